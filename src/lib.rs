@@ -1,0 +1,4 @@
+pub mod denoise;
+pub mod nn;
+#[cfg(feature = "torch")]
+pub mod train;

@@ -1,0 +1,190 @@
+use serde::{Deserialize, Serialize};
+
+use super::{ConvId, ConvKind, ConvSpec, Graph, Layer, MapId, MapSpec};
+use crate::nn::Error;
+
+/// U-Net (Ronneberger et al. 2015) of residual blocks, with sums instead of concatenations at the skips.
+///
+/// Level `l` works at `1 / 2^l` of the input's size with `widths[l]` channels. Its blocks are
+/// `x + conv(relu(conv(x)))` (He et al. 2016) with `hidden[l]` channels inside: `down_blocks[l]` of them on the way
+/// down and, on all levels but the deepest, `up_blocks[l]` on the way up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResidualUnet {
+    pub inputs: usize,
+    pub outputs: usize,
+    pub widths: Vec<usize>,
+    pub hidden: Vec<usize>,
+    pub down_blocks: Vec<usize>,
+    pub up_blocks: Vec<usize>,
+}
+
+impl ResidualUnet {
+    const MAX_CHANNELS: usize = 512;
+    const MAX_LEVELS: usize = 5;
+    const MAX_BLOCKS: usize = 32;
+
+    /// Builds the layers.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the hyper-parameter that is missing, zero, too large or of the wrong length.
+    pub fn graph(&self) -> Result<Graph, Error> {
+        self.check()?;
+        let mut b = Builder::default();
+        let levels = self.widths.len();
+
+        b.map(self.inputs, 0);
+        let mut x = b.conv("head", ConvKind::Same3x3, Graph::INPUT, self.widths[0], None);
+        let mut skips = Vec::with_capacity(levels - 1);
+        for level in 0..levels {
+            for i in 0..self.down_blocks[level] {
+                x = b.block(&format!("down.{level}.{i}"), x, self.hidden[level]);
+            }
+            if level + 1 < levels {
+                skips.push(x);
+                x = b.conv(&format!("down.{level}.scale"), ConvKind::Down2x2, x, self.widths[level + 1], None);
+            }
+        }
+        for level in (0..levels - 1).rev() {
+            x = b.conv(&format!("up.{level}.scale"), ConvKind::Up2x2, x, self.widths[level], skips.pop());
+            for i in 0..self.up_blocks[level] {
+                x = b.block(&format!("up.{level}.{i}"), x, self.hidden[level]);
+            }
+        }
+        b.conv("tail", ConvKind::Same3x3, x, self.outputs, None);
+        Ok(Graph { maps: b.maps, convs: b.convs, layers: b.layers })
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        let channels = |field: &str, n: usize| {
+            if (1..=Self::MAX_CHANNELS).contains(&n) {
+                Ok(())
+            } else {
+                Err(Error::invalid(field, format!("{n} is not between 1 and {}", Self::MAX_CHANNELS)))
+            }
+        };
+        channels("inputs", self.inputs)?;
+        channels("outputs", self.outputs)?;
+        let levels = self.widths.len();
+        if !(1..=Self::MAX_LEVELS).contains(&levels) {
+            return Err(Error::invalid("widths", format!("{levels} levels are not between 1 and {}", Self::MAX_LEVELS)));
+        }
+        let lists = [
+            ("widths", &self.widths, levels),
+            ("hidden", &self.hidden, levels),
+            ("down_blocks", &self.down_blocks, levels),
+            ("up_blocks", &self.up_blocks, levels - 1),
+        ];
+        for (field, list, length) in lists {
+            if list.len() != length {
+                return Err(Error::invalid(field, format!("{} entries where {length} are needed", list.len())));
+            }
+        }
+        for (field, list) in [("widths", &self.widths), ("hidden", &self.hidden)] {
+            list.iter().try_for_each(|&n| channels(field, n))?;
+        }
+        for (field, list) in [("down_blocks", &self.down_blocks), ("up_blocks", &self.up_blocks)] {
+            if let Some(n) = list.iter().find(|&&n| n > Self::MAX_BLOCKS) {
+                return Err(Error::invalid(field, format!("{n} blocks, at most {} are allowed", Self::MAX_BLOCKS)));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Builder {
+    maps: Vec<MapSpec>,
+    convs: Vec<ConvSpec>,
+    layers: Vec<Layer>,
+}
+
+impl Builder {
+    fn map(&mut self, channels: usize, level: u32) -> MapId {
+        self.maps.push(MapSpec { channels, level });
+        self.maps.len() - 1
+    }
+
+    fn spec(&mut self, name: String, kind: ConvKind, inputs: usize, outputs: usize, init_permille: u32) -> ConvId {
+        self.convs.push(ConvSpec { name, kind, inputs, outputs, init_permille });
+        self.convs.len() - 1
+    }
+
+    fn conv(&mut self, name: &str, kind: ConvKind, from: MapId, outputs: usize, add: Option<MapId>) -> MapId {
+        let MapSpec { channels, level } = self.maps[from];
+        let conv = self.spec(name.to_owned(), kind, channels, outputs, 1000);
+        let level = match kind {
+            ConvKind::Same3x3 => level,
+            ConvKind::Down2x2 => level + 1,
+            ConvKind::Up2x2 => level - 1,
+        };
+        let to = self.map(outputs, level);
+        self.layers.push(Layer::Conv { conv, from, to, add });
+        to
+    }
+
+    fn block(&mut self, name: &str, from: MapId, hidden: usize) -> MapId {
+        let MapSpec { channels, level } = self.maps[from];
+        let first = self.spec(format!("{name}.0"), ConvKind::Same3x3, channels, hidden, 1000);
+        // A residual branch that starts small trains far better than one that starts at full size.
+        let second = self.spec(format!("{name}.1"), ConvKind::Same3x3, hidden, channels, 100);
+        let to = self.map(channels, level);
+        self.layers.push(Layer::Block { first, second, from, to });
+        to
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn small() -> ResidualUnet {
+        ResidualUnet {
+            inputs: 13,
+            outputs: 12,
+            widths: vec![16, 32, 64],
+            hidden: vec![16, 32, 48],
+            down_blocks: vec![1, 1, 2],
+            up_blocks: vec![1, 1],
+        }
+    }
+
+    #[test]
+    fn cost_is_counted_by_hand() {
+        let graph = small().graph().unwrap();
+        // Per pixel of the half-size input: head, four convs of level 0, level 1 (/4), level 2 (/16), scales, tail.
+        let by_hand = 9 * 13 * 16
+            + 4 * 9 * 256
+            + 4 * 9 * 1024 / 4
+            + 4 * 9 * 64 * 48 / 16
+            + 4 * 16 * 32 / 4
+            + 4 * 32 * 64 / 16
+            + 64 * 32 / 4
+            + 32 * 16
+            + 9 * 16 * 12;
+        assert_eq!(graph.macs_per_pixel(), f64::from(by_hand));
+        assert_eq!(graph.granularity(), 4);
+        assert_eq!((graph.input_channels(), graph.output_channels()), (13, 12));
+    }
+
+    #[test]
+    fn bad_hyper_parameters_are_named() {
+        let cases: [(&str, fn(&mut ResidualUnet)); 7] = [
+            ("inputs", |u| u.inputs = 0),
+            ("outputs", |u| u.outputs = usize::MAX),
+            ("widths", |u| u.widths.clear()),
+            ("widths", |u| u.widths = vec![16; 60]),
+            ("hidden", |u| u.hidden = vec![16]),
+            ("up_blocks", |u| u.up_blocks.push(1)),
+            ("down_blocks", |u| u.down_blocks[1] = 1 << 40),
+        ];
+        for (field, spoil) in cases {
+            let mut unet = small();
+            spoil(&mut unet);
+            match unet.graph() {
+                Err(Error::Invalid { field: named, .. }) => assert_eq!(named, field),
+                other => panic!("{field}: {other:?}"),
+            }
+        }
+    }
+}

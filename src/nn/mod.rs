@@ -1,0 +1,47 @@
+//! The shared CNN inference core.
+//!
+//! A [`Model`] is a checked description of a network and its weights, read from a safetensors file.
+//! A [`Network`] is a model made ready by a backend for one device; it is shared between elements.
+//! A [`Session`] runs a network at one picture size and owns what changes from frame to frame.
+//!
+//! Pictures go in and come out a row at a time ([`Source`], [`Output`]), so that unpacking pixels and adding the
+//! result into the frame happen while the first and the last layer run, without conversion passes over the frame.
+
+pub mod arch;
+
+
+mod device;
+mod error;
+mod io;
+pub mod model;
+#[cfg(feature = "torch")]
+pub mod torch;
+
+pub use device::{Device, Precision};
+pub use error::Error;
+pub use io::{Output, RowSink, Size, Source};
+pub use model::{Model, ModelSource, Task};
+
+/// A network that a backend has made ready to run. Cheap to share, never changes.
+pub trait Network: Send + Sync {
+    /// The model that it was made from; `None` for a TorchScript file, whose architecture is not known.
+    fn model(&self) -> Option<&Model>;
+
+    /// Name of the backend, and of the kernel set or device that it uses: `cpu/avx512`, `torch/cuda:0`.
+    fn backend(&self) -> String;
+
+    /// Prepares to run on inputs of `size` with at most `threads` threads; 0 takes all that the machine has.
+    fn session(&self, size: Size, threads: usize) -> Result<Box<dyn Session>, Error>;
+}
+
+/// Runs a network at one picture size.
+pub trait Session: Send {
+    /// The size that it was made for.
+    fn size(&self) -> Size;
+
+    /// Runs the network over the rows of `source` and gives each row of the result to `output`.
+    ///
+    /// # Errors
+    /// What the backend reports; the CPU backend has nothing to report.
+    fn run(&mut self, source: &dyn Source, output: &mut dyn Output) -> Result<(), Error>;
+}

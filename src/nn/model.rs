@@ -1,0 +1,303 @@
+//! Model files.
+//!
+//! A model is a safetensors file. Its metadata (all values are strings) has:
+//!
+//! | key | value |
+//! | --- | --- |
+//! | `format` | `1` |
+//! | `task` | `denoise` |
+//! | `domain` | `rgb` or `yuv420`: the planes that make up the input, see [`Domain`] |
+//! | `architecture` | `residual-unet`, see [`ResidualUnet`] |
+//! | `hyper-parameters` | JSON object of the architecture's fields |
+//! | `version` | free text |
+//! | `training` | free text: data, steps, seed |
+//!
+//! Tensors are float32, named after the layers ([`ConvSpec::name`]), and there are no others.
+//! Everything is checked before it is used; a file from anywhere gives a model or an [`Error`] that names the field.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+
+use super::{
+    Error,
+    arch::{ConvSpec, Graph, ResidualUnet},
+};
+
+/// What a model was trained for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    Denoise,
+}
+
+/// Planes that make up a model's input, pixel-unshuffled to half the frame's size, values `(v - 128) / 255`,
+/// followed by the control maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Domain {
+    /// R, G and B, four channels each; one control map.
+    Rgb,
+    /// Y in four channels, then U and V; two control maps, for luma and for chroma.
+    Yuv420,
+}
+
+impl Domain {
+    /// Channels of picture content.
+    pub fn channels(self) -> usize {
+        match self {
+            Self::Rgb => 12,
+            Self::Yuv420 => 6,
+        }
+    }
+
+    /// Control maps that follow them.
+    pub fn controls(self) -> usize {
+        match self {
+            Self::Rgb => 1,
+            Self::Yuv420 => 2,
+        }
+    }
+}
+
+/// Weights and bias of one convolution, in the layout that [`ConvSpec::weight_shape`] tells.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConvWeights {
+    pub weight: Vec<f32>,
+    pub bias: Vec<f32>,
+}
+
+/// A network: what it is for, its layers and its weights.
+#[derive(Debug, Clone)]
+pub struct Model {
+    pub task: Task,
+    pub domain: Domain,
+    pub architecture: ResidualUnet,
+    pub version: String,
+    pub training: String,
+    graph: Graph,
+    weights: Vec<ConvWeights>,
+}
+
+/// Where a model comes from; also its identity in the cache of loaded models.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ModelSource {
+    /// A model that is part of the plugin.
+    Embedded { name: &'static str, bytes: &'static [u8] },
+    File(PathBuf),
+}
+
+impl ModelSource {
+    /// Reads and checks the model.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Read`] or [`Error::Invalid`].
+    pub fn load(&self) -> Result<Model, Error> {
+        match self {
+            Self::Embedded { bytes, .. } => Model::from_bytes(bytes),
+            Self::File(path) => Model::from_file(path),
+        }
+    }
+}
+
+impl std::fmt::Display for ModelSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Embedded { name, .. } => write!(f, "built-in {name}"),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+const FORMAT: &str = "1";
+const ARCHITECTURE: &str = "residual-unet";
+/// No model of this plugin comes near; a larger file is not a model.
+const MAX_FILE_BYTES: u64 = 256 << 20;
+const MAX_PARAMETERS: usize = 32 << 20;
+/// Trained weights lie well within; beyond, activations could overflow.
+const MAX_WEIGHT: f32 = 1e4;
+
+impl Model {
+    /// Puts a model together from its parts, `weights` in the order of the graph's convolutions.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where sizes do not fit or a weight is not finite.
+    pub fn new(
+        task: Task,
+        domain: Domain,
+        architecture: ResidualUnet,
+        weights: Vec<ConvWeights>,
+    ) -> Result<Self, Error> {
+        let graph = checked_graph(domain, &architecture)?;
+        if weights.len() != graph.convs.len() {
+            return Err(Error::invalid("weights", format!("{} where {} are needed", weights.len(), graph.convs.len())));
+        }
+        for (spec, conv) in graph.convs.iter().zip(&weights) {
+            let size: usize = spec.weight_shape().iter().product();
+            if conv.weight.len() != size || conv.bias.len() != spec.outputs {
+                return Err(Error::invalid(&spec.name, "wrong number of weights or biases"));
+            }
+            check_values(&spec.name, conv.weight.iter().chain(&conv.bias))?;
+        }
+        let (version, training) = (String::new(), String::new());
+        Ok(Self { task, domain, architecture, version, training, graph, weights })
+    }
+
+    /// Parses a model file's bytes.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the field that is missing or wrong.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        let (_, header) =
+            SafeTensors::read_metadata(bytes).map_err(|err| Error::invalid("safetensors header", err.to_string()))?;
+        let file =
+            SafeTensors::deserialize(bytes).map_err(|err| Error::invalid("safetensors file", err.to_string()))?;
+        let metadata = header.metadata().as_ref().ok_or_else(|| Error::invalid("metadata", "missing"))?;
+        let text = |key: &str| {
+            metadata.get(key).map(String::as_str).ok_or_else(|| Error::invalid(key, "missing from the metadata"))
+        };
+        let one_of = |key: &str, known: &[&str]| {
+            let value = text(key)?;
+            known.iter().position(|k| *k == value).ok_or_else(|| {
+                Error::invalid(key, format!("'{}' is not one of {}", excerpt(value), known.join(", ")))
+            })
+        };
+        one_of("format", &[FORMAT])?;
+        one_of("task", &["denoise"])?;
+        let domain = [Domain::Rgb, Domain::Yuv420][one_of("domain", &["rgb", "yuv420"])?];
+        one_of("architecture", &[ARCHITECTURE])?;
+        let architecture: ResidualUnet = serde_json::from_str(text("hyper-parameters")?)
+            .map_err(|err| Error::invalid("hyper-parameters", err.to_string()))?;
+        let graph = checked_graph(domain, &architecture)?;
+
+        let weights =
+            graph.convs.iter().map(|spec| read_conv(&file, spec)).collect::<Result<Vec<_>, _>>()?;
+        if file.len() != 2 * graph.convs.len() {
+            return Err(Error::invalid("tensors", format!("{} where {} are needed", file.len(), 2 * graph.convs.len())));
+        }
+        let (version, training) = (text("version")?.to_owned(), text("training")?.to_owned());
+        Ok(Self { task: Task::Denoise, domain, architecture, version, training, graph, weights })
+    }
+
+    /// Reads a model file.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Read`] or [`Error::Invalid`].
+    pub fn from_file(path: &Path) -> Result<Self, Error> {
+        let read_error = |reason: String| Error::Read { path: path.to_owned(), reason };
+        let file = File::open(path).map_err(|err| match err.kind() {
+            std::io::ErrorKind::NotFound => Error::NotFound(path.to_owned()),
+            _ => read_error(err.to_string()),
+        })?;
+        if !file.metadata().map_err(|err| read_error(err.to_string()))?.is_file() {
+            return Err(read_error("not a regular file".to_owned()));
+        }
+        let mut bytes = Vec::new();
+        file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|err| read_error(err.to_string()))?;
+        if bytes.len() as u64 > MAX_FILE_BYTES {
+            return Err(read_error(format!("larger than {} MiB, this is no model", MAX_FILE_BYTES >> 20)));
+        }
+        Self::from_bytes(&bytes)
+    }
+
+    /// The bytes of a model file that holds this model.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where the tensors cannot be written.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
+        let hyper = serde_json::to_string(&self.architecture)
+            .map_err(|err| Error::invalid("hyper-parameters", err.to_string()))?;
+        let domain = match self.domain {
+            Domain::Rgb => "rgb",
+            Domain::Yuv420 => "yuv420",
+        };
+        let metadata = HashMap::from(
+            [
+                ("format", FORMAT),
+                ("task", "denoise"),
+                ("domain", domain),
+                ("architecture", ARCHITECTURE),
+                ("hyper-parameters", &hyper),
+                ("version", &self.version),
+                ("training", &self.training),
+            ]
+            .map(|(key, value)| (key.to_owned(), value.to_owned())),
+        );
+        let mut tensors = Vec::with_capacity(2 * self.weights.len());
+        for (spec, conv) in self.graph.convs.iter().zip(&self.weights) {
+            tensors.push((format!("{}.weight", spec.name), spec.weight_shape().to_vec(), le_bytes(&conv.weight)));
+            tensors.push((format!("{}.bias", spec.name), vec![spec.outputs], le_bytes(&conv.bias)));
+        }
+        let views = tensors
+            .iter()
+            .map(|(name, shape, data)| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), data)?)))
+            .collect::<Result<Vec<_>, safetensors::SafeTensorError>>();
+        views
+            .and_then(|views| safetensors::serialize(views, Some(metadata)))
+            .map_err(|err| Error::invalid("tensors", err.to_string()))
+    }
+
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Weights in the order of [`Graph::convs`].
+    pub fn weights(&self) -> &[ConvWeights] {
+        &self.weights
+    }
+}
+
+fn checked_graph(domain: Domain, architecture: &ResidualUnet) -> Result<Graph, Error> {
+    for (field, has, needs) in [
+        ("inputs", architecture.inputs, domain.channels() + domain.controls()),
+        ("outputs", architecture.outputs, domain.channels()),
+    ] {
+        if has != needs {
+            return Err(Error::invalid(field, format!("{has} where this domain has {needs}")));
+        }
+    }
+    let graph = architecture.graph()?;
+    if graph.parameters() > MAX_PARAMETERS {
+        return Err(Error::invalid("hyper-parameters", format!("{} parameters are too many", graph.parameters())));
+    }
+    Ok(graph)
+}
+
+fn read_conv(file: &SafeTensors<'_>, spec: &ConvSpec) -> Result<ConvWeights, Error> {
+    Ok(ConvWeights {
+        weight: read_tensor(file, &format!("{}.weight", spec.name), &spec.weight_shape())?,
+        bias: read_tensor(file, &format!("{}.bias", spec.name), &[spec.outputs])?,
+    })
+}
+
+fn read_tensor(file: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
+    let tensor = file.tensor(name).map_err(|_| Error::invalid(name, "tensor missing"))?;
+    if tensor.dtype() != Dtype::F32 {
+        return Err(Error::invalid(name, format!("type {:?} where F32 is needed", tensor.dtype())));
+    }
+    if tensor.shape() != shape {
+        return Err(Error::invalid(name, format!("shape {:?} where {shape:?} is needed", tensor.shape())));
+    }
+    let values: Vec<f32> = tensor.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+    check_values(name, &values)?;
+    Ok(values)
+}
+
+fn check_values<'a>(name: &str, values: impl IntoIterator<Item = &'a f32>) -> Result<(), Error> {
+    match values.into_iter().find(|v| !(v.abs() <= MAX_WEIGHT)) {
+        Some(bad) => Err(Error::invalid(name, format!("value {bad} is not a number within +-{MAX_WEIGHT}"))),
+        None => Ok(()),
+    }
+}
+
+fn le_bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|v| v.to_le_bytes()).collect()
+}
+
+/// The start of a text from a file, fit for a message.
+fn excerpt(text: &str) -> String {
+    text.chars().take(40).collect::<String>().escape_debug().to_string()
+}

@@ -1,0 +1,120 @@
+//! Photographs in memory, and random patches of them.
+
+use std::path::{Path, PathBuf};
+
+use image::RgbImage;
+use rand::{Rng, rngs::StdRng};
+use tch::{Kind, Tensor};
+
+use super::Error;
+
+/// Every one in this many photographs is kept for validation.
+const VALIDATION_SHARE: u64 = 25;
+/// Folders that hold evaluation data; nothing below them is ever trained on.
+const NEVER: [&str; 2] = ["eval", "video"];
+
+/// Photographs of one part of the split.
+pub struct PhotoSet(Vec<RgbImage>);
+
+/// All photographs below a folder, split by a hash of the file name.
+pub struct Photos {
+    pub train: PhotoSet,
+    pub validation: PhotoSet,
+}
+
+impl Photos {
+    /// Loads every `.jpg` and `.png` below `folder`, except below folders named `eval` or `video`, and except
+    /// pictures smaller than `min_side`.
+    ///
+    /// # Errors
+    /// A folder or picture that cannot be read, or no picture at all.
+    pub fn load(folder: &Path, min_side: u32) -> Result<Self, Error> {
+        let mut files = Vec::new();
+        collect(folder, &mut files)?;
+        files.sort();
+        let (mut train, mut validation) = (Vec::new(), Vec::new());
+        for file in &files {
+            let picture = image::open(file).map_err(|err| Error::file(file, err))?.into_rgb8();
+            if picture.width().min(picture.height()) < min_side {
+                continue;
+            }
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            let part = if fnv1a(name.as_bytes()) % VALIDATION_SHARE == 0 { &mut validation } else { &mut train };
+            part.push(picture);
+        }
+        if train.is_empty() || validation.is_empty() {
+            return Err(Error::NoPhotos(folder.display().to_string()));
+        }
+        Ok(Self { train: PhotoSet(train), validation: PhotoSet(validation) })
+    }
+}
+
+impl PhotoSet {
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// `count` random square patches, flipped and turned at random: `[count, 3, side, side]`, values 0 to 255.
+    pub fn patches(&self, rng: &mut StdRng, count: usize, side: usize) -> Tensor {
+        let mut data = Vec::with_capacity(count * side * side * 3);
+        for _ in 0..count {
+            let photo = &self.0[rng.random_range(0..self.0.len())];
+            let x0 = rng.random_range(0..=photo.width() as usize - side);
+            let y0 = rng.random_range(0..=photo.height() as usize - side);
+            let (flip_x, flip_y, turn) = (rng.random::<bool>(), rng.random::<bool>(), rng.random::<bool>());
+            crop(photo, &mut data, side, |x, y| {
+                let (x, y) = if turn { (y, x) } else { (x, y) };
+                (x0 + if flip_x { side - 1 - x } else { x }, y0 + if flip_y { side - 1 - y } else { y })
+            });
+        }
+        to_nchw(&data, count, side)
+    }
+
+    /// The middle `side x side` patch of each of the first `count` photographs, in the layout of [`Self::patches`].
+    pub fn centres(&self, count: usize, side: usize) -> Tensor {
+        let photos = &self.0[..count.min(self.0.len())];
+        let mut data = Vec::new();
+        for photo in photos {
+            let (x0, y0) = ((photo.width() as usize - side) / 2, (photo.height() as usize - side) / 2);
+            crop(photo, &mut data, side, |x, y| (x0 + x, y0 + y));
+        }
+        to_nchw(&data, photos.len(), side)
+    }
+}
+
+fn crop(photo: &RgbImage, data: &mut Vec<f32>, side: usize, place: impl Fn(usize, usize) -> (usize, usize)) {
+    for y in 0..side {
+        for x in 0..side {
+            let (px, py) = place(x, y);
+            data.extend(photo.get_pixel(px as u32, py as u32).0.map(f32::from));
+        }
+    }
+}
+
+fn to_nchw(data: &[f32], count: usize, side: usize) -> Tensor {
+    let (count, side) = (count as i64, side as i64);
+    Tensor::from_slice(data).view([count, side, side, 3]).permute([0, 3, 1, 2]).contiguous().to_kind(Kind::Float)
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Error> {
+    for entry in std::fs::read_dir(folder).map_err(|err| Error::file(folder, err))? {
+        let path = entry.map_err(|err| Error::file(folder, err))?.path();
+        if path.is_dir() {
+            if !NEVER.iter().any(|never| path.ends_with(never)) {
+                collect(&path, files)?;
+            }
+        } else if path.extension().is_some_and(|e| ["jpg", "jpeg", "png"].iter().any(|known| e.eq_ignore_ascii_case(known))) {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// 64-bit FNV-1a (Fowler, Noll, Vo): the same split on every machine and toolchain.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, b| (hash ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
+}

@@ -1,0 +1,36 @@
+//! Training of the shipped models (feature `torch`): data, synthesis of noisy pictures, optimiser, checkpoints.
+//!
+//! Everything follows from the seed and the step number, so that a run that was stopped and resumed sees the same
+//! batches as one that was not.
+
+mod checkpoint;
+mod data;
+pub mod denoise;
+mod optimiser;
+mod report;
+
+pub use data::{PhotoSet, Photos};
+pub use denoise::{Options, run};
+
+/// What can end a training run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{path}: {reason}")]
+    File { path: String, reason: String },
+    #[error("no photographs (.jpg, .png) in {0}")]
+    NoPhotos(String),
+    #[error("libtorch: {0}")]
+    Torch(#[from] tch::TchError),
+    #[error(transparent)]
+    Model(#[from] crate::nn::Error),
+    #[error("checkpoint: {0}")]
+    Checkpoint(String),
+    #[error("the loss is no longer a number at step {0}; lower --rate")]
+    Diverged(u64),
+}
+
+impl Error {
+    fn file(path: &std::path::Path, reason: impl std::fmt::Display) -> Self {
+        Self::File { path: path.display().to_string(), reason: reason.to_string() }
+    }
+}

@@ -1,0 +1,109 @@
+//! Adam and the average of the weights, with a state that can be saved (tch's own optimisers keep theirs hidden).
+
+use tch::{Kind, Tensor};
+
+use super::Error;
+use crate::nn::arch::Graph;
+
+const BETA1: f64 = 0.9;
+const BETA2: f64 = 0.99;
+const EPSILON: f64 = 1e-8;
+/// Longest step along the gradient, by norm.
+const CLIP: f64 = 1.0;
+/// Of the running average of the weights, which is what is shipped (Polyak averaging).
+const AVERAGE_DECAY: f64 = 0.999;
+
+/// Weights being trained, with Adam's moments (Kingma and Ba 2015) and the running average.
+pub struct Optimiser {
+    pub weights: Vec<Tensor>,
+    pub average: Vec<Tensor>,
+    first: Vec<Tensor>,
+    second: Vec<Tensor>,
+    pub step: u64,
+}
+
+impl Optimiser {
+    /// Starts from random weights (He et al. 2015) that follow from `seed`.
+    pub fn new(graph: &Graph, seed: i64) -> Self {
+        tch::manual_seed(seed);
+        let mut weights = Vec::new();
+        for spec in &graph.convs {
+            let shape = spec.weight_shape();
+            let fan_in = spec.macs_per_output() / spec.outputs;
+            let std = (2.0 / fan_in as f64).sqrt() * f64::from(spec.init_permille) / 1000.0;
+            weights.push(Tensor::randn(shape.map(|n| n as i64), (Kind::Float, tch::Device::Cpu)) * std);
+            weights.push(Tensor::zeros([spec.outputs as i64], (Kind::Float, tch::Device::Cpu)));
+        }
+        Self::starting_from(weights)
+    }
+
+    /// Starts from given weights.
+    pub fn starting_from(weights: Vec<Tensor>) -> Self {
+        let weights: Vec<Tensor> = weights.into_iter().map(|w| w.detach().copy().set_requires_grad(true)).collect();
+        let zeros = || weights.iter().map(|w| w.detach().zeros_like()).collect::<Vec<_>>();
+        let average = weights.iter().map(|w| w.detach().copy()).collect();
+        Self { average, first: zeros(), second: zeros(), weights, step: 0 }
+    }
+
+    /// One step down the gradient of `loss`.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn descend(&mut self, loss: &Tensor, rate: f64) -> Result<(), Error> {
+        for weight in &mut self.weights {
+            weight.zero_grad();
+        }
+        loss.f_backward()?;
+        self.step += 1;
+        let _no_grad = tch::no_grad_guard();
+        let norm = self.weights.iter().map(|w| w.grad().norm().double_value(&[]).powi(2)).sum::<f64>().sqrt();
+        let scale = (CLIP / norm).min(1.0);
+        let (t, step) = (self.step as f64, self.step as i32);
+        let rate = rate * (1.0 - BETA2.powi(step)).sqrt() / (1.0 - BETA1.powi(step));
+        // Early on the average would remember the random start, so it follows faster.
+        let follow = (1.0 - AVERAGE_DECAY).max(1.0 / t);
+        for i in 0..self.weights.len() {
+            let gradient = self.weights[i].grad() * scale;
+            let (first, second) = (&mut self.first[i], &mut self.second[i]);
+            let _ = first.f_lerp_(&gradient, 1.0 - BETA1)?;
+            let _ = second.f_lerp_(&(&gradient * &gradient), 1.0 - BETA2)?;
+            let change = &*first / (second.sqrt() + EPSILON) * rate;
+            let _ = self.weights[i].f_sub_(&change)?;
+            let _ = self.average[i].f_lerp_(&self.weights[i].detach(), follow)?;
+        }
+        Ok(())
+    }
+
+    /// All tensors under names, for a checkpoint.
+    pub fn state(&self) -> Vec<(String, Tensor)> {
+        self.groups().into_iter().flat_map(|(name, list)| named(name, list)).collect()
+    }
+
+    /// Takes over the tensors of a checkpoint.
+    ///
+    /// # Errors
+    /// A tensor that is missing or has another shape.
+    pub fn restore(&mut self, step: u64, state: Vec<(String, Tensor)>) -> Result<(), Error> {
+        let mut state: std::collections::HashMap<String, Tensor> = state.into_iter().collect();
+        let _no_grad = tch::no_grad_guard();
+        for (group, list) in self.groups() {
+            for (name, mut tensor) in named(group, list) {
+                let saved = state.remove(&name).ok_or_else(|| Error::Checkpoint(format!("{name} missing")))?;
+                if saved.size() != tensor.size() {
+                    return Err(Error::Checkpoint(format!("{name} is of another shape")));
+                }
+                tensor.f_copy_(&saved)?;
+            }
+        }
+        self.step = step;
+        Ok(())
+    }
+
+    fn groups(&self) -> [(&'static str, &[Tensor]); 4] {
+        [("weights", &self.weights), ("average", &self.average), ("first", &self.first), ("second", &self.second)]
+    }
+}
+
+fn named<'a>(group: &'a str, list: &'a [Tensor]) -> impl Iterator<Item = (String, Tensor)> + 'a {
+    list.iter().enumerate().map(move |(i, t)| (format!("{group}.{i}"), t.shallow_clone().detach()))
+}

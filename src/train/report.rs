@@ -1,0 +1,84 @@
+//! What a person sees of a training run: a progress bar, a log and a curve.
+
+use std::path::Path;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use plotters::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::Error;
+
+/// One line of the log.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Entry {
+    pub step: u64,
+    pub seconds: f64,
+    /// Mean root mean square error of the batches since the last entry, in 8-bit levels.
+    pub loss: f64,
+    /// Validation PSNR in dB, by condition.
+    pub psnr: Vec<(String, f64)>,
+}
+
+impl std::fmt::Display for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "step {} ({:.1} min): loss {:.3}", self.step, self.seconds / 60.0, self.loss)?;
+        self.psnr.iter().try_for_each(|(name, psnr)| write!(f, ", {name} {psnr:.2}"))
+    }
+}
+
+/// A bar that counts thousandths of the run.
+pub fn bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("{elapsed_precise} [{wide_bar}] {percent}% {msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(1000).with_style(style)
+}
+
+/// Draws loss and validation PSNR over the steps as a PNG.
+///
+/// # Errors
+/// A picture that cannot be drawn or written.
+pub fn draw_curve(path: &Path, log: &[Entry]) -> Result<(), Error> {
+    curve(path, log).map_err(|err| Error::file(path, err))
+}
+
+fn curve(path: &Path, log: &[Entry]) -> Result<(), Box<dyn std::error::Error>> {
+    // plotters brings no font, and a machine that trains may have none.
+    plotters::style::register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular())
+        .map_err(|_| "the built-in font is not valid")?;
+    let Some(last) = log.last() else { return Ok(()) };
+    let names: Vec<&str> = last.psnr.iter().map(|(name, _)| name.as_str()).collect();
+    let series = |i: usize| log.iter().filter_map(move |e| e.psnr.get(i).map(|(_, psnr)| (e.step as f64, *psnr)));
+    let all = (0..names.len()).flat_map(series).map(|(_, psnr)| psnr);
+    let (low, high) = all.fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(v), high.max(v)));
+    let steps = 0.0..last.step as f64;
+
+    let root = BitMapBackend::new(path, (1000, 700)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let (upper, lower) = root.split_vertically(450);
+    let mut chart = ChartBuilder::on(&upper)
+        .margin(12)
+        .x_label_area_size(28)
+        .y_label_area_size(48)
+        .build_cartesian_2d(steps.clone(), low - 0.2..high + 0.2)?;
+    chart.configure_mesh().y_desc("validation PSNR (dB)").draw()?;
+    for (i, name) in names.iter().enumerate() {
+        let colour = Palette99::pick(i).to_rgba();
+        chart
+            .draw_series(LineSeries::new(series(i), colour.stroke_width(2)))?
+            .label(*name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
+    }
+    chart.configure_series_labels().background_style(WHITE.mix(0.8)).border_style(BLACK).draw()?;
+
+    let loss_high = log.iter().map(|e| e.loss).fold(0.0, f64::max);
+    let loss_low = log.iter().map(|e| e.loss).fold(f64::MAX, f64::min);
+    let mut chart = ChartBuilder::on(&lower)
+        .margin(12)
+        .x_label_area_size(28)
+        .y_label_area_size(48)
+        .build_cartesian_2d(steps, loss_low * 0.95..loss_high * 1.05)?;
+    chart.configure_mesh().x_desc("step").y_desc("loss (levels)").draw()?;
+    chart.draw_series(LineSeries::new(log.iter().map(|e| (e.step as f64, e.loss)), BLUE))?;
+    root.present()?;
+    Ok(())
+}
