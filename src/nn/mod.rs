@@ -8,6 +8,8 @@
 //! result into the frame happen while the first and the last layer run, without conversion passes over the frame.
 
 pub mod arch;
+pub mod cache;
+pub mod cpu;
 
 
 mod device;
@@ -20,12 +22,15 @@ pub mod torch;
 pub use device::{Device, Precision};
 pub use error::Error;
 pub use io::{Output, RowSink, Size, Source};
-pub use model::{Model, ModelSource, Task};
+pub use model::{Domain, Model, ModelSource, Task};
 
 /// A network that a backend has made ready to run. Cheap to share, never changes.
 pub trait Network: Send + Sync {
-    /// The model that it was made from; `None` for a TorchScript file, whose architecture is not known.
-    fn model(&self) -> Option<&Model>;
+    /// Planes that it works on; they tell the channels of input and output.
+    fn domain(&self) -> Domain;
+
+    /// Width and height of an input must be multiples of this.
+    fn granularity(&self) -> usize;
 
     /// Name of the backend, and of the kernel set or device that it uses: `cpu/avx512`, `torch/cuda:0`.
     fn backend(&self) -> String;

@@ -1,8 +1,205 @@
 //! The `torch` backend: the same models through tch, on the CPU or a CUDA device.
 
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, Once, PoisonError},
+};
+
 use tch::{Kind, Tensor};
 
-use super::arch::{ConvKind, ConvSpec, Graph, Layer};
+use super::{
+    Error, Model, Network, Output, Session, Size, Source,
+    arch::{ConvKind, ConvSpec, Graph, Layer},
+    model::Domain,
+};
+
+/// A model on a libtorch device, or a TorchScript file.
+pub struct TorchNetwork {
+    program: Arc<Program>,
+    domain: Domain,
+    granularity: usize,
+    device: tch::Device,
+}
+
+enum Program {
+    /// A graph with its weights. Sessions take their own handles to the weights, tensors not being `Sync`.
+    Graph { graph: Graph, parameters: Mutex<Vec<Tensor>> },
+    Script(tch::CModule),
+}
+
+/// Width and height that a TorchScript file must accept multiples of: three halvings.
+const SCRIPT_GRANULARITY: usize = 8;
+
+impl TorchNetwork {
+    /// Uploads a model to `device`.
+    ///
+    /// # Errors
+    /// [`Error::Device`] where there is no such device, [`Error::Backend`] for what libtorch reports.
+    pub fn new(model: &Model, device: super::Device) -> Result<Self, Error> {
+        let device = torch_device(device)?;
+        let (graph, parameters) = (model.graph().clone(), parameters(model, device).map_err(backend)?);
+        Ok(Self {
+            domain: model.domain,
+            granularity: graph.granularity(),
+            program: Arc::new(Program::Graph { graph, parameters: Mutex::new(parameters) }),
+            device,
+        })
+    }
+
+    /// Loads a TorchScript file: a module whose `forward` takes one float32 tensor `[1, in, height, width]` and
+    /// returns one `[1, out, height, width]`, the noise that is to be subtracted. `in` and `out` are the channels of
+    /// one of the two [`Domain`]s: 13 and 12 for `Rgb`, 8 and 6 for `Yuv420`. Height and width are multiples of 8.
+    ///
+    /// # Errors
+    /// As [`Self::new`]; [`Error::Read`] for a file that libtorch cannot load, [`Error::Invalid`] where the module
+    /// does not work on tensors of these shapes.
+    pub fn from_script(path: &Path, device: super::Device) -> Result<Self, Error> {
+        let device = torch_device(device)?;
+        if !path.exists() {
+            return Err(Error::NotFound(path.to_owned()));
+        }
+        let read = |err: tch::TchError| Error::Read { path: path.to_owned(), reason: first_line(&err) };
+        let mut module = tch::CModule::load_on_device(path, device).map_err(read)?;
+        module.f_set_eval().map_err(read)?;
+        let accepts = |domain: Domain| {
+            let side = 2 * SCRIPT_GRANULARITY as i64;
+            let channels = (domain.channels() + domain.controls()) as i64;
+            let _no_grad = tch::no_grad_guard();
+            let output = Tensor::f_zeros([1, channels, side, side], (Kind::Float, device)).and_then(|x| module.forward_ts(&[x]));
+            output.is_ok_and(|y| y.size() == [1, domain.channels() as i64, side, side] && y.kind() == Kind::Float)
+        };
+        let domain = [Domain::Yuv420, Domain::Rgb].into_iter().find(|d| accepts(*d)).ok_or_else(|| {
+            Error::invalid("forward", "takes neither [1, 8, h, w] to [1, 6, h, w] nor [1, 13, h, w] to [1, 12, h, w]")
+        })?;
+        Ok(Self { program: Arc::new(Program::Script(module)), domain, granularity: SCRIPT_GRANULARITY, device })
+    }
+}
+
+impl Network for TorchNetwork {
+    fn domain(&self) -> Domain {
+        self.domain
+    }
+
+    fn granularity(&self) -> usize {
+        self.granularity
+    }
+
+    fn backend(&self) -> String {
+        match self.device {
+            tch::Device::Cuda(n) => format!("torch/cuda:{n}"),
+            _ => "torch/cpu".to_owned(),
+        }
+    }
+
+    /// libtorch has one number of threads for the whole process: the first session that asks for one sets it.
+    fn session(&self, size: Size, threads: usize) -> Result<Box<dyn Session>, Error> {
+        static THREADS: Once = Once::new();
+        if threads > 0 {
+            THREADS.call_once(|| tch::set_num_threads(threads.min(64) as i32));
+        }
+        if !size.width.is_multiple_of(self.granularity) || !size.height.is_multiple_of(self.granularity) {
+            let reason = format!("an input of {}x{} is not a multiple of {}", size.width, size.height, self.granularity);
+            return Err(Error::Backend { backend: "torch", reason });
+        }
+        let parameters = match &*self.program {
+            Program::Graph { parameters, .. } => {
+                let parameters = parameters.lock().unwrap_or_else(PoisonError::into_inner);
+                parameters.iter().map(Tensor::shallow_clone).collect()
+            }
+            Program::Script(_) => Vec::new(),
+        };
+        let pixels = size.width * size.height;
+        Ok(Box::new(TorchSession {
+            program: self.program.clone(),
+            parameters,
+            device: self.device,
+            domain: self.domain,
+            size,
+            input: vec![0.0; pixels * (self.domain.channels() + self.domain.controls())],
+            output: vec![0.0; pixels * self.domain.channels()],
+        }))
+    }
+}
+
+struct TorchSession {
+    program: Arc<Program>,
+    parameters: Vec<Tensor>,
+    device: tch::Device,
+    domain: Domain,
+    size: Size,
+    /// Interleaved pixels in and out.
+    input: Vec<f32>,
+    output: Vec<f32>,
+}
+
+impl TorchSession {
+    fn infer(&mut self) -> Result<(), tch::TchError> {
+        let _no_grad = tch::no_grad_guard();
+        let (height, width) = (self.size.height as i64, self.size.width as i64);
+        let x = Tensor::f_from_slice(&self.input)?.f_view([1, height, width, -1])?.f_to_device(self.device)?;
+        let x = x.f_permute([0, 3, 1, 2])?;
+        let y = match &*self.program {
+            Program::Graph { graph, .. } => forward(graph, &self.parameters, &x)?,
+            Program::Script(module) => module.forward_ts(&[x])?,
+        };
+        if y.size() != [1, self.domain.channels() as i64, height, width] {
+            return Err(tch::TchError::Torch(format!("output of unexpected shape {:?}", y.size())));
+        }
+        let y = y.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_to_device(tch::Device::Cpu)?;
+        y.f_copy_data(&mut self.output, y.numel())
+    }
+}
+
+impl Session for TorchSession {
+    fn size(&self) -> Size {
+        self.size
+    }
+
+    fn run(&mut self, source: &dyn Source, output: &mut dyn Output) -> Result<(), Error> {
+        let (width, height) = (self.size.width, self.size.height);
+        let stride = self.input.len() / height;
+        for (y, row) in self.input.chunks_exact_mut(stride).enumerate() {
+            source.read_row(y, row);
+        }
+        self.infer().map_err(backend)?;
+        let whole = 0..height;
+        let rows = self.output.chunks_exact(width * self.domain.channels());
+        for sink in &mut output.split(std::slice::from_ref(&whole)) {
+            rows.clone().enumerate().for_each(|(y, row)| sink.write_row(y, row));
+        }
+        Ok(())
+    }
+}
+
+/// The device that `auto` stands for here, or an error for one that is not there.
+fn torch_device(device: super::Device) -> Result<tch::Device, Error> {
+    match device {
+        super::Device::Cpu => Ok(tch::Device::Cpu),
+        super::Device::Auto => Ok(if cuda_devices() > 0 { tch::Device::Cuda(0) } else { tch::Device::Cpu }),
+        super::Device::Cuda(n) if n < cuda_devices() => Ok(tch::Device::Cuda(n)),
+        super::Device::Cuda(_) => {
+            let reason = match cuda_devices() {
+                0 => "libtorch finds no CUDA device".to_owned(),
+                count => format!("libtorch finds {count} CUDA devices"),
+            };
+            Err(Error::Device { device: device.to_string(), reason })
+        }
+    }
+}
+
+/// Number of CUDA devices that libtorch can use.
+pub fn cuda_devices() -> usize {
+    if tch::Cuda::is_available() { usize::try_from(tch::Cuda::device_count()).unwrap_or(0) } else { 0 }
+}
+
+fn backend(err: tch::TchError) -> Error {
+    Error::Backend { backend: "torch", reason: first_line(&err) }
+}
+
+/// libtorch's messages go on with a stack of its own.
+fn first_line(err: &tch::TchError) -> String {
+    err.to_string().lines().next().unwrap_or_default().to_owned()
+}
 
 /// Runs one convolution on a batch in NCHW.
 fn conv(spec: &ConvSpec, weight: &Tensor, bias: &Tensor, x: &Tensor) -> Result<Tensor, tch::TchError> {
@@ -50,13 +247,12 @@ pub fn channels_last(x: &Tensor) -> Result<Tensor, tch::TchError> {
 ///
 /// # Errors
 /// What libtorch reports.
-pub fn parameters(model: &super::Model, device: tch::Device) -> Result<Vec<Tensor>, tch::TchError> {
+pub fn parameters(model: &Model, device: tch::Device) -> Result<Vec<Tensor>, tch::TchError> {
     let mut tensors = Vec::with_capacity(2 * model.weights().len());
     for (spec, conv) in model.graph().convs.iter().zip(model.weights()) {
         let shape = spec.weight_shape().map(|n| n as i64);
         tensors.push(Tensor::f_from_slice(&conv.weight)?.f_view(shape)?.f_to_device(device)?);
         tensors.push(Tensor::f_from_slice(&conv.bias)?.f_to_device(device)?);
     }
-    tensors.iter().try_for_each(|t| if t.kind() == Kind::Float { Ok(()) } else { Err(tch::TchError::Torch("kind".into())) })?;
     Ok(tensors)
 }

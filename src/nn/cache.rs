@@ -1,0 +1,81 @@
+//! Networks that are loaded, so that several elements with the same model share its weights.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::SystemTime,
+};
+
+use super::{Device, Error, ModelSource, Network, Precision, cpu::CpuNetwork};
+
+/// What makes two loads the same. A file that was written again is another model.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Identity {
+    Embedded(&'static str),
+    File(PathBuf, u64, Option<SystemTime>),
+}
+
+type Networks = HashMap<(Identity, Device, Precision), Weak<dyn Network>>;
+
+/// Loads a model for a device, or takes it from an element that has it loaded.
+///
+/// # Errors
+/// What is wrong with the file or the device.
+pub fn load(source: &ModelSource, device: Device, precision: Precision) -> Result<Arc<dyn Network>, Error> {
+    static NETWORKS: Mutex<Option<Networks>> = Mutex::new(None);
+    let identity = match source {
+        ModelSource::Embedded { name, .. } => Identity::Embedded(name),
+        ModelSource::File(path) => {
+            let metadata = std::fs::metadata(path).ok();
+            let modified = metadata.as_ref().and_then(|m| m.modified().ok());
+            Identity::File(path.clone(), metadata.map_or(0, |m| m.len()), modified)
+        }
+    };
+    let key = (identity, device, precision);
+    // Held while loading: two elements that start together load once.
+    let mut networks = NETWORKS.lock().unwrap_or_else(PoisonError::into_inner);
+    let networks = networks.get_or_insert_default();
+    if let Some(network) = networks.get(&key).and_then(Weak::upgrade) {
+        return Ok(network);
+    }
+    let network = open(source, device)?;
+    networks.retain(|_, network| network.strong_count() > 0);
+    networks.insert(key, Arc::downgrade(&network));
+    Ok(network)
+}
+
+fn is_script(source: &ModelSource) -> bool {
+    matches!(source, ModelSource::File(path) if path.extension().is_some_and(|e| e == "pt"))
+}
+
+#[cfg(feature = "torch")]
+fn open(source: &ModelSource, device: Device) -> Result<Arc<dyn Network>, Error> {
+    use super::torch::{TorchNetwork, cuda_devices};
+    if let ModelSource::File(path) = source
+        && is_script(source)
+    {
+        return Ok(Arc::new(TorchNetwork::from_script(path, device)?));
+    }
+    let on_cuda = match device {
+        Device::Cpu => false,
+        Device::Cuda(_) => true,
+        Device::Auto => cuda_devices() > 0,
+    };
+    if on_cuda {
+        return Ok(Arc::new(TorchNetwork::new(&source.load()?, device)?));
+    }
+    Ok(Arc::new(CpuNetwork::new(source.load()?)?))
+}
+
+#[cfg(not(feature = "torch"))]
+fn open(source: &ModelSource, device: Device) -> Result<Arc<dyn Network>, Error> {
+    if let Device::Cuda(_) = device {
+        let reason = "this build has no CUDA; it needs the cargo feature torch".to_owned();
+        return Err(Error::Device { device: device.to_string(), reason });
+    }
+    if is_script(source) {
+        return Err(Error::invalid("model-file", "TorchScript files need a build with the cargo feature torch"));
+    }
+    Ok(Arc::new(CpuNetwork::new(source.load()?)?))
+}

@@ -1,0 +1,50 @@
+//! Plain Rust; the compiler turns it into whatever vectors the target always has.
+
+use super::RowJob;
+use crate::nn::cpu::pack::LINE;
+
+/// Pixels that share each load of weights.
+const TILE: usize = 2;
+
+pub(super) fn run(mut job: RowJob<'_>) {
+    let pixels = job.check();
+    let outputs = job.weights.outputs();
+    for first in (0..outputs).step_by(LINE) {
+        let mut x = 0;
+        while x + TILE <= pixels {
+            tile::<TILE>(&mut job, first, x);
+            x += TILE;
+        }
+        while x < pixels {
+            tile::<1>(&mut job, first, x);
+            x += 1;
+        }
+    }
+}
+
+/// Computes `N` pixels from `x` on, outputs from `first` on.
+fn tile<const N: usize>(job: &mut RowJob<'_>, first: usize, x: usize) {
+    let (block, depth) = (first / LINE, job.weights.depth());
+    let weights = job.weights.block_lines(block);
+    let mut sums = [job.weights.block_bias(block)[0].0; N];
+    for (segment, weights) in job.segments.iter().zip(weights.chunks_exact(depth)) {
+        let inputs: [&[f32]; N] = std::array::from_fn(|i| &segment[(x + i) * job.pitch..][..depth]);
+        for (d, line) in weights.iter().enumerate() {
+            for (sum, input) in sums.iter_mut().zip(&inputs) {
+                let value = input[d];
+                for (s, w) in sum.iter_mut().zip(&line.0) {
+                    *s += value * w;
+                }
+            }
+        }
+    }
+    let outputs = job.weights.outputs();
+    for (i, sum) in sums.iter().enumerate() {
+        let at = (x + i) * outputs + first;
+        let width = LINE.min(outputs - first);
+        for o in 0..width {
+            let value = sum[o] + job.add.map_or(0.0, |add| add[at + o]);
+            job.out[at + o] = if job.relu { value.max(0.0) } else { value };
+        }
+    }
+}

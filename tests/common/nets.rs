@@ -1,0 +1,105 @@
+//! Small networks with random weights, and a way to run them on a picture in memory.
+
+use std::ops::Range;
+
+use gstcnnvideo::nn::{
+    Model, Network, Output, RowSink, Size, Source, Task,
+    arch::ResidualUnet,
+    model::{ConvWeights, Domain},
+};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+pub fn architecture(domain: Domain) -> ResidualUnet {
+    ResidualUnet {
+        inputs: domain.channels() + domain.controls(),
+        outputs: domain.channels(),
+        widths: vec![16, 24, 40],
+        hidden: vec![16, 24, 20],
+        down_blocks: vec![1, 1, 2],
+        up_blocks: vec![1, 1],
+    }
+}
+
+/// A model with weights of a size that keeps its output near that of its input.
+pub fn random_model(domain: Domain, seed: u64) -> Model {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let architecture = architecture(domain);
+    let graph = architecture.graph().unwrap();
+    let weights = graph.convs.iter().map(|spec| {
+        let scale = (1.0 / (spec.macs_per_output() / spec.outputs) as f32).sqrt();
+        let count = spec.weight_shape().iter().product();
+        ConvWeights {
+            weight: (0..count).map(|_| rng.random_range(-scale..scale)).collect(),
+            bias: (0..spec.outputs).map(|_| rng.random_range(-0.1..0.1)).collect(),
+        }
+    });
+    let weights = weights.collect();
+    Model::new(Task::Denoise, domain, architecture, weights).unwrap()
+}
+
+/// Interleaved pixels.
+pub struct Picture {
+    pub size: Size,
+    pub channels: usize,
+    pub data: Vec<f32>,
+}
+
+impl Picture {
+    pub fn random(size: Size, channels: usize, seed: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let data = (0..size.width * size.height * channels).map(|_| rng.random_range(-0.5..0.5)).collect();
+        Self { size, channels, data }
+    }
+}
+
+impl Source for Picture {
+    fn read_row(&self, y: usize, row: &mut [f32]) {
+        let stride = self.size.width * self.channels;
+        row.copy_from_slice(&self.data[y * stride..][..stride]);
+    }
+}
+
+struct Collect {
+    data: Vec<f32>,
+    stride: usize,
+}
+
+struct CollectBand<'a> {
+    first: usize,
+    data: &'a mut [f32],
+    stride: usize,
+}
+
+impl RowSink for CollectBand<'_> {
+    fn write_row(&mut self, y: usize, row: &[f32]) {
+        self.data[(y - self.first) * self.stride..][..self.stride].copy_from_slice(row);
+    }
+}
+
+impl Output for Collect {
+    fn split<'a>(&'a mut self, bands: &[Range<usize>]) -> Vec<Box<dyn RowSink + 'a>> {
+        let mut rest = self.data.as_mut_slice();
+        let stride = self.stride;
+        let mut sinks: Vec<Box<dyn RowSink>> = Vec::new();
+        for band in bands {
+            let (data, after) = rest.split_at_mut(band.len() * stride);
+            sinks.push(Box::new(CollectBand { first: band.start, data, stride }));
+            rest = after;
+        }
+        sinks
+    }
+}
+
+/// The output of a network, interleaved. Runs it twice: what is left of the first run must not show in the second.
+pub fn run(network: &dyn Network, picture: &Picture, threads: usize) -> Vec<f32> {
+    let stride = picture.size.width * network.domain().channels();
+    let mut session = network.session(picture.size, threads).unwrap();
+    let mut once = || {
+        let mut output = Collect { data: vec![f32::NAN; stride * picture.size.height], stride };
+        session.run(picture, &mut output).unwrap();
+        output.data
+    };
+    let first = once();
+    assert_eq!(first, once());
+    first
+}

@@ -1,0 +1,81 @@
+//! The backends give the same answer for the same weights.
+
+mod common;
+
+use gstcnnvideo::nn::{
+    Network, Size,
+    cpu::{CpuNetwork, kernels::Kernels},
+    model::Domain,
+};
+
+use common::nets::{Picture, random_model, run};
+
+/// A twentieth of an 8-bit level, in the networks' units.
+const TOLERANCE: f32 = 0.05 / 255.0;
+
+fn assert_close(name: &str, a: &[f32], b: &[f32]) {
+    assert_eq!(a.len(), b.len());
+    let worst = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(worst <= TOLERANCE, "{name}: largest difference {worst}");
+    assert!(a.iter().any(|v| v.abs() > 1e-3), "{name}: the network gives nothing but zeros");
+}
+
+const SIZES: [(usize, usize); 5] = [(4, 4), (8, 12), (20, 100), (132, 68), (320, 180)];
+
+#[test]
+fn kernel_sets_and_threads_agree() {
+    for domain in [Domain::Rgb, Domain::Yuv420] {
+        let model = random_model(domain, 3);
+        for (width, height) in SIZES {
+            let size = Size { width, height };
+            let picture = Picture::random(size, domain.channels() + domain.controls(), 5);
+            let reference = CpuNetwork::with_kernels(model.clone(), Kernels::Portable).unwrap();
+            let expected = run(&reference, &picture, 1);
+            for kernels in Kernels::available() {
+                let network = CpuNetwork::with_kernels(model.clone(), kernels).unwrap();
+                for threads in [1, 2, 5] {
+                    let name = format!("{} {width}x{height} {threads} threads", network.backend());
+                    assert_close(&name, &run(&network, &picture, threads), &expected);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(feature = "torch")]
+#[test]
+fn libtorch_agrees_with_the_embedded_engine() {
+    use gstcnnvideo::nn::{Device, torch::TorchNetwork};
+    for domain in [Domain::Rgb, Domain::Yuv420] {
+        let model = random_model(domain, 4);
+        let torch = TorchNetwork::new(&model, Device::Cpu).unwrap();
+        let cpu = CpuNetwork::new(model).unwrap();
+        for (width, height) in SIZES {
+            let picture = Picture::random(Size { width, height }, domain.channels() + domain.controls(), 6);
+            assert_close(&format!("{width}x{height}"), &run(&torch, &picture, 2), &run(&cpu, &picture, 2));
+        }
+    }
+}
+
+#[cfg(feature = "torch")]
+#[test]
+fn torchscript_files_run() {
+    use gstcnnvideo::nn::{Device, Error, torch::TorchNetwork};
+    let path = std::env::temp_dir().join(format!("cnnvideo-script-{}.pt", std::process::id()));
+    // A network that calls the first six of eight channels noise.
+    let mut identity = |inputs: &[tch::Tensor]| vec![inputs[0].narrow(1, 0, 6) * 1.0];
+    let example = tch::Tensor::zeros([1, 8, 16, 16], (tch::Kind::Float, tch::Device::Cpu));
+    let module = tch::CModule::create_by_tracing("script", "forward", &[example], &mut identity).unwrap();
+    module.save(&path).unwrap();
+
+    let network = TorchNetwork::from_script(&path, Device::Cpu).unwrap();
+    assert_eq!(network.domain(), Domain::Yuv420);
+    let picture = Picture::random(Size { width: 24, height: 16 }, 8, 8);
+    let expected: Vec<f32> = picture.data.chunks(8).flat_map(|pixel| pixel[..6].to_vec()).collect();
+    assert_eq!(run(&network, &picture, 1), expected);
+
+    std::fs::write(&path, b"no script").unwrap();
+    assert!(matches!(TorchNetwork::from_script(&path, Device::Cpu), Err(Error::Read { .. })));
+    std::fs::remove_file(&path).unwrap();
+    assert!(matches!(TorchNetwork::from_script(&path, Device::Cpu), Err(Error::NotFound(_))));
+}
