@@ -1,4 +1,12 @@
-//! Denoising of frames by a network.
+//! Denoising of pictures by a network of the shared core. Knows no GStreamer; [`Denoiser`] is the way in.
+
+mod denoiser;
+pub mod element;
+mod estimate;
+mod io;
+
+pub use denoiser::{Denoiser, Error, Levels, Parameters, domain_of};
+pub use estimate::noise_level;
 
 /// Value of a control map per unit of noise level (standard deviation in 8-bit units).
 pub const CONTROL_PER_LEVEL: f32 = 0.01;

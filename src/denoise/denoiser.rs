@@ -1,0 +1,160 @@
+use std::sync::Arc;
+
+use super::{
+    CONTROL_PER_LEVEL,
+    estimate::noise_level,
+    io::{Planes, PlanesMut},
+};
+use crate::{
+    frame::{Colour, Picture, PictureMut, Sample},
+    nn::{self, Domain, Network, Session, Size},
+};
+
+/// Highest level that a network is asked for; beyond, training has shown it nothing.
+const MAX_LEVEL: f32 = 75.0;
+/// Share of a new estimate in the smoothed one.
+const FOLLOW: f32 = 0.3;
+/// Sessions kept: the two fields of an interlaced picture of odd height differ in size.
+const SESSIONS: usize = 2;
+
+/// What can go wrong with a picture.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Network(#[from] nn::Error),
+    #[error("the network works on {network:?} planes, this picture needs {picture:?}")]
+    Domain { network: Domain, picture: Domain },
+    #[error("input and output differ in size or colour")]
+    Mismatch,
+}
+
+/// What a picture is to be denoised with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Parameters {
+    /// Standard deviation of the noise in 8-bit units, of luma or of R, G and B; `None` to estimate it. The noise of
+    /// chroma is always estimated.
+    pub noise_level: Option<f32>,
+    /// Up to 1, the share of the noise that is taken away; beyond, the network is also told of that much more noise.
+    pub strength: f32,
+}
+
+/// Noise levels as standard deviations in 8-bit units.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Levels {
+    /// Of luma, or of R, G and B.
+    pub main: f32,
+    /// Of chroma in 4:2:0, else 0.
+    pub chroma: f32,
+}
+
+/// The planes that a network must work on to denoise pictures of a kind.
+pub fn domain_of(colour: Colour) -> Domain {
+    match colour {
+        Colour::Gray | Colour::Yuv { shift_x: 1, shift_y: 1 } => Domain::Yuv420,
+        Colour::Yuv { .. } | Colour::Rgb => Domain::Rgb,
+    }
+}
+
+/// Denoises the pictures of one stream.
+pub struct Denoiser {
+    network: Arc<dyn Network>,
+    threads: usize,
+    sessions: Vec<Box<dyn Session>>,
+    /// Noise levels of the components, as far as they are known, smoothed over time.
+    estimates: [Option<f32>; 3],
+    /// Pictures since the start or the last reset.
+    pictures: u64,
+}
+
+impl Denoiser {
+    /// Denoises with `network` on `threads` threads, 0 for all that the machine has.
+    pub fn new(network: Arc<dyn Network>, threads: usize) -> Self {
+        Self { network, threads, sessions: Vec::new(), estimates: [None; 3], pictures: 0 }
+    }
+
+    /// Forgets what was learnt from earlier pictures: the next one belongs to another scene.
+    pub fn reset(&mut self) {
+        self.estimates = [None; 3];
+        self.pictures = 0;
+    }
+
+    /// Makes room for pictures of a size, so that the first one does not take longer than others.
+    ///
+    /// # Errors
+    /// A size that the network cannot run on.
+    pub fn prepare(&mut self, width: usize, height: usize) -> Result<(), Error> {
+        self.session(width, height).map(|_| ())
+    }
+
+    /// Denoises `input` into `output`, which must hold a copy of it. Returns the levels of noise that were assumed.
+    ///
+    /// # Errors
+    /// Pictures that do not fit each other or the network, or a backend that fails.
+    pub fn process<T: Sample>(
+        &mut self,
+        input: &Picture<'_, T>,
+        output: &mut PictureMut<'_, T>,
+        parameters: &Parameters,
+    ) -> Result<Levels, Error> {
+        let domain = domain_of(input.colour);
+        if self.network.domain() != domain {
+            return Err(Error::Domain { network: self.network.domain(), picture: domain });
+        }
+        let same = input.components.iter().zip(&output.components).all(|(a, b)| a.dim() == b.dim());
+        if input.colour != output.colour || !same {
+            return Err(Error::Mismatch);
+        }
+        let estimate = self.estimate(input, parameters);
+        let levels = Levels { main: parameters.noise_level.unwrap_or(estimate.main), chroma: estimate.chroma };
+        let control = |level: f32| (level * parameters.strength.max(1.0)).clamp(0.0, MAX_LEVEL) * CONTROL_PER_LEVEL;
+        let planes = Planes::new(input, domain, [control(levels.main), control(levels.chroma)]);
+        let mut planes_mut = PlanesMut::new(output.reborrow(), domain, parameters.strength.min(1.0));
+        let (width, height) = input.size();
+        self.session(width, height)?.run(&planes, &mut planes_mut)?;
+        Ok(levels)
+    }
+
+    /// Estimates what `parameters` leave open. The first picture is looked at as a whole; later, components take turns,
+    /// so that no picture takes much longer than another, and estimates are smoothed.
+    fn estimate<T: Sample>(&mut self, input: &Picture<'_, T>, parameters: &Parameters) -> Levels {
+        // Components that speak for the main level come first.
+        let (main, all) = match input.colour {
+            Colour::Gray => (1, 1),
+            Colour::Yuv { shift_x: 1, shift_y: 1 } => (1, 3),
+            Colour::Yuv { .. } => (1, 1),
+            Colour::Rgb => (3, 3),
+        };
+        let wanted = |i: usize| i >= main || parameters.noise_level.is_none();
+        let turn = self.pictures % (2 * all as u64);
+        for i in (0..all).filter(|i| wanted(*i)) {
+            let known = self.estimates[i];
+            if (known.is_none() || turn == 2 * i as u64)
+                && let Some(found) = noise_level(input.components[i].view())
+            {
+                self.estimates[i] = Some(known.map_or(found, |known| known + FOLLOW * (found - known)));
+            }
+        }
+        self.pictures += 1;
+        let mean = |part: &[Option<f32>]| {
+            let known = || part.iter().copied().flatten();
+            known().sum::<f32>() / known().count().max(1) as f32
+        };
+        Levels { main: mean(&self.estimates[..main]), chroma: mean(&self.estimates[main..all]) }
+    }
+
+    fn session(&mut self, width: usize, height: usize) -> Result<&mut Box<dyn Session>, Error> {
+        let granularity = self.network.granularity();
+        let half = |n: usize| n.div_ceil(2).next_multiple_of(granularity);
+        let size = Size { width: half(width), height: half(height) };
+        let at = match self.sessions.iter().position(|s| s.size() == size) {
+            Some(at) => at,
+            None => {
+                let session = self.network.session(size, self.threads)?;
+                self.sessions.truncate(SESSIONS - 1);
+                self.sessions.insert(0, session);
+                0
+            }
+        };
+        Ok(&mut self.sessions[at])
+    }
+}

@@ -1,0 +1,217 @@
+//! Pictures as networks see them: pixel-unshuffled to half size on the way in, the noise taken from the pixels on the
+//! way out.
+
+use std::ops::Range;
+
+use ndarray::{ArrayView1, ArrayView2, ArrayViewMut2, Axis};
+
+use crate::{
+    frame::{Colour, Picture, PictureMut, Sample},
+    nn::{Domain, Output, RowSink, Source},
+};
+
+/// Networks see `(level - 128) / 255`.
+const CENTRE: f32 = 128.0;
+const SCALE: f32 = 255.0;
+
+/// A picture as the input of a network. Beyond its right and lower edge the last pixels are repeated.
+pub(super) struct Planes<'a, 'b, T> {
+    picture: &'a Picture<'b, T>,
+    domain: Domain,
+    controls: [f32; 2],
+}
+
+impl<'a, 'b, T: Sample> Planes<'a, 'b, T> {
+    pub fn new(picture: &'a Picture<'b, T>, domain: Domain, controls: [f32; 2]) -> Self {
+        Self { picture, domain, controls }
+    }
+}
+
+impl<T: Sample> Source for Planes<'_, '_, T> {
+    fn read_row(&self, y: usize, row: &mut [f32]) {
+        let components = &self.picture.components;
+        let channels = self.domain.channels() + self.domain.controls();
+        match (self.domain, self.picture.colour) {
+            (Domain::Yuv420, _) => {
+                for dy in 0..2 {
+                    pairs(line(&components[0], 2 * y + dy), row, channels, 2 * dy);
+                }
+                match components.get(1..) {
+                    Some([u, v]) => {
+                        singles(line(u, y), row, channels, 4);
+                        singles(line(v, y), row, channels, 5);
+                    }
+                    _ => row.chunks_exact_mut(channels).for_each(|pixel| pixel[4..6].fill(0.0)),
+                }
+            }
+            (Domain::Rgb, Colour::Yuv { shift_x, .. }) => {
+                for dy in 0..2 {
+                    pairs(line(&components[0], 2 * y + dy), row, channels, 2 * dy);
+                    for (i, chroma) in components[1..].iter().enumerate() {
+                        let first = 4 * (i + 1) + 2 * dy;
+                        if shift_x == 0 {
+                            pairs(line(chroma, 2 * y + dy), row, channels, first);
+                        } else {
+                            singles(line(chroma, 2 * y + dy), row, channels, first);
+                            row.chunks_exact_mut(channels).for_each(|pixel| pixel[first + 1] = pixel[first]);
+                        }
+                    }
+                }
+                row.chunks_exact_mut(channels).for_each(|pixel| matrix(pixel, yuv_to_rgb));
+            }
+            (Domain::Rgb, _) => {
+                for (i, component) in components.iter().enumerate() {
+                    for dy in 0..2 {
+                        pairs(line(component, 2 * y + dy), row, channels, 4 * i + 2 * dy);
+                    }
+                }
+            }
+        }
+        let controls = &self.controls[..self.domain.controls()];
+        let first = self.domain.channels();
+        row.chunks_exact_mut(channels).for_each(|pixel| pixel[first..].copy_from_slice(controls));
+    }
+}
+
+/// Row `y` of a component, or its last.
+fn line<'a, T>(component: &'a ArrayView2<'a, T>, y: usize) -> ArrayView1<'a, T> {
+    component.index_axis(Axis(0), y.min(component.len_of(Axis(0)) - 1))
+}
+
+/// Puts neighbouring samples of a line into channels `first` and `first + 1` of the pixels of `row`.
+fn pairs<T: Sample>(line: ArrayView1<'_, T>, row: &mut [f32], channels: usize, first: usize) {
+    let mut samples = line.iter();
+    let mut last = CENTRE;
+    for pixel in row.chunks_exact_mut(channels) {
+        for value in &mut pixel[first..first + 2] {
+            last = samples.next().map_or(last, |sample| sample.level());
+            *value = (last - CENTRE) / SCALE;
+        }
+    }
+}
+
+/// Puts the samples of a line into channel `channel` of the pixels of `row`.
+fn singles<T: Sample>(line: ArrayView1<'_, T>, row: &mut [f32], channels: usize, channel: usize) {
+    let mut samples = line.iter();
+    let mut last = CENTRE;
+    for pixel in row.chunks_exact_mut(channels) {
+        last = samples.next().map_or(last, |sample| sample.level());
+        pixel[channel] = (last - CENTRE) / SCALE;
+    }
+}
+
+/// Applies a colour transform to the four pixels whose components lie in channels 0 to 11.
+fn matrix(pixel: &mut [f32], transform: fn([f32; 3]) -> [f32; 3]) {
+    for i in 0..4 {
+        [pixel[i], pixel[4 + i], pixel[8 + i]] = transform([pixel[i], pixel[4 + i], pixel[8 + i]]);
+    }
+}
+
+/// ITU-R BT.601, full range. It need not be the stream's own: what matters is that the networks, made for RGB, see
+/// plausible colours, and that the noise goes back through the exact inverse.
+fn yuv_to_rgb([y, u, v]: [f32; 3]) -> [f32; 3] {
+    [y + 1.402 * v, y - 0.344_136 * u - 0.714_136 * v, y + 1.772 * u]
+}
+
+/// The inverse of [`yuv_to_rgb`].
+fn rgb_to_yuv([r, g, b]: [f32; 3]) -> [f32; 3] {
+    let y = 0.299 * r + 0.587 * g + 0.114 * b;
+    [y, (b - y) / 1.772, (r - y) / 1.402]
+}
+
+/// A picture from which the output of a network is to be subtracted.
+pub(super) struct PlanesMut<'a, T> {
+    picture: PictureMut<'a, T>,
+    domain: Domain,
+    strength: f32,
+}
+
+impl<'a, T: Sample> PlanesMut<'a, T> {
+    /// `strength` is the share of the network's output that is subtracted.
+    pub fn new(picture: PictureMut<'a, T>, domain: Domain, strength: f32) -> Self {
+        Self { picture, domain, strength }
+    }
+}
+
+impl<T: Sample> Output for PlanesMut<'_, T> {
+    fn split<'b>(&'b mut self, bands: &[Range<usize>]) -> Vec<Box<dyn RowSink + 'b>> {
+        let colour = self.picture.colour;
+        let mut rest: Vec<_> = self.picture.components.iter_mut().map(|c| c.view_mut()).collect();
+        let mut sinks: Vec<Box<dyn RowSink + 'b>> = Vec::with_capacity(bands.len());
+        for band in bands {
+            let mut components = Vec::with_capacity(rest.len());
+            let mut after = Vec::with_capacity(rest.len());
+            for (i, component) in rest.into_iter().enumerate() {
+                let per_row = if rows_are_halved(colour, i) { 1 } else { 2 };
+                let rows = (band.len() * per_row).min(component.len_of(Axis(0)));
+                let (own, others) = component.split_at(Axis(0), rows);
+                components.push(own);
+                after.push(others);
+            }
+            rest = after;
+            let scale = self.strength * SCALE;
+            sinks.push(Box::new(Band { first: band.start, domain: self.domain, colour, components, scale }));
+        }
+        sinks
+    }
+}
+
+/// Whether a component has one row for two of the picture.
+fn rows_are_halved(colour: Colour, component: usize) -> bool {
+    component > 0 && matches!(colour, Colour::Yuv { shift_y: 1, .. })
+}
+
+struct Band<'a, T> {
+    /// First row of the network's output in this band.
+    first: usize,
+    domain: Domain,
+    colour: Colour,
+    components: Vec<ArrayViewMut2<'a, T>>,
+    /// From the network's units to levels.
+    scale: f32,
+}
+
+impl<T: Sample> RowSink for Band<'_, T> {
+    fn write_row(&mut self, y: usize, row: &[f32]) {
+        let channels = self.domain.channels();
+        let y = y - self.first;
+        for i in 0..self.components.len() {
+            let component = &mut self.components[i];
+            if rows_are_halved(self.colour, i) {
+                let noise = row.chunks_exact(channels).map(|pixel| pixel[3 + i]);
+                subtract(component, y, noise, self.scale);
+                continue;
+            }
+            for dy in 0..2 {
+                let at = 4 * i + 2 * dy;
+                let pixels = row.chunks_exact(channels);
+                match (self.domain, self.colour) {
+                    (Domain::Rgb, Colour::Yuv { shift_x, .. }) => {
+                        let yuv = |pixel: &[f32], dx: usize| {
+                            rgb_to_yuv([0, 4, 8].map(|plane| pixel[plane + 2 * dy + dx]))[i]
+                        };
+                        if shift_x == 1 && i > 0 {
+                            let noise = pixels.map(|p| 0.5 * (yuv(p, 0) + yuv(p, 1)));
+                            subtract(component, 2 * y + dy, noise, self.scale);
+                        } else {
+                            let noise = pixels.flat_map(|p| [yuv(p, 0), yuv(p, 1)]);
+                            subtract(component, 2 * y + dy, noise, self.scale);
+                        }
+                    }
+                    _ => {
+                        let noise = pixels.flat_map(|p| [p[at], p[at + 1]]);
+                        subtract(component, 2 * y + dy, noise, self.scale);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Subtracts noise from row `y` of a component, if it has that row.
+fn subtract<T: Sample>(component: &mut ArrayViewMut2<'_, T>, y: usize, noise: impl Iterator<Item = f32>, scale: f32) {
+    if y < component.len_of(Axis(0)) {
+        let mut line = component.index_axis_mut(Axis(0), y);
+        line.iter_mut().zip(noise).for_each(|(sample, noise)| *sample = T::from_level(sample.level() - scale * noise));
+    }
+}

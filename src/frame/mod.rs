@@ -1,0 +1,57 @@
+//! Pictures as typed views of their components, whatever the pixel format.
+//!
+//! A component (Y, U, V, R, G, B or alpha) of any supported format is a two-dimensional array with some distance
+//! between rows and between neighbouring values, so an `ndarray` view of it is right for planar, semi-planar and packed
+//! formats, padded strides, odd sizes and single fields of interlaced pictures alike. Views are generic over the sample
+//! type, so that deeper formats need no new code here.
+
+mod format;
+mod picture;
+
+pub use format::{Colour, Format, Place};
+pub use picture::{Picture, PictureMut, Plane, PlaneMut};
+
+/// What can be wrong with the memory of a picture.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error("plane {plane} is missing")]
+    MissingPlane { plane: usize },
+    #[error("plane {plane} with a stride of {stride} is too small for {width}x{height}")]
+    TooSmall { plane: usize, stride: usize, width: usize, height: usize },
+    #[error("a picture of {width}x{height} is empty")]
+    Empty { width: usize, height: usize },
+}
+
+/// A sample of a component.
+pub trait Sample: Copy + Send + Sync + 'static {
+    /// As a value from 0 to 255, deeper samples with a fraction.
+    fn level(self) -> f32;
+    /// The nearest sample; levels out of range give the nearest end.
+    fn from_level(level: f32) -> Self;
+}
+
+impl Sample for u8 {
+    #[inline(always)]
+    fn level(self) -> f32 {
+        f32::from(self)
+    }
+
+    #[inline(always)]
+    fn from_level(level: f32) -> Self {
+        // The cast saturates.
+        (level + 0.5) as u8
+    }
+}
+
+/// For pictures in memory, with values of any size.
+impl Sample for f32 {
+    #[inline(always)]
+    fn level(self) -> f32 {
+        self
+    }
+
+    #[inline(always)]
+    fn from_level(level: f32) -> Self {
+        level
+    }
+}
