@@ -4,9 +4,11 @@ mod denoiser;
 pub mod element;
 mod estimate;
 mod io;
+mod networks;
 
 pub use denoiser::{Denoiser, Error, Levels, Parameters, domain_of};
 pub use estimate::noise_level;
+pub use networks::Networks;
 
 /// Value of a control map per unit of noise level (standard deviation in 8-bit units).
 pub const CONTROL_PER_LEVEL: f32 = 0.01;

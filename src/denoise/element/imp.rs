@@ -1,0 +1,290 @@
+use std::{
+    sync::{
+        LazyLock, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use glib::subclass::prelude::*;
+use gst::{prelude::*, subclass::prelude::*};
+use gst_base::{prelude::*, subclass::prelude::*};
+use gst_video::{VideoFrameExt, VideoFrameRef, VideoInfo, subclass::prelude::*};
+
+use super::settings::{self, Settings};
+use crate::{
+    denoise::{Denoiser, Levels, Networks, Parameters},
+    element::{FORMATS, ModelPrecision, Quality, Timing, format_of, is_interlaced, picture, picture_mut},
+    frame::{Format, Picture, PictureMut},
+    nn,
+};
+
+pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+    gst::DebugCategory::new("cnndenoise", gst::DebugColorFlags::empty(), Some("CNN video denoiser"))
+});
+
+/// Fewer rows than this cannot be taken apart into fields.
+const MIN_INTERLACED_HEIGHT: u32 = 8;
+
+#[derive(Debug, Default)]
+pub struct CnnDenoise {
+    settings: Mutex<Settings>,
+    published: Mutex<Published>,
+    /// Used by the streaming thread, and where that is known to stand still.
+    state: Mutex<State>,
+    /// The next frame does not continue the last one.
+    reset: AtomicBool,
+}
+
+/// What other threads may ask for.
+#[derive(Debug, Default)]
+struct Published {
+    levels: Levels,
+    timing: Timing,
+    backend: String,
+}
+
+impl Published {
+    fn stats(&self) -> gst::Structure {
+        gst::Structure::builder("cnndenoise-stats")
+            .field("frames", self.timing.frames())
+            .field("mean-ms", self.timing.mean_ms())
+            .field("p99-ms", self.timing.p99_ms())
+            .field("backend", &self.backend)
+            .field("noise-level", self.levels.main)
+            .field("chroma-noise-level", self.levels.chroma)
+            .build()
+    }
+}
+
+#[derive(Default)]
+struct State {
+    networks: Option<Networks>,
+    stream: Option<Stream>,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").finish_non_exhaustive()
+    }
+}
+
+/// What belongs to the caps that are negotiated.
+struct Stream {
+    format: Format,
+    denoiser: Denoiser,
+    parameters: Parameters,
+}
+
+/// A lock whose holder panicked guards values that are still whole: every one is replaced, never half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl CnnDenoise {
+    /// Loads what the settings ask for.
+    fn load(settings: &Settings) -> Result<Networks, nn::Error> {
+        let device = settings.device.parse()?;
+        let precision = settings.precision.into();
+        match &settings.model_file {
+            Some(path) => Networks::from_file(path.clone(), device, precision),
+            None => Networks::built_in(device, precision),
+        }
+    }
+
+    fn tell_what_is_missing(&self, settings: &Settings) {
+        if settings.quality != Quality::Fast && settings.model_file.is_none() {
+            gst::warning!(CAT, imp = self, "There is no network for quality {:?} yet, using fast", settings.quality);
+        }
+        if settings.precision == ModelPrecision::Int8 {
+            gst::warning!(CAT, imp = self, "There is no int8 arithmetic yet, using fp32");
+        }
+    }
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for CnnDenoise {
+    const NAME: &'static str = "GstCnnDenoise";
+    type Type = super::CnnDenoise;
+    type ParentType = gst_video::VideoFilter;
+}
+
+impl ObjectImpl for CnnDenoise {
+    fn properties() -> &'static [glib::ParamSpec] {
+        static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(settings::properties);
+        &PROPERTIES
+    }
+
+    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        if let Err(err) = lock(&self.settings).set(pspec.name(), value) {
+            gst::error!(CAT, imp = self, "Cannot set {}: {err}", pspec.name());
+        }
+    }
+
+    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        match pspec.name() {
+            "estimated-noise-level" => lock(&self.published).levels.main.to_value(),
+            "stats" => lock(&self.published).stats().to_value(),
+            name => lock(&self.settings).get(name).unwrap_or_else(|| pspec.default_value().clone()),
+        }
+    }
+}
+
+impl GstObjectImpl for CnnDenoise {}
+
+impl ElementImpl for CnnDenoise {
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
+            gst::subclass::ElementMetadata::new(
+                "CNN video denoiser",
+                "Filter/Effect/Video",
+                "Removes noise from video with a small convolutional network",
+                "The gst-plugin-cnnvideo authors",
+            )
+        });
+        Some(&*METADATA)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
+            let caps = gst_video::VideoCapsBuilder::new().format_list(FORMATS).build();
+            [("src", gst::PadDirection::Src), ("sink", gst::PadDirection::Sink)]
+                .into_iter()
+                .filter_map(|(name, direction)| {
+                    gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps).ok()
+                })
+                .collect()
+        });
+        &TEMPLATES
+    }
+}
+
+impl BaseTransformImpl for CnnDenoise {
+    const MODE: gst_base::subclass::BaseTransformMode = gst_base::subclass::BaseTransformMode::NeverInPlace;
+    const PASSTHROUGH_ON_SAME_CAPS: bool = false;
+    const TRANSFORM_IP_ON_PASSTHROUGH: bool = false;
+
+    fn start(&self) -> Result<(), gst::ErrorMessage> {
+        let settings = lock(&self.settings).clone();
+        self.tell_what_is_missing(&settings);
+        let networks = Self::load(&settings).map_err(|err| {
+            let domain = match err {
+                nn::Error::NotFound(_) => gst::ResourceError::NotFound,
+                nn::Error::Read { .. } => gst::ResourceError::Read,
+                _ => gst::ResourceError::Settings,
+            };
+            let from = settings.model_file.as_ref().map_or("built-in model".to_owned(), |p| p.display().to_string());
+            gst::error_msg!(domain, ["Cannot use {} on device {}: {}", from, settings.device, err])
+        })?;
+        gst::info!(CAT, imp = self, "Running on {}", networks.backend());
+        *lock(&self.published) = Published { backend: networks.backend(), ..Default::default() };
+        *lock(&self.state) = State { networks: Some(networks), stream: None };
+        Ok(())
+    }
+
+    fn stop(&self) -> Result<(), gst::ErrorMessage> {
+        *lock(&self.state) = State::default();
+        Ok(())
+    }
+
+    fn sink_event(&self, event: gst::Event) -> bool {
+        match event.view() {
+            gst::EventView::FlushStop(_) | gst::EventView::Segment(_) | gst::EventView::StreamStart(_) => {
+                self.reset.store(true, Ordering::Release);
+            }
+            _ => (),
+        }
+        self.parent_sink_event(event)
+    }
+
+    fn before_transform(&self, inbuf: &gst::BufferRef) {
+        let obj = self.obj();
+        let segment = obj.segment().downcast::<gst::ClockTime>().ok();
+        if let Some(time) = segment.and_then(|segment| segment.to_stream_time(inbuf.pts()))
+            && let Err(err) = obj.sync_values(time)
+        {
+            gst::warning!(CAT, imp = self, "Cannot follow controlled properties: {err}");
+        }
+        let parameters = lock(&self.settings).parameters();
+        obj.set_passthrough(parameters.strength == 0.0);
+        if let Some(stream) = &mut lock(&self.state).stream {
+            stream.parameters = parameters;
+        }
+    }
+}
+
+impl VideoFilterImpl for CnnDenoise {
+    fn set_info(
+        &self,
+        _incaps: &gst::Caps,
+        in_info: &VideoInfo,
+        _outcaps: &gst::Caps,
+        _out_info: &VideoInfo,
+    ) -> Result<(), gst::LoggableError> {
+        let settings = lock(&self.settings).clone();
+        let mut state = lock(&self.state);
+        state.stream = None;
+        let format =
+            format_of(in_info.format()).ok_or_else(|| gst::loggable_error!(CAT, "No support for {:?}", in_info.format()))?;
+        let Some(networks) = &state.networks else {
+            return Err(gst::loggable_error!(CAT, "Not started"));
+        };
+        let denoiser = networks.denoiser(format.colour(), settings.threads as usize).and_then(|mut denoiser| {
+            denoiser.prepare(in_info.width() as usize, in_info.height() as usize)?;
+            Ok(denoiser)
+        });
+        let denoiser = denoiser.map_err(|err| {
+            gst::element_imp_error!(self, gst::StreamError::Format, ["Cannot denoise {in_info:?}: {err}"]);
+            gst::loggable_error!(CAT, "Cannot denoise {in_info:?}: {err}")
+        })?;
+        state.stream = Some(Stream { format, denoiser, parameters: settings.parameters() });
+        Ok(())
+    }
+
+    fn transform_frame(
+        &self,
+        inframe: &VideoFrameRef<&gst::BufferRef>,
+        outframe: &mut VideoFrameRef<&mut gst::BufferRef>,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let start = Instant::now();
+        let failed = |reason: &dyn std::fmt::Display| {
+            gst::element_imp_error!(self, gst::StreamError::Failed, ["Cannot denoise a frame: {reason}"]);
+            gst::FlowError::Error
+        };
+        // Alpha, padding bytes and whatever else the network does not touch.
+        inframe.copy(outframe).map_err(|err| failed(&err))?;
+
+        let mut state = lock(&self.state);
+        let stream = state.stream.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
+        let discont = inframe.buffer().flags().contains(gst::BufferFlags::DISCONT);
+        if self.reset.swap(false, Ordering::AcqRel) || discont {
+            stream.denoiser.reset();
+        }
+        let input = picture(inframe, stream.format).map_err(|err| failed(&err))?;
+        let mut output = picture_mut(outframe, stream.format).map_err(|err| failed(&err))?;
+        let interlaced = is_interlaced(inframe) && inframe.height() >= MIN_INTERLACED_HEIGHT;
+        let levels = stream.process(&input, &mut output, interlaced).map_err(|err| failed(&err))?;
+        drop(state);
+
+        let mut published = lock(&self.published);
+        published.levels = levels;
+        published.timing.add(start.elapsed());
+        Ok(gst::FlowSuccess::Ok)
+    }
+}
+
+impl Stream {
+    /// Denoises a frame, of interlaced ones each field by itself.
+    fn process(
+        &mut self,
+        input: &Picture<'_, u8>,
+        output: &mut PictureMut<'_, u8>,
+        interlaced: bool,
+    ) -> Result<Levels, crate::denoise::Error> {
+        if !interlaced {
+            return self.denoiser.process(input, output, &self.parameters);
+        }
+        self.denoiser.process(&input.field(0), &mut output.field(0), &self.parameters)?;
+        self.denoiser.process(&input.field(1), &mut output.field(1), &self.parameters)
+    }
+}

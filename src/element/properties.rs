@@ -1,0 +1,44 @@
+//! Property types that several elements have.
+
+use crate::nn::Precision;
+
+/// Size of the network: how much time a frame may take.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstCnnVideoQuality")]
+pub enum Quality {
+    /// For live video on two ordinary cores.
+    #[default]
+    #[enum_value(name = "Fast: live video on two ordinary cores", nick = "fast")]
+    Fast,
+    /// Between the two.
+    #[enum_value(name = "Balanced (not trained yet: runs as fast)", nick = "balanced")]
+    Balanced,
+    /// For files, or with CUDA.
+    #[enum_value(name = "Best (not trained yet: runs as fast)", nick = "best")]
+    Best,
+}
+
+/// Arithmetic of the network.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstCnnVideoPrecision")]
+pub enum ModelPrecision {
+    /// The fastest that keeps the quality.
+    #[default]
+    #[enum_value(name = "Auto: the fastest that keeps the quality", nick = "auto")]
+    Auto,
+    /// 8-bit integers.
+    #[enum_value(name = "8-bit integers (not built yet: runs as fp32)", nick = "int8")]
+    Int8,
+    /// 32-bit floating point.
+    #[enum_value(name = "32-bit floating point", nick = "fp32")]
+    Fp32,
+}
+
+impl From<ModelPrecision> for Precision {
+    fn from(precision: ModelPrecision) -> Self {
+        match precision {
+            ModelPrecision::Auto => Self::Auto,
+            ModelPrecision::Int8 | ModelPrecision::Fp32 => Self::Fp32,
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! GStreamer's video frames as pictures.
+
+use gst_video::{VideoFormat, VideoFrameExt, VideoFrameRef, VideoInterlaceMode};
+
+use crate::frame::{Error, Format, Picture, PictureMut};
+
+/// Pixel formats that the filters work on.
+pub(crate) const FORMATS: [VideoFormat; 17] = [
+    VideoFormat::I420,
+    VideoFormat::Nv12,
+    VideoFormat::Yv12,
+    VideoFormat::Nv21,
+    VideoFormat::Y42b,
+    VideoFormat::Y444,
+    VideoFormat::Gray8,
+    VideoFormat::Rgb,
+    VideoFormat::Bgr,
+    VideoFormat::Rgba,
+    VideoFormat::Bgra,
+    VideoFormat::Argb,
+    VideoFormat::Abgr,
+    VideoFormat::Rgbx,
+    VideoFormat::Bgrx,
+    VideoFormat::Xrgb,
+    VideoFormat::Xbgr,
+];
+
+/// Where the components of a pixel format lie; `None` for formats that are not among [`FORMATS`].
+pub(crate) fn format_of(format: VideoFormat) -> Option<Format> {
+    let packed = |rgb, alpha, step| Some(Format::packed_rgb(rgb, alpha, step));
+    match format {
+        VideoFormat::Gray8 => Some(Format::GRAY8),
+        VideoFormat::I420 => Some(Format::I420),
+        // GStreamer numbers planes as they lie in memory: V before U.
+        VideoFormat::Yv12 => Some(Format::YV12),
+        VideoFormat::Nv12 => Some(Format::NV12),
+        VideoFormat::Nv21 => Some(Format::NV21),
+        VideoFormat::Y42b => Some(Format::Y42B),
+        VideoFormat::Y444 => Some(Format::Y444),
+        VideoFormat::Rgb => packed([0, 1, 2], None, 3),
+        VideoFormat::Bgr => packed([2, 1, 0], None, 3),
+        VideoFormat::Rgba => packed([0, 1, 2], Some(3), 4),
+        VideoFormat::Bgra => packed([2, 1, 0], Some(3), 4),
+        VideoFormat::Argb => packed([1, 2, 3], Some(0), 4),
+        VideoFormat::Abgr => packed([3, 2, 1], Some(0), 4),
+        VideoFormat::Rgbx => packed([0, 1, 2], None, 4),
+        VideoFormat::Bgrx => packed([2, 1, 0], None, 4),
+        VideoFormat::Xrgb => packed([1, 2, 3], None, 4),
+        VideoFormat::Xbgr => packed([3, 2, 1], None, 4),
+        _ => None,
+    }
+}
+
+fn strides(strides: &[i32]) -> impl Iterator<Item = usize> {
+    // A negative stride would need planes that grow backwards; as 0 it is refused as too small.
+    strides.iter().map(|s| usize::try_from(*s).unwrap_or(0))
+}
+
+/// Views a mapped frame.
+pub(crate) fn picture<'a>(frame: &'a VideoFrameRef<&gst::BufferRef>, format: Format) -> Result<Picture<'a, u8>, Error> {
+    let planes: Vec<_> = frame.planes_data().into_iter().zip(strides(frame.plane_stride())).collect();
+    Picture::new(format, frame.width() as usize, frame.height() as usize, &planes)
+}
+
+/// Views a frame that is mapped for writing.
+pub(crate) fn picture_mut<'a>(
+    frame: &'a mut VideoFrameRef<&mut gst::BufferRef>,
+    format: Format,
+) -> Result<PictureMut<'a, u8>, Error> {
+    let (width, height) = (frame.width() as usize, frame.height() as usize);
+    let strides: Vec<_> = strides(frame.plane_stride()).collect();
+    PictureMut::new(format, width, height, frame.planes_data_mut().into_iter().zip(strides))
+}
+
+/// Whether the rows of a frame belong to two fields of different times.
+pub(crate) fn is_interlaced(frame: &VideoFrameRef<&gst::BufferRef>) -> bool {
+    match frame.info().interlace_mode() {
+        VideoInterlaceMode::Interleaved => true,
+        VideoInterlaceMode::Mixed => frame.flags().contains(gst_video::VideoFrameFlags::INTERLACED),
+        _ => false,
+    }
+}
