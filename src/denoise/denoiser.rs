@@ -12,6 +12,8 @@ use crate::{
 
 /// Highest level that a network is asked for; beyond, training has shown it nothing.
 const MAX_LEVEL: f32 = 75.0;
+/// What chroma noise adds to R, G and B, on (quadratic) average: the matrix is BT.601's.
+const CHROMA_IN_RGB: f32 = 1.383;
 /// Share of a new estimate in the smoothed one.
 const FOLLOW: f32 = 0.3;
 /// Sessions kept: the two fields of an interlaced picture of odd height differ in size.
@@ -43,7 +45,7 @@ pub struct Parameters {
 pub struct Levels {
     /// Of luma, or of R, G and B.
     pub main: f32,
-    /// Of chroma in 4:2:0, else 0.
+    /// Of chroma, 0 where there is none.
     pub chroma: f32,
 }
 
@@ -107,7 +109,11 @@ impl Denoiser {
         let estimate = self.estimate(input, parameters);
         let levels = Levels { main: parameters.noise_level.unwrap_or(estimate.main), chroma: estimate.chroma };
         let control = |level: f32| (level * parameters.strength.max(1.0)).clamp(0.0, MAX_LEVEL) * CONTROL_PER_LEVEL;
-        let planes = Planes::new(input, domain, [control(levels.main), control(levels.chroma)]);
+        let main = match (domain, input.colour) {
+            (Domain::Rgb, Colour::Yuv { .. }) => levels.main.hypot(CHROMA_IN_RGB * levels.chroma),
+            _ => levels.main,
+        };
+        let planes = Planes::new(input, domain, [control(main), control(levels.chroma)]);
         let mut planes_mut = PlanesMut::new(output.reborrow(), domain, parameters.strength.min(1.0));
         let (width, height) = input.size();
         self.session(width, height)?.run(&planes, &mut planes_mut)?;
@@ -120,8 +126,7 @@ impl Denoiser {
         // Components that speak for the main level come first.
         let (main, all) = match input.colour {
             Colour::Gray => (1, 1),
-            Colour::Yuv { shift_x: 1, shift_y: 1 } => (1, 3),
-            Colour::Yuv { .. } => (1, 1),
+            Colour::Yuv { .. } => (1, 3),
             Colour::Rgb => (3, 3),
         };
         let wanted = |i: usize| i >= main || parameters.noise_level.is_none();

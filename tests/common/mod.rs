@@ -2,3 +2,52 @@
 #![allow(dead_code)]
 
 pub mod nets;
+pub mod video;
+
+use std::{
+    path::PathBuf,
+    process::Command,
+    sync::Once,
+};
+
+/// GStreamer with the plugin of this build, in this process.
+pub fn init() {
+    static INIT: Once = Once::new();
+    INIT.call_once(|| {
+        gst::init().unwrap();
+        gstcnnvideo::plugin_register_static().unwrap();
+    });
+}
+
+/// A file or folder in the system's temporary folder that is removed in the end.
+pub struct Temporary(pub PathBuf);
+
+impl Temporary {
+    pub fn new(name: &str) -> Self {
+        Self(std::env::temp_dir().join(format!("cnnvideo-{}-{name}", std::process::id())))
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The folder in which cargo has put `libgstcnnvideo.so`.
+pub fn plugin_folder() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let folder = test.ancestors().find(|f| f.join("libgstcnnvideo.so").exists());
+    folder.expect("libgstcnnvideo.so stands beside the tests").to_owned()
+}
+
+/// A GStreamer tool that finds the built plugin through a registry of its own.
+pub fn tool(name: &str, registry: &Temporary) -> Command {
+    let mut command = Command::new(name);
+    command
+        .env("GST_REGISTRY", &registry.0)
+        .env("GST_PLUGIN_PATH", plugin_folder())
+        .env_remove("GST_PLUGIN_PATH_1_0");
+    command
+}

@@ -174,7 +174,7 @@ impl BaseTransformImpl for CnnDenoise {
                 _ => gst::ResourceError::Settings,
             };
             let from = settings.model_file.as_ref().map_or("built-in model".to_owned(), |p| p.display().to_string());
-            gst::error_msg!(domain, ["Cannot use {} on device {}: {}", from, settings.device, err])
+            gst::error_msg!(domain, ("Cannot use {} on device '{}': {}", from, settings.device, err))
         })?;
         gst::info!(CAT, imp = self, "Running on {}", networks.backend());
         *lock(&self.published) = Published { backend: networks.backend(), ..Default::default() };
@@ -234,7 +234,7 @@ impl VideoFilterImpl for CnnDenoise {
             Ok(denoiser)
         });
         let denoiser = denoiser.map_err(|err| {
-            gst::element_imp_error!(self, gst::StreamError::Format, ["Cannot denoise {in_info:?}: {err}"]);
+            gst::element_imp_error!(self, gst::StreamError::Format, ("Cannot denoise {} of {}x{}: {err}", in_info.format(), in_info.width(), in_info.height()));
             gst::loggable_error!(CAT, "Cannot denoise {in_info:?}: {err}")
         })?;
         state.stream = Some(Stream { format, denoiser, parameters: settings.parameters() });
@@ -248,7 +248,7 @@ impl VideoFilterImpl for CnnDenoise {
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
         let start = Instant::now();
         let failed = |reason: &dyn std::fmt::Display| {
-            gst::element_imp_error!(self, gst::StreamError::Failed, ["Cannot denoise a frame: {reason}"]);
+            gst::element_imp_error!(self, gst::StreamError::Failed, ("Cannot denoise a frame: {reason}"));
             gst::FlowError::Error
         };
         // Alpha, padding bytes and whatever else the network does not touch.
