@@ -73,7 +73,11 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
     let pixels = (arguments.width * arguments.height) as f64;
     println!(
         "{}: {macs:.0} MAC per pixel, {}x{}, {} threads, {} rounds",
-        arguments.model.display(), arguments.width, arguments.height, arguments.threads, arguments.rounds
+        arguments.model.display(),
+        arguments.width,
+        arguments.height,
+        arguments.threads,
+        arguments.rounds
     );
     let granularity = model.graph().granularity();
     let half = |n: usize| n.div_ceil(2).next_multiple_of(granularity);

@@ -231,7 +231,8 @@ fn states_cycle() {
     for _ in 0..4 {
         pipeline.set_state(gst::State::Playing).unwrap();
         let bus = pipeline.bus().unwrap();
-        let message = bus.timed_pop_filtered(gst::ClockTime::from_seconds(30), &[gst::MessageType::Eos, gst::MessageType::Error]);
+        let message =
+            bus.timed_pop_filtered(gst::ClockTime::from_seconds(30), &[gst::MessageType::Eos, gst::MessageType::Error]);
         assert_eq!(message.expect("the stream ends").type_(), gst::MessageType::Eos);
         pipeline.set_state(gst::State::Null).unwrap();
     }

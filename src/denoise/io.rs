@@ -187,9 +187,8 @@ impl<T: Sample> RowSink for Band<'_, T> {
                 let pixels = row.chunks_exact(channels);
                 match (self.domain, self.colour) {
                     (Domain::Rgb, Colour::Yuv { shift_x, .. }) => {
-                        let yuv = |pixel: &[f32], dx: usize| {
-                            rgb_to_yuv([0, 4, 8].map(|plane| pixel[plane + 2 * dy + dx]))[i]
-                        };
+                        let yuv =
+                            |pixel: &[f32], dx: usize| rgb_to_yuv([0, 4, 8].map(|plane| pixel[plane + 2 * dy + dx]))[i];
                         if shift_x == 1 && i > 0 {
                             let noise = pixels.map(|p| 0.5 * (yuv(p, 0) + yuv(p, 1)));
                             subtract(component, 2 * y + dy, noise, self.scale);

@@ -11,7 +11,10 @@ const BUILT_IN: [ModelSource; 2] = [
         name: "denoise-yuv420-fast",
         bytes: include_bytes!("../../models/denoise-yuv420-fast.safetensors"),
     },
-    ModelSource::Embedded { name: "denoise-rgb-fast", bytes: include_bytes!("../../models/denoise-rgb-fast.safetensors") },
+    ModelSource::Embedded {
+        name: "denoise-rgb-fast",
+        bytes: include_bytes!("../../models/denoise-rgb-fast.safetensors"),
+    },
 ];
 
 /// The networks that may be needed before a stream's colour format is known: one for each domain, or one that the user
@@ -47,10 +50,11 @@ impl Networks {
     pub fn denoiser(&self, colour: Colour, threads: usize) -> Result<Denoiser, Error> {
         let picture = domain_of(colour);
         let domains = || self.0.iter().map(|network| network.domain());
-        let network = self.0.iter().find(|network| network.domain() == picture).ok_or_else(|| Error::Domain {
-            network: domains().next().unwrap_or(Domain::Rgb),
-            picture,
-        })?;
+        let network = self
+            .0
+            .iter()
+            .find(|network| network.domain() == picture)
+            .ok_or_else(|| Error::Domain { network: domains().next().unwrap_or(Domain::Rgb), picture })?;
         Ok(Denoiser::new(network.clone(), threads))
     }
 }

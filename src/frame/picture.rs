@@ -50,7 +50,7 @@ impl<'a, T: Sample> Picture<'a, T> {
 
     /// One of the two fields of an interlaced picture: every other row of each component.
     pub fn field(&self, parity: usize) -> Picture<'_, T> {
-        let rows = |c: &'_ ArrayView2<'a, T>| c.clone().slice_move(s![parity.., ..]).slice_move(s![..;2, ..]);
+        let rows = |c: &'_ ArrayView2<'a, T>| c.slice_move(s![parity..;2, ..]);
         Picture { colour: self.colour, components: self.components.iter().map(rows).collect() }
     }
 }
@@ -87,7 +87,8 @@ impl<'a, T: Sample> PictureMut<'a, T> {
             }
         }
         let whole = components.into_iter().zip(places);
-        let components = whole.map(|(c, place)| c.ok_or(Error::MissingPlane { plane: place.plane })).collect::<Result<_, _>>()?;
+        let components =
+            whole.map(|(c, place)| c.ok_or(Error::MissingPlane { plane: place.plane })).collect::<Result<_, _>>()?;
         Ok(Self { colour: format.colour(), components })
     }
 

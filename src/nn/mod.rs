@@ -11,7 +11,6 @@ pub mod arch;
 pub mod cache;
 pub mod cpu;
 
-
 mod device;
 mod error;
 mod io;

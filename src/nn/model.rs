@@ -86,7 +86,10 @@ pub struct Model {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ModelSource {
     /// A model that is part of the plugin.
-    Embedded { name: &'static str, bytes: &'static [u8] },
+    Embedded {
+        name: &'static str,
+        bytes: &'static [u8],
+    },
     File(PathBuf),
 }
 
@@ -161,9 +164,10 @@ impl Model {
         };
         let one_of = |key: &str, known: &[&str]| {
             let value = text(key)?;
-            known.iter().position(|k| *k == value).ok_or_else(|| {
-                Error::invalid(key, format!("'{}' is not one of {}", excerpt(value), known.join(", ")))
-            })
+            known
+                .iter()
+                .position(|k| *k == value)
+                .ok_or_else(|| Error::invalid(key, format!("'{}' is not one of {}", excerpt(value), known.join(", "))))
         };
         one_of("format", &[FORMAT])?;
         one_of("task", &["denoise"])?;
@@ -173,10 +177,12 @@ impl Model {
             .map_err(|err| Error::invalid("hyper-parameters", err.to_string()))?;
         let graph = checked_graph(domain, &architecture)?;
 
-        let weights =
-            graph.convs.iter().map(|spec| read_conv(&file, spec)).collect::<Result<Vec<_>, _>>()?;
+        let weights = graph.convs.iter().map(|spec| read_conv(&file, spec)).collect::<Result<Vec<_>, _>>()?;
         if file.len() != 2 * graph.convs.len() {
-            return Err(Error::invalid("tensors", format!("{} where {} are needed", file.len(), 2 * graph.convs.len())));
+            return Err(Error::invalid(
+                "tensors",
+                format!("{} where {} are needed", file.len(), 2 * graph.convs.len()),
+            ));
         }
         let (version, training) = (text("version")?.to_owned(), text("training")?.to_owned());
         Ok(Self { task: Task::Denoise, domain, architecture, version, training, graph, weights })
@@ -287,7 +293,7 @@ fn read_tensor(file: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Ve
 }
 
 fn check_values<'a>(name: &str, values: impl IntoIterator<Item = &'a f32>) -> Result<(), Error> {
-    match values.into_iter().find(|v| !(v.abs() <= MAX_WEIGHT)) {
+    match values.into_iter().find(|v| !v.is_finite() || v.abs() > MAX_WEIGHT) {
         Some(bad) => Err(Error::invalid(name, format!("value {bad} is not a number within +-{MAX_WEIGHT}"))),
         None => Ok(()),
     }

@@ -23,7 +23,10 @@ pub struct TorchNetwork {
 
 enum Program {
     /// A graph with its weights. Sessions take their own handles to the weights, tensors not being `Sync`.
-    Graph { graph: Graph, parameters: Mutex<Vec<Tensor>> },
+    Graph {
+        graph: Graph,
+        parameters: Mutex<Vec<Tensor>>,
+    },
     Script(tch::CModule),
 }
 
@@ -65,7 +68,8 @@ impl TorchNetwork {
             let side = 2 * SCRIPT_GRANULARITY as i64;
             let channels = (domain.channels() + domain.controls()) as i64;
             let _no_grad = tch::no_grad_guard();
-            let output = Tensor::f_zeros([1, channels, side, side], (Kind::Float, device)).and_then(|x| module.forward_ts(&[x]));
+            let output =
+                Tensor::f_zeros([1, channels, side, side], (Kind::Float, device)).and_then(|x| module.forward_ts(&[x]));
             output.is_ok_and(|y| y.size() == [1, domain.channels() as i64, side, side] && y.kind() == Kind::Float)
         };
         let domain = [Domain::Yuv420, Domain::Rgb].into_iter().find(|d| accepts(*d)).ok_or_else(|| {
@@ -98,7 +102,8 @@ impl Network for TorchNetwork {
             THREADS.call_once(|| tch::set_num_threads(threads.min(64) as i32));
         }
         if !size.width.is_multiple_of(self.granularity) || !size.height.is_multiple_of(self.granularity) {
-            let reason = format!("an input of {}x{} is not a multiple of {}", size.width, size.height, self.granularity);
+            let reason =
+                format!("an input of {}x{} is not a multiple of {}", size.width, size.height, self.granularity);
             return Err(Error::Backend { backend: "torch", reason });
         }
         let parameters = match &*self.program {

@@ -107,7 +107,10 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Error> {
             if !NEVER.iter().any(|never| path.ends_with(never)) {
                 collect(&path, files)?;
             }
-        } else if path.extension().is_some_and(|e| ["jpg", "jpeg", "png"].iter().any(|known| e.eq_ignore_ascii_case(known))) {
+        } else if path
+            .extension()
+            .is_some_and(|e| ["jpg", "jpeg", "png"].iter().any(|known| e.eq_ignore_ascii_case(known)))
+        {
             files.push(path);
         }
     }

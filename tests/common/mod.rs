@@ -4,11 +4,7 @@
 pub mod nets;
 pub mod video;
 
-use std::{
-    path::PathBuf,
-    process::Command,
-    sync::Once,
-};
+use std::{path::PathBuf, process::Command, sync::Once};
 
 /// GStreamer with the plugin of this build, in this process.
 pub fn init() {
@@ -45,9 +41,6 @@ pub fn plugin_folder() -> PathBuf {
 /// A GStreamer tool that finds the built plugin through a registry of its own.
 pub fn tool(name: &str, registry: &Temporary) -> Command {
     let mut command = Command::new(name);
-    command
-        .env("GST_REGISTRY", &registry.0)
-        .env("GST_PLUGIN_PATH", plugin_folder())
-        .env_remove("GST_PLUGIN_PATH_1_0");
+    command.env("GST_REGISTRY", &registry.0).env("GST_PLUGIN_PATH", plugin_folder()).env_remove("GST_PLUGIN_PATH_1_0");
     command
 }

@@ -85,7 +85,10 @@ pub fn components(info: &VideoInfo, data: &[u8]) -> Vec<Vec<u8>> {
             let (width, height) = (frame.comp_width(c as u32) as usize, frame.comp_height(c as u32) as usize);
             let (stride, step) = (frame.comp_stride(c as u32) as usize, frame.comp_pstride(c as u32) as usize);
             let data = frame.comp_data(c as u32).unwrap();
-            (0..height).flat_map(|y| (0..width).map(move |x| (x, y))).map(|(x, y)| data[y * stride + x * step]).collect()
+            (0..height)
+                .flat_map(|y| (0..width).map(move |x| (x, y)))
+                .map(|(x, y)| data[y * stride + x * step])
+                .collect()
         })
         .collect()
 }

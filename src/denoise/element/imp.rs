@@ -19,9 +19,8 @@ use crate::{
     nn,
 };
 
-pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
-    gst::DebugCategory::new("cnndenoise", gst::DebugColorFlags::empty(), Some("CNN video denoiser"))
-});
+pub(super) static CAT: LazyLock<gst::DebugCategory> =
+    LazyLock::new(|| gst::DebugCategory::new("cnndenoise", gst::DebugColorFlags::empty(), Some("CNN video denoiser")));
 
 /// Fewer rows than this cannot be taken apart into fields.
 const MIN_INTERLACED_HEIGHT: u32 = 8;
@@ -224,8 +223,8 @@ impl VideoFilterImpl for CnnDenoise {
         let settings = lock(&self.settings).clone();
         let mut state = lock(&self.state);
         state.stream = None;
-        let format =
-            format_of(in_info.format()).ok_or_else(|| gst::loggable_error!(CAT, "No support for {:?}", in_info.format()))?;
+        let format = format_of(in_info.format())
+            .ok_or_else(|| gst::loggable_error!(CAT, "No support for {:?}", in_info.format()))?;
         let Some(networks) = &state.networks else {
             return Err(gst::loggable_error!(CAT, "Not started"));
         };
@@ -234,7 +233,11 @@ impl VideoFilterImpl for CnnDenoise {
             Ok(denoiser)
         });
         let denoiser = denoiser.map_err(|err| {
-            gst::element_imp_error!(self, gst::StreamError::Format, ("Cannot denoise {} of {}x{}: {err}", in_info.format(), in_info.width(), in_info.height()));
+            gst::element_imp_error!(
+                self,
+                gst::StreamError::Format,
+                ("Cannot denoise {} of {}x{}: {err}", in_info.format(), in_info.width(), in_info.height())
+            );
             gst::loggable_error!(CAT, "Cannot denoise {in_info:?}: {err}")
         })?;
         state.stream = Some(Stream { format, denoiser, parameters: settings.parameters() });

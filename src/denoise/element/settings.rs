@@ -1,6 +1,9 @@
 use std::path::PathBuf;
 
-use glib::{ParamSpec, ParamSpecBoxed, ParamSpecEnum, ParamSpecFloat, ParamSpecString, ParamSpecUInt, ParamSpecBoolean, prelude::*};
+use glib::{
+    ParamSpec, ParamSpecBoolean, ParamSpecBoxed, ParamSpecEnum, ParamSpecFloat, ParamSpecString, ParamSpecUInt,
+    prelude::*,
+};
 use gst::prelude::*;
 
 use crate::{

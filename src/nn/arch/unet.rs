@@ -67,7 +67,10 @@ impl ResidualUnet {
         channels("outputs", self.outputs)?;
         let levels = self.widths.len();
         if !(1..=Self::MAX_LEVELS).contains(&levels) {
-            return Err(Error::invalid("widths", format!("{levels} levels are not between 1 and {}", Self::MAX_LEVELS)));
+            return Err(Error::invalid(
+                "widths",
+                format!("{levels} levels are not between 1 and {}", Self::MAX_LEVELS),
+            ));
         }
         let lists = [
             ("widths", &self.widths, levels),
@@ -169,7 +172,8 @@ mod tests {
 
     #[test]
     fn bad_hyper_parameters_are_named() {
-        let cases: [(&str, fn(&mut ResidualUnet)); 7] = [
+        type Spoil = fn(&mut ResidualUnet);
+        let cases: [(&str, Spoil); 7] = [
             ("inputs", |u| u.inputs = 0),
             ("outputs", |u| u.outputs = usize::MAX),
             ("widths", |u| u.widths.clear()),

@@ -68,7 +68,13 @@ impl Scratch {
 }
 
 /// Computes a band of the map that `layer` writes.
-pub(super) fn compute_band(network: &Shared, layer: &Layer, inputs: &Inputs<'_>, band: Band<'_>, scratch: &mut Scratch) {
+pub(super) fn compute_band(
+    network: &Shared,
+    layer: &Layer,
+    inputs: &Inputs<'_>,
+    band: Band<'_>,
+    scratch: &mut Scratch,
+) {
     let kernels = network.kernels;
     match (layer, inputs.from) {
         (Layer::Conv { conv, .. }, None) => {
@@ -107,7 +113,14 @@ pub(super) fn compute_output(
     for y in rows {
         let out = &mut scratch.output[..];
         let segments = three_rows(from, y, &scratch.zeros);
-        network.kernels.run(RowJob { segments: &segments, pitch: from.shape.channels, weights, add: None, relu: false, out });
+        network.kernels.run(RowJob {
+            segments: &segments,
+            pitch: from.shape.channels,
+            weights,
+            add: None,
+            relu: false,
+            out,
+        });
         sink.write_row(y, &scratch.output);
     }
 }
@@ -147,7 +160,14 @@ fn up(kernels: Kernels, weights: &[Packed], from: &Map, add: Option<&Map>, mut b
     for y in band.rows() {
         let segments = [&from.row(y / 2)[from.shape.inner()]];
         let (pitch, add) = (from.shape.channels, inner_of(add, y));
-        kernels.run(RowJob { segments: &segments, pitch, weights: &weights[y % 2], add, relu: false, out: band.inner_mut(y) });
+        kernels.run(RowJob {
+            segments: &segments,
+            pitch,
+            weights: &weights[y % 2],
+            add,
+            relu: false,
+            out: band.inner_mut(y),
+        });
     }
 }
 
@@ -165,7 +185,14 @@ fn head(
     let produce = |y: usize, row: &mut [f32]| source.read_row(y, row);
     through_ring(ring, shape, band.rows(), produce, |y, ring| {
         let segments = ring_rows(ring, y, shape, zeros);
-        kernels.run(RowJob { segments: &segments, pitch: channels, weights, add: None, relu: false, out: band.inner_mut(y) });
+        kernels.run(RowJob {
+            segments: &segments,
+            pitch: channels,
+            weights,
+            add: None,
+            relu: false,
+            out: band.inner_mut(y),
+        });
     });
 }
 

@@ -61,7 +61,7 @@ impl Network for CpuNetwork {
 
     fn session(&self, size: Size, threads: usize) -> Result<Box<dyn Session>, Error> {
         let granularity = self.shared.model.graph().granularity();
-        let fits = |n: usize| (1..=MAX_SIDE).contains(&n) && n % granularity == 0;
+        let fits = |n: usize| (1..=MAX_SIDE).contains(&n) && n.is_multiple_of(granularity);
         if !fits(size.width) || !fits(size.height) {
             let reason = format!(
                 "an input of {}x{} is not a multiple of {granularity} up to {MAX_SIDE} both ways",
@@ -76,9 +76,7 @@ impl Network for CpuNetwork {
 /// The input is streamed into the first layer and the output out of the last, so both must be plain 3x3 convolutions,
 /// and no other layer may touch them.
 fn check_schedule(graph: &Graph) -> Result<(), Error> {
-    let plain = |layer: Option<&Layer>| {
-        matches!(layer, Some(Layer::Conv { conv, add: None, .. }) if graph.convs[*conv].kind == ConvKind::Same3x3)
-    };
+    let plain = |layer: Option<&Layer>| matches!(layer, Some(Layer::Conv { conv, add: None, .. }) if graph.convs[*conv].kind == ConvKind::Same3x3);
     let streamed = |layer: &Layer| {
         let add = if let Layer::Conv { add, .. } = layer { *add } else { None };
         layer.from() == Graph::INPUT || add == Some(Graph::INPUT)

@@ -39,7 +39,9 @@ impl Packed {
         for first in (0..outputs).step_by(block) {
             for segment in 0..segments {
                 for input in 0..depth {
-                    values.extend((first..first + block).map(|o| if o < outputs { weight(segment, input, o) } else { 0.0 }));
+                    values.extend(
+                        (first..first + block).map(|o| if o < outputs { weight(segment, input, o) } else { 0.0 }),
+                    );
                 }
             }
         }

@@ -69,7 +69,14 @@ impl Session for CpuSession {
 }
 
 /// Computes a map, its bands side by side.
-fn run_layer(network: &Shared, step: &Step, to: usize, buffers: &mut [Map], scratch: &mut [Scratch], source: &dyn Source) {
+fn run_layer(
+    network: &Shared,
+    step: &Step,
+    to: usize,
+    buffers: &mut [Map],
+    scratch: &mut [Scratch],
+    source: &dyn Source,
+) {
     let shape = buffers[to].shape;
     let mut data = std::mem::take(&mut buffers[to].data);
     let inputs = Inputs { source, from: step.from.map(|b| &buffers[b]), add: step.add.map(|b| &buffers[b]) };
@@ -102,7 +109,8 @@ fn run_last(
 /// Gives each map a buffer that is free while the map lives, and each layer its bands.
 fn plan(graph: &Graph, size: Size, threads: usize) -> (Vec<Step>, Vec<Shape>) {
     let last_use = |map: MapId| {
-        let uses = |layer: &Layer| layer.from() == map || matches!(layer, Layer::Conv { add: Some(add), .. } if *add == map);
+        let uses =
+            |layer: &Layer| layer.from() == map || matches!(layer, Layer::Conv { add: Some(add), .. } if *add == map);
         graph.layers.iter().rposition(uses)
     };
     let mut shapes: Vec<Shape> = Vec::new();
@@ -114,9 +122,8 @@ fn plan(graph: &Graph, size: Size, threads: usize) -> (Vec<Step>, Vec<Shape>) {
         let shape = Shape::new(graph.maps[to], size);
         if to != graph.output() {
             // A buffer whose map is read by this very layer is still in use.
-            let free = (0..shapes.len()).find(|&b| {
-                shapes[b] == shape && owner[b].is_none_or(|map| last_use(map).is_none_or(|last| last < i))
-            });
+            let free = (0..shapes.len())
+                .find(|&b| shapes[b] == shape && owner[b].is_none_or(|map| last_use(map).is_none_or(|last| last < i)));
             let buffer = free.unwrap_or_else(|| {
                 shapes.push(shape);
                 owner.push(None);

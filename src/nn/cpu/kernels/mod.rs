@@ -72,7 +72,12 @@ impl Kernels {
     pub fn best() -> Self {
         let available = Self::available();
         let wanted = std::env::var("CNNVIDEO_KERNELS").ok();
-        available.iter().find(|k| wanted.as_deref() == Some(k.name())).or(available.first()).copied().unwrap_or(Self::Portable)
+        available
+            .iter()
+            .find(|k| wanted.as_deref() == Some(k.name()))
+            .or(available.first())
+            .copied()
+            .unwrap_or(Self::Portable)
     }
 
     pub fn name(self) -> &'static str {
@@ -92,12 +97,30 @@ impl Kernels {
         match self {
             Self::Portable => 16,
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2(_) => if outputs <= 8 { 8 } else { 16 },
+            Self::Avx2(_) => {
+                if outputs <= 8 {
+                    8
+                } else {
+                    16
+                }
+            }
             #[cfg(target_arch = "x86_64")]
             // An odd number of vectors would leave half of the last block empty.
-            Self::Avx512(_) => if outputs.div_ceil(16) % 2 == 1 { 16 } else { 32 },
+            Self::Avx512(_) => {
+                if outputs.div_ceil(16) % 2 == 1 {
+                    16
+                } else {
+                    32
+                }
+            }
             #[cfg(target_arch = "aarch64")]
-            Self::Neon(_) => if outputs <= 8 { 8 } else { 16 },
+            Self::Neon(_) => {
+                if outputs <= 8 {
+                    8
+                } else {
+                    16
+                }
+            }
         }
     }
 
@@ -134,8 +157,7 @@ mod tests {
             let outputs = rng.random_range(1..=70);
             let pixels = rng.random_range(0..=40);
             let pitch = rng.random_range(1..=40);
-            let input: Vec<Vec<f32>> =
-                (0..segments).map(|_| values(&mut rng, (pixels + 1) * pitch + depth)).collect();
+            let input: Vec<Vec<f32>> = (0..segments).map(|_| values(&mut rng, (pixels + 1) * pitch + depth)).collect();
             let input: Vec<&[f32]> = input.iter().map(Vec::as_slice).collect();
             let weights = values(&mut rng, segments * depth * outputs);
             let bias = values(&mut rng, outputs);
@@ -143,7 +165,14 @@ mod tests {
             let (add, relu) = (rng.random::<bool>().then_some(add.as_slice()), rng.random());
 
             let compute = |kernels: Kernels| {
-                let packed = Packed::new(kernels, segments, depth, outputs, |s, d, o| weights[(s * depth + d) * outputs + o], &bias);
+                let packed = Packed::new(
+                    kernels,
+                    segments,
+                    depth,
+                    outputs,
+                    |s, d, o| weights[(s * depth + d) * outputs + o],
+                    &bias,
+                );
                 let mut out = vec![f32::NAN; pixels * outputs];
                 kernels.run(RowJob { segments: &input, pitch, weights: &packed, add, relu, out: &mut out });
                 out

@@ -1,0 +1,27 @@
+# Thin: the work is in scripts/. `make demo` and `make test` install what is missing (apt, where there is apt).
+
+.PHONY: demo test build bench torch meson-test fuzz
+
+demo:
+	scripts/demo
+
+test:
+	scripts/test
+
+build:
+	scripts/system-packages build
+	cargo build --release --locked
+
+# Needs libtorch for the comparison; fetches it once.
+bench:
+	scripts/bench
+
+# Builds with the libtorch backend and runs its tests; fetches libtorch once.
+torch:
+	scripts/torch
+
+meson-test:
+	scripts/meson-test
+
+fuzz:
+	cargo +nightly fuzz run model models -- -max_total_time=60

@@ -1,0 +1,148 @@
+//! Measures the elements on pictures with known noise.
+//!
+//! `cargo run --release --example evaluate -- denoise --data DIR`
+
+mod support;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand};
+use gst::prelude::*;
+use gstcnnvideo::{
+    denoise::{Networks, Parameters},
+    frame::{Colour, Format, Picture, PictureMut},
+    nn::{Device, Precision},
+};
+use image::RgbImage;
+use support::{Noise, mse, psnr};
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+#[derive(Parser)]
+#[command(about = "Measures the elements of the cnnvideo plugin")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// PSNR of cnndenoise on RGB pictures with white Gaussian noise, and the error of the estimated noise level.
+    Denoise {
+        /// Folder with clean pictures (.png, .jpg).
+        #[arg(long)]
+        data: PathBuf,
+        /// Model file to use instead of the built-in ones.
+        #[arg(long)]
+        model: Option<PathBuf>,
+        /// Noise levels.
+        #[arg(long, value_delimiter = ',', default_value = "15,25,50")]
+        levels: Vec<f32>,
+    },
+}
+
+fn main() {
+    let Task::Denoise { data, model, levels } = Arguments::parse().task;
+    if let Err(err) = denoise(&data, model.as_deref(), &levels) {
+        eprintln!("evaluate: {err}");
+        std::process::exit(1);
+    }
+}
+
+fn denoise(data: &Path, model: Option<&Path>, levels: &[f32]) -> Result<()> {
+    gst::init()?;
+    gstcnnvideo::plugin_register_static()?;
+    let pictures = load(data)?;
+    println!("{} pictures of {}; PSNR in dB over R, G and B, mean over pictures", pictures.len(), data.display());
+    println!("unclipped: float noise through the library; 8-bit: clipped and rounded, through the element\n");
+    println!(
+        "| sigma | noisy unclipped | denoised unclipped | noisy 8-bit | denoised 8-bit | estimating its level | estimate within 10% or 1.5 |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- | --- |");
+    for level in levels {
+        let mut sums = [0.0; 5];
+        let mut estimates = 0;
+        for (number, picture) in pictures.iter().enumerate() {
+            let clean: Vec<f32> = picture.as_raw().iter().map(|v| f32::from(*v)).collect();
+            let mut noise = Noise::new(number as u64);
+            let noisy: Vec<f32> = clean.iter().map(|v| v + level * noise.next()).collect();
+            let clipped: Vec<u8> = noisy.iter().map(|v| v.round() as u8).collect();
+            let size = picture.dimensions();
+            let unclipped = through_library(&noisy, size, model, *level)?;
+            let given = through_element(&clipped, size, model, Some(*level))?;
+            let (blind, estimate) = through_element(&clipped, size, model, None)?;
+            let results = [
+                mse(&noisy, &clean),
+                mse(&unclipped, &clean),
+                mse(&clipped, &clean),
+                mse(&given.0, &clean),
+                mse(&blind, &clean),
+            ];
+            sums.iter_mut().zip(results).for_each(|(sum, mse)| *sum += psnr(mse));
+            estimates += usize::from((estimate - level).abs() <= (0.1 * level).max(1.5));
+        }
+        let [a, b, c, d, e] = sums.map(|sum| sum / pictures.len() as f64);
+        println!("| {level} | {a:.2} | {b:.2} | {c:.2} | {d:.2} | {e:.2} | {estimates} of {} |", pictures.len());
+    }
+    Ok(())
+}
+
+fn load(folder: &Path) -> Result<Vec<RgbImage>> {
+    let mut files = std::fs::read_dir(folder)?.map(|e| e.map(|e| e.path())).collect::<std::io::Result<Vec<_>>>()?;
+    files.retain(|f| f.extension().is_some_and(|e| e == "png" || e == "jpg"));
+    files.sort();
+    if files.is_empty() {
+        return Err(format!("no pictures in {}", folder.display()).into());
+    }
+    files.iter().map(|f| Ok(image::open(f)?.into_rgb8())).collect()
+}
+
+/// Denoises values of any size, which no video format could carry.
+fn through_library(noisy: &[f32], (width, height): (u32, u32), model: Option<&Path>, level: f32) -> Result<Vec<f32>> {
+    let (width, height) = (width as usize, height as usize);
+    let networks = match model {
+        Some(path) => Networks::from_file(path.to_owned(), Device::Auto, Precision::Auto)?,
+        None => Networks::built_in(Device::Auto, Precision::Auto)?,
+    };
+    let mut denoiser = networks.denoiser(Colour::Rgb, 0)?;
+    let format = Format::packed_rgb([0, 1, 2], None, 3);
+    let mut output = noisy.to_vec();
+    let input = Picture::new(format, width, height, &[(noisy, 3 * width)])?;
+    let mut view = PictureMut::new(format, width, height, [(output.as_mut_slice(), 3 * width)])?;
+    denoiser.process(&input, &mut view, &Parameters { noise_level: Some(level), strength: 1.0 })?;
+    Ok(output)
+}
+
+/// Denoises a picture as a video of one frame; also returns the noise level that the element assumed.
+fn through_element(
+    noisy: &[u8],
+    (width, height): (u32, u32),
+    model: Option<&Path>,
+    level: Option<f32>,
+) -> Result<(Vec<u8>, f32)> {
+    let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::Rgb, width, height).build()?;
+    let pipeline = gst::Pipeline::new();
+    let source = gst_app::AppSrc::builder().caps(&info.to_caps()?).format(gst::Format::Time).build();
+    let element = gst::ElementFactory::make("cnndenoise").property("noise-level", level.unwrap_or(-1.0)).build()?;
+    element.set_property("model-file", model.and_then(Path::to_str));
+    let sink = gst_app::AppSink::builder().sync(false).build();
+    pipeline.add_many([source.upcast_ref(), &element, sink.upcast_ref()])?;
+    gst::Element::link_many([source.upcast_ref(), &element, sink.upcast_ref()])?;
+    pipeline.set_state(gst::State::Playing)?;
+
+    let (row, stride) = (3 * width as usize, info.stride()[0] as usize);
+    let mut padded = vec![0; info.size()];
+    for (to, from) in padded.chunks_mut(stride).zip(noisy.chunks(row)) {
+        to[..row].copy_from_slice(from);
+    }
+    let mut buffer = gst::Buffer::from_mut_slice(padded);
+    buffer.get_mut().ok_or("the buffer is new")?.set_pts(gst::ClockTime::ZERO);
+    source.push_buffer(buffer)?;
+    source.end_of_stream()?;
+    let sample = sink.pull_sample();
+    let estimate = element.property("estimated-noise-level");
+    pipeline.set_state(gst::State::Null)?;
+    let sample = sample?;
+    let map = sample.buffer().ok_or("no buffer")?.map_readable()?;
+    Ok((map.chunks(stride).flat_map(|line| &line[..row]).copied().collect(), estimate))
+}

@@ -1,0 +1,93 @@
+//! YUV4MPEG2 files with 8-bit 4:2:0, as `y4menc` and ffmpeg write them.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, BufWriter, Read, Write},
+    path::Path,
+};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    pub width: usize,
+    pub height: usize,
+    line: String,
+}
+
+impl Header {
+    pub fn chroma_size(&self) -> (usize, usize) {
+        (self.width.div_ceil(2), self.height.div_ceil(2))
+    }
+
+    pub fn luma_len(&self) -> usize {
+        self.width * self.height
+    }
+
+    pub fn frame_len(&self) -> usize {
+        let (width, height) = self.chroma_size();
+        self.luma_len() + 2 * width * height
+    }
+}
+
+pub struct Reader {
+    pub header: Header,
+    file: BufReader<File>,
+}
+
+impl Reader {
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let wrong = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {what}", path.display()));
+        let mut file = BufReader::new(File::open(path)?);
+        let mut line = String::new();
+        file.by_ref().take(1024).read_line(&mut line)?;
+        let mut fields = line.split_whitespace();
+        if fields.next() != Some("YUV4MPEG2") {
+            return Err(wrong("no YUV4MPEG2 file"));
+        }
+        let (mut width, mut height) = (0, 0);
+        for field in fields {
+            match field.split_at_checked(1) {
+                Some(("W", value)) => width = value.parse().unwrap_or(0),
+                Some(("H", value)) => height = value.parse().unwrap_or(0),
+                Some(("C", value)) if !["420", "420jpeg", "420mpeg2", "420paldv"].contains(&value) => {
+                    return Err(wrong("only 8-bit 4:2:0 is read"));
+                }
+                _ => (),
+            }
+        }
+        if !(1..=16384).contains(&width) || !(1..=16384).contains(&height) {
+            return Err(wrong("no size"));
+        }
+        Ok(Self { header: Header { width, height, line }, file })
+    }
+
+    /// Reads the next frame: Y, U and V one after the other. `false` at the end.
+    pub fn read(&mut self, frame: &mut Vec<u8>) -> io::Result<bool> {
+        let mut line = String::new();
+        if self.file.by_ref().take(1024).read_line(&mut line)? == 0 {
+            return Ok(false);
+        }
+        frame.resize(self.header.frame_len(), 0);
+        self.file.read_exact(frame)?;
+        Ok(true)
+    }
+}
+
+pub struct Writer(BufWriter<File>);
+
+impl Writer {
+    /// Writes a file with the header of another.
+    pub fn create(path: &Path, header: &Header) -> io::Result<Self> {
+        let mut file = BufWriter::new(File::create(path)?);
+        file.write_all(header.line.as_bytes())?;
+        Ok(Self(file))
+    }
+
+    pub fn write(&mut self, frame: &[u8]) -> io::Result<()> {
+        self.0.write_all(b"FRAME\n")?;
+        self.0.write_all(frame)
+    }
+
+    pub fn finish(mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}

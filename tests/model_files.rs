@@ -1,0 +1,159 @@
+//! Model files from anywhere: a model or an error that says what is wrong, never more.
+
+mod common;
+
+use std::collections::HashMap;
+
+use common::nets::random_model;
+use gstcnnvideo::nn::{Error, Model, ModelSource, model::Domain};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+fn valid() -> Vec<u8> {
+    random_model(Domain::Yuv420, 1).to_bytes().unwrap()
+}
+
+/// The JSON header of a safetensors file, and what follows it.
+fn parts(bytes: &[u8]) -> (serde_json::Value, &[u8]) {
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    (serde_json::from_slice(&bytes[8..8 + length]).unwrap(), &bytes[8 + length..])
+}
+
+fn join(header: &serde_json::Value, data: &[u8]) -> Vec<u8> {
+    let header = serde_json::to_vec(header).unwrap();
+    [&(header.len() as u64).to_le_bytes()[..], &header, data].concat()
+}
+
+fn field_of(bytes: &[u8]) -> String {
+    match Model::from_bytes(bytes) {
+        Err(Error::Invalid { field, .. }) => field,
+        other => panic!("{:?}", other.map(|m| m.version)),
+    }
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let model = random_model(Domain::Rgb, 2);
+    let again = Model::from_bytes(&model.to_bytes().unwrap()).unwrap();
+    assert_eq!(again.weights(), model.weights());
+    assert_eq!(again.graph(), model.graph());
+    assert_eq!((again.task, again.domain), (model.task, model.domain));
+}
+
+#[test]
+fn the_shipped_models_load_and_keep_their_budget() {
+    for (name, domain) in [("rgb", Domain::Rgb), ("yuv420", Domain::Yuv420)] {
+        let path = format!("{}/models/denoise-{name}-fast.safetensors", env!("CARGO_MANIFEST_DIR"));
+        assert!(std::fs::metadata(&path).unwrap().len() < 2_000_000);
+        let model = ModelSource::File(path.into()).load().unwrap();
+        assert_eq!(model.domain, domain);
+        // Per pixel of the frame, which has four for one of the network's.
+        assert!(model.graph().macs_per_pixel() / 4.0 <= 8200.0);
+    }
+}
+
+#[test]
+fn wrong_metadata_is_named() {
+    let bytes = valid();
+    let (header, data) = parts(&bytes);
+    let spoil = |key: &str, value: Option<&str>| {
+        let mut header = header.clone();
+        let metadata = header["__metadata__"].as_object_mut().unwrap();
+        match value {
+            Some(value) => metadata.insert(key.to_owned(), value.into()),
+            None => metadata.remove(key),
+        };
+        field_of(&join(&header, data))
+    };
+    for key in ["format", "task", "domain", "architecture", "hyper-parameters", "version", "training"] {
+        assert_eq!(spoil(key, None), key);
+    }
+    assert_eq!(spoil("format", Some("2")), "format");
+    assert_eq!(spoil("task", Some("paint")), "task");
+    assert_eq!(spoil("architecture", Some("transformer")), "architecture");
+    assert_eq!(spoil("domain", Some("rgb")), "inputs");
+    assert_eq!(spoil("hyper-parameters", Some("{")), "hyper-parameters");
+    let hyper = |widths: &str| {
+        format!(
+            r#"{{"inputs":8,"outputs":6,"widths":{widths},"hidden":[16,24,20],"down_blocks":[1,1,2],"up_blocks":[1,1]}}"#
+        )
+    };
+    assert_eq!(spoil("hyper-parameters", Some(&hyper("[16,24,1000000]"))), "widths");
+    assert_eq!(spoil("hyper-parameters", Some(&hyper("[16,24]"))), "hidden");
+    assert_eq!(spoil("hyper-parameters", Some(&hyper("[16,24,41]"))), "down.1.scale.weight");
+
+    let mut without = header.clone();
+    without.as_object_mut().unwrap().remove("__metadata__");
+    assert_eq!(field_of(&join(&without, data)), "metadata");
+}
+
+#[test]
+fn wrong_tensors_are_named() {
+    let bytes = valid();
+    let (header, data) = parts(&bytes);
+
+    // NaN, infinity and absurd values, one at a time.
+    let [first, _] = ["head.weight", "tail.bias"].map(|name| {
+        let begin = header[name]["data_offsets"][0].as_u64().unwrap() as usize;
+        for value in [f32::NAN, f32::INFINITY, -1e30] {
+            let mut data = data.to_vec();
+            data[begin..begin + 4].copy_from_slice(&value.to_le_bytes());
+            assert_eq!(field_of(&join(&header, &data)), name);
+        }
+        begin
+    });
+    assert_eq!(first % 4, 0);
+
+    let mut renamed = header.clone();
+    let tensor = renamed.as_object_mut().unwrap().remove("head.bias").unwrap();
+    renamed["hat.bias"] = tensor;
+    assert_eq!(field_of(&join(&renamed, data)), "head.bias");
+
+    let mut turned = header.clone();
+    turned["head.weight"]["shape"].as_array_mut().unwrap().reverse();
+    assert_eq!(field_of(&join(&turned, data)), "head.weight");
+
+    let mut typed = header.clone();
+    typed["head.weight"]["dtype"] = "I32".into();
+    assert_eq!(field_of(&join(&typed, data)), "head.weight");
+}
+
+#[test]
+fn broken_containers_are_errors() {
+    let bytes = valid();
+    for length in [0, 1, 7, 8, 9, 100, bytes.len() / 2, bytes.len() - 1] {
+        assert!(Model::from_bytes(&bytes[..length]).is_err(), "{length} bytes");
+    }
+    for header in [u64::MAX, 1 << 62, 1 << 32, 100_000_000] {
+        let mut bytes = bytes.clone();
+        bytes[..8].copy_from_slice(&header.to_le_bytes());
+        assert_eq!(field_of(&bytes), "safetensors header");
+    }
+}
+
+#[test]
+fn thousands_of_mutated_files_do_no_harm() {
+    let bytes = valid();
+    let header_end = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let mut rng = StdRng::seed_from_u64(99);
+    let mut outcomes: HashMap<bool, u32> = HashMap::new();
+    for _ in 0..4000 {
+        let mut mutated = bytes.clone();
+        for _ in 0..rng.random_range(1..4) {
+            // Most of the file is weights, and most that can go wrong is in the header.
+            let at =
+                if rng.random_bool(0.8) { rng.random_range(0..header_end) } else { rng.random_range(0..bytes.len()) };
+            match rng.random_range(0..4) {
+                0 => mutated[at] = rng.random(),
+                1 => mutated[at] ^= 1 << rng.random_range(0..8),
+                2 => mutated.truncate(at.max(1)),
+                _ => mutated.insert(at.min(mutated.len()), rng.random()),
+            }
+            if mutated.len() < bytes.len() {
+                break;
+            }
+        }
+        *outcomes.entry(Model::from_bytes(&mutated).is_ok()).or_default() += 1;
+    }
+    // A changed weight is still a weight; nearly all else is refused.
+    assert!(outcomes[&false] > 2000 && outcomes[&true] > 50, "{outcomes:?}");
+}

@@ -1,0 +1,75 @@
+//! A training run of a few seconds: it learns, can be stopped and resumed, and leaves a model that the engine runs.
+
+mod common;
+
+use common::Temporary;
+use gstcnnvideo::{
+    nn::{Model, Network, Size, arch::ResidualUnet, cpu::CpuNetwork, model::Domain},
+    train::{Options, run},
+};
+use image::RgbImage;
+
+fn options(folder: &std::path::Path, minutes: f64, resume: bool) -> Options {
+    Options {
+        data: folder.to_owned(),
+        out: folder.join("model.safetensors"),
+        domain: Domain::Yuv420,
+        architecture: ResidualUnet {
+            inputs: 8,
+            outputs: 6,
+            widths: vec![8, 8],
+            hidden: vec![8, 8],
+            down_blocks: vec![1, 1],
+            up_blocks: vec![1],
+        },
+        init: None,
+        resume,
+        minutes,
+        seed: 1,
+        batch: 4,
+        side: 32,
+        rate: 2e-3,
+        bf16_share: 0.0,
+    }
+}
+
+/// The checkpoint's log: (step, loss).
+fn log(folder: &std::path::Path) -> Vec<(u64, f64)> {
+    let text = std::fs::read_to_string(folder.join("model.checkpoint.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let entries = json["log"].as_array().unwrap();
+    entries.iter().map(|e| (e["step"].as_u64().unwrap(), e["loss"].as_f64().unwrap())).collect()
+}
+
+#[test]
+fn a_run_learns_and_resumes() {
+    tch::set_num_threads(1);
+    let folder = Temporary::new("training");
+    std::fs::create_dir_all(folder.0.join("eval")).unwrap();
+    for i in 0..60u32 {
+        let picture = RgbImage::from_fn(256, 256, |x, y| {
+            image::Rgb([(x + i * 4) as u8, (y / 2 + x / 4 * (i % 3)) as u8, ((x ^ y) / 2) as u8])
+        });
+        picture.save(folder.0.join(format!("{i}.png"))).unwrap();
+    }
+    // Were this read, the run would end with an error.
+    std::fs::write(folder.0.join("eval/broken.png"), b"no picture").unwrap();
+
+    run(&options(&folder.0, 0.1, false)).unwrap();
+    let first = log(&folder.0);
+    run(&options(&folder.0, 0.2, true)).unwrap();
+    let both = log(&folder.0);
+    assert_eq!(both[..first.len()], first[..]);
+    let (before, after) = (first.last().unwrap(), both.last().unwrap());
+    assert!(after.0 > before.0 && after.1 < before.1, "{both:?}");
+    assert!(folder.0.join("model.png").exists());
+
+    let model = Model::from_file(&folder.0.join("model.safetensors")).unwrap();
+    assert!(model.training.contains(&format!("{} steps", after.0)), "{}", model.training);
+    CpuNetwork::new(model).unwrap().session(Size { width: 16, height: 16 }, 1).unwrap();
+
+    // A checkpoint of another architecture is refused.
+    let mut other = options(&folder.0, 0.3, true);
+    other.architecture.widths = vec![8, 12];
+    assert!(run(&other).is_err());
+}
