@@ -7,8 +7,8 @@ use crate::nn::{
     model::ConvWeights,
 };
 
-/// Largest width or height of an input.
-const MAX_SIDE: usize = 16384;
+/// Largest width or height of an input, which for video has half the size of the frame.
+const MAX_SIDE: usize = 4096;
 
 /// A model with its weights packed for one kernel set.
 #[derive(Debug)]
