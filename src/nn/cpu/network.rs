@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
-use super::{kernels::Kernels, pack::Packed, session::CpuSession, threads::Threads};
+use super::{kernels::Kernels, pack::Packed, plan::Plan, session::CpuSession, threads::Threads};
 use crate::nn::{
     Domain, Error, Model, Network, Session, Size,
-    arch::{ConvKind, ConvSpec, Graph, Layer},
+    arch::{ConvKind, ConvSpec},
     model::ConvWeights,
 };
 
@@ -39,7 +39,9 @@ impl CpuNetwork {
     /// # Errors
     /// [`Error::Backend`] for a graph that this engine has no schedule for.
     pub fn with_kernels(model: Model, kernels: Kernels) -> Result<Self, Error> {
-        check_schedule(model.graph())?;
+        // Sizes do not matter to what can be planned; better to fail here than when the first frame comes.
+        let side = model.graph().granularity();
+        Plan::new(model.graph(), Size { width: side, height: side })?;
         let pairs = model.graph().convs.iter().zip(model.weights());
         let weights = pairs.map(|(spec, conv)| pack(kernels, spec, conv)).collect();
         Ok(Self { shared: Arc::new(Shared { model, kernels, weights }) })
@@ -69,23 +71,7 @@ impl Network for CpuNetwork {
             );
             return Err(Error::Backend { backend: "cpu", reason });
         }
-        Ok(Box::new(CpuSession::new(self.shared.clone(), size, Threads::new(threads)?)))
-    }
-}
-
-/// The input is streamed into the first layer and the output out of the last, so both must be plain 3x3 convolutions,
-/// and no other layer may touch them.
-fn check_schedule(graph: &Graph) -> Result<(), Error> {
-    let plain = |layer: Option<&Layer>| matches!(layer, Some(Layer::Conv { conv, add: None, .. }) if graph.convs[*conv].kind == ConvKind::Same3x3);
-    let streamed = |layer: &Layer| {
-        let add = if let Layer::Conv { add, .. } = layer { *add } else { None };
-        layer.from() == Graph::INPUT || add == Some(Graph::INPUT)
-    };
-    let once = graph.layers.len() >= 2 && graph.layers.iter().filter(|l| streamed(l)).count() == 1;
-    if once && plain(graph.layers.first()) && plain(graph.layers.last()) && graph.layers.first().is_some_and(streamed) {
-        Ok(())
-    } else {
-        Err(Error::Backend { backend: "cpu", reason: "no schedule for a network of this shape".to_owned() })
+        Ok(Box::new(CpuSession::new(self.shared.clone(), size, Threads::new(threads)?)?))
     }
 }
 

@@ -1,18 +1,15 @@
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use rayon::prelude::*;
 
 use super::{
-    layers::{Band, Inputs, Scratch, compute_band, compute_output},
     map::{Map, Shape},
     network::Shared,
+    plan::{Chain, Op, Plan},
+    stream::{BandOutput, BandRows, Scratch, Stream},
     threads::Threads,
 };
-use crate::nn::{
-    Error, Output, Session, Size, Source,
-    arch::{Graph, Layer, MapId},
-    io::bands,
-};
+use crate::nn::{Error, Output, Session, Size, Source, io::bands};
 
 /// Below this many rows a band costs more at its edges than it gains in balance.
 const MIN_BAND_ROWS: usize = 32;
@@ -24,28 +21,38 @@ pub(super) struct CpuSession {
     network: Arc<Shared>,
     size: Size,
     threads: Threads,
-    steps: Vec<Step>,
-    /// Maps by number; a step takes its own out while it runs.
+    chains: Vec<(Chain, Vec<Range<usize>>)>,
     buffers: Vec<Map>,
     scratch: Vec<Scratch>,
 }
 
-/// A layer with the buffers of its maps. The input and the output have none.
-struct Step {
-    layer: Layer,
-    from: Option<usize>,
-    add: Option<usize>,
-    to: Option<usize>,
-    rows_per_band: usize,
-}
-
 impl CpuSession {
-    pub fn new(network: Arc<Shared>, size: Size, threads: Threads) -> Self {
-        let graph = network.model.graph();
-        let (steps, shapes) = plan(graph, size, threads.count());
-        let bands = steps.iter().map(|s| Shape::new(graph.maps[s.layer.to()], size).height.div_ceil(s.rows_per_band));
-        let scratch = (0..bands.max().unwrap_or(1)).map(|_| Scratch::new(graph, size)).collect();
-        Self { steps, buffers: shapes.into_iter().map(Map::new).collect(), scratch, network, size, threads }
+    /// # Errors
+    /// [`Error::Backend`] for a graph that this engine has no schedule for.
+    pub fn new(network: Arc<Shared>, size: Size, threads: Threads) -> Result<Self, Error> {
+        let plan = Plan::new(network.model.graph(), size)?;
+        let steps = plan.chains.iter().map(|c| c.steps.len()).max().unwrap_or(0);
+        let strides = plan.chains.iter().flat_map(|c| &c.steps).map(|s| s.shape.stride());
+        let stride = strides.chain(plan.buffers.iter().map(Shape::stride)).max().unwrap_or(0);
+        let chains: Vec<_> = plan
+            .chains
+            .into_iter()
+            .map(|chain| {
+                let rows = chain.steps.last().map_or(0, |s| s.shape.height);
+                let per_thread = (rows / (threads.count() * MIN_BAND_ROWS)).clamp(1, BANDS_PER_THREAD);
+                let bands = bands(rows, threads.count() * per_thread, 1);
+                (chain, bands)
+            })
+            .collect();
+        let most = chains.iter().map(|(_, bands)| bands.len()).max().unwrap_or(0);
+        Ok(Self {
+            buffers: plan.buffers.into_iter().map(Map::new).collect(),
+            scratch: (0..most).map(|_| Scratch::new(steps, stride)).collect(),
+            network,
+            size,
+            threads,
+            chains,
+        })
     }
 }
 
@@ -55,88 +62,53 @@ impl Session for CpuSession {
     }
 
     fn run(&mut self, source: &dyn Source, output: &mut dyn Output) -> Result<(), Error> {
-        let Self { network, size, threads, steps, buffers, scratch } = self;
+        let Self { network, threads, chains, buffers, scratch, .. } = self;
         threads.enter(|| {
-            for step in steps.iter() {
-                match step.to {
-                    Some(to) => run_layer(network, step, to, buffers, scratch, source),
-                    None => run_last(network, step, *size, buffers, scratch, output),
-                }
+            for (chain, bands) in chains.iter() {
+                run_chain(network, chain, bands, buffers, scratch, source, output);
             }
         });
         Ok(())
     }
 }
 
-/// Computes a map, its bands side by side.
-fn run_layer(
+/// Runs a chain, its bands side by side.
+fn run_chain(
     network: &Shared,
-    step: &Step,
-    to: usize,
+    chain: &Chain,
+    bands: &[Range<usize>],
     buffers: &mut [Map],
     scratch: &mut [Scratch],
     source: &dyn Source,
-) {
-    let shape = buffers[to].shape;
-    let mut data = std::mem::take(&mut buffers[to].data);
-    let inputs = Inputs { source, from: step.from.map(|b| &buffers[b]), add: step.add.map(|b| &buffers[b]) };
-    let bands = data.par_chunks_mut(step.rows_per_band * shape.stride()).zip(scratch.par_iter_mut()).enumerate();
-    bands.with_max_len(1).for_each(|(i, (data, scratch))| {
-        let band = Band { shape, first: i * step.rows_per_band, data };
-        compute_band(network, &step.layer, &inputs, band, scratch);
-    });
-    buffers[to].data = data;
-}
-
-/// Computes the last layer, whose rows go to the output.
-fn run_last(
-    network: &Shared,
-    step: &Step,
-    size: Size,
-    buffers: &[Map],
-    scratch: &mut [Scratch],
     output: &mut dyn Output,
 ) {
-    let Some(from) = step.from.map(|b| &buffers[b]) else { return };
-    let bands = bands(size.height, size.height.div_ceil(step.rows_per_band), 1);
-    let sinks = output.split(&bands);
-    let items = sinks.into_par_iter().zip(bands).zip(scratch.par_iter_mut());
-    items.with_max_len(1).for_each(|((mut sink, band), scratch)| {
-        compute_output(network, &step.layer, from, band, sink.as_mut(), scratch);
-    });
-}
+    // Taken out while they are written, so that the others can be read meanwhile.
+    let stores: Vec<_> = chain.steps.iter().enumerate().filter_map(|(i, s)| Some((i, s.store?))).collect();
+    let mut written: Vec<_> = stores.iter().map(|(_, buffer)| std::mem::take(&mut buffers[*buffer].data)).collect();
 
-/// Gives each map a buffer that is free while the map lives, and each layer its bands.
-fn plan(graph: &Graph, size: Size, threads: usize) -> (Vec<Step>, Vec<Shape>) {
-    let last_use = |map: MapId| {
-        let uses =
-            |layer: &Layer| layer.from() == map || matches!(layer, Layer::Conv { add: Some(add), .. } if *add == map);
-        graph.layers.iter().rposition(uses)
-    };
-    let mut shapes: Vec<Shape> = Vec::new();
-    let mut owner: Vec<Option<MapId>> = Vec::new();
-    let mut buffer_of: Vec<Option<usize>> = vec![None; graph.maps.len()];
-    let mut steps = Vec::with_capacity(graph.layers.len());
-    for (i, layer) in graph.layers.iter().enumerate() {
-        let to = layer.to();
-        let shape = Shape::new(graph.maps[to], size);
-        if to != graph.output() {
-            // A buffer whose map is read by this very layer is still in use.
-            let free = (0..shapes.len())
-                .find(|&b| shapes[b] == shape && owner[b].is_none_or(|map| last_use(map).is_none_or(|last| last < i)));
-            let buffer = free.unwrap_or_else(|| {
-                shapes.push(shape);
-                owner.push(None);
-                shapes.len() - 1
-            });
-            owner[buffer] = Some(to);
-            buffer_of[to] = Some(buffer);
+    let halved = matches!(chain.steps.last(), Some(step) if matches!(step.op, Op::Down { .. }));
+    let mut outputs: Vec<_> = bands.iter().map(|_| BandOutput { maps: Vec::new(), sink: None }).collect();
+    for ((step, buffer), data) in stores.iter().zip(&mut written) {
+        let stride = buffers[*buffer].shape.stride();
+        // Bands count rows of the last step; before it, a halving chain has twice as many.
+        let scale = if halved && step + 1 < chain.steps.len() { 2 } else { 1 };
+        let mut rest = data.as_mut_slice();
+        for (band, output) in bands.iter().zip(&mut outputs) {
+            let (data, after) = rest.split_at_mut(scale * band.len() * stride);
+            output.maps.push(BandRows { step: *step, first: scale * band.start, data });
+            rest = after;
         }
-        let add = if let Layer::Conv { add, .. } = layer { add.and_then(|map| buffer_of[map]) } else { None };
-        let per_thread = (shape.height / (threads * MIN_BAND_ROWS)).clamp(1, BANDS_PER_THREAD);
-        // Even, for the layers that write two rows at a time.
-        let rows_per_band = shape.height.div_ceil(threads * per_thread).next_multiple_of(2);
-        steps.push(Step { layer: layer.clone(), from: buffer_of[layer.from()], add, to: buffer_of[to], rows_per_band });
     }
-    (steps, shapes)
+    if chain.steps.last().is_some_and(|step| step.store.is_none()) {
+        let sinks = output.split(bands);
+        outputs.iter_mut().zip(sinks).for_each(|(output, sink)| output.sink = Some(sink));
+    }
+
+    let stream = Stream { network, chain, buffers, source };
+    let work = outputs.into_par_iter().zip(bands).zip(scratch);
+    work.with_max_len(1).for_each(|((mut output, band), scratch)| stream.run(band.clone(), &mut output, scratch));
+
+    for ((_, buffer), data) in stores.into_iter().zip(written) {
+        buffers[buffer].data = data;
+    }
 }

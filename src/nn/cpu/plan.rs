@@ -1,0 +1,244 @@
+//! How a network runs at one size: which layers run together, and where feature maps lie.
+//!
+//! Layers between two changes of resolution form a [`Chain`]: rows stream through all of them while they are in cache,
+//! and only what the next chain or a skip needs is written to memory.
+
+use crate::nn::{
+    Error, Size,
+    arch::{ConvId, ConvKind, Graph, Layer, MapId},
+};
+
+use super::map::Shape;
+
+/// Number of a buffer that holds a feature map.
+pub(super) type BufferId = usize;
+
+/// One convolution of a chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Op {
+    /// Takes rows from the source. First in its chain.
+    Read,
+    /// Doubles the resolution of a map and adds another. First in its chain.
+    Up { conv: ConvId, from: BufferId, add: Option<BufferId> },
+    /// 3x3; `residual` adds the rows that the step before the last one made.
+    Same { conv: ConvId, relu: bool, residual: bool },
+    /// Halves the resolution. Last in its chain.
+    Down { conv: ConvId },
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Step {
+    pub op: Op,
+    /// Shape of what it makes.
+    pub shape: Shape,
+    /// Buffer that keeps what it makes.
+    pub store: Option<BufferId>,
+}
+
+/// Steps through which rows stream together.
+#[derive(Debug)]
+pub(super) struct Chain {
+    /// Map that the first step reads, if it is `Same` or `Down`.
+    pub input: Option<BufferId>,
+    /// The last one stores a map, or else gives its rows to the output.
+    pub steps: Vec<Step>,
+}
+
+/// Chains and the shapes of all buffers.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub chains: Vec<Chain>,
+    pub buffers: Vec<Shape>,
+}
+
+impl Plan {
+    /// Plans a network for inputs of `size`.
+    ///
+    /// # Errors
+    /// [`Error::Backend`] for a graph that does not come down to chains.
+    pub fn new(graph: &Graph, size: Size) -> Result<Self, Error> {
+        let mut planner =
+            Planner { graph, size, buffers: Vec::new(), owners: Vec::new(), buffer_of: vec![None; graph.maps.len()] };
+        let mut chains = Vec::new();
+        for layers in split(graph) {
+            chains.push(planner.chain(layers)?);
+        }
+        Ok(Self { chains, buffers: planner.buffers })
+    }
+}
+
+fn kind(graph: &Graph, layer: &Layer) -> ConvKind {
+    match *layer {
+        Layer::Conv { conv, .. } => graph.convs[conv].kind,
+        Layer::Block { .. } => ConvKind::Same3x3,
+    }
+}
+
+/// Cuts the list of layers after each `Down2x2` and before each `Up2x2`. Gives ranges of layers.
+fn split(graph: &Graph) -> Vec<std::ops::Range<usize>> {
+    let mut ranges = Vec::new();
+    let mut first = 0;
+    for (i, layer) in graph.layers.iter().enumerate() {
+        let kind = kind(graph, layer);
+        if kind == ConvKind::Up2x2 && i > first {
+            ranges.push(first..i);
+            first = i;
+        }
+        if kind == ConvKind::Down2x2 {
+            ranges.push(first..i + 1);
+            first = i + 1;
+        }
+    }
+    if first < graph.layers.len() {
+        ranges.push(first..graph.layers.len());
+    }
+    ranges
+}
+
+fn unknown() -> Error {
+    Error::Backend { backend: "cpu", reason: "no schedule for a network of this shape".to_owned() }
+}
+
+struct Planner<'a> {
+    graph: &'a Graph,
+    size: Size,
+    buffers: Vec<Shape>,
+    /// Map that a buffer holds.
+    owners: Vec<MapId>,
+    buffer_of: Vec<Option<BufferId>>,
+}
+
+impl Planner<'_> {
+    fn chain(&mut self, layers: std::ops::Range<usize>) -> Result<Chain, Error> {
+        let graph = self.graph;
+        let mut chain = Chain { input: None, steps: Vec::new() };
+        let mut current = graph.layers[layers.start].from();
+        match (&graph.layers[layers.start], current) {
+            (Layer::Conv { conv, .. }, _) if graph.convs[*conv].kind == ConvKind::Up2x2 => (),
+            (_, Graph::INPUT) => chain.steps.push(Step { op: Op::Read, shape: self.shape(Graph::INPUT), store: None }),
+            _ => chain.input = Some(self.stored(current)?),
+        }
+        for layer in &graph.layers[layers.clone()] {
+            if layer.from() != current {
+                return Err(unknown());
+            }
+            current = layer.to();
+            let shape = self.shape(current);
+            let step = |op: Op, shape: Shape| Step { op, shape, store: None };
+            match *layer {
+                Layer::Conv { conv, from, add, .. } => chain.steps.push(match graph.convs[conv].kind {
+                    ConvKind::Up2x2 if chain.steps.is_empty() => {
+                        let add = add.map(|map| self.stored(map)).transpose()?;
+                        step(Op::Up { conv, from: self.stored(from)?, add }, shape)
+                    }
+                    ConvKind::Same3x3 if add.is_none() => step(Op::Same { conv, relu: false, residual: false }, shape),
+                    ConvKind::Down2x2 if add.is_none() => step(Op::Down { conv }, shape),
+                    _ => return Err(unknown()),
+                }),
+                Layer::Block { first, second, .. } => {
+                    let hidden = Shape { channels: graph.convs[first].outputs, ..shape };
+                    chain.steps.push(step(Op::Same { conv: first, relu: true, residual: false }, hidden));
+                    chain.steps.push(step(Op::Same { conv: second, relu: false, residual: true }, shape));
+                }
+            }
+            if current != graph.output() && self.is_used_after(current, layers.end) {
+                let buffer = self.take_buffer(current, layers.start);
+                if let Some(step) = chain.steps.last_mut() {
+                    step.store = Some(buffer);
+                }
+            }
+        }
+        // A step of its own for whatever comes first is what `residual` counts on.
+        let starts_in_residual = matches!(chain.steps.first(), Some(Step { op: Op::Same { residual: true, .. }, .. }));
+        let ends_nowhere = chain.steps.last().is_none_or(|s| s.store.is_none()) && current != graph.output();
+        if starts_in_residual || ends_nowhere { Err(unknown()) } else { Ok(chain) }
+    }
+
+    fn stored(&self, map: MapId) -> Result<BufferId, Error> {
+        self.buffer_of.get(map).copied().flatten().ok_or_else(unknown)
+    }
+
+    fn shape(&self, map: MapId) -> Shape {
+        Shape::new(self.graph.maps[map], self.size)
+    }
+
+    fn last_use(&self, map: MapId) -> Option<usize> {
+        let reads =
+            |layer: &Layer| layer.from() == map || matches!(layer, Layer::Conv { add: Some(add), .. } if *add == map);
+        self.graph.layers.iter().rposition(reads)
+    }
+
+    fn is_used_after(&self, map: MapId, layer: usize) -> bool {
+        self.last_use(map).is_some_and(|last| last >= layer)
+    }
+
+    /// A buffer for a map that a chain makes which begins with layer `first`: one whose map is no longer needed then.
+    fn take_buffer(&mut self, map: MapId, first: usize) -> BufferId {
+        let shape = self.shape(map);
+        let free =
+            (0..self.buffers.len()).find(|&b| self.buffers[b] == shape && !self.is_used_after(self.owners[b], first));
+        let buffer = free.unwrap_or_else(|| {
+            self.buffers.push(shape);
+            self.owners.push(map);
+            self.buffers.len() - 1
+        });
+        self.owners[buffer] = map;
+        self.buffer_of[map] = Some(buffer);
+        buffer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::arch::ResidualUnet;
+
+    fn unet() -> Graph {
+        let list = |values: &[usize]| values.to_vec();
+        let unet = ResidualUnet {
+            inputs: 8,
+            outputs: 6,
+            widths: list(&[16, 32, 64]),
+            hidden: list(&[16, 32, 48]),
+            down_blocks: list(&[1, 1, 2]),
+            up_blocks: list(&[1, 1]),
+        };
+        unet.graph().unwrap()
+    }
+
+    #[test]
+    fn a_unet_is_five_chains_and_few_buffers() {
+        let plan = Plan::new(&unet(), Size { width: 64, height: 32 }).unwrap();
+        let lengths: Vec<usize> = plan.chains.iter().map(|c| c.steps.len()).collect();
+        // Read, head, block, down; block, down; two blocks; up, block; up, block, tail.
+        assert_eq!(lengths, [5, 3, 4, 3, 4]);
+        // Two skips, and what goes from chain to chain: 32x16 and 16x8 on the way down, then up.
+        assert_eq!(plan.buffers.len(), 5);
+        let stores = plan.chains.iter().flat_map(|c| &c.steps).filter(|s| s.store.is_some()).count();
+        assert_eq!(stores, 6);
+    }
+
+    #[test]
+    fn no_chain_overwrites_what_it_reads() {
+        let plan = Plan::new(&unet(), Size { width: 64, height: 32 }).unwrap();
+        for chain in &plan.chains {
+            let mut reads: Vec<BufferId> = chain.input.into_iter().collect();
+            for step in &chain.steps {
+                if let Op::Up { from, add, .. } = step.op {
+                    reads.extend(add.into_iter().chain([from]));
+                }
+            }
+            assert!(chain.steps.iter().filter_map(|s| s.store).all(|store| !reads.contains(&store)));
+        }
+    }
+
+    #[test]
+    fn other_shapes_are_refused() {
+        let mut graph = unet();
+        // A head that adds its own input cannot be streamed.
+        if let Layer::Conv { add, .. } = &mut graph.layers[0] {
+            *add = Some(Graph::INPUT);
+        }
+        assert!(Plan::new(&graph, Size { width: 64, height: 32 }).is_err());
+    }
+}
