@@ -12,6 +12,9 @@ use crate::{
 
 /// Highest level that a network is asked for; beyond, training has shown it nothing.
 const MAX_LEVEL: f32 = 75.0;
+/// The networks err by a level or two themselves. Noise weaker than the first of these is left alone, noise stronger than
+/// the second is removed wholly.
+const FADE: [f32; 2] = [0.5, 3.0];
 /// What chroma noise adds to R, G and B, on (quadratic) average: the matrix is BT.601's.
 const CHROMA_IN_RGB: f32 = 1.383;
 /// Share of a new estimate in the smoothed one.
@@ -114,7 +117,10 @@ impl Denoiser {
             _ => levels.main,
         };
         let planes = Planes::new(input, domain, [control(main), control(levels.chroma)]);
-        let mut planes_mut = PlanesMut::new(output.reborrow(), domain, parameters.strength.min(1.0));
+        let share =
+            |level: f32| parameters.strength.min(1.0) * ((level - FADE[0]) / (FADE[1] - FADE[0])).clamp(0.0, 1.0);
+        let chroma = if domain == Domain::Rgb { main } else { levels.chroma };
+        let mut planes_mut = PlanesMut::new(output.reborrow(), domain, [share(main), share(chroma)]);
         let (width, height) = input.size();
         self.session(width, height)?.run(&planes, &mut planes_mut)?;
         Ok(levels)

@@ -123,13 +123,13 @@ fn rgb_to_yuv([r, g, b]: [f32; 3]) -> [f32; 3] {
 pub(super) struct PlanesMut<'a, T> {
     picture: PictureMut<'a, T>,
     domain: Domain,
-    strength: f32,
+    shares: [f32; 2],
 }
 
 impl<'a, T: Sample> PlanesMut<'a, T> {
-    /// `strength` is the share of the network's output that is subtracted.
-    pub fn new(picture: PictureMut<'a, T>, domain: Domain, strength: f32) -> Self {
-        Self { picture, domain, strength }
+    /// `shares` tells how much of the network's output is subtracted: from the first component, and from the others.
+    pub fn new(picture: PictureMut<'a, T>, domain: Domain, shares: [f32; 2]) -> Self {
+        Self { picture, domain, shares }
     }
 }
 
@@ -149,8 +149,8 @@ impl<T: Sample> Output for PlanesMut<'_, T> {
                 after.push(others);
             }
             rest = after;
-            let scale = self.strength * SCALE;
-            sinks.push(Box::new(Band { first: band.start, domain: self.domain, colour, components, scale }));
+            let scales = self.shares.map(|share| share * SCALE);
+            sinks.push(Box::new(Band { first: band.start, domain: self.domain, colour, components, scales }));
         }
         sinks
     }
@@ -167,8 +167,8 @@ struct Band<'a, T> {
     domain: Domain,
     colour: Colour,
     components: Vec<ArrayViewMut2<'a, T>>,
-    /// From the network's units to levels.
-    scale: f32,
+    /// From the network's units to levels, of the first component and of the others.
+    scales: [f32; 2],
 }
 
 impl<T: Sample> RowSink for Band<'_, T> {
@@ -177,9 +177,10 @@ impl<T: Sample> RowSink for Band<'_, T> {
         let y = y - self.first;
         for i in 0..self.components.len() {
             let component = &mut self.components[i];
+            let scale = self.scales[i.min(1)];
             if rows_are_halved(self.colour, i) {
                 let noise = row.chunks_exact(channels).map(|pixel| pixel[3 + i]);
-                subtract(component, y, noise, self.scale);
+                subtract(component, y, noise, scale);
                 continue;
             }
             for dy in 0..2 {
@@ -191,15 +192,15 @@ impl<T: Sample> RowSink for Band<'_, T> {
                             |pixel: &[f32], dx: usize| rgb_to_yuv([0, 4, 8].map(|plane| pixel[plane + 2 * dy + dx]))[i];
                         if shift_x == 1 && i > 0 {
                             let noise = pixels.map(|p| 0.5 * (yuv(p, 0) + yuv(p, 1)));
-                            subtract(component, 2 * y + dy, noise, self.scale);
+                            subtract(component, 2 * y + dy, noise, scale);
                         } else {
                             let noise = pixels.flat_map(|p| [yuv(p, 0), yuv(p, 1)]);
-                            subtract(component, 2 * y + dy, noise, self.scale);
+                            subtract(component, 2 * y + dy, noise, scale);
                         }
                     }
                     _ => {
                         let noise = pixels.flat_map(|p| [p[at], p[at + 1]]);
-                        subtract(component, 2 * y + dy, noise, self.scale);
+                        subtract(component, 2 * y + dy, noise, scale);
                     }
                 }
             }

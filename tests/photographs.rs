@@ -1,0 +1,120 @@
+//! What the shipped networks and the noise estimate do on real photographs with known noise.
+
+mod common;
+
+use common::video::normal;
+use gstcnnvideo::{
+    denoise::{Networks, Parameters, noise_level},
+    frame::{Colour, Format, Picture, PictureMut},
+    nn::{Device, Precision},
+};
+use ndarray::Array2;
+use rand::{SeedableRng, rngs::StdRng};
+
+struct Photograph {
+    name: &'static str,
+    width: usize,
+    height: usize,
+    /// R, G and B in turn, from 0 to 255.
+    rgb: Vec<f32>,
+}
+
+fn photographs() -> Vec<Photograph> {
+    ["astronaut", "chelsea", "coffee", "rocket"]
+        .into_iter()
+        .map(|name| {
+            let path = format!("{}/tests/data/{name}.jpg", env!("CARGO_MANIFEST_DIR"));
+            let picture = image::open(path).unwrap().into_rgb8();
+            let (width, height) = (picture.width() as usize, picture.height() as usize);
+            Photograph { name, width, height, rgb: picture.as_raw().iter().map(|v| f32::from(*v)).collect() }
+        })
+        .collect()
+}
+
+fn noisy(clean: &[f32], level: f32, seed: u64) -> Vec<f32> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    clean.iter().map(|v| v + level * normal(&mut rng)).collect()
+}
+
+fn psnr(a: &[f32], b: &[f32]) -> f64 {
+    let mse = a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>() / a.len() as f64;
+    10.0 * (255.0 * 255.0 / mse).log10()
+}
+
+#[test]
+fn the_noise_level_is_found_within_ten_percent_or_one_and_a_half() {
+    for photograph in photographs() {
+        let green: Vec<f32> = photograph.rgb.chunks(3).map(|pixel| pixel[1]).collect();
+        for level in [3.0, 5.0, 8.0, 12.0, 18.0, 25.0, 35.0, 50.0] {
+            let noisy = noisy(&green, level, 1);
+            let component = Array2::from_shape_vec((photograph.height, photograph.width), noisy).unwrap();
+            let found = noise_level(component.view()).unwrap();
+            let allowed = 1.5f32.max(0.1 * level);
+            assert!((found - level).abs() <= allowed, "{} at {level}: {found}", photograph.name);
+        }
+    }
+}
+
+#[test]
+fn rgb_photographs_gain() {
+    let networks = Networks::built_in(Device::Cpu, Precision::Auto).unwrap();
+    let format = Format::packed_rgb([0, 1, 2], None, 3);
+    // A floor well under what the networks reach, and far over what blurring does.
+    for (level, gain) in [(2.0, 0.0), (10.0, 5.0), (25.0, 8.0), (50.0, 10.5)] {
+        for photograph in photographs() {
+            let Photograph { name, width, height, rgb } = &photograph;
+            let noisy = noisy(rgb, level, 2);
+            let mut output = noisy.clone();
+            let input = Picture::new(format, *width, *height, &[(&noisy, 3 * width)]).unwrap();
+            let mut view = PictureMut::new(format, *width, *height, [(output.as_mut_slice(), 3 * width)]).unwrap();
+            let mut denoiser = networks.denoiser(Colour::Rgb, 2).unwrap();
+            let parameters = Parameters { noise_level: Some(level), strength: 1.0 };
+            denoiser.process(&input, &mut view, &parameters).unwrap();
+            let (before, after) = (psnr(&noisy, rgb), psnr(&output, rgb));
+            assert!(after > before + gain, "{name} at {level}: {before:.2} to {after:.2}");
+        }
+    }
+}
+
+#[test]
+fn luma_gains_as_much_in_grey_as_in_colour() {
+    let networks = Networks::built_in(Device::Cpu, Precision::Auto).unwrap();
+    let level = 25.0;
+    for photograph in photographs() {
+        let Photograph { name, width, height, rgb } = &photograph;
+        let (width, height) = (*width, *height);
+        let luma: Vec<f32> = rgb.chunks(3).map(|p| 0.299 * p[0] + 0.587 * p[1] + 0.114 * p[2]).collect();
+        let noisy = noisy(&luma, level, 3);
+        let neutral = vec![128.0; width / 2 * (height / 2)];
+        let mut results = Vec::new();
+        for format in [Format::GRAY8, Format::I420] {
+            let planes: [(&[f32], usize); 3] = [(&noisy, width), (&neutral, width / 2), (&neutral, width / 2)];
+            let mut output = [noisy.clone(), neutral.clone(), neutral.clone()];
+            let strides = [width, width / 2, width / 2];
+            let input = Picture::new(format, width, height, &planes).unwrap();
+            let views = output.iter_mut().map(Vec::as_mut_slice).zip(strides);
+            let mut view = PictureMut::new(format, width, height, views).unwrap();
+            let mut denoiser = networks.denoiser(format.colour(), 2).unwrap();
+            denoiser.process(&input, &mut view, &Parameters { noise_level: Some(level), strength: 1.0 }).unwrap();
+            results.push(psnr(&output[0], &luma));
+        }
+        let before = psnr(&noisy, &luma);
+        assert!(results[0] > before + 7.0, "{name}: {before:.2} to {results:?}");
+        assert!((results[0] - results[1]).abs() < 1e-3, "{name}: {results:?}");
+    }
+}
+
+#[test]
+fn without_noise_a_photograph_stays_what_it_is() {
+    let networks = Networks::built_in(Device::Cpu, Precision::Auto).unwrap();
+    let format = Format::packed_rgb([0, 1, 2], None, 3);
+    for photograph in photographs() {
+        let Photograph { name, width, height, rgb } = &photograph;
+        let mut output = rgb.clone();
+        let input = Picture::new(format, *width, *height, &[(rgb, 3 * width)]).unwrap();
+        let mut view = PictureMut::new(format, *width, *height, [(output.as_mut_slice(), 3 * width)]).unwrap();
+        let mut denoiser = networks.denoiser(Colour::Rgb, 2).unwrap();
+        denoiser.process(&input, &mut view, &Parameters { noise_level: Some(0.0), strength: 1.0 }).unwrap();
+        assert_eq!(output, *rgb, "{name}");
+    }
+}
