@@ -42,3 +42,13 @@ impl From<ModelPrecision> for Precision {
         }
     }
 }
+
+/// Has the property types appear in the plugin's documentation.
+#[cfg(feature = "doc")]
+pub(crate) fn mark_for_documentation() {
+    use glib::types::StaticType;
+    use gst::prelude::*;
+    for kind in [Quality::static_type(), ModelPrecision::static_type()] {
+        kind.mark_as_plugin_api(gst::PluginAPIFlags::empty());
+    }
+}

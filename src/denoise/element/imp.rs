@@ -9,7 +9,7 @@ use std::{
 use glib::subclass::prelude::*;
 use gst::{prelude::*, subclass::prelude::*};
 use gst_base::{prelude::*, subclass::prelude::*};
-use gst_video::{VideoFrameExt, VideoFrameRef, VideoInfo, subclass::prelude::*};
+use gst_video::{VideoFrameExt, VideoFrameRef, VideoInfo, VideoInterlaceMode, subclass::prelude::*};
 
 use super::settings::{self, Settings};
 use crate::{
@@ -229,7 +229,8 @@ impl VideoFilterImpl for CnnDenoise {
             return Err(gst::loggable_error!(CAT, "Not started"));
         };
         let denoiser = networks.denoiser(format.colour(), settings.threads as usize).and_then(|mut denoiser| {
-            denoiser.prepare(in_info.width() as usize, in_info.height() as usize)?;
+            let fields = if in_info.interlace_mode() == VideoInterlaceMode::Interleaved { 2 } else { 1 };
+            denoiser.prepare(in_info.width() as usize, (in_info.height() as usize).div_ceil(fields))?;
             Ok(denoiser)
         });
         let denoiser = denoiser.map_err(|err| {

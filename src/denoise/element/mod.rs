@@ -15,5 +15,7 @@ glib::wrapper! {
 /// # Errors
 /// Where GStreamer refuses.
 pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    #[cfg(feature = "doc")]
+    crate::element::mark_for_documentation();
     gst::Element::register(Some(plugin), "cnndenoise", gst::Rank::NONE, CnnDenoise::static_type())
 }
