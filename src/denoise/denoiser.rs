@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use super::{
     CONTROL_PER_LEVEL,
-    estimate::noise_level,
-    io::{Planes, PlanesMut},
+    estimate::{NoiseModel, noise_model},
+    io::{Controls, Planes, PlanesMut},
 };
 use crate::{
     frame::{Colour, Picture, PictureMut, Sample},
@@ -66,7 +66,7 @@ pub struct Denoiser {
     threads: usize,
     sessions: Vec<Box<dyn Session>>,
     /// Noise levels of the components, as far as they are known, smoothed over time.
-    estimates: [Option<f32>; 3],
+    estimates: [Option<NoiseModel>; 3],
     /// Pictures since the start or the last reset.
     pictures: u64,
 }
@@ -109,16 +109,20 @@ impl Denoiser {
         if input.colour != output.colour || !same {
             return Err(Error::Mismatch);
         }
-        let estimate = self.estimate(input, parameters);
-        let levels = Levels { main: parameters.noise_level.unwrap_or(estimate.main), chroma: estimate.chroma };
-        let control = |level: f32| (level * parameters.strength.max(1.0)).clamp(0.0, MAX_LEVEL) * CONTROL_PER_LEVEL;
-        let main = match (domain, input.colour) {
-            (Domain::Rgb, Colour::Yuv { .. }) => levels.main.hypot(CHROMA_IN_RGB * levels.chroma),
-            _ => levels.main,
+        let [main, chroma] = self.estimate(input, parameters);
+        let main = parameters.noise_level.map_or(main, NoiseModel::uniform);
+        let levels = Levels { main: main.level, chroma: chroma.level };
+        let added = match (domain, input.colour) {
+            (Domain::Rgb, Colour::Yuv { .. }) => CHROMA_IN_RGB * levels.chroma,
+            _ => 0.0,
         };
-        let planes = Planes::new(input, domain, [control(main), control(levels.chroma)]);
+        let control = |level: f32| (level * parameters.strength.max(1.0)).clamp(0.0, MAX_LEVEL) * CONTROL_PER_LEVEL;
+        let of_brightness = |brightness: usize| control(main.level_at(brightness as f32).hypot(added));
+        let controls = Controls { main: std::array::from_fn(of_brightness), chroma: control(levels.chroma) };
+        let planes = Planes::new(input, domain, &controls);
         let share =
             |level: f32| parameters.strength.min(1.0) * ((level - FADE[0]) / (FADE[1] - FADE[0])).clamp(0.0, 1.0);
+        let main = levels.main.hypot(added);
         let chroma = if domain == Domain::Rgb { main } else { levels.chroma };
         let mut planes_mut = PlanesMut::new(output.reborrow(), domain, [share(main), share(chroma)]);
         let (width, height) = input.size();
@@ -126,9 +130,9 @@ impl Denoiser {
         Ok(levels)
     }
 
-    /// Estimates what `parameters` leave open. The first picture is looked at as a whole; later, components take turns,
+    /// Estimates what `parameters` leave open: the noise of luma (of R, G and B), and that of chroma. The first picture is looked at as a whole; later, components take turns,
     /// so that no picture takes much longer than another, and estimates are smoothed.
-    fn estimate<T: Sample>(&mut self, input: &Picture<'_, T>, parameters: &Parameters) -> Levels {
+    fn estimate<T: Sample>(&mut self, input: &Picture<'_, T>, parameters: &Parameters) -> [NoiseModel; 2] {
         // Components that speak for the main level come first.
         let (main, all) = match input.colour {
             Colour::Gray => (1, 1),
@@ -140,17 +144,14 @@ impl Denoiser {
         for i in (0..all).filter(|i| wanted(*i)) {
             let known = self.estimates[i];
             if (known.is_none() || turn == 2 * i as u64)
-                && let Some(found) = noise_level(input.components[i].view())
+                && let Some(found) = noise_model(input.components[i].view())
             {
-                self.estimates[i] = Some(known.map_or(found, |known| known + FOLLOW * (found - known)));
+                self.estimates[i].get_or_insert(found).follow(&found, FOLLOW);
             }
         }
         self.pictures += 1;
-        let mean = |part: &[Option<f32>]| {
-            let known = || part.iter().copied().flatten();
-            known().sum::<f32>() / known().count().max(1) as f32
-        };
-        Levels { main: mean(&self.estimates[..main]), chroma: mean(&self.estimates[main..all]) }
+        let mean = |part: &[Option<NoiseModel>]| NoiseModel::mean(part.iter().copied().flatten());
+        [mean(&self.estimates[..main]), mean(&self.estimates[main..all])]
     }
 
     fn session(&mut self, width: usize, height: usize) -> Result<&mut Box<dyn Session>, Error> {

@@ -24,24 +24,117 @@ const MIN_PATCHES: usize = 4 * DIM;
 const ENERGY: f32 = 200.0;
 const ROUNDS: usize = 6;
 
+/// Brightness classes in which noise is looked for, and the least distance between them to tell a trend.
+const CLASSES: usize = 4;
+const MIN_SPREAD: f32 = 20.0;
+/// Furthest that the level at some brightness lies from the overall one, as factors: a class that is all texture must not
+/// pass for one that is all noise.
+const RANGE: [f32; 2] = [0.6, 1.5];
+
+/// Noise of a component by brightness: its variance is `constant + slope * brightness`, as that of a sensor's read and
+/// shot noise is (Foi et al., "Practical Poissonian-Gaussian noise modeling and fitting for single-image raw-data",
+/// IEEE Transactions on Image Processing 17(10), 2008). In 8-bit units.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct NoiseModel {
+    /// Overall standard deviation.
+    pub level: f32,
+    constant: f32,
+    slope: f32,
+}
+
+impl NoiseModel {
+    /// Noise that is the same at every brightness.
+    pub fn uniform(level: f32) -> Self {
+        Self { level, constant: level * level, slope: 0.0 }
+    }
+
+    /// Standard deviation at a brightness from 0 to 255.
+    pub fn level_at(&self, brightness: f32) -> f32 {
+        let variance = (self.constant + self.slope * brightness).max(0.0);
+        variance.sqrt().clamp(RANGE[0] * self.level, RANGE[1] * self.level)
+    }
+
+    /// Moves towards another model by a share of the way.
+    pub fn follow(&mut self, other: &Self, share: f32) {
+        self.level += share * (other.level - self.level);
+        self.constant += share * (other.constant - self.constant);
+        self.slope += share * (other.slope - self.slope);
+    }
+
+    /// The mean of some models.
+    pub fn mean(models: impl IntoIterator<Item = Self>) -> Self {
+        let mut mean = Self::default();
+        for (i, model) in models.into_iter().enumerate() {
+            mean.follow(&model, 1.0 / (i + 1) as f32);
+        }
+        mean
+    }
+}
+
 /// Standard deviation of the noise of a component in 8-bit units, or `None` where the picture is too small to tell.
 ///
 /// White Gaussian noise on photographs is found within 10% or 1.5 levels from 3 to 50; grain that a photograph had
 /// before counts as noise. Patches that black or white may have clipped are left out where enough others remain.
 pub fn noise_level<T: Sample>(component: ArrayView2<'_, T>) -> Option<f32> {
-    let patches = sample(component);
-    let mut level = level_of(patches.iter())?;
+    Some(overall(&sample(component))?.level)
+}
+
+/// Noise of a component by brightness, or `None` where the picture is too small to tell.
+pub fn noise_model<T: Sample>(component: ArrayView2<'_, T>) -> Option<NoiseModel> {
+    let mut patches = sample(component);
+    let Class { level, .. } = overall(&patches)?;
+    patches.sort_by(|a, b| a.mean.total_cmp(&b.mean));
+    let size = patches.len().div_ceil(CLASSES);
+    let classes: Vec<Class> = patches.chunks(size).filter_map(|class| settle(class, level)).collect();
+    Some(fit(&classes, level))
+}
+
+/// Noise of some patches.
+struct Class {
+    level: f32,
+    /// Patches that it was found in, and their mean brightness.
+    count: f32,
+    brightness: f32,
+}
+
+/// Weighted least squares of variance over brightness.
+fn fit(classes: &[Class], level: f32) -> NoiseModel {
+    let weight: f32 = classes.iter().map(|c| c.count).sum();
+    let mean = |value: fn(&Class) -> f32| classes.iter().map(|c| c.count * value(c)).sum::<f32>() / weight;
+    let brightness = mean(|c| c.brightness);
+    let variance = mean(|c| c.level * c.level);
+    let spread = mean(|c| c.brightness * c.brightness) - brightness * brightness;
+    if classes.len() < 2 || spread < MIN_SPREAD * MIN_SPREAD {
+        return NoiseModel::uniform(level);
+    }
+    let slope = (mean(|c| c.level * c.level * c.brightness) - variance * brightness) / spread;
+    NoiseModel { level, constant: variance - slope * brightness, slope }
+}
+
+fn overall(patches: &[Patch]) -> Option<Class> {
+    settle(patches, level_of(patches.iter())?).or_else(|| {
+        // Too few patches without texture: what all of them say is an upper bound, and the best there is.
+        Some(Class { level: level_of(patches.iter())?, count: patches.len() as f32, brightness: 0.0 })
+    })
+}
+
+/// Takes turns at choosing patches without texture and finding the level of their noise.
+fn settle(patches: &[Patch], start: f32) -> Option<Class> {
+    let mut found = None;
+    let mut level = start;
     for _ in 0..ROUNDS {
         let margin = 2.0 * level;
         let usable = |p: &&Patch| p.energy <= ENERGY * level * level && p.mean > margin && p.mean < 255.0 - margin;
         let Some(better) = level_of(patches.iter().filter(usable)) else { break };
+        let (count, sum) = patches.iter().filter(usable).fold((0.0, 0.0), |(n, sum), p| (n + 1.0, sum + p.mean));
         let settled = (better - level).abs() < 0.02 * level;
         level = better;
+        found = Some(Class { level, count, brightness: sum / count });
         if settled {
             break;
         }
     }
-    Some(level)
+    found
 }
 
 struct Patch {
@@ -125,6 +218,22 @@ mod tests {
             });
             let found = noise_level(picture.view()).unwrap();
             assert!((found - level).abs() < 0.1 * level, "{level}: {found}");
+        }
+    }
+
+    #[test]
+    fn noise_that_grows_with_the_light_is_found() {
+        let mut rng = StdRng::seed_from_u64(2);
+        let level = |brightness: f32| (20.0 + 1.2 * brightness).sqrt();
+        let picture = Array2::from_shape_fn((240, 320), |(_, x)| {
+            let noise: f32 = (0..12).map(|_| rng.random::<f32>()).sum::<f32>() - 6.0;
+            let brightness = 40.0 + 0.5 * x as f32;
+            brightness + level(brightness) * noise
+        });
+        let model = noise_model(picture.view()).unwrap();
+        for brightness in [60.0, 120.0, 180.0] {
+            let (found, truth) = (model.level_at(brightness), level(brightness));
+            assert!((found - truth).abs() < 0.1 * truth, "{brightness}: {found} for {truth}");
         }
     }
 

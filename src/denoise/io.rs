@@ -14,15 +14,22 @@ use crate::{
 const CENTRE: f32 = 128.0;
 const SCALE: f32 = 255.0;
 
+/// What the control maps hold.
+pub(super) struct Controls {
+    /// By brightness, in whole levels: of luma, or of the mean of R, G and B.
+    pub main: [f32; 256],
+    pub chroma: f32,
+}
+
 /// A picture as the input of a network. Beyond its right and lower edge the last pixels are repeated.
 pub(super) struct Planes<'a, 'b, T> {
     picture: &'a Picture<'b, T>,
     domain: Domain,
-    controls: [f32; 2],
+    controls: &'a Controls,
 }
 
 impl<'a, 'b, T: Sample> Planes<'a, 'b, T> {
-    pub fn new(picture: &'a Picture<'b, T>, domain: Domain, controls: [f32; 2]) -> Self {
+    pub fn new(picture: &'a Picture<'b, T>, domain: Domain, controls: &'a Controls) -> Self {
         Self { picture, domain, controls }
     }
 }
@@ -67,9 +74,16 @@ impl<T: Sample> Source for Planes<'_, '_, T> {
                 }
             }
         }
-        let controls = &self.controls[..self.domain.controls()];
         let first = self.domain.channels();
-        row.chunks_exact_mut(channels).for_each(|pixel| pixel[first..].copy_from_slice(controls));
+        let luma = if self.domain == Domain::Rgb { first } else { 4 };
+        for pixel in row.chunks_exact_mut(channels) {
+            let brightness = pixel[..luma].iter().sum::<f32>() / luma as f32 * SCALE + CENTRE;
+            // The cast saturates.
+            pixel[first] = self.controls.main[usize::from((brightness + 0.5) as u8)];
+            if let Some(chroma) = pixel.get_mut(first + 1) {
+                *chroma = self.controls.chroma;
+            }
+        }
     }
 }
 

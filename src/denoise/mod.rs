@@ -7,7 +7,7 @@ mod io;
 mod networks;
 
 pub use denoiser::{Denoiser, Error, Levels, Parameters, domain_of};
-pub use estimate::noise_level;
+pub use estimate::{NoiseModel, noise_level, noise_model};
 pub use networks::Networks;
 
 /// Value of a control map per unit of noise level (standard deviation in 8-bit units).

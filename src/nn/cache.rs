@@ -79,3 +79,30 @@ fn open(source: &ModelSource, device: Device) -> Result<Arc<dyn Network>, Error>
     }
     Ok(Arc::new(CpuNetwork::new(source.load()?)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_in_use_is_shared_and_a_rewritten_one_is_not() {
+        let models = concat!(env!("CARGO_MANIFEST_DIR"), "/models");
+        let path = std::env::temp_dir().join(format!("cnnvideo-cache-{}.safetensors", std::process::id()));
+        std::fs::copy(format!("{models}/denoise-rgb-fast.safetensors"), &path).unwrap();
+        let source = ModelSource::File(path.clone());
+        let get = |device| load(&source, device, Precision::Auto);
+        let first = get(Device::Cpu).unwrap();
+        assert!(Arc::ptr_eq(&first, &get(Device::Cpu).unwrap()));
+
+        std::fs::copy(format!("{models}/denoise-yuv420-fast.safetensors"), &path).unwrap();
+        let second = get(Device::Cpu).unwrap();
+        assert!(!Arc::ptr_eq(&first, &second) && first.domain() != second.domain());
+
+        let weak = Arc::downgrade(&second);
+        drop((first, second));
+        assert_eq!(weak.strong_count(), 0);
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(get(Device::Cpu), Err(Error::NotFound(_))));
+        assert!(matches!(get(Device::Cuda(63)), Err(Error::Device { .. } | Error::NotFound(_))));
+    }
+}
