@@ -39,7 +39,8 @@ impl Photos {
                 continue;
             }
             let name = file.file_name().unwrap_or_default().to_string_lossy();
-            let part = if fnv1a(name.as_bytes()) % VALIDATION_SHARE == 0 { &mut validation } else { &mut train };
+            let part =
+                if fnv1a(name.as_bytes()).is_multiple_of(VALIDATION_SHARE) { &mut validation } else { &mut train };
             part.push(picture);
         }
         if train.is_empty() || validation.is_empty() {
