@@ -81,6 +81,9 @@ mod torch {
         /// Share of the run that computes in bfloat16 before it changes to float32.
         #[arg(long, default_value_t = 0.7)]
         bf16_share: f64,
+        /// Share of the patches whose noise is not white: shared by R, G and B, or in blotches of chroma.
+        #[arg(long, default_value_t = 0.2)]
+        coloured: f64,
         /// Channels of each level, the finest first.
         #[arg(long, value_delimiter = ',', default_value = "16,32,64")]
         widths: Vec<usize>,
@@ -122,6 +125,7 @@ mod torch {
             side: task.side.next_multiple_of(8).max(32),
             rate: task.rate,
             bf16_share: task.bf16_share,
+            coloured: task.coloured.clamp(0.0, 1.0),
         })
     }
 }

@@ -30,6 +30,7 @@ fn options(folder: &std::path::Path, minutes: f64, resume: bool) -> Options {
         side: 32,
         rate: 2e-3,
         bf16_share: 0.0,
+        coloured: 0.2,
     }
 }
 

@@ -51,6 +51,8 @@ pub struct Options {
     pub rate: f64,
     /// Share of the run, from its start, that computes in bfloat16.
     pub bf16_share: f64,
+    /// Share of the patches whose noise is not white: shared by R, G and B, or in blotches of chroma.
+    pub coloured: f64,
 }
 
 /// Trains until the time is over, then writes the model with averaged weights to `out` and the curve beside it.
@@ -112,7 +114,7 @@ pub fn run(options: &Options) -> Result<(), Error> {
         tch::manual_seed(seed as i64);
         let clean = photos.train.patches(&mut rng, options.batch, options.side);
         let kind = if done < options.bf16_share { Kind::BFloat16 } else { Kind::Float };
-        let batch = synthesise(&clean, options.domain, &mut rng)?;
+        let batch = synthesise(&clean, options.domain, options.coloured, &mut rng)?;
         let loss = loss(&graph, &optimiser.weights, &batch, kind)?;
         let rate = options.rate * (0.5 + 0.5 * (std::f64::consts::PI * done).cos()).max(1e-3);
         optimiser.descend(&loss, rate)?;
@@ -183,7 +185,7 @@ struct Levels {
 
 /// Makes noisy pictures of every kind: levels 0 to `MAX_LEVEL`, half of them clipped and rounded to 8 bits; chroma noise
 /// from none to as strong as luma noise, white or in blotches; some pictures without colour.
-fn synthesise(clean: &Tensor, domain: Domain, rng: &mut StdRng) -> Result<Batch, Error> {
+fn synthesise(clean: &Tensor, domain: Domain, coloured: f64, rng: &mut StdRng) -> Result<Batch, Error> {
     let count = clean.size()[0] as usize;
     let per_picture = |values: &[f32]| Tensor::from_slice(values).view([count as i64, 1, 1, 1]);
     let main: Vec<f32> = (0..count).map(|_| rng.random_range(0.0..MAX_LEVEL) as f32).collect();
@@ -192,7 +194,7 @@ fn synthesise(clean: &Tensor, domain: Domain, rng: &mut StdRng) -> Result<Batch,
         .map(|level| if rng.random_bool(0.25) { 0.0 } else { level * rng.random_range(0.0..1.2f32) })
         .collect();
     let quantised: Vec<f32> = (0..count).map(|_| f32::from(u8::from(rng.random::<bool>()))).collect();
-    let blotches: Vec<f32> = (0..count).map(|_| f32::from(u8::from(rng.random_bool(0.2)))).collect();
+    let blotches: Vec<f32> = (0..count).map(|_| f32::from(u8::from(rng.random_bool(coloured)))).collect();
     let colourless: Vec<f32> = (0..count).map(|_| f32::from(u8::from(rng.random_bool(0.1)))).collect();
 
     let mut clean = planes(clean, domain)?;
