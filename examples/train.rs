@@ -66,6 +66,9 @@ mod torch {
         /// Length of the whole run in minutes, counted over resumes.
         #[arg(long, default_value_t = 120.0)]
         minutes: f64,
+        /// Length of the whole run in steps, instead of in minutes; such a run can be repeated exactly.
+        #[arg(long, conflicts_with = "minutes")]
+        steps: Option<u64>,
         /// Threads of libtorch. One is best; run several trainings beside each other instead.
         #[arg(long, default_value_t = 1)]
         threads: i32,
@@ -82,7 +85,7 @@ mod torch {
         #[arg(long, default_value_t = 0.7)]
         bf16_share: f64,
         /// Share of the patches whose noise is not white: shared by R, G and B, or in blotches of chroma.
-        #[arg(long, default_value_t = 0.2)]
+        #[arg(long, default_value_t = 0.05)]
         coloured: f64,
         /// Channels of each level, the finest first.
         #[arg(long, value_delimiter = ',', default_value = "16,32,64")]
@@ -119,7 +122,7 @@ mod torch {
             },
             init: task.init,
             resume: task.resume,
-            minutes: task.minutes,
+            length: task.steps.map_or(train::Length::Minutes(task.minutes), train::Length::Steps),
             seed: task.seed,
             batch: task.batch.max(1),
             side: task.side.next_multiple_of(8).max(32),

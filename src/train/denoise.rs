@@ -41,8 +41,7 @@ pub struct Options {
     /// Model whose weights to start from; layers of another shape start at random.
     pub init: Option<PathBuf>,
     pub resume: bool,
-    /// Length of the whole run, time before a resume included.
-    pub minutes: f64,
+    pub length: Length,
     pub seed: u64,
     pub batch: usize,
     /// Side of the training patches, a multiple of 8.
@@ -55,7 +54,26 @@ pub struct Options {
     pub coloured: f64,
 }
 
-/// Trains until the time is over, then writes the model with averaged weights to `out` and the curve beside it.
+/// Length of a whole run, what came before a resume included.
+#[derive(Debug, Clone, Copy)]
+pub enum Length {
+    Minutes(f64),
+    /// The learning rate follows from the step alone, so a run can be repeated bit for bit.
+    Steps(u64),
+}
+
+impl Length {
+    /// Share of the run that is over.
+    fn done(self, progress: &Progress) -> f64 {
+        let done = match self {
+            Self::Minutes(minutes) => progress.seconds / (minutes * 60.0),
+            Self::Steps(steps) => progress.step as f64 / steps as f64,
+        };
+        done.min(1.0)
+    }
+}
+
+/// Trains until the run is over, then writes the model with averaged weights to `out` and the curve beside it.
 ///
 /// # Errors
 /// Files that cannot be read or written, a checkpoint that does not fit, a loss that is no longer a number.
@@ -85,7 +103,7 @@ pub fn run(options: &Options) -> Result<(), Error> {
     let (mut loss_sum, mut loss_count) = (0.0, 0u32);
     loop {
         progress.seconds = before + start.elapsed().as_secs_f64();
-        let done = (progress.seconds / (options.minutes * 60.0)).min(1.0);
+        let done = options.length.done(&progress);
         let over = done >= 1.0;
         if (over || last_validation.elapsed() >= VALIDATE_EVERY) && loss_count > 0 {
             let psnr = validate(&graph, &optimiser.average, options.domain, &validation)?;
@@ -197,24 +215,25 @@ fn synthesise(clean: &Tensor, domain: Domain, coloured: f64, rng: &mut StdRng) -
     let blotches: Vec<f32> = (0..count).map(|_| f32::from(u8::from(rng.random_bool(coloured)))).collect();
     let colourless: Vec<f32> = (0..count).map(|_| f32::from(u8::from(rng.random_bool(0.1)))).collect();
 
+    let coloured = blotches.iter().any(|&b| b > 0.0);
     let mut clean = planes(clean, domain)?;
     let mut levels = Levels { main: per_picture(&main), chroma: per_picture(&chroma) };
     let blotches = per_picture(&blotches);
     let unit = match domain {
         Domain::Rgb => {
             let white = clean.randn_like();
-            let blotchy = correlated_rgb(&clean)?;
-            &white + &blotches * (blotchy - &white)
+            if coloured { &white + &blotches * (correlated_rgb(&clean)? - &white) } else { white }
         }
         Domain::Yuv420 => {
-            let coloured = 1.0 - per_picture(&colourless);
-            levels.chroma = &levels.chroma * &coloured;
+            let colour = 1.0 - per_picture(&colourless);
+            levels.chroma = &levels.chroma * &colour;
             let (luma, chroma) = (clean.narrow(1, 0, 4), clean.narrow(1, 4, 2));
             // Without colour, chroma lies at 128 exactly.
-            clean = Tensor::f_cat(&[&luma, &(&chroma * &coloured)], 1)?;
+            clean = Tensor::f_cat(&[&luma, &(&chroma * &colour)], 1)?;
             let white = chroma.randn_like();
-            let blotchy = blurred(&chroma.randn_like())?;
-            Tensor::f_cat(&[luma.randn_like(), &white + &blotches * (blotchy - &white)], 1)?
+            let noise =
+                if coloured { &white + &blotches * (blurred(&chroma.randn_like())? - &white) } else { white };
+            Tensor::f_cat(&[luma.randn_like(), noise], 1)?
         }
     };
     with_noise(clean, &unit, &levels, domain, Some(&per_picture(&quantised)))

@@ -10,7 +10,7 @@ mod optimiser;
 mod report;
 
 pub use data::{PhotoSet, Photos};
-pub use denoise::{Options, run};
+pub use denoise::{Length, Options, run};
 
 /// What can end a training run.
 #[derive(Debug, thiserror::Error)]

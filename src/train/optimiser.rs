@@ -6,7 +6,7 @@ use super::Error;
 use crate::nn::arch::Graph;
 
 const BETA1: f64 = 0.9;
-const BETA2: f64 = 0.99;
+const BETA2: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
 /// Longest step along the gradient, by norm.
 const CLIP: f64 = 1.0;
