@@ -7,7 +7,8 @@ use std::{path::PathBuf, sync::Arc, time::Instant};
 use clap::Parser;
 use gstcnnvideo::nn::{
     Error, Model, ModelSource, Network, Output, RowSink, Size, Source,
-    cpu::{CpuNetwork, kernels::Kernels},
+    cpu::{FloatNetwork, Int8Network, kernels},
+    model::Quantisation,
 };
 
 #[derive(Parser)]
@@ -22,6 +23,9 @@ struct Arguments {
     height: usize,
     #[arg(long, default_value_t = 2)]
     threads: usize,
+    /// Only engines whose name holds this, such as `int8`.
+    #[arg(long, default_value = "")]
+    engine: String,
     /// Rounds; in each one, every engine runs once.
     #[arg(long, default_value_t = 20)]
     rounds: usize,
@@ -83,11 +87,19 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
     let half = |n: usize| n.div_ceil(2).next_multiple_of(granularity);
     let size = Size { width: half(arguments.width), height: half(arguments.height) };
 
-    let mut networks: Vec<Arc<dyn Network>> = vec![Arc::new(CpuNetwork::new(model.clone())?)];
+    let mut networks: Vec<Arc<dyn Network>> = vec![Arc::new(FloatNetwork::new(model.clone())?)];
     networks.extend(peers(&model)?);
-    for kernels in Kernels::available().into_iter().skip(1) {
-        networks.push(Arc::new(CpuNetwork::with_kernels(model.clone(), kernels)?));
+    for kernels in kernels::float::Kernels::available().into_iter().skip(1) {
+        networks.push(Arc::new(FloatNetwork::with_kernels(model.clone(), kernels)?));
     }
+    // The time does not depend on the steps.
+    let steps = |count: usize| vec![0.01; count];
+    let (input, convs) = (steps(model.graph().input_channels()), steps(model.graph().convs.len()));
+    let quantised = model.clone().with_quantisation(Quantisation { input, convs })?;
+    for kernels in kernels::int8::Kernels::available() {
+        networks.push(Arc::new(Int8Network::with_kernels(quantised.clone(), kernels)?));
+    }
+    networks.retain(|network| network.backend().contains(&arguments.engine));
     let mut sessions = networks.iter().map(|n| n.session(size, arguments.threads)).collect::<Result<Vec<_>, _>>()?;
     let mut times = vec![Vec::new(); sessions.len()];
     for round in 0..=arguments.rounds {
@@ -101,10 +113,10 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
         }
     }
     let medians: Vec<f64> = times.iter_mut().map(|times| median(times)).collect();
-    println!("{:<16} {:>10} {:>9} {:>16}", "engine", "median ms", "GMAC/s", "ratio to first");
+    println!("{:<20} {:>10} {:>9} {:>16}", "engine", "median ms", "GMAC/s", "ratio to first");
     for (network, time) in networks.iter().zip(&medians) {
         let rate = macs * pixels / time / 1e9;
-        println!("{:<16} {:>10.2} {rate:>9.1} {:>16.2}", network.backend(), time * 1e3, time / medians[0]);
+        println!("{:<20} {:>10.2} {rate:>9.1} {:>16.2}", network.backend(), time * 1e3, time / medians[0]);
     }
     Ok(())
 }

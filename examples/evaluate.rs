@@ -100,9 +100,10 @@ fn load(folder: &Path) -> Result<Vec<RgbImage>> {
 /// Denoises values of any size, which no video format could carry.
 fn through_library(noisy: &[f32], (width, height): (u32, u32), model: Option<&Path>, level: f32) -> Result<Vec<f32>> {
     let (width, height) = (width as usize, height as usize);
+    // 8-bit integers would clip the picture.
     let networks = match model {
-        Some(path) => Networks::from_file(path.to_owned(), Device::Auto, Precision::Auto)?,
-        None => Networks::built_in(Device::Auto, Precision::Auto)?,
+        Some(path) => Networks::from_file(path.to_owned(), Device::Auto, Precision::Fp32)?,
+        None => Networks::built_in(Device::Auto, Precision::Fp32)?,
     };
     let mut denoiser = networks.denoiser(Colour::Rgb, 0)?;
     let format = Format::packed_rgb([0, 1, 2], None, 3);

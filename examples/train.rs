@@ -87,6 +87,9 @@ mod torch {
         /// Share of the patches whose noise is not white: shared by R, G and B, or in blotches of chroma.
         #[arg(long, default_value_t = 0.05)]
         coloured: f64,
+        /// Trains a finished model, given by --init, for 8-bit integers.
+        #[arg(long, requires = "init")]
+        quantise: bool,
         /// Channels of each level, the finest first.
         #[arg(long, value_delimiter = ',', default_value = "16,32,64")]
         widths: Vec<usize>,
@@ -129,6 +132,7 @@ mod torch {
             rate: task.rate,
             bf16_share: task.bf16_share,
             coloured: task.coloured.clamp(0.0, 1.0),
+            quantise: task.quantise,
         })
     }
 }

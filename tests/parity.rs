@@ -4,11 +4,11 @@ mod common;
 
 use gstcnnvideo::nn::{
     Network, Size,
-    cpu::{CpuNetwork, kernels::Kernels},
+    cpu::{FloatNetwork, Int8Network, kernels::float::Kernels, kernels::int8},
     model::Domain,
 };
 
-use common::nets::{Picture, random_model, run};
+use common::nets::{Picture, quantised_model, random_model, run};
 
 /// A twentieth of an 8-bit level, in the networks' units.
 const TOLERANCE: f32 = 0.05 / 255.0;
@@ -29,16 +29,50 @@ fn kernel_sets_and_threads_agree() {
         for (width, height) in SIZES {
             let size = Size { width, height };
             let picture = Picture::random(size, domain.channels() + domain.controls(), 5);
-            let reference = CpuNetwork::with_kernels(model.clone(), Kernels::Portable).unwrap();
+            let reference = FloatNetwork::with_kernels(model.clone(), Kernels::Portable).unwrap();
             let expected = run(&reference, &picture, 1);
             for kernels in Kernels::available() {
-                let network = CpuNetwork::with_kernels(model.clone(), kernels).unwrap();
+                let network = FloatNetwork::with_kernels(model.clone(), kernels).unwrap();
                 for threads in [1, 2, 5] {
                     let name = format!("{} {width}x{height} {threads} threads", network.backend());
                     assert_close(&name, &run(&network, &picture, threads), &expected);
                 }
             }
         }
+    }
+}
+
+#[test]
+fn int8_kernel_sets_and_threads_agree_bit_for_bit() {
+    for domain in [Domain::Rgb, Domain::Yuv420] {
+        let model = quantised_model(domain, 3);
+        for (width, height) in SIZES {
+            let size = Size { width, height };
+            let picture = Picture::random(size, domain.channels() + domain.controls(), 5);
+            let reference = Int8Network::with_kernels(model.clone(), int8::Kernels::PORTABLE).unwrap();
+            let expected = run(&reference, &picture, 1);
+            for kernels in int8::Kernels::available() {
+                let network = Int8Network::with_kernels(model.clone(), kernels).unwrap();
+                for threads in [1, 2, 5] {
+                    let same = run(&network, &picture, threads) == expected;
+                    assert!(same, "{} {width}x{height} {threads} threads", network.backend());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn int8_is_close_to_float32() {
+    for domain in [Domain::Rgb, Domain::Yuv420] {
+        let model = quantised_model(domain, 9);
+        let picture = Picture::random(Size { width: 132, height: 68 }, domain.channels() + domain.controls(), 5);
+        let exact = run(&FloatNetwork::new(model.clone()).unwrap(), &picture, 2);
+        let rounded = run(&Int8Network::new(model).unwrap(), &picture, 2);
+        let power = |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v * v)).sum::<f64>();
+        let error = power(&mut exact.iter().zip(&rounded).map(|(a, b)| a - b));
+        let ratio = 10.0 * (power(&mut exact.iter().copied()) / error).log10();
+        assert!(ratio > 30.0, "{domain:?}: signal to quantisation noise {ratio:.1} dB");
     }
 }
 
@@ -49,7 +83,7 @@ fn libtorch_agrees_with_the_embedded_engine() {
     for domain in [Domain::Rgb, Domain::Yuv420] {
         let model = random_model(domain, 4);
         let torch = TorchNetwork::new(&model, Device::Cpu).unwrap();
-        let cpu = CpuNetwork::new(model).unwrap();
+        let cpu = FloatNetwork::new(model).unwrap();
         for (width, height) in SIZES {
             let picture = Picture::random(Size { width, height }, domain.channels() + domain.controls(), 6);
             assert_close(&format!("{width}x{height}"), &run(&torch, &picture, 2), &run(&cpu, &picture, 2));

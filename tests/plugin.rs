@@ -59,5 +59,5 @@ fn kernel_sets_can_be_forced() {
     let mut command = tool("gst-launch-1.0", &registry);
     command.env("CNNVIDEO_KERNELS", "portable").env("GST_DEBUG", "cnndenoise:4").args(description.split(' '));
     let (ok, text) = run(&mut command);
-    assert!(ok && text.contains("cpu/portable"), "{text}");
+    assert!(ok && text.contains("/portable"), "{text}");
 }

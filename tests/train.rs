@@ -4,8 +4,8 @@ mod common;
 
 use common::Temporary;
 use gstcnnvideo::{
-    nn::{Model, Network, Size, arch::ResidualUnet, cpu::CpuNetwork, model::Domain},
-    train::{Options, run},
+    nn::{Model, Network, Size, arch::ResidualUnet, cpu::FloatNetwork, model::Domain},
+    train::{Length, Options, run},
 };
 use image::RgbImage;
 
@@ -24,13 +24,14 @@ fn options(folder: &std::path::Path, minutes: f64, resume: bool) -> Options {
         },
         init: None,
         resume,
-        minutes,
+        length: Length::Minutes(minutes),
         seed: 1,
         batch: 4,
         side: 32,
         rate: 2e-3,
         bf16_share: 0.0,
         coloured: 0.2,
+        quantise: false,
     }
 }
 
@@ -67,7 +68,7 @@ fn a_run_learns_and_resumes() {
 
     let model = Model::from_file(&folder.0.join("model.safetensors")).unwrap();
     assert!(model.training.contains(&format!("{} steps", after.0)), "{}", model.training);
-    CpuNetwork::new(model).unwrap().session(Size { width: 16, height: 16 }, 1).unwrap();
+    FloatNetwork::new(model).unwrap().session(Size { width: 16, height: 16 }, 1).unwrap();
 
     // A checkpoint of another architecture is refused.
     let mut other = options(&folder.0, 0.3, true);

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::{
-    CONTROL_PER_LEVEL,
+    CONTROL_PER_LEVEL, MAX_LEVEL,
     estimate::{NoiseModel, noise_model},
     io::{Controls, Planes, PlanesMut},
 };
@@ -10,8 +10,6 @@ use crate::{
     nn::{self, Domain, Network, Session, Size},
 };
 
-/// Highest level that a network is asked for; beyond, training has shown it nothing.
-const MAX_LEVEL: f32 = 75.0;
 /// The networks err by a level or two themselves. Noise weaker than the first of these is left alone, noise stronger than
 /// the second is removed wholly.
 const FADE: [f32; 2] = [0.5, 3.0];

@@ -12,3 +12,6 @@ pub use networks::Networks;
 
 /// Value of a control map per unit of noise level (standard deviation in 8-bit units).
 pub const CONTROL_PER_LEVEL: f32 = 0.01;
+
+/// Highest noise level that a network is asked for; beyond, training has shown it nothing.
+pub const MAX_LEVEL: f32 = 75.0;

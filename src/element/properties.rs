@@ -27,7 +27,7 @@ pub enum ModelPrecision {
     #[enum_value(name = "Auto: the fastest that keeps the quality", nick = "auto")]
     Auto,
     /// 8-bit integers.
-    #[enum_value(name = "8-bit integers (not built yet: runs as fp32)", nick = "int8")]
+    #[enum_value(name = "8-bit integers, on the CPU", nick = "int8")]
     Int8,
     /// 32-bit floating point.
     #[enum_value(name = "32-bit floating point", nick = "fp32")]
@@ -38,7 +38,8 @@ impl From<ModelPrecision> for Precision {
     fn from(precision: ModelPrecision) -> Self {
         match precision {
             ModelPrecision::Auto => Self::Auto,
-            ModelPrecision::Int8 | ModelPrecision::Fp32 => Self::Fp32,
+            ModelPrecision::Int8 => Self::Int8,
+            ModelPrecision::Fp32 => Self::Fp32,
         }
     }
 }

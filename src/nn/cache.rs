@@ -7,7 +7,10 @@ use std::{
     time::SystemTime,
 };
 
-use super::{Device, Error, ModelSource, Network, Precision, cpu::CpuNetwork};
+use super::{
+    Device, Error, ModelSource, Network, Precision,
+    cpu::{FloatNetwork, Int8Network},
+};
 
 /// What makes two loads the same. A file that was written again is another model.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -39,7 +42,7 @@ pub fn load(source: &ModelSource, device: Device, precision: Precision) -> Resul
     if let Some(network) = networks.get(&key).and_then(Weak::upgrade) {
         return Ok(network);
     }
-    let network = open(source, device)?;
+    let network = open(source, device, precision)?;
     networks.retain(|_, network| network.strong_count() > 0);
     networks.insert(key, Arc::downgrade(&network));
     Ok(network)
@@ -50,7 +53,7 @@ fn is_script(source: &ModelSource) -> bool {
 }
 
 #[cfg(feature = "torch")]
-fn open(source: &ModelSource, device: Device) -> Result<Arc<dyn Network>, Error> {
+fn open(source: &ModelSource, device: Device, precision: Precision) -> Result<Arc<dyn Network>, Error> {
     use super::torch::{TorchNetwork, cuda_devices};
     if let ModelSource::File(path) = source
         && is_script(source)
@@ -60,16 +63,20 @@ fn open(source: &ModelSource, device: Device) -> Result<Arc<dyn Network>, Error>
     let on_cuda = match device {
         Device::Cpu => false,
         Device::Cuda(_) => true,
-        Device::Auto => cuda_devices() > 0,
+        Device::Auto => cuda_devices() > 0 && precision != Precision::Int8,
     };
+    if on_cuda && precision == Precision::Int8 {
+        let reason = "8-bit integers run on the CPU only".to_owned();
+        return Err(Error::Device { device: device.to_string(), reason });
+    }
     if on_cuda {
         return Ok(Arc::new(TorchNetwork::new(&source.load()?, device)?));
     }
-    Ok(Arc::new(CpuNetwork::new(source.load()?)?))
+    on_cpu(source, precision)
 }
 
 #[cfg(not(feature = "torch"))]
-fn open(source: &ModelSource, device: Device) -> Result<Arc<dyn Network>, Error> {
+fn open(source: &ModelSource, device: Device, precision: Precision) -> Result<Arc<dyn Network>, Error> {
     if let Device::Cuda(_) = device {
         let reason = "this build has no CUDA; it needs the cargo feature torch".to_owned();
         return Err(Error::Device { device: device.to_string(), reason });
@@ -77,7 +84,17 @@ fn open(source: &ModelSource, device: Device) -> Result<Arc<dyn Network>, Error>
     if is_script(source) {
         return Err(Error::invalid("model-file", "TorchScript files need a build with the cargo feature torch"));
     }
-    Ok(Arc::new(CpuNetwork::new(source.load()?)?))
+    on_cpu(source, precision)
+}
+
+fn on_cpu(source: &ModelSource, precision: Precision) -> Result<Arc<dyn Network>, Error> {
+    let model = source.load()?;
+    let int8 = match precision {
+        Precision::Auto => model.quantisation().is_some(),
+        Precision::Int8 => true,
+        Precision::Fp32 => false,
+    };
+    if int8 { Ok(Arc::new(Int8Network::new(model)?)) } else { Ok(Arc::new(FloatNetwork::new(model)?)) }
 }
 
 #[cfg(test)]

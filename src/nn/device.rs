@@ -45,9 +45,11 @@ impl fmt::Display for Device {
 /// Arithmetic of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Precision {
-    /// The fastest that keeps the model's quality.
+    /// The fastest that keeps the model's quality: on the CPU 8-bit integers, if the model was trained for them.
     #[default]
     Auto,
+    /// 8-bit integers, on the CPU only. They see pictures of 8 bits: values beyond 0 to 255 are clipped on the way in.
+    Int8,
     Fp32,
 }
 

@@ -15,6 +15,7 @@ mod device;
 mod error;
 mod io;
 pub mod model;
+mod quantisation;
 #[cfg(feature = "torch")]
 pub mod torch;
 
@@ -31,7 +32,7 @@ pub trait Network: Send + Sync {
     /// Width and height of an input must be multiples of this.
     fn granularity(&self) -> usize;
 
-    /// Name of the backend, and of the kernel set or device that it uses: `cpu/avx512`, `torch/cuda:0`.
+    /// Name of the backend, and of the kernel set or device that it uses: `cpu/int8/avx512vnni`, `torch/cuda:0`.
     fn backend(&self) -> String;
 
     /// Prepares to run on inputs of `size` with at most `threads` threads; 0 takes all that the machine has.

@@ -12,7 +12,8 @@
 //! | `version` | free text |
 //! | `training` | free text: data, steps, seed |
 //!
-//! Tensors are float32, named after the layers ([`ConvSpec::name`]), and there are no others.
+//! Tensors are float32, named after the layers ([`ConvSpec::name`]). A model that can run in 8-bit integers also has
+//! `quantisation.input` and `quantisation.steps`, see [`Quantisation`]. There are no others.
 //! Everything is checked before it is used; a file from anywhere gives a model or an [`Error`] that names the field.
 
 use std::{
@@ -24,6 +25,7 @@ use std::{
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
+pub use super::quantisation::Quantisation;
 use super::{
     Error,
     arch::{ConvSpec, Graph, ResidualUnet},
@@ -80,6 +82,7 @@ pub struct Model {
     pub training: String,
     graph: Graph,
     weights: Vec<ConvWeights>,
+    quantisation: Option<Quantisation>,
 }
 
 /// Where a model comes from; also its identity in the cache of loaded models.
@@ -146,7 +149,7 @@ impl Model {
             check_values(&spec.name, conv.weight.iter().chain(&conv.bias))?;
         }
         let (version, training) = (String::new(), String::new());
-        Ok(Self { task, domain, architecture, version, training, graph, weights })
+        Ok(Self { task, domain, architecture, version, training, graph, weights, quantisation: None })
     }
 
     /// Parses a model file's bytes.
@@ -178,14 +181,13 @@ impl Model {
         let graph = checked_graph(domain, &architecture)?;
 
         let weights = graph.convs.iter().map(|spec| read_conv(&file, spec)).collect::<Result<Vec<_>, _>>()?;
-        if file.len() != 2 * graph.convs.len() {
-            return Err(Error::invalid(
-                "tensors",
-                format!("{} where {} are needed", file.len(), 2 * graph.convs.len()),
-            ));
+        let quantisation = read_quantisation(&file, &graph)?;
+        let count = 2 * graph.convs.len() + if quantisation.is_some() { 2 } else { 0 };
+        if file.len() != count {
+            return Err(Error::invalid("tensors", format!("{} where {count} are needed", file.len())));
         }
         let (version, training) = (text("version")?.to_owned(), text("training")?.to_owned());
-        Ok(Self { task: Task::Denoise, domain, architecture, version, training, graph, weights })
+        Ok(Self { task: Task::Denoise, domain, architecture, version, training, graph, weights, quantisation })
     }
 
     /// Reads a model file.
@@ -232,10 +234,14 @@ impl Model {
             ]
             .map(|(key, value)| (key.to_owned(), value.to_owned())),
         );
-        let mut tensors = Vec::with_capacity(2 * self.weights.len());
+        let mut tensors = Vec::with_capacity(2 * self.weights.len() + 2);
         for (spec, conv) in self.graph.convs.iter().zip(&self.weights) {
             tensors.push((format!("{}.weight", spec.name), spec.weight_shape().to_vec(), le_bytes(&conv.weight)));
             tensors.push((format!("{}.bias", spec.name), vec![spec.outputs], le_bytes(&conv.bias)));
+        }
+        if let Some(Quantisation { input, convs }) = &self.quantisation {
+            tensors.push((INPUT_STEPS.to_owned(), vec![input.len()], le_bytes(input)));
+            tensors.push((CONV_STEPS.to_owned(), vec![convs.len()], le_bytes(convs)));
         }
         let views = tensors
             .iter()
@@ -254,6 +260,35 @@ impl Model {
     pub fn weights(&self) -> &[ConvWeights] {
         &self.weights
     }
+
+    /// How to run it in 8-bit integers, if it was trained for that.
+    pub fn quantisation(&self) -> Option<&Quantisation> {
+        self.quantisation.as_ref()
+    }
+
+    /// The same model with a quantisation.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where the steps do not fit the model.
+    pub fn with_quantisation(self, quantisation: Quantisation) -> Result<Self, Error> {
+        quantisation.check(&self.graph)?;
+        Ok(Self { quantisation: Some(quantisation), ..self })
+    }
+}
+
+const INPUT_STEPS: &str = "quantisation.input";
+const CONV_STEPS: &str = "quantisation.steps";
+
+fn read_quantisation(file: &SafeTensors<'_>, graph: &Graph) -> Result<Option<Quantisation>, Error> {
+    if file.tensor(INPUT_STEPS).is_err() && file.tensor(CONV_STEPS).is_err() {
+        return Ok(None);
+    }
+    let quantisation = Quantisation {
+        input: read_tensor(file, INPUT_STEPS, &[graph.input_channels()])?,
+        convs: read_tensor(file, CONV_STEPS, &[graph.convs.len()])?,
+    };
+    quantisation.check(graph)?;
+    Ok(Some(quantisation))
 }
 
 fn checked_graph(domain: Domain, architecture: &ResidualUnet) -> Result<Graph, Error> {

@@ -9,7 +9,7 @@ use tch::{Kind, Tensor};
 
 use super::{
     Error, Model, Network, Output, Session, Size, Source,
-    arch::{ConvKind, ConvSpec, Graph, Layer},
+    arch::{ConvId, ConvKind, ConvSpec, Graph, Layer},
     model::Domain,
 };
 
@@ -221,7 +221,22 @@ fn conv(spec: &ConvSpec, weight: &Tensor, bias: &Tensor, x: &Tensor) -> Result<T
 /// # Errors
 /// What libtorch reports.
 pub fn forward(graph: &Graph, parameters: &[Tensor], x: &Tensor) -> Result<Tensor, tch::TchError> {
-    let apply = |id: usize, x: &Tensor| conv(&graph.convs[id], &parameters[2 * id], &parameters[2 * id + 1], x);
+    forward_with(graph, parameters, x, |_, x| Ok(x))
+}
+
+/// [`forward`] with a function between the maps and the convolutions: it gets what each is to read and gives what it
+/// does read.
+///
+/// # Errors
+/// What libtorch or the function reports.
+pub fn forward_with(
+    graph: &Graph,
+    parameters: &[Tensor],
+    x: &Tensor,
+    mut read: impl FnMut(ConvId, Tensor) -> Result<Tensor, tch::TchError>,
+) -> Result<Tensor, tch::TchError> {
+    let mut apply =
+        |id: usize, x: Tensor| conv(&graph.convs[id], &parameters[2 * id], &parameters[2 * id + 1], &read(id, x)?);
     let mut maps: Vec<Option<Tensor>> = graph.maps.iter().map(|_| None).collect();
     maps[Graph::INPUT] = Some(x.shallow_clone());
     let get = |maps: &[Option<Tensor>], id: usize| -> Result<Tensor, tch::TchError> {
@@ -231,9 +246,12 @@ pub fn forward(graph: &Graph, parameters: &[Tensor], x: &Tensor) -> Result<Tenso
     for layer in &graph.layers {
         let x = get(&maps, layer.from())?;
         let y = match *layer {
-            Layer::Conv { conv, add: None, .. } => apply(conv, &x)?,
-            Layer::Conv { conv, add: Some(skip), .. } => apply(conv, &x)?.f_add(&get(&maps, skip)?)?,
-            Layer::Block { first, second, .. } => apply(second, &apply(first, &x)?.f_relu()?)?.f_add(&x)?,
+            Layer::Conv { conv, add: None, .. } => apply(conv, x)?,
+            Layer::Conv { conv, add: Some(skip), .. } => apply(conv, x)?.f_add(&get(&maps, skip)?)?,
+            Layer::Block { first, second, .. } => {
+                let hidden = apply(first, x.shallow_clone())?.f_relu()?;
+                apply(second, hidden)?.f_add(&x)?
+            }
         };
         maps[layer.to()] = Some(y);
     }

@@ -12,10 +12,11 @@ use super::{
     Error, Photos,
     checkpoint::{self, Progress},
     optimiser::Optimiser,
+    quantise::Quantiser,
     report::{self, Entry},
 };
 use crate::{
-    denoise::CONTROL_PER_LEVEL,
+    denoise::{CONTROL_PER_LEVEL, MAX_LEVEL as MAX_CONTROL_LEVEL},
     nn::{
         Model, Task,
         arch::{Graph, ResidualUnet},
@@ -26,6 +27,10 @@ use crate::{
 
 /// Largest noise level (standard deviation in 8-bit units) in training.
 const MAX_LEVEL: f64 = 60.0;
+/// Steps of the network's input in 8-bit integers: those of 8-bit pictures, and for noise levels up to the highest that
+/// the element asks for.
+const PICTURE_STEP: f32 = 1.0 / 255.0;
+const CONTROL_STEP: f32 = MAX_CONTROL_LEVEL * CONTROL_PER_LEVEL / 127.0;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(240);
 const VALIDATE_EVERY: Duration = Duration::from_secs(120);
 const VALIDATION_PICTURES: usize = 16;
@@ -52,6 +57,8 @@ pub struct Options {
     pub bf16_share: f64,
     /// Share of the patches whose noise is not white: shared by R, G and B, or in blotches of chroma.
     pub coloured: f64,
+    /// Trains for 8-bit integers: starts from `init`, calibrates steps of quantisation and rounds as the int8 engine does.
+    pub quantise: bool,
 }
 
 /// Length of a whole run, what came before a resume included.
@@ -83,10 +90,16 @@ pub fn run(options: &Options) -> Result<(), Error> {
     let graph = options.architecture.graph()?;
     println!("{:.0} MAC per pixel, {} parameters", graph.macs_per_pixel() / 4.0, graph.parameters());
 
-    let mut optimiser = match &options.init {
-        Some(path) => Optimiser::starting_from(initial_weights(&graph, path, options.seed)?),
-        None => Optimiser::new(&graph, options.seed as i64),
+    let mut weights = match &options.init {
+        Some(path) => initial_weights(&graph, path, options.seed)?,
+        None => Optimiser::new(&graph, options.seed as i64).weights,
     };
+    let quantiser = match options.quantise {
+        false => None,
+        true => Some(quantiser(options, &graph, &mut weights, &photos)?),
+    };
+    let network = Trained { graph: &graph, quantiser: quantiser.as_ref() };
+    let mut optimiser = Optimiser::starting_from(weights);
     let mut progress = Progress::default();
     if options.resume
         && let Some(saved) = checkpoint::load(&options.out, &mut optimiser)?
@@ -106,7 +119,7 @@ pub fn run(options: &Options) -> Result<(), Error> {
         let done = options.length.done(&progress);
         let over = done >= 1.0;
         if (over || last_validation.elapsed() >= VALIDATE_EVERY) && loss_count > 0 {
-            let psnr = validate(&graph, &optimiser.average, options.domain, &validation)?;
+            let psnr = validate(&network, &optimiser.average, options.domain, &validation)?;
             let entry =
                 Entry { step: progress.step, seconds: progress.seconds, loss: loss_sum / f64::from(loss_count), psnr };
             bar.println(entry.to_string());
@@ -120,7 +133,7 @@ pub fn run(options: &Options) -> Result<(), Error> {
         if over || last_checkpoint.elapsed() >= CHECKPOINT_EVERY {
             checkpoint::save(&options.out, &optimiser, &progress)?;
             report::draw_curve(&options.out.with_extension("png"), &progress.log)?;
-            write_model(options, &optimiser, progress.step)?;
+            write_model(options, &optimiser, quantiser.as_ref(), progress.step)?;
             last_checkpoint = Instant::now();
         }
         if over {
@@ -132,8 +145,8 @@ pub fn run(options: &Options) -> Result<(), Error> {
         tch::manual_seed(seed as i64);
         let clean = photos.train.patches(&mut rng, options.batch, options.side);
         let kind = if done < options.bf16_share { Kind::BFloat16 } else { Kind::Float };
-        let batch = synthesise(&clean, options.domain, options.coloured, &mut rng)?;
-        let loss = loss(&graph, &optimiser.weights, &batch, kind)?;
+        let batch = synthesise(&clean, options, &mut rng)?;
+        let loss = loss(&network, &optimiser.weights, &batch, kind)?;
         let rate = options.rate * (0.5 + 0.5 * (std::f64::consts::PI * done).cos()).max(1e-3);
         optimiser.descend(&loss, rate)?;
         let loss = loss.double_value(&[]) * 255.0;
@@ -158,19 +171,52 @@ struct Batch {
     controls: Tensor,
 }
 
+/// The network that is trained, and how it rounds.
+struct Trained<'a> {
+    graph: &'a Graph,
+    quantiser: Option<&'a Quantiser>,
+}
+
+impl Trained<'_> {
+    fn predict(&self, weights: &[Tensor], batch: &Batch, kind: Kind) -> Result<Tensor, Error> {
+        let input = torch::channels_last(&batch.input()?.f_to_kind(kind)?)?;
+        if let Some(quantiser) = self.quantiser {
+            return Ok(quantiser.forward(self.graph, weights, &input)?);
+        }
+        let weights = weights.iter().map(|w| w.f_to_kind(kind)).collect::<Result<Vec<_>, _>>()?;
+        Ok(torch::forward(self.graph, &weights, &input)?.f_to_kind(Kind::Float)?)
+    }
+}
+
+impl Batch {
+    fn input(&self) -> Result<Tensor, tch::TchError> {
+        Tensor::f_cat(&[&self.noisy, &self.controls], 1)
+    }
+}
+
 /// Root mean square error per picture, averaged: weak and strong noise count alike (it follows PSNR).
-fn loss(graph: &Graph, weights: &[Tensor], batch: &Batch, kind: Kind) -> Result<Tensor, Error> {
-    let residual = predict(graph, weights, batch, kind)?;
+fn loss(network: &Trained<'_>, weights: &[Tensor], batch: &Batch, kind: Kind) -> Result<Tensor, Error> {
+    let residual = network.predict(weights, batch, kind)?;
     let error = &batch.noisy - residual - &batch.clean;
     let squares = (&error * &error).f_mean_dim(&[1i64, 2, 3][..], false, Kind::Float)?;
     Ok((squares + 1e-8).sqrt().mean(Kind::Float))
 }
 
-fn predict(graph: &Graph, weights: &[Tensor], batch: &Batch, kind: Kind) -> Result<Tensor, Error> {
-    let input = Tensor::f_cat(&[&batch.noisy, &batch.controls], 1)?;
-    let input = torch::channels_last(&input.f_to_kind(kind)?)?;
-    let weights = weights.iter().map(|w| w.f_to_kind(kind)).collect::<Result<Vec<_>, _>>()?;
-    Ok(torch::forward(graph, &weights, &input)?.f_to_kind(Kind::Float)?)
+/// The steps of a run that goes on, or those that fit the weights it starts from.
+fn quantiser(options: &Options, graph: &Graph, weights: &mut [Tensor], photos: &Photos) -> Result<Quantiser, Error> {
+    if options.resume
+        && options.out.exists()
+        && let Some(quantisation) = Model::from_file(&options.out)?.quantisation()
+    {
+        return Ok(Quantiser::new(graph, quantisation.clone()));
+    }
+    let mut rng = StdRng::seed_from_u64(options.seed);
+    tch::manual_seed(options.seed as i64);
+    let clean = photos.train.patches(&mut rng, 4 * options.batch, options.side);
+    let batch = synthesise(&clean, options, &mut rng)?;
+    let mut steps = vec![PICTURE_STEP; options.domain.channels()];
+    steps.resize(options.domain.channels() + options.domain.controls(), CONTROL_STEP);
+    Quantiser::calibrate(graph, weights, &batch.input()?, steps)
 }
 
 /// Planes of a domain from RGB (0 to 255): pixel-unshuffled, `(v - 128) / 255`.
@@ -201,9 +247,12 @@ struct Levels {
     chroma: Tensor,
 }
 
-/// Makes noisy pictures of every kind: levels 0 to `MAX_LEVEL`, half of them clipped and rounded to 8 bits; chroma noise
-/// from none to as strong as luma noise, white or in blotches; some pictures without colour.
-fn synthesise(clean: &Tensor, domain: Domain, coloured: f64, rng: &mut StdRng) -> Result<Batch, Error> {
+/// Makes noisy pictures of every kind: levels 0 to `MAX_LEVEL`, half of them clipped and rounded to 8 bits (all where the
+/// network will see nothing else); chroma noise from none to as strong as luma noise, white or in blotches; some
+/// pictures without colour.
+fn synthesise(clean: &Tensor, options: &Options, rng: &mut StdRng) -> Result<Batch, Error> {
+    let Options { domain, coloured, quantise, .. } = *options;
+    let clipped = if quantise { 1.0 } else { 0.5 };
     let count = clean.size()[0] as usize;
     let per_picture = |values: &[f32]| Tensor::from_slice(values).view([count as i64, 1, 1, 1]);
     let main: Vec<f32> = (0..count).map(|_| rng.random_range(0.0..MAX_LEVEL) as f32).collect();
@@ -211,7 +260,7 @@ fn synthesise(clean: &Tensor, domain: Domain, coloured: f64, rng: &mut StdRng) -
         .iter()
         .map(|level| if rng.random_bool(0.25) { 0.0 } else { level * rng.random_range(0.0..1.2f32) })
         .collect();
-    let quantised: Vec<f32> = (0..count).map(|_| f32::from(u8::from(rng.random::<bool>()))).collect();
+    let quantised: Vec<f32> = (0..count).map(|_| f32::from(u8::from(rng.random_bool(clipped)))).collect();
     let blotches: Vec<f32> = (0..count).map(|_| f32::from(u8::from(rng.random_bool(coloured)))).collect();
     let colourless: Vec<f32> = (0..count).map(|_| f32::from(u8::from(rng.random_bool(0.1)))).collect();
 
@@ -231,8 +280,7 @@ fn synthesise(clean: &Tensor, domain: Domain, coloured: f64, rng: &mut StdRng) -
             // Without colour, chroma lies at 128 exactly.
             clean = Tensor::f_cat(&[&luma, &(&chroma * &colour)], 1)?;
             let white = chroma.randn_like();
-            let noise =
-                if coloured { &white + &blotches * (blurred(&chroma.randn_like())? - &white) } else { white };
+            let noise = if coloured { &white + &blotches * (blurred(&chroma.randn_like())? - &white) } else { white };
             Tensor::f_cat(&[luma.randn_like(), noise], 1)?
         }
     };
@@ -285,10 +333,16 @@ fn blurred(white: &Tensor) -> Result<Tensor, Error> {
 }
 
 /// PSNR of the averaged weights on fixed noise.
-fn validate(graph: &Graph, weights: &[Tensor], domain: Domain, rgb: &Tensor) -> Result<Vec<(String, f64)>, Error> {
+fn validate(
+    network: &Trained<'_>,
+    weights: &[Tensor],
+    domain: Domain,
+    rgb: &Tensor,
+) -> Result<Vec<(String, f64)>, Error> {
     let _no_grad = tch::no_grad_guard();
     let mut results = Vec::new();
-    for (level, clipped) in [(15.0, false), (25.0, false), (50.0, false), (25.0, true)] {
+    let always = network.quantiser.is_some();
+    for (level, clipped) in [(15.0, always), (25.0, always), (50.0, always), (if always { 5.0 } else { 25.0 }, true)] {
         tch::manual_seed(1);
         let clean = planes(rgb, domain)?;
         let count = clean.size()[0];
@@ -298,7 +352,7 @@ fn validate(graph: &Graph, weights: &[Tensor], domain: Domain, rgb: &Tensor) -> 
         let unit = clean.randn_like();
         let quantised = if clipped { None } else { Some(&none) };
         let batch = with_noise(clean, &unit, &levels, domain, quantised)?;
-        let error = &batch.noisy - predict(graph, weights, &batch, Kind::Float)? - &batch.clean;
+        let error = &batch.noisy - network.predict(weights, &batch, Kind::Float)? - &batch.clean;
         // Luma alone tells how a 4:2:0 network does; its chroma has a quarter of the pixels.
         let error = if domain == Domain::Yuv420 { error.narrow(1, 0, 4) } else { error };
         let mse = (&error * &error).f_mean_dim(&[1i64, 2, 3][..], false, Kind::Float)?;
@@ -323,7 +377,12 @@ fn initial_weights(graph: &Graph, path: &std::path::Path, seed: u64) -> Result<V
     Ok(weights)
 }
 
-fn write_model(options: &Options, optimiser: &Optimiser, step: u64) -> Result<(), Error> {
+fn write_model(
+    options: &Options,
+    optimiser: &Optimiser,
+    quantiser: Option<&Quantiser>,
+    step: u64,
+) -> Result<(), Error> {
     let values = |t: &Tensor| Vec::<f32>::try_from(t.detach().contiguous().view(-1));
     let weights = optimiser
         .average
@@ -331,10 +390,16 @@ fn write_model(options: &Options, optimiser: &Optimiser, step: u64) -> Result<()
         .map(|pair| Ok(ConvWeights { weight: values(&pair[0])?, bias: values(&pair[1])? }))
         .collect::<Result<Vec<_>, tch::TchError>>()?;
     let mut model = Model::new(Task::Denoise, options.domain, options.architecture.clone(), weights)?;
+    if let Some(quantiser) = quantiser {
+        model = model.with_quantisation(quantiser.quantisation.clone())?;
+    }
     model.version = env!("CARGO_PKG_VERSION").to_owned();
     model.training = format!(
         "{step} steps of {} patches of {}x{}, seed {}, Adam {} cosine, averaged weights",
         options.batch, options.side, options.side, options.seed, options.rate
     );
+    if quantiser.is_some() {
+        model.training += ", rounded to 8 bits as it is run";
+    }
     checkpoint::replace(&options.out, &model.to_bytes()?)
 }

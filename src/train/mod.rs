@@ -7,6 +7,7 @@ mod checkpoint;
 mod data;
 pub mod denoise;
 mod optimiser;
+mod quantise;
 mod report;
 
 pub use data::{PhotoSet, Photos};

@@ -5,7 +5,7 @@ use std::ops::Range;
 use gstcnnvideo::nn::{
     Model, Network, Output, RowSink, Size, Source, Task,
     arch::ResidualUnet,
-    model::{ConvWeights, Domain},
+    model::{ConvWeights, Domain, Quantisation},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -35,6 +35,16 @@ pub fn random_model(domain: Domain, seed: u64) -> Model {
     });
     let weights = weights.collect();
     Model::new(Task::Denoise, domain, architecture, weights).unwrap()
+}
+
+/// [`random_model`] with steps of quantisation that its feature maps fit into.
+pub fn quantised_model(domain: Domain, seed: u64) -> Model {
+    let model = random_model(domain, seed);
+    let quantisation = Quantisation {
+        input: vec![1.0 / 255.0; model.graph().input_channels()],
+        convs: vec![2.5 / 127.0; model.graph().convs.len()],
+    };
+    model.with_quantisation(quantisation).unwrap()
 }
 
 /// Interleaved pixels.

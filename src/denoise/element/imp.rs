@@ -14,7 +14,7 @@ use gst_video::{VideoFrameExt, VideoFrameRef, VideoInfo, VideoInterlaceMode, sub
 use super::settings::{self, Settings};
 use crate::{
     denoise::{Denoiser, Levels, Networks, Parameters},
-    element::{FORMATS, ModelPrecision, Quality, Timing, format_of, is_interlaced, picture, picture_mut},
+    element::{FORMATS, Quality, Timing, format_of, is_interlaced, picture, picture_mut},
     frame::{Format, Picture, PictureMut},
     nn,
 };
@@ -94,9 +94,6 @@ impl CnnDenoise {
     fn tell_what_is_missing(&self, settings: &Settings) {
         if settings.quality != Quality::Fast && settings.model_file.is_none() {
             gst::warning!(CAT, imp = self, "There is no network for quality {:?} yet, using fast", settings.quality);
-        }
-        if settings.precision == ModelPrecision::Int8 {
-            gst::warning!(CAT, imp = self, "There is no int8 arithmetic yet, using fp32");
         }
     }
 }

@@ -128,7 +128,7 @@ pub(super) fn properties() -> Vec<ParamSpec> {
             .build(),
         ParamSpecEnum::builder_with_default("precision", default.precision)
             .nick("Precision")
-            .blurb("Arithmetic of the network; int8 is not built yet and runs as fp32")
+            .blurb("Arithmetic of the network: auto takes int8 where the model was trained for it and the device is the CPU")
             .mutable_ready()
             .build(),
         ParamSpecUInt::builder("threads")

@@ -1,5 +1,6 @@
 //! Feature maps in memory.
 
+use super::arithmetic::{Rows, Sign};
 use crate::nn::{Size, arch::MapSpec};
 
 /// Shape of a feature map: rows of interleaved pixels with one pixel of zeros before and after.
@@ -29,44 +30,45 @@ impl Shape {
 
 /// A feature map. Layers write the inner pixels only, so the zeros around stay zeros.
 #[derive(Debug)]
-pub(super) struct Map {
+pub(super) struct Map<R> {
     pub shape: Shape,
-    pub data: Vec<f32>,
+    pub rows: R,
 }
 
-impl Map {
+impl<R: Rows> Map<R> {
     pub fn new(shape: Shape) -> Self {
-        Self { shape, data: vec![0.0; shape.stride() * shape.height] }
+        Self { shape, rows: R::zeros(shape.stride() * shape.height, Sign::Signed) }
     }
 
-    pub fn row(&self, y: usize) -> &[f32] {
-        &self.data[y * self.shape.stride()..][..self.shape.stride()]
+    pub fn row(&self, y: usize) -> R::Ref<'_> {
+        let stride = self.shape.stride();
+        self.rows.view(y * stride..(y + 1) * stride)
     }
 }
 
 /// The few rows that a layer needs while it moves down a band: row `y` takes the place of row `y - 3`.
 #[derive(Debug)]
-pub(super) struct Ring {
-    rows: [Vec<f32>; 3],
+pub(super) struct Ring<R> {
+    rows: [R; 3],
 }
 
-impl Ring {
+impl<R: Rows> Ring<R> {
     /// Room for rows of up to `stride` values.
     pub fn new(stride: usize) -> Self {
-        Self { rows: std::array::from_fn(|_| vec![0.0; stride]) }
+        Self { rows: std::array::from_fn(|_| R::zeros(stride, Sign::Signed)) }
     }
 
     /// A row with the zeros around it.
-    pub fn row(&self, y: usize, shape: Shape) -> &[f32] {
-        &self.rows[y % 3][..shape.stride()]
+    pub fn row(&self, y: usize, shape: Shape) -> R::Ref<'_> {
+        self.rows[y % 3].view(0..shape.stride())
     }
 
     /// The inner pixels of a row to be written. Rows of other shapes may have lain here, so the zeros are set anew.
-    pub fn start_row(&mut self, y: usize, shape: Shape) -> &mut [f32] {
-        let row = &mut self.rows[y % 3][..shape.stride()];
+    pub fn start_row(&mut self, y: usize, shape: Shape, sign: Sign) -> R::Mut<'_> {
+        let row = &mut self.rows[y % 3];
         let inner = shape.inner();
-        row[..inner.start].fill(0.0);
-        row[inner.end..].fill(0.0);
-        &mut row[inner]
+        row.clear(0..inner.start, sign);
+        row.clear(inner.end..shape.stride(), sign);
+        row.view_mut(inner)
     }
 }

@@ -8,7 +8,7 @@ use crate::nn::{
     arch::{ConvId, ConvKind, Graph, Layer, MapId},
 };
 
-use super::map::Shape;
+use super::{arithmetic::Sign, map::Shape};
 
 /// Number of a buffer that holds a feature map.
 pub(super) type BufferId = usize;
@@ -24,6 +24,16 @@ pub(super) enum Op {
     Same { conv: ConvId, relu: bool, residual: bool },
     /// Halves the resolution. Last in its chain.
     Down { conv: ConvId },
+}
+
+impl Op {
+    /// Whether what it makes can be negative.
+    pub fn sign(self) -> Sign {
+        match self {
+            Self::Same { relu: true, .. } => Sign::Positive,
+            _ => Sign::Signed,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -52,13 +62,19 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Plans a network for inputs of `size`.
+    /// Plans a network for inputs of `size`, with their channels padded to a multiple of `alignment`.
     ///
     /// # Errors
     /// [`Error::Backend`] for a graph that does not come down to chains.
-    pub fn new(graph: &Graph, size: Size) -> Result<Self, Error> {
-        let mut planner =
-            Planner { graph, size, buffers: Vec::new(), owners: Vec::new(), buffer_of: vec![None; graph.maps.len()] };
+    pub fn new(graph: &Graph, size: Size, alignment: usize) -> Result<Self, Error> {
+        let mut planner = Planner {
+            graph,
+            size,
+            alignment,
+            buffers: Vec::new(),
+            owners: Vec::new(),
+            buffer_of: vec![None; graph.maps.len()],
+        };
         let mut chains = Vec::new();
         for layers in split(graph) {
             chains.push(planner.chain(layers)?);
@@ -102,6 +118,7 @@ fn unknown() -> Error {
 struct Planner<'a> {
     graph: &'a Graph,
     size: Size,
+    alignment: usize,
     buffers: Vec<Shape>,
     /// Map that a buffer holds.
     owners: Vec<MapId>,
@@ -159,7 +176,11 @@ impl Planner<'_> {
     }
 
     fn shape(&self, map: MapId) -> Shape {
-        Shape::new(self.graph.maps[map], self.size)
+        let mut spec = self.graph.maps[map];
+        if map == Graph::INPUT {
+            spec.channels = spec.channels.next_multiple_of(self.alignment);
+        }
+        Shape::new(spec, self.size)
     }
 
     fn last_use(&self, map: MapId) -> Option<usize> {
@@ -208,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_unet_is_five_chains_and_few_buffers() {
-        let plan = Plan::new(&unet(), Size { width: 64, height: 32 }).unwrap();
+        let plan = Plan::new(&unet(), Size { width: 64, height: 32 }, 1).unwrap();
         let lengths: Vec<usize> = plan.chains.iter().map(|c| c.steps.len()).collect();
         // Read, head, block, down; block, down; two blocks; up, block; up, block, tail.
         assert_eq!(lengths, [5, 3, 4, 3, 4]);
@@ -220,7 +241,7 @@ mod tests {
 
     #[test]
     fn no_chain_overwrites_what_it_reads() {
-        let plan = Plan::new(&unet(), Size { width: 64, height: 32 }).unwrap();
+        let plan = Plan::new(&unet(), Size { width: 64, height: 32 }, 1).unwrap();
         for chain in &plan.chains {
             let mut reads: Vec<BufferId> = chain.input.into_iter().collect();
             for step in &chain.steps {
@@ -239,6 +260,6 @@ mod tests {
         if let Layer::Conv { add, .. } = &mut graph.layers[0] {
             *add = Some(Graph::INPUT);
         }
-        assert!(Plan::new(&graph, Size { width: 64, height: 32 }).is_err());
+        assert!(Plan::new(&graph, Size { width: 64, height: 32 }, 1).is_err());
     }
 }

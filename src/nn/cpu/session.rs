@@ -3,6 +3,7 @@ use std::{ops::Range, sync::Arc};
 use rayon::prelude::*;
 
 use super::{
+    arithmetic::{Arithmetic, Rows, Sign},
     map::{Map, Shape},
     network::Shared,
     plan::{Chain, Op, Plan},
@@ -17,20 +18,20 @@ const MIN_BAND_ROWS: usize = 32;
 const BANDS_PER_THREAD: usize = 3;
 
 /// A network at one picture size, with all the memory that it needs.
-pub(super) struct CpuSession {
-    network: Arc<Shared>,
+pub(super) struct CpuSession<A: Arithmetic> {
+    network: Arc<Shared<A>>,
     size: Size,
     threads: Threads,
     chains: Vec<(Chain, Vec<Range<usize>>)>,
-    buffers: Vec<Map>,
-    scratch: Vec<Scratch>,
+    buffers: Vec<Map<A::Rows>>,
+    scratch: Vec<Scratch<A>>,
 }
 
-impl CpuSession {
+impl<A: Arithmetic> CpuSession<A> {
     /// # Errors
     /// [`Error::Backend`] for a graph that this engine has no schedule for.
-    pub fn new(network: Arc<Shared>, size: Size, threads: Threads) -> Result<Self, Error> {
-        let plan = Plan::new(network.model.graph(), size)?;
+    pub fn new(network: Arc<Shared<A>>, size: Size, threads: Threads) -> Result<Self, Error> {
+        let plan = Plan::new(network.model.graph(), size, A::INPUT_ALIGNMENT)?;
         let steps = plan.chains.iter().map(|c| c.steps.len()).max().unwrap_or(0);
         let strides = plan.chains.iter().flat_map(|c| &c.steps).map(|s| s.shape.stride());
         let stride = strides.chain(plan.buffers.iter().map(Shape::stride)).max().unwrap_or(0);
@@ -56,7 +57,7 @@ impl CpuSession {
     }
 }
 
-impl Session for CpuSession {
+impl<A: Arithmetic> Session for CpuSession<A> {
     fn size(&self) -> Size {
         self.size
     }
@@ -65,7 +66,7 @@ impl Session for CpuSession {
         let Self { network, threads, chains, buffers, scratch, .. } = self;
         threads.enter(|| {
             for (chain, bands) in chains.iter() {
-                run_chain(network, chain, bands, buffers, scratch, source, output);
+                run_chain(&network.arithmetic, chain, bands, buffers, scratch, source, output);
             }
         });
         Ok(())
@@ -73,29 +74,32 @@ impl Session for CpuSession {
 }
 
 /// Runs a chain, its bands side by side.
-fn run_chain(
-    network: &Shared,
+fn run_chain<A: Arithmetic>(
+    arithmetic: &A,
     chain: &Chain,
     bands: &[Range<usize>],
-    buffers: &mut [Map],
-    scratch: &mut [Scratch],
+    buffers: &mut [Map<A::Rows>],
+    scratch: &mut [Scratch<A>],
     source: &dyn Source,
     output: &mut dyn Output,
 ) {
     // Taken out while they are written, so that the others can be read meanwhile.
     let stores: Vec<_> = chain.steps.iter().enumerate().filter_map(|(i, s)| Some((i, s.store?))).collect();
-    let mut written: Vec<_> = stores.iter().map(|(_, buffer)| std::mem::take(&mut buffers[*buffer].data)).collect();
+    let empty = || A::Rows::zeros(0, Sign::Signed);
+    let mut written: Vec<_> =
+        stores.iter().map(|(_, buffer)| std::mem::replace(&mut buffers[*buffer].rows, empty())).collect();
 
     let halved = matches!(chain.steps.last(), Some(step) if matches!(step.op, Op::Down { .. }));
     let mut outputs: Vec<_> = bands.iter().map(|_| BandOutput { maps: Vec::new(), sink: None }).collect();
-    for ((step, buffer), data) in stores.iter().zip(&mut written) {
-        let stride = buffers[*buffer].shape.stride();
+    for ((step, buffer), rows) in stores.iter().zip(&mut written) {
+        let shape = buffers[*buffer].shape;
+        let stride = shape.stride();
         // Bands count rows of the last step; before it, a halving chain has twice as many.
         let scale = if halved && step + 1 < chain.steps.len() { 2 } else { 1 };
-        let mut rest = data.as_mut_slice();
+        let mut rest = rows.view_mut(0..stride * shape.height);
         for (band, output) in bands.iter().zip(&mut outputs) {
-            let (data, after) = rest.split_at_mut(scale * band.len() * stride);
-            output.maps.push(BandRows { step: *step, first: scale * band.start, data });
+            let (rows, after) = A::Rows::split(rest, scale * band.len() * stride);
+            output.maps.push(BandRows { step: *step, first: scale * band.start, rows });
             rest = after;
         }
     }
@@ -104,11 +108,11 @@ fn run_chain(
         outputs.iter_mut().zip(sinks).for_each(|(output, sink)| output.sink = Some(sink));
     }
 
-    let stream = Stream { network, chain, buffers, source };
+    let stream = Stream { arithmetic, chain, buffers, source };
     let work = outputs.into_par_iter().zip(bands).zip(scratch);
     work.with_max_len(1).for_each(|((mut output, band), scratch)| stream.run(band.clone(), &mut output, scratch));
 
-    for ((_, buffer), data) in stores.into_iter().zip(written) {
-        buffers[buffer].data = data;
+    for ((_, buffer), rows) in stores.into_iter().zip(written) {
+        buffers[buffer].rows = rows;
     }
 }

@@ -3,64 +3,65 @@
 use std::ops::Range;
 
 use super::{
-    kernels::RowJob,
+    arithmetic::{Arithmetic, Inputs, MAX_SEGMENTS, Rows, RowsMut, RowsRef, Sign},
     map::{Map, Ring, Shape},
-    network::Shared,
     plan::{BufferId, Chain, Op},
 };
 use crate::nn::{RowSink, Source};
 
 /// Memory of one band.
-pub(super) struct Scratch {
+pub(super) struct Scratch<A: Arithmetic> {
     /// One for each step of the longest chain.
-    rings: Vec<Ring>,
+    rings: Vec<Ring<A::Rows>>,
     /// Next row of each step.
     next: Vec<usize>,
-    /// A row of the network's output.
-    output: Vec<f32>,
-    /// A row above or below the picture.
-    zeros: Vec<f32>,
+    /// A row of the network's input or output.
+    values: Vec<f32>,
+    /// Rows above or below the picture.
+    zeros: A::Rows,
+    positive_zeros: A::Rows,
 }
 
-impl Scratch {
+impl<A: Arithmetic> Scratch<A> {
     /// For chains of up to `steps` steps with rows of up to `stride` values.
     pub fn new(steps: usize, stride: usize) -> Self {
         Self {
             rings: (0..steps).map(|_| Ring::new(stride)).collect(),
             next: vec![0; steps],
-            output: vec![0.0; stride],
-            zeros: vec![0.0; stride],
+            values: vec![0.0; stride],
+            zeros: A::Rows::zeros(stride, Sign::Signed),
+            positive_zeros: A::Rows::zeros(stride, Sign::Positive),
         }
     }
 }
 
 /// Rows of a map that a band writes.
-pub(super) struct BandRows<'a> {
+pub(super) struct BandRows<'a, A: Arithmetic> {
     pub step: usize,
     /// Number of the first row.
     pub first: usize,
-    pub data: &'a mut [f32],
+    pub rows: RowsMut<'a, A>,
 }
 
 /// What a band makes.
-pub(super) struct BandOutput<'a> {
-    pub maps: Vec<BandRows<'a>>,
+pub(super) struct BandOutput<'a, A: Arithmetic> {
+    pub maps: Vec<BandRows<'a, A>>,
     /// Takes the rows of the last step, unless that has a map.
     pub sink: Option<Box<dyn RowSink + 'a>>,
 }
 
 /// A band on its way through a chain.
-pub(super) struct Stream<'a> {
-    pub network: &'a Shared,
+pub(super) struct Stream<'a, A: Arithmetic> {
+    pub arithmetic: &'a A,
     pub chain: &'a Chain,
     /// All buffers but those that the chain writes, which stand empty.
-    pub buffers: &'a [Map],
+    pub buffers: &'a [Map<A::Rows>],
     pub source: &'a dyn Source,
 }
 
-impl Stream<'_> {
+impl<A: Arithmetic> Stream<'_, A> {
     /// Computes rows `band` of the last step, and of the others what these need.
-    pub fn run(&self, band: Range<usize>, output: &mut BandOutput<'_>, scratch: &mut Scratch) {
+    pub fn run(&self, band: Range<usize>, output: &mut BandOutput<'_, A>, scratch: &mut Scratch<A>) {
         let mut first = band.start;
         for (i, step) in self.chain.steps.iter().enumerate().rev() {
             scratch.next[i] = first;
@@ -74,7 +75,7 @@ impl Stream<'_> {
     }
 
     /// Makes rows of step `i` up to row `end`.
-    fn advance(&self, i: usize, end: usize, output: &mut BandOutput<'_>, scratch: &mut Scratch) {
+    fn advance(&self, i: usize, end: usize, output: &mut BandOutput<'_, A>, scratch: &mut Scratch<A>) {
         while scratch.next[i] < end {
             let y = scratch.next[i];
             let step = &self.chain.steps[i];
@@ -91,54 +92,57 @@ impl Stream<'_> {
         }
     }
 
-    fn make_row(&self, i: usize, y: usize, output: &mut BandOutput<'_>, scratch: &mut Scratch) {
-        let shape = self.chain.steps[i].shape;
-        let last = i + 1 == self.chain.steps.len();
-        let (before, own) = scratch.rings.split_at_mut(i);
-        let before = Before { stream: self, i, rings: before, zeros: &scratch.zeros };
+    fn make_row(&self, i: usize, y: usize, output: &mut BandOutput<'_, A>, scratch: &mut Scratch<A>) {
+        let step = &self.chain.steps[i];
+        let shape = step.shape;
+        let Scratch { rings, values, zeros, positive_zeros, .. } = scratch;
+        let (before, own) = rings.split_at_mut(i);
+        let before = Before { stream: self, i, rings: before, zeros, positive_zeros };
         let map = output.maps.iter_mut().find(|m| m.step == i);
+        let last = i + 1 == self.chain.steps.len();
         match (map, last) {
-            (Some(map), true) => before.compute(y, map.inner_mut(y, shape)),
+            (Some(map), true) => before.compute(y, values, map.inner_mut(y, shape)),
             (None, true) => {
-                let row = &mut scratch.output[..shape.width * shape.channels];
-                before.compute(y, row);
+                let row = &mut values[..shape.width * shape.channels];
+                before.finish(y, row);
                 if let Some(sink) = &mut output.sink {
                     sink.write_row(y, row);
                 }
             }
             (map, false) => {
-                let row = own[0].start_row(y, shape);
-                before.compute(y, row);
+                before.compute(y, values, own[0].start_row(y, shape, step.op.sign()));
                 if let Some(map) = map.filter(|m| m.contains(y, shape)) {
-                    map.inner_mut(y, shape).copy_from_slice(row);
+                    A::Rows::copy(inner::<A>((own[0].row(y, shape), shape)), map.inner_mut(y, shape));
                 }
             }
         }
     }
 }
 
-impl BandRows<'_> {
+impl<A: Arithmetic> BandRows<'_, A> {
     fn contains(&self, y: usize, shape: Shape) -> bool {
-        (self.first..self.first + self.data.len() / shape.stride()).contains(&y)
+        (self.first..self.first + A::Rows::length(&self.rows) / shape.stride()).contains(&y)
     }
 
-    fn inner_mut(&mut self, y: usize, shape: Shape) -> &mut [f32] {
-        &mut self.data[(y - self.first) * shape.stride()..][..shape.stride()][shape.inner()]
+    fn inner_mut(&mut self, y: usize, shape: Shape) -> RowsMut<'_, A> {
+        let (start, inner) = ((y - self.first) * shape.stride(), shape.inner());
+        A::Rows::part_mut(&mut self.rows, start + inner.start..start + inner.end)
     }
 }
 
 /// What step `i` of a stream can read.
-struct Before<'a> {
-    stream: &'a Stream<'a>,
+struct Before<'a, A: Arithmetic> {
+    stream: &'a Stream<'a, A>,
     i: usize,
     /// Rings of the steps before it.
-    rings: &'a [Ring],
-    zeros: &'a [f32],
+    rings: &'a [Ring<A::Rows>],
+    zeros: &'a A::Rows,
+    positive_zeros: &'a A::Rows,
 }
 
-impl Before<'_> {
+impl<A: Arithmetic> Before<'_, A> {
     /// Row `y` of what came `back` steps before, and its shape.
-    fn row(&self, back: usize, y: usize) -> (&[f32], Shape) {
+    fn row(&self, back: usize, y: usize) -> (RowsRef<'_, A>, Shape) {
         match self.i.checked_sub(back) {
             Some(step) => {
                 let shape = self.stream.chain.steps[step].shape;
@@ -149,46 +153,70 @@ impl Before<'_> {
         }
     }
 
-    fn map_row(&self, buffer: BufferId, y: usize) -> (&[f32], Shape) {
+    fn map_row(&self, buffer: BufferId, y: usize) -> (RowsRef<'_, A>, Shape) {
         let map = &self.stream.buffers[buffer];
         (map.row(y), map.shape)
     }
 
-    fn compute(&self, y: usize, out: &mut [f32]) {
-        let Stream { network, chain, source, .. } = self.stream;
-        let step = &chain.steps[self.i];
-        let kernels = network.kernels;
-        match step.op {
-            Op::Read => source.read_row(y, out),
-            Op::Same { conv, relu, residual } => {
-                let shape = Shape { channels: network.model.graph().convs[conv].inputs, ..step.shape };
-                let row = |y: Option<usize>| match y {
-                    Some(y) if y < shape.height => self.row(1, y).0,
-                    _ => &self.zeros[..shape.stride()],
-                };
-                let segments = [row(y.checked_sub(1)), row(Some(y)), row(Some(y + 1))];
-                let add = residual.then(|| inner(self.row(2, y)));
-                let weights = &network.weights[conv][0];
-                kernels.run(RowJob { segments: &segments, pitch: shape.channels, weights, add, relu, out });
-            }
-            Op::Down { conv } => {
-                let segments = [inner(self.row(1, 2 * y)), inner(self.row(1, 2 * y + 1))];
-                let pitch = 2 * network.model.graph().convs[conv].inputs;
-                let weights = &network.weights[conv][0];
-                kernels.run(RowJob { segments: &segments, pitch, weights, add: None, relu: false, out });
-            }
-            Op::Up { conv, from, add } => {
-                let segments = [inner(self.map_row(from, y / 2))];
-                let pitch = network.model.graph().convs[conv].inputs;
-                let add = add.map(|add| inner(self.map_row(add, y)));
-                let weights = &network.weights[conv][y % 2];
-                kernels.run(RowJob { segments: &segments, pitch, weights, add, relu: false, out });
+    /// Row `y` of what the step before made, with the zeros around it; only zeros outside of the picture.
+    fn padded_row(&self, y: Option<usize>) -> (RowsRef<'_, A>, Shape) {
+        let (row, shape) = self.row(1, y.unwrap_or(0).min(self.stream.chain.steps[self.i].shape.height - 1));
+        match y {
+            Some(y) if y < shape.height => (row, shape),
+            _ => {
+                let sign = self.i.checked_sub(1).map_or(Sign::Signed, |i| self.stream.chain.steps[i].op.sign());
+                let zeros = if sign == Sign::Positive { self.positive_zeros } else { self.zeros };
+                (zeros.view(0..shape.stride()), shape)
             }
         }
+    }
+
+    /// Makes row `y` of a feature map.
+    fn compute(&self, y: usize, values: &mut [f32], out: RowsMut<'_, A>) {
+        let Stream { arithmetic, chain, source, .. } = self.stream;
+        let add = match chain.steps[self.i].op {
+            Op::Read => return arithmetic.read(*source, y, values, out),
+            Op::Same { residual: true, .. } => Some(inner::<A>(self.row(2, y))),
+            Op::Up { add: Some(add), .. } => Some(inner::<A>(self.map_row(add, y))),
+            _ => None,
+        };
+        let relu = matches!(chain.steps[self.i].op, Op::Same { relu: true, .. });
+        if let Some(inputs) = self.inputs(y) {
+            arithmetic.convolve(&inputs, add, relu, out);
+        }
+    }
+
+    /// Makes row `y` of the network's output.
+    fn finish(&self, y: usize, out: &mut [f32]) {
+        if let Some(inputs) = self.inputs(y) {
+            self.stream.arithmetic.finish(&inputs, out);
+        }
+    }
+
+    /// What row `y` of a convolution reads; `None` if the step is none.
+    fn inputs(&self, y: usize) -> Option<Inputs<'_, A>> {
+        const { assert!(MAX_SEGMENTS == 3) };
+        Some(match self.stream.chain.steps[self.i].op {
+            Op::Read => return None,
+            Op::Same { conv, .. } => {
+                let rows = [y.checked_sub(1), Some(y), Some(y + 1)].map(|y| self.padded_row(y));
+                Inputs { conv, matrix: 0, segments: rows.map(|r| r.0), count: 3, pitch: rows[1].1.channels }
+            }
+            Op::Down { conv } => {
+                let rows = [self.row(1, 2 * y), self.row(1, 2 * y + 1)];
+                let [a, b] = rows.map(inner::<A>);
+                Inputs { conv, matrix: 0, segments: [a, b, b], count: 2, pitch: 2 * rows[0].1.channels }
+            }
+            Op::Up { conv, from, .. } => {
+                let row = self.map_row(from, y / 2);
+                let pixels = inner::<A>(row);
+                Inputs { conv, matrix: y % 2, segments: [pixels; 3], count: 1, pitch: row.1.channels }
+            }
+        })
     }
 }
 
 /// The pixels of a row without the zeros around them.
-fn inner((row, shape): (&[f32], Shape)) -> &[f32] {
-    &row[shape.inner()]
+fn inner<A: Arithmetic>((row, shape): (RowsRef<'_, A>, Shape)) -> RowsRef<'_, A> {
+    A::Rows::part(row, shape.inner())
 }

@@ -1,6 +1,6 @@
 //! Weights in the order in which the kernels read them.
 
-use super::kernels::Kernels;
+use super::Kernels;
 
 /// Floats in a [`Line`].
 pub(super) const LINE: usize = 16;
@@ -10,7 +10,7 @@ pub(super) const LINE: usize = 16;
 #[repr(C, align(64))]
 pub(super) struct Line(pub [f32; LINE]);
 
-/// A weight matrix for [`RowJob`](super::kernels::RowJob): blocks of outputs, in each block all segments in turn, in each
+/// A weight matrix for [`RowJob`](super::RowJob): blocks of outputs, in each block all segments in turn, in each
 /// segment its inputs in turn, and for each input one value per output of the block.
 #[derive(Debug, Clone)]
 pub struct Packed {
@@ -25,7 +25,7 @@ pub struct Packed {
 
 impl Packed {
     /// Packs `weight(segment, input, output)` for some kernels.
-    pub(super) fn new(
+    pub(in crate::nn::cpu) fn new(
         kernels: Kernels,
         segments: usize,
         depth: usize,

@@ -1,7 +1,6 @@
 //! Plain Rust; the compiler turns it into whatever vectors the target always has.
 
-use super::RowJob;
-use crate::nn::cpu::pack::LINE;
+use super::{RowJob, pack::LINE};
 
 /// Pixels that share each load of weights.
 const TILE: usize = 2;

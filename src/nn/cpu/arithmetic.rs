@@ -1,0 +1,74 @@
+//! What the schedule of layers leaves open: of which numbers feature maps are, and how a row is computed.
+
+use std::{fmt::Debug, ops::Range};
+
+use crate::nn::{Source, arch::ConvId};
+
+/// Whether a feature map can be negative. It decides what stands for zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sign {
+    Signed,
+    /// After a ReLU.
+    Positive,
+}
+
+/// Values of feature maps in memory.
+pub(super) trait Rows: Debug + Send + Sync + 'static {
+    type Ref<'a>: Copy;
+    type Mut<'a>: Send;
+
+    /// `count` zeros.
+    fn zeros(count: usize, sign: Sign) -> Self;
+
+    /// Sets values to zero.
+    fn clear(&mut self, range: Range<usize>, sign: Sign);
+
+    fn view(&self, range: Range<usize>) -> Self::Ref<'_>;
+    fn view_mut(&mut self, range: Range<usize>) -> Self::Mut<'_>;
+
+    fn part(rows: Self::Ref<'_>, range: Range<usize>) -> Self::Ref<'_>;
+    fn part_mut<'a>(rows: &'a mut Self::Mut<'_>, range: Range<usize>) -> Self::Mut<'a>;
+    fn split(rows: Self::Mut<'_>, at: usize) -> (Self::Mut<'_>, Self::Mut<'_>);
+    fn length(rows: &Self::Mut<'_>) -> usize;
+    fn copy(from: Self::Ref<'_>, to: Self::Mut<'_>);
+}
+
+pub(super) type RowsRef<'a, A> = <<A as Arithmetic>::Rows as Rows>::Ref<'a>;
+pub(super) type RowsMut<'a, A> = <<A as Arithmetic>::Rows as Rows>::Mut<'a>;
+
+/// Most runs of neighbouring values that a convolution reads: three rows.
+pub(super) const MAX_SEGMENTS: usize = 3;
+
+/// Where the inputs of one row of a convolution lie.
+pub(super) struct Inputs<'a, A: Arithmetic> {
+    pub conv: ConvId,
+    /// Which of the matrices of the convolution: `Up2x2` has one for each of two rows.
+    pub matrix: usize,
+    /// The first `count` are meant.
+    pub segments: [RowsRef<'a, A>; MAX_SEGMENTS],
+    pub count: usize,
+    /// Values from the input of one output pixel to that of the next.
+    pub pitch: usize,
+}
+
+/// A model made ready to run in some arithmetic.
+pub(super) trait Arithmetic: Debug + Send + Sync + Sized + 'static {
+    type Rows: Rows;
+
+    /// Channels of the network's input are padded to a multiple of this.
+    const INPUT_ALIGNMENT: usize;
+
+    /// As the property `precision` calls it.
+    const NAME: &'static str;
+
+    fn kernels(&self) -> &'static str;
+
+    /// Takes row `y` of the network's input. `scratch` has room for it.
+    fn read(&self, source: &dyn Source, y: usize, scratch: &mut [f32], row: RowsMut<'_, Self>);
+
+    /// Computes a row of a feature map.
+    fn convolve(&self, inputs: &Inputs<'_, Self>, add: Option<RowsRef<'_, Self>>, relu: bool, out: RowsMut<'_, Self>);
+
+    /// Computes a row of the network's output.
+    fn finish(&self, inputs: &Inputs<'_, Self>, out: &mut [f32]);
+}

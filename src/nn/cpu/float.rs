@@ -1,0 +1,172 @@
+//! Float32.
+
+use std::ops::Range;
+
+use super::{
+    arithmetic::{Arithmetic, Inputs, Rows, Sign},
+    kernels::float::{Kernels, Packed, RowJob},
+};
+use crate::nn::{
+    Model, Source,
+    arch::{ConvKind, ConvSpec},
+    model::ConvWeights,
+};
+
+impl Rows for Vec<f32> {
+    type Ref<'a> = &'a [f32];
+    type Mut<'a> = &'a mut [f32];
+
+    fn zeros(count: usize, _sign: Sign) -> Self {
+        vec![0.0; count]
+    }
+
+    fn clear(&mut self, range: Range<usize>, _sign: Sign) {
+        self[range].fill(0.0);
+    }
+
+    fn view(&self, range: Range<usize>) -> &[f32] {
+        &self[range]
+    }
+
+    fn view_mut(&mut self, range: Range<usize>) -> &mut [f32] {
+        &mut self[range]
+    }
+
+    fn part(rows: Self::Ref<'_>, range: Range<usize>) -> Self::Ref<'_> {
+        &rows[range]
+    }
+
+    fn part_mut<'a>(rows: &'a mut &mut [f32], range: Range<usize>) -> &'a mut [f32] {
+        &mut rows[range]
+    }
+
+    fn split(rows: Self::Mut<'_>, at: usize) -> (Self::Mut<'_>, Self::Mut<'_>) {
+        rows.split_at_mut(at)
+    }
+
+    fn length(rows: &&mut [f32]) -> usize {
+        rows.len()
+    }
+
+    fn copy(from: &[f32], to: &mut [f32]) {
+        to.copy_from_slice(from);
+    }
+}
+
+/// A model's weights for one set of kernels.
+#[derive(Debug)]
+pub struct Float {
+    kernels: Kernels,
+    /// In the order of the graph's convolutions: one matrix, or for `Up2x2` one for each of the two output rows.
+    weights: Vec<Vec<Packed>>,
+}
+
+impl Float {
+    pub(super) fn new(model: &Model, kernels: Kernels) -> Self {
+        let pairs = model.graph().convs.iter().zip(model.weights());
+        Self { kernels, weights: pairs.map(|(spec, conv)| pack(kernels, spec, conv)).collect() }
+    }
+
+    fn run(&self, inputs: &Inputs<'_, Self>, add: Option<&[f32]>, relu: bool, out: &mut [f32]) {
+        self.kernels.run(RowJob {
+            segments: &inputs.segments[..inputs.count],
+            pitch: inputs.pitch,
+            weights: &self.weights[inputs.conv][inputs.matrix],
+            add,
+            relu,
+            out,
+        });
+    }
+}
+
+impl Arithmetic for Float {
+    type Rows = Vec<f32>;
+
+    const INPUT_ALIGNMENT: usize = 1;
+
+    const NAME: &'static str = "fp32";
+
+    fn kernels(&self) -> &'static str {
+        self.kernels.name()
+    }
+
+    fn read(&self, source: &dyn Source, y: usize, _scratch: &mut [f32], row: &mut [f32]) {
+        source.read_row(y, row);
+    }
+
+    fn convolve(&self, inputs: &Inputs<'_, Self>, add: Option<&[f32]>, relu: bool, out: &mut [f32]) {
+        self.run(inputs, add, relu, out);
+    }
+
+    fn finish(&self, inputs: &Inputs<'_, Self>, out: &mut [f32]) {
+        self.run(inputs, None, false, out);
+    }
+}
+
+fn pack(kernels: Kernels, spec: &ConvSpec, conv: &ConvWeights) -> Vec<Packed> {
+    (0..matrices(spec))
+        .map(|matrix| {
+            let Matrix { segments, depth, outputs } = Matrix::of(spec, spec.inputs);
+            let bias = repeat_bias(spec, conv);
+            let weight = |s: usize, d: usize, o: usize| weight(spec, conv, spec.inputs, matrix, [s, d, o]);
+            Packed::new(kernels, segments, depth, outputs, weight, &bias)
+        })
+        .collect()
+}
+
+/// Shape of the matrices that a convolution comes down to.
+pub(super) struct Matrix {
+    pub segments: usize,
+    pub depth: usize,
+    pub outputs: usize,
+}
+
+impl Matrix {
+    /// For pixels of `channels` values, of which the first `spec.inputs` mean something.
+    pub fn of(spec: &ConvSpec, channels: usize) -> Self {
+        let outputs = spec.outputs;
+        match spec.kind {
+            ConvKind::Same3x3 => Self { segments: 3, depth: 3 * channels, outputs },
+            ConvKind::Down2x2 => Self { segments: 2, depth: 2 * channels, outputs },
+            // An input pixel becomes two neighbouring pixels in each of two rows.
+            ConvKind::Up2x2 => Self { segments: 1, depth: channels, outputs: 2 * outputs },
+        }
+    }
+}
+
+/// Matrices of a convolution: one for each of the rows that an input row becomes.
+pub(super) fn matrices(spec: &ConvSpec) -> usize {
+    if spec.kind == ConvKind::Up2x2 { 2 } else { 1 }
+}
+
+/// The biases of a matrix's outputs.
+pub(super) fn repeat_bias(spec: &ConvSpec, conv: &ConvWeights) -> Vec<f32> {
+    if spec.kind == ConvKind::Up2x2 { [conv.bias.as_slice(); 2].concat() } else { conv.bias.clone() }
+}
+
+/// The weight of a matrix at `[segment, input, output]`, for pixels of `channels` values. Within a segment, the inputs
+/// of one kernel column follow those of the column before.
+pub(super) fn weight(
+    spec: &ConvSpec,
+    conv: &ConvWeights,
+    channels: usize,
+    matrix: usize,
+    [segment, input, output]: [usize; 3],
+) -> f32 {
+    let square = |side: usize| {
+        let (column, input) = (input / channels, input % channels);
+        if input < spec.inputs {
+            conv.weight[((output * spec.inputs + input) * side + segment) * side + column]
+        } else {
+            0.0
+        }
+    };
+    match spec.kind {
+        ConvKind::Same3x3 => square(3),
+        ConvKind::Down2x2 => square(2),
+        ConvKind::Up2x2 => {
+            let (column, output) = (output / spec.outputs, output % spec.outputs);
+            conv.weight[((input * spec.outputs + output) * 2 + matrix) * 2 + column]
+        }
+    }
+}

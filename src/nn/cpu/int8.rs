@@ -1,0 +1,226 @@
+//! 8-bit integers, see [`kernels::int8`](super::kernels::int8).
+
+use std::ops::Range;
+
+use super::{
+    arithmetic::{Arithmetic, Inputs, MAX_SEGMENTS, Rows, Sign},
+    float::{Matrix, matrices, repeat_bias, weight},
+    kernels::int8::{FINE_BITS, Finish, Input, Kernels, Packed, Quantised, RowJob, Segments, ZERO},
+};
+use crate::nn::{
+    Error, Model, Source,
+    arch::{ConvId, Graph, Layer, MapId},
+};
+
+/// Values in both forms.
+#[derive(Debug)]
+pub struct Levels {
+    coarse: Vec<u8>,
+    fine: Vec<i16>,
+}
+
+#[derive(Clone, Copy)]
+pub struct LevelsRef<'a> {
+    coarse: &'a [u8],
+    fine: &'a [i16],
+}
+
+pub struct LevelsMut<'a> {
+    coarse: &'a mut [u8],
+    fine: &'a mut [i16],
+}
+
+fn zero(sign: Sign) -> u8 {
+    match sign {
+        Sign::Signed => ZERO,
+        Sign::Positive => 0,
+    }
+}
+
+impl Rows for Levels {
+    type Ref<'a> = LevelsRef<'a>;
+    type Mut<'a> = LevelsMut<'a>;
+
+    fn zeros(count: usize, sign: Sign) -> Self {
+        Self { coarse: vec![zero(sign); count], fine: vec![0; count] }
+    }
+
+    fn clear(&mut self, range: Range<usize>, sign: Sign) {
+        self.coarse[range.clone()].fill(zero(sign));
+        self.fine[range].fill(0);
+    }
+
+    fn view(&self, range: Range<usize>) -> LevelsRef<'_> {
+        LevelsRef { coarse: &self.coarse[range.clone()], fine: &self.fine[range] }
+    }
+
+    fn view_mut(&mut self, range: Range<usize>) -> LevelsMut<'_> {
+        LevelsMut { coarse: &mut self.coarse[range.clone()], fine: &mut self.fine[range] }
+    }
+
+    fn part(rows: Self::Ref<'_>, range: Range<usize>) -> Self::Ref<'_> {
+        LevelsRef { coarse: &rows.coarse[range.clone()], fine: &rows.fine[range] }
+    }
+
+    fn part_mut<'a>(rows: &'a mut LevelsMut<'_>, range: Range<usize>) -> LevelsMut<'a> {
+        LevelsMut { coarse: &mut rows.coarse[range.clone()], fine: &mut rows.fine[range] }
+    }
+
+    fn split(rows: Self::Mut<'_>, at: usize) -> (Self::Mut<'_>, Self::Mut<'_>) {
+        let ((coarse, coarse_after), (fine, fine_after)) = (rows.coarse.split_at_mut(at), rows.fine.split_at_mut(at));
+        (LevelsMut { coarse, fine }, LevelsMut { coarse: coarse_after, fine: fine_after })
+    }
+
+    fn length(rows: &LevelsMut<'_>) -> usize {
+        rows.coarse.len()
+    }
+
+    fn copy(from: LevelsRef<'_>, to: LevelsMut<'_>) {
+        to.coarse.copy_from_slice(from.coarse);
+        to.fine.copy_from_slice(from.fine);
+    }
+}
+
+/// A model's weights, quantised, for one set of kernels.
+#[derive(Debug)]
+pub struct Int8 {
+    kernels: Kernels,
+    /// In the order of the graph's convolutions, see [`matrices`].
+    weights: Vec<Vec<Packed>>,
+    /// One over the steps of the network's input, by channel.
+    per_step: Vec<f32>,
+}
+
+impl Int8 {
+    /// # Errors
+    /// [`Error::Invalid`] for a model that has no steps of quantisation, or widths that are no multiples of 4.
+    pub(super) fn new(model: &Model, kernels: Kernels) -> Result<Self, Error> {
+        let graph = model.graph();
+        let quantisation = model.quantisation().ok_or_else(|| {
+            Error::invalid("quantisation", "the model has none, so it runs in float32 only (train it with `quantise`)")
+        })?;
+        let steps = Steps { graph, convs: &quantisation.convs };
+        let mut weights: Vec<Vec<Packed>> = graph.convs.iter().map(|_| Vec::new()).collect();
+        let mut pack = |conv: ConvId, form: Input, sign: Sign, step: f32, ratio: f32| {
+            let spec = &graph.convs[conv];
+            let channels = if conv == 0 { spec.inputs.next_multiple_of(Self::INPUT_ALIGNMENT) } else { spec.inputs };
+            if !channels.is_multiple_of(4) {
+                let reason = format!("{channels} channels are no multiple of 4, so the model runs in float32 only");
+                return Err(Error::invalid(format!("{} inputs", spec.name), reason));
+            }
+            let fine = if form == Input::Fine { 1.0 / FINE } else { 1.0 };
+            let input_step = |channel: usize| match conv {
+                0 => quantisation.input.get(channel).copied().unwrap_or(1.0),
+                _ => quantisation.convs[conv] * fine,
+            };
+            let given = &model.weights()[conv];
+            for matrix in 0..matrices(spec) {
+                let Matrix { segments, depth, outputs } = Matrix::of(spec, channels);
+                weights[conv].push(Packed::new(
+                    kernels,
+                    Quantised {
+                        input: form,
+                        zero: if form == Input::Coarse { zero(sign) } else { 0 },
+                        segments,
+                        depth,
+                        outputs,
+                        weight: &|s, d, o| weight(spec, given, channels, matrix, [s, d, o]) * input_step(d % channels),
+                        bias: &repeat_bias(spec, given),
+                        step,
+                        ratio,
+                    },
+                ));
+            }
+            Ok(())
+        };
+        for layer in &graph.layers {
+            match *layer {
+                Layer::Conv { conv, to, .. } if to == graph.output() => {
+                    pack(conv, Input::Fine, Sign::Signed, 1.0, 1.0)?;
+                }
+                Layer::Conv { conv, to, add, .. } => {
+                    let ratio = add.map_or(Ok(1.0), |add| steps.ratio(add, to))?;
+                    pack(conv, Input::Coarse, Sign::Signed, steps.of(to)? / FINE, ratio)?;
+                }
+                Layer::Block { first, second, from, to } => {
+                    pack(first, Input::Coarse, Sign::Signed, quantisation.convs[second], 1.0)?;
+                    pack(second, Input::Coarse, Sign::Positive, steps.of(to)? / FINE, steps.ratio(from, to)?)?;
+                }
+            }
+        }
+        let per_step = quantisation.input.iter().map(|step| 1.0 / step).collect();
+        Ok(Self { kernels, weights, per_step })
+    }
+
+    fn run(&self, inputs: &Inputs<'_, Self>, finish: Finish<'_>) {
+        let weights = &self.weights[inputs.conv][inputs.matrix];
+        let coarse: [&[u8]; MAX_SEGMENTS] = inputs.segments.map(|s| s.coarse);
+        let fine: [&[i16]; MAX_SEGMENTS] = inputs.segments.map(|s| s.fine);
+        let segments = match weights.input() {
+            Input::Coarse => Segments::Coarse(&coarse[..inputs.count]),
+            Input::Fine => Segments::Fine(&fine[..inputs.count]),
+        };
+        self.kernels.run(RowJob { segments, pitch: inputs.pitch, weights, finish });
+    }
+}
+
+const FINE: f32 = (1 << FINE_BITS) as f32;
+
+/// Steps of feature maps.
+struct Steps<'a> {
+    graph: &'a Graph,
+    convs: &'a [f32],
+}
+
+impl Steps<'_> {
+    /// Coarse step of a map: the one of the convolution that reads it.
+    fn of(&self, map: MapId) -> Result<f32, Error> {
+        let reader = self.graph.layers.iter().find(|layer| layer.from() == map && map != Graph::INPUT);
+        match reader {
+            Some(Layer::Conv { conv, .. } | Layer::Block { first: conv, .. }) => Ok(self.convs[*conv]),
+            None => Err(Error::Backend { backend: "cpu", reason: "a map that no convolution reads".to_owned() }),
+        }
+    }
+
+    fn ratio(&self, from: MapId, to: MapId) -> Result<f32, Error> {
+        Ok(self.of(from)? / self.of(to)?)
+    }
+}
+
+impl Arithmetic for Int8 {
+    type Rows = Levels;
+
+    const INPUT_ALIGNMENT: usize = 4;
+
+    const NAME: &'static str = "int8";
+
+    fn kernels(&self) -> &'static str {
+        self.kernels.name()
+    }
+
+    fn read(&self, source: &dyn Source, y: usize, scratch: &mut [f32], row: LevelsMut<'_>) {
+        let channels = self.per_step.len();
+        let aligned = channels.next_multiple_of(Self::INPUT_ALIGNMENT);
+        let values = &mut scratch[..row.coarse.len() / aligned * channels];
+        source.read_row(y, values);
+        for (levels, values) in row.coarse.chunks_exact_mut(aligned).zip(values.chunks_exact(channels)) {
+            for ((level, value), per_step) in levels.iter_mut().zip(values).zip(&self.per_step) {
+                // The cast saturates.
+                *level = (value * per_step + f32::from(ZERO) + 0.5) as u8;
+            }
+        }
+    }
+
+    fn convolve(&self, inputs: &Inputs<'_, Self>, add: Option<LevelsRef<'_>>, relu: bool, out: LevelsMut<'_>) {
+        let finish = if relu {
+            Finish::Relu { coarse: out.coarse }
+        } else {
+            Finish::Signed { add: add.map(|add| add.fine), fine: out.fine, coarse: out.coarse }
+        };
+        self.run(inputs, finish);
+    }
+
+    fn finish(&self, inputs: &Inputs<'_, Self>, out: &mut [f32]) {
+        self.run(inputs, Finish::Float { out });
+    }
+}

@@ -1,0 +1,197 @@
+//! Float32.
+//!
+//! Every convolution of the core comes down to [`RowJob`]: for each pixel of a row a product of a packed weight matrix
+//! with a few runs of neighbouring input values. `portable.rs` is plain Rust and the reference that the others are
+//! tested against; `simd.rs` is written once over `pulp` and compiled for each instruction set.
+
+mod pack;
+mod portable;
+mod simd;
+
+pub use pack::Packed;
+
+/// One row of output pixels to compute.
+///
+/// Pixel `x` of the row is `bias + sum over segments s: weights[s] * segments[s][x * pitch..][..depth] [+ add]`, then
+/// `max(0, .)` if `relu`. It has `weights.outputs` values, and the row has `out.len() / weights.outputs` pixels.
+pub struct RowJob<'a> {
+    pub segments: &'a [&'a [f32]],
+    pub pitch: usize,
+    pub weights: &'a Packed,
+    /// As long as `out`.
+    pub add: Option<&'a [f32]>,
+    pub relu: bool,
+    pub out: &'a mut [f32],
+}
+
+impl RowJob<'_> {
+    /// Panics unless every access that a kernel makes lies within its slice; kernels rely on it.
+    fn check(&self) -> usize {
+        let outputs = self.weights.outputs();
+        let pixels = self.out.len() / outputs;
+        assert_eq!(self.out.len(), pixels * outputs);
+        assert_eq!(self.segments.len(), self.weights.segments());
+        if let Some(add) = self.add {
+            assert_eq!(add.len(), self.out.len());
+        }
+        if pixels > 0 {
+            let reach = (pixels - 1) * self.pitch + self.weights.depth();
+            assert!(self.segments.iter().all(|s| s.len() >= reach), "a segment is shorter than its reach, {reach}");
+        }
+        pixels
+    }
+}
+
+/// A set of kernels for one instruction set. A value exists only where the processor has it.
+#[derive(Debug, Clone, Copy)]
+pub enum Kernels {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2(pulp::x86::V3),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(pulp::x86::V4),
+    #[cfg(target_arch = "aarch64")]
+    Neon(pulp::aarch64::Neon),
+}
+
+impl Kernels {
+    /// All that this processor can run, the fastest first.
+    pub fn available() -> Vec<Self> {
+        let mut all = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            all.extend(pulp::x86::V4::try_new().map(Self::Avx512));
+            all.extend(pulp::x86::V3::try_new().map(Self::Avx2));
+        }
+        #[cfg(target_arch = "aarch64")]
+        all.extend(pulp::aarch64::Neon::try_new().map(Self::Neon));
+        all.push(Self::Portable);
+        all
+    }
+
+    /// The fastest, or the one that the environment variable `CNNVIDEO_KERNELS` names, if this processor has it.
+    pub fn best() -> Self {
+        super::choose(&Self::available(), Self::name).unwrap_or(Self::Portable)
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(_) => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) => "avx512",
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(_) => "neon",
+        }
+    }
+
+    /// Outputs that this kernel computes together, for a layer with `outputs` of them: the block size of its weights.
+    pub(in crate::nn::cpu) fn block(self, outputs: usize) -> usize {
+        match self {
+            Self::Portable => 16,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(_) => {
+                if outputs <= 8 {
+                    8
+                } else {
+                    16
+                }
+            }
+            #[cfg(target_arch = "x86_64")]
+            // An odd number of vectors would leave half of the last block empty.
+            Self::Avx512(_) => {
+                if outputs.div_ceil(16) % 2 == 1 {
+                    16
+                } else {
+                    32
+                }
+            }
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(_) => {
+                if outputs <= 8 {
+                    8
+                } else {
+                    16
+                }
+            }
+        }
+    }
+
+    /// Computes a row.
+    pub fn run(self, job: RowJob<'_>) {
+        assert_eq!(job.weights.block(), self.block(job.weights.outputs()), "weights packed for other kernels");
+        match self {
+            Self::Portable => portable::run(job),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(isa) => simd::run::<_, 6>(isa, job),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(isa) => simd::run::<_, 12>(isa, job),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(isa) => simd::run::<_, 6>(isa, job),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+
+    use super::*;
+
+    fn values(rng: &mut StdRng, n: usize) -> Vec<f32> {
+        (0..n).map(|_| rng.random_range(-1.0..1.0)).collect()
+    }
+
+    #[test]
+    fn kernels_agree_on_random_shapes() {
+        let mut rng = StdRng::seed_from_u64(7);
+        for round in 0..400 {
+            let (segments, depth) = (rng.random_range(1..=3), rng.random_range(1..=100));
+            let outputs = rng.random_range(1..=70);
+            let pixels = rng.random_range(0..=40);
+            let pitch = rng.random_range(1..=40);
+            let input: Vec<Vec<f32>> = (0..segments).map(|_| values(&mut rng, (pixels + 1) * pitch + depth)).collect();
+            let input: Vec<&[f32]> = input.iter().map(Vec::as_slice).collect();
+            let weights = values(&mut rng, segments * depth * outputs);
+            let bias = values(&mut rng, outputs);
+            let add = values(&mut rng, pixels * outputs);
+            let (add, relu) = (rng.random::<bool>().then_some(add.as_slice()), rng.random());
+
+            let compute = |kernels: Kernels| {
+                let packed = Packed::new(
+                    kernels,
+                    segments,
+                    depth,
+                    outputs,
+                    |s, d, o| weights[(s * depth + d) * outputs + o],
+                    &bias,
+                );
+                let mut out = vec![f32::NAN; pixels * outputs];
+                kernels.run(RowJob { segments: &input, pitch, weights: &packed, add, relu, out: &mut out });
+                out
+            };
+            let expected = compute(Kernels::Portable);
+            for kernels in Kernels::available() {
+                for (i, (a, b)) in compute(kernels).iter().zip(&expected).enumerate() {
+                    assert!((a - b).abs() <= 1e-4, "{} round {round} value {i}: {a} {b}", kernels.name());
+                }
+            }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "reach")]
+    fn short_input_is_refused() {
+        let packed = Packed::new(Kernels::Portable, 1, 8, 1, |_, _, _| 1.0, &[0.0]);
+        let mut out = [0.0; 2];
+        Kernels::Portable.run(RowJob {
+            segments: &[&[0.0; 8]],
+            pitch: 1,
+            weights: &packed,
+            add: None,
+            relu: false,
+            out: &mut out,
+        });
+    }
+}

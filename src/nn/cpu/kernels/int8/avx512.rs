@@ -1,0 +1,203 @@
+//! AVX-512 with VNNI: a tile of pixels times one or two vectors of outputs stays in registers while all inputs pass.
+
+use std::arch::x86_64::*;
+
+use super::{FINE_BITS, Finish, RowJob, Segments, pack::LINE};
+
+/// What a tile needs, checked once per row.
+struct Tile<'a, 'b, T> {
+    segments: &'a [&'a [T]],
+    /// Values from one pixel to the next.
+    pitch: usize,
+    words: usize,
+    outputs: usize,
+    weights: *const u32,
+    bias: *const i32,
+    scale: *const f32,
+    ratio: f32,
+    finish: &'a mut Finish<'b>,
+    /// First output of the block, and the lanes of its last vector that exist.
+    first: usize,
+    last: __mmask16,
+}
+
+/// Values in one of their two forms.
+trait Value: Copy {
+    /// Adds the products of the values in each word with the weights in the same word of another vector.
+    ///
+    /// # Safety
+    /// The processor has AVX-512 F and VNNI.
+    unsafe fn dot(sum: __m512i, values: __m512i, weights: __m512i) -> __m512i;
+}
+
+impl Value for u8 {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+    unsafe fn dot(sum: __m512i, values: __m512i, weights: __m512i) -> __m512i {
+        _mm512_dpbusd_epi32(sum, values, weights)
+    }
+}
+
+impl Value for i16 {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+    unsafe fn dot(mut sum: __m512i, values: __m512i, weights: __m512i) -> __m512i {
+        // SAFETY: it works on registers alone. The intrinsic would be compiled to a product and a sum, twice the work.
+        unsafe {
+            std::arch::asm!("vpdpwssd {0}, {1}, {2}", inout(zmm_reg) sum, in(zmm_reg) values, in(zmm_reg) weights,
+                options(pure, nomem, nostack, preserves_flags));
+        }
+        sum
+    }
+}
+
+/// # Safety
+/// The processor has AVX-512 F, BW, VL and VNNI.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub(super) fn run(mut job: RowJob<'_>) {
+    let pixels = job.check();
+    match job.segments {
+        Segments::Coarse(segments) => blocks(&mut job, segments, pixels),
+        Segments::Fine(segments) => blocks(&mut job, segments, pixels),
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn blocks<T: Value>(job: &mut RowJob<'_>, segments: &[&[T]], pixels: usize) {
+    let (outputs, block) = (job.weights.outputs(), job.weights.block());
+    for first in (0..outputs).step_by(block) {
+        let (bias, scale) = job.weights.block_scales(first);
+        let width = block.min(outputs - first);
+        let mut tile = Tile {
+            segments,
+            pitch: job.pitch,
+            words: job.weights.words(),
+            outputs,
+            weights: job.weights.block_lines(first).as_ptr().cast(),
+            bias: bias.as_ptr(),
+            scale: scale.as_ptr(),
+            ratio: job.weights.ratio(),
+            finish: &mut job.finish,
+            first,
+            last: 0xffff >> (width.next_multiple_of(LINE) - width),
+        };
+        // SAFETY: `check` has shown that all pixels of every slice exist; a block has weights, biases and scales for
+        // each of its vectors. A block of two vectors is never more than one vector short.
+        unsafe {
+            if block == LINE {
+                row::<T, 1, 24>(&mut tile, pixels);
+            } else {
+                row::<T, 2, 12>(&mut tile, pixels);
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As [`compute`], for pixels up to `pixels`.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn row<T: Value, const VECTORS: usize, const TILE: usize>(tile: &mut Tile<'_, '_, T>, pixels: usize) {
+    // The last tile of a row may overlap the one before; it computes the same values again, from other slices.
+    // SAFETY: no tile reaches beyond `pixels`.
+    unsafe {
+        if pixels >= TILE {
+            for x in (0..pixels).step_by(TILE) {
+                for segment in tile.segments {
+                    let next = segment.as_ptr().wrapping_add((x + TILE) * tile.pitch).cast::<i8>();
+                    for line in (0..TILE * tile.pitch * size_of::<T>()).step_by(64) {
+                        // Rows come from the second level of cache; a prefetch cannot fault.
+                        _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(line));
+                    }
+                }
+                compute::<T, VECTORS, TILE>(tile, x.min(pixels - TILE));
+            }
+        } else if pixels >= 4 {
+            for x in (0..pixels).step_by(4) {
+                compute::<T, VECTORS, 4>(tile, x.min(pixels - 4));
+            }
+        } else {
+            for x in 0..pixels {
+                compute::<T, VECTORS, 1>(tile, x);
+            }
+        }
+    }
+}
+
+/// Computes `N` pixels from `x` on.
+///
+/// # Safety
+/// Pixels `x..x + N` lie within the slices that `tile` was made from.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn compute<T: Value, const VECTORS: usize, const N: usize>(tile: &mut Tile<'_, '_, T>, x: usize) {
+    // SAFETY: all offsets below stay within the bounds that the caller vouches for; lanes that do not exist are masked.
+    unsafe {
+        let bias: [__m512i; VECTORS] = std::array::from_fn(|v| _mm512_loadu_si512(tile.bias.add(v * LINE).cast()));
+        let mut sums = [bias; N];
+        let mut weights = tile.weights;
+        for segment in tile.segments {
+            let input = segment.as_ptr().add(x * tile.pitch);
+            for word in 0..tile.words {
+                let w: [__m512i; VECTORS] = std::array::from_fn(|v| _mm512_load_si512(weights.add(v * LINE).cast()));
+                weights = weights.add(VECTORS * LINE);
+                for (i, sum) in sums.iter_mut().enumerate() {
+                    let value = input.add(i * tile.pitch).cast::<i32>().add(word).read_unaligned();
+                    let value = _mm512_set1_epi32(value);
+                    for v in 0..VECTORS {
+                        sum[v] = T::dot(sum[v], value, w[v]);
+                    }
+                }
+            }
+        }
+        // The loop below is too long to be unrolled; were it to index `sums`, these would lie in memory all along.
+        let mut done = [[_mm512_setzero_si512(); VECTORS]; N];
+        for (done, sum) in done.iter_mut().zip(sums) {
+            for v in 0..VECTORS {
+                done[v] = sum[v];
+            }
+        }
+        let scale: [__m512; VECTORS] = std::array::from_fn(|v| _mm512_loadu_ps(tile.scale.add(v * LINE)));
+        for (i, sum) in std::hint::black_box(&done).iter().enumerate() {
+            let at = (x + i) * tile.outputs + tile.first;
+            for v in 0..VECTORS {
+                let t = _mm512_mul_ps(_mm512_cvtepi32_ps(sum[v]), scale[v]);
+                let mask = if v + 1 == VECTORS { tile.last } else { 0xffff };
+                finish(tile.finish, tile.ratio, at + v * LINE, mask, t);
+            }
+        }
+    }
+}
+
+/// # Safety
+/// The values from `at` on whose bit in `mask` is set lie within the slices of `finish`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn finish(finish: &mut Finish<'_>, ratio: f32, at: usize, mask: __mmask16, t: __m512) {
+    // SAFETY: masked loads and stores touch only the values that the caller vouches for.
+    unsafe {
+        match finish {
+            Finish::Relu { coarse } => {
+                // The narrowing takes its input for unsigned.
+                let value = _mm512_max_epi32(_mm512_cvtps_epi32(t), _mm512_setzero_si512());
+                _mm_mask_storeu_epi8(coarse.as_mut_ptr().add(at).cast(), mask, _mm512_cvtusepi32_epi8(value));
+            }
+            Finish::Signed { add, fine, coarse } => {
+                let t = match add {
+                    Some(add) => {
+                        let add = _mm256_maskz_loadu_epi16(mask, add.as_ptr().add(at));
+                        let add = _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(add));
+                        _mm512_add_ps(t, _mm512_mul_ps(add, _mm512_set1_ps(ratio)))
+                    }
+                    None => t,
+                };
+                let value = _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(t));
+                _mm256_mask_storeu_epi16(fine.as_mut_ptr().add(at), mask, value);
+                // That the sum saturates does not show: the coarse form ends at half the fine one's range.
+                let half = _mm256_adds_epi16(value, _mm256_set1_epi16(1 << (FINE_BITS - 1)));
+                let steps = _mm256_cvtsepi16_epi8(_mm256_srai_epi16::<{ FINE_BITS as i32 }>(half));
+                let bytes = _mm_xor_si128(steps, _mm_set1_epi8(i8::MIN));
+                _mm_mask_storeu_epi8(coarse.as_mut_ptr().add(at).cast(), mask, bytes);
+            }
+            Finish::Float { out } => _mm512_mask_storeu_ps(out.as_mut_ptr().add(at), mask, t),
+        }
+    }
+}

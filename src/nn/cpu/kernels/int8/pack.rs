@@ -1,0 +1,193 @@
+//! Quantised weights in the order in which the kernels read them.
+
+use super::Kernels;
+
+/// Words in a [`Line`].
+pub(super) const LINE: usize = 16;
+
+/// One cache line of weights, so that vector loads never straddle two. A word holds the weights that meet one word of
+/// input: four bytes, or two 16-bit values.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub(super) struct Line(pub [u32; LINE]);
+
+/// Form of the values that weights meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    Coarse,
+    Fine,
+}
+
+impl Input {
+    /// Values in a 32-bit word.
+    pub fn per_word(self) -> usize {
+        match self {
+            Self::Coarse => 4,
+            Self::Fine => 2,
+        }
+    }
+
+    /// Largest value by magnitude.
+    fn largest(self) -> f32 {
+        match self {
+            Self::Coarse => 255.0,
+            Self::Fine => 32768.0,
+        }
+    }
+
+    /// Largest weight by magnitude for sums of `taps` products. With bytes it is that of the type; with 16-bit values
+    /// the sum must not leave half the range of 32 bits, the other half being for the bias.
+    pub fn weight_limit(self, taps: usize) -> i32 {
+        match self {
+            Self::Coarse => 127,
+            Self::Fine => ((1 << 15) / taps.max(1) as i32).clamp(1, 32767),
+        }
+    }
+}
+
+/// A weight matrix to quantise.
+pub struct Quantised<'a> {
+    pub input: Input,
+    /// Value that stands for zero in the input.
+    pub zero: u8,
+    pub segments: usize,
+    /// Values in each segment; whole words.
+    pub depth: usize,
+    pub outputs: usize,
+    /// `weight(segment, input, output)` for inputs in units of their steps.
+    pub weight: &'a dyn Fn(usize, usize, usize) -> f32,
+    pub bias: &'a [f32],
+    /// One unit of the output.
+    pub step: f32,
+    /// Units of the output in a unit of what is added.
+    pub ratio: f32,
+}
+
+/// Weights of [`RowJob`](super::RowJob), in the order of [`float::Packed`](super::super::float::Packed).
+#[derive(Debug, Clone)]
+pub struct Packed {
+    lines: Vec<Line>,
+    /// Padded with zeros to whole blocks, like `scale`.
+    bias: Vec<i32>,
+    scale: Vec<f32>,
+    ratio: f32,
+    input: Input,
+    segments: usize,
+    depth: usize,
+    outputs: usize,
+    block: usize,
+}
+
+/// Biases beyond this (in the units of the sums) would use up the range of 32 bits.
+const MAX_BIAS: f32 = (1 << 28) as f32;
+/// Largest result by magnitude before it is clamped: what conversions to integers can hold, with room for what is added.
+const MAX_RESULT: f32 = (1 << 30) as f32;
+
+impl Packed {
+    /// Quantises weights, each output with a step of its own, and packs them for some kernels.
+    ///
+    /// # Panics
+    /// If a segment is not of whole words.
+    pub(in crate::nn::cpu) fn new(kernels: Kernels, weights: Quantised<'_>) -> Self {
+        let Quantised { input, zero, segments, depth, outputs, weight, bias, step, ratio } = weights;
+        let per_word = input.per_word();
+        assert!(depth.is_multiple_of(per_word), "{depth} values are no whole words");
+        let block = kernels.block(outputs);
+        let padded = outputs.next_multiple_of(block);
+        let limit = input.weight_limit(segments * depth) as f32;
+        let taps = || (0..segments).flat_map(|s| (0..depth).map(move |d| (s, d)));
+        let steps: Vec<f32> = (0..outputs)
+            .map(|o| {
+                let largest = taps().map(|(s, d)| weight(s, d, o).abs()).fold(0.0, f32::max);
+                (largest / limit).max(bias[o].abs() / MAX_BIAS).max(f32::MIN_POSITIVE * 1e6)
+            })
+            .collect();
+        let quantise = |s: usize, d: usize, o: usize| {
+            if o < outputs { (weight(s, d, o) / steps[o]).round_ties_even().clamp(-limit, limit) as i32 } else { 0 }
+        };
+
+        let mut words = Vec::with_capacity(padded * segments * depth / per_word);
+        for first in (0..padded).step_by(block) {
+            for segment in 0..segments {
+                for d in (0..depth).step_by(per_word) {
+                    for o in first..first + block {
+                        let bits = 32 / per_word;
+                        let mask = u32::MAX >> (32 - bits);
+                        words.push(
+                            (0..per_word)
+                                .fold(0, |word, i| word | (quantise(segment, d + i, o) as u32 & mask) << (bits * i)),
+                        );
+                    }
+                }
+            }
+        }
+        let (mut biases, mut scales) = (vec![0; padded], vec![0.0; padded]);
+        for o in 0..outputs {
+            // What the inputs' zeros would add.
+            let excess: i32 = taps().map(|(s, d)| quantise(s, d, o) * i32::from(zero)).sum();
+            biases[o] = (bias[o] / steps[o]).round_ties_even() as i32 - excess;
+            let largest: f32 = taps().map(|(s, d)| quantise(s, d, o).unsigned_abs() as f32 * input.largest()).sum();
+            scales[o] = (steps[o] / step).min(MAX_RESULT / (largest + biases[o].unsigned_abs() as f32 + 1.0));
+        }
+        Self {
+            bias: biases,
+            scale: scales,
+            lines: lines(&words),
+            ratio: ratio.min(MAX_RESULT / 32768.0),
+            input,
+            segments,
+            depth,
+            outputs,
+            block,
+        }
+    }
+
+    pub fn input(&self) -> Input {
+        self.input
+    }
+
+    /// Runs of input per pixel.
+    pub fn segments(&self) -> usize {
+        self.segments
+    }
+
+    /// Values in each run.
+    pub fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// Values per output pixel.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Outputs that are computed together.
+    pub fn block(&self) -> usize {
+        self.block
+    }
+
+    pub(super) fn ratio(&self) -> f32 {
+        self.ratio
+    }
+
+    /// Words in each run.
+    pub(super) fn words(&self) -> usize {
+        self.depth / self.input.per_word()
+    }
+
+    /// The weights of the block with output `first`: `segments * words * block` words.
+    pub(super) fn block_lines(&self, first: usize) -> &[Line] {
+        let lines = self.segments * self.words() * self.block / LINE;
+        &self.lines[first / self.block * lines..][..lines]
+    }
+
+    /// Bias and scale of the outputs of a block.
+    pub(super) fn block_scales(&self, first: usize) -> (&[i32], &[f32]) {
+        (&self.bias[first..first + self.block], &self.scale[first..first + self.block])
+    }
+}
+
+/// Blocks are multiples of a line, so each starts on one.
+fn lines(words: &[u32]) -> Vec<Line> {
+    words.as_chunks::<LINE>().0.iter().map(|line| Line(*line)).collect()
+}

@@ -1,0 +1,183 @@
+//! Training for 8-bit integers: the forward pass rounds as the int8 engine does, the gradient passes as if it did not
+//! (Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", 2018).
+
+use tch::{Kind, Tensor};
+
+use super::Error;
+use crate::nn::{
+    arch::{ConvId, ConvKind, Graph, Layer, MapId},
+    cpu::kernels::int8::Input,
+    model::Quantisation,
+    torch,
+};
+
+/// Share of a feature map's values, by channel, that a calibrated step has room for.
+const WITHIN: f64 = 0.9999;
+/// A channel's range counts as at least this share of the widest's.
+const NARROWEST: f64 = 1.0 / 64.0;
+
+/// Rounds weights and feature maps.
+pub struct Quantiser {
+    pub quantisation: Quantisation,
+    positive: Vec<bool>,
+    input: Tensor,
+}
+
+impl Quantiser {
+    pub fn new(graph: &Graph, quantisation: Quantisation) -> Self {
+        let mut positive = vec![false; graph.convs.len()];
+        for layer in &graph.layers {
+            if let Layer::Block { second, .. } = *layer {
+                positive[second] = true;
+            }
+        }
+        let input = Tensor::from_slice(&quantisation.input).view([1, -1, 1, 1]);
+        Self { quantisation, positive, input }
+    }
+
+    /// Rescales the channels of all feature maps to about the same range, which leaves what the network computes as it
+    /// is (Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019), and finds
+    /// the steps. `input` is a batch of what the network will see, `input_steps` the steps of its channels.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn calibrate(
+        graph: &Graph,
+        weights: &mut [Tensor],
+        input: &Tensor,
+        input_steps: Vec<f32>,
+    ) -> Result<Self, Error> {
+        let _no_grad = tch::no_grad_guard();
+        let mut ranges: Vec<Vec<f64>> = vec![Vec::new(); graph.convs.len()];
+        let _ = torch::forward_with(graph, weights, input, |conv, x| {
+            let channels = x.size()[1];
+            let values = x.f_permute([1, 0, 2, 3])?.f_reshape([channels, -1])?.f_abs()?;
+            let quantile = values.f_quantile_scalar(WITHIN, Some(1), false, "linear")?;
+            ranges[conv] = Vec::try_from(quantile.to_kind(Kind::Double))?;
+            Ok(x)
+        })?;
+
+        // Maps that are added to each other share their scales; every tie has a list of the convolutions that read it.
+        let ties = ties(graph);
+        let mut readers: Vec<Vec<ConvId>> = vec![Vec::new(); graph.maps.len()];
+        let mut convs = vec![1.0; graph.convs.len()];
+        for layer in &graph.layers {
+            let (Layer::Conv { conv, from, .. } | Layer::Block { first: conv, from, .. }) = *layer;
+            if from != Graph::INPUT {
+                readers[ties[from]].push(conv);
+            }
+            if let Layer::Block { first, second, .. } = *layer {
+                let scales = scales(&[&ranges[second]]);
+                scale_outputs(graph, weights, first, &scales)?;
+                scale_inputs(graph, weights, second, &scales)?;
+                convs[second] = step(&ranges[second], &scales, 255.0);
+            }
+        }
+        for (tie, readers) in readers.iter().enumerate().filter(|(_, readers)| !readers.is_empty()) {
+            let scales = scales(&readers.iter().map(|r| ranges[*r].as_slice()).collect::<Vec<_>>());
+            for reader in readers {
+                scale_inputs(graph, weights, *reader, &scales)?;
+                convs[*reader] = step(&ranges[*reader], &scales, 127.0);
+            }
+            for layer in graph.layers.iter().filter(|layer| ties[layer.to()] == tie) {
+                let (Layer::Conv { conv, .. } | Layer::Block { second: conv, .. }) = *layer;
+                scale_outputs(graph, weights, conv, &scales)?;
+            }
+        }
+        Ok(Self::new(graph, Quantisation { input: input_steps, convs }))
+    }
+
+    /// Runs the network as the int8 engine does.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn forward(&self, graph: &Graph, weights: &[Tensor], x: &Tensor) -> Result<Tensor, tch::TchError> {
+        let mut rounded = Vec::with_capacity(weights.len());
+        for (conv, pair) in weights.chunks(2).enumerate() {
+            rounded.push(self.round_weights(graph, conv, &pair[0])?);
+            rounded.push(pair[1].shallow_clone());
+        }
+        torch::forward_with(graph, &rounded, x, |conv, x| self.round_map(graph, conv, x))
+    }
+
+    fn round_map(&self, graph: &Graph, conv: ConvId, x: Tensor) -> Result<Tensor, tch::TchError> {
+        let step = f64::from(self.quantisation.convs[conv]);
+        match conv {
+            0 => through(&x, &((&x / &self.input).f_round()?.f_clamp(-128.0, 127.0)? * &self.input)),
+            // The last one reads the fine form, whose steps are too small to matter.
+            _ if conv + 1 == graph.convs.len() => Ok(x),
+            _ => {
+                let (low, high) = if self.positive[conv] { (0.0, 255.0) } else { (-128.0, 127.0) };
+                let x = x.f_clamp(low * step, high * step)?;
+                through(&x, &((&x / step).f_round()? * step))
+            }
+        }
+    }
+
+    fn round_weights(&self, graph: &Graph, conv: ConvId, weight: &Tensor) -> Result<Tensor, tch::TchError> {
+        let spec = &graph.convs[conv];
+        // Each output of a matrix has a step of its own; for a transposed convolution that is each of 2x2 pixels.
+        let dims: &[i64] = if spec.kind == ConvKind::Up2x2 { &[0] } else { &[1, 2, 3] };
+        let form = if conv + 1 == graph.convs.len() { Input::Fine } else { Input::Coarse };
+        let limit = f64::from(form.weight_limit(spec.macs_per_output() / spec.outputs));
+        let scaled = if conv == 0 { weight * &self.input } else { weight.shallow_clone() };
+        let step = scaled.detach().f_abs()?.f_amax(dims, true)? / limit + 1e-12;
+        let rounded = (&scaled / &step).f_round()? * &step;
+        let rounded = if conv == 0 { rounded / &self.input } else { rounded };
+        through(weight, &rounded)
+    }
+}
+
+/// `rounded`, with the gradient of `x`.
+fn through(x: &Tensor, rounded: &Tensor) -> Result<Tensor, tch::TchError> {
+    x.f_add(&(rounded - x).f_detach()?)
+}
+
+/// For each map, the first of those that it is added to.
+fn ties(graph: &Graph) -> Vec<MapId> {
+    let mut ties: Vec<MapId> = (0..graph.maps.len()).collect();
+    for layer in &graph.layers {
+        let other = match *layer {
+            Layer::Block { from, .. } => Some(from),
+            Layer::Conv { add, .. } => add,
+        };
+        if let Some(other) = other {
+            let (a, b) = (ties[layer.to()], ties[other]);
+            ties.iter_mut().filter(|tie| **tie == a.max(b)).for_each(|tie| *tie = a.min(b));
+        }
+    }
+    ties
+}
+
+/// Scales by channel that bring `ranges`, of several maps, near 1.
+fn scales(ranges: &[&[f64]]) -> Vec<f64> {
+    let count = ranges[0].len();
+    let mean: Vec<f64> = (0..count)
+        .map(|c| (ranges.iter().map(|r| r[c].max(1e-6).ln()).sum::<f64>() / ranges.len() as f64).exp())
+        .collect();
+    let widest = mean.iter().copied().fold(0.0, f64::max);
+    mean.iter().map(|m| m.max(widest * NARROWEST)).collect()
+}
+
+/// A step of which `count` cover the widest range, after channels were divided by `scales`.
+fn step(ranges: &[f64], scales: &[f64], count: f64) -> f32 {
+    let widest = ranges.iter().zip(scales).map(|(range, scale)| range / scale).fold(1e-3, f64::max);
+    (widest / count) as f32
+}
+
+fn scale_inputs(graph: &Graph, weights: &mut [Tensor], conv: ConvId, scales: &[f64]) -> Result<(), Error> {
+    let transposed = graph.convs[conv].kind == ConvKind::Up2x2;
+    let shape = if transposed { [-1, 1, 1, 1] } else { [1, -1, 1, 1] };
+    let scales = Tensor::from_slice(scales).to_kind(Kind::Float);
+    let _ = weights[2 * conv].f_mul_(&scales.view(shape))?;
+    Ok(())
+}
+
+fn scale_outputs(graph: &Graph, weights: &mut [Tensor], conv: ConvId, scales: &[f64]) -> Result<(), Error> {
+    let transposed = graph.convs[conv].kind == ConvKind::Up2x2;
+    let shape = if transposed { [1, -1, 1, 1] } else { [-1, 1, 1, 1] };
+    let scales = Tensor::from_slice(scales).to_kind(Kind::Float);
+    let _ = weights[2 * conv].f_div_(&scales.view(shape))?;
+    let _ = weights[2 * conv + 1].f_div_(&scales)?;
+    Ok(())
+}
