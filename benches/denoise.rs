@@ -38,8 +38,8 @@ fn frames(c: &mut Criterion) {
                     let input = Picture::new(Format::I420, width, height, &views).expect("the planes fit");
                     let views = output.iter_mut().map(Vec::as_mut_slice).zip(strides);
                     let mut output = PictureMut::new(Format::I420, width, height, views).expect("the planes fit");
-                    let parameters = Parameters { noise_level: Some(15.0), strength: 1.0 };
-                    denoiser.process(&input, &mut output, &parameters).expect("the network runs")
+                    let parameters = Parameters { noise_level: Some(15.0), strength: 1.0, temporal: false };
+                    denoiser.process(&input, &mut output, &parameters, 0).expect("the network runs")
                 });
             });
         }

@@ -44,6 +44,7 @@ mod torch {
     enum Domain {
         Rgb,
         Yuv420,
+        Yuv420Video,
     }
 
     #[derive(clap::Args)]
@@ -110,13 +111,14 @@ mod torch {
         let domain = match task.domain {
             Domain::Rgb => model::Domain::Rgb,
             Domain::Yuv420 => model::Domain::Yuv420,
+            Domain::Yuv420Video => model::Domain::Yuv420Video,
         };
         train::run(&train::Options {
             data: task.data,
             out: task.out,
             domain,
             architecture: ResidualUnet {
-                inputs: domain.channels() + domain.controls(),
+                inputs: domain.inputs(),
                 outputs: domain.channels(),
                 widths: task.widths,
                 hidden: task.hidden,

@@ -24,11 +24,11 @@ const SIZES: [(usize, usize); 5] = [(4, 4), (8, 12), (20, 100), (132, 68), (320,
 
 #[test]
 fn kernel_sets_and_threads_agree() {
-    for domain in [Domain::Rgb, Domain::Yuv420] {
+    for domain in [Domain::Rgb, Domain::Yuv420, Domain::Yuv420Video] {
         let model = random_model(domain, 3);
         for (width, height) in SIZES {
             let size = Size { width, height };
-            let picture = Picture::random(size, domain.channels() + domain.controls(), 5);
+            let picture = Picture::random(size, domain.inputs(), 5);
             let reference = FloatNetwork::with_kernels(model.clone(), Kernels::Portable).unwrap();
             let expected = run(&reference, &picture, 1);
             for kernels in Kernels::available() {
@@ -44,11 +44,11 @@ fn kernel_sets_and_threads_agree() {
 
 #[test]
 fn int8_kernel_sets_and_threads_agree_bit_for_bit() {
-    for domain in [Domain::Rgb, Domain::Yuv420] {
+    for domain in [Domain::Rgb, Domain::Yuv420, Domain::Yuv420Video] {
         let model = quantised_model(domain, 3);
         for (width, height) in SIZES {
             let size = Size { width, height };
-            let picture = Picture::random(size, domain.channels() + domain.controls(), 5);
+            let picture = Picture::random(size, domain.inputs(), 5);
             let reference = Int8Network::with_kernels(model.clone(), int8::Kernels::PORTABLE).unwrap();
             let expected = run(&reference, &picture, 1);
             for kernels in int8::Kernels::available() {
@@ -64,9 +64,9 @@ fn int8_kernel_sets_and_threads_agree_bit_for_bit() {
 
 #[test]
 fn int8_is_close_to_float32() {
-    for domain in [Domain::Rgb, Domain::Yuv420] {
+    for domain in [Domain::Rgb, Domain::Yuv420, Domain::Yuv420Video] {
         let model = quantised_model(domain, 9);
-        let picture = Picture::random(Size { width: 132, height: 68 }, domain.channels() + domain.controls(), 5);
+        let picture = Picture::random(Size { width: 132, height: 68 }, domain.inputs(), 5);
         let exact = run(&FloatNetwork::new(model.clone()).unwrap(), &picture, 2);
         let rounded = run(&Int8Network::new(model).unwrap(), &picture, 2);
         let power = |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v * v)).sum::<f64>();
@@ -80,12 +80,12 @@ fn int8_is_close_to_float32() {
 #[test]
 fn libtorch_agrees_with_the_embedded_engine() {
     use gstcnnvideo::nn::{Device, torch::TorchNetwork};
-    for domain in [Domain::Rgb, Domain::Yuv420] {
+    for domain in [Domain::Rgb, Domain::Yuv420, Domain::Yuv420Video] {
         let model = random_model(domain, 4);
         let torch = TorchNetwork::new(&model, Device::Cpu).unwrap();
         let cpu = FloatNetwork::new(model).unwrap();
         for (width, height) in SIZES {
-            let picture = Picture::random(Size { width, height }, domain.channels() + domain.controls(), 6);
+            let picture = Picture::random(Size { width, height }, domain.inputs(), 6);
             assert_close(&format!("{width}x{height}"), &run(&torch, &picture, 2), &run(&cpu, &picture, 2));
         }
     }

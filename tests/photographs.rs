@@ -68,8 +68,8 @@ fn rgb_photographs_gain() {
             let input = Picture::new(format, *width, *height, &[(&noisy, 3 * width)]).unwrap();
             let mut view = PictureMut::new(format, *width, *height, [(output.as_mut_slice(), 3 * width)]).unwrap();
             let mut denoiser = networks.denoiser(Colour::Rgb, 2).unwrap();
-            let parameters = Parameters { noise_level: Some(level), strength: 1.0 };
-            denoiser.process(&input, &mut view, &parameters).unwrap();
+            let parameters = Parameters { noise_level: Some(level), strength: 1.0, temporal: false };
+            denoiser.process(&input, &mut view, &parameters, 0).unwrap();
             let (before, after) = (psnr(&noisy, rgb), psnr(&output, rgb));
             assert!(after > before + gain, "{name} at {level}: {before:.2} to {after:.2}");
         }
@@ -95,7 +95,9 @@ fn luma_gains_as_much_in_grey_as_in_colour() {
             let views = output.iter_mut().map(Vec::as_mut_slice).zip(strides);
             let mut view = PictureMut::new(format, width, height, views).unwrap();
             let mut denoiser = networks.denoiser(format.colour(), 2).unwrap();
-            denoiser.process(&input, &mut view, &Parameters { noise_level: Some(level), strength: 1.0 }).unwrap();
+            denoiser
+                .process(&input, &mut view, &Parameters { noise_level: Some(level), strength: 1.0, temporal: false }, 0)
+                .unwrap();
             results.push(psnr(&output[0], &luma));
         }
         let before = psnr(&noisy, &luma);
@@ -114,7 +116,9 @@ fn without_noise_a_photograph_stays_what_it_is() {
         let input = Picture::new(format, *width, *height, &[(rgb, 3 * width)]).unwrap();
         let mut view = PictureMut::new(format, *width, *height, [(output.as_mut_slice(), 3 * width)]).unwrap();
         let mut denoiser = networks.denoiser(Colour::Rgb, 2).unwrap();
-        denoiser.process(&input, &mut view, &Parameters { noise_level: Some(0.0), strength: 1.0 }).unwrap();
+        denoiser
+            .process(&input, &mut view, &Parameters { noise_level: Some(0.0), strength: 1.0, temporal: false }, 0)
+            .unwrap();
         assert_eq!(output, *rgb, "{name}");
     }
 }

@@ -4,10 +4,11 @@ use super::{
     CONTROL_PER_LEVEL, MAX_LEVEL,
     estimate::{NoiseModel, noise_model},
     io::{Controls, Planes, PlanesMut},
+    temporal::Temporal,
 };
 use crate::{
     frame::{Colour, Picture, PictureMut, Sample},
-    nn::{self, Domain, Network, Session, Size},
+    nn::{self, Domain, Network, Session, Size, Threads},
 };
 
 /// The networks err by a level or two themselves. Noise weaker than the first of these is left alone, noise stronger than
@@ -39,6 +40,8 @@ pub struct Parameters {
     pub noise_level: Option<f32>,
     /// Up to 1, the share of the noise that is taken away; beyond, the network is also told of that much more noise.
     pub strength: f32,
+    /// Whether to average along time first.
+    pub temporal: bool,
 }
 
 /// Noise levels as standard deviations in 8-bit units.
@@ -50,11 +53,11 @@ pub struct Levels {
     pub chroma: f32,
 }
 
-/// The planes that a network must work on to denoise pictures of a kind.
-pub fn domain_of(colour: Colour) -> Domain {
+/// The planes that a network may work on to denoise pictures of a kind, the best for video first.
+pub fn domains_of(colour: Colour) -> &'static [Domain] {
     match colour {
-        Colour::Gray | Colour::Yuv { shift_x: 1, shift_y: 1 } => Domain::Yuv420,
-        Colour::Yuv { .. } | Colour::Rgb => Domain::Rgb,
+        Colour::Gray | Colour::Yuv { shift_x: 1, shift_y: 1 } => &[Domain::Yuv420Video, Domain::Yuv420],
+        Colour::Yuv { .. } | Colour::Rgb => &[Domain::Rgb],
     }
 }
 
@@ -62,6 +65,8 @@ pub fn domain_of(colour: Colour) -> Domain {
 pub struct Denoiser {
     network: Arc<dyn Network>,
     threads: usize,
+    /// What was seen before, by field for interlaced pictures.
+    temporal: [Temporal; 2],
     sessions: Vec<Box<dyn Session>>,
     /// Noise levels of the components, as far as they are known, smoothed over time.
     estimates: [Option<NoiseModel>; 3],
@@ -72,13 +77,15 @@ pub struct Denoiser {
 impl Denoiser {
     /// Denoises with `network` on `threads` threads, 0 for all that the machine has.
     pub fn new(network: Arc<dyn Network>, threads: usize) -> Self {
-        Self { network, threads, sessions: Vec::new(), estimates: [None; 3], pictures: 0 }
+        let temporal = Default::default();
+        Self { network, threads, temporal, sessions: Vec::new(), estimates: [None; 3], pictures: 0 }
     }
 
     /// Forgets what was learnt from earlier pictures: the next one belongs to another scene.
     pub fn reset(&mut self) {
         self.estimates = [None; 3];
         self.pictures = 0;
+        self.temporal.iter_mut().for_each(Temporal::reset);
     }
 
     /// Makes room for pictures of a size, so that the first one does not take longer than others.
@@ -86,10 +93,11 @@ impl Denoiser {
     /// # Errors
     /// A size that the network cannot run on.
     pub fn prepare(&mut self, width: usize, height: usize) -> Result<(), Error> {
-        self.session(width, height).map(|_| ())
+        session(&mut self.sessions, &*self.network, self.threads, width, height).map(|_| ())
     }
 
-    /// Denoises `input` into `output`, which must hold a copy of it. Returns the levels of noise that were assumed.
+    /// Denoises `input` into `output`, which must hold a copy of it. `field` is 0, or 1 for the second field of an
+    /// interlaced picture. Returns the levels of noise that were assumed.
     ///
     /// # Errors
     /// Pictures that do not fit each other or the network, or a backend that fails.
@@ -98,10 +106,11 @@ impl Denoiser {
         input: &Picture<'_, T>,
         output: &mut PictureMut<'_, T>,
         parameters: &Parameters,
+        field: usize,
     ) -> Result<Levels, Error> {
-        let domain = domain_of(input.colour);
-        if self.network.domain() != domain {
-            return Err(Error::Domain { network: self.network.domain(), picture: domain });
+        let domain = self.network.domain();
+        if !domains_of(input.colour).contains(&domain) {
+            return Err(Error::Domain { network: domain, picture: domains_of(input.colour)[0] });
         }
         let same = input.components.iter().zip(&output.components).all(|(a, b)| a.dim() == b.dim());
         if input.colour != output.colour || !same {
@@ -117,14 +126,27 @@ impl Denoiser {
         let control = |level: f32| (level * parameters.strength.max(1.0)).clamp(0.0, MAX_LEVEL) * CONTROL_PER_LEVEL;
         let of_brightness = |brightness: usize| control(main.level_at(brightness as f32).hypot(added));
         let controls = Controls { main: std::array::from_fn(of_brightness), chroma: control(levels.chroma) };
-        let planes = Planes::new(input, domain, &controls);
         let share =
             |level: f32| parameters.strength.min(1.0) * ((level - FADE[0]) / (FADE[1] - FADE[0])).clamp(0.0, 1.0);
-        let main = levels.main.hypot(added);
-        let chroma = if domain == Domain::Rgb { main } else { levels.chroma };
-        let mut planes_mut = PlanesMut::new(output.reborrow(), domain, [share(main), share(chroma)]);
+        let rgb_level = levels.main.hypot(added);
+        let shares = [share(rgb_level), share(if domain == Domain::Rgb { rgb_level } else { levels.chroma })];
+
         let (width, height) = input.size();
-        self.session(width, height)?.run(&planes, &mut planes_mut)?;
+        let session = session(&mut self.sessions, &*self.network, self.threads, width, height)?;
+        let temporal = &mut self.temporal[field.min(1)];
+        if !parameters.temporal {
+            temporal.reset();
+        }
+        if domain.history() > 0 {
+            let threads = Threads::new(self.threads)?;
+            let (past, next) = temporal.align(input, levels.main, &threads);
+            let planes = Planes::new(input, domain, &controls, Some(&past));
+            session.run(&planes, &mut PlanesMut::new(output.reborrow(), domain, shares, Some(next)))?;
+            temporal.advance(&threads);
+        } else {
+            let planes = Planes::new(input, domain, &controls, None);
+            session.run(&planes, &mut PlanesMut::new(output.reborrow(), domain, shares, None))?;
+        }
         Ok(levels)
     }
 
@@ -151,20 +173,27 @@ impl Denoiser {
         let mean = |part: &[Option<NoiseModel>]| NoiseModel::mean(part.iter().copied().flatten());
         [mean(&self.estimates[..main]), mean(&self.estimates[main..all])]
     }
+}
 
-    fn session(&mut self, width: usize, height: usize) -> Result<&mut Box<dyn Session>, Error> {
-        let granularity = self.network.granularity();
-        let half = |n: usize| n.div_ceil(2).next_multiple_of(granularity);
-        let size = Size { width: half(width), height: half(height) };
-        let at = match self.sessions.iter().position(|s| s.size() == size) {
-            Some(at) => at,
-            None => {
-                let session = self.network.session(size, self.threads)?;
-                self.sessions.truncate(SESSIONS - 1);
-                self.sessions.insert(0, session);
-                0
-            }
-        };
-        Ok(&mut self.sessions[at])
-    }
+/// The session for pictures of a size, made if there is none.
+fn session<'a>(
+    sessions: &'a mut Vec<Box<dyn Session>>,
+    network: &dyn Network,
+    threads: usize,
+    width: usize,
+    height: usize,
+) -> Result<&'a mut Box<dyn Session>, Error> {
+    let granularity = network.granularity();
+    let half = |n: usize| n.div_ceil(2).next_multiple_of(granularity);
+    let size = Size { width: half(width), height: half(height) };
+    let at = match sessions.iter().position(|s| s.size() == size) {
+        Some(at) => at,
+        None => {
+            let session = network.session(size, threads)?;
+            sessions.truncate(SESSIONS - 1);
+            sessions.insert(0, session);
+            0
+        }
+    };
+    Ok(&mut sessions[at])
 }

@@ -22,33 +22,34 @@ pub(super) struct Controls {
 }
 
 /// A picture as the input of a network. Beyond its right and lower edge the last pixels are repeated.
-pub(super) struct Planes<'a, 'b, T> {
+pub(super) struct Planes<'a, 'b, 'c, T> {
     picture: &'a Picture<'b, T>,
     domain: Domain,
     controls: &'a Controls,
+    past: Option<&'a Picture<'c, f32>>,
 }
 
-impl<'a, 'b, T: Sample> Planes<'a, 'b, T> {
-    pub fn new(picture: &'a Picture<'b, T>, domain: Domain, controls: &'a Controls) -> Self {
-        Self { picture, domain, controls }
+impl<'a, 'b, 'c, T: Sample> Planes<'a, 'b, 'c, T> {
+    /// `past` is for networks that see the picture before too.
+    pub fn new(
+        picture: &'a Picture<'b, T>,
+        domain: Domain,
+        controls: &'a Controls,
+        past: Option<&'a Picture<'c, f32>>,
+    ) -> Self {
+        Self { picture, domain, controls, past }
     }
 }
 
-impl<T: Sample> Source for Planes<'_, '_, T> {
+impl<T: Sample> Source for Planes<'_, '_, '_, T> {
     fn read_row(&self, y: usize, row: &mut [f32]) {
         let components = &self.picture.components;
-        let channels = self.domain.channels() + self.domain.controls();
+        let channels = self.domain.inputs();
         match (self.domain, self.picture.colour) {
-            (Domain::Yuv420, _) => {
-                for dy in 0..2 {
-                    pairs(line(&components[0], 2 * y + dy), row, channels, 2 * dy);
-                }
-                match components.get(1..) {
-                    Some([u, v]) => {
-                        singles(line(u, y), row, channels, 4);
-                        singles(line(v, y), row, channels, 5);
-                    }
-                    _ => row.chunks_exact_mut(channels).for_each(|pixel| pixel[4..6].fill(0.0)),
+            (Domain::Yuv420 | Domain::Yuv420Video, _) => {
+                read_420(components, y, row, channels, 0);
+                if let Some(past) = self.past {
+                    read_420(&past.components, y, row, channels, self.domain.channels());
                 }
             }
             (Domain::Rgb, Colour::Yuv { shift_x, .. }) => {
@@ -74,7 +75,7 @@ impl<T: Sample> Source for Planes<'_, '_, T> {
                 }
             }
         }
-        let first = self.domain.channels();
+        let first = self.domain.channels() + self.domain.history();
         let luma = if self.domain == Domain::Rgb { first } else { 4 };
         for pixel in row.chunks_exact_mut(channels) {
             let brightness = pixel[..luma].iter().sum::<f32>() / luma as f32 * SCALE + CENTRE;
@@ -84,6 +85,20 @@ impl<T: Sample> Source for Planes<'_, '_, T> {
                 *chroma = self.controls.chroma;
             }
         }
+    }
+}
+
+/// Puts four values of luma and two of chroma, 0 if there is none, into channels from `first` on.
+fn read_420<T: Sample>(components: &[ArrayView2<'_, T>], y: usize, row: &mut [f32], channels: usize, first: usize) {
+    for dy in 0..2 {
+        pairs(line(&components[0], 2 * y + dy), row, channels, first + 2 * dy);
+    }
+    match components.get(1..) {
+        Some([u, v]) => {
+            singles(line(u, y), row, channels, first + 4);
+            singles(line(v, y), row, channels, first + 5);
+        }
+        _ => row.chunks_exact_mut(channels).for_each(|pixel| pixel[first + 4..first + 6].fill(0.0)),
     }
 }
 
@@ -138,36 +153,56 @@ pub(super) struct PlanesMut<'a, T> {
     picture: PictureMut<'a, T>,
     domain: Domain,
     shares: [f32; 2],
+    whole: Option<PictureMut<'a, f32>>,
 }
 
 impl<'a, T: Sample> PlanesMut<'a, T> {
     /// `shares` tells how much of the network's output is subtracted: from the first component, and from the others.
-    pub fn new(picture: PictureMut<'a, T>, domain: Domain, shares: [f32; 2]) -> Self {
-        Self { picture, domain, shares }
+    /// `whole`, if there is one, gets the picture without all of it.
+    pub fn new(
+        picture: PictureMut<'a, T>,
+        domain: Domain,
+        shares: [f32; 2],
+        whole: Option<PictureMut<'a, f32>>,
+    ) -> Self {
+        Self { picture, domain, shares, whole }
     }
 }
 
 impl<T: Sample> Output for PlanesMut<'_, T> {
     fn split<'b>(&'b mut self, bands: &[Range<usize>]) -> Vec<Box<dyn RowSink + 'b>> {
-        let colour = self.picture.colour;
-        let mut rest: Vec<_> = self.picture.components.iter_mut().map(|c| c.view_mut()).collect();
-        let mut sinks: Vec<Box<dyn RowSink + 'b>> = Vec::with_capacity(bands.len());
-        for band in bands {
-            let mut components = Vec::with_capacity(rest.len());
-            let mut after = Vec::with_capacity(rest.len());
-            for (i, component) in rest.into_iter().enumerate() {
-                let per_row = if rows_are_halved(colour, i) { 1 } else { 2 };
-                let rows = (band.len() * per_row).min(component.len_of(Axis(0)));
-                let (own, others) = component.split_at(Axis(0), rows);
-                components.push(own);
-                after.push(others);
-            }
-            rest = after;
-            let scales = self.shares.map(|share| share * SCALE);
-            sinks.push(Box::new(Band { first: band.start, domain: self.domain, colour, components, scales }));
-        }
-        sinks
+        let (colour, domain, shares) = (self.picture.colour, self.domain, self.shares);
+        let pictures = split_rows(&mut self.picture, bands);
+        let mut whole = self.whole.as_mut().map(|whole| split_rows(whole, bands).into_iter());
+        let pairs = bands.iter().zip(pictures);
+        pairs
+            .map(|(band, components)| {
+                let whole = whole.as_mut().and_then(Iterator::next);
+                Box::new(Band { first: band.start, domain, colour, components, whole, shares }) as Box<dyn RowSink + 'b>
+            })
+            .collect()
     }
+}
+
+/// The components of a picture, divided by bands of rows of the network's output.
+fn split_rows<'b, T>(picture: &'b mut PictureMut<'_, T>, bands: &[Range<usize>]) -> Vec<Vec<ArrayViewMut2<'b, T>>> {
+    let colour = picture.colour;
+    let mut rest: Vec<_> = picture.components.iter_mut().map(|c| c.view_mut()).collect();
+    let mut parts = Vec::with_capacity(bands.len());
+    for band in bands {
+        let mut components = Vec::with_capacity(rest.len());
+        let mut after = Vec::with_capacity(rest.len());
+        for (i, component) in rest.into_iter().enumerate() {
+            let per_row = if rows_are_halved(colour, i) { 1 } else { 2 };
+            let rows = (band.len() * per_row).min(component.len_of(Axis(0)));
+            let (own, others) = component.split_at(Axis(0), rows);
+            components.push(own);
+            after.push(others);
+        }
+        rest = after;
+        parts.push(components);
+    }
+    parts
 }
 
 /// Whether a component has one row for two of the picture.
@@ -181,8 +216,8 @@ struct Band<'a, T> {
     domain: Domain,
     colour: Colour,
     components: Vec<ArrayViewMut2<'a, T>>,
-    /// From the network's units to levels, of the first component and of the others.
-    scales: [f32; 2],
+    whole: Option<Vec<ArrayViewMut2<'a, f32>>>,
+    shares: [f32; 2],
 }
 
 impl<T: Sample> RowSink for Band<'_, T> {
@@ -190,11 +225,8 @@ impl<T: Sample> RowSink for Band<'_, T> {
         let channels = self.domain.channels();
         let y = y - self.first;
         for i in 0..self.components.len() {
-            let component = &mut self.components[i];
-            let scale = self.scales[i.min(1)];
             if rows_are_halved(self.colour, i) {
-                let noise = row.chunks_exact(channels).map(|pixel| pixel[3 + i]);
-                subtract(component, y, noise, scale);
+                self.subtract(i, y, row.chunks_exact(channels).map(|pixel| pixel[3 + i]));
                 continue;
             }
             for dy in 0..2 {
@@ -205,27 +237,36 @@ impl<T: Sample> RowSink for Band<'_, T> {
                         let yuv =
                             |pixel: &[f32], dx: usize| rgb_to_yuv([0, 4, 8].map(|plane| pixel[plane + 2 * dy + dx]))[i];
                         if shift_x == 1 && i > 0 {
-                            let noise = pixels.map(|p| 0.5 * (yuv(p, 0) + yuv(p, 1)));
-                            subtract(component, 2 * y + dy, noise, scale);
+                            self.subtract(i, 2 * y + dy, pixels.map(|p| 0.5 * (yuv(p, 0) + yuv(p, 1))));
                         } else {
-                            let noise = pixels.flat_map(|p| [yuv(p, 0), yuv(p, 1)]);
-                            subtract(component, 2 * y + dy, noise, scale);
+                            self.subtract(i, 2 * y + dy, pixels.flat_map(|p| [yuv(p, 0), yuv(p, 1)]));
                         }
                     }
-                    _ => {
-                        let noise = pixels.flat_map(|p| [p[at], p[at + 1]]);
-                        subtract(component, 2 * y + dy, noise, scale);
-                    }
+                    _ => self.subtract(i, 2 * y + dy, pixels.flat_map(|p| [p[at], p[at + 1]])),
                 }
             }
         }
     }
 }
 
-/// Subtracts noise from row `y` of a component, if it has that row.
-fn subtract<T: Sample>(component: &mut ArrayViewMut2<'_, T>, y: usize, noise: impl Iterator<Item = f32>, scale: f32) {
-    if y < component.len_of(Axis(0)) {
-        let mut line = component.index_axis_mut(Axis(0), y);
-        line.iter_mut().zip(noise).for_each(|(sample, noise)| *sample = T::from_level(sample.level() - scale * noise));
+impl<T: Sample> Band<'_, T> {
+    /// Subtracts noise from row `y` of a component of this band, if it has that row.
+    fn subtract(&mut self, component: usize, y: usize, noise: impl Iterator<Item = f32>) {
+        let scale = self.shares[component.min(1)] * SCALE;
+        let samples = &mut self.components[component];
+        if y >= samples.len_of(Axis(0)) {
+            return;
+        }
+        let mut row = samples.index_axis_mut(Axis(0), y);
+        match &mut self.whole {
+            None => row.iter_mut().zip(noise).for_each(|(to, noise)| *to = T::from_level(to.level() - scale * noise)),
+            Some(whole) => {
+                let mut whole = whole[component].index_axis_mut(Axis(0), y);
+                for ((to, whole), noise) in row.iter_mut().zip(&mut whole).zip(noise) {
+                    *whole = to.level() - SCALE * noise;
+                    *to = T::from_level(to.level() - scale * noise);
+                }
+            }
+        }
     }
 }

@@ -19,6 +19,7 @@ mod quantisation;
 #[cfg(feature = "torch")]
 pub mod torch;
 
+pub(crate) use cpu::Threads;
 pub use device::{Device, Precision};
 pub use error::Error;
 pub use io::{Output, RowSink, Size, Source};

@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | `format` | `1` |
 //! | `task` | `denoise` |
-//! | `domain` | `rgb` or `yuv420`: the planes that make up the input, see [`Domain`] |
+//! | `domain` | `rgb`, `yuv420` or `yuv420-video`: the planes that make up the input, see [`Domain`] |
 //! | `architecture` | `residual-unet`, see [`ResidualUnet`] |
 //! | `hyper-parameters` | JSON object of the architecture's fields |
 //! | `version` | free text |
@@ -45,6 +45,9 @@ pub enum Domain {
     Rgb,
     /// Y in four channels, then U and V; two control maps, for luma and for chroma.
     Yuv420,
+    /// As `Yuv420`, and before the control maps the denoised picture before this one in as many channels, shifted to
+    /// where things are now.
+    Yuv420Video,
 }
 
 impl Domain {
@@ -52,15 +55,28 @@ impl Domain {
     pub fn channels(self) -> usize {
         match self {
             Self::Rgb => 12,
-            Self::Yuv420 => 6,
+            Self::Yuv420 | Self::Yuv420Video => 6,
         }
     }
+
+    /// Channels of the picture before that follow them.
+    pub fn history(self) -> usize {
+        if self == Self::Yuv420Video { 6 } else { 0 }
+    }
+
+    /// All channels of the input.
+    pub fn inputs(self) -> usize {
+        self.channels() + self.history() + self.controls()
+    }
+
+    const NAMED: [(&str, Self); 3] =
+        [("rgb", Self::Rgb), ("yuv420", Self::Yuv420), ("yuv420-video", Self::Yuv420Video)];
 
     /// Control maps that follow them.
     pub fn controls(self) -> usize {
         match self {
             Self::Rgb => 1,
-            Self::Yuv420 => 2,
+            Self::Yuv420 | Self::Yuv420Video => 2,
         }
     }
 }
@@ -174,7 +190,7 @@ impl Model {
         };
         one_of("format", &[FORMAT])?;
         one_of("task", &["denoise"])?;
-        let domain = [Domain::Rgb, Domain::Yuv420][one_of("domain", &["rgb", "yuv420"])?];
+        let (_, domain) = Domain::NAMED[one_of("domain", &Domain::NAMED.map(|(name, _)| name))?];
         one_of("architecture", &[ARCHITECTURE])?;
         let architecture: ResidualUnet = serde_json::from_str(text("hyper-parameters")?)
             .map_err(|err| Error::invalid("hyper-parameters", err.to_string()))?;
@@ -218,10 +234,7 @@ impl Model {
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         let hyper = serde_json::to_string(&self.architecture)
             .map_err(|err| Error::invalid("hyper-parameters", err.to_string()))?;
-        let domain = match self.domain {
-            Domain::Rgb => "rgb",
-            Domain::Yuv420 => "yuv420",
-        };
+        let domain = Domain::NAMED.iter().find(|(_, domain)| *domain == self.domain).map_or("", |(name, _)| name);
         let metadata = HashMap::from(
             [
                 ("format", FORMAT),
@@ -292,10 +305,9 @@ fn read_quantisation(file: &SafeTensors<'_>, graph: &Graph) -> Result<Option<Qua
 }
 
 fn checked_graph(domain: Domain, architecture: &ResidualUnet) -> Result<Graph, Error> {
-    for (field, has, needs) in [
-        ("inputs", architecture.inputs, domain.channels() + domain.controls()),
-        ("outputs", architecture.outputs, domain.channels()),
-    ] {
+    for (field, has, needs) in
+        [("inputs", architecture.inputs, domain.inputs()), ("outputs", architecture.outputs, domain.channels())]
+    {
         if has != needs {
             return Err(Error::invalid(field, format!("{has} where this domain has {needs}")));
         }

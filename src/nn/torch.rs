@@ -66,7 +66,7 @@ impl TorchNetwork {
         module.f_set_eval().map_err(read)?;
         let accepts = |domain: Domain| {
             let side = 2 * SCRIPT_GRANULARITY as i64;
-            let channels = (domain.channels() + domain.controls()) as i64;
+            let channels = (domain.inputs()) as i64;
             let _no_grad = tch::no_grad_guard();
             let output =
                 Tensor::f_zeros([1, channels, side, side], (Kind::Float, device)).and_then(|x| module.forward_ts(&[x]));
@@ -120,7 +120,7 @@ impl Network for TorchNetwork {
             device: self.device,
             domain: self.domain,
             size,
-            input: vec![0.0; pixels * (self.domain.channels() + self.domain.controls())],
+            input: vec![0.0; pixels * (self.domain.inputs())],
             output: vec![0.0; pixels * self.domain.channels()],
         }))
     }

@@ -5,15 +5,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rand::{Rng, SeedableRng, rngs::StdRng};
+use rand::{SeedableRng, rngs::StdRng};
 use tch::{Kind, Tensor};
 
 use super::{
     Error, Photos,
     checkpoint::{self, Progress},
+    noise::{Batch, Noise},
     optimiser::Optimiser,
     quantise::Quantiser,
     report::{self, Entry},
+    video::Clip,
 };
 use crate::{
     denoise::{CONTROL_PER_LEVEL, MAX_LEVEL as MAX_CONTROL_LEVEL},
@@ -25,8 +27,6 @@ use crate::{
     },
 };
 
-/// Largest noise level (standard deviation in 8-bit units) in training.
-const MAX_LEVEL: f64 = 60.0;
 /// Steps of the network's input in 8-bit integers: those of 8-bit pictures, and for noise levels up to the highest that
 /// the element asks for.
 const PICTURE_STEP: f32 = 1.0 / 255.0;
@@ -98,7 +98,7 @@ pub fn run(options: &Options) -> Result<(), Error> {
         false => None,
         true => Some(quantiser(options, &graph, &mut weights, &photos)?),
     };
-    let network = Trained { graph: &graph, quantiser: quantiser.as_ref() };
+    let network = Trained { graph: &graph, domain: options.domain, quantiser: quantiser.as_ref() };
     let mut optimiser = Optimiser::starting_from(weights);
     let mut progress = Progress::default();
     if options.resume
@@ -119,7 +119,7 @@ pub fn run(options: &Options) -> Result<(), Error> {
         let done = options.length.done(&progress);
         let over = done >= 1.0;
         if (over || last_validation.elapsed() >= VALIDATE_EVERY) && loss_count > 0 {
-            let psnr = validate(&network, &optimiser.average, options.domain, &validation)?;
+            let psnr = validate(&network, &optimiser.average, &validation)?;
             let entry =
                 Entry { step: progress.step, seconds: progress.seconds, loss: loss_sum / f64::from(loss_count), psnr };
             bar.println(entry.to_string());
@@ -143,10 +143,8 @@ pub fn run(options: &Options) -> Result<(), Error> {
         let seed = options.seed.wrapping_mul(0x9e37_79b9).wrapping_add(progress.step);
         let mut rng = StdRng::seed_from_u64(seed);
         tch::manual_seed(seed as i64);
-        let clean = photos.train.patches(&mut rng, options.batch, options.side);
         let kind = if done < options.bf16_share { Kind::BFloat16 } else { Kind::Float };
-        let batch = synthesise(&clean, options, &mut rng)?;
-        let loss = loss(&network, &optimiser.weights, &batch, kind)?;
+        let loss = loss(&network, &optimiser.weights, &photos, options, kind, &mut rng)?;
         let rate = options.rate * (0.5 + 0.5 * (std::f64::consts::PI * done).cos()).max(1e-3);
         optimiser.descend(&loss, rate)?;
         let loss = loss.double_value(&[]) * 255.0;
@@ -163,23 +161,21 @@ pub fn run(options: &Options) -> Result<(), Error> {
     Ok(())
 }
 
-/// Clean and noisy pictures as a network of a domain sees them.
-struct Batch {
-    clean: Tensor,
-    noisy: Tensor,
-    /// Noise level maps, as the network gets them.
-    controls: Tensor,
-}
-
 /// The network that is trained, and how it rounds.
 struct Trained<'a> {
     graph: &'a Graph,
+    domain: Domain,
     quantiser: Option<&'a Quantiser>,
 }
 
 impl Trained<'_> {
-    fn predict(&self, weights: &[Tensor], batch: &Batch, kind: Kind) -> Result<Tensor, Error> {
-        let input = torch::channels_last(&batch.input()?.f_to_kind(kind)?)?;
+    /// What the network takes for the clean pictures.
+    fn clean(&self, weights: &[Tensor], batch: &Batch, past: Option<&Tensor>, kind: Kind) -> Result<Tensor, Error> {
+        Ok(&batch.noisy - self.residual(weights, &batch.input(self.domain, past)?, kind)?)
+    }
+
+    fn residual(&self, weights: &[Tensor], input: &Tensor, kind: Kind) -> Result<Tensor, Error> {
+        let input = torch::channels_last(&input.f_to_kind(kind)?)?;
         if let Some(quantiser) = self.quantiser {
             return Ok(quantiser.forward(self.graph, weights, &input)?);
         }
@@ -188,18 +184,54 @@ impl Trained<'_> {
     }
 }
 
-impl Batch {
-    fn input(&self) -> Result<Tensor, tch::TchError> {
-        Tensor::f_cat(&[&self.noisy, &self.controls], 1)
-    }
-}
-
 /// Root mean square error per picture, averaged: weak and strong noise count alike (it follows PSNR).
-fn loss(network: &Trained<'_>, weights: &[Tensor], batch: &Batch, kind: Kind) -> Result<Tensor, Error> {
-    let residual = network.predict(weights, batch, kind)?;
-    let error = &batch.noisy - residual - &batch.clean;
+fn distance(a: &Tensor, b: &Tensor) -> Result<Tensor, Error> {
+    let error = a - b;
     let squares = (&error * &error).f_mean_dim(&[1i64, 2, 3][..], false, Kind::Float)?;
     Ok((squares + 1e-8).sqrt().mean(Kind::Float))
+}
+
+/// The loss of one step.
+fn loss(
+    network: &Trained<'_>,
+    weights: &[Tensor],
+    photos: &Photos,
+    options: &Options,
+    kind: Kind,
+    rng: &mut StdRng,
+) -> Result<Tensor, Error> {
+    let noise = Noise::draw(options.batch, options, rng);
+    if options.domain.history() == 0 {
+        let batch = noise.add(&photos.train.patches(rng, options.batch, options.side))?;
+        return distance(&network.clean(weights, &batch, None, kind)?, &batch.clean);
+    }
+    let clip = Clip::draw(&photos.train, options.batch, options.side, rng)?;
+    let mut losses = Vec::new();
+    each_frame(network, weights, &clip, &noise, kind, |clean, batch| {
+        losses.push(distance(clean, &batch.clean)?);
+        Ok(())
+    })?;
+    Ok(Tensor::f_stack(&losses, 0)?.mean(Kind::Float))
+}
+
+/// Denoises a clip as the element does; no gradient goes from frame to frame.
+fn each_frame(
+    network: &Trained<'_>,
+    weights: &[Tensor],
+    clip: &Clip,
+    noise: &Noise,
+    kind: Kind,
+    mut take: impl FnMut(&Tensor, &Batch) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut past: Option<Tensor> = None;
+    for number in 0..clip.frames.len() {
+        let batch = noise.add(&clip.frames[number])?;
+        let aligned = past.map(|past| clip.align(&past, number)).transpose()?;
+        let clean = network.clean(weights, &batch, aligned.as_ref(), kind)?;
+        take(&clean, &batch)?;
+        past = Some(clean.detach());
+    }
+    Ok(())
 }
 
 /// The steps of a run that goes on, or those that fit the weights it starts from.
@@ -213,153 +245,50 @@ fn quantiser(options: &Options, graph: &Graph, weights: &mut [Tensor], photos: &
     let mut rng = StdRng::seed_from_u64(options.seed);
     tch::manual_seed(options.seed as i64);
     let clean = photos.train.patches(&mut rng, 4 * options.batch, options.side);
-    let batch = synthesise(&clean, options, &mut rng)?;
-    let mut steps = vec![PICTURE_STEP; options.domain.channels()];
-    steps.resize(options.domain.channels() + options.domain.controls(), CONTROL_STEP);
-    Quantiser::calibrate(graph, weights, &batch.input()?, steps)
+    let batch = Noise::draw(4 * options.batch, options, &mut rng).add(&clean)?;
+    let mut steps = vec![PICTURE_STEP; options.domain.inputs() - options.domain.controls()];
+    steps.resize(options.domain.inputs(), CONTROL_STEP);
+    Quantiser::calibrate(graph, weights, &batch.input(options.domain, None)?, steps)
 }
 
-/// Planes of a domain from RGB (0 to 255): pixel-unshuffled, `(v - 128) / 255`.
-fn planes(rgb: &Tensor, domain: Domain) -> Result<Tensor, Error> {
-    let scaled = |x: &Tensor| (x - 128.0) / 255.0;
-    match domain {
-        Domain::Rgb => Ok(scaled(rgb).f_pixel_unshuffle(2)?),
-        Domain::Yuv420 => {
-            let luma = mix(rgb, [0.2568, 0.5041, 0.0979], 16.0)?;
-            let u = mix(rgb, [-0.1482, -0.2910, 0.4392], 128.0)?;
-            let v = mix(rgb, [0.4392, -0.3678, -0.0714], 128.0)?;
-            let chroma = Tensor::f_cat(&[u, v], 1)?.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)?;
-            Ok(Tensor::f_cat(&[scaled(&luma).f_pixel_unshuffle(2)?, scaled(&chroma)], 1)?)
-        }
-    }
-}
-
-fn mix(rgb: &Tensor, weights: [f64; 3], offset: f64) -> Result<Tensor, Error> {
-    let channel = |i: usize| rgb.f_narrow(1, i as i64, 1).map(|c| c * weights[i]);
-    Ok(channel(0)? + channel(1)? + channel(2)? + offset)
-}
-
-/// Noise of one batch, one value per picture.
-struct Levels {
-    /// Of luma, or of R, G and B.
-    main: Tensor,
-    /// Of chroma (`yuv420` only).
-    chroma: Tensor,
-}
-
-/// Makes noisy pictures of every kind: levels 0 to `MAX_LEVEL`, half of them clipped and rounded to 8 bits (all where the
-/// network will see nothing else); chroma noise from none to as strong as luma noise, white or in blotches; some
-/// pictures without colour.
-fn synthesise(clean: &Tensor, options: &Options, rng: &mut StdRng) -> Result<Batch, Error> {
-    let Options { domain, coloured, quantise, .. } = *options;
-    let clipped = if quantise { 1.0 } else { 0.5 };
-    let count = clean.size()[0] as usize;
-    let per_picture = |values: &[f32]| Tensor::from_slice(values).view([count as i64, 1, 1, 1]);
-    let main: Vec<f32> = (0..count).map(|_| rng.random_range(0.0..MAX_LEVEL) as f32).collect();
-    let chroma: Vec<f32> = main
-        .iter()
-        .map(|level| if rng.random_bool(0.25) { 0.0 } else { level * rng.random_range(0.0..1.2f32) })
-        .collect();
-    let quantised: Vec<f32> = (0..count).map(|_| f32::from(u8::from(rng.random_bool(clipped)))).collect();
-    let blotches: Vec<f32> = (0..count).map(|_| f32::from(u8::from(rng.random_bool(coloured)))).collect();
-    let colourless: Vec<f32> = (0..count).map(|_| f32::from(u8::from(rng.random_bool(0.1)))).collect();
-
-    let coloured = blotches.iter().any(|&b| b > 0.0);
-    let mut clean = planes(clean, domain)?;
-    let mut levels = Levels { main: per_picture(&main), chroma: per_picture(&chroma) };
-    let blotches = per_picture(&blotches);
-    let unit = match domain {
-        Domain::Rgb => {
-            let white = clean.randn_like();
-            if coloured { &white + &blotches * (correlated_rgb(&clean)? - &white) } else { white }
-        }
-        Domain::Yuv420 => {
-            let colour = 1.0 - per_picture(&colourless);
-            levels.chroma = &levels.chroma * &colour;
-            let (luma, chroma) = (clean.narrow(1, 0, 4), clean.narrow(1, 4, 2));
-            // Without colour, chroma lies at 128 exactly.
-            clean = Tensor::f_cat(&[&luma, &(&chroma * &colour)], 1)?;
-            let white = chroma.randn_like();
-            let noise = if coloured { &white + &blotches * (blurred(&chroma.randn_like())? - &white) } else { white };
-            Tensor::f_cat(&[luma.randn_like(), noise], 1)?
-        }
-    };
-    with_noise(clean, &unit, &levels, domain, Some(&per_picture(&quantised)))
-}
-
-/// Adds `unit` noise scaled by `levels`, clips and rounds the pictures where `quantised` is 1 (all if `None`).
-fn with_noise(
-    clean: Tensor,
-    unit: &Tensor,
-    levels: &Levels,
-    domain: Domain,
-    quantised: Option<&Tensor>,
-) -> Result<Batch, Error> {
-    let size = clean.size();
-    let map = |level: &Tensor| level.f_expand([size[0], 1, size[2], size[3]], false);
-    let (std, controls) = match domain {
-        Domain::Rgb => (levels.main.f_expand(&size, false)?, map(&levels.main)?),
-        Domain::Yuv420 => (
-            Tensor::f_cat(&[levels.main.f_repeat([1, 4, 1, 1])?, levels.chroma.f_repeat([1, 2, 1, 1])?], 1)?,
-            Tensor::f_cat(&[map(&levels.main)?, map(&levels.chroma)?], 1)?,
-        ),
-    };
-    let noisy = &clean + unit * std / 255.0;
-    let rounded = ((&noisy * 255.0).f_round()?.f_clamp(-128.0, 127.0)?) / 255.0;
-    let noisy = match quantised {
-        Some(share) => &noisy + share * (rounded - &noisy),
-        None => rounded,
-    };
-    Ok(Batch { clean, noisy, controls: controls * f64::from(CONTROL_PER_LEVEL) })
-}
-
-/// Unit noise that R, G and B share, plus colour noise at half the resolution, as in decoded 4:2:0 video.
-fn correlated_rgb(like: &Tensor) -> Result<Tensor, Error> {
-    let size = like.size();
-    let (count, height, width) = (size[0], size[2], size[3]);
-    let options = (Kind::Float, like.device());
-    let shared = Tensor::f_randn([count, 4, height, width], options)?.f_repeat([1, 3, 1, 1])?;
-    let colour = Tensor::f_randn([count, 3, height, width], options)?.f_repeat_interleave_self_int(4, Some(1), None)?;
-    Ok(shared * 0.8 + colour * 0.6)
-}
-
-/// Unit noise from white noise by a 3x3 binomial filter.
-fn blurred(white: &Tensor) -> Result<Tensor, Error> {
-    let channels = white.size()[1];
-    let line = Tensor::from_slice(&[0.25f32, 0.5, 0.25]);
-    let kernel = line.f_outer(&line)?.f_view([1, 1, 3, 3])?.f_repeat([channels, 1, 1, 1])?;
-    // The standard deviation that the filter leaves is the norm of its taps.
-    Ok(white.f_conv2d(&kernel, None::<Tensor>, [1, 1], [1, 1], [1, 1], channels)? / 0.375)
-}
-
-/// PSNR of the averaged weights on fixed noise.
-fn validate(
-    network: &Trained<'_>,
-    weights: &[Tensor],
-    domain: Domain,
-    rgb: &Tensor,
-) -> Result<Vec<(String, f64)>, Error> {
+/// PSNR of the averaged weights on fixed noise; for video after some frames that move, too.
+fn validate(network: &Trained<'_>, weights: &[Tensor], rgb: &Tensor) -> Result<Vec<(String, f64)>, Error> {
     let _no_grad = tch::no_grad_guard();
-    let mut results = Vec::new();
+    let count = rgb.size()[0] as usize;
     let always = network.quantiser.is_some();
+    let mut results = Vec::new();
     for (level, clipped) in [(15.0, always), (25.0, always), (50.0, always), (if always { 5.0 } else { 25.0 }, true)] {
         tch::manual_seed(1);
-        let clean = planes(rgb, domain)?;
-        let count = clean.size()[0];
-        let of = |level: f64| Tensor::full([count, 1, 1, 1], level, (Kind::Float, clean.device()));
-        let levels = Levels { main: of(level), chroma: of(level * 0.5) };
-        let none = of(0.0);
-        let unit = clean.randn_like();
-        let quantised = if clipped { None } else { Some(&none) };
-        let batch = with_noise(clean, &unit, &levels, domain, quantised)?;
-        let error = &batch.noisy - network.predict(weights, &batch, Kind::Float)? - &batch.clean;
-        // Luma alone tells how a 4:2:0 network does; its chroma has a quarter of the pixels.
-        let error = if domain == Domain::Yuv420 { error.narrow(1, 0, 4) } else { error };
-        let mse = (&error * &error).f_mean_dim(&[1i64, 2, 3][..], false, Kind::Float)?;
-        let psnr = (mse.log10() * -10.0).mean(Kind::Float).double_value(&[]);
-        results.push((format!("{level:.0}{}", if clipped { " clipped" } else { "" }), psnr));
+        let noise = Noise::white(network.domain, count, level, clipped);
+        let batch = noise.add(rgb)?;
+        let name = format!("{level:.0}{}", if clipped { " clipped" } else { "" });
+        let single = psnr(network, &network.clean(weights, &batch, None, Kind::Float)?, &batch)?;
+        results.push((name.clone(), single));
+        if network.domain.history() > 0 {
+            let mut last = 0.0;
+            each_frame(
+                network,
+                weights,
+                &Clip::panning(rgb, VALIDATION_SIDE / 2),
+                &noise,
+                Kind::Float,
+                |clean, batch| {
+                    last = psnr(network, clean, batch)?;
+                    Ok(())
+                },
+            )?;
+            results.push((format!("{name} video"), last));
+        }
     }
     Ok(results)
+}
+
+/// Of luma alone in 4:2:0, where chroma has a quarter of the pixels. Mean over pictures.
+fn psnr(network: &Trained<'_>, clean: &Tensor, batch: &Batch) -> Result<f64, Error> {
+    let error = clean - &batch.clean;
+    let error = if network.domain == Domain::Rgb { error } else { error.narrow(1, 0, 4) };
+    let mse = (&error * &error).f_mean_dim(&[1i64, 2, 3][..], false, Kind::Float)?;
+    Ok((mse.log10() * -10.0).mean(Kind::Float).double_value(&[]))
 }
 
 /// Weights of a model file where they have the right shape, random ones elsewhere.
@@ -371,6 +300,16 @@ fn initial_weights(graph: &Graph, path: &std::path::Path, seed: u64) -> Result<V
             if own.name == spec.name && own.weight_shape() == spec.weight_shape() {
                 weights[2 * i] = given[0].shallow_clone();
                 weights[2 * i + 1] = given[1].shallow_clone();
+            }
+            // A head that sees the past starts from one that does not, and ignores it at first.
+            if own.name == spec.name && i == 0 && own.inputs > spec.inputs && own.outputs == spec.outputs {
+                let (pictures, controls) = (model.domain.channels() as i64, model.domain.controls() as i64);
+                let head = Tensor::zeros(own.weight_shape().map(|n| n as i64), (Kind::Float, tch::Device::Cpu));
+                head.narrow(1, 0, pictures).f_copy_(&given[0].narrow(1, 0, pictures))?;
+                let (to, from) = (own.inputs as i64 - controls, spec.inputs as i64 - controls);
+                head.narrow(1, to, controls).f_copy_(&given[0].narrow(1, from, controls))?;
+                weights[0] = head;
+                weights[1] = given[1].shallow_clone();
             }
         }
     }

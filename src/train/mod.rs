@@ -6,9 +6,11 @@
 mod checkpoint;
 mod data;
 pub mod denoise;
+mod noise;
 mod optimiser;
 mod quantise;
 mod report;
+mod video;
 
 pub use data::{PhotoSet, Photos};
 pub use denoise::{Length, Options, run};

@@ -11,7 +11,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 
 pub fn architecture(domain: Domain) -> ResidualUnet {
     ResidualUnet {
-        inputs: domain.channels() + domain.controls(),
+        inputs: domain.inputs(),
         outputs: domain.channels(),
         widths: vec![16, 24, 40],
         hidden: vec![16, 24, 20],

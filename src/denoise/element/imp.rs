@@ -203,6 +203,10 @@ impl BaseTransformImpl for CnnDenoise {
         }
         let parameters = lock(&self.settings).parameters();
         obj.set_passthrough(parameters.strength == 0.0);
+        if parameters.strength == 0.0 {
+            // What passes by unseen is missing from the past.
+            self.reset.store(true, Ordering::Release);
+        }
         if let Some(stream) = &mut lock(&self.state).stream {
             stream.parameters = parameters;
         }
@@ -283,9 +287,9 @@ impl Stream {
         interlaced: bool,
     ) -> Result<Levels, crate::denoise::Error> {
         if !interlaced {
-            return self.denoiser.process(input, output, &self.parameters);
+            return self.denoiser.process(input, output, &self.parameters, 0);
         }
-        self.denoiser.process(&input.field(0), &mut output.field(0), &self.parameters)?;
-        self.denoiser.process(&input.field(1), &mut output.field(1), &self.parameters)
+        self.denoiser.process(&input.field(0), &mut output.field(0), &self.parameters, 0)?;
+        self.denoiser.process(&input.field(1), &mut output.field(1), &self.parameters, 1)
     }
 }

@@ -46,7 +46,11 @@ impl Default for Settings {
 impl Settings {
     /// What the denoiser is asked for.
     pub fn parameters(&self) -> Parameters {
-        Parameters { noise_level: (self.noise_level >= 0.0).then_some(self.noise_level), strength: self.strength }
+        Parameters {
+            noise_level: (self.noise_level >= 0.0).then_some(self.noise_level),
+            strength: self.strength,
+            temporal: self.temporal,
+        }
     }
 
     /// Takes over the value of a property.
@@ -156,7 +160,7 @@ pub(super) fn properties() -> Vec<ParamSpec> {
         ),
         ParamSpecBoolean::builder("temporal")
             .nick("Temporal")
-            .blurb("Use earlier frames too (not built yet: frames are denoised one by one)")
+            .blurb("Average along time first, where frames show the same things")
             .default_value(default.temporal)
             .controllable()
             .mutable_playing()

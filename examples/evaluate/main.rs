@@ -2,7 +2,9 @@
 //!
 //! `cargo run --release --example evaluate -- denoise --data DIR`
 
+#[path = "../support/mod.rs"]
 mod support;
+mod video;
 
 use std::path::{Path, PathBuf};
 
@@ -39,11 +41,16 @@ enum Task {
         #[arg(long, value_delimiter = ',', default_value = "15,25,50")]
         levels: Vec<f32>,
     },
+    /// PSNR of cnndenoise on a clip with white noise in luma, averaged along time and frame by frame.
+    Video(video::Video),
 }
 
 fn main() {
-    let Task::Denoise { data, model, levels } = Arguments::parse().task;
-    if let Err(err) = denoise(&data, model.as_deref(), &levels) {
+    let result = match Arguments::parse().task {
+        Task::Denoise { data, model, levels } => denoise(&data, model.as_deref(), &levels),
+        Task::Video(task) => video::run(&task),
+    };
+    if let Err(err) = result {
         eprintln!("evaluate: {err}");
         std::process::exit(1);
     }
@@ -110,7 +117,7 @@ fn through_library(noisy: &[f32], (width, height): (u32, u32), model: Option<&Pa
     let mut output = noisy.to_vec();
     let input = Picture::new(format, width, height, &[(noisy, 3 * width)])?;
     let mut view = PictureMut::new(format, width, height, [(output.as_mut_slice(), 3 * width)])?;
-    denoiser.process(&input, &mut view, &Parameters { noise_level: Some(level), strength: 1.0 })?;
+    denoiser.process(&input, &mut view, &Parameters { noise_level: Some(level), strength: 1.0, temporal: false }, 0)?;
     Ok(output)
 }
 

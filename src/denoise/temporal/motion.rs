@@ -1,0 +1,212 @@
+//! Motion of blocks between two pictures, from coarse to fine.
+
+use ndarray::{Array2, ArrayView2, Axis, s};
+use rayon::prelude::*;
+
+use crate::{frame::Sample, nn::Threads};
+
+/// Side of a block in pixels of the picture; the finest level of the pyramid has half as many.
+pub(super) const BLOCK: usize = 16;
+const LEVELS: usize = 3;
+/// Side of a block at each level of the pyramid, and how far its window reaches beyond.
+const SIDE: isize = 8;
+const MARGIN: isize = 4;
+/// Reach of the search at the coarsest level, in its pixels: 8 of the picture's.
+const REACH: i32 = 5;
+/// Weight of the distance to the motion of a block's neighbours, per pixel of the level and level of noise: what keeps
+/// blocks without texture from following the noise.
+const SMOOTHNESS: f32 = 2.0;
+
+/// Luma at a half, a quarter and an eighth of its size.
+#[derive(Debug, Default)]
+pub(super) struct Pyramid(Vec<Array2<f32>>);
+
+impl Pyramid {
+    pub fn build<T: Sample>(&mut self, luma: ArrayView2<'_, T>, threads: &Threads) {
+        self.0.resize_with(LEVELS, || Array2::zeros((0, 0)));
+        for level in 0..LEVELS {
+            let (finer, coarser) = self.0.split_at_mut(level);
+            match finer.last() {
+                Some(finer) => halve(finer.view(), &mut coarser[0], threads),
+                None => halve(luma.view(), &mut coarser[0], threads),
+            }
+        }
+    }
+}
+
+/// Means of 2x2 pixels, those at odd edges of what is there.
+fn halve<T: Sample>(from: ArrayView2<'_, T>, to: &mut Array2<f32>, threads: &Threads) {
+    let (height, width) = from.dim();
+    let dim = (height.div_ceil(2), width.div_ceil(2));
+    if to.dim() != dim {
+        *to = Array2::zeros(dim);
+    }
+    threads.enter(|| {
+        to.axis_iter_mut(Axis(0)).into_par_iter().enumerate().for_each(|(y, mut row)| {
+            let (above, below) = (from.row(2 * y), from.row((2 * y + 1).min(height - 1)));
+            let sum = |x: usize| above[x].level() + below[x].level();
+            for (x, to) in row.iter_mut().enumerate() {
+                *to = 0.25 * (sum(2 * x) + sum((2 * x + 1).min(width - 1)));
+            }
+        });
+    });
+}
+
+/// Where blocks of the present picture lie in the past one.
+#[derive(Debug, Default)]
+pub(super) struct Motion {
+    /// Displacement `[x, y]` in pixels of the picture, by block.
+    pub blocks: Array2<[f32; 2]>,
+}
+
+impl Motion {
+    /// Finds the motion from `past` to `present`. `level` is the noise of the picture's pixels.
+    pub fn search(&mut self, present: &Pyramid, past: &Pyramid, level: f32, threads: &Threads) {
+        let mut coarser: Option<Array2<[i32; 2]>> = None;
+        for number in (0..LEVELS).rev() {
+            let pair = Pair { present: present.0[number].view(), past: past.0[number].view() };
+            // Means of 4 pixels have half the noise.
+            let weight = SMOOTHNESS * level / (2 << number) as f32;
+            coarser = Some(pair.search(coarser.as_ref(), weight, threads));
+        }
+        let Some(finest) = coarser else { return };
+        let pair = Pair { present: present.0[0].view(), past: past.0[0].view() };
+        self.blocks =
+            Array2::from_shape_fn(finest.dim(), |at| pair.refine(at, finest[at], 0.5 * level).map(|d| 2.0 * d));
+    }
+}
+
+/// Curvature of the differences, over the level of noise, of which fractions of a pixel are believed by half.
+const DOUBT: f32 = 0.15;
+
+/// One level of two pyramids.
+struct Pair<'a> {
+    present: ArrayView2<'a, f32>,
+    past: ArrayView2<'a, f32>,
+}
+
+impl Pair<'_> {
+    /// The motion of each block in pixels of this level, from that of the next coarser one.
+    fn search(&self, coarser: Option<&Array2<[i32; 2]>>, weight: f32, threads: &Threads) -> Array2<[i32; 2]> {
+        let (height, width) = self.present.dim();
+        let dim = (height.div_ceil(SIDE as usize), width.div_ceil(SIDE as usize));
+        let mut blocks = Array2::from_elem(dim, [0; 2]);
+        threads.enter(|| {
+            blocks.axis_iter_mut(Axis(0)).into_par_iter().enumerate().for_each(|(by, mut row)| {
+                for bx in 0..dim.1 {
+                    let left = bx.checked_sub(1).map(|bx| row[bx]);
+                    row[bx] = self.search_block(by, bx, coarser, left, weight);
+                }
+            });
+        });
+        blocks
+    }
+
+    fn search_block(
+        &self,
+        by: usize,
+        bx: usize,
+        coarser: Option<&Array2<[i32; 2]>>,
+        left: Option<[i32; 2]>,
+        weight: f32,
+    ) -> [i32; 2] {
+        let expected = match coarser {
+            Some(blocks) => blocks[[by / 2, bx / 2]].map(|d| 2 * d),
+            None => [0; 2],
+        };
+        let mut best = ([0, 0], f32::INFINITY);
+        let mut consider = |d: [i32; 2]| {
+            let distance = (d[0] - expected[0]).abs() + (d[1] - expected[1]).abs();
+            let limit = best.1 - weight * distance as f32;
+            if limit > 0.0 && d != best.0 || best.1.is_infinite() {
+                let cost = self.difference(by, bx, d) + weight * distance as f32;
+                if cost < best.1 {
+                    best = (d, cost);
+                }
+            }
+        };
+        match coarser {
+            None => {
+                for dy in -REACH..=REACH {
+                    for dx in -REACH..=REACH {
+                        consider([dx, dy]);
+                    }
+                }
+            }
+            Some(blocks) => {
+                consider(expected);
+                consider([0; 2]);
+                left.into_iter().for_each(&mut consider);
+                // The coarser blocks around, on the side where this block lies in its own.
+                let beside = |at: usize, count: usize| {
+                    if at % 2 == 1 { (at / 2 + 1).min(count - 1) } else { (at / 2).saturating_sub(1) }
+                };
+                let (rows, columns) = blocks.dim();
+                consider(blocks[[by / 2, beside(bx, columns)]].map(|d| 2 * d));
+                consider(blocks[[beside(by, rows), bx / 2]].map(|d| 2 * d));
+            }
+        }
+        if coarser.is_some() {
+            let [x, y] = best.0;
+            let mut consider = |d: [i32; 2]| {
+                let distance = (d[0] - expected[0]).abs() + (d[1] - expected[1]).abs();
+                let cost = self.difference(by, bx, d) + weight * distance as f32;
+                if cost < best.1 {
+                    best = (d, cost);
+                }
+            };
+            for dy in -1..=1 {
+                for dx in -1..=1 {
+                    if (dx, dy) != (0, 0) {
+                        consider([x + dx, y + dy]);
+                    }
+                }
+            }
+        }
+        best.0
+    }
+
+    /// Fractions of a pixel, from a parabola through the differences beside the best whole displacement.
+    fn refine(&self, (by, bx): (usize, usize), d: [i32; 2], level: f32) -> [f32; 2] {
+        let centre = self.difference(by, bx, d);
+        std::array::from_fn(|axis| {
+            let beside = |offset: i32| {
+                let mut d = d;
+                d[axis] += offset;
+                self.difference(by, bx, d)
+            };
+            let (before, after) = (beside(-1), beside(1));
+            let curvature = before + after - 2.0 * centre;
+            if !before.is_finite() || !after.is_finite() {
+                return d[axis] as f32;
+            }
+            let fraction = 0.5 * (before - after) / (curvature.max(0.0) + DOUBT * level);
+            d[axis] as f32 + fraction.clamp(-0.5, 0.5)
+        })
+    }
+
+    /// Mean absolute difference of a block and what lies displaced from it in the past, in a window somewhat larger.
+    fn difference(&self, by: usize, bx: usize, [dx, dy]: [i32; 2]) -> f32 {
+        let (height, width) = self.present.dim();
+        let range = |block: usize, d: i32, length: usize| {
+            let (length, d) = (length as isize, d as isize);
+            let start = (block as isize * SIDE - MARGIN).max(0).max(-d);
+            let end = ((block as isize + 1) * SIDE + MARGIN).min(length).min(length - d);
+            (start, end)
+        };
+        let ((x0, x1), (y0, y1)) = (range(bx, dx, width), range(by, dy, height));
+        // Most of the window must lie inside.
+        if x1 - x0 < SIDE / 2 || y1 - y0 < SIDE / 2 {
+            return f32::INFINITY;
+        }
+        let mut sum = 0.0;
+        for y in y0..y1 {
+            let present = self.present.slice(s![y, x0..x1]);
+            let past = self.past.slice(s![y + dy as isize, x0 + dx as isize..x1 + dx as isize]);
+            if let (Some(a), Some(b)) = (present.as_slice(), past.as_slice()) {
+                sum += a.iter().zip(b).map(|(a, b)| (a - b).abs()).sum::<f32>();
+            }
+        }
+        sum / ((x1 - x0) * (y1 - y0)) as f32
+    }
+}

@@ -1,0 +1,156 @@
+//! Noisy pictures from clean ones.
+
+use rand::{Rng, rngs::StdRng};
+use tch::{Kind, Tensor};
+
+use super::{Error, denoise::Options};
+use crate::{denoise::CONTROL_PER_LEVEL, nn::model::Domain};
+
+/// Largest noise level (standard deviation in 8-bit units) in training.
+const MAX_LEVEL: f64 = 60.0;
+
+/// Clean and noisy pictures as a network of a domain sees them.
+pub struct Batch {
+    pub clean: Tensor,
+    pub noisy: Tensor,
+    /// Noise level maps, as the network gets them.
+    controls: Tensor,
+}
+
+impl Batch {
+    /// Input of a network. `past` is for domains that have one; without, the noisy pictures stand for it.
+    pub fn input(&self, domain: Domain, past: Option<&Tensor>) -> Result<Tensor, tch::TchError> {
+        if domain.history() == 0 {
+            return Tensor::f_cat(&[&self.noisy, &self.controls], 1);
+        }
+        Tensor::f_cat(&[&self.noisy, past.unwrap_or(&self.noisy), &self.controls], 1)
+    }
+}
+
+/// Kind and strength of the noise of some pictures, one value each.
+pub struct Noise {
+    domain: Domain,
+    /// Level of luma, or of R, G and B, and that of chroma.
+    main: Tensor,
+    chroma: Tensor,
+    /// 1 where the pictures are clipped and rounded to 8 bits.
+    quantised: Tensor,
+    /// 1 where the noise is not white.
+    blotches: Option<Tensor>,
+    /// 0 where the pictures have no colour.
+    colour: Tensor,
+}
+
+impl Noise {
+    /// Noise of every kind: levels 0 to 60; half of the pictures clipped and rounded to 8 bits (all where the network
+    /// will see nothing else); chroma noise from none to as strong as luma noise, white or in blotches; some pictures
+    /// without colour.
+    pub fn draw(count: usize, options: &Options, rng: &mut StdRng) -> Self {
+        let clipped = if options.quantise { 1.0 } else { 0.5 };
+        let column = |values: Vec<f32>| Tensor::from_slice(&values).view([count as i64, 1, 1, 1]);
+        let main: Vec<f32> = (0..count).map(|_| rng.random_range(0.0..MAX_LEVEL) as f32).collect();
+        let chroma: Vec<f32> = main
+            .iter()
+            .map(|level| if rng.random_bool(0.25) { 0.0 } else { level * rng.random_range(0.0..1.2f32) })
+            .collect();
+        let mut flags =
+            |share: f64| -> Vec<f32> { (0..count).map(|_| f32::from(u8::from(rng.random_bool(share)))).collect() };
+        let (quantised, blotches, colourless) = (flags(clipped), flags(options.coloured), flags(0.1));
+        let colour = 1.0 - column(colourless);
+        Self {
+            domain: options.domain,
+            main: column(main),
+            chroma: column(chroma) * &colour,
+            quantised: column(quantised),
+            blotches: blotches.contains(&1.0).then(|| column(blotches)),
+            colour,
+        }
+    }
+
+    /// White noise of one level, half as strong in chroma.
+    pub fn white(domain: Domain, count: usize, level: f64, clipped: bool) -> Self {
+        let all = |value: f64| Tensor::full([count as i64, 1, 1, 1], value, (Kind::Float, tch::Device::Cpu));
+        Self {
+            domain,
+            main: all(level),
+            chroma: all(0.5 * level),
+            quantised: all(f64::from(u8::from(clipped))),
+            blotches: None,
+            colour: all(1.0),
+        }
+    }
+
+    /// Adds noise to pictures in RGB (0 to 255), anew with each call.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn add(&self, rgb: &Tensor) -> Result<Batch, Error> {
+        let mut clean = planes(rgb, self.domain)?;
+        let size = clean.size();
+        let map = |level: &Tensor| level.f_expand([size[0], 1, size[2], size[3]], false);
+        let (unit, std, controls) = if self.domain == Domain::Rgb {
+            let white = clean.randn_like();
+            let unit = match &self.blotches {
+                Some(blotches) => &white + blotches * (correlated_rgb(&clean)? - &white),
+                None => white,
+            };
+            (unit, self.main.f_expand(&size, false)?, map(&self.main)?)
+        } else {
+            let (luma, chroma) = (clean.narrow(1, 0, 4), clean.narrow(1, 4, 2));
+            // Without colour, chroma lies at 128 exactly.
+            clean = Tensor::f_cat(&[&luma, &(&chroma * &self.colour)], 1)?;
+            let white = chroma.randn_like();
+            let coloured = match &self.blotches {
+                Some(blotches) => &white + blotches * (blurred(&chroma.randn_like())? - &white),
+                None => white,
+            };
+            let std = [self.main.f_repeat([1, 4, 1, 1])?, self.chroma.f_repeat([1, 2, 1, 1])?];
+            let controls = [map(&self.main)?, map(&self.chroma)?];
+            let unit = Tensor::f_cat(&[luma.randn_like(), coloured], 1)?;
+            (unit, Tensor::f_cat(&std, 1)?, Tensor::f_cat(&controls, 1)?)
+        };
+        let noisy = &clean + unit * std / 255.0;
+        let rounded = ((&noisy * 255.0).f_round()?.f_clamp(-128.0, 127.0)?) / 255.0;
+        let noisy = &noisy + &self.quantised * (rounded - &noisy);
+        Ok(Batch { clean, noisy, controls: controls * f64::from(CONTROL_PER_LEVEL) })
+    }
+}
+
+/// Planes of a domain from RGB (0 to 255): pixel-unshuffled, `(v - 128) / 255`.
+fn planes(rgb: &Tensor, domain: Domain) -> Result<Tensor, Error> {
+    let scaled = |x: &Tensor| (x - 128.0) / 255.0;
+    match domain {
+        Domain::Rgb => Ok(scaled(rgb).f_pixel_unshuffle(2)?),
+        Domain::Yuv420 | Domain::Yuv420Video => {
+            let luma = mix(rgb, [0.2568, 0.5041, 0.0979], 16.0)?;
+            let u = mix(rgb, [-0.1482, -0.2910, 0.4392], 128.0)?;
+            let v = mix(rgb, [0.4392, -0.3678, -0.0714], 128.0)?;
+            let chroma = Tensor::f_cat(&[u, v], 1)?.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)?;
+            Ok(Tensor::f_cat(&[scaled(&luma).f_pixel_unshuffle(2)?, scaled(&chroma)], 1)?)
+        }
+    }
+}
+
+fn mix(rgb: &Tensor, weights: [f64; 3], offset: f64) -> Result<Tensor, Error> {
+    let channel = |i: usize| rgb.f_narrow(1, i as i64, 1).map(|c| c * weights[i]);
+    Ok(channel(0)? + channel(1)? + channel(2)? + offset)
+}
+
+/// Unit noise that R, G and B share, plus colour noise at half the resolution, as in decoded 4:2:0 video.
+fn correlated_rgb(like: &Tensor) -> Result<Tensor, Error> {
+    let size = like.size();
+    let (count, height, width) = (size[0], size[2], size[3]);
+    let options = (Kind::Float, like.device());
+    let shared = Tensor::f_randn([count, 4, height, width], options)?.f_repeat([1, 3, 1, 1])?;
+    let colour = Tensor::f_randn([count, 3, height, width], options)?.f_repeat_interleave_self_int(4, Some(1), None)?;
+    Ok(shared * 0.8 + colour * 0.6)
+}
+
+/// Unit noise from white noise by a 3x3 binomial filter.
+fn blurred(white: &Tensor) -> Result<Tensor, Error> {
+    let channels = white.size()[1];
+    let line = Tensor::from_slice(&[0.25f32, 0.5, 0.25]);
+    let kernel = line.f_outer(&line)?.f_view([1, 1, 3, 3])?.f_repeat([channels, 1, 1, 1])?;
+    // The standard deviation that the filter leaves is the norm of its taps.
+    Ok(white.f_conv2d(&kernel, None::<Tensor>, [1, 1], [1, 1], [1, 1], channels)? / 0.375)
+}
