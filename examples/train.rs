@@ -44,7 +44,6 @@ mod torch {
     enum Domain {
         Rgb,
         Yuv420,
-        Yuv420Video,
     }
 
     #[derive(clap::Args)]
@@ -111,7 +110,6 @@ mod torch {
         let domain = match task.domain {
             Domain::Rgb => model::Domain::Rgb,
             Domain::Yuv420 => model::Domain::Yuv420,
-            Domain::Yuv420Video => model::Domain::Yuv420Video,
         };
         train::run(&train::Options {
             data: task.data,

@@ -4,8 +4,8 @@ mod common;
 
 use std::collections::HashMap;
 
-use common::nets::random_model;
-use gstcnnvideo::nn::{Error, Model, ModelSource, model::Domain};
+use common::nets::{quantised_model, random_model};
+use gstcnnvideo::nn::{Error, Model, ModelSource, cpu::Int8Network, model::Domain};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 fn valid() -> Vec<u8> {
@@ -37,6 +37,30 @@ fn what_is_written_is_read() {
     assert_eq!(again.weights(), model.weights());
     assert_eq!(again.graph(), model.graph());
     assert_eq!((again.task, again.domain), (model.task, model.domain));
+}
+
+#[test]
+fn steps_of_quantisation_are_kept_and_checked() {
+    let model = quantised_model(Domain::Rgb, 2);
+    let bytes = model.to_bytes().unwrap();
+    assert_eq!(Model::from_bytes(&bytes).unwrap().quantisation(), model.quantisation());
+
+    let (header, data) = parts(&bytes);
+    for name in ["quantisation.input", "quantisation.steps"] {
+        let begin = header[name]["data_offsets"][0].as_u64().unwrap() as usize;
+        for value in [0.0, -1.0, f32::NAN, f32::INFINITY, 1e9] {
+            let mut data = data.to_vec();
+            data[begin..begin + 4].copy_from_slice(&f32::to_le_bytes(value));
+            assert_eq!(field_of(&join(&header, &data)), name, "{value}");
+        }
+        let mut renamed = header.clone();
+        let tensor = renamed.as_object_mut().unwrap().remove(name).unwrap();
+        renamed["else"] = tensor;
+        assert_eq!(field_of(&join(&renamed, data)), name);
+    }
+    // Int8 arithmetic needs them.
+    let without = Int8Network::new(random_model(Domain::Rgb, 2));
+    assert!(matches!(without, Err(Error::Invalid { field, .. }) if field == "quantisation"));
 }
 
 #[test]

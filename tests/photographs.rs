@@ -4,7 +4,7 @@ mod common;
 
 use common::video::normal;
 use gstcnnvideo::{
-    denoise::{Networks, Parameters, noise_level},
+    denoise::{Denoiser, Networks, Parameters, noise_level},
     frame::{Colour, Format, Picture, PictureMut},
     nn::{Device, Precision},
 };
@@ -57,7 +57,8 @@ fn the_noise_level_is_found_within_ten_percent_or_one_and_a_half() {
 
 #[test]
 fn rgb_photographs_gain() {
-    let networks = Networks::built_in(Device::Cpu, Precision::Auto).unwrap();
+    // Float noise: 8-bit integers would clip it.
+    let networks = Networks::built_in(Device::Cpu, Precision::Fp32).unwrap();
     let format = Format::packed_rgb([0, 1, 2], None, 3);
     // A floor well under what the networks reach, and far over what blurring does.
     for (level, gain) in [(2.0, 0.0), (10.0, 5.0), (25.0, 8.0), (50.0, 10.5)] {
@@ -73,6 +74,86 @@ fn rgb_photographs_gain() {
             let (before, after) = (psnr(&noisy, rgb), psnr(&output, rgb));
             assert!(after > before + gain, "{name} at {level}: {before:.2} to {after:.2}");
         }
+    }
+}
+
+/// An 8-bit picture of I420, row after row, denoised.
+fn denoise_420(
+    denoiser: &mut Denoiser,
+    planes: &[Vec<u8>; 3],
+    [width, height]: [usize; 2],
+    level: f32,
+    temporal: bool,
+) -> Vec<u8> {
+    let strides = [width, width / 2, width / 2];
+    let mut output = planes.clone();
+    let views: Vec<_> = planes.iter().map(Vec::as_slice).zip(strides).collect();
+    let input = Picture::new(Format::I420, width, height, &views).unwrap();
+    let views = output.iter_mut().map(Vec::as_mut_slice).zip(strides);
+    let mut view = PictureMut::new(Format::I420, width, height, views).unwrap();
+    let parameters = Parameters { noise_level: Some(level), strength: 1.0, temporal };
+    denoiser.process(&input, &mut view, &parameters, 0).unwrap();
+    output.into_iter().next().unwrap()
+}
+
+/// The luma of `width` by `height` pixels of a photograph from `(x, y)` on, colourless, with noise.
+fn window(
+    photograph: &Photograph,
+    [x, y, width, height]: [usize; 4],
+    level: f32,
+    seed: u64,
+) -> ([Vec<u8>; 3], Vec<f32>) {
+    let luma = |x: usize, y: usize| {
+        let at = 3 * (y * photograph.width + x);
+        (photograph.rgb[at] + photograph.rgb[at + 1] + photograph.rgb[at + 2]) / 3.0
+    };
+    let clean: Vec<f32> = (0..height * width).map(|i| luma(x + i % width, y + i / width)).collect();
+    let noisy = noisy(&clean, level, seed).iter().map(|v| v.round() as u8).collect();
+    let neutral = vec![128; width / 2 * (height / 2)];
+    ([noisy, neutral.clone(), neutral], clean)
+}
+
+fn levels(values: &[u8]) -> Vec<f32> {
+    values.iter().map(|v| f32::from(*v)).collect()
+}
+
+#[test]
+fn int8_is_as_good_as_float32() {
+    let [int8, fp32] = [Precision::Int8, Precision::Fp32].map(|p| Networks::built_in(Device::Cpu, p).unwrap());
+    let colour = Format::I420.colour();
+    for level in [5.0, 15.0, 25.0, 50.0] {
+        let mut lost = 0.0;
+        for photograph in photographs() {
+            let (width, height) = (photograph.width & !1, photograph.height & !1);
+            let (planes, clean) = window(&photograph, [0, 0, width, height], level, 4);
+            let result = |networks: &Networks| {
+                let output =
+                    denoise_420(&mut networks.denoiser(colour, 2).unwrap(), &planes, [width, height], level, false);
+                psnr(&levels(&output), &clean)
+            };
+            lost += result(&fp32) - result(&int8);
+        }
+        assert!(lost / 4.0 <= 0.05, "{:.3} dB lost at level {level}", lost / 4.0);
+    }
+}
+
+#[test]
+fn a_pan_gains_from_the_past() {
+    let networks = Networks::built_in(Device::Cpu, Precision::Auto).unwrap();
+    let (width, height, level) = (320, 240, 25.0);
+    for photograph in photographs() {
+        let last = |temporal: bool| {
+            let mut denoiser = networks.denoiser(Format::I420.colour(), 2).unwrap();
+            let mut last = 0.0;
+            for frame in 0..10 {
+                let (planes, clean) = window(&photograph, [3 * frame, frame, width, height], level, 10 + frame as u64);
+                let output = denoise_420(&mut denoiser, &planes, [width, height], level, temporal);
+                last = psnr(&levels(&output), &clean);
+            }
+            last
+        };
+        let (single, temporal) = (last(false), last(true));
+        assert!(temporal > single + 0.8, "{}: {single:.2} to {temporal:.2} dB", photograph.name);
     }
 }
 

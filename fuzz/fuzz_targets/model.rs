@@ -1,15 +1,19 @@
 //! Any bytes as a model file: `cargo +nightly fuzz run model models` from the project's root.
 #![no_main]
 
-use gstcnnvideo::nn::{Model, Network, Size, cpu::FloatNetwork};
+use gstcnnvideo::nn::{Model, Network, Size, cpu::{FloatNetwork, Int8Network}};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     if let Ok(model) = Model::from_bytes(data) {
         // What passes the checks must also be fit to run, and to be written again.
         assert!(model.to_bytes().is_ok());
         let granularity = model.graph().granularity();
+        let size = Size { width: granularity, height: granularity };
+        if let Ok(network) = Int8Network::new(model.clone()) {
+            let _ = network.session(size, 1);
+        }
         if let Ok(network) = FloatNetwork::new(model) {
-            let _ = network.session(Size { width: granularity, height: granularity }, 1);
+            let _ = network.session(size, 1);
         }
     }
 });

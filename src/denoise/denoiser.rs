@@ -53,11 +53,11 @@ pub struct Levels {
     pub chroma: f32,
 }
 
-/// The planes that a network may work on to denoise pictures of a kind, the best for video first.
-pub fn domains_of(colour: Colour) -> &'static [Domain] {
+/// The planes that a network must work on to denoise pictures of a kind.
+pub fn domain_of(colour: Colour) -> Domain {
     match colour {
-        Colour::Gray | Colour::Yuv { shift_x: 1, shift_y: 1 } => &[Domain::Yuv420Video, Domain::Yuv420],
-        Colour::Yuv { .. } | Colour::Rgb => &[Domain::Rgb],
+        Colour::Gray | Colour::Yuv { shift_x: 1, shift_y: 1 } => Domain::Yuv420,
+        Colour::Yuv { .. } | Colour::Rgb => Domain::Rgb,
     }
 }
 
@@ -108,9 +108,9 @@ impl Denoiser {
         parameters: &Parameters,
         field: usize,
     ) -> Result<Levels, Error> {
-        let domain = self.network.domain();
-        if !domains_of(input.colour).contains(&domain) {
-            return Err(Error::Domain { network: domain, picture: domains_of(input.colour)[0] });
+        let domain = domain_of(input.colour);
+        if self.network.domain() != domain {
+            return Err(Error::Domain { network: self.network.domain(), picture: domain });
         }
         let same = input.components.iter().zip(&output.components).all(|(a, b)| a.dim() == b.dim());
         if input.colour != output.colour || !same {
@@ -134,16 +134,12 @@ impl Denoiser {
         let (width, height) = input.size();
         let session = session(&mut self.sessions, &*self.network, self.threads, width, height)?;
         let temporal = &mut self.temporal[field.min(1)];
-        if !parameters.temporal {
-            temporal.reset();
-        }
-        if domain.history() > 0 {
-            let threads = Threads::new(self.threads)?;
-            let (past, next) = temporal.align(input, levels.main, &threads);
-            let planes = Planes::new(input, domain, &controls, Some(&past));
-            session.run(&planes, &mut PlanesMut::new(output.reborrow(), domain, shares, Some(next)))?;
-            temporal.advance(&threads);
+        if parameters.temporal {
+            let fused = temporal.fuse(input, &[main, chroma], &Threads::new(self.threads)?);
+            let planes = Planes::new(&fused.picture, domain, &controls, Some(fused.variance));
+            session.run(&planes, &mut PlanesMut::new(output.reborrow(), domain, shares, Some(&fused.picture)))?;
         } else {
+            temporal.reset();
             let planes = Planes::new(input, domain, &controls, None);
             session.run(&planes, &mut PlanesMut::new(output.reborrow(), domain, shares, None))?;
         }

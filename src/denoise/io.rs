@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use ndarray::{ArrayView1, ArrayView2, ArrayViewMut2, Axis};
+use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis};
 
 use crate::{
     frame::{Colour, Picture, PictureMut, Sample},
@@ -22,34 +22,40 @@ pub(super) struct Controls {
 }
 
 /// A picture as the input of a network. Beyond its right and lower edge the last pixels are repeated.
-pub(super) struct Planes<'a, 'b, 'c, T> {
+pub(super) struct Planes<'a, 'b, T> {
     picture: &'a Picture<'b, T>,
     domain: Domain,
     controls: &'a Controls,
-    past: Option<&'a Picture<'c, f32>>,
+    variance: Option<&'a Array2<f32>>,
 }
 
-impl<'a, 'b, 'c, T: Sample> Planes<'a, 'b, 'c, T> {
-    /// `past` is for networks that see the picture before too.
+impl<'a, 'b, T: Sample> Planes<'a, 'b, T> {
+    /// `variance` tells how much less noise there is than `controls` say, one value for 2x2 pixels.
     pub fn new(
         picture: &'a Picture<'b, T>,
         domain: Domain,
         controls: &'a Controls,
-        past: Option<&'a Picture<'c, f32>>,
+        variance: Option<&'a Array2<f32>>,
     ) -> Self {
-        Self { picture, domain, controls, past }
+        Self { picture, domain, controls, variance }
     }
 }
 
-impl<T: Sample> Source for Planes<'_, '_, '_, T> {
+impl<T: Sample> Source for Planes<'_, '_, T> {
     fn read_row(&self, y: usize, row: &mut [f32]) {
         let components = &self.picture.components;
-        let channels = self.domain.inputs();
+        let channels = self.domain.channels() + self.domain.controls();
         match (self.domain, self.picture.colour) {
-            (Domain::Yuv420 | Domain::Yuv420Video, _) => {
-                read_420(components, y, row, channels, 0);
-                if let Some(past) = self.past {
-                    read_420(&past.components, y, row, channels, self.domain.channels());
+            (Domain::Yuv420, _) => {
+                for dy in 0..2 {
+                    pairs(line(&components[0], 2 * y + dy), row, channels, 2 * dy);
+                }
+                match components.get(1..) {
+                    Some([u, v]) => {
+                        singles(line(u, y), row, channels, 4);
+                        singles(line(v, y), row, channels, 5);
+                    }
+                    _ => row.chunks_exact_mut(channels).for_each(|pixel| pixel[4..6].fill(0.0)),
                 }
             }
             (Domain::Rgb, Colour::Yuv { shift_x, .. }) => {
@@ -75,7 +81,7 @@ impl<T: Sample> Source for Planes<'_, '_, '_, T> {
                 }
             }
         }
-        let first = self.domain.channels() + self.domain.history();
+        let first = self.domain.channels();
         let luma = if self.domain == Domain::Rgb { first } else { 4 };
         for pixel in row.chunks_exact_mut(channels) {
             let brightness = pixel[..luma].iter().sum::<f32>() / luma as f32 * SCALE + CENTRE;
@@ -85,20 +91,14 @@ impl<T: Sample> Source for Planes<'_, '_, '_, T> {
                 *chroma = self.controls.chroma;
             }
         }
-    }
-}
-
-/// Puts four values of luma and two of chroma, 0 if there is none, into channels from `first` on.
-fn read_420<T: Sample>(components: &[ArrayView2<'_, T>], y: usize, row: &mut [f32], channels: usize, first: usize) {
-    for dy in 0..2 {
-        pairs(line(&components[0], 2 * y + dy), row, channels, first + 2 * dy);
-    }
-    match components.get(1..) {
-        Some([u, v]) => {
-            singles(line(u, y), row, channels, first + 4);
-            singles(line(v, y), row, channels, first + 5);
+        if let Some(variance) = self.variance {
+            let variance = variance.view();
+            let shares = line(&variance, y);
+            let shares = shares.iter().chain(std::iter::repeat(&shares[shares.len() - 1]));
+            for (pixel, share) in row.chunks_exact_mut(channels).zip(shares) {
+                pixel[first..].iter_mut().for_each(|level| *level *= share.sqrt());
+            }
         }
-        _ => row.chunks_exact_mut(channels).for_each(|pixel| pixel[first + 4..first + 6].fill(0.0)),
     }
 }
 
@@ -148,37 +148,34 @@ fn rgb_to_yuv([r, g, b]: [f32; 3]) -> [f32; 3] {
     [y, (b - y) / 1.772, (r - y) / 1.402]
 }
 
-/// A picture from which the output of a network is to be subtracted.
-pub(super) struct PlanesMut<'a, T> {
+/// A picture that what a network makes goes into.
+pub(super) struct PlanesMut<'a, 's, T> {
     picture: PictureMut<'a, T>,
     domain: Domain,
     shares: [f32; 2],
-    whole: Option<PictureMut<'a, f32>>,
+    seen: Option<&'a Picture<'s, f32>>,
 }
 
-impl<'a, T: Sample> PlanesMut<'a, T> {
-    /// `shares` tells how much of the network's output is subtracted: from the first component, and from the others.
-    /// `whole`, if there is one, gets the picture without all of it.
+impl<'a, 's, T: Sample> PlanesMut<'a, 's, T> {
+    /// The network's output is subtracted from what it has `seen`, or where that is `None` from `picture` itself.
+    /// `shares` tells how much of that result goes into `picture`: into the first component, and into the others.
     pub fn new(
         picture: PictureMut<'a, T>,
         domain: Domain,
         shares: [f32; 2],
-        whole: Option<PictureMut<'a, f32>>,
+        seen: Option<&'a Picture<'s, f32>>,
     ) -> Self {
-        Self { picture, domain, shares, whole }
+        Self { picture, domain, shares, seen }
     }
 }
 
-impl<T: Sample> Output for PlanesMut<'_, T> {
+impl<T: Sample> Output for PlanesMut<'_, '_, T> {
     fn split<'b>(&'b mut self, bands: &[Range<usize>]) -> Vec<Box<dyn RowSink + 'b>> {
-        let (colour, domain, shares) = (self.picture.colour, self.domain, self.shares);
-        let pictures = split_rows(&mut self.picture, bands);
-        let mut whole = self.whole.as_mut().map(|whole| split_rows(whole, bands).into_iter());
-        let pairs = bands.iter().zip(pictures);
-        pairs
+        let (colour, domain, shares, seen) = (self.picture.colour, self.domain, self.shares, self.seen);
+        let parts = bands.iter().zip(split_rows(&mut self.picture, bands));
+        parts
             .map(|(band, components)| {
-                let whole = whole.as_mut().and_then(Iterator::next);
-                Box::new(Band { first: band.start, domain, colour, components, whole, shares }) as Box<dyn RowSink + 'b>
+                Box::new(Band { first: band.start, domain, colour, components, shares, seen }) as Box<dyn RowSink + 'b>
             })
             .collect()
     }
@@ -210,61 +207,63 @@ fn rows_are_halved(colour: Colour, component: usize) -> bool {
     component > 0 && matches!(colour, Colour::Yuv { shift_y: 1, .. })
 }
 
-struct Band<'a, T> {
+struct Band<'a, 's, T> {
     /// First row of the network's output in this band.
     first: usize,
     domain: Domain,
     colour: Colour,
     components: Vec<ArrayViewMut2<'a, T>>,
-    whole: Option<Vec<ArrayViewMut2<'a, f32>>>,
     shares: [f32; 2],
+    seen: Option<&'a Picture<'s, f32>>,
 }
 
-impl<T: Sample> RowSink for Band<'_, T> {
+impl<T: Sample> RowSink for Band<'_, '_, T> {
     fn write_row(&mut self, y: usize, row: &[f32]) {
         let channels = self.domain.channels();
-        let y = y - self.first;
         for i in 0..self.components.len() {
             if rows_are_halved(self.colour, i) {
-                self.subtract(i, y, row.chunks_exact(channels).map(|pixel| pixel[3 + i]));
+                self.subtract(i, y, y - self.first, row.chunks_exact(channels).map(|pixel| pixel[3 + i]));
                 continue;
             }
             for dy in 0..2 {
                 let at = 4 * i + 2 * dy;
+                let (whole, own) = (2 * y + dy, 2 * (y - self.first) + dy);
                 let pixels = row.chunks_exact(channels);
                 match (self.domain, self.colour) {
                     (Domain::Rgb, Colour::Yuv { shift_x, .. }) => {
                         let yuv =
                             |pixel: &[f32], dx: usize| rgb_to_yuv([0, 4, 8].map(|plane| pixel[plane + 2 * dy + dx]))[i];
                         if shift_x == 1 && i > 0 {
-                            self.subtract(i, 2 * y + dy, pixels.map(|p| 0.5 * (yuv(p, 0) + yuv(p, 1))));
+                            self.subtract(i, whole, own, pixels.map(|p| 0.5 * (yuv(p, 0) + yuv(p, 1))));
                         } else {
-                            self.subtract(i, 2 * y + dy, pixels.flat_map(|p| [yuv(p, 0), yuv(p, 1)]));
+                            self.subtract(i, whole, own, pixels.flat_map(|p| [yuv(p, 0), yuv(p, 1)]));
                         }
                     }
-                    _ => self.subtract(i, 2 * y + dy, pixels.flat_map(|p| [p[at], p[at + 1]])),
+                    _ => self.subtract(i, whole, own, pixels.flat_map(|p| [p[at], p[at + 1]])),
                 }
             }
         }
     }
 }
 
-impl<T: Sample> Band<'_, T> {
-    /// Subtracts noise from row `y` of a component of this band, if it has that row.
-    fn subtract(&mut self, component: usize, y: usize, noise: impl Iterator<Item = f32>) {
-        let scale = self.shares[component.min(1)] * SCALE;
+impl<T: Sample> Band<'_, '_, T> {
+    /// Subtracts noise from row `own` of a component of this band, which is row `whole` of the picture, if there is one.
+    fn subtract(&mut self, component: usize, whole: usize, own: usize, noise: impl Iterator<Item = f32>) {
+        let share = self.shares[component.min(1)];
         let samples = &mut self.components[component];
-        if y >= samples.len_of(Axis(0)) {
+        if own >= samples.len_of(Axis(0)) {
             return;
         }
-        let mut row = samples.index_axis_mut(Axis(0), y);
-        match &mut self.whole {
-            None => row.iter_mut().zip(noise).for_each(|(to, noise)| *to = T::from_level(to.level() - scale * noise)),
-            Some(whole) => {
-                let mut whole = whole[component].index_axis_mut(Axis(0), y);
-                for ((to, whole), noise) in row.iter_mut().zip(&mut whole).zip(noise) {
-                    *whole = to.level() - SCALE * noise;
-                    *to = T::from_level(to.level() - scale * noise);
+        let mut row = samples.index_axis_mut(Axis(0), own);
+        match self.seen {
+            None => {
+                let scale = share * SCALE;
+                row.iter_mut().zip(noise).for_each(|(to, noise)| *to = T::from_level(to.level() - scale * noise));
+            }
+            Some(seen) => {
+                let seen = seen.components[component].index_axis(Axis(0), whole);
+                for ((to, noise), seen) in row.iter_mut().zip(noise).zip(seen) {
+                    *to = T::from_level(to.level() + share * (seen - SCALE * noise - to.level()));
                 }
             }
         }

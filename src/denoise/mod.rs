@@ -7,7 +7,7 @@ mod io;
 mod networks;
 mod temporal;
 
-pub use denoiser::{Denoiser, Error, Levels, Parameters, domains_of};
+pub use denoiser::{Denoiser, Error, Levels, Parameters, domain_of};
 pub use estimate::{NoiseModel, noise_level, noise_model};
 pub use networks::Networks;
 

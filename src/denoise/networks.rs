@@ -1,6 +1,6 @@
 use std::{path::PathBuf, sync::Arc};
 
-use super::{Denoiser, Error, domains_of};
+use super::{Denoiser, Error, domain_of};
 use crate::{
     frame::Colour,
     nn::{self, Device, Domain, ModelSource, Network, Precision, cache},
@@ -48,11 +48,10 @@ impl Networks {
     /// # Errors
     /// [`Error::Domain`] where the user's model works on other planes.
     pub fn denoiser(&self, colour: Colour, threads: usize) -> Result<Denoiser, Error> {
-        let domains = domains_of(colour);
-        let network = domains.iter().find_map(|domain| self.0.iter().find(|network| network.domain() == *domain));
-        let network = network.ok_or_else(|| {
+        let picture = domain_of(colour);
+        let network = self.0.iter().find(|network| network.domain() == picture).ok_or_else(|| {
             let network = self.0.first().map_or(Domain::Rgb, |network| network.domain());
-            Error::Domain { network, picture: domains[0] }
+            Error::Domain { network, picture }
         })?;
         Ok(Denoiser::new(network.clone(), threads))
     }

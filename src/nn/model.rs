@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | `format` | `1` |
 //! | `task` | `denoise` |
-//! | `domain` | `rgb`, `yuv420` or `yuv420-video`: the planes that make up the input, see [`Domain`] |
+//! | `domain` | `rgb` or `yuv420`: the planes that make up the input, see [`Domain`] |
 //! | `architecture` | `residual-unet`, see [`ResidualUnet`] |
 //! | `hyper-parameters` | JSON object of the architecture's fields |
 //! | `version` | free text |
@@ -45,9 +45,6 @@ pub enum Domain {
     Rgb,
     /// Y in four channels, then U and V; two control maps, for luma and for chroma.
     Yuv420,
-    /// As `Yuv420`, and before the control maps the denoised picture before this one in as many channels, shifted to
-    /// where things are now.
-    Yuv420Video,
 }
 
 impl Domain {
@@ -55,28 +52,22 @@ impl Domain {
     pub fn channels(self) -> usize {
         match self {
             Self::Rgb => 12,
-            Self::Yuv420 | Self::Yuv420Video => 6,
+            Self::Yuv420 => 6,
         }
-    }
-
-    /// Channels of the picture before that follow them.
-    pub fn history(self) -> usize {
-        if self == Self::Yuv420Video { 6 } else { 0 }
     }
 
     /// All channels of the input.
     pub fn inputs(self) -> usize {
-        self.channels() + self.history() + self.controls()
+        self.channels() + self.controls()
     }
 
-    const NAMED: [(&str, Self); 3] =
-        [("rgb", Self::Rgb), ("yuv420", Self::Yuv420), ("yuv420-video", Self::Yuv420Video)];
+    const NAMED: [(&str, Self); 2] = [("rgb", Self::Rgb), ("yuv420", Self::Yuv420)];
 
     /// Control maps that follow them.
     pub fn controls(self) -> usize {
         match self {
             Self::Rgb => 1,
-            Self::Yuv420 | Self::Yuv420Video => 2,
+            Self::Yuv420 => 2,
         }
     }
 }

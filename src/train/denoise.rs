@@ -15,7 +15,6 @@ use super::{
     optimiser::Optimiser,
     quantise::Quantiser,
     report::{self, Entry},
-    video::Clip,
 };
 use crate::{
     denoise::{CONTROL_PER_LEVEL, MAX_LEVEL as MAX_CONTROL_LEVEL},
@@ -170,8 +169,8 @@ struct Trained<'a> {
 
 impl Trained<'_> {
     /// What the network takes for the clean pictures.
-    fn clean(&self, weights: &[Tensor], batch: &Batch, past: Option<&Tensor>, kind: Kind) -> Result<Tensor, Error> {
-        Ok(&batch.noisy - self.residual(weights, &batch.input(self.domain, past)?, kind)?)
+    fn clean(&self, weights: &[Tensor], batch: &Batch, kind: Kind) -> Result<Tensor, Error> {
+        Ok(&batch.noisy - self.residual(weights, &batch.input()?, kind)?)
     }
 
     fn residual(&self, weights: &[Tensor], input: &Tensor, kind: Kind) -> Result<Tensor, Error> {
@@ -201,37 +200,8 @@ fn loss(
     rng: &mut StdRng,
 ) -> Result<Tensor, Error> {
     let noise = Noise::draw(options.batch, options, rng);
-    if options.domain.history() == 0 {
-        let batch = noise.add(&photos.train.patches(rng, options.batch, options.side))?;
-        return distance(&network.clean(weights, &batch, None, kind)?, &batch.clean);
-    }
-    let clip = Clip::draw(&photos.train, options.batch, options.side, rng)?;
-    let mut losses = Vec::new();
-    each_frame(network, weights, &clip, &noise, kind, |clean, batch| {
-        losses.push(distance(clean, &batch.clean)?);
-        Ok(())
-    })?;
-    Ok(Tensor::f_stack(&losses, 0)?.mean(Kind::Float))
-}
-
-/// Denoises a clip as the element does; no gradient goes from frame to frame.
-fn each_frame(
-    network: &Trained<'_>,
-    weights: &[Tensor],
-    clip: &Clip,
-    noise: &Noise,
-    kind: Kind,
-    mut take: impl FnMut(&Tensor, &Batch) -> Result<(), Error>,
-) -> Result<(), Error> {
-    let mut past: Option<Tensor> = None;
-    for number in 0..clip.frames.len() {
-        let batch = noise.add(&clip.frames[number])?;
-        let aligned = past.map(|past| clip.align(&past, number)).transpose()?;
-        let clean = network.clean(weights, &batch, aligned.as_ref(), kind)?;
-        take(&clean, &batch)?;
-        past = Some(clean.detach());
-    }
-    Ok(())
+    let batch = noise.add(&photos.train.patches(rng, options.batch, options.side))?;
+    distance(&network.clean(weights, &batch, kind)?, &batch.clean)
 }
 
 /// The steps of a run that goes on, or those that fit the weights it starts from.
@@ -248,10 +218,10 @@ fn quantiser(options: &Options, graph: &Graph, weights: &mut [Tensor], photos: &
     let batch = Noise::draw(4 * options.batch, options, &mut rng).add(&clean)?;
     let mut steps = vec![PICTURE_STEP; options.domain.inputs() - options.domain.controls()];
     steps.resize(options.domain.inputs(), CONTROL_STEP);
-    Quantiser::calibrate(graph, weights, &batch.input(options.domain, None)?, steps)
+    Quantiser::calibrate(graph, weights, &batch.input()?, steps)
 }
 
-/// PSNR of the averaged weights on fixed noise; for video after some frames that move, too.
+/// PSNR of the averaged weights on fixed noise.
 fn validate(network: &Trained<'_>, weights: &[Tensor], rgb: &Tensor) -> Result<Vec<(String, f64)>, Error> {
     let _no_grad = tch::no_grad_guard();
     let count = rgb.size()[0] as usize;
@@ -261,24 +231,8 @@ fn validate(network: &Trained<'_>, weights: &[Tensor], rgb: &Tensor) -> Result<V
         tch::manual_seed(1);
         let noise = Noise::white(network.domain, count, level, clipped);
         let batch = noise.add(rgb)?;
-        let name = format!("{level:.0}{}", if clipped { " clipped" } else { "" });
-        let single = psnr(network, &network.clean(weights, &batch, None, Kind::Float)?, &batch)?;
-        results.push((name.clone(), single));
-        if network.domain.history() > 0 {
-            let mut last = 0.0;
-            each_frame(
-                network,
-                weights,
-                &Clip::panning(rgb, VALIDATION_SIDE / 2),
-                &noise,
-                Kind::Float,
-                |clean, batch| {
-                    last = psnr(network, clean, batch)?;
-                    Ok(())
-                },
-            )?;
-            results.push((format!("{name} video"), last));
-        }
+        let psnr = psnr(network, &network.clean(weights, &batch, Kind::Float)?, &batch)?;
+        results.push((format!("{level:.0}{}", if clipped { " clipped" } else { "" }), psnr));
     }
     Ok(results)
 }
@@ -300,16 +254,6 @@ fn initial_weights(graph: &Graph, path: &std::path::Path, seed: u64) -> Result<V
             if own.name == spec.name && own.weight_shape() == spec.weight_shape() {
                 weights[2 * i] = given[0].shallow_clone();
                 weights[2 * i + 1] = given[1].shallow_clone();
-            }
-            // A head that sees the past starts from one that does not, and ignores it at first.
-            if own.name == spec.name && i == 0 && own.inputs > spec.inputs && own.outputs == spec.outputs {
-                let (pictures, controls) = (model.domain.channels() as i64, model.domain.controls() as i64);
-                let head = Tensor::zeros(own.weight_shape().map(|n| n as i64), (Kind::Float, tch::Device::Cpu));
-                head.narrow(1, 0, pictures).f_copy_(&given[0].narrow(1, 0, pictures))?;
-                let (to, from) = (own.inputs as i64 - controls, spec.inputs as i64 - controls);
-                head.narrow(1, to, controls).f_copy_(&given[0].narrow(1, from, controls))?;
-                weights[0] = head;
-                weights[1] = given[1].shallow_clone();
             }
         }
     }

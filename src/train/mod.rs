@@ -10,7 +10,6 @@ mod noise;
 mod optimiser;
 mod quantise;
 mod report;
-mod video;
 
 pub use data::{PhotoSet, Photos};
 pub use denoise::{Length, Options, run};

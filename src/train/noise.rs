@@ -18,12 +18,9 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Input of a network. `past` is for domains that have one; without, the noisy pictures stand for it.
-    pub fn input(&self, domain: Domain, past: Option<&Tensor>) -> Result<Tensor, tch::TchError> {
-        if domain.history() == 0 {
-            return Tensor::f_cat(&[&self.noisy, &self.controls], 1);
-        }
-        Tensor::f_cat(&[&self.noisy, past.unwrap_or(&self.noisy), &self.controls], 1)
+    /// Input of a network.
+    pub fn input(&self) -> Result<Tensor, tch::TchError> {
+        Tensor::f_cat(&[&self.noisy, &self.controls], 1)
     }
 }
 
@@ -121,7 +118,7 @@ fn planes(rgb: &Tensor, domain: Domain) -> Result<Tensor, Error> {
     let scaled = |x: &Tensor| (x - 128.0) / 255.0;
     match domain {
         Domain::Rgb => Ok(scaled(rgb).f_pixel_unshuffle(2)?),
-        Domain::Yuv420 | Domain::Yuv420Video => {
+        Domain::Yuv420 => {
             let luma = mix(rgb, [0.2568, 0.5041, 0.0979], 16.0)?;
             let u = mix(rgb, [-0.1482, -0.2910, 0.4392], 128.0)?;
             let v = mix(rgb, [0.4392, -0.3678, -0.0714], 128.0)?;

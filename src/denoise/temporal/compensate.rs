@@ -1,6 +1,6 @@
 //! Shifts the past to where things are now.
 
-use ndarray::{Array2, ArrayViewMut1, Axis};
+use ndarray::{Array2, ArrayViewMut1, Axis, s};
 use rayon::prelude::*;
 
 use super::motion::{BLOCK, Motion};
@@ -72,4 +72,24 @@ fn cubic(fraction: f32) -> [f32; 4] {
         ((-1.5 * t + 2.0) * t + 0.5) * t,
         (0.5 * t - 0.5) * t * t,
     ]
+}
+
+/// Shifts a map of half the picture's size by whole pixels.
+pub(super) fn nearest(map: &Array2<f32>, motion: &Motion, to: &mut Array2<f32>) {
+    let (height, width) = map.dim();
+    if to.dim() != map.dim() {
+        *to = Array2::zeros(map.dim());
+    }
+    let side = BLOCK / 2;
+    for ((by, bx), [dx, dy]) in motion.blocks.indexed_iter() {
+        let (dx, dy) = ((dx * 0.5).round() as isize, (dy * 0.5).round() as isize);
+        let (rows, columns) = (by * side..((by + 1) * side).min(height), bx * side..((bx + 1) * side).min(width));
+        for y in rows {
+            let from = map.row((y as isize + dy).clamp(0, height as isize - 1) as usize);
+            let mut to = to.slice_mut(s![y, columns.clone()]);
+            for (x, value) in columns.clone().zip(to.iter_mut()) {
+                *value = from[(x as isize + dx).clamp(0, width as isize - 1) as usize];
+            }
+        }
+    }
 }

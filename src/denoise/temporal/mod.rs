@@ -1,84 +1,238 @@
-//! The past of a stream, aligned with the present.
+//! Denoising along time: each picture is averaged with what came before it, where that shows the same thing.
 //!
-//! A network of the domain [`Yuv420Video`](crate::nn::Domain::Yuv420Video) sees, besides the picture, what it made of the
-//! picture before, shifted block by block to where things are now. How much of that to believe is for the network to
-//! learn: a recurrence over denoised pictures as in Sajjadi et al., "Frame-Recurrent Video Super-Resolution" (CVPR 2018),
-//! with block motion in place of a flow network, since that costs a hundredth. Only the past is used: there is no delay.
+//! As in Maggioni et al., "Efficient Multi-Stage Video Denoising with Recurrent Spatio-Temporal Fusion" (EMVD, CVPR 2021),
+//! a picture is fused with the *fused* one before, the share of each follows from how much they differ beyond what noise
+//! explains, and the variance that is left of the noise is carried along, so that the network that takes the rest knows
+//! it at each pixel. Here the share is a Kalman gain, computed from local sums of differences, and the earlier picture is
+//! first shifted along estimated motion. Only the past is used: there is no delay.
 
 mod compensate;
+mod fuse;
 mod motion;
 
 use ndarray::Array2;
 
 use self::motion::{Motion, Pyramid};
+use super::estimate::NoiseModel;
 use crate::{
-    frame::{Colour, Picture, PictureMut, Sample},
+    frame::{Colour, Picture, Sample},
     nn::Threads,
 };
+
+/// Noise weaker than this (standard deviation in 8-bit units) is not worth the risk of ghosts.
+const LEAST_LEVEL: f32 = 1.0;
+/// Share of a picture that must differ for it to be called another scene.
+const CUT: f32 = 0.6;
 
 /// What is remembered from picture to picture.
 #[derive(Debug, Default)]
 pub struct Temporal {
-    /// The picture before, denoised; empty planes if there is none.
-    past: Vec<Array2<f32>>,
-    past_pyramid: Pyramid,
-    has_past: bool,
-    /// The picture that is being made.
-    next: Vec<Array2<f32>>,
-    present_pyramid: Pyramid,
+    history: Option<History>,
+    /// Memory for the next picture.
+    spare: Option<History>,
     motion: Motion,
-    aligned: Vec<Array2<f32>>,
+    compensated: Vec<Array2<f32>>,
+    compensated_variance: Array2<f32>,
+    scratch: fuse::Scratch,
+}
+
+/// Planes of a picture, as levels from 0 to 255.
+#[derive(Debug)]
+struct History {
+    colour: Colour,
+    planes: Vec<Array2<f32>>,
+    /// Variance of the noise that is left, over that of a single picture; one value for 2x2 pixels.
+    variance: Array2<f32>,
+    pyramid: Pyramid,
+}
+
+/// A picture with less noise.
+pub struct Fused<'a> {
+    pub picture: Picture<'a, f32>,
+    /// Variance of the noise that is left, over that before; one value for 2x2 pixels.
+    pub variance: &'a Array2<f32>,
 }
 
 impl Temporal {
     /// Forgets the past.
     pub fn reset(&mut self) {
-        self.has_past = false;
+        self.spare = self.history.take().or(self.spare.take());
     }
 
-    /// Aligns the past with a picture; where there is no past, the picture itself stands for it. `level` is the noise of
-    /// its luma. Gives the aligned past, and the planes that are to be filled with the denoised picture.
-    pub fn align<T: Sample>(
+    /// Fuses a picture with the past. `noise` is that of luma (of R, G and B) and of chroma.
+    pub fn fuse<T: Sample>(
         &mut self,
         picture: &Picture<'_, T>,
-        level: f32,
+        noise: &[NoiseModel; 2],
         threads: &Threads,
-    ) -> (Picture<'_, f32>, PictureMut<'_, f32>) {
-        let colour = picture.colour;
-        for planes in [&mut self.past, &mut self.next, &mut self.aligned] {
-            let fit = planes.len() == picture.components.len()
-                && planes.iter().zip(&picture.components).all(|(a, b)| a.dim() == b.dim());
-            if !fit {
-                *planes = picture.components.iter().map(|c| Array2::zeros(c.dim())).collect();
-                self.has_past = false;
+    ) -> Fused<'_> {
+        let mut current = match self.spare.take() {
+            Some(spare) if spare.fits(picture) => spare,
+            _ => History::new(picture),
+        };
+        current.take(picture);
+        let fits = self.history.as_ref().is_some_and(|past| past.fits(picture));
+        if let Some(past) = self.history.take_if(|_| fits) {
+            if noise[0].level >= LEAST_LEVEL {
+                current.pyramid.build(current.planes[0].view(), threads);
+                self.motion.search(&current.pyramid, &past.pyramid, noise[0].level, threads);
+                self.follow(&past, threads);
+                let changed = fuse::fuse(
+                    &mut current,
+                    &self.compensated,
+                    &self.compensated_variance,
+                    noise,
+                    &mut self.scratch,
+                    threads,
+                );
+                if changed > CUT {
+                    current.take(picture);
+                }
             }
+            self.spare = Some(past);
         }
-        if self.has_past {
-            self.present_pyramid.build(picture.components[0], threads);
-            self.motion.search(&self.present_pyramid, &self.past_pyramid, level, threads);
-            for (i, (plane, to)) in self.past.iter().zip(&mut self.aligned).enumerate() {
-                let shifts = match colour {
-                    Colour::Yuv { shift_x, shift_y } if i > 0 => [shift_x, shift_y],
-                    _ => [0, 0],
-                };
-                compensate::shift(plane, &self.motion, shifts, to, threads);
-            }
-        } else {
-            for (plane, component) in self.aligned.iter_mut().zip(&picture.components) {
-                plane.zip_mut_with(component, |to, from| *to = from.level());
-            }
-        }
-        let aligned = Picture { colour, components: self.aligned.iter().map(|plane| plane.view()).collect() };
-        let next = PictureMut { colour, components: self.next.iter_mut().map(|plane| plane.view_mut()).collect() };
-        (aligned, next)
+        current.pyramid.build(current.planes[0].view(), threads);
+        let current = self.history.insert(current);
+        let components = current.planes.iter().map(|plane| plane.view()).collect();
+        Fused { picture: Picture { colour: current.colour, components }, variance: &current.variance }
     }
 
-    /// Makes the picture that was filled the past.
-    pub fn advance(&mut self, threads: &Threads) {
-        std::mem::swap(&mut self.past, &mut self.next);
-        if let Some(luma) = self.past.first() {
-            self.past_pyramid.build(luma.view(), threads);
-            self.has_past = true;
+    /// Shifts the past to where things are now.
+    fn follow(&mut self, past: &History, threads: &Threads) {
+        self.compensated.resize_with(past.planes.len(), || Array2::zeros((0, 0)));
+        for (i, (plane, to)) in past.planes.iter().zip(&mut self.compensated).enumerate() {
+            let (shift_x, shift_y) = match past.colour {
+                Colour::Yuv { shift_x, shift_y } if i > 0 => (shift_x, shift_y),
+                _ => (0, 0),
+            };
+            compensate::shift(plane, &self.motion, [shift_x, shift_y], to, threads);
+        }
+        compensate::nearest(&past.variance, &self.motion, &mut self.compensated_variance);
+    }
+}
+
+impl History {
+    fn new<T: Sample>(picture: &Picture<'_, T>) -> Self {
+        let (width, height) = picture.size();
+        Self {
+            colour: picture.colour,
+            planes: picture.components.iter().map(|c| Array2::zeros(c.dim())).collect(),
+            variance: Array2::ones((height.div_ceil(2), width.div_ceil(2))),
+            pyramid: Pyramid::default(),
+        }
+    }
+
+    fn fits<T>(&self, picture: &Picture<'_, T>) -> bool {
+        self.colour == picture.colour && self.planes.iter().zip(&picture.components).all(|(a, b)| a.dim() == b.dim())
+    }
+
+    /// Takes over a picture as it is.
+    fn take<T: Sample>(&mut self, picture: &Picture<'_, T>) {
+        for (plane, component) in self.planes.iter_mut().zip(&picture.components) {
+            plane.zip_mut_with(component, |to, from| *to = from.level());
+        }
+        self.variance.fill(1.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+
+    use super::*;
+
+    /// A value that looks random, for a point of a lattice.
+    fn random(x: i32, y: i32) -> f32 {
+        let hash = (x as u32).wrapping_mul(0x9e37_79b9) ^ (y as u32).wrapping_mul(0x85eb_ca6b);
+        let hash = (hash ^ (hash >> 15)).wrapping_mul(0x2c1b_3c6d);
+        ((hash ^ (hash >> 13)) & 0xffff) as f32 / 65536.0
+    }
+
+    /// A smooth texture that looks different everywhere, seen from `(x, y)`, with noise of the given level.
+    fn scene(width: usize, height: usize, (x, y): (f32, f32), level: f32, seed: u64) -> Array2<f32> {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let ease = |t: f32| t * t * (3.0 - 2.0 * t);
+        Array2::from_shape_fn((height, width), |(row, column)| {
+            let (x, y) = ((column as f32 + x) / 9.0, (row as f32 + y) / 9.0);
+            let (i, j) = (x.floor(), y.floor());
+            let (u, v) = (ease(x - i), ease(y - j));
+            let (i, j) = (i as i32, j as i32);
+            let line = |j: i32| (1.0 - u) * random(i, j) + u * random(i + 1, j);
+            let noise: f32 = (0..12).map(|_| rng.random_range(-0.5..0.5f32)).sum();
+            28.0 + 200.0 * ((1.0 - v) * line(j) + v * line(j + 1)) + level * noise
+        })
+    }
+
+    /// Shows pictures one after the other; gives what the last was fused to, and the mean variance left.
+    fn fuse_all(temporal: &mut Temporal, pictures: &[Array2<f32>], level: f32) -> (Array2<f32>, f32) {
+        let threads = Threads::new(2).unwrap();
+        let mut last = None;
+        for plane in pictures {
+            let picture = Picture { colour: Colour::Gray, components: vec![plane.view()] };
+            let fused = temporal.fuse(&picture, &[NoiseModel::uniform(level); 2], &threads);
+            last = Some((fused.picture.components[0].to_owned(), fused.variance.mean().unwrap()));
+        }
+        last.unwrap()
+    }
+
+    /// Root mean square difference, away from the edges, beyond which the past saw nothing.
+    fn distance(a: &Array2<f32>, b: &Array2<f32>) -> f32 {
+        let inner = ndarray::s![32..-32, 32..-32];
+        (&a.slice(inner) - &b.slice(inner)).mapv(|d| d * d).mean().unwrap().sqrt()
+    }
+
+    #[test]
+    fn noise_falls_as_the_variance_tells() {
+        let level = 20.0;
+        for velocity in [(0.0, 0.0), (4.0, -2.0), (11.0, 5.0), (0.5, 1.25)] {
+            let at = |frame: u64| (velocity.0 * frame as f32, velocity.1 * frame as f32);
+            let pictures: Vec<_> = (0..10).map(|i| scene(256, 192, at(i), level, i)).collect();
+            let (fused, variance) = fuse_all(&mut Temporal::default(), &pictures, level);
+            let left = distance(&fused, &scene(256, 192, at(9), 0.0, 0)) / level;
+            assert!(left < 0.62 && variance < 0.4, "{velocity:?}: {left} of the noise, variance {variance}");
+            // Errors of the motion add to what is left, but not much.
+            assert!(left * left < variance + 0.1, "{velocity:?}: {left} squared, variance {variance}");
+        }
+    }
+
+    #[test]
+    fn another_scene_is_taken_as_it_is() {
+        let level = 15.0;
+        let mut pictures: Vec<_> = (0..6).map(|i| scene(256, 192, (0.0, 0.0), level, i)).collect();
+        pictures.push(scene(256, 192, (5000.0, 3000.0), level, 7));
+        let (fused, variance) = fuse_all(&mut Temporal::default(), &pictures, level);
+        assert!(distance(&fused, &pictures[6]) < 0.02 * level && variance > 0.98, "variance {variance}");
+    }
+
+    #[test]
+    fn a_thing_that_appears_leaves_no_ghost() {
+        let level = 10.0;
+        let mut pictures: Vec<_> = (0..8).map(|i| scene(256, 192, (0.0, 0.0), level, i)).collect();
+        let thing = ndarray::s![80..112, 100..140];
+        pictures[7].slice_mut(thing).mapv_inplace(|v| 255.0 - v);
+        let (fused, _) = fuse_all(&mut Temporal::default(), &pictures, level);
+        let ghost = (&fused.slice(thing) - &pictures[7].slice(thing)).mapv(|d| d * d).mean().unwrap().sqrt();
+        assert!(ghost < 0.7 * level, "{ghost}");
+    }
+
+    #[test]
+    fn without_a_past_pictures_stay_as_they_are() {
+        let mut temporal = Temporal::default();
+        let pictures = [scene(64, 48, (0.0, 0.0), 9.0, 1), scene(64, 48, (0.0, 0.0), 9.0, 2)];
+        assert_eq!(fuse_all(&mut temporal, &pictures[..1], 9.0), (pictures[0].clone(), 1.0));
+        temporal.reset();
+        assert_eq!(fuse_all(&mut temporal, &pictures[1..], 9.0), (pictures[1].clone(), 1.0));
+        // Another size is another scene.
+        let other = scene(33, 7, (0.0, 0.0), 9.0, 3);
+        assert_eq!(fuse_all(&mut temporal, std::slice::from_ref(&other), 9.0).0, other);
+    }
+
+    #[test]
+    fn small_and_odd_pictures_are_no_trouble() {
+        for (width, height) in [(1, 1), (2, 3), (17, 5), (16, 16), (33, 65)] {
+            let pictures: Vec<_> = (0..3).map(|i| scene(width, height, (i as f32, 0.0), 5.0, i)).collect();
+            let (fused, _) = fuse_all(&mut Temporal::default(), &pictures, 5.0);
+            assert!(fused.dim() == (height, width) && fused.iter().all(|v| v.is_finite()));
         }
     }
 }

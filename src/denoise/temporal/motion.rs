@@ -15,7 +15,9 @@ const MARGIN: isize = 4;
 const REACH: i32 = 5;
 /// Weight of the distance to the motion of a block's neighbours, per pixel of the level and level of noise: what keeps
 /// blocks without texture from following the noise.
-const SMOOTHNESS: f32 = 2.0;
+const SMOOTHNESS: f32 = 0.1;
+/// Noise counts as at least this: patterns that repeat must not be found wherever they repeat.
+const LEAST_LEVEL: f32 = 2.0;
 
 /// Luma at a half, a quarter and an eighth of its size.
 #[derive(Debug, Default)]
@@ -62,6 +64,7 @@ pub(super) struct Motion {
 impl Motion {
     /// Finds the motion from `past` to `present`. `level` is the noise of the picture's pixels.
     pub fn search(&mut self, present: &Pyramid, past: &Pyramid, level: f32, threads: &Threads) {
+        let level = level.max(LEAST_LEVEL);
         let mut coarser: Option<Array2<[i32; 2]>> = None;
         for number in (0..LEVELS).rev() {
             let pair = Pair { present: present.0[number].view(), past: past.0[number].view() };
@@ -76,7 +79,9 @@ impl Motion {
     }
 }
 
-/// Curvature of the differences, over the level of noise, of which fractions of a pixel are believed by half.
+/// Mean square of a displacement that fits, over the variance of the noise, at the least.
+const FLOOR: f32 = 0.8;
+/// Curvature of the mean squares, over the variance of the noise, of which fractions of a pixel are believed by half.
 const DOUBT: f32 = 0.15;
 
 /// One level of two pyramids.
@@ -119,7 +124,7 @@ impl Pair<'_> {
             let distance = (d[0] - expected[0]).abs() + (d[1] - expected[1]).abs();
             let limit = best.1 - weight * distance as f32;
             if limit > 0.0 && d != best.0 || best.1.is_infinite() {
-                let cost = self.difference(by, bx, d) + weight * distance as f32;
+                let cost = self.difference(by, bx, d, f32::abs) + weight * distance as f32;
                 if cost < best.1 {
                     best = (d, cost);
                 }
@@ -150,7 +155,7 @@ impl Pair<'_> {
             let [x, y] = best.0;
             let mut consider = |d: [i32; 2]| {
                 let distance = (d[0] - expected[0]).abs() + (d[1] - expected[1]).abs();
-                let cost = self.difference(by, bx, d) + weight * distance as f32;
+                let cost = self.difference(by, bx, d, f32::abs) + weight * distance as f32;
                 if cost < best.1 {
                     best = (d, cost);
                 }
@@ -166,27 +171,32 @@ impl Pair<'_> {
         best.0
     }
 
-    /// Fractions of a pixel, from a parabola through the differences beside the best whole displacement.
+    /// Fractions of a pixel, from a parabola through the mean squares beside the best whole displacement. `level` is the
+    /// noise of this level's pixels.
     fn refine(&self, (by, bx): (usize, usize), d: [i32; 2], level: f32) -> [f32; 2] {
-        let centre = self.difference(by, bx, d);
+        let square = |d: [i32; 2]| self.difference(by, bx, d, |v| v * v);
+        let centre = square(d);
         std::array::from_fn(|axis| {
-            let beside = |offset: i32| {
+            let [before, after] = [-1, 1].map(|offset| {
                 let mut d = d;
                 d[axis] += offset;
-                self.difference(by, bx, d)
-            };
-            let (before, after) = (beside(-1), beside(1));
-            let curvature = before + after - 2.0 * centre;
+                square(d)
+            });
             if !before.is_finite() || !after.is_finite() {
                 return d[axis] as f32;
             }
-            let fraction = 0.5 * (before - after) / (curvature.max(0.0) + DOUBT * level);
-            d[axis] as f32 + fraction.clamp(-0.5, 0.5)
+            let curvature = (before + after - 2.0 * centre).max(0.0);
+            let fraction = 0.5 * (before - after) / (curvature + DOUBT * level * level);
+            // Were it that far off, the best whole displacement would not fit as well as it does.
+            let misfit = (centre - FLOOR * level * level).max(0.0);
+            let limit = (2.0 * misfit / curvature.max(f32::MIN_POSITIVE)).sqrt().min(0.5);
+            d[axis] as f32 + fraction.clamp(-limit, limit)
         })
     }
 
-    /// Mean absolute difference of a block and what lies displaced from it in the past, in a window somewhat larger.
-    fn difference(&self, by: usize, bx: usize, [dx, dy]: [i32; 2]) -> f32 {
+    /// Mean of a measure of the differences between a block and what lies displaced from it in the past, in a window
+    /// somewhat larger.
+    fn difference(&self, by: usize, bx: usize, [dx, dy]: [i32; 2], measure: impl Fn(f32) -> f32) -> f32 {
         let (height, width) = self.present.dim();
         let range = |block: usize, d: i32, length: usize| {
             let (length, d) = (length as isize, d as isize);
@@ -204,7 +214,7 @@ impl Pair<'_> {
             let present = self.present.slice(s![y, x0..x1]);
             let past = self.past.slice(s![y + dy as isize, x0 + dx as isize..x1 + dx as isize]);
             if let (Some(a), Some(b)) = (present.as_slice(), past.as_slice()) {
-                sum += a.iter().zip(b).map(|(a, b)| (a - b).abs()).sum::<f32>();
+                sum += a.iter().zip(b).map(|(a, b)| measure(a - b)).sum::<f32>();
             }
         }
         sum / ((x1 - x0) * (y1 - y0)) as f32

@@ -1,0 +1,204 @@
+//! How much of the past to believe at each pixel.
+
+use ndarray::{Array2, Axis};
+use rayon::prelude::*;
+
+use super::{History, NoiseModel};
+use crate::{frame::Colour, nn::Threads};
+
+/// Least share of the present: beyond, little is gained and errors of the motion pile up.
+const LEAST_GAIN: f32 = 0.1;
+/// Windows (their reach to each side, in 2x2 pixels) in which energy is compared, and how far beyond the expected one it
+/// may go by chance, as a share.
+const NARROW: (usize, f32) = (1, 0.3);
+const WIDE: (usize, f32) = (5, 0.03);
+/// Window in which a change of brightness is looked for, how many standard errors it may have by chance, and its weight.
+const MEAN: usize = 4;
+const MEAN_CHANCE: f32 = 9.0;
+const MEAN_WEIGHT: f32 = 20.0;
+/// Weight of the energy that noise does not explain: it is structure, which hurts more than noise of the same energy.
+const WEIGHT: f32 = 6.0;
+/// Noise of chroma counts as at least this.
+const LEAST_CHROMA: f32 = 1.0;
+/// Energy that noise does not explain, over that of the noise, from which on a place counts as changed.
+const CHANGED: f32 = 1.5;
+
+/// Maps with one value for 2x2 pixels.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    /// Mean square and mean of the differences, in units of the noise.
+    energy: Array2<f32>,
+    mean: Array2<f32>,
+    /// Mean square of the differences of chroma.
+    chroma: Array2<f32>,
+    narrow: Array2<f32>,
+    wide: Array2<f32>,
+    wide_mean: Array2<f32>,
+    wide_chroma: Array2<f32>,
+}
+
+/// Fuses `present` with the past; gives the share of the picture that changed.
+pub(super) fn fuse(
+    present: &mut History,
+    past: &[Array2<f32>],
+    past_variance: &Array2<f32>,
+    noise: &[NoiseModel; 2],
+    scratch: &mut Scratch,
+    threads: &Threads,
+) -> f32 {
+    let dim = past_variance.dim();
+    for map in [
+        &mut scratch.energy,
+        &mut scratch.mean,
+        &mut scratch.chroma,
+        &mut scratch.narrow,
+        &mut scratch.wide,
+        &mut scratch.wide_mean,
+        &mut scratch.wide_chroma,
+    ] {
+        if map.dim() != dim {
+            *map = Array2::zeros(dim);
+        }
+    }
+    differences(present, past, &noise[0], scratch, threads);
+    boxed(&scratch.energy, NARROW.0, &mut scratch.narrow);
+    boxed(&scratch.energy, WIDE.0, &mut scratch.wide);
+    boxed(&scratch.mean, MEAN, &mut scratch.wide_mean);
+    let has_chroma = matches!(present.colour, Colour::Yuv { .. });
+    if has_chroma {
+        chroma_differences(present, past, &noise[1], scratch, threads);
+        boxed(&scratch.chroma, WIDE.0, &mut scratch.wide_chroma);
+    }
+
+    let samples = samples(present.colour) as f32;
+    let mean_chance = MEAN_CHANCE / (samples * ((2 * MEAN + 1) * (2 * MEAN + 1)) as f32);
+    let mut changed = 0usize;
+    let maps = scratch.narrow.iter().zip(&scratch.wide).zip(&scratch.wide_chroma).zip(&scratch.wide_mean);
+    for ((variance, past), (((narrow, wide), chroma), mean)) in present.variance.iter_mut().zip(past_variance).zip(maps)
+    {
+        let expected = 1.0 + past;
+        let beyond = |energy: f32, chance: f32| energy - expected * (1.0 + chance);
+        let energy = beyond(*narrow, NARROW.1).max(beyond(*wide, WIDE.1)).max(beyond(*chroma, WIDE.1)).max(0.0);
+        let shift = (mean * mean - expected * mean_chance).max(0.0);
+        changed += usize::from(energy > CHANGED);
+        let uncertain = past + WEIGHT * energy + MEAN_WEIGHT * shift;
+        *variance = (uncertain / (uncertain + 1.0)).max(LEAST_GAIN);
+    }
+    let History { colour, planes, variance, .. } = present;
+    for (i, (plane, past)) in planes.iter_mut().zip(past).enumerate() {
+        let (shift_x, shift_y) = shifts(*colour, i);
+        let rows = plane.axis_iter_mut(Axis(0)).into_par_iter().zip(past.axis_iter(Axis(0)).into_par_iter());
+        threads.enter(|| {
+            rows.enumerate().for_each(|(y, (mut row, past))| {
+                // At a gain of g the variance that is left is g too.
+                let gains = variance.row((y << shift_y) / 2);
+                for (x, (value, past)) in row.iter_mut().zip(past).enumerate() {
+                    *value = past + gains[(x << shift_x) / 2] * (*value - past);
+                }
+            });
+        });
+    }
+    changed as f32 / variance.len() as f32
+}
+
+/// Powers of two by which a component is smaller than the picture.
+fn shifts(colour: Colour, component: usize) -> (u32, u32) {
+    match colour {
+        Colour::Yuv { shift_x, shift_y } if component > 0 => (shift_x, shift_y),
+        _ => (0, 0),
+    }
+}
+
+/// Values of the main components in 2x2 pixels.
+fn samples(colour: Colour) -> usize {
+    if colour == Colour::Rgb { 12 } else { 4 }
+}
+
+/// Fills `energy` and `mean`.
+fn differences(present: &History, past: &[Array2<f32>], noise: &NoiseModel, scratch: &mut Scratch, threads: &Threads) {
+    let main = if present.colour == Colour::Rgb { 3 } else { 1 };
+    let per_level: Vec<f32> = (0..256).map(|brightness| 1.0 / noise.level_at(brightness as f32).max(0.5)).collect();
+    let height = present.planes[0].nrows();
+    let rows = scratch.energy.axis_iter_mut(Axis(0)).into_par_iter();
+    let rows = rows.zip(scratch.mean.axis_iter_mut(Axis(0)).into_par_iter()).enumerate();
+    threads.enter(|| {
+        rows.for_each(|(y, (mut energy, mut mean))| {
+            energy.fill(0.0);
+            mean.fill(0.0);
+            for (plane, past) in present.planes[..main].iter().zip(past) {
+                for y in [2 * y, (2 * y + 1).min(height - 1)] {
+                    let (now, then) = (plane.row(y), past.row(y));
+                    let (Some(now), Some(then)) = (now.as_slice(), then.as_slice()) else { continue };
+                    let pairs = now.chunks(2).zip(then.chunks(2));
+                    for ((energy, mean), (now, then)) in energy.iter_mut().zip(mean.iter_mut()).zip(pairs) {
+                        let (a, b) = (now[0] - then[0], now[now.len() - 1] - then[then.len() - 1]);
+                        // The cast saturates.
+                        let per_level = per_level[usize::from(then[0] as u8)];
+                        *energy += (a * a + b * b) * per_level * per_level;
+                        *mean += (a + b) * per_level;
+                    }
+                }
+            }
+            let count = 4.0 * main as f32;
+            energy.iter_mut().for_each(|v| *v /= count);
+            mean.iter_mut().for_each(|v| *v /= count);
+        });
+    });
+}
+
+/// Fills the map of chroma.
+fn chroma_differences(
+    present: &History,
+    past: &[Array2<f32>],
+    noise: &NoiseModel,
+    scratch: &mut Scratch,
+    threads: &Threads,
+) {
+    let per_level = 1.0 / noise.level.max(LEAST_CHROMA);
+    let (shift_x, shift_y) = shifts(present.colour, 1);
+    let rows = scratch.chroma.axis_iter_mut(Axis(0)).into_par_iter().enumerate();
+    threads.enter(|| {
+        rows.for_each(|(y, mut energy)| {
+            energy.fill(0.0);
+            for (plane, past) in present.planes.iter().zip(past).skip(1) {
+                let y = (2 * y) >> shift_y;
+                let (now, then) = (plane.row(y), past.row(y));
+                let step = 2 >> shift_x;
+                for (energy, (now, then)) in energy.iter_mut().zip(now.iter().zip(then).step_by(step)) {
+                    let d = (now - then) * per_level;
+                    *energy += 0.5 * d * d;
+                }
+            }
+        });
+    });
+}
+
+/// Means in windows of `2 * reach + 1` squared, at the edges of what lies inside.
+fn boxed(from: &Array2<f32>, reach: usize, to: &mut Array2<f32>) {
+    let (height, width) = from.dim();
+    let mut columns = vec![0.0f32; width];
+    let add = |columns: &mut [f32], y: usize, sign: f32| {
+        columns.iter_mut().zip(from.row(y)).for_each(|(sum, v)| *sum += sign * v);
+    };
+    (0..reach.min(height)).for_each(|y| add(&mut columns, y, 1.0));
+    for y in 0..height {
+        if y + reach < height {
+            add(&mut columns, y + reach, 1.0);
+        }
+        if y > reach {
+            add(&mut columns, y - reach - 1, -1.0);
+        }
+        let rows = (y + reach).min(height - 1) - y.saturating_sub(reach) + 1;
+        let mut sum: f32 = columns[..reach.min(width)].iter().sum();
+        for (x, value) in to.row_mut(y).iter_mut().enumerate() {
+            if x + reach < width {
+                sum += columns[x + reach];
+            }
+            if x > reach {
+                sum -= columns[x - reach - 1];
+            }
+            let across = (x + reach).min(width - 1) - x.saturating_sub(reach) + 1;
+            *value = sum / (rows * across) as f32;
+        }
+    }
+}
