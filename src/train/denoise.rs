@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rand::{SeedableRng, rngs::StdRng};
+use rand::{Rng, SeedableRng, rngs::StdRng};
 use tch::{Kind, Tensor};
 
 use super::{
@@ -30,6 +30,8 @@ use crate::{
 /// the element asks for.
 const PICTURE_STEP: f32 = 1.0 / 255.0;
 const CONTROL_STEP: f32 = MAX_CONTROL_LEVEL * CONTROL_PER_LEVEL / 127.0;
+/// Share of the steps of a run for 8-bit integers that are computed in float32.
+const FLOAT_SHARE: f64 = 0.35;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(240);
 const VALIDATE_EVERY: Duration = Duration::from_secs(120);
 const VALIDATION_PICTURES: usize = 16;
@@ -199,7 +201,15 @@ fn loss(
     kind: Kind,
     rng: &mut StdRng,
 ) -> Result<Tensor, Error> {
-    let noise = Noise::draw(options.batch, options, rng);
+    // The same weights must serve in float32 too, where noise is not clipped, so a share of the steps goes there.
+    let rounded = options.quantise && !rng.random_bool(FLOAT_SHARE);
+    let clipped = match (options.quantise, rounded) {
+        (false, _) => 0.5,
+        (true, false) => 0.0,
+        (true, true) => 1.0,
+    };
+    let network = Trained { quantiser: network.quantiser.filter(|_| rounded), ..*network };
+    let noise = Noise::draw(options, clipped, rng);
     let batch = noise.add(&photos.train.patches(rng, options.batch, options.side))?;
     distance(&network.clean(weights, &batch, kind)?, &batch.clean)
 }
@@ -215,7 +225,7 @@ fn quantiser(options: &Options, graph: &Graph, weights: &mut [Tensor], photos: &
     let mut rng = StdRng::seed_from_u64(options.seed);
     tch::manual_seed(options.seed as i64);
     let clean = photos.train.patches(&mut rng, 4 * options.batch, options.side);
-    let batch = Noise::draw(4 * options.batch, options, &mut rng).add(&clean)?;
+    let batch = Noise::draw(&Options { batch: 4 * options.batch, ..options.clone() }, 1.0, &mut rng).add(&clean)?;
     let mut steps = vec![PICTURE_STEP; options.domain.inputs() - options.domain.controls()];
     steps.resize(options.domain.inputs(), CONTROL_STEP);
     Quantiser::calibrate(graph, weights, &batch.input()?, steps)

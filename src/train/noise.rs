@@ -39,11 +39,10 @@ pub struct Noise {
 }
 
 impl Noise {
-    /// Noise of every kind: levels 0 to 60; half of the pictures clipped and rounded to 8 bits (all where the network
-    /// will see nothing else); chroma noise from none to as strong as luma noise, white or in blotches; some pictures
-    /// without colour.
-    pub fn draw(count: usize, options: &Options, rng: &mut StdRng) -> Self {
-        let clipped = if options.quantise { 1.0 } else { 0.5 };
+    /// Noise of every kind for a batch: levels 0 to 60; a share `clipped` of the pictures clipped and rounded to 8 bits;
+    /// chroma noise from none to as strong as luma noise, white or in blotches; some pictures without colour.
+    pub fn draw(options: &Options, clipped: f64, rng: &mut StdRng) -> Self {
+        let count = options.batch;
         let column = |values: Vec<f32>| Tensor::from_slice(&values).view([count as i64, 1, 1, 1]);
         let main: Vec<f32> = (0..count).map(|_| rng.random_range(0.0..MAX_LEVEL) as f32).collect();
         let chroma: Vec<f32> = main

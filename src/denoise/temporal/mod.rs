@@ -75,7 +75,8 @@ impl Temporal {
         if let Some(past) = self.history.take_if(|_| fits) {
             if noise[0].level >= LEAST_LEVEL {
                 current.pyramid.build(current.planes[0].view(), threads);
-                self.motion.search(&current.pyramid, &past.pyramid, noise[0].level, threads);
+                let (now, then) = ((&current.planes[0], &current.pyramid), (&past.planes[0], &past.pyramid));
+                self.motion.search(now, then, noise[0].level, threads);
                 self.follow(&past, threads);
                 let changed = fuse::fuse(
                     &mut current,

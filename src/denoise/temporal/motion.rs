@@ -15,7 +15,7 @@ const MARGIN: isize = 4;
 const REACH: i32 = 5;
 /// Weight of the distance to the motion of a block's neighbours, per pixel of the level and level of noise: what keeps
 /// blocks without texture from following the noise.
-const SMOOTHNESS: f32 = 0.1;
+const SMOOTHNESS: f32 = 0.02;
 /// Noise counts as at least this: patterns that repeat must not be found wherever they repeat.
 const LEAST_LEVEL: f32 = 2.0;
 
@@ -62,20 +62,40 @@ pub(super) struct Motion {
 }
 
 impl Motion {
-    /// Finds the motion from `past` to `present`. `level` is the noise of the picture's pixels.
-    pub fn search(&mut self, present: &Pyramid, past: &Pyramid, level: f32, threads: &Threads) {
+    /// Finds the motion from `past` to `present`, each luma and its pyramid. `level` is the noise of luma's pixels.
+    pub fn search(
+        &mut self,
+        (present, present_pyramid): (&Array2<f32>, &Pyramid),
+        (past, past_pyramid): (&Array2<f32>, &Pyramid),
+        level: f32,
+        threads: &Threads,
+    ) {
         let level = level.max(LEAST_LEVEL);
         let mut coarser: Option<Array2<[i32; 2]>> = None;
         for number in (0..LEVELS).rev() {
-            let pair = Pair { present: present.0[number].view(), past: past.0[number].view() };
+            let (present, past) = (present_pyramid.0[number].view(), past_pyramid.0[number].view());
             // Means of 4 pixels have half the noise.
             let weight = SMOOTHNESS * level / (2 << number) as f32;
-            coarser = Some(pair.search(coarser.as_ref(), weight, threads));
+            coarser = Some(Pair { present, past, side: SIDE, weight }.search(coarser.as_ref(), threads));
         }
         let Some(finest) = coarser else { return };
-        let pair = Pair { present: present.0[0].view(), past: past.0[0].view() };
-        self.blocks =
-            Array2::from_shape_fn(finest.dim(), |at| pair.refine(at, finest[at], 0.5 * level).map(|d| 2.0 * d));
+        let pair =
+            Pair { present: present.view(), past: past.view(), side: BLOCK as isize, weight: SMOOTHNESS * level };
+        if self.blocks.dim() != finest.dim() {
+            self.blocks = Array2::from_elem(finest.dim(), [0.0; 2]);
+        }
+        threads.enter(|| {
+            let rows =
+                self.blocks.axis_iter_mut(Axis(0)).into_par_iter().zip(finest.axis_iter(Axis(0)).into_par_iter());
+            rows.enumerate().for_each(|(by, (mut row, finest))| {
+                for (bx, (block, coarse)) in row.iter_mut().zip(finest).enumerate() {
+                    let mut best = Best::new(&pair, (by, bx), coarse.map(|d| 2 * d));
+                    best.consider(best.expected);
+                    best.consider_around();
+                    *block = pair.refine((by, bx), best.found, level);
+                }
+            });
+        });
     }
 }
 
@@ -84,97 +104,108 @@ const FLOOR: f32 = 0.8;
 /// Curvature of the mean squares, over the variance of the noise, of which fractions of a pixel are believed by half.
 const DOUBT: f32 = 0.15;
 
-/// One level of two pyramids.
+/// Two pictures, or one level of their pyramids.
 struct Pair<'a> {
     present: ArrayView2<'a, f32>,
     past: ArrayView2<'a, f32>,
+    /// Side of a block in pixels.
+    side: isize,
+    /// What a pixel of distance from the expected motion costs.
+    weight: f32,
+}
+
+/// The best motion of a block so far.
+struct Best<'a, 'b> {
+    pair: &'a Pair<'b>,
+    block: (usize, usize),
+    expected: [i32; 2],
+    found: [i32; 2],
+    cost: f32,
+}
+
+impl<'a, 'b> Best<'a, 'b> {
+    fn new(pair: &'a Pair<'b>, block: (usize, usize), expected: [i32; 2]) -> Self {
+        Self { pair, block, expected, found: [0; 2], cost: f32::INFINITY }
+    }
+
+    fn consider(&mut self, d: [i32; 2]) {
+        let distance = (d[0] - self.expected[0]).abs() + (d[1] - self.expected[1]).abs();
+        let cost = self.pair.weight * distance as f32;
+        if cost < self.cost {
+            let cost = cost + self.pair.difference(self.block, d, f32::abs);
+            if cost < self.cost {
+                (self.found, self.cost) = (d, cost);
+            }
+        }
+    }
+
+    /// Considers the eight neighbours of what was found.
+    fn consider_around(&mut self) {
+        let [x, y] = self.found;
+        for dy in -1..=1 {
+            for dx in -1..=1 {
+                if (dx, dy) != (0, 0) {
+                    self.consider([x + dx, y + dy]);
+                }
+            }
+        }
+    }
 }
 
 impl Pair<'_> {
     /// The motion of each block in pixels of this level, from that of the next coarser one.
-    fn search(&self, coarser: Option<&Array2<[i32; 2]>>, weight: f32, threads: &Threads) -> Array2<[i32; 2]> {
+    fn search(&self, coarser: Option<&Array2<[i32; 2]>>, threads: &Threads) -> Array2<[i32; 2]> {
         let (height, width) = self.present.dim();
-        let dim = (height.div_ceil(SIDE as usize), width.div_ceil(SIDE as usize));
+        let dim = (height.div_ceil(self.side as usize), width.div_ceil(self.side as usize));
         let mut blocks = Array2::from_elem(dim, [0; 2]);
         threads.enter(|| {
             blocks.axis_iter_mut(Axis(0)).into_par_iter().enumerate().for_each(|(by, mut row)| {
                 for bx in 0..dim.1 {
                     let left = bx.checked_sub(1).map(|bx| row[bx]);
-                    row[bx] = self.search_block(by, bx, coarser, left, weight);
+                    row[bx] = match coarser {
+                        Some(coarser) => self.follow((by, bx), coarser, left),
+                        None => self.search_all((by, bx)),
+                    };
                 }
             });
         });
         blocks
     }
 
-    fn search_block(
-        &self,
-        by: usize,
-        bx: usize,
-        coarser: Option<&Array2<[i32; 2]>>,
-        left: Option<[i32; 2]>,
-        weight: f32,
-    ) -> [i32; 2] {
-        let expected = match coarser {
-            Some(blocks) => blocks[[by / 2, bx / 2]].map(|d| 2 * d),
-            None => [0; 2],
-        };
-        let mut best = ([0, 0], f32::INFINITY);
-        let mut consider = |d: [i32; 2]| {
-            let distance = (d[0] - expected[0]).abs() + (d[1] - expected[1]).abs();
-            let limit = best.1 - weight * distance as f32;
-            if limit > 0.0 && d != best.0 || best.1.is_infinite() {
-                let cost = self.difference(by, bx, d, f32::abs) + weight * distance as f32;
-                if cost < best.1 {
-                    best = (d, cost);
-                }
-            }
-        };
-        match coarser {
-            None => {
-                for dy in -REACH..=REACH {
-                    for dx in -REACH..=REACH {
-                        consider([dx, dy]);
-                    }
-                }
-            }
-            Some(blocks) => {
-                consider(expected);
-                consider([0; 2]);
-                left.into_iter().for_each(&mut consider);
-                // The coarser blocks around, on the side where this block lies in its own.
-                let beside = |at: usize, count: usize| {
-                    if at % 2 == 1 { (at / 2 + 1).min(count - 1) } else { (at / 2).saturating_sub(1) }
-                };
-                let (rows, columns) = blocks.dim();
-                consider(blocks[[by / 2, beside(bx, columns)]].map(|d| 2 * d));
-                consider(blocks[[beside(by, rows), bx / 2]].map(|d| 2 * d));
+    /// Tries all motions within reach.
+    fn search_all(&self, block: (usize, usize)) -> [i32; 2] {
+        let mut best = Best::new(self, block, [0; 2]);
+        best.consider([0; 2]);
+        for dy in -REACH..=REACH {
+            for dx in -REACH..=REACH {
+                best.consider([dx, dy]);
             }
         }
-        if coarser.is_some() {
-            let [x, y] = best.0;
-            let mut consider = |d: [i32; 2]| {
-                let distance = (d[0] - expected[0]).abs() + (d[1] - expected[1]).abs();
-                let cost = self.difference(by, bx, d, f32::abs) + weight * distance as f32;
-                if cost < best.1 {
-                    best = (d, cost);
-                }
-            };
-            for dy in -1..=1 {
-                for dx in -1..=1 {
-                    if (dx, dy) != (0, 0) {
-                        consider([x + dx, y + dy]);
-                    }
-                }
-            }
-        }
-        best.0
+        best.found
+    }
+
+    /// Tries what the coarser level and the block to the left found, and what lies around the best of these.
+    fn follow(&self, (by, bx): (usize, usize), coarser: &Array2<[i32; 2]>, left: Option<[i32; 2]>) -> [i32; 2] {
+        let of_coarser = |by: usize, bx: usize| coarser[[by, bx]].map(|d| 2 * d);
+        // The coarser blocks around, on the side where this block lies in its own.
+        let beside = |at: usize, count: usize| {
+            if at % 2 == 1 { (at / 2 + 1).min(count - 1) } else { (at / 2).saturating_sub(1) }
+        };
+        let (rows, columns) = coarser.dim();
+        let mut best = Best::new(self, (by, bx), of_coarser(by / 2, bx / 2));
+        best.consider(best.expected);
+        best.consider([0; 2]);
+        best.consider(of_coarser(by / 2, beside(bx, columns)));
+        best.consider(of_coarser(beside(by, rows), bx / 2));
+        left.into_iter().for_each(|left| best.consider(left));
+        best.consider_around();
+        best.found
     }
 
     /// Fractions of a pixel, from a parabola through the mean squares beside the best whole displacement. `level` is the
     /// noise of this level's pixels.
-    fn refine(&self, (by, bx): (usize, usize), d: [i32; 2], level: f32) -> [f32; 2] {
-        let square = |d: [i32; 2]| self.difference(by, bx, d, |v| v * v);
+    fn refine(&self, block: (usize, usize), d: [i32; 2], level: f32) -> [f32; 2] {
+        let square = |d: [i32; 2]| self.difference(block, d, |v| v * v);
         let centre = square(d);
         std::array::from_fn(|axis| {
             let [before, after] = [-1, 1].map(|offset| {
@@ -196,17 +227,18 @@ impl Pair<'_> {
 
     /// Mean of a measure of the differences between a block and what lies displaced from it in the past, in a window
     /// somewhat larger.
-    fn difference(&self, by: usize, bx: usize, [dx, dy]: [i32; 2], measure: impl Fn(f32) -> f32) -> f32 {
+    fn difference(&self, (by, bx): (usize, usize), [dx, dy]: [i32; 2], measure: impl Fn(f32) -> f32) -> f32 {
         let (height, width) = self.present.dim();
+        let side = self.side;
         let range = |block: usize, d: i32, length: usize| {
             let (length, d) = (length as isize, d as isize);
-            let start = (block as isize * SIDE - MARGIN).max(0).max(-d);
-            let end = ((block as isize + 1) * SIDE + MARGIN).min(length).min(length - d);
+            let start = (block as isize * side - MARGIN).max(0).max(-d);
+            let end = ((block as isize + 1) * side + MARGIN).min(length).min(length - d);
             (start, end)
         };
         let ((x0, x1), (y0, y1)) = (range(bx, dx, width), range(by, dy, height));
         // Most of the window must lie inside.
-        if x1 - x0 < SIDE / 2 || y1 - y0 < SIDE / 2 {
+        if x1 - x0 < side / 2 || y1 - y0 < side / 2 {
             return f32::INFINITY;
         }
         let mut sum = 0.0;
