@@ -1,6 +1,6 @@
 //! Motion of blocks between two pictures, from coarse to fine.
 
-use ndarray::{Array2, ArrayView2, Axis, s};
+use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
 use crate::{frame::Sample, nn::Threads};
@@ -73,14 +73,15 @@ impl Motion {
         let level = level.max(LEAST_LEVEL);
         let mut coarser: Option<Array2<[i32; 2]>> = None;
         for number in (0..LEVELS).rev() {
-            let (present, past) = (present_pyramid.0[number].view(), past_pyramid.0[number].view());
             // Means of 4 pixels have half the noise.
             let weight = SMOOTHNESS * level / (2 << number) as f32;
-            coarser = Some(Pair { present, past, side: SIDE, weight }.search(coarser.as_ref(), threads));
+            let Some(pair) = Pair::new(&present_pyramid.0[number], &past_pyramid.0[number], SIDE, weight) else {
+                return;
+            };
+            coarser = Some(pair.search(coarser.as_ref(), threads));
         }
         let Some(finest) = coarser else { return };
-        let pair =
-            Pair { present: present.view(), past: past.view(), side: BLOCK as isize, weight: SMOOTHNESS * level };
+        let Some(pair) = Pair::new(present, past, BLOCK as isize, SMOOTHNESS * level) else { return };
         if self.blocks.dim() != finest.dim() {
             self.blocks = Array2::from_elem(finest.dim(), [0.0; 2]);
         }
@@ -104,10 +105,16 @@ const FLOOR: f32 = 0.8;
 /// Curvature of the mean squares, over the variance of the noise, of which fractions of a pixel are believed by half.
 const DOUBT: f32 = 0.15;
 
+/// Differences that are added up side by side.
+const LANES: usize = 8;
+
 /// Two pictures, or one level of their pyramids.
 struct Pair<'a> {
-    present: ArrayView2<'a, f32>,
-    past: ArrayView2<'a, f32>,
+    /// Rows without gaps.
+    present: &'a [f32],
+    past: &'a [f32],
+    /// Height and width.
+    dim: (usize, usize),
     /// Side of a block in pixels.
     side: isize,
     /// What a pixel of distance from the expected motion costs.
@@ -152,10 +159,14 @@ impl<'a, 'b> Best<'a, 'b> {
     }
 }
 
-impl Pair<'_> {
+impl<'a> Pair<'a> {
+    fn new(present: &'a Array2<f32>, past: &'a Array2<f32>, side: isize, weight: f32) -> Option<Self> {
+        Some(Self { dim: present.dim(), present: present.as_slice()?, past: past.as_slice()?, side, weight })
+    }
+
     /// The motion of each block in pixels of this level, from that of the next coarser one.
     fn search(&self, coarser: Option<&Array2<[i32; 2]>>, threads: &Threads) -> Array2<[i32; 2]> {
-        let (height, width) = self.present.dim();
+        let (height, width) = self.dim;
         let dim = (height.div_ceil(self.side as usize), width.div_ceil(self.side as usize));
         let mut blocks = Array2::from_elem(dim, [0; 2]);
         threads.enter(|| {
@@ -228,7 +239,7 @@ impl Pair<'_> {
     /// Mean of a measure of the differences between a block and what lies displaced from it in the past, in a window
     /// somewhat larger.
     fn difference(&self, (by, bx): (usize, usize), [dx, dy]: [i32; 2], measure: impl Fn(f32) -> f32) -> f32 {
-        let (height, width) = self.present.dim();
+        let (height, width) = self.dim;
         let side = self.side;
         let range = |block: usize, d: i32, length: usize| {
             let (length, d) = (length as isize, d as isize);
@@ -241,14 +252,24 @@ impl Pair<'_> {
         if x1 - x0 < side / 2 || y1 - y0 < side / 2 {
             return f32::INFINITY;
         }
-        let mut sum = 0.0;
+        let length = (x1 - x0) as usize;
+        // Sums side by side, which the compiler can keep in one vector.
+        let mut sums = [0.0; LANES];
         for y in y0..y1 {
-            let present = self.present.slice(s![y, x0..x1]);
-            let past = self.past.slice(s![y + dy as isize, x0 + dx as isize..x1 + dx as isize]);
-            if let (Some(a), Some(b)) = (present.as_slice(), past.as_slice()) {
-                sum += a.iter().zip(b).map(|(a, b)| measure(a - b)).sum::<f32>();
+            let row = |y: isize, x: isize| y as usize * width + x as usize;
+            let present = &self.present[row(y, x0)..][..length];
+            let past = &self.past[row(y + dy as isize, x0 + dx as isize)..][..length];
+            let ((present, more_present), (past, more_past)) =
+                (present.as_chunks::<LANES>(), past.as_chunks::<LANES>());
+            for (a, b) in present.iter().zip(past) {
+                for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+                    *sum += measure(a - b);
+                }
+            }
+            for ((sum, a), b) in sums.iter_mut().zip(more_present).zip(more_past) {
+                *sum += measure(a - b);
             }
         }
-        sum / ((x1 - x0) * (y1 - y0)) as f32
+        sums.iter().sum::<f32>() / (length as isize * (y1 - y0)) as f32
     }
 }

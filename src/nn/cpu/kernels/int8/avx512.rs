@@ -151,6 +151,8 @@ unsafe fn compute<T: Value, const VECTORS: usize, const N: usize>(tile: &mut Til
         // The loop below is too long to be unrolled; were it to index `sums`, these would lie in memory all along.
         let mut done = [[_mm512_setzero_si512(); VECTORS]; N];
         for (done, sum) in done.iter_mut().zip(sums) {
+            // As one copy it would need `sums` in memory as well.
+            #[allow(clippy::manual_memcpy)]
             for v in 0..VECTORS {
                 done[v] = sum[v];
             }
