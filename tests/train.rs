@@ -4,7 +4,12 @@ mod common;
 
 use common::Temporary;
 use gstcnnvideo::{
-    nn::{Model, Network, Size, arch::ResidualUnet, cpu::FloatNetwork, model::Domain},
+    nn::{
+        Model, Network, Size,
+        arch::ResidualUnet,
+        cpu::{FloatNetwork, Int8Network},
+        model::Domain,
+    },
     train::{Length, Options, run},
 };
 use image::RgbImage;
@@ -69,6 +74,18 @@ fn a_run_learns_and_resumes() {
     let model = Model::from_file(&folder.0.join("model.safetensors")).unwrap();
     assert!(model.training.contains(&format!("{} steps", after.0)), "{}", model.training);
     FloatNetwork::new(model).unwrap().session(Size { width: 16, height: 16 }, 1).unwrap();
+
+    // What was trained goes on for 8-bit integers, and then runs in them.
+    let quantised = Options {
+        out: folder.0.join("int8.safetensors"),
+        init: Some(folder.0.join("model.safetensors")),
+        quantise: true,
+        ..options(&folder.0, 0.05, false)
+    };
+    run(&quantised).unwrap();
+    let int8 = Model::from_file(&quantised.out).unwrap();
+    assert!(int8.quantisation().is_some());
+    Int8Network::new(int8).unwrap().session(Size { width: 16, height: 16 }, 1).unwrap();
 
     // A checkpoint of another architecture is refused.
     let mut other = options(&folder.0, 0.3, true);
