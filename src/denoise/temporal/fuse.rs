@@ -20,6 +20,9 @@ const MEAN_WEIGHT: f32 = 20.0;
 const WEIGHT: f32 = 6.0;
 /// Noise of chroma counts as at least this.
 const LEAST_CHROMA: f32 = 1.0;
+/// Every one in this many places is looked at to see how calm chroma is; it may differ this much more than expected.
+const CALM_STEP: usize = 29;
+const MOST_EXCESS: f32 = 50.0;
 /// Energy that noise does not explain, over that of the noise, from which on a place counts as changed.
 const CHANGED: f32 = 1.5;
 
@@ -68,6 +71,8 @@ pub(super) fn fuse(
     if has_chroma {
         chroma_differences(present, past, &noise[1], scratch, threads);
         boxed(&scratch.chroma, WIDE.0, &mut scratch.wide_chroma);
+        let excess = calm_excess(&scratch.wide_chroma, past_variance);
+        scratch.wide_chroma.mapv_inplace(|energy| energy / excess);
     }
 
     let samples = samples(present.colour) as f32;
@@ -99,6 +104,18 @@ pub(super) fn fuse(
         });
     }
     changed as f32 / variance.len() as f32
+}
+
+/// How much more than expected chroma differs where it differs least.
+///
+/// Noise of chroma mostly comes in blotches, which the estimate of its level takes for weaker than they are: what a
+/// quarter of the picture stays below is noise. Should all of it have changed, luma tells.
+fn calm_excess(energy: &Array2<f32>, past_variance: &Array2<f32>) -> f32 {
+    let ratios = energy.iter().zip(past_variance).step_by(CALM_STEP);
+    let mut ratios: Vec<f32> = ratios.map(|(energy, past)| energy / (1.0 + past)).collect();
+    let at = ratios.len() / 4;
+    let (_, quarter, _) = ratios.select_nth_unstable_by(at, f32::total_cmp);
+    quarter.clamp(1.0, MOST_EXCESS)
 }
 
 /// Powers of two by which a component is smaller than the picture.
