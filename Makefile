@@ -24,4 +24,6 @@ meson-test:
 	scripts/meson-test
 
 fuzz:
-	cargo +nightly fuzz run model models -- -max_total_time=60
+	# What is found goes into the first folder; the second gives seeds.
+	mkdir -p fuzz/corpus/model
+	cargo +nightly fuzz run model fuzz/corpus/model models -- -max_total_time=60

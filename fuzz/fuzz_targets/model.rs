@@ -1,4 +1,4 @@
-//! Any bytes as a model file: `cargo +nightly fuzz run model models` from the project's root.
+//! Any bytes as a model file: `make fuzz`.
 #![no_main]
 
 use gstcnnvideo::nn::{Model, Network, Size, cpu::{FloatNetwork, Int8Network}};
