@@ -29,7 +29,7 @@ pub struct Video {
     /// Properties of cnndenoise, as `name=value`.
     #[arg(long)]
     set: Vec<String>,
-    /// Writes the frames of this number, noisy and denoised, as pictures into the folder.
+    /// Writes luma of the last frame, clean, noisy and denoised, into this folder.
     #[arg(long)]
     pictures: Option<std::path::PathBuf>,
 }
@@ -73,7 +73,7 @@ pub fn run(video: &Video) -> Result<()> {
     gst::init()?;
     gstcnnvideo::plugin_register_static()?;
     let mut pictures = load(&video.data)?;
-    pictures.truncate(video.frames);
+    pictures.truncate(video.frames.max(1));
     if let Some(then) = &video.then {
         pictures.extend(load(then)?.into_iter().take(video.frames));
     }

@@ -65,6 +65,8 @@ pub fn domain_of(colour: Colour) -> Domain {
 pub struct Denoiser {
     network: Arc<dyn Network>,
     threads: usize,
+    /// Threads for what is not the network's, once they are needed.
+    pool: Option<Threads>,
     /// What was seen before, by field for interlaced pictures.
     temporal: [Temporal; 2],
     sessions: Vec<Box<dyn Session>>,
@@ -78,7 +80,7 @@ impl Denoiser {
     /// Denoises with `network` on `threads` threads, 0 for all that the machine has.
     pub fn new(network: Arc<dyn Network>, threads: usize) -> Self {
         let temporal = Default::default();
-        Self { network, threads, temporal, sessions: Vec::new(), estimates: [None; 3], pictures: 0 }
+        Self { network, threads, pool: None, temporal, sessions: Vec::new(), estimates: [None; 3], pictures: 0 }
     }
 
     /// Forgets what was learnt from earlier pictures: the next one belongs to another scene.
@@ -135,7 +137,11 @@ impl Denoiser {
         let session = session(&mut self.sessions, &*self.network, self.threads, width, height)?;
         let temporal = &mut self.temporal[field.min(1)];
         if parameters.temporal {
-            let fused = temporal.fuse(input, &[main, chroma], &Threads::new(self.threads)?);
+            let pool = match &mut self.pool {
+                Some(pool) => pool,
+                none => none.insert(Threads::new(self.threads)?),
+            };
+            let fused = temporal.fuse(input, &[main, chroma], pool);
             let planes = Planes::new(&fused.picture, domain, &controls, Some(fused.variance));
             session.run(&planes, &mut PlanesMut::new(output.reborrow(), domain, shares, Some(&fused.picture)))?;
         } else {

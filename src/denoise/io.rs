@@ -96,7 +96,8 @@ impl<T: Sample> Source for Planes<'_, '_, T> {
             let shares = line(&variance, y);
             let shares = shares.iter().chain(std::iter::repeat(&shares[shares.len() - 1]));
             for (pixel, share) in row.chunks_exact_mut(channels).zip(shares) {
-                pixel[first..].iter_mut().for_each(|level| *level *= share.sqrt());
+                let share = share.sqrt();
+                pixel[first..].iter_mut().for_each(|level| *level *= share);
             }
         }
     }

@@ -9,6 +9,16 @@ pub enum Colour {
     Rgb,
 }
 
+impl Colour {
+    /// Powers of two by which a component is smaller than the picture, across and down.
+    pub fn shifts(self, component: usize) -> [u32; 2] {
+        match self {
+            Self::Yuv { shift_x, shift_y } if component > 0 => [shift_x, shift_y],
+            _ => [0, 0],
+        }
+    }
+}
+
 /// Where a component lies: its plane, the first sample in a row of it, and the distance to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Place {
@@ -72,11 +82,7 @@ impl Format {
 
     /// Width and height of a component of a picture of `width` by `height`.
     pub fn component_size(&self, component: usize, width: usize, height: usize) -> (usize, usize) {
-        match self.colour {
-            Colour::Yuv { shift_x, shift_y } if component > 0 => {
-                (width.div_ceil(1 << shift_x), height.div_ceil(1 << shift_y))
-            }
-            _ => (width, height),
-        }
+        let [shift_x, shift_y] = self.colour.shifts(component);
+        (width.div_ceil(1 << shift_x), height.div_ceil(1 << shift_y))
     }
 }

@@ -75,7 +75,7 @@ pub(super) fn fuse(
         scratch.wide_chroma.mapv_inplace(|energy| energy / excess);
     }
 
-    let samples = samples(present.colour) as f32;
+    let samples = 4.0 * main_components(present.colour) as f32;
     let mean_chance = MEAN_CHANCE / (samples * ((2 * MEAN + 1) * (2 * MEAN + 1)) as f32);
     let mut changed = 0usize;
     let maps = scratch.narrow.iter().zip(&scratch.wide).zip(&scratch.wide_chroma).zip(&scratch.wide_mean);
@@ -91,7 +91,7 @@ pub(super) fn fuse(
     }
     let History { colour, planes, variance, .. } = present;
     for (i, (plane, past)) in planes.iter_mut().zip(past).enumerate() {
-        let (shift_x, shift_y) = shifts(*colour, i);
+        let [shift_x, shift_y] = colour.shifts(i);
         let rows = plane.axis_iter_mut(Axis(0)).into_par_iter().zip(past.axis_iter(Axis(0)).into_par_iter());
         threads.enter(|| {
             rows.enumerate().for_each(|(y, (mut row, past))| {
@@ -118,22 +118,14 @@ fn calm_excess(energy: &Array2<f32>, past_variance: &Array2<f32>) -> f32 {
     quarter.clamp(1.0, MOST_EXCESS)
 }
 
-/// Powers of two by which a component is smaller than the picture.
-fn shifts(colour: Colour, component: usize) -> (u32, u32) {
-    match colour {
-        Colour::Yuv { shift_x, shift_y } if component > 0 => (shift_x, shift_y),
-        _ => (0, 0),
-    }
-}
-
-/// Values of the main components in 2x2 pixels.
-fn samples(colour: Colour) -> usize {
-    if colour == Colour::Rgb { 12 } else { 4 }
+/// Components that speak for the main noise level.
+fn main_components(colour: Colour) -> usize {
+    if colour == Colour::Rgb { 3 } else { 1 }
 }
 
 /// Fills `energy` and `mean`.
 fn differences(present: &History, past: &[Array2<f32>], noise: &NoiseModel, scratch: &mut Scratch, threads: &Threads) {
-    let main = if present.colour == Colour::Rgb { 3 } else { 1 };
+    let main = main_components(present.colour);
     let per_level: Vec<f32> = (0..256).map(|brightness| 1.0 / noise.level_at(brightness as f32).max(0.5)).collect();
     let height = present.planes[0].nrows();
     let rows = scratch.energy.axis_iter_mut(Axis(0)).into_par_iter();
@@ -172,7 +164,7 @@ fn chroma_differences(
     threads: &Threads,
 ) {
     let per_level = 1.0 / noise.level.max(LEAST_CHROMA);
-    let (shift_x, shift_y) = shifts(present.colour, 1);
+    let [shift_x, shift_y] = present.colour.shifts(1);
     let rows = scratch.chroma.axis_iter_mut(Axis(0)).into_par_iter().enumerate();
     threads.enter(|| {
         rows.for_each(|(y, mut energy)| {

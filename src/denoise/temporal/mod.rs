@@ -74,7 +74,7 @@ impl Temporal {
         let fits = self.history.as_ref().is_some_and(|past| past.fits(picture));
         if let Some(past) = self.history.take_if(|_| fits) {
             if noise[0].level >= LEAST_LEVEL {
-                current.pyramid.build(current.planes[0].view(), threads);
+                current.pyramid.build(&current.planes[0], threads);
                 let (now, then) = ((&current.planes[0], &current.pyramid), (&past.planes[0], &past.pyramid));
                 self.motion.search(now, then, noise[0].level, threads);
                 self.follow(&past, threads);
@@ -92,7 +92,7 @@ impl Temporal {
             }
             self.spare = Some(past);
         }
-        current.pyramid.build(current.planes[0].view(), threads);
+        current.pyramid.build(&current.planes[0], threads);
         let current = self.history.insert(current);
         let components = current.planes.iter().map(|plane| plane.view()).collect();
         Fused { picture: Picture { colour: current.colour, components }, variance: &current.variance }
@@ -102,11 +102,7 @@ impl Temporal {
     fn follow(&mut self, past: &History, threads: &Threads) {
         self.compensated.resize_with(past.planes.len(), || Array2::zeros((0, 0)));
         for (i, (plane, to)) in past.planes.iter().zip(&mut self.compensated).enumerate() {
-            let (shift_x, shift_y) = match past.colour {
-                Colour::Yuv { shift_x, shift_y } if i > 0 => (shift_x, shift_y),
-                _ => (0, 0),
-            };
-            compensate::shift(plane, &self.motion, [shift_x, shift_y], to, threads);
+            compensate::shift(plane, &self.motion, past.colour.shifts(i), to, threads);
         }
         compensate::nearest(&past.variance, &self.motion, &mut self.compensated_variance);
     }

@@ -1,9 +1,9 @@
 //! Motion of blocks between two pictures, from coarse to fine.
 
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, Axis};
 use rayon::prelude::*;
 
-use crate::{frame::Sample, nn::Threads};
+use crate::nn::Threads;
 
 /// Side of a block in pixels of the picture; the finest level of the pyramid has half as many.
 pub(super) const BLOCK: usize = 16;
@@ -24,20 +24,17 @@ const LEAST_LEVEL: f32 = 2.0;
 pub(super) struct Pyramid(Vec<Array2<f32>>);
 
 impl Pyramid {
-    pub fn build<T: Sample>(&mut self, luma: ArrayView2<'_, T>, threads: &Threads) {
+    pub fn build(&mut self, luma: &Array2<f32>, threads: &Threads) {
         self.0.resize_with(LEVELS, || Array2::zeros((0, 0)));
         for level in 0..LEVELS {
             let (finer, coarser) = self.0.split_at_mut(level);
-            match finer.last() {
-                Some(finer) => halve(finer.view(), &mut coarser[0], threads),
-                None => halve(luma.view(), &mut coarser[0], threads),
-            }
+            halve(finer.last().unwrap_or(luma), &mut coarser[0], threads);
         }
     }
 }
 
 /// Means of 2x2 pixels, those at odd edges of what is there.
-fn halve<T: Sample>(from: ArrayView2<'_, T>, to: &mut Array2<f32>, threads: &Threads) {
+fn halve(from: &Array2<f32>, to: &mut Array2<f32>, threads: &Threads) {
     let (height, width) = from.dim();
     let dim = (height.div_ceil(2), width.div_ceil(2));
     if to.dim() != dim {
@@ -46,7 +43,7 @@ fn halve<T: Sample>(from: ArrayView2<'_, T>, to: &mut Array2<f32>, threads: &Thr
     threads.enter(|| {
         to.axis_iter_mut(Axis(0)).into_par_iter().enumerate().for_each(|(y, mut row)| {
             let (above, below) = (from.row(2 * y), from.row((2 * y + 1).min(height - 1)));
-            let sum = |x: usize| above[x].level() + below[x].level();
+            let sum = |x: usize| above[x] + below[x];
             for (x, to) in row.iter_mut().enumerate() {
                 *to = 0.25 * (sum(2 * x) + sum((2 * x + 1).min(width - 1)));
             }

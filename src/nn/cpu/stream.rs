@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{
-    arithmetic::{Arithmetic, Inputs, MAX_SEGMENTS, Rows, RowsMut, RowsRef, Sign},
+    arithmetic::{Arithmetic, Inputs, Rows, RowsMut, RowsRef, Sign},
     map::{Map, Ring, Shape},
     plan::{BufferId, Chain, Op},
 };
@@ -195,7 +195,6 @@ impl<A: Arithmetic> Before<'_, A> {
 
     /// What row `y` of a convolution reads; `None` if the step is none.
     fn inputs(&self, y: usize) -> Option<Inputs<'_, A>> {
-        const { assert!(MAX_SEGMENTS == 3) };
         Some(match self.stream.chain.steps[self.i].op {
             Op::Read => return None,
             Op::Same { conv, .. } => {
