@@ -7,6 +7,7 @@ pub mod denoise;
 pub mod element;
 pub mod frame;
 pub mod nn;
+pub mod smooth;
 #[cfg(feature = "torch")]
 pub mod train;
 

@@ -118,6 +118,8 @@ fn through_library(noisy: &[f32], (width, height): (u32, u32), model: Option<&Pa
     let input = Picture::new(format, width, height, &[(noisy, 3 * width)])?;
     let mut view = PictureMut::new(format, width, height, [(output.as_mut_slice(), 3 * width)])?;
     denoiser.process(&input, &mut view, &Parameters { noise_level: Some(level), strength: 1.0, temporal: false }, 0)?;
+    // As every published figure: what a picture can show is compared.
+    output.iter_mut().for_each(|v| *v = v.clamp(0.0, 255.0));
     Ok(output)
 }
 

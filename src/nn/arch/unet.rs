@@ -115,7 +115,9 @@ impl Builder {
 
     fn conv(&mut self, name: &str, kind: ConvKind, from: MapId, outputs: usize, add: Option<MapId>) -> MapId {
         let MapSpec { channels, level } = self.maps[from];
-        let conv = self.spec(name.to_owned(), kind, channels, outputs, 1000);
+        // No ReLU follows, so the usual factor of the square root of two would let the values grow; and a network whose
+        // output starts small starts from the picture itself.
+        let conv = self.spec(name.to_owned(), kind, channels, outputs, if name == "tail" { 100 } else { 707 });
         let level = match kind {
             ConvKind::Same3x3 => level,
             ConvKind::Down2x2 => level + 1,

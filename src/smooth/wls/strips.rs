@@ -1,0 +1,121 @@
+//! Takes rows or columns of a picture into lanes, and back.
+
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
+use pulp::Arch;
+use rayon::prelude::*;
+
+use super::lines::{LANES, Lines, Pull};
+use crate::nn::Threads;
+
+/// Where the lines run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    Rows,
+    Columns,
+}
+
+/// Solves every row or every column.
+pub(super) fn solve(
+    direction: Direction,
+    channels: &mut [&mut Array2<f32>],
+    guide: &ArrayView2<'_, f32>,
+    share: &ArrayView2<'_, u8>,
+    pull: Pull,
+    lines: &mut [Lines],
+    threads: &Threads,
+) {
+    // Lines run along the second axis.
+    let channels: Vec<_> = match direction {
+        Direction::Rows => channels.iter_mut().map(|c| c.view_mut()).collect(),
+        Direction::Columns => channels.iter_mut().map(|c| c.view_mut().reversed_axes()).collect(),
+    };
+    let (guide, share) = match direction {
+        Direction::Rows => (guide.view(), share.view()),
+        Direction::Columns => (guide.t(), share.t()),
+    };
+    let (count, length) = guide.dim();
+    let strips = count.div_ceil(LANES);
+    let bands = lines.len().min(strips);
+    let arch = Arch::new();
+    let mut rest = channels;
+    let mut work = Vec::with_capacity(bands);
+    let mut first = 0;
+    for (band, lines) in lines[..bands].iter_mut().enumerate() {
+        let end = (strips * (band + 1) / bands * LANES).min(count);
+        let (own, after): (Vec<_>, _) = rest.into_iter().map(|c| c.split_at(Axis(0), end - first)).unzip();
+        rest = after;
+        work.push((own, guide.slice(s![first..end, ..]), share.slice(s![first..end, ..]), lines));
+        first = end;
+    }
+    threads.enter(|| {
+        work.into_par_iter().for_each(|(mut channels, guide, share, lines)| {
+            lines.resize(length, channels.len());
+            for first in (0..guide.nrows()).step_by(LANES) {
+                let end = (first + LANES).min(guide.nrows());
+                let part = s![first..end, ..];
+                gather(direction, guide.slice(part), &mut lines.guide);
+                gather(direction, share.slice(part), &mut lines.share);
+                for (channel, values) in channels.iter().zip(lines.values.chunks_exact_mut(length)) {
+                    gather(direction, channel.slice(part), values);
+                }
+                lines.solve(arch, pull);
+                for (channel, values) in channels.iter_mut().zip(lines.values.chunks_exact(length)) {
+                    scatter(direction, values, channel.slice_mut(part));
+                }
+            }
+        });
+    });
+}
+
+/// Puts lines side by side. Lanes beyond the last line keep what they hold.
+fn gather<T: Copy + Default>(direction: Direction, lines: ArrayView2<'_, T>, to: &mut [[T; LANES]]) {
+    let count = lines.nrows();
+    if direction == Direction::Columns {
+        for (to, position) in to.iter_mut().zip(lines.columns()) {
+            if let Some(values) = position.as_slice() {
+                to[..count].copy_from_slice(values);
+            }
+        }
+        return;
+    }
+    let rows: [&[T]; LANES] = std::array::from_fn(|i| {
+        lines.index_axis_move(Axis(0), i.min(count - 1)).to_slice().unwrap_or_default()
+    });
+    for (block, to) in to.chunks_mut(LANES).enumerate() {
+        let first = block * LANES;
+        if to.len() == LANES {
+            let tile: [[T; LANES]; LANES] = std::array::from_fn(|row| tile_row(rows[row], first));
+            for (x, to) in to.iter_mut().enumerate() {
+                *to = std::array::from_fn(|row| tile[row][x]);
+            }
+        } else {
+            for (x, to) in to.iter_mut().enumerate() {
+                *to = std::array::from_fn(|row| rows[row].get(first + x).copied().unwrap_or_default());
+            }
+        }
+    }
+}
+
+/// `LANES` values from `first` on.
+fn tile_row<T: Copy + Default>(row: &[T], first: usize) -> [T; LANES] {
+    row.get(first..).and_then(|row| row.first_chunk()).copied().unwrap_or([T::default(); LANES])
+}
+
+/// The way back of [`gather`].
+fn scatter(direction: Direction, from: &[[f32; LANES]], mut lines: ArrayViewMut2<'_, f32>) {
+    let count = lines.nrows();
+    if direction == Direction::Columns {
+        for (from, mut position) in from.iter().zip(lines.columns_mut()) {
+            if let Some(values) = position.as_slice_mut() {
+                values.copy_from_slice(&from[..count]);
+            }
+        }
+        return;
+    }
+    for (row, mut line) in lines.rows_mut().into_iter().enumerate() {
+        let Some(line) = line.as_slice_mut() else { continue };
+        for (to, from) in line.iter_mut().zip(from) {
+            *to = from[row];
+        }
+    }
+}
