@@ -38,6 +38,10 @@ mod torch {
     enum Task {
         /// The networks of cnndenoise.
         Denoise(Denoise),
+        /// The network of cnnsmooth.
+        Smooth(Smooth),
+        /// Writes pictures with texture over structure to measure cnnsmooth on.
+        SmoothSet(SmoothSet),
     }
 
     #[derive(Clone, Copy, ValueEnum)]
@@ -51,12 +55,82 @@ mod torch {
         /// Folder with photographs (.jpg, .png), searched with its subfolders.
         #[arg(long)]
         data: PathBuf,
-        /// Model file to write; checkpoint and curve go beside it.
-        #[arg(long)]
-        out: PathBuf,
         /// Planes that the network works on.
         #[arg(long, value_enum, default_value = "yuv420")]
         domain: Domain,
+        /// Share of the patches whose noise is not white: shared by R, G and B, or in blotches of chroma.
+        #[arg(long, default_value_t = 0.05)]
+        coloured: f64,
+        /// Channels of each level, the finest first.
+        #[arg(long, value_delimiter = ',', default_value = "16,32,64")]
+        widths: Vec<usize>,
+        /// Channels inside the residual blocks of each level.
+        #[arg(long, value_delimiter = ',', default_value = "16,32,48")]
+        hidden: Vec<usize>,
+        /// Blocks of each level on the way down.
+        #[arg(long, value_delimiter = ',', default_value = "1,1,2")]
+        down_blocks: Vec<usize>,
+        /// Blocks of each level but the coarsest on the way up.
+        #[arg(long, value_delimiter = ',', default_value = "1,1")]
+        up_blocks: Vec<usize>,
+        #[command(flatten)]
+        run: Run,
+    }
+
+    #[derive(clap::Args)]
+    struct Smooth {
+        /// Folder with drawings on transparent ground (.png), such as Debian's openclipart-png.
+        #[arg(long)]
+        drawings: PathBuf,
+        /// Folder with photographs of textures.
+        #[arg(long)]
+        textures: PathBuf,
+        /// Folder with photographs of BSDS500.
+        #[arg(long)]
+        photos: PathBuf,
+        /// Folder with their boundaries as pictures, from scripts/boundaries.
+        #[arg(long)]
+        boundaries: PathBuf,
+        /// Channels of each level, the finest first.
+        #[arg(long, value_delimiter = ',', default_value = "8,32,40,48,64")]
+        widths: Vec<usize>,
+        /// Channels inside the residual blocks of each level.
+        #[arg(long, value_delimiter = ',', default_value = "8,16,32,48,64")]
+        hidden: Vec<usize>,
+        /// Blocks of each level on the way down.
+        #[arg(long, value_delimiter = ',', default_value = "0,0,1,1,1")]
+        down_blocks: Vec<usize>,
+        /// Blocks of each level but the coarsest on the way up.
+        #[arg(long, value_delimiter = ',', default_value = "0,1,0,0")]
+        up_blocks: Vec<usize>,
+        #[command(flatten)]
+        run: Run,
+    }
+
+    #[derive(clap::Args)]
+    struct SmoothSet {
+        /// Folder with drawings on transparent ground (.png).
+        #[arg(long)]
+        drawings: PathBuf,
+        /// Folder with photographs of textures.
+        #[arg(long)]
+        textures: PathBuf,
+        /// Folder to write to.
+        #[arg(long)]
+        out: PathBuf,
+        /// Takes the half of the data that networks are trained on, to tune on.
+        #[arg(long)]
+        training: bool,
+        #[arg(long, default_value_t = 48)]
+        count: usize,
+    }
+
+    /// What every run has.
+    #[derive(clap::Args)]
+    struct Run {
+        /// Model file to write; checkpoint and curve go beside it.
+        #[arg(long)]
+        out: PathBuf,
         /// Goes on from the checkpoint beside the model file.
         #[arg(long)]
         resume: bool,
@@ -74,65 +148,84 @@ mod torch {
         threads: i32,
         #[arg(long, default_value_t = 1)]
         seed: u64,
-        #[arg(long, default_value_t = 16)]
+        #[arg(long, default_value_t = 9)]
         batch: usize,
-        /// Side of the patches, a multiple of 8.
-        #[arg(long, default_value_t = 96)]
+        /// Side of the patches, a multiple of 32.
+        #[arg(long, default_value_t = 128)]
         side: usize,
         #[arg(long, default_value_t = 1e-3)]
         rate: f64,
         /// Share of the run that computes in bfloat16 before it changes to float32.
-        #[arg(long, default_value_t = 0.7)]
+        #[arg(long, default_value_t = 0.0)]
         bf16_share: f64,
-        /// Share of the patches whose noise is not white: shared by R, G and B, or in blotches of chroma.
-        #[arg(long, default_value_t = 0.05)]
-        coloured: f64,
         /// Trains a finished model, given by --init, for 8-bit integers.
         #[arg(long, requires = "init")]
         quantise: bool,
-        /// Channels of each level, the finest first.
-        #[arg(long, value_delimiter = ',', default_value = "16,32,64")]
-        widths: Vec<usize>,
-        /// Channels inside the residual blocks of each level.
-        #[arg(long, value_delimiter = ',', default_value = "16,32,48")]
-        hidden: Vec<usize>,
-        /// Blocks of each level on the way down.
-        #[arg(long, value_delimiter = ',', default_value = "1,1,2")]
-        down_blocks: Vec<usize>,
-        /// Blocks of each level but the coarsest on the way up.
-        #[arg(long, value_delimiter = ',', default_value = "1,1")]
-        up_blocks: Vec<usize>,
     }
 
     pub fn run(arguments: Arguments) -> Result<(), train::Error> {
-        let Task::Denoise(task) = arguments.task;
-        tch::set_num_threads(task.threads.max(1));
-        let domain = match task.domain {
-            Domain::Rgb => model::Domain::Rgb,
-            Domain::Yuv420 => model::Domain::Yuv420,
-        };
-        train::run(&train::Options {
-            data: task.data,
-            out: task.out,
-            domain,
-            architecture: ResidualUnet {
-                inputs: domain.inputs(),
-                outputs: domain.channels(),
-                widths: task.widths,
-                hidden: task.hidden,
-                down_blocks: task.down_blocks,
-                up_blocks: task.up_blocks,
-            },
-            init: task.init,
-            resume: task.resume,
-            length: task.steps.map_or(train::Length::Minutes(task.minutes), train::Length::Steps),
-            seed: task.seed,
-            batch: task.batch.max(1),
-            side: task.side.next_multiple_of(8).max(32),
-            rate: task.rate,
-            bf16_share: task.bf16_share,
-            coloured: task.coloured.clamp(0.0, 1.0),
-            quantise: task.quantise,
-        })
+        match arguments.task {
+            Task::Denoise(task) => {
+                let domain = match task.domain {
+                    Domain::Rgb => model::Domain::Rgb,
+                    Domain::Yuv420 => model::Domain::Yuv420,
+                };
+                let (widths, hidden) = (task.widths, task.hidden);
+                let unet = unet(domain, widths, hidden, task.down_blocks, task.up_blocks);
+                train::denoise::denoise(&train::denoise::Options {
+                    run: task.run.options(domain, unet),
+                    data: task.data,
+                    coloured: task.coloured.clamp(0.0, 1.0),
+                })
+            }
+            Task::SmoothSet(task) => smooth_set(&task),
+            Task::Smooth(task) => {
+                let domain = model::Domain::Guide;
+                let (widths, hidden) = (task.widths, task.hidden);
+                let unet = unet(domain, widths, hidden, task.down_blocks, task.up_blocks);
+                train::smooth::smooth(&train::smooth::Options {
+                    run: task.run.options(domain, unet),
+                    drawings: task.drawings,
+                    textures: task.textures,
+                    photos: task.photos,
+                    boundaries: task.boundaries,
+                })
+            }
+        }
+    }
+
+    fn smooth_set(task: &SmoothSet) -> Result<(), train::Error> {
+        let half = if task.training { train::smooth::Half::Training } else { train::smooth::Half::Evaluation };
+        train::smooth::write_set(&task.drawings, &task.textures, &task.out, half, task.count)
+    }
+
+    fn unet(
+        domain: model::Domain,
+        widths: Vec<usize>,
+        hidden: Vec<usize>,
+        down_blocks: Vec<usize>,
+        up_blocks: Vec<usize>,
+    ) -> ResidualUnet {
+        ResidualUnet { inputs: domain.inputs(), outputs: domain.outputs(), widths, hidden, down_blocks, up_blocks }
+    }
+
+    impl Run {
+        fn options(self, domain: model::Domain, architecture: ResidualUnet) -> train::Options {
+            tch::set_num_threads(self.threads.max(1));
+            train::Options {
+                out: self.out,
+                domain,
+                architecture,
+                init: self.init,
+                resume: self.resume,
+                length: self.steps.map_or(train::Length::Minutes(self.minutes), train::Length::Steps),
+                seed: self.seed,
+                batch: self.batch.max(1),
+                side: self.side.next_multiple_of(32).max(32),
+                rate: self.rate,
+                bf16_share: self.bf16_share,
+                quantise: self.quantise,
+            }
+        }
     }
 }

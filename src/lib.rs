@@ -7,12 +7,14 @@ pub mod denoise;
 pub mod element;
 pub mod frame;
 pub mod nn;
+pub mod quality;
 pub mod smooth;
 #[cfg(feature = "torch")]
 pub mod train;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
-    denoise::element::register(plugin)
+    denoise::element::register(plugin)?;
+    smooth::element::register(plugin)
 }
 
 gst::plugin_define!(

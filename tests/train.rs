@@ -10,13 +10,15 @@ use gstcnnvideo::{
         cpu::{FloatNetwork, Int8Network},
         model::Domain,
     },
-    train::{Length, Options, run},
+    train::{
+        self, Length,
+        denoise::{Options, denoise},
+    },
 };
 use image::RgbImage;
 
 fn options(folder: &std::path::Path, minutes: f64, resume: bool) -> Options {
-    Options {
-        data: folder.to_owned(),
+    let run = train::Options {
         out: folder.join("model.safetensors"),
         domain: Domain::Yuv420,
         architecture: ResidualUnet {
@@ -35,9 +37,9 @@ fn options(folder: &std::path::Path, minutes: f64, resume: bool) -> Options {
         side: 32,
         rate: 2e-3,
         bf16_share: 0.0,
-        coloured: 0.2,
         quantise: false,
-    }
+    };
+    Options { run, data: folder.to_owned(), coloured: 0.2 }
 }
 
 /// The checkpoint's log: (step, loss).
@@ -62,9 +64,9 @@ fn a_run_learns_and_resumes() {
     // Were this read, the run would end with an error.
     std::fs::write(folder.0.join("eval/broken.png"), b"no picture").unwrap();
 
-    run(&options(&folder.0, 0.1, false)).unwrap();
+    denoise(&options(&folder.0, 0.1, false)).unwrap();
     let first = log(&folder.0);
-    run(&options(&folder.0, 0.2, true)).unwrap();
+    denoise(&options(&folder.0, 0.2, true)).unwrap();
     let both = log(&folder.0);
     assert_eq!(both[..first.len()], first[..]);
     let (before, after) = (first.last().unwrap(), both.last().unwrap());
@@ -76,19 +78,17 @@ fn a_run_learns_and_resumes() {
     FloatNetwork::new(model).unwrap().session(Size { width: 16, height: 16 }, 1).unwrap();
 
     // What was trained goes on for 8-bit integers, and then runs in them.
-    let quantised = Options {
-        out: folder.0.join("int8.safetensors"),
-        init: Some(folder.0.join("model.safetensors")),
-        quantise: true,
-        ..options(&folder.0, 0.05, false)
-    };
-    run(&quantised).unwrap();
-    let int8 = Model::from_file(&quantised.out).unwrap();
+    let mut quantised = options(&folder.0, 0.05, false);
+    quantised.run.out = folder.0.join("int8.safetensors");
+    quantised.run.init = Some(folder.0.join("model.safetensors"));
+    quantised.run.quantise = true;
+    denoise(&quantised).unwrap();
+    let int8 = Model::from_file(&quantised.run.out).unwrap();
     assert!(int8.quantisation().is_some());
     Int8Network::new(int8).unwrap().session(Size { width: 16, height: 16 }, 1).unwrap();
 
     // A checkpoint of another architecture is refused.
     let mut other = options(&folder.0, 0.3, true);
-    other.architecture.widths = vec![8, 12];
-    assert!(run(&other).is_err());
+    other.run.architecture.widths = vec![8, 12];
+    assert!(denoise(&other).is_err());
 }

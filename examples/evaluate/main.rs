@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release --example evaluate -- denoise --data DIR`
 
+mod element;
+mod smooth;
 #[path = "../support/mod.rs"]
 mod support;
 mod video;
@@ -43,12 +45,15 @@ enum Task {
     },
     /// PSNR of cnndenoise on a clip with white noise in luma, averaged along time and frame by frame.
     Video(video::Video),
+    /// PSNR and SSIM of cnnsmooth on pictures with texture over structure.
+    Smooth(smooth::Smooth),
 }
 
 fn main() {
     let result = match Arguments::parse().task {
         Task::Denoise { data, model, levels } => denoise(&data, model.as_deref(), &levels),
         Task::Video(task) => video::run(&task),
+        Task::Smooth(task) => smooth::run(&task),
     };
     if let Err(err) = result {
         eprintln!("evaluate: {err}");
@@ -124,35 +129,9 @@ fn through_library(noisy: &[f32], (width, height): (u32, u32), model: Option<&Pa
 }
 
 /// Denoises a picture as a video of one frame; also returns the noise level that the element assumed.
-fn through_element(
-    noisy: &[u8],
-    (width, height): (u32, u32),
-    model: Option<&Path>,
-    level: Option<f32>,
-) -> Result<(Vec<u8>, f32)> {
-    let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::Rgb, width, height).build()?;
-    let pipeline = gst::Pipeline::new();
-    let source = gst_app::AppSrc::builder().caps(&info.to_caps()?).format(gst::Format::Time).build();
+fn through_element(noisy: &[u8], size: (u32, u32), model: Option<&Path>, level: Option<f32>) -> Result<(Vec<u8>, f32)> {
     let element = gst::ElementFactory::make("cnndenoise").property("noise-level", level.unwrap_or(-1.0)).build()?;
     element.set_property("model-file", model.and_then(Path::to_str));
-    let sink = gst_app::AppSink::builder().sync(false).build();
-    pipeline.add_many([source.upcast_ref(), &element, sink.upcast_ref()])?;
-    gst::Element::link_many([source.upcast_ref(), &element, sink.upcast_ref()])?;
-    pipeline.set_state(gst::State::Playing)?;
-
-    let (row, stride) = (3 * width as usize, info.stride()[0] as usize);
-    let mut padded = vec![0; info.size()];
-    for (to, from) in padded.chunks_mut(stride).zip(noisy.chunks(row)) {
-        to[..row].copy_from_slice(from);
-    }
-    let mut buffer = gst::Buffer::from_mut_slice(padded);
-    buffer.get_mut().ok_or("the buffer is new")?.set_pts(gst::ClockTime::ZERO);
-    source.push_buffer(buffer)?;
-    source.end_of_stream()?;
-    let sample = sink.pull_sample();
-    let estimate = element.property("estimated-noise-level");
-    pipeline.set_state(gst::State::Null)?;
-    let sample = sample?;
-    let map = sample.buffer().ok_or("no buffer")?.map_readable()?;
-    Ok((map.chunks(stride).flat_map(|line| &line[..row]).copied().collect(), estimate))
+    let denoised = element::through(&element, noisy, size)?;
+    Ok((denoised, element.property("estimated-noise-level")))
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     frame::{Colour, Picture, PictureMut, Sample},
-    nn::{self, Domain, Network, Session, Size, Threads},
+    nn::{self, Domain, Network, Sessions, Threads},
 };
 
 /// The networks err by a level or two themselves. Noise weaker than the first of these is left alone, noise stronger than
@@ -18,8 +18,6 @@ const FADE: [f32; 2] = [0.5, 3.0];
 const CHROMA_IN_RGB: f32 = 1.383;
 /// Share of a new estimate in the smoothed one.
 const FOLLOW: f32 = 0.3;
-/// Sessions kept: the two fields of an interlaced picture of odd height differ in size.
-const SESSIONS: usize = 2;
 
 /// What can go wrong with a picture.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +67,7 @@ pub struct Denoiser {
     pool: Option<Threads>,
     /// What was seen before, by field for interlaced pictures.
     temporal: [Temporal; 2],
-    sessions: Vec<Box<dyn Session>>,
+    sessions: Sessions,
     /// Noise levels of the components, as far as they are known, smoothed over time.
     estimates: [Option<NoiseModel>; 3],
     /// Pictures since the start or the last reset.
@@ -80,7 +78,15 @@ impl Denoiser {
     /// Denoises with `network` on `threads` threads, 0 for all that the machine has.
     pub fn new(network: Arc<dyn Network>, threads: usize) -> Self {
         let temporal = Default::default();
-        Self { network, threads, pool: None, temporal, sessions: Vec::new(), estimates: [None; 3], pictures: 0 }
+        Self {
+            network,
+            threads,
+            pool: None,
+            temporal,
+            sessions: Sessions::default(),
+            estimates: [None; 3],
+            pictures: 0,
+        }
     }
 
     /// Forgets what was learnt from earlier pictures: the next one belongs to another scene.
@@ -95,7 +101,8 @@ impl Denoiser {
     /// # Errors
     /// A size that the network cannot run on.
     pub fn prepare(&mut self, width: usize, height: usize) -> Result<(), Error> {
-        session(&mut self.sessions, &*self.network, self.threads, width, height).map(|_| ())
+        self.sessions.for_frame(&*self.network, self.threads, width, height)?;
+        Ok(())
     }
 
     /// Denoises `input` into `output`, which must hold a copy of it. `field` is 0, or 1 for the second field of an
@@ -134,7 +141,7 @@ impl Denoiser {
         let shares = [share(rgb_level), share(if domain == Domain::Rgb { rgb_level } else { levels.chroma })];
 
         let (width, height) = input.size();
-        let session = session(&mut self.sessions, &*self.network, self.threads, width, height)?;
+        let session = self.sessions.for_frame(&*self.network, self.threads, width, height)?;
         let temporal = &mut self.temporal[field.min(1)];
         if parameters.temporal {
             let pool = match &mut self.pool {
@@ -175,27 +182,4 @@ impl Denoiser {
         let mean = |part: &[Option<NoiseModel>]| NoiseModel::mean(part.iter().copied().flatten());
         [mean(&self.estimates[..main]), mean(&self.estimates[main..all])]
     }
-}
-
-/// The session for pictures of a size, made if there is none.
-fn session<'a>(
-    sessions: &'a mut Vec<Box<dyn Session>>,
-    network: &dyn Network,
-    threads: usize,
-    width: usize,
-    height: usize,
-) -> Result<&'a mut Box<dyn Session>, Error> {
-    let granularity = network.granularity();
-    let half = |n: usize| n.div_ceil(2).next_multiple_of(granularity);
-    let size = Size { width: half(width), height: half(height) };
-    let at = match sessions.iter().position(|s| s.size() == size) {
-        Some(at) => at,
-        None => {
-            let session = network.session(size, threads)?;
-            sessions.truncate(SESSIONS - 1);
-            sessions.insert(0, session);
-            0
-        }
-    };
-    Ok(&mut sessions[at])
 }

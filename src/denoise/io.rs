@@ -3,16 +3,15 @@
 
 use std::ops::Range;
 
-use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis};
+use ndarray::{Array2, ArrayViewMut2, Axis};
 
 use crate::{
-    frame::{Colour, Picture, PictureMut, Sample},
+    frame::{
+        Colour, Picture, PictureMut, Sample,
+        unshuffle::{CENTRE, SCALE, line, pairs, singles},
+    },
     nn::{Domain, Output, RowSink, Source},
 };
-
-/// Networks see `(level - 128) / 255`.
-const CENTRE: f32 = 128.0;
-const SCALE: f32 = 255.0;
 
 /// What the control maps hold.
 pub(super) struct Controls {
@@ -46,7 +45,7 @@ impl<T: Sample> Source for Planes<'_, '_, T> {
         let components = &self.picture.components;
         let channels = self.domain.channels() + self.domain.controls();
         match (self.domain, self.picture.colour) {
-            (Domain::Yuv420, _) => {
+            (Domain::Yuv420 | Domain::Guide, _) => {
                 for dy in 0..2 {
                     pairs(line(&components[0], 2 * y + dy), row, channels, 2 * dy);
                 }
@@ -100,33 +99,6 @@ impl<T: Sample> Source for Planes<'_, '_, T> {
                 pixel[first..].iter_mut().for_each(|level| *level *= share);
             }
         }
-    }
-}
-
-/// Row `y` of a component, or its last.
-fn line<'a, T>(component: &'a ArrayView2<'a, T>, y: usize) -> ArrayView1<'a, T> {
-    component.index_axis(Axis(0), y.min(component.len_of(Axis(0)) - 1))
-}
-
-/// Puts neighbouring samples of a line into channels `first` and `first + 1` of the pixels of `row`.
-fn pairs<T: Sample>(line: ArrayView1<'_, T>, row: &mut [f32], channels: usize, first: usize) {
-    let mut samples = line.iter();
-    let mut last = CENTRE;
-    for pixel in row.chunks_exact_mut(channels) {
-        for value in &mut pixel[first..first + 2] {
-            last = samples.next().map_or(last, |sample| sample.level());
-            *value = (last - CENTRE) / SCALE;
-        }
-    }
-}
-
-/// Puts the samples of a line into channel `channel` of the pixels of `row`.
-fn singles<T: Sample>(line: ArrayView1<'_, T>, row: &mut [f32], channels: usize, channel: usize) {
-    let mut samples = line.iter();
-    let mut last = CENTRE;
-    for pixel in row.chunks_exact_mut(channels) {
-        last = samples.next().map_or(last, |sample| sample.level());
-        pixel[channel] = (last - CENTRE) / SCALE;
     }
 }
 

@@ -1,9 +1,13 @@
 //! What the elements share: pixel formats, properties of the model, times.
 
+mod filter;
+mod model;
 mod properties;
 mod timing;
 mod video;
 
+pub(crate) use filter::{MIN_INTERLACED_HEIGHT, ends_a_scene, live, lock, pad_templates};
+pub(crate) use model::{ModelSettings, value_of};
 #[cfg(feature = "doc")]
 pub(crate) use properties::mark_for_documentation;
 pub use properties::{ModelPrecision, Quality};

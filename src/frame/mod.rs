@@ -7,6 +7,7 @@
 
 mod format;
 mod picture;
+pub(crate) mod unshuffle;
 
 pub use format::{Colour, Format, Place};
 pub use picture::{Picture, PictureMut, Plane, PlaneMut};

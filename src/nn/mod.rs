@@ -16,14 +16,16 @@ mod error;
 mod io;
 pub mod model;
 mod quantisation;
+mod sessions;
 #[cfg(feature = "torch")]
 pub mod torch;
 
-pub(crate) use cpu::Threads;
+pub use cpu::Threads;
 pub use device::{Device, Precision};
 pub use error::Error;
 pub use io::{Output, RowSink, Size, Source};
 pub use model::{Domain, Model, ModelSource, Task};
+pub(crate) use sessions::Sessions;
 
 /// A network that a backend has made ready to run. Cheap to share, never changes.
 pub trait Network: Send + Sync {

@@ -5,8 +5,8 @@
 //! | key | value |
 //! | --- | --- |
 //! | `format` | `1` |
-//! | `task` | `denoise` |
-//! | `domain` | `rgb` or `yuv420`: the planes that make up the input, see [`Domain`] |
+//! | `task` | `denoise` or `smooth` |
+//! | `domain` | `rgb`, `yuv420` or `guide`: the planes that go in and come out, see [`Domain`] |
 //! | `architecture` | `residual-unet`, see [`ResidualUnet`] |
 //! | `hyper-parameters` | JSON object of the architecture's fields |
 //! | `version` | free text |
@@ -34,25 +34,58 @@ use super::{
 /// What a model was trained for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {
+    /// Tells the noise of a picture.
     Denoise,
+    /// Tells the texture of a picture, and where structure has edges.
+    Smooth,
+}
+
+impl Task {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Denoise => "denoise",
+            Self::Smooth => "smooth",
+        }
+    }
 }
 
 /// Planes that make up a model's input, pixel-unshuffled to half the frame's size, values `(v - 128) / 255`,
-/// followed by the control maps.
+/// followed by the control maps; and what its output is made of, also at half the frame's size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Domain {
-    /// R, G and B, four channels each; one control map.
+    /// R, G and B, four channels each; one control map. Out comes the noise of the same planes.
     Rgb,
-    /// Y in four channels, then U and V; two control maps, for luma and for chroma.
+    /// Y in four channels, then U and V; two control maps, for luma and for chroma. Out comes the noise of the same planes.
     Yuv420,
+    /// Y in four channels, then U and V; one control map. Out comes the texture of the same planes, and how likely an edge
+    /// of structure is (before the logistic function).
+    Guide,
 }
 
 impl Domain {
-    /// Channels of picture content.
+    const NAMED: [(&str, Self); 3] = [("rgb", Self::Rgb), ("yuv420", Self::Yuv420), ("guide", Self::Guide)];
+
+    /// What models that work on these planes are for.
+    pub fn task(self) -> Task {
+        match self {
+            Self::Rgb | Self::Yuv420 => Task::Denoise,
+            Self::Guide => Task::Smooth,
+        }
+    }
+
+    /// Channels of picture content in the input.
     pub fn channels(self) -> usize {
         match self {
             Self::Rgb => 12,
-            Self::Yuv420 => 6,
+            Self::Yuv420 | Self::Guide => 6,
+        }
+    }
+
+    /// Control maps that follow them.
+    pub fn controls(self) -> usize {
+        match self {
+            Self::Rgb | Self::Guide => 1,
+            Self::Yuv420 => 2,
         }
     }
 
@@ -61,14 +94,23 @@ impl Domain {
         self.channels() + self.controls()
     }
 
-    const NAMED: [(&str, Self); 2] = [("rgb", Self::Rgb), ("yuv420", Self::Yuv420)];
-
-    /// Control maps that follow them.
-    pub fn controls(self) -> usize {
+    /// Channels of the output.
+    pub fn outputs(self) -> usize {
         match self {
-            Self::Rgb => 1,
-            Self::Yuv420 => 2,
+            Self::Rgb => 12,
+            Self::Yuv420 => 6,
+            Self::Guide => 7,
         }
+    }
+
+    fn name(self) -> &'static str {
+        Self::NAMED.iter().find(|(_, domain)| *domain == self).map_or("", |(name, _)| name)
+    }
+}
+
+impl std::fmt::Display for Domain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -82,7 +124,6 @@ pub struct ConvWeights {
 /// A network: what it is for, its layers and its weights.
 #[derive(Debug, Clone)]
 pub struct Model {
-    pub task: Task,
     pub domain: Domain,
     pub architecture: ResidualUnet,
     pub version: String,
@@ -138,12 +179,7 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Invalid`] where sizes do not fit or a weight is not finite.
-    pub fn new(
-        task: Task,
-        domain: Domain,
-        architecture: ResidualUnet,
-        weights: Vec<ConvWeights>,
-    ) -> Result<Self, Error> {
+    pub fn new(domain: Domain, architecture: ResidualUnet, weights: Vec<ConvWeights>) -> Result<Self, Error> {
         let graph = checked_graph(domain, &architecture)?;
         if weights.len() != graph.convs.len() {
             return Err(Error::invalid("weights", format!("{} where {} are needed", weights.len(), graph.convs.len())));
@@ -156,7 +192,7 @@ impl Model {
             check_values(&spec.name, conv.weight.iter().chain(&conv.bias))?;
         }
         let (version, training) = (String::new(), String::new());
-        Ok(Self { task, domain, architecture, version, training, graph, weights, quantisation: None })
+        Ok(Self { domain, architecture, version, training, graph, weights, quantisation: None })
     }
 
     /// Parses a model file's bytes.
@@ -180,8 +216,12 @@ impl Model {
                 .ok_or_else(|| Error::invalid(key, format!("'{}' is not one of {}", excerpt(value), known.join(", "))))
         };
         one_of("format", &[FORMAT])?;
-        one_of("task", &["denoise"])?;
+        let tasks = [Task::Denoise, Task::Smooth];
+        let task = tasks[one_of("task", &tasks.map(Task::name))?];
         let (_, domain) = Domain::NAMED[one_of("domain", &Domain::NAMED.map(|(name, _)| name))?];
+        if domain.task() != task {
+            return Err(Error::invalid("domain", format!("'{domain}' is not one for the task {}", task.name())));
+        }
         one_of("architecture", &[ARCHITECTURE])?;
         let architecture: ResidualUnet = serde_json::from_str(text("hyper-parameters")?)
             .map_err(|err| Error::invalid("hyper-parameters", err.to_string()))?;
@@ -194,7 +234,7 @@ impl Model {
             return Err(Error::invalid("tensors", format!("{} where {count} are needed", file.len())));
         }
         let (version, training) = (text("version")?.to_owned(), text("training")?.to_owned());
-        Ok(Self { task: Task::Denoise, domain, architecture, version, training, graph, weights, quantisation })
+        Ok(Self { domain, architecture, version, training, graph, weights, quantisation })
     }
 
     /// Reads a model file.
@@ -225,12 +265,11 @@ impl Model {
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         let hyper = serde_json::to_string(&self.architecture)
             .map_err(|err| Error::invalid("hyper-parameters", err.to_string()))?;
-        let domain = Domain::NAMED.iter().find(|(_, domain)| *domain == self.domain).map_or("", |(name, _)| name);
         let metadata = HashMap::from(
             [
                 ("format", FORMAT),
-                ("task", "denoise"),
-                ("domain", domain),
+                ("task", self.domain.task().name()),
+                ("domain", self.domain.name()),
                 ("architecture", ARCHITECTURE),
                 ("hyper-parameters", &hyper),
                 ("version", &self.version),
@@ -297,7 +336,7 @@ fn read_quantisation(file: &SafeTensors<'_>, graph: &Graph) -> Result<Option<Qua
 
 fn checked_graph(domain: Domain, architecture: &ResidualUnet) -> Result<Graph, Error> {
     for (field, has, needs) in
-        [("inputs", architecture.inputs, domain.inputs()), ("outputs", architecture.outputs, domain.channels())]
+        [("inputs", architecture.inputs, domain.inputs()), ("outputs", architecture.outputs, domain.outputs())]
     {
         if has != needs {
             return Err(Error::invalid(field, format!("{has} where this domain has {needs}")));

@@ -50,8 +50,8 @@ impl TorchNetwork {
     }
 
     /// Loads a TorchScript file: a module whose `forward` takes one float32 tensor `[1, in, height, width]` and
-    /// returns one `[1, out, height, width]`, the noise that is to be subtracted. `in` and `out` are the channels of
-    /// one of the two [`Domain`]s: 13 and 12 for `Rgb`, 8 and 6 for `Yuv420`. Height and width are multiples of 8.
+    /// returns one `[1, out, height, width]`. `in` and `out` are the channels of one of the [`Domain`]s: 13 and 12 for
+    /// `Rgb`, 8 and 6 for `Yuv420`, 7 and 7 for `Guide`. Height and width are multiples of 8.
     ///
     /// # Errors
     /// As [`Self::new`]; [`Error::Read`] for a file that libtorch cannot load, [`Error::Invalid`] where the module
@@ -66,14 +66,14 @@ impl TorchNetwork {
         module.f_set_eval().map_err(read)?;
         let accepts = |domain: Domain| {
             let side = 2 * SCRIPT_GRANULARITY as i64;
-            let channels = (domain.inputs()) as i64;
+            let channels = domain.inputs() as i64;
             let _no_grad = tch::no_grad_guard();
             let output =
                 Tensor::f_zeros([1, channels, side, side], (Kind::Float, device)).and_then(|x| module.forward_ts(&[x]));
-            output.is_ok_and(|y| y.size() == [1, domain.channels() as i64, side, side] && y.kind() == Kind::Float)
+            output.is_ok_and(|y| y.size() == [1, domain.outputs() as i64, side, side] && y.kind() == Kind::Float)
         };
-        let domain = [Domain::Yuv420, Domain::Rgb].into_iter().find(|d| accepts(*d)).ok_or_else(|| {
-            Error::invalid("forward", "takes neither [1, 8, h, w] to [1, 6, h, w] nor [1, 13, h, w] to [1, 12, h, w]")
+        let domain = [Domain::Yuv420, Domain::Rgb, Domain::Guide].into_iter().find(|d| accepts(*d)).ok_or_else(|| {
+            Error::invalid("forward", "takes none of [1, 8, h, w] to [1, 6, h, w], [1, 13, h, w] to [1, 12, h, w], [1, 7, h, w] to [1, 7, h, w]")
         })?;
         Ok(Self { program: Arc::new(Program::Script(module)), domain, granularity: SCRIPT_GRANULARITY, device })
     }
@@ -120,8 +120,8 @@ impl Network for TorchNetwork {
             device: self.device,
             domain: self.domain,
             size,
-            input: vec![0.0; pixels * (self.domain.inputs())],
-            output: vec![0.0; pixels * self.domain.channels()],
+            input: vec![0.0; pixels * self.domain.inputs()],
+            output: vec![0.0; pixels * self.domain.outputs()],
         }))
     }
 }
@@ -147,7 +147,7 @@ impl TorchSession {
             Program::Graph { graph, .. } => forward(graph, &self.parameters, &x)?,
             Program::Script(module) => module.forward_ts(&[x])?,
         };
-        if y.size() != [1, self.domain.channels() as i64, height, width] {
+        if y.size() != [1, self.domain.outputs() as i64, height, width] {
             return Err(tch::TchError::Torch(format!("output of unexpected shape {:?}", y.size())));
         }
         let y = y.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_to_device(tch::Device::Cpu)?;
@@ -168,7 +168,7 @@ impl Session for TorchSession {
         }
         self.infer().map_err(backend)?;
         let whole = 0..height;
-        let rows = self.output.chunks_exact(width * self.domain.channels());
+        let rows = self.output.chunks_exact(width * self.domain.outputs());
         for sink in &mut output.split(std::slice::from_ref(&whole)) {
             rows.clone().enumerate().for_each(|(y, row)| sink.write_row(y, row));
         }

@@ -29,9 +29,7 @@ impl Photos {
     /// # Errors
     /// A folder or picture that cannot be read, or no picture at all.
     pub fn load(folder: &Path, min_side: u32) -> Result<Self, Error> {
-        let mut files = Vec::new();
-        collect(folder, &mut files)?;
-        files.sort();
+        let files = files_below(folder)?;
         let (mut train, mut validation) = (Vec::new(), Vec::new());
         for file in &files {
             let picture = image::open(file).map_err(|err| Error::file(file, err))?.into_rgb8();
@@ -101,6 +99,17 @@ fn to_nchw(data: &[f32], count: usize, side: usize) -> Tensor {
     Tensor::from_slice(data).view([count, side, side, 3]).permute([0, 3, 1, 2]).contiguous().to_kind(Kind::Float)
 }
 
+/// Every picture below a folder, in a fixed order, except below folders that hold evaluation data.
+///
+/// # Errors
+/// A folder that cannot be read.
+pub(super) fn files_below(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut files = Vec::new();
+    collect(folder, &mut files)?;
+    files.sort();
+    Ok(files)
+}
+
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Error> {
     for entry in std::fs::read_dir(folder).map_err(|err| Error::file(folder, err))? {
         let path = entry.map_err(|err| Error::file(folder, err))?.path();
@@ -119,6 +128,6 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Error> {
 }
 
 /// 64-bit FNV-1a (Fowler, Noll, Vo): the same split on every machine and toolchain.
-fn fnv1a(bytes: &[u8]) -> u64 {
+pub(super) fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, b| (hash ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
 }

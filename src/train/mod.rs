@@ -10,9 +10,11 @@ mod noise;
 mod optimiser;
 mod quantise;
 mod report;
+mod run;
+pub mod smooth;
 
 pub use data::{PhotoSet, Photos};
-pub use denoise::{Length, Options, run};
+pub use run::{Length, Options};
 
 /// What can end a training run.
 #[derive(Debug, thiserror::Error)]

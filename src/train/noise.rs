@@ -3,7 +3,7 @@
 use rand::{Rng, rngs::StdRng};
 use tch::{Kind, Tensor};
 
-use super::{Error, denoise::Options};
+use super::Error;
 use crate::{denoise::CONTROL_PER_LEVEL, nn::model::Domain};
 
 /// Largest noise level (standard deviation in 8-bit units) in training.
@@ -39,10 +39,9 @@ pub struct Noise {
 }
 
 impl Noise {
-    /// Noise of every kind for a batch: levels 0 to 60; a share `clipped` of the pictures clipped and rounded to 8 bits;
-    /// chroma noise from none to as strong as luma noise, white or in blotches; some pictures without colour.
-    pub fn draw(options: &Options, clipped: f64, rng: &mut StdRng) -> Self {
-        let count = options.batch;
+    /// Noise of every kind for `count` pictures: levels 0 to 60; a share `clipped` of the pictures clipped and rounded to
+    /// 8 bits, a share `coloured` with noise that is not white; chroma noise from none to as strong as luma noise, white or in blotches; some pictures without colour.
+    pub fn draw(domain: Domain, count: usize, coloured: f64, clipped: f64, rng: &mut StdRng) -> Self {
         let column = |values: Vec<f32>| Tensor::from_slice(&values).view([count as i64, 1, 1, 1]);
         let main: Vec<f32> = (0..count).map(|_| rng.random_range(0.0..MAX_LEVEL) as f32).collect();
         let chroma: Vec<f32> = main
@@ -51,10 +50,10 @@ impl Noise {
             .collect();
         let mut flags =
             |share: f64| -> Vec<f32> { (0..count).map(|_| f32::from(u8::from(rng.random_bool(share)))).collect() };
-        let (quantised, blotches, colourless) = (flags(clipped), flags(options.coloured), flags(0.1));
+        let (quantised, blotches, colourless) = (flags(clipped), flags(coloured), flags(0.1));
         let colour = 1.0 - column(colourless);
         Self {
-            domain: options.domain,
+            domain,
             main: column(main),
             chroma: column(chroma) * &colour,
             quantised: column(quantised),
@@ -117,7 +116,7 @@ fn planes(rgb: &Tensor, domain: Domain) -> Result<Tensor, Error> {
     let scaled = |x: &Tensor| (x - 128.0) / 255.0;
     match domain {
         Domain::Rgb => Ok(scaled(rgb).f_pixel_unshuffle(2)?),
-        Domain::Yuv420 => {
+        Domain::Yuv420 | Domain::Guide => {
             let luma = mix(rgb, [0.2568, 0.5041, 0.0979], 16.0)?;
             let u = mix(rgb, [-0.1482, -0.2910, 0.4392], 128.0)?;
             let v = mix(rgb, [0.4392, -0.3678, -0.0714], 128.0)?;

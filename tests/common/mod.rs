@@ -6,6 +6,8 @@ pub mod video;
 
 use std::{path::PathBuf, process::Command, sync::Once};
 
+use gst::prelude::*;
+
 /// GStreamer with the plugin of this build, in this process.
 pub fn init() {
     static INIT: Once = Once::new();
@@ -13,6 +15,17 @@ pub fn init() {
         gst::init().unwrap();
         gstcnnvideo::plugin_register_static().unwrap();
     });
+}
+
+/// Waits for the error that a pipeline ends with.
+pub fn error_of(pipeline: &gst::Pipeline) -> glib::Error {
+    let bus = pipeline.bus().unwrap();
+    let message = bus.timed_pop_filtered(gst::ClockTime::from_seconds(10), &[gst::MessageType::Error]);
+    pipeline.set_state(gst::State::Null).unwrap();
+    match message.expect("an error").view() {
+        gst::MessageView::Error(error) => error.error(),
+        _ => unreachable!(),
+    }
 }
 
 /// A file or folder in the system's temporary folder that is removed in the end.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use gstcnnvideo::nn::{
-    Model, Network, Output, RowSink, Size, Source, Task,
+    Model, Network, Output, RowSink, Size, Source,
     arch::ResidualUnet,
     model::{ConvWeights, Domain, Quantisation},
 };
@@ -12,7 +12,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 pub fn architecture(domain: Domain) -> ResidualUnet {
     ResidualUnet {
         inputs: domain.inputs(),
-        outputs: domain.channels(),
+        outputs: domain.outputs(),
         widths: vec![16, 24, 40],
         hidden: vec![16, 24, 20],
         down_blocks: vec![1, 1, 2],
@@ -34,7 +34,7 @@ pub fn random_model(domain: Domain, seed: u64) -> Model {
         }
     });
     let weights = weights.collect();
-    Model::new(Task::Denoise, domain, architecture, weights).unwrap()
+    Model::new(domain, architecture, weights).unwrap()
 }
 
 /// [`random_model`] with steps of quantisation that its feature maps fit into.
@@ -102,7 +102,7 @@ impl Output for Collect {
 
 /// The output of a network, interleaved. Runs it twice: what is left of the first run must not show in the second.
 pub fn run(network: &dyn Network, picture: &Picture, threads: usize) -> Vec<f32> {
-    let stride = picture.size.width * network.domain().channels();
+    let stride = picture.size.width * network.domain().outputs();
     let mut session = network.session(picture.size, threads).unwrap();
     let mut once = || {
         let mut output = Collect { data: vec![f32::NAN; stride * picture.size.height], stride };

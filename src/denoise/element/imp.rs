@@ -1,6 +1,6 @@
 use std::{
     sync::{
-        LazyLock, Mutex, MutexGuard, PoisonError,
+        LazyLock, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Instant,
@@ -14,16 +14,16 @@ use gst_video::{VideoFrameExt, VideoFrameRef, VideoInfo, VideoInterlaceMode, sub
 use super::settings::{self, Settings};
 use crate::{
     denoise::{Denoiser, Levels, Networks, Parameters},
-    element::{FORMATS, Quality, Timing, format_of, is_interlaced, picture, picture_mut},
+    element::{
+        MIN_INTERLACED_HEIGHT, ModelSettings, Quality, Timing, ends_a_scene, format_of, is_interlaced, lock,
+        pad_templates, picture, picture_mut,
+    },
     frame::{Format, Picture, PictureMut},
     nn,
 };
 
 pub(super) static CAT: LazyLock<gst::DebugCategory> =
     LazyLock::new(|| gst::DebugCategory::new("cnndenoise", gst::DebugColorFlags::empty(), Some("CNN video denoiser")));
-
-/// Fewer rows than this cannot be taken apart into fields.
-const MIN_INTERLACED_HEIGHT: u32 = 8;
 
 #[derive(Debug, Default)]
 pub struct CnnDenoise {
@@ -75,14 +75,9 @@ struct Stream {
     parameters: Parameters,
 }
 
-/// A lock whose holder panicked guards values that are still whole: every one is replaced, never half changed.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl CnnDenoise {
     /// Loads what the settings ask for.
-    fn load(settings: &Settings) -> Result<Networks, nn::Error> {
+    fn load(settings: &ModelSettings) -> Result<Networks, nn::Error> {
         let device = settings.device.parse()?;
         let precision = settings.precision.into();
         match &settings.model_file {
@@ -91,7 +86,7 @@ impl CnnDenoise {
         }
     }
 
-    fn tell_what_is_missing(&self, settings: &Settings) {
+    fn tell_what_is_missing(&self, settings: &ModelSettings) {
         if settings.quality != Quality::Fast && settings.model_file.is_none() {
             gst::warning!(CAT, imp = self, "There is no network for quality {:?} yet, using fast", settings.quality);
         }
@@ -142,15 +137,7 @@ impl ElementImpl for CnnDenoise {
     }
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
-        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
-            let caps = gst_video::VideoCapsBuilder::new().format_list(FORMATS).build();
-            [("src", gst::PadDirection::Src), ("sink", gst::PadDirection::Sink)]
-                .into_iter()
-                .filter_map(|(name, direction)| {
-                    gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps).ok()
-                })
-                .collect()
-        });
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(pad_templates);
         &TEMPLATES
     }
 }
@@ -161,17 +148,9 @@ impl BaseTransformImpl for CnnDenoise {
     const TRANSFORM_IP_ON_PASSTHROUGH: bool = false;
 
     fn start(&self) -> Result<(), gst::ErrorMessage> {
-        let settings = lock(&self.settings).clone();
+        let settings = lock(&self.settings).model.clone();
         self.tell_what_is_missing(&settings);
-        let networks = Self::load(&settings).map_err(|err| {
-            let domain = match err {
-                nn::Error::NotFound(_) => gst::ResourceError::NotFound,
-                nn::Error::Read { .. } => gst::ResourceError::Read,
-                _ => gst::ResourceError::Settings,
-            };
-            let from = settings.model_file.as_ref().map_or("built-in model".to_owned(), |p| p.display().to_string());
-            gst::error_msg!(domain, ("Cannot use {} on device '{}': {}", from, settings.device, err))
-        })?;
+        let networks = Self::load(&settings).map_err(|err| settings.error(&err))?;
         gst::info!(CAT, imp = self, "Running on {}", networks.backend());
         *lock(&self.published) = Published { backend: networks.backend(), ..Default::default() };
         *lock(&self.state) = State { networks: Some(networks), stream: None };
@@ -184,11 +163,8 @@ impl BaseTransformImpl for CnnDenoise {
     }
 
     fn sink_event(&self, event: gst::Event) -> bool {
-        match event.view() {
-            gst::EventView::FlushStop(_) | gst::EventView::Segment(_) | gst::EventView::StreamStart(_) => {
-                self.reset.store(true, Ordering::Release);
-            }
-            _ => (),
+        if ends_a_scene(&event) {
+            self.reset.store(true, Ordering::Release);
         }
         self.parent_sink_event(event)
     }
@@ -229,7 +205,7 @@ impl VideoFilterImpl for CnnDenoise {
         let Some(networks) = &state.networks else {
             return Err(gst::loggable_error!(CAT, "Not started"));
         };
-        let denoiser = networks.denoiser(format.colour(), settings.threads as usize).and_then(|mut denoiser| {
+        let denoiser = networks.denoiser(format.colour(), settings.model.threads as usize).and_then(|mut denoiser| {
             let fields = if in_info.interlace_mode() == VideoInterlaceMode::Interleaved { 2 } else { 1 };
             denoiser.prepare(in_info.width() as usize, (in_info.height() as usize).div_ceil(fields))?;
             Ok(denoiser)

@@ -16,4 +16,4 @@ mod stream;
 mod threads;
 
 pub use network::{CpuNetwork, FloatNetwork, Int8Network};
-pub(crate) use threads::Threads;
+pub use threads::Threads;

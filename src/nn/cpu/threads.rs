@@ -14,7 +14,7 @@ const MAX_THREADS: usize = 64;
 
 /// A number of threads to work on.
 #[derive(Debug, Clone)]
-pub(crate) struct Threads {
+pub struct Threads {
     pool: Arc<ThreadPool>,
     count: usize,
 }

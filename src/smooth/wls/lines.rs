@@ -2,30 +2,21 @@
 
 use pulp::{Arch, WithSimd};
 
+use super::weights::ONE;
+
 /// Lines that are solved together. Values of neighbouring lines lie next to each other, so that one instruction
 /// works on many.
 pub(super) const LANES: usize = 16;
 pub(super) type Lanes = [f32; LANES];
 
-/// The weight of a step of `sigma` is about `1 / e`; this power makes `(1 - d / (n sigma))^n` of the exponential.
-const POWER: f32 = 16.0;
-
-/// How strongly neighbours pull at each other.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Pull {
-    /// Weight of smoothness against fidelity.
-    pub lambda: f32,
-    /// Step of the guide that counts as an edge.
-    pub sigma: f32,
-}
-
 /// Up to `LANES` lines of pixels: position by position, the values of all lines.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
-    /// Channels that share a guide, one list of positions after the other.
+    /// Channels that share weights, one list of positions after the other.
     pub values: Vec<Lanes>,
-    pub guide: Vec<Lanes>,
-    /// Of `lambda`, from 0 to 255.
+    /// Between a position and the next.
+    pub weights: Vec<[u16; LANES]>,
+    /// Root of the share of `lambda`, from 0 to 255.
     pub share: Vec<[u8; LANES]>,
     /// Elimination coefficients.
     upper: Vec<Lanes>,
@@ -35,14 +26,14 @@ impl Lines {
     /// Makes room for lines of `length` pixels with `channels` channels.
     pub fn resize(&mut self, length: usize, channels: usize) {
         self.values.resize(length * channels, [0.0; LANES]);
-        self.guide.resize(length, [0.0; LANES]);
+        self.weights.resize(length, [0; LANES]);
         self.share.resize(length, [0; LANES]);
         self.upper.resize(length, [0.0; LANES]);
     }
 
-    /// Replaces the values by those that balance fidelity and smoothness.
-    pub fn solve(&mut self, arch: Arch, pull: Pull) {
-        struct Op<'a>(&'a mut Lines, Pull);
+    /// Replaces the values by those that balance fidelity and smoothness, which weighs `lambda`.
+    pub fn solve(&mut self, arch: Arch, lambda: f32) {
+        struct Op<'a>(&'a mut Lines, f32);
         impl WithSimd for Op<'_> {
             type Output = ();
 
@@ -52,30 +43,28 @@ impl Lines {
                 self.0.eliminate(self.1);
             }
         }
-        arch.dispatch(Op(self, pull));
+        arch.dispatch(Op(self, lambda));
     }
 
     /// Gaussian elimination without pivoting (Thomas): the systems are tridiagonal and diagonally dominant.
     #[inline(always)]
-    fn eliminate(&mut self, Pull { lambda, sigma }: Pull) {
-        let length = self.guide.len();
+    fn eliminate(&mut self, lambda: f32) {
+        let length = self.weights.len();
         if length == 0 {
             return;
         }
-        let Self { values, guide, share, upper } = self;
-        let lambda = lambda / 255.0;
-        let slope = 1.0 / (POWER * sigma);
+        let Self { values, weights, share, upper } = self;
+        let lambda = lambda / (255.0 * 255.0 * ONE);
         let mut before: Lanes = [0.0; LANES];
         let mut lower_weight: Lanes = [0.0; LANES];
         let mut inverse: Lanes = [0.0; LANES];
         let mut pulled: Lanes = [0.0; LANES];
         for i in 0..length {
-            let next = guide[(i + 1).min(length - 1)];
-            let last = if i + 1 == length { 0.0 } else { 1.0 };
-            let (now, share, upper) = (&guide[i], &share[i], &mut upper[i]);
+            let (weights, share, upper) = (&weights[i], &share[i], &mut upper[i]);
             for lane in 0..LANES {
-                let weight = last * weight(next[lane] - now[lane], slope);
-                let lambda = lambda * f32::from(share[lane]);
+                let weight = f32::from(weights[lane]);
+                let share = f32::from(share[lane]);
+                let lambda = lambda * share * share;
                 let (a, c) = (lambda * lower_weight[lane], lambda * weight);
                 inverse[lane] = 1.0 / (1.0 + a + c - a * before[lane]);
                 before[lane] = c * inverse[lane];
@@ -101,14 +90,4 @@ impl Lines {
             }
         }
     }
-}
-
-/// `exp(-|step| / sigma)` nearly, and 0 for steps beyond `16 sigma`.
-#[inline(always)]
-pub(super) fn weight(step: f32, slope: f32) -> f32 {
-    let base = (1.0 - step.abs() * slope).max(0.0);
-    let second = base * base;
-    let fourth = second * second;
-    let eighth = fourth * fourth;
-    eighth * eighth
 }

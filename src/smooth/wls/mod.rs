@@ -6,31 +6,21 @@
 //! `sum (u_i - f_i)^2 / lambda_i + sum w_(i,i+1) (u_i - u_(i+1))^2`, `w = exp(-|g_i - g_(i+1)| / sigma)`,
 //!
 //! three times over with `lambda` falling as in the paper's equation for iterations, so that no stripes are left. `g` is a
-//! guide, which tells where edges are; `lambda_i` is a pixel's own. Where it is 0 a pixel stays what it is, bit by bit, and
+//! guide, or several, which tell where edges are; `lambda_i` is a pixel's own. Where it is 0 a pixel stays what it is, bit by bit, and
 //! its neighbours lean on it.
 
 mod lines;
 mod strips;
+mod weights;
 
 use ndarray::{Array2, ArrayView2};
 
-use self::{
-    lines::{Lines, Pull},
-    strips::Direction,
-};
+pub use self::weights::{Guide, Weights};
+use self::{lines::Lines, strips::Direction};
 use crate::nn::Threads;
 
 /// Rows and columns are solved this many times.
 const ITERATIONS: u32 = 3;
-
-/// What the solver is asked for.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Parameters {
-    /// Weight of smoothness, 0 and up. An area without edges is smoothed over about `sqrt(lambda)` pixels.
-    pub lambda: f32,
-    /// Step of the guide, in the guide's units, beyond which an edge is kept; more than 0.
-    pub sigma: f32,
-}
 
 /// Smooths pictures; keeps memory from one to the next.
 #[derive(Debug, Default)]
@@ -40,29 +30,31 @@ pub struct Wls {
 }
 
 impl Wls {
-    /// Smooths `channels`, which share a guide, in place. `share` gives each pixel's part of `lambda`, 255 all of it.
+    /// Smooths `channels`, which share weights, in place. `lambda` is the weight of smoothness, 0 and up: an area without
+    /// edges is smoothed over about its root in pixels. `share` gives the root of each pixel's part of it, 255 for
+    /// all: so weak smoothing has fine steps.
     ///
     /// All must have one size and lie row by row in memory without gaps; others are left as they are.
     pub fn smooth(
         &mut self,
         channels: &mut [&mut Array2<f32>],
-        guide: &ArrayView2<'_, f32>,
+        weights: &Weights,
         share: &ArrayView2<'_, u8>,
-        parameters: &Parameters,
+        lambda: f32,
         threads: &Threads,
     ) {
-        let fits = |dim: (usize, usize), whole: bool| dim == guide.dim() && whole;
-        let whole = guide.is_standard_layout()
-            && fits(share.dim(), share.is_standard_layout())
-            && channels.iter().all(|c| fits(c.dim(), c.is_standard_layout()));
-        if !whole || guide.is_empty() || parameters.lambda <= 0.0 {
+        let dim = weights.across.dim();
+        let fits = share.dim() == dim
+            && share.is_standard_layout()
+            && channels.iter().all(|c| c.dim() == dim && c.is_standard_layout());
+        if !fits || share.is_empty() || lambda <= 0.0 {
             return;
         }
         self.lines.resize_with(threads.count(), Lines::default);
         for iteration in 1..=ITERATIONS {
-            let pull = Pull { lambda: parameters.lambda * part(iteration), sigma: parameters.sigma };
+            let lambda = lambda * part(iteration);
             for direction in [Direction::Rows, Direction::Columns] {
-                strips::solve(direction, channels, guide, share, pull, &mut self.lines, threads);
+                strips::solve(direction, channels, weights, share, lambda, &mut self.lines, threads);
             }
         }
     }
@@ -81,28 +73,37 @@ mod tests {
 
     use super::*;
 
-    const SETTING: Parameters = Parameters { lambda: 60.0, sigma: 9.0 };
+    const LAMBDA: f32 = 60.0;
+    const SIGMA: f32 = 9.0;
+
+    fn weights(guide: &Array2<f32>) -> Weights {
+        let mut weights = Weights::default();
+        let guide = Guide { plane: guide.view(), shift: [0; 2] };
+        weights.fill(guide.plane.dim(), &[guide], SIGMA, &Threads::new(2).unwrap());
+        weights
+    }
 
     fn random(rng: &mut StdRng, dim: (usize, usize)) -> Array2<f32> {
         Array2::from_shape_fn(dim, |_| rng.random_range(0.0..255.0))
     }
 
-    fn smoothed(plane: &Array2<f32>, guide: &Array2<f32>, share: &Array2<u8>, parameters: &Parameters) -> Array2<f32> {
+    fn smoothed(plane: &Array2<f32>, guide: &Array2<f32>, share: &Array2<u8>, lambda: f32) -> Array2<f32> {
         let mut plane = plane.clone();
         let threads = Threads::new(2).unwrap();
-        Wls::default().smooth(&mut [&mut plane], &guide.view(), &share.view(), parameters, &threads);
+        Wls::default().smooth(&mut [&mut plane], &weights(guide), &share.view(), lambda, &threads);
         plane
     }
 
     /// The same systems, line by line, as dense matrices in double precision.
-    fn dense(plane: &Array2<f32>, guide: &Array2<f32>, share: &Array2<u8>, parameters: &Parameters) -> Array2<f32> {
+    fn dense(plane: &Array2<f32>, guide: &Array2<f32>, share: &Array2<u8>, lambda: f32) -> Array2<f32> {
         let line = |f: Vec<f32>, g: Vec<f32>, share: Vec<u8>, lambda: f32| -> Vec<f32> {
             let n = f.len();
             let mut a = DMatrix::<f64>::identity(n, n);
             for i in 1..n {
-                let weight = f64::from(lines::weight(g[i] - g[i - 1], 1.0 / (16.0 * parameters.sigma)));
+                // What stands for the exponential.
+                let weight = (1.0 - f64::from((g[i] - g[i - 1]).abs()) / (16.0 * f64::from(SIGMA))).max(0.0).powi(16);
                 for (row, other) in [(i, i - 1), (i - 1, i)] {
-                    let pull = f64::from(lambda) * f64::from(share[row]) / 255.0 * weight;
+                    let pull = f64::from(lambda) * (f64::from(share[row]) / 255.0).powi(2) * weight;
                     a[(row, row)] += pull;
                     a[(row, other)] -= pull;
                 }
@@ -112,7 +113,7 @@ mod tests {
         };
         let mut plane = plane.clone();
         for iteration in 1..=ITERATIONS {
-            let lambda = parameters.lambda * part(iteration);
+            let lambda = lambda * part(iteration);
             for y in 0..plane.nrows() {
                 let solved = line(plane.row(y).to_vec(), guide.row(y).to_vec(), share.row(y).to_vec(), lambda);
                 plane.row_mut(y).assign(&Array2::from_shape_vec((1, solved.len()), solved).unwrap().row(0));
@@ -131,8 +132,7 @@ mod tests {
         for dim in [(1, 1), (1, 9), (7, 1), (16, 16), (17, 33), (40, 31)] {
             let (plane, guide) = (random(&mut rng, dim), random(&mut rng, dim) * 0.1);
             let share = Array2::from_shape_fn(dim, |_| rng.random());
-            let (ours, dense) =
-                (smoothed(&plane, &guide, &share, &SETTING), dense(&plane, &guide, &share, &SETTING));
+            let (ours, dense) = (smoothed(&plane, &guide, &share, LAMBDA), dense(&plane, &guide, &share, LAMBDA));
             let worst = (&ours - &dense).iter().fold(0.0f32, |worst, d| worst.max(d.abs()));
             assert!(worst < 1e-2, "{dim:?}: {worst}");
         }
@@ -143,10 +143,10 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(2);
         let (plane, guide) = (random(&mut rng, (50, 70)), random(&mut rng, (50, 70)));
         let share = Array2::from_elem((50, 70), 255);
-        let flat = smoothed(&Array2::from_elem((50, 70), 77.0), &guide, &share, &SETTING);
+        let flat = smoothed(&Array2::from_elem((50, 70), 77.0), &guide, &share, LAMBDA);
         assert!(flat.iter().all(|v| (v - 77.0).abs() < 1e-3));
         let (low, high) = plane.iter().fold((f32::MAX, f32::MIN), |(l, h), v| (l.min(*v), h.max(*v)));
-        let result = smoothed(&plane, &guide, &share, &Parameters { lambda: 1e4, ..SETTING });
+        let result = smoothed(&plane, &guide, &share, 1e4);
         assert!(result.iter().all(|v| (low - 1e-2..=high + 1e-2).contains(v)));
     }
 
@@ -156,9 +156,8 @@ mod tests {
         let dim = (33, 47);
         let (a, b, guide) = (random(&mut rng, dim), random(&mut rng, dim), random(&mut rng, dim) * 0.2);
         let share = Array2::from_shape_fn(dim, |_| rng.random());
-        let together = smoothed(&(&a * 0.5 + &b * 2.0), &guide, &share, &SETTING);
-        let apart =
-            smoothed(&a, &guide, &share, &SETTING) * 0.5 + smoothed(&b, &guide, &share, &SETTING) * 2.0;
+        let together = smoothed(&(&a * 0.5 + &b * 2.0), &guide, &share, LAMBDA);
+        let apart = smoothed(&a, &guide, &share, LAMBDA) * 0.5 + smoothed(&b, &guide, &share, LAMBDA) * 2.0;
         assert!((&together - &apart).iter().all(|d| d.abs() < 1e-2));
     }
 
@@ -168,37 +167,22 @@ mod tests {
         let dim = (37, 53);
         let (plane, guide) = (random(&mut rng, dim), random(&mut rng, dim) * 0.1);
         let share = Array2::from_shape_fn(dim, |(y, x)| if x < 20 || y == 7 { 0 } else { 255 });
-        let result = smoothed(&plane, &guide, &share, &SETTING);
+        let result = smoothed(&plane, &guide, &share, LAMBDA);
         for ((place, before), after) in plane.indexed_iter().zip(&result) {
             assert_eq!(share[place] == 0, before == after, "{place:?}");
         }
-        assert_eq!(smoothed(&plane, &guide, &share, &Parameters { lambda: 0.0, ..SETTING }), plane);
-    }
-
-    #[test]
-    #[ignore]
-    fn time() {
-        let mut rng = StdRng::seed_from_u64(4);
-        let dim = (1080, 1920);
-        let (mut plane, guide) = (random(&mut rng, dim), random(&mut rng, dim) * 0.1);
-        let share = Array2::from_elem(dim, 255);
-        let threads = Threads::new(1).unwrap();
-        let mut wls = Wls::default();
-        for _ in 0..8 {
-            let t = std::time::Instant::now();
-            wls.smooth(&mut [&mut plane], &guide.view(), &share.view(), &SETTING, &threads);
-            println!("{:?}", t.elapsed());
-        }
+        assert_eq!(smoothed(&plane, &guide, &share, 0.0), plane);
     }
 
     #[test]
     fn edges_of_the_guide_hold() {
         // Noise on both sides of a step that only the guide shows.
         let mut rng = StdRng::seed_from_u64(5);
-        let plane = Array2::from_shape_fn((64, 64), |(_, x)| f32::from(x as u8 / 32) * 10.0 + rng.random_range(-30.0..30.0f32));
+        let plane =
+            Array2::from_shape_fn((64, 64), |(_, x)| f32::from(x as u8 / 32) * 10.0 + rng.random_range(-30.0..30.0f32));
         let guide = Array2::from_shape_fn((64, 64), |(_, x)| f32::from(x as u8 / 32) * 200.0);
         let share = Array2::from_elem((64, 64), 255);
-        let result = smoothed(&plane, &guide, &share, &Parameters { lambda: 1e4, ..SETTING });
+        let result = smoothed(&plane, &guide, &share, 1e4);
         for (side, from) in [(0usize, 0.0f32), (32, 10.0)] {
             let part = result.slice(ndarray::s![.., side..side + 32]);
             assert!((part.mean().unwrap() - from).abs() < 2.0 && part.std(0.0) < 2.0);

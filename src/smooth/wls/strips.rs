@@ -4,7 +4,10 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::lines::{LANES, Lines, Pull};
+use super::{
+    lines::{LANES, Lines},
+    weights::Weights,
+};
 use crate::nn::Threads;
 
 /// Where the lines run.
@@ -18,9 +21,9 @@ pub(super) enum Direction {
 pub(super) fn solve(
     direction: Direction,
     channels: &mut [&mut Array2<f32>],
-    guide: &ArrayView2<'_, f32>,
+    weights: &Weights,
     share: &ArrayView2<'_, u8>,
-    pull: Pull,
+    lambda: f32,
     lines: &mut [Lines],
     threads: &Threads,
 ) {
@@ -29,11 +32,11 @@ pub(super) fn solve(
         Direction::Rows => channels.iter_mut().map(|c| c.view_mut()).collect(),
         Direction::Columns => channels.iter_mut().map(|c| c.view_mut().reversed_axes()).collect(),
     };
-    let (guide, share) = match direction {
-        Direction::Rows => (guide.view(), share.view()),
-        Direction::Columns => (guide.t(), share.t()),
+    let (weights, share) = match direction {
+        Direction::Rows => (weights.across.view(), share.view()),
+        Direction::Columns => (weights.down.t(), share.t()),
     };
-    let (count, length) = guide.dim();
+    let (count, length) = weights.dim();
     let strips = count.div_ceil(LANES);
     let bands = lines.len().min(strips);
     let arch = Arch::new();
@@ -44,21 +47,21 @@ pub(super) fn solve(
         let end = (strips * (band + 1) / bands * LANES).min(count);
         let (own, after): (Vec<_>, _) = rest.into_iter().map(|c| c.split_at(Axis(0), end - first)).unzip();
         rest = after;
-        work.push((own, guide.slice(s![first..end, ..]), share.slice(s![first..end, ..]), lines));
+        work.push((own, weights.slice(s![first..end, ..]), share.slice(s![first..end, ..]), lines));
         first = end;
     }
     threads.enter(|| {
-        work.into_par_iter().for_each(|(mut channels, guide, share, lines)| {
+        work.into_par_iter().for_each(|(mut channels, weights, share, lines)| {
             lines.resize(length, channels.len());
-            for first in (0..guide.nrows()).step_by(LANES) {
-                let end = (first + LANES).min(guide.nrows());
+            for first in (0..weights.nrows()).step_by(LANES) {
+                let end = (first + LANES).min(weights.nrows());
                 let part = s![first..end, ..];
-                gather(direction, guide.slice(part), &mut lines.guide);
+                gather(direction, weights.slice(part), &mut lines.weights);
                 gather(direction, share.slice(part), &mut lines.share);
                 for (channel, values) in channels.iter().zip(lines.values.chunks_exact_mut(length)) {
                     gather(direction, channel.slice(part), values);
                 }
-                lines.solve(arch, pull);
+                lines.solve(arch, lambda);
                 for (channel, values) in channels.iter_mut().zip(lines.values.chunks_exact(length)) {
                     scatter(direction, values, channel.slice_mut(part));
                 }
@@ -78,9 +81,8 @@ fn gather<T: Copy + Default>(direction: Direction, lines: ArrayView2<'_, T>, to:
         }
         return;
     }
-    let rows: [&[T]; LANES] = std::array::from_fn(|i| {
-        lines.index_axis_move(Axis(0), i.min(count - 1)).to_slice().unwrap_or_default()
-    });
+    let rows: [&[T]; LANES] =
+        std::array::from_fn(|i| lines.index_axis_move(Axis(0), i.min(count - 1)).to_slice().unwrap_or_default());
     for (block, to) in to.chunks_mut(LANES).enumerate() {
         let first = block * LANES;
         if to.len() == LANES {

@@ -1,0 +1,5 @@
+//! Measures of how alike two pictures are.
+
+mod ssim;
+
+pub use ssim::ssim;

@@ -1,0 +1,228 @@
+//! The training loop, whatever is learnt.
+
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use rand::{SeedableRng, rngs::StdRng};
+use tch::{Kind, Tensor};
+
+use super::{
+    Error,
+    checkpoint::{self, Progress},
+    optimiser::Optimiser,
+    report::{self, Entry},
+};
+use crate::nn::{
+    Model,
+    arch::{Graph, ResidualUnet},
+    model::{ConvWeights, Domain, Quantisation},
+    torch,
+};
+
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(240);
+const VALIDATE_EVERY: Duration = Duration::from_secs(120);
+
+/// What a training run of any kind needs to know.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Model file to write; checkpoint and curve go beside it.
+    pub out: PathBuf,
+    pub domain: Domain,
+    pub architecture: ResidualUnet,
+    /// Model whose weights to start from; layers of another shape start at random.
+    pub init: Option<PathBuf>,
+    pub resume: bool,
+    pub length: Length,
+    pub seed: u64,
+    pub batch: usize,
+    /// Side of the training patches, a multiple of twice the network's granularity.
+    pub side: usize,
+    /// Learning rate at the start; it falls along a cosine.
+    pub rate: f64,
+    /// Share of the run, from its start, that computes in bfloat16.
+    pub bf16_share: f64,
+    /// Trains for 8-bit integers: starts from `init`, calibrates steps of quantisation and rounds as the int8 engine does.
+    pub quantise: bool,
+}
+
+/// Length of a whole run, what came before a resume included.
+#[derive(Debug, Clone, Copy)]
+pub enum Length {
+    Minutes(f64),
+    /// The learning rate follows from the step alone, so a run can be repeated bit for bit.
+    Steps(u64),
+}
+
+impl Length {
+    /// Share of the run that is over.
+    fn done(self, progress: &Progress) -> f64 {
+        let done = match self {
+            Self::Minutes(minutes) => progress.seconds / (minutes * 60.0),
+            Self::Steps(steps) => progress.step as f64 / steps as f64,
+        };
+        done.min(1.0)
+    }
+}
+
+/// What is to be learnt.
+pub(super) trait Lesson {
+    /// Prepares for a run, and adapts the weights where it starts.
+    ///
+    /// # Errors
+    /// What libtorch or a file gives.
+    fn prepare(&mut self, _weights: &mut [Tensor]) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// The loss of one step, in the units of pictures from 0 to 1.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    fn loss(&self, weights: &[Tensor], kind: Kind, rng: &mut StdRng) -> Result<Tensor, Error>;
+
+    /// Figures of fixed pictures, by condition; larger is better.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    fn validate(&self, weights: &[Tensor]) -> Result<Vec<(String, f64)>, Error>;
+
+    /// A picture that shows a person what was learnt, if there is one to draw.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    fn samples(&self, _weights: &[Tensor]) -> Result<Option<image::GrayImage>, Error> {
+        Ok(None)
+    }
+
+    /// How the model is to be run in 8-bit integers.
+    fn quantisation(&self) -> Option<&Quantisation> {
+        None
+    }
+}
+
+/// Trains until the run is over, then writes the model with averaged weights to `out` and the curve beside it.
+pub(super) fn run(options: &Options, graph: &Graph, lesson: &mut dyn Lesson) -> Result<(), Error> {
+    println!("{:.0} MAC per pixel, {} parameters", graph.macs_per_pixel() / 4.0, graph.parameters());
+    let mut weights = match &options.init {
+        Some(path) => initial_weights(graph, path, options.seed)?,
+        None => Optimiser::new(graph, options.seed as i64).weights,
+    };
+    lesson.prepare(&mut weights)?;
+    let mut optimiser = Optimiser::starting_from(weights);
+    let mut progress = Progress::default();
+    if options.resume
+        && let Some(saved) = checkpoint::load(&options.out, &mut optimiser)?
+    {
+        progress = saved;
+        println!("resumed at step {}", progress.step);
+    }
+
+    let bar = report::bar();
+    let before = progress.seconds;
+    let start = Instant::now();
+    let (mut last_checkpoint, mut last_validation) = (Instant::now(), Instant::now());
+    let (mut loss_sum, mut loss_count) = (0.0, 0u32);
+    loop {
+        progress.seconds = before + start.elapsed().as_secs_f64();
+        let done = options.length.done(&progress);
+        let over = done >= 1.0;
+        if (over || last_validation.elapsed() >= VALIDATE_EVERY) && loss_count > 0 {
+            let psnr = {
+                let _no_grad = tch::no_grad_guard();
+                lesson.validate(&optimiser.average)?
+            };
+            let entry =
+                Entry { step: progress.step, seconds: progress.seconds, loss: loss_sum / f64::from(loss_count), psnr };
+            bar.println(entry.to_string());
+            if bar.is_hidden() {
+                println!("{entry}");
+            }
+            progress.log.push(entry);
+            (loss_sum, loss_count) = (0.0, 0);
+            last_validation = Instant::now();
+        }
+        if over || last_checkpoint.elapsed() >= CHECKPOINT_EVERY {
+            checkpoint::save(&options.out, &optimiser, &progress)?;
+            report::draw_curve(&options.out.with_extension("png"), &progress.log)?;
+            if let Some(picture) = lesson.samples(&optimiser.average)? {
+                let path = options.out.with_extension("samples.png");
+                picture.save(&path).map_err(|err| Error::file(&path, err))?;
+            }
+            write_model(options, &optimiser, lesson.quantisation(), progress.step)?;
+            last_checkpoint = Instant::now();
+        }
+        if over {
+            break;
+        }
+
+        let seed = options.seed.wrapping_mul(0x9e37_79b9).wrapping_add(progress.step);
+        let mut rng = StdRng::seed_from_u64(seed);
+        tch::manual_seed(seed as i64);
+        let kind = if done < options.bf16_share { Kind::BFloat16 } else { Kind::Float };
+        let loss = lesson.loss(&optimiser.weights, kind, &mut rng)?;
+        let rate = options.rate * (0.5 + 0.5 * (std::f64::consts::PI * done).cos()).max(1e-3);
+        optimiser.descend(&loss, rate)?;
+        let loss = loss.double_value(&[]) * 255.0;
+        if !loss.is_finite() {
+            return Err(Error::Diverged(progress.step));
+        }
+        loss_sum += loss;
+        loss_count += 1;
+        progress.step = optimiser.step;
+        bar.set_position((done * 1000.0) as u64);
+        bar.set_message(format!("step {} loss {loss:.2}", progress.step));
+    }
+    bar.finish();
+    Ok(())
+}
+
+/// Runs a network in training on an input, in `kind` but for the result, which is float32.
+pub(super) fn forward(graph: &Graph, weights: &[Tensor], input: &Tensor, kind: Kind) -> Result<Tensor, Error> {
+    let input = torch::channels_last(&input.f_to_kind(kind)?)?;
+    let weights = weights.iter().map(|w| w.f_to_kind(kind)).collect::<Result<Vec<_>, _>>()?;
+    Ok(torch::forward(graph, &weights, &input)?.f_to_kind(Kind::Float)?)
+}
+
+/// Weights of a model file where they have the right shape, random ones elsewhere.
+fn initial_weights(graph: &Graph, path: &std::path::Path, seed: u64) -> Result<Vec<Tensor>, Error> {
+    let mut weights = Optimiser::new(graph, seed as i64).weights;
+    let model = Model::from_file(path)?;
+    for (spec, given) in model.graph().convs.iter().zip(torch::parameters(&model, tch::Device::Cpu)?.chunks(2)) {
+        for (i, own) in graph.convs.iter().enumerate() {
+            if own.name == spec.name && own.weight_shape() == spec.weight_shape() {
+                weights[2 * i] = given[0].shallow_clone();
+                weights[2 * i + 1] = given[1].shallow_clone();
+            }
+        }
+    }
+    Ok(weights)
+}
+
+fn write_model(
+    options: &Options,
+    optimiser: &Optimiser,
+    quantisation: Option<&Quantisation>,
+    step: u64,
+) -> Result<(), Error> {
+    let values = |t: &Tensor| Vec::<f32>::try_from(t.detach().contiguous().view(-1));
+    let weights = optimiser
+        .average
+        .chunks(2)
+        .map(|pair| Ok(ConvWeights { weight: values(&pair[0])?, bias: values(&pair[1])? }))
+        .collect::<Result<Vec<_>, tch::TchError>>()?;
+    let mut model = Model::new(options.domain, options.architecture.clone(), weights)?;
+    if let Some(quantisation) = quantisation {
+        model = model.with_quantisation(quantisation.clone())?;
+    }
+    model.version = env!("CARGO_PKG_VERSION").to_owned();
+    model.training = format!(
+        "{step} steps of {} patches of {}x{}, seed {}, Muon and Adam {} cosine, averaged weights",
+        options.batch, options.side, options.side, options.seed, options.rate
+    );
+    if quantisation.is_some() {
+        model.training += ", rounded to 8 bits as it is run";
+    }
+    checkpoint::replace(&options.out, &model.to_bytes()?)
+}

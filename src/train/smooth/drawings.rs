@@ -1,0 +1,144 @@
+//! Structure without texture: drawings in flat colours, over each other.
+
+use std::path::Path;
+
+use image::{RgbaImage, imageops};
+use rand::{Rng, rngs::StdRng};
+
+use crate::train::{
+    Error,
+    data::{files_below, fnv1a},
+};
+
+/// Sides that drawings are brought to, the longer one.
+const SIDES: std::ops::RangeInclusive<u32> = 140..=460;
+/// Decoding more takes minutes and gigabytes.
+const MOST: usize = 1500;
+
+/// A picture in floats, R, G and B from 0 to 255, pixel by pixel.
+pub type Rgb = Vec<[f32; 3]>;
+
+/// Drawings with transparent backgrounds.
+pub struct Drawings(Vec<RgbaImage>);
+
+/// Which half of the drawings and textures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Half {
+    Training,
+    /// Never trained on.
+    Evaluation,
+}
+
+impl Half {
+    pub fn has(self, path: &Path) -> bool {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        (fnv1a(name.as_bytes()) % 2 == 1) == (self == Self::Evaluation)
+    }
+}
+
+impl Drawings {
+    /// Loads `.png` files below `folder`, of one half.
+    ///
+    /// # Errors
+    /// A folder that cannot be read or holds none. Files that do not decode are left out: sets of drawings have some.
+    pub fn load(folder: &Path, half: Half) -> Result<Self, Error> {
+        let mut files = files_below(folder)?;
+        files.retain(|f| f.extension().is_some_and(|e| e == "png") && half.has(f));
+        let step = files.len().div_ceil(MOST).max(1);
+        let drawings: Vec<_> = files.iter().step_by(step).filter_map(|file| load(file)).collect();
+        if drawings.is_empty() {
+            return Err(Error::NoPhotos(folder.display().to_string()));
+        }
+        Ok(Self(drawings))
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// A scene of `side` by `side` pixels: a background of one colour or a gradient, drawings, and bars at least
+    /// `width` pixels wide.
+    pub fn scene(&self, side: usize, width: f32, rng: &mut StdRng) -> Rgb {
+        let mut scene = background(side, rng);
+        for _ in 0..rng.random_range(1..=3) {
+            self.paste(&mut scene, side, rng);
+        }
+        if rng.random_bool(0.4) {
+            for _ in 0..rng.random_range(1..=3) {
+                bar(&mut scene, side, width, rng);
+            }
+        }
+        // Room for texture above and below.
+        let (low, high) = (rng.random_range(0.0..60.0f32), rng.random_range(190.0..255.0f32));
+        scene.iter_mut().flatten().for_each(|v| *v = low + *v / 255.0 * (high - low));
+        scene
+    }
+
+    fn paste(&self, scene: &mut Rgb, side: usize, rng: &mut StdRng) {
+        let drawing = &self.0[rng.random_range(0..self.0.len())];
+        let (width, height) = (drawing.width() as i32, drawing.height() as i32);
+        let half = side as i32 / 2;
+        let x0 = rng.random_range(half - width..=half);
+        let y0 = rng.random_range(half - height..=half);
+        let flip = rng.random::<bool>();
+        for y in y0.max(0)..(y0 + height).min(side as i32) {
+            for x in x0.max(0)..(x0 + width).min(side as i32) {
+                let from = if flip { width - 1 - (x - x0) } else { x - x0 };
+                let [r, g, b, a] = drawing.get_pixel(from as u32, (y - y0) as u32).0.map(f32::from);
+                let pixel = &mut scene[y as usize * side + x as usize];
+                for (to, from) in pixel.iter_mut().zip([r, g, b]) {
+                    *to += a / 255.0 * (from - *to);
+                }
+            }
+        }
+    }
+}
+
+fn load(file: &Path) -> Option<RgbaImage> {
+    let picture = image::open(file).ok()?.into_rgba8();
+    let longer = picture.width().max(picture.height());
+    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let side = SIDES.start() + (fnv1a(name.as_bytes()) >> 8) as u32 % (SIDES.end() - SIDES.start());
+    let scaled = |n: u32| (n * side / longer.max(1)).max(1);
+    (longer > 64).then(|| {
+        imageops::resize(
+            &picture,
+            scaled(picture.width()),
+            scaled(picture.height()),
+            if side < longer { imageops::FilterType::Triangle } else { imageops::FilterType::CatmullRom },
+        )
+    })
+}
+
+fn colour(rng: &mut StdRng) -> [f32; 3] {
+    std::array::from_fn(|_| rng.random_range(0.0..255.0))
+}
+
+fn background(side: usize, rng: &mut StdRng) -> Rgb {
+    let a = if rng.random_bool(0.4) { [255.0; 3] } else { colour(rng) };
+    let b = if rng.random_bool(0.5) { a } else { colour(rng) };
+    let (dx, dy) = (rng.random_range(-1.0..1.0f32), rng.random_range(-1.0..1.0f32));
+    let at = |i: usize| {
+        let (x, y) = ((i % side) as f32 / side as f32 - 0.5, (i / side) as f32 / side as f32 - 0.5);
+        (0.5 + x * dx + y * dy).clamp(0.0, 1.0)
+    };
+    (0..side * side).map(|i| std::array::from_fn(|c| a[c] + at(i) * (b[c] - a[c]))).collect()
+}
+
+/// A bar or a disc, with smooth edges.
+fn bar(scene: &mut Rgb, side: usize, width: f32, rng: &mut StdRng) {
+    let colour = colour(rng);
+    let angle = rng.random_range(0.0..std::f32::consts::PI);
+    let (sin, cos) = angle.sin_cos();
+    let half = 0.5 * width * rng.random_range(1.0..2.0f32);
+    let centre = [rng.random_range(0.0..side as f32), rng.random_range(0.0..side as f32)];
+    let long = if rng.random_bool(0.3) { half } else { side as f32 * rng.random_range(0.3..2.0f32) };
+    for (i, pixel) in scene.iter_mut().enumerate() {
+        let (x, y) = ((i % side) as f32 - centre[0], (i / side) as f32 - centre[1]);
+        let (across, along) = ((x * cos + y * sin).abs(), (y * cos - x * sin).abs());
+        let inside = (half - across + 0.5).clamp(0.0, 1.0) * (long - along + 0.5).clamp(0.0, 1.0);
+        for (to, from) in pixel.iter_mut().zip(colour) {
+            *to += inside * (from - *to);
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! Training of the network that tells texture from structure.
+//!
+//! It learns from drawings with textures of known period laid over them (the target keeps what is coarser than the asked
+//! scale), and from photographs whose target is their structure by relative total variation. A second output learns where
+//! people, and drawings, have edges.
+
+mod drawings;
+mod held_out;
+mod rtv;
+mod textures;
+
+pub use self::{drawings::Half, held_out::write as write_set};
+
+use std::path::PathBuf;
+
+use image::{GrayImage, RgbImage};
+use ndarray::Array2;
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use tch::{Kind, Tensor};
+
+use self::{drawings::Drawings, textures::Textures};
+use super::{
+    Error,
+    data::{files_below, fnv1a},
+    quantise::Quantiser,
+    run::{self, Lesson},
+};
+use crate::{
+    nn::{Model, arch::Graph, model::Quantisation, torch},
+    smooth::control,
+};
+
+/// Scales asked for in training, in pixels.
+const SCALES: (f32, f32) = (1.5, 40.0);
+/// Share of the patches that come from photographs.
+const PHOTOS: f64 = 0.3;
+/// Scales at which photographs' structure is computed, in turns; relative total variation's `sigma` is this much smaller.
+const PHOTO_SCALES: [f32; 4] = [3.0, 6.0, 10.0, 16.0];
+const SCALE_OVER_SIGMA: f32 = 2.5;
+const PHOTO_LAMBDA: f32 = 0.012;
+/// Photographs used, with one scale each.
+const MOST_PHOTOS: usize = 220;
+/// A step of a drawing that counts as an edge, in levels.
+const EDGE: f32 = 14.0;
+/// Weights of gradients, of chroma and of edges in the loss.
+const GRADIENT_WEIGHT: f64 = 0.7;
+const CHROMA_WEIGHT: f64 = 0.5;
+const EDGE_WEIGHT: f64 = 0.015;
+/// How much more an edge weighs than what is none.
+const EDGE_BALANCE: f64 = 3.0;
+const VALIDATION_SCALES: [f32; 3] = [4.0, 8.0, 16.0];
+const VALIDATION_COUNT: usize = 24;
+const SAMPLES: i64 = 4;
+
+/// A training run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub run: run::Options,
+    /// Drawings with transparent background (.png).
+    pub drawings: PathBuf,
+    /// Photographs of textures.
+    pub textures: PathBuf,
+    /// Photographs of the BSDS500.
+    pub photos: PathBuf,
+    /// Boundaries that people drew in them, as grey pictures (.png) of the same names; see `scripts/boundaries`.
+    pub boundaries: PathBuf,
+}
+
+/// Trains until the run is over; writes the model and its curve.
+///
+/// # Errors
+/// Files that cannot be read or written, a checkpoint that does not fit, a loss that is no longer a number.
+pub fn smooth(options: &Options) -> Result<(), Error> {
+    let drawings = Drawings::load(&options.drawings, Half::Training)?;
+    let textures = Textures::load(&options.textures, Half::Training, options.run.seed)?;
+    println!("{} drawings", drawings.len());
+    let photos = Photo::load_all(options)?;
+    println!("{} photographs", photos.len());
+    let graph = options.run.architecture.graph()?;
+    let mut lesson =
+        Smoothing { options, graph: &graph, drawings, textures, photos, validation: Vec::new(), quantiser: None };
+    lesson.validation = VALIDATION_SCALES
+        .iter()
+        .map(|scale| {
+            let mut rng = StdRng::seed_from_u64(u64::MAX);
+            let patches: Vec<_> = (0..VALIDATION_COUNT).map(|_| lesson.drawn(*scale, &mut rng)).collect();
+            Ok((*scale, lesson.batch(&patches)?))
+        })
+        .collect::<Result<_, Error>>()?;
+    run::run(&options.run, &graph, &mut lesson)
+}
+
+/// A photograph, its structure at one scale, and where people see edges.
+struct Photo {
+    picture: RgbImage,
+    /// Of luma, and of chroma at half the size.
+    structure: Array2<f32>,
+    chroma: [Array2<f32>; 2],
+    boundaries: GrayImage,
+    scale: f32,
+}
+
+impl Photo {
+    fn load_all(options: &Options) -> Result<Vec<Self>, Error> {
+        let mut photos = Vec::new();
+        for file in files_below(&options.photos)? {
+            let name = file.file_stem().unwrap_or_default();
+            let boundaries = options.boundaries.join(name).with_extension("png");
+            if !boundaries.exists() {
+                continue;
+            }
+            let open = |file: &std::path::Path| image::open(file).map_err(|err| Error::file(file, err));
+            let (picture, boundaries) = (open(&file)?.into_rgb8(), open(&boundaries)?.into_luma8());
+            if picture.dimensions() != boundaries.dimensions() {
+                return Err(Error::file(&file, "its boundaries are of another size"));
+            }
+            let scale = PHOTO_SCALES[fnv1a(name.as_encoded_bytes()) as usize % PHOTO_SCALES.len()];
+            let pixel = |x: usize, y: usize| {
+                let (x, y) = ((x as u32).min(picture.width() - 1), (y as u32).min(picture.height() - 1));
+                picture.get_pixel(x, y).0.map(f32::from)
+            };
+            let (width, height) = (picture.width() as usize, picture.height() as usize);
+            let sigma = scale / SCALE_OVER_SIGMA;
+            let plane = Array2::from_shape_fn((height, width), |(y, x)| luma(pixel(x, y)) / 255.0);
+            let structure = rtv::structure(&plane, PHOTO_LAMBDA, sigma) * 255.0;
+            // Chroma at half the size.
+            let chroma = [0, 1].map(|i| {
+                let plane = Array2::from_shape_fn((height.div_ceil(2), width.div_ceil(2)), |(y, x)| {
+                    let (x, y) = (2 * x, 2 * y);
+                    let all = [(x, y), (x + 1, y), (x, y + 1), (x + 1, y + 1)];
+                    all.map(|(x, y)| chroma(pixel(x, y))[i]).iter().sum::<f32>() / 4.0 / 255.0
+                });
+                rtv::structure(&plane, PHOTO_LAMBDA, (sigma / 2.0).max(0.5)) * 255.0
+            });
+            photos.push(Self { picture, structure, chroma, boundaries, scale });
+            if photos.len() == MOST_PHOTOS {
+                break;
+            }
+        }
+        if photos.is_empty() {
+            return Err(Error::NoPhotos(options.photos.display().to_string()));
+        }
+        Ok(photos)
+    }
+
+    fn patch(&self, side: usize, rng: &mut StdRng) -> Patch {
+        let x0 = rng.random_range(0..=self.picture.width() as usize - side);
+        let y0 = rng.random_range(0..=self.picture.height() as usize - side);
+        let flip = rng.random::<bool>();
+        let place = |i: usize| {
+            let x = if flip { side - 1 - i % side } else { i % side };
+            (x0 + x, y0 + i / side)
+        };
+        let rgb = |i: usize| {
+            let (x, y) = place(i);
+            self.picture.get_pixel(x as u32, y as u32).0.map(f32::from)
+        };
+        let edge = |i: usize| {
+            let (x, y) = place(i);
+            f32::from(self.boundaries.get_pixel(x as u32, y as u32).0[0]) / 255.0
+        };
+        let structure = |i: usize| {
+            let (x, y) = place(i);
+            let [u, v] = [0, 1].map(|c| self.chroma[c][[y / 2, x / 2]]);
+            [self.structure[[y, x]], u, v]
+        };
+        let all = 0..side * side;
+        Patch {
+            picture: all.clone().map(rgb).collect(),
+            target: all.clone().map(structure).collect(),
+            edges: all.map(edge).collect(),
+            scale: self.scale,
+        }
+    }
+}
+
+/// What one patch shows and what is to come out.
+struct Patch {
+    picture: drawings::Rgb,
+    /// Y, U and V, from 0 to 255.
+    target: Vec<[f32; 3]>,
+    /// From 0 to 1.
+    edges: Vec<f32>,
+    scale: f32,
+}
+
+/// Patches as the network sees them.
+struct Batch {
+    input: Tensor,
+    /// Unshuffled luma and chroma, as is and without texture.
+    planes: Tensor,
+    target: Tensor,
+    edges: Tensor,
+}
+
+struct Smoothing<'a> {
+    options: &'a Options,
+    graph: &'a Graph,
+    drawings: Drawings,
+    textures: Textures,
+    photos: Vec<Photo>,
+    validation: Vec<(f32, Batch)>,
+    quantiser: Option<Quantiser>,
+}
+
+impl Lesson for Smoothing<'_> {
+    fn prepare(&mut self, weights: &mut [Tensor]) -> Result<(), Error> {
+        let options = &self.options.run;
+        if !options.quantise {
+            return Ok(());
+        }
+        if options.resume
+            && options.out.exists()
+            && let Some(quantisation) = Model::from_file(&options.out)?.quantisation()
+        {
+            self.quantiser = Some(Quantiser::new(self.graph, quantisation.clone()));
+            return Ok(());
+        }
+        let mut rng = StdRng::seed_from_u64(options.seed);
+        let batch = self.draw(4 * options.batch, &mut rng)?;
+        let mut steps = vec![1.0 / 255.0; options.domain.channels()];
+        steps.resize(options.domain.inputs(), 1.0 / 127.0);
+        self.quantiser = Some(Quantiser::calibrate(self.graph, weights, &batch.input, steps)?);
+        Ok(())
+    }
+
+    fn loss(&self, weights: &[Tensor], kind: Kind, rng: &mut StdRng) -> Result<Tensor, Error> {
+        let batch = self.draw(self.options.run.batch, rng)?;
+        let (guide, edges) = self.see(weights, &batch, kind)?;
+        let error = guide - &batch.target;
+        let luma = distance(&error.narrow(1, 0, 4).f_pixel_shuffle(2)?);
+        let chroma = distance(&error.narrow(1, 4, 2));
+        let balance = Tensor::from(EDGE_BALANCE as f32);
+        let edges = edges.f_binary_cross_entropy_with_logits::<Tensor>(
+            &batch.edges,
+            None,
+            Some(balance),
+            tch::Reduction::Mean,
+        )?;
+        Ok(luma + chroma * CHROMA_WEIGHT + edges * EDGE_WEIGHT)
+    }
+
+    fn validate(&self, weights: &[Tensor]) -> Result<Vec<(String, f64)>, Error> {
+        let mut results = Vec::new();
+        for (scale, batch) in &self.validation {
+            let error = (self.see(weights, batch, Kind::Float)?.0 - &batch.target).narrow(1, 0, 4);
+            let mse = (&error * &error).f_mean_dim(&[1i64, 2, 3][..], false, Kind::Float)?;
+            let psnr = (mse + 1e-9).log10().mean(Kind::Float).double_value(&[]) * -10.0;
+            results.push((format!("scale {scale}"), psnr));
+        }
+        Ok(results)
+    }
+
+    /// Input, target and guide side by side, for a few patches of each scale.
+    fn samples(&self, weights: &[Tensor]) -> Result<Option<GrayImage>, Error> {
+        let _no_grad = tch::no_grad_guard();
+        let mut rows = Vec::new();
+        for (_, batch) in &self.validation {
+            let guide = self.see(weights, batch, Kind::Float)?.0;
+            let columns = [&batch.planes, &batch.target, &guide]
+                .map(|planes| planes.narrow(0, 0, SAMPLES).narrow(1, 0, 4).pixel_shuffle(2));
+            rows.push(Tensor::f_cat(&columns, 3)?.f_flatten(0, 2)?);
+        }
+        let sheet = ((Tensor::f_cat(&rows, 0)? * 255.0 + 128.5).clamp(0.0, 255.0)).to_kind(Kind::Uint8);
+        let (height, width) = sheet.size2()?;
+        let bytes = Vec::<u8>::try_from(sheet.contiguous().view(-1))?;
+        Ok(GrayImage::from_raw(width as u32, height as u32, bytes))
+    }
+
+    fn quantisation(&self) -> Option<&Quantisation> {
+        self.quantiser.as_ref().map(|quantiser| &quantiser.quantisation)
+    }
+}
+
+impl Smoothing<'_> {
+    /// Guide, and how likely edges are.
+    fn see(&self, weights: &[Tensor], batch: &Batch, kind: Kind) -> Result<(Tensor, Tensor), Error> {
+        let output = match &self.quantiser {
+            Some(quantiser) => quantiser.forward(self.graph, weights, &torch::channels_last(&batch.input)?)?,
+            None => run::forward(self.graph, weights, &batch.input, kind)?,
+        };
+        Ok((&batch.planes - output.narrow(1, 0, 6), output.narrow(1, 6, 1)))
+    }
+
+    fn draw(&self, count: usize, rng: &mut StdRng) -> Result<Batch, Error> {
+        let patches: Vec<_> = (0..count)
+            .map(|_| {
+                if rng.random_bool(PHOTOS) {
+                    self.photos[rng.random_range(0..self.photos.len())].patch(self.options.run.side, rng)
+                } else {
+                    let scale = SCALES.0 * (SCALES.1 / SCALES.0).powf(rng.random());
+                    self.drawn(scale, rng)
+                }
+            })
+            .collect();
+        self.batch(&patches)
+    }
+
+    /// A scene with texture.
+    fn drawn(&self, scale: f32, rng: &mut StdRng) -> Patch {
+        let side = self.options.run.side;
+        let mut scene = self.drawings.scene(side, 2.0 * scale, rng);
+        // A pattern coarser than the scale is structure.
+        if rng.random_bool(0.25) {
+            let period = (scale * rng.random_range(1.7..4.0f32)).max(3.0);
+            lay(&mut scene, &textures::pattern(side, period, rng), rng.random_range(5.0..35.0), side, rng);
+        }
+        let target = scene.iter().map(|rgb| yuv(*rgb)).collect();
+        let edges = edges(&scene, side);
+        for _ in 0..rng.random_range(1..=2) {
+            let period = (scale * rng.random_range(0.3..1.0f32)).max(1.7);
+            lay(&mut scene, &self.textures.fine(side, period, rng), rng.random_range(4.0..38.0), side, rng);
+        }
+        if rng.random_bool(0.25) {
+            let level = rng.random_range(1.0..8.0f32);
+            scene.iter_mut().flatten().for_each(|v| {
+                *v += level * (0..4).map(|_| rng.random_range(-0.87..0.87f32)).sum::<f32>();
+            });
+        }
+        scene.iter_mut().flatten().for_each(|v| *v = v.round().clamp(0.0, 255.0));
+        Patch { picture: scene, target, edges, scale }
+    }
+
+    fn batch(&self, patches: &[Patch]) -> Result<Batch, Error> {
+        let side = self.options.run.side as i64;
+        let count = patches.len() as i64;
+        let plane = |values: Vec<f32>| Tensor::from_slice(&values).view([count, 1, side, side]);
+        let all = |get: &dyn Fn(&Patch) -> Vec<f32>| plane(patches.iter().flat_map(get).collect());
+        let scaled = |plane: Tensor| (plane - 128.0) / 255.0;
+        let planes = |get: &dyn Fn(&Patch) -> Vec<[f32; 3]>| -> Result<Tensor, Error> {
+            let component = |i: usize| scaled(all(&|p| get(p).iter().map(|yuv| yuv[i]).collect()));
+            let chroma = |i: usize| component(i).f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None);
+            Ok(Tensor::f_cat(&[component(0).f_pixel_unshuffle(2)?, chroma(1)?, chroma(2)?], 1)?)
+        };
+        let target = planes(&|p| p.target.clone())?;
+        let planes = planes(&|p| p.picture.iter().map(|rgb| yuv(*rgb)).collect())?;
+        let controls: Vec<f32> = patches.iter().map(|p| control(p.scale)).collect();
+        let controls =
+            Tensor::from_slice(&controls).view([count, 1, 1, 1]).f_expand([count, 1, side / 2, side / 2], false)?;
+        Ok(Batch {
+            input: Tensor::f_cat(&[&planes, &controls], 1)?,
+            planes,
+            target,
+            edges: all(&|p| p.edges.clone()).f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?,
+        })
+    }
+}
+
+/// Adds a texture to a scene, everywhere or in a part of it, a little coloured at times.
+fn lay(scene: &mut [[f32; 3]], texture: &[f32], std: f32, side: usize, rng: &mut StdRng) {
+    let tint: [f32; 3] =
+        if rng.random_bool(0.3) { std::array::from_fn(|_| rng.random_range(0.5..1.4)) } else { [1.0; 3] };
+    let everywhere = rng.random_bool(0.5);
+    let centre = [rng.random_range(0.0..side as f32), rng.random_range(0.0..side as f32)];
+    let (sin, cos) = rng.random_range(0.0..std::f32::consts::TAU).sin_cos();
+    let radius = side as f32 * rng.random_range(0.2..0.6f32);
+    let round = rng.random::<bool>();
+    let soft = rng.random_range(1.0..8.0f32);
+    for (i, pixel) in scene.iter_mut().enumerate() {
+        let (x, y) = ((i % side) as f32 - centre[0], (i / side) as f32 - centre[1]);
+        let depth = if round { radius - x.hypot(y) } else { x * cos + y * sin };
+        let share = if everywhere { 1.0 } else { (depth / soft + 0.5).clamp(0.0, 1.0) };
+        for (to, tint) in pixel.iter_mut().zip(tint) {
+            *to += std * share * tint * texture[i];
+        }
+    }
+}
+
+/// Where a scene has a step to the right or below.
+fn edges(scene: &[[f32; 3]], side: usize) -> Vec<f32> {
+    let step = |a: usize, b: usize| scene[a].iter().zip(scene[b]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    let at = |i: usize| {
+        let right = if i % side + 1 < side { step(i, i + 1) } else { 0.0 };
+        let below = if i / side + 1 < side { step(i, i + side) } else { 0.0 };
+        f32::from(u8::from(right.max(below) > EDGE))
+    };
+    (0..scene.len()).map(at).collect()
+}
+
+fn yuv(rgb: [f32; 3]) -> [f32; 3] {
+    let [u, v] = chroma(rgb);
+    [luma(rgb), u, v]
+}
+
+/// Mean absolute error, and that of neighbours' differences.
+fn distance(error: &Tensor) -> Tensor {
+    let side = error.size()[2];
+    let across = error.narrow(3, 1, side - 1) - error.narrow(3, 0, side - 1);
+    let down = error.narrow(2, 1, side - 1) - error.narrow(2, 0, side - 1);
+    let gradients = across.abs().mean(Kind::Float) + down.abs().mean(Kind::Float);
+    error.abs().mean(Kind::Float) + gradients * GRADIENT_WEIGHT
+}
+
+/// ITU-R BT.601, narrow range, as most video has it.
+fn luma([r, g, b]: [f32; 3]) -> f32 {
+    16.0 + 0.2568 * r + 0.5041 * g + 0.0979 * b
+}
+
+fn chroma([r, g, b]: [f32; 3]) -> [f32; 2] {
+    [128.0 - 0.1482 * r - 0.2910 * g + 0.4392 * b, 128.0 + 0.4392 * r - 0.3678 * g - 0.0714 * b]
+}
