@@ -61,6 +61,9 @@ mod torch {
         /// Share of the patches whose noise is not white: shared by R, G and B, or in blotches of chroma.
         #[arg(long, default_value_t = 0.05)]
         coloured: f64,
+        /// Share of the patches whose noise is clipped and rounded to 8 bits, as in video.
+        #[arg(long, default_value_t = 0.5)]
+        clipped: f64,
         /// Channels of each level, the finest first.
         #[arg(long, value_delimiter = ',', default_value = "16,32,64")]
         widths: Vec<usize>,
@@ -176,6 +179,7 @@ mod torch {
                     run: task.run.options(domain, unet),
                     data: task.data,
                     coloured: task.coloured.clamp(0.0, 1.0),
+                    clipped: task.clipped.clamp(0.0, 1.0),
                 })
             }
             Task::SmoothSet(task) => smooth_set(&task),

@@ -181,7 +181,9 @@ impl<T: Sample> RowSink for Band<'_, '_, T> {
                 }
                 to.iter_mut().zip(row.chunks_exact(channels)).for_each(|(to, pixel)| *to -= SCALE * pixel[4 + i]);
             }
-            let edges = row.chunks_exact(channels).map(|pixel| pixel[6]);
+            let env = |n: &str, d: f32| std::env::var(n).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
+            let (lo, hi, fl) = (env("LO", -4.0), env("HI", 2.0), env("FL", 0.1));
+            let edges = row.chunks_exact(channels).map(|pixel| ((pixel[6] - lo) / (hi - lo)).clamp(fl, 1.0));
             self.edges.row_mut(own).iter_mut().zip(edges).for_each(|(to, edge)| *to = edge);
         }
     }

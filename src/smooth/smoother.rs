@@ -163,13 +163,20 @@ impl Smoother {
         } else {
             memory.forget();
         }
-        self.texture.share(input, &maps.guide, parameters.strength, lambda(parameters.scale), &mut maps.share, &self.threads);
+        self.texture.share(
+            input,
+            &maps.guide,
+            parameters.strength,
+            lambda(parameters.scale),
+            &mut maps.share,
+            &self.threads,
+        );
         Ok(())
     }
 
     fn solve<T: Sample>(&mut self, input: &Picture<'_, T>, output: &mut PictureMut<'_, T>, parameters: &Parameters) {
         let Self { threads, wls, weights, maps, .. } = self;
-        let Buffers { guide, chroma, share, half_guide, half_share, planes, .. } = maps;
+        let Buffers { guide, chroma, edges, share, half_guide, half_share, planes, .. } = maps;
         let env = |n: &str, d: f32| std::env::var(n).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
         let sg = env("S", SIGMA);
         let lambda = lambda(parameters.scale);
@@ -182,7 +189,8 @@ impl Smoother {
             let chroma = chroma.each_ref().map(|plane| Guide { plane: plane.view(), shift });
             [Guide { plane: luma, shift: [0; 2] }, chroma[0], chroma[1]]
         };
-        weights.fill(guide.dim(), &guides(guide.view(), [1, 1]), sigma, threads);
+        let belief = |shift| std::env::var("E").is_err().then(|| Guide { plane: edges.view(), shift });
+        weights.fill(guide.dim(), &guides(guide.view(), [1, 1]), belief([1, 1]), sigma, threads);
         let [luma, others @ ..] = planes else { return };
         match (input.colour.shifts(1), others) {
             ([0, 0], others) => {
@@ -200,7 +208,7 @@ impl Smoother {
                     every_other(share, half_share);
                 }
                 let shift = [0, 1 - shifts[1]];
-                weights.fill(half_guide.dim(), &guides(half_guide.view(), shift), sigma, threads);
+                weights.fill(half_guide.dim(), &guides(half_guide.view(), shift), belief(shift), sigma, threads);
                 // A pixel of chroma is two of luma wide.
                 let mut others: Vec<_> = others.iter_mut().collect();
                 wls.smooth(&mut others, weights, &half_share.view(), lambda / 4.0, threads);
@@ -218,7 +226,7 @@ impl Smoother {
 
 /// Weight of smoothness for a scale.
 fn lambda(scale: f32) -> f32 {
-        let env = |n: &str, d: f32| std::env::var(n).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
+    let env = |n: &str, d: f32| std::env::var(n).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
     env("L", LAMBDA) * scale * scale + env("L0", LEAST_LAMBDA)
 }
 

@@ -37,6 +37,8 @@ pub struct Options {
     pub data: PathBuf,
     /// Share of the patches whose noise is not white: shared by R, G and B, or in blotches of chroma.
     pub coloured: f64,
+    /// Share of the patches whose noise is clipped and rounded to 8 bits, as in video.
+    pub clipped: f64,
 }
 
 /// Trains a denoising network until the run is over; writes the model and its curve.
@@ -72,7 +74,7 @@ impl Lesson for Denoising<'_> {
         // The same weights must serve in float32 too, where noise is not clipped, so a share of the steps goes there.
         let rounded = self.quantiser.is_some() && !rng.random_bool(FLOAT_SHARE);
         let clipped = match (&self.quantiser, rounded) {
-            (None, _) => 0.5,
+            (None, _) => self.options.clipped,
             (Some(_), false) => 0.0,
             (Some(_), true) => 1.0,
         };

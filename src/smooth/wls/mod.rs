@@ -79,7 +79,7 @@ mod tests {
     fn weights(guide: &Array2<f32>) -> Weights {
         let mut weights = Weights::default();
         let guide = Guide { plane: guide.view(), shift: [0; 2] };
-        weights.fill(guide.plane.dim(), &[guide], SIGMA, &Threads::new(2).unwrap());
+        weights.fill(guide.plane.dim(), &[guide], None, SIGMA, &Threads::new(2).unwrap());
         weights
     }
 

@@ -27,9 +27,16 @@ pub struct Weights {
 
 impl Weights {
     /// Fills the maps for pictures of `dim` (rows, columns): `exp(-d / sigma)` nearly, `d` the sum over the guides of their
-    /// steps, and 0 from 16 `sigma` on. Guides must lie row by row in memory without gaps and cover the picture;
+    /// steps times the `belief` that they are edges (1 without one), and 0 from 16 `sigma` on. Guides must lie row by row in memory without gaps and cover the picture;
     /// others count as flat.
-    pub fn fill(&mut self, dim: (usize, usize), guides: &[Guide<'_>], sigma: f32, threads: &Threads) {
+    pub fn fill(
+        &mut self,
+        dim: (usize, usize),
+        guides: &[Guide<'_>],
+        belief: Option<Guide<'_>>,
+        sigma: f32,
+        threads: &Threads,
+    ) {
         for map in [&mut self.across, &mut self.down] {
             if map.dim() != dim {
                 *map = Array2::zeros(dim);
@@ -49,6 +56,9 @@ impl Weights {
                             add_steps(steps, &row[1..], row, guide.shift[0], true);
                         }
                     }
+                    if let Some((belief, row)) = belief.and_then(|b| Some((b, b.row(y)?))) {
+                        multiply(steps, row, belief.shift[0]);
+                    }
                     arch.dispatch(Convert { steps, weights: across, slope });
                     if let Some(last) = across.last_mut() {
                         *last = 0;
@@ -62,6 +72,9 @@ impl Weights {
                         if let (Some(row), Some(next)) = (guide.row(y), guide.row(y + 1)) {
                             add_steps(steps, next, row, guide.shift[0], false);
                         }
+                    }
+                    if let Some((belief, row)) = belief.and_then(|b| Some((b, b.row(y)?))) {
+                        multiply(steps, row, belief.shift[0]);
                     }
                     arch.dispatch(Convert { steps, weights: down, slope });
                 },
@@ -94,6 +107,13 @@ fn add_steps(steps: &mut [f32], a: &[f32], b: &[f32], shift: u32, beside: bool) 
                 group.iter_mut().for_each(|step| *step += d);
             }
         }
+    }
+}
+
+/// Multiplies steps by values that stand for `1 << shift` of them.
+fn multiply(steps: &mut [f32], factors: &[f32], shift: u32) {
+    for (group, factor) in steps.chunks_mut(1 << shift).zip(factors) {
+        group.iter_mut().for_each(|step| *step *= factor);
     }
 }
 
