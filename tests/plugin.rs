@@ -11,27 +11,20 @@ fn run(command: &mut std::process::Command) -> (bool, String) {
 }
 
 #[test]
-fn gst_inspect_shows_plugin_and_element() {
+fn gst_inspect_shows_plugin_and_elements() {
     let registry = Temporary::new("inspect.registry");
     let (ok, text) = run(tool("gst-inspect-1.0", &registry).arg("cnnvideo"));
     assert!(ok && text.contains("cnndenoise"), "{text}");
-    let (ok, text) = run(tool("gst-inspect-1.0", &registry).arg("cnndenoise"));
-    assert!(ok && text.contains("Filter/Effect/Video"), "{text}");
-    for property in [
-        "quality",
-        "model-file",
-        "device",
-        "precision",
-        "threads",
-        "noise-level",
-        "strength",
-        "temporal",
-        "foreground-strength",
-        "background-strength",
-        "estimated-noise-level",
-        "stats",
-    ] {
-        assert!(text.lines().any(|l| l.trim_start().starts_with(property)), "{property} missing:\n{text}");
+    let model = ["quality", "model-file", "device", "precision", "threads", "stats"];
+    let both = ["strength", "temporal", "foreground-strength", "background-strength"];
+    let own: [(&str, &[&str]); 2] =
+        [("cnndenoise", &["noise-level", "estimated-noise-level"]), ("cnnsmooth", &["scale", "structure"])];
+    for (element, own) in own {
+        let (ok, text) = run(tool("gst-inspect-1.0", &registry).arg(element));
+        assert!(ok && text.contains("Filter/Effect/Video"), "{text}");
+        for property in model.iter().chain(&both).chain(own) {
+            assert!(text.lines().any(|l| l.trim_start().starts_with(property)), "{property} missing:\n{text}");
+        }
     }
     let (_, blacklist) = run(tool("gst-inspect-1.0", &registry).arg("-b"));
     assert!(!blacklist.contains("cnnvideo"), "{blacklist}");
@@ -42,7 +35,7 @@ fn gst_launch_runs_without_leaks() {
     let registry = Temporary::new("launch.registry");
     for format in ["I420", "RGB", "NV12", "GRAY8", "Y42B", "BGRA"] {
         let pipeline = format!(
-            "videotestsrc num-buffers=10 ! video/x-raw,format={format},width=65,height=47 ! cnndenoise ! videoconvert ! fakesink"
+            "videotestsrc num-buffers=10 ! video/x-raw,format={format},width=65,height=47 ! cnndenoise ! cnnsmooth ! videoconvert ! fakesink"
         );
         let mut command = tool("gst-launch-1.0", &registry);
         command.env("GST_TRACERS", "leaks").env("GST_DEBUG", "leaks:7,GST_TRACER:7").args(pipeline.split(' '));

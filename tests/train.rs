@@ -92,3 +92,78 @@ fn a_run_learns_and_resumes() {
     other.run.architecture.widths = vec![8, 12];
     assert!(denoise(&other).is_err());
 }
+
+/// Pictures by number, in a folder of their own.
+fn pictures<P: image::PixelWithColorType>(
+    folder: &std::path::Path,
+    extension: &str,
+    count: u32,
+    side: u32,
+    pixel: impl Fn(u32, u32, u32) -> P,
+) where
+    [P::Subpixel]: image::EncodableLayout,
+{
+    std::fs::create_dir_all(folder).unwrap();
+    for i in 0..count {
+        let picture = image::ImageBuffer::from_fn(side, side, |x, y| pixel(i, x, y));
+        picture.save(folder.join(format!("{i}.{extension}"))).unwrap();
+    }
+}
+
+#[test]
+fn a_smoothing_run_learns_and_leaves_a_model_that_runs() {
+    tch::set_num_threads(1);
+    let folder = Temporary::new("smooth-training");
+    let at = |name: &str| folder.0.join(name);
+    pictures(&at("drawings"), "png", 12, 160, |i, x, y| {
+        let inside = x.abs_diff(80) + y.abs_diff(80) < 40 + 2 * i;
+        image::Rgba([(40 + 15 * i) as u8, 120, 200, if inside { 255 } else { 0 }])
+    });
+    pictures(&at("textures"), "jpg", 24, 96, |i, x, y| image::Rgb([((x * (3 + i) ^ y * (5 + i)) % 256) as u8; 3]));
+    let flat = |i: u32, x: u32, y: u32| 60 + 20 * (i % 4) + if x > 48 { 70 } else { 0 } + (x ^ y) % 9;
+    pictures(&at("photos"), "png", 3, 96, |i, x, y| image::Rgb([flat(i, x, y) as u8; 3]));
+    pictures(&at("boundaries"), "png", 3, 96, |_, x, _| image::Luma([if x == 48 { 255u8 } else { 0 }]));
+
+    let domain = Domain::Guide;
+    let mut run = options(&folder.0, 0.0, false).run;
+    run.domain = domain;
+    run.architecture.inputs = domain.inputs();
+    run.architecture.outputs = domain.outputs();
+    run.length = Length::Steps(60);
+    let mut options = train::smooth::Options {
+        run,
+        drawings: at("drawings"),
+        textures: at("textures"),
+        photos: at("photos"),
+        boundaries: at("boundaries"),
+    };
+    train::smooth::smooth(&options).unwrap();
+    let untrained = log(&folder.0).last().unwrap().1;
+    options.run.length = Length::Steps(240);
+    options.run.resume = true;
+    train::smooth::smooth(&options).unwrap();
+    let both = log(&folder.0);
+    assert!(both.last().unwrap().0 == 240 && both.last().unwrap().1 < untrained, "{both:?}");
+    let model = Model::from_file(&options.run.out).unwrap();
+    FloatNetwork::new(model).unwrap().session(Size { width: 16, height: 16 }, 1).unwrap();
+
+    options.run.init = Some(options.run.out.clone());
+    options.run.out = at("int8.safetensors");
+    options.run.quantise = true;
+    options.run.resume = false;
+    options.run.length = Length::Steps(5);
+    train::smooth::smooth(&options).unwrap();
+    Int8Network::new(Model::from_file(&options.run.out).unwrap()).unwrap();
+
+    // Pictures to measure on come in pairs and are the same every time.
+    let (half, count) = (train::smooth::Half::Evaluation, 3);
+    for name in ["set", "again"] {
+        train::smooth::write_set(&at("drawings"), &at("textures"), &at(name), half, count).unwrap();
+    }
+    let names: Vec<_> = std::fs::read_dir(at("set")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 2 * count);
+    for name in names {
+        let [a, b] = ["set", "again"].map(|set| std::fs::read(at(set).join(&name)).unwrap());
+        assert_eq!(a, b);
+    }
+}

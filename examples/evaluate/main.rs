@@ -47,6 +47,12 @@ enum Task {
     Video(video::Video),
     /// PSNR and SSIM of cnnsmooth on pictures with texture over structure.
     Smooth(smooth::Smooth),
+    /// What cnnsmooth leaves of gratings and bars, by scale.
+    SmoothResponse {
+        /// Model file to use instead of the built-in one.
+        #[arg(long)]
+        model: Option<PathBuf>,
+    },
 }
 
 fn main() {
@@ -54,6 +60,7 @@ fn main() {
         Task::Denoise { data, model, levels } => denoise(&data, model.as_deref(), &levels),
         Task::Video(task) => video::run(&task),
         Task::Smooth(task) => smooth::run(&task),
+        Task::SmoothResponse { model } => smooth::response(model.as_deref()),
     };
     if let Err(err) = result {
         eprintln!("evaluate: {err}");

@@ -84,3 +84,62 @@ fn luma(rgb: &[u8], (width, height): (u32, u32)) -> Array2<f32> {
     let value = |rgb: &[u8]| 0.299 * f32::from(rgb[0]) + 0.587 * f32::from(rgb[1]) + 0.114 * f32::from(rgb[2]);
     Array2::from_shape_fn((height as usize, width as usize), |(y, x)| value(&rgb[3 * (y * width as usize + x)..]))
 }
+
+const SIDE: usize = 256;
+const SCALES: [f32; 5] = [2.0, 4.0, 8.0, 16.0, 32.0];
+/// Periods over the scale.
+const PERIODS: [f32; 7] = [0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0];
+
+/// What cnnsmooth leaves of gratings and of single bars, by scale.
+pub fn response(model: Option<&Path>) -> Result<()> {
+    gst::init()?;
+    gstcnnvideo::plugin_register_static()?;
+    let header: String = PERIODS.iter().map(|p| format!(" {p} |")).collect();
+    println!("Energy left of gratings by period over scale, and contrast of a bar of twice the scale's width\n");
+    println!("| scale |{header} bar |\n| --- |{} --- |", " --- |".repeat(PERIODS.len()));
+    for scale in SCALES {
+        let mut line = format!("| {scale} |");
+        for factor in PERIODS {
+            let period = scale * factor;
+            // Finer ones do not exist on the grid.
+            if period < 2.0 || period > SIDE as f32 / 3.0 {
+                line += " - |";
+                continue;
+            }
+            let wave = |x: usize, y: usize| {
+                let along = 0.8 * x as f32 + 0.6 * y as f32;
+                20.0 * (along / period * std::f32::consts::TAU).sin()
+            };
+            line += &format!(" {:.2} |", energy(&smoothed(model, scale, wave)?) / energy(&picture(wave)));
+        }
+        let half = scale;
+        let bar =
+            move |x: usize, _: usize| 30.0 * (half - (x as f32 + 0.5 - SIDE as f32 / 2.0).abs() + 0.5).clamp(0.0, 1.0);
+        let result = smoothed(model, scale, bar)?;
+        let level = |x: usize| result.row(SIDE / 2)[x];
+        let contrast = level(SIDE / 2) - 0.5 * (level(SIDE / 8) + level(SIDE - SIDE / 8));
+        println!("{line} {:.2} |", contrast / 30.0);
+    }
+    Ok(())
+}
+
+fn picture(value: impl Fn(usize, usize) -> f32) -> Array2<f32> {
+    Array2::from_shape_fn((SIDE, SIDE), |(y, x)| (128.0 + value(x, y)).round())
+}
+
+fn smoothed(model: Option<&Path>, scale: f32, value: impl Fn(usize, usize) -> f32) -> Result<Array2<f32>> {
+    let rgb: Vec<u8> = picture(value).iter().flat_map(|v| [*v as u8; 3]).collect();
+    let element = gst::ElementFactory::make("cnnsmooth")
+        .property("scale", scale)
+        .property("structure", std::env::var("ST").ok().and_then(|v| v.parse().ok()).unwrap_or(0.5f32))
+        .property("model-file", model.and_then(Path::to_str))
+        .build()?;
+    let size = (SIDE as u32, SIDE as u32);
+    Ok(luma(&element::through(&element, &rgb, size)?, size))
+}
+
+/// Variance away from the edges.
+fn energy(plane: &Array2<f32>) -> f32 {
+    let inner = plane.slice(ndarray::s![32..SIDE - 32, 32..SIDE - 32]);
+    inner.var(0.0)
+}

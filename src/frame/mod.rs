@@ -6,6 +6,7 @@
 //! type, so that deeper formats need no new code here.
 
 mod format;
+pub(crate) mod levels;
 mod picture;
 pub(crate) mod unshuffle;
 

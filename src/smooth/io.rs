@@ -7,6 +7,7 @@ use ndarray::{Array2, ArrayViewMut2, Axis};
 use crate::{
     frame::{
         Colour, Picture, Sample,
+        levels::levels,
         unshuffle::{CENTRE, SCALE, line, pairs, singles},
     },
     nn::{Domain, Output, RowSink, Source},
@@ -17,6 +18,10 @@ const CHANNELS: usize = 6;
 const LUMA: [f32; 3] = [0.2568, 0.5041, 0.0979];
 const LUMA_OFFSET: f32 = 16.0;
 const CHROMA: [[f32; 3]; 2] = [[-0.1482, -0.2910, 0.4392], [0.4392, -0.3678, -0.0714]];
+
+/// Log-odds of an edge that are not, and that are wholly, believed; and what is left of a step that is not.
+const BELIEVED: [f32; 2] = [-4.0, 2.0];
+const LEAST_BELIEF: f32 = 0.1;
 
 /// A picture as the input of a network of the domain [`Domain::Guide`].
 pub(super) struct Planes<'a, 'b, T> {
@@ -110,7 +115,7 @@ pub(super) fn luma_row<T: Sample>(picture: &Picture<'_, T>, y: usize, to: &mut [
             *to = luma([r[x].level(), g[x].level(), b[x].level()]);
         }
     } else {
-        to.iter_mut().zip(components[0].row(y)).for_each(|(to, from)| *to = from.level());
+        levels(components[0].row(y), to);
     }
 }
 
@@ -121,7 +126,7 @@ pub(super) struct Maps<'a, 'b, T> {
     pub guide: &'a mut Array2<f32>,
     /// Chroma without texture, for 2x2 pixels.
     pub chroma: &'a mut [Array2<f32>; 2],
-    /// Log-odds of an edge of structure, for 2x2 pixels.
+    /// How far to believe that there is an edge of structure, up to 1, for 2x2 pixels.
     pub edges: &'a mut Array2<f32>,
 }
 
@@ -174,16 +179,17 @@ impl<T: Sample> RowSink for Band<'_, '_, T> {
         if own < self.edges.nrows() {
             for (i, component) in self.chroma.iter_mut().enumerate() {
                 let mut to = component.row_mut(own);
+                let Some(to) = to.as_slice_mut() else { continue };
                 if self.picture.colour == (Colour::Yuv { shift_x: 1, shift_y: 1 }) {
-                    to.iter_mut().zip(self.picture.components[1 + i].row(y)).for_each(|(to, v)| *to = v.level());
+                    levels(self.picture.components[1 + i].row(y), to);
                 } else {
                     to.iter_mut().enumerate().for_each(|(x, to)| *to = chroma(self.picture, x, y)[i]);
                 }
                 to.iter_mut().zip(row.chunks_exact(channels)).for_each(|(to, pixel)| *to -= SCALE * pixel[4 + i]);
             }
-            let env = |n: &str, d: f32| std::env::var(n).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
-            let (lo, hi, fl) = (env("LO", -4.0), env("HI", 2.0), env("FL", 0.1));
-            let edges = row.chunks_exact(channels).map(|pixel| ((pixel[6] - lo) / (hi - lo)).clamp(fl, 1.0));
+            let [low, high] = BELIEVED;
+            let edges = row.chunks_exact(channels).map(|pixel| (pixel[6] - low) / (high - low));
+            let edges = edges.map(|belief| belief.clamp(LEAST_BELIEF, 1.0));
             self.edges.row_mut(own).iter_mut().zip(edges).for_each(|(to, edge)| *to = edge);
         }
     }

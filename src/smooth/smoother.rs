@@ -10,15 +10,18 @@ use super::{
     wls::{Guide, Weights, Wls},
 };
 use crate::{
-    frame::{Picture, PictureMut, Sample},
+    frame::{
+        Picture, PictureMut, Sample,
+        levels::{levels, samples},
+    },
     nn::{self, Device, Domain, ModelSource, Network, Precision, Sessions, Threads, cache},
 };
 
-/// `lambda` for a scale of one pixel; it grows with the square of the scale, as reach does with its root.
-const LAMBDA: f32 = 2.5;
-const LEAST_LAMBDA: f32 = 20.0;
+/// `lambda` grows with the square of the scale, as reach does with its root.
+const LAMBDA: f32 = 0.7;
+const LEAST_LAMBDA: f32 = 8.0;
 /// Step of the guide that is kept, in levels, at a `structure` of one half; it changes by this factor to each side.
-const SIGMA: f32 = 4.0;
+const SIGMA: f32 = 3.0;
 const SIGMA_RANGE: f32 = 4.0;
 
 /// What can go wrong with a picture.
@@ -177,10 +180,8 @@ impl Smoother {
     fn solve<T: Sample>(&mut self, input: &Picture<'_, T>, output: &mut PictureMut<'_, T>, parameters: &Parameters) {
         let Self { threads, wls, weights, maps, .. } = self;
         let Buffers { guide, chroma, edges, share, half_guide, half_share, planes, .. } = maps;
-        let env = |n: &str, d: f32| std::env::var(n).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
-        let sg = env("S", SIGMA);
         let lambda = lambda(parameters.scale);
-        let sigma = sg * SIGMA_RANGE.powf(1.0 - 2.0 * parameters.structure);
+        let sigma = SIGMA * SIGMA_RANGE.powf(1.0 - 2.0 * parameters.structure);
         let planes = &mut planes[..input.components.len()];
         for (plane, component) in planes.iter_mut().zip(&input.components) {
             load(component, plane, threads);
@@ -189,7 +190,7 @@ impl Smoother {
             let chroma = chroma.each_ref().map(|plane| Guide { plane: plane.view(), shift });
             [Guide { plane: luma, shift: [0; 2] }, chroma[0], chroma[1]]
         };
-        let belief = |shift| std::env::var("E").is_err().then(|| Guide { plane: edges.view(), shift });
+        let belief = |shift| Some(Guide { plane: edges.view(), shift });
         weights.fill(guide.dim(), &guides(guide.view(), [1, 1]), belief([1, 1]), sigma, threads);
         let [luma, others @ ..] = planes else { return };
         match (input.colour.shifts(1), others) {
@@ -216,8 +217,10 @@ impl Smoother {
         }
         threads.enter(|| {
             for (plane, component) in maps.planes.iter().zip(&mut output.components) {
-                Zip::from(component.rows_mut()).and(plane.rows()).par_for_each(|mut to, from| {
-                    to.iter_mut().zip(from).for_each(|(to, level)| *to = T::from_level(*level));
+                Zip::from(component.rows_mut()).and(plane.rows()).par_for_each(|to, from| {
+                    if let Some(from) = from.to_slice() {
+                        samples(from, to);
+                    }
                 });
             }
         });
@@ -226,8 +229,7 @@ impl Smoother {
 
 /// Weight of smoothness for a scale.
 fn lambda(scale: f32) -> f32 {
-    let env = |n: &str, d: f32| std::env::var(n).ok().and_then(|v| v.parse().ok()).unwrap_or(d);
-    env("L", LAMBDA) * scale * scale + env("L0", LEAST_LAMBDA)
+    LAMBDA * scale * scale + LEAST_LAMBDA
 }
 
 /// Copies a component.
@@ -237,7 +239,11 @@ fn load<T: Sample>(component: &ndarray::ArrayView2<'_, T>, plane: &mut Array2<f3
     }
     threads.enter(|| {
         let rows = plane.axis_iter_mut(Axis(0)).into_par_iter().zip(component.axis_iter(Axis(0)).into_par_iter());
-        rows.for_each(|(mut to, from)| to.iter_mut().zip(from).for_each(|(to, sample)| *to = sample.level()));
+        rows.for_each(|(to, from)| {
+            if let Some(to) = to.into_slice() {
+                levels(from, to);
+            }
+        });
     });
 }
 

@@ -56,37 +56,39 @@ impl Lines {
         let Self { values, weights, share, upper } = self;
         let lambda = lambda / (255.0 * 255.0 * ONE);
         let mut before: Lanes = [0.0; LANES];
-        let mut lower_weight: Lanes = [0.0; LANES];
-        let mut inverse: Lanes = [0.0; LANES];
-        let mut pulled: Lanes = [0.0; LANES];
-        for i in 0..length {
-            let (weights, share, upper) = (&weights[i], &share[i], &mut upper[i]);
+        let mut weight_before: Lanes = [0.0; LANES];
+        for (i, ((weights, share), upper)) in weights.iter().zip(&*share).zip(&mut *upper).enumerate() {
+            let mut inverse: Lanes = [0.0; LANES];
+            let mut pull: Lanes = [0.0; LANES];
             for lane in 0..LANES {
                 let weight = f32::from(weights[lane]);
                 let share = f32::from(share[lane]);
                 let lambda = lambda * share * share;
-                let (a, c) = (lambda * lower_weight[lane], lambda * weight);
+                let (a, c) = (lambda * weight_before[lane], lambda * weight);
                 inverse[lane] = 1.0 / (1.0 + a + c - a * before[lane]);
                 before[lane] = c * inverse[lane];
-                pulled[lane] = a;
-                lower_weight[lane] = weight;
-                upper[lane] = before[lane];
+                pull[lane] = a;
+                weight_before[lane] = weight;
             }
-            for channel in values.chunks_exact_mut(length) {
-                let previous = channel[i.saturating_sub(1)];
-                let value = &mut channel[i];
+            *upper = before;
+            for at in (i..values.len()).step_by(length) {
+                let previous = values[at - usize::from(i > 0)];
+                let mut value = values[at];
                 for lane in 0..LANES {
-                    value[lane] = (value[lane] + pulled[lane] * previous[lane]) * inverse[lane];
+                    value[lane] = (value[lane] + pull[lane] * previous[lane]) * inverse[lane];
                 }
+                values[at] = value;
             }
         }
         for channel in values.chunks_exact_mut(length) {
-            let mut after = channel[length - 1];
-            for (value, upper) in channel[..length - 1].iter_mut().zip(&*upper).rev() {
+            let mut after: Lanes = [0.0; LANES];
+            for (value, upper) in channel.iter_mut().zip(&*upper).rev() {
+                let mut now = *value;
                 for lane in 0..LANES {
-                    value[lane] += upper[lane] * after[lane];
+                    now[lane] += upper[lane] * after[lane];
                 }
-                after = *value;
+                *value = now;
+                after = now;
             }
         }
     }

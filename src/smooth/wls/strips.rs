@@ -70,54 +70,66 @@ pub(super) fn solve(
     });
 }
 
-/// Puts lines side by side. Lanes beyond the last line keep what they hold.
+/// Puts lines side by side. Lanes beyond the last line keep what they hold, or repeat it.
 fn gather<T: Copy + Default>(direction: Direction, lines: ArrayView2<'_, T>, to: &mut [[T; LANES]]) {
-    let count = lines.nrows();
     if direction == Direction::Columns {
         for (to, position) in to.iter_mut().zip(lines.columns()) {
-            if let Some(values) = position.as_slice() {
-                to[..count].copy_from_slice(values);
+            let values = position.to_slice().unwrap_or_default();
+            // A copy of known size is one instruction.
+            match values.first_chunk() {
+                Some(values) => *to = *values,
+                None => to.iter_mut().zip(values).for_each(|(to, value)| *to = *value),
             }
         }
         return;
     }
+    let last = lines.nrows() - 1;
     let rows: [&[T]; LANES] =
-        std::array::from_fn(|i| lines.index_axis_move(Axis(0), i.min(count - 1)).to_slice().unwrap_or_default());
-    for (block, to) in to.chunks_mut(LANES).enumerate() {
-        let first = block * LANES;
-        if to.len() == LANES {
-            let tile: [[T; LANES]; LANES] = std::array::from_fn(|row| tile_row(rows[row], first));
-            for (x, to) in to.iter_mut().enumerate() {
-                *to = std::array::from_fn(|row| tile[row][x]);
-            }
-        } else {
-            for (x, to) in to.iter_mut().enumerate() {
-                *to = std::array::from_fn(|row| rows[row].get(first + x).copied().unwrap_or_default());
+        std::array::from_fn(|i| lines.index_axis_move(Axis(0), i.min(last)).to_slice().unwrap_or_default());
+    let mut place = 0;
+    let (squares, rest) = to.as_chunks_mut::<LANES>();
+    for square in squares {
+        // References to arrays, so that nothing is checked inside.
+        let tile: [&[T; LANES]; LANES] = std::array::from_fn(|row| chunk(rows[row], place));
+        for x in 0..LANES {
+            for row in 0..LANES {
+                square[x][row] = tile[row][x];
             }
         }
+        place += LANES;
+    }
+    for (x, to) in rest.iter_mut().enumerate() {
+        *to = std::array::from_fn(|row| rows[row].get(place + x).copied().unwrap_or_default());
     }
 }
 
-/// `LANES` values from `first` on.
-fn tile_row<T: Copy + Default>(row: &[T], first: usize) -> [T; LANES] {
-    row.get(first..).and_then(|row| row.first_chunk()).copied().unwrap_or([T::default(); LANES])
+/// `LANES` values from `first` on; the caller sees to it that there are so many.
+#[inline(always)]
+fn chunk<T>(row: &[T], first: usize) -> &[T; LANES] {
+    row[first..].first_chunk().expect("rows are as long as the lines that are filled")
 }
 
 /// The way back of [`gather`].
 fn scatter(direction: Direction, from: &[[f32; LANES]], mut lines: ArrayViewMut2<'_, f32>) {
-    let count = lines.nrows();
     if direction == Direction::Columns {
         for (from, mut position) in from.iter().zip(lines.columns_mut()) {
-            if let Some(values) = position.as_slice_mut() {
-                values.copy_from_slice(&from[..count]);
+            let values = position.as_slice_mut().unwrap_or_default();
+            match values.first_chunk_mut() {
+                Some(values) => *values = *from,
+                None => values.iter_mut().zip(from).for_each(|(value, from)| *value = *from),
             }
         }
         return;
     }
+    let (squares, rest) = from.as_chunks::<LANES>();
     for (row, mut line) in lines.rows_mut().into_iter().enumerate() {
         let Some(line) = line.as_slice_mut() else { continue };
-        for (to, from) in line.iter_mut().zip(from) {
-            *to = from[row];
+        let (chunks, end) = line.as_chunks_mut::<LANES>();
+        for (chunk, square) in chunks.iter_mut().zip(squares) {
+            for x in 0..LANES {
+                chunk[x] = square[x][row];
+            }
         }
+        end.iter_mut().zip(rest).for_each(|(to, from)| *to = from[row]);
     }
 }

@@ -32,6 +32,8 @@ use crate::{
 
 /// Scales asked for in training, in pixels.
 const SCALES: (f32, f32) = (1.5, 40.0);
+/// Share of the drawn patches that have a pattern coarser than the scale, which is structure.
+const KEPT: f64 = 0.45;
 /// Share of the patches that come from photographs.
 const PHOTOS: f64 = 0.3;
 /// Scales at which photographs' structure is computed, in turns; relative total variation's `sigma` is this much smaller.
@@ -301,13 +303,14 @@ impl Smoothing<'_> {
         let side = self.options.run.side;
         let mut scene = self.drawings.scene(side, 2.0 * scale, rng);
         // A pattern coarser than the scale is structure.
-        if rng.random_bool(0.25) {
-            let period = (scale * rng.random_range(1.7..4.0f32)).max(3.0);
+        let kept = rng.random_bool(KEPT);
+        if kept {
+            let period = (scale * rng.random_range(1.6..5.0f32)).max(3.0);
             lay(&mut scene, &textures::pattern(side, period, rng), rng.random_range(5.0..35.0), side, rng);
         }
         let target = scene.iter().map(|rgb| yuv(*rgb)).collect();
         let edges = edges(&scene, side);
-        for _ in 0..rng.random_range(1..=2) {
+        for _ in 0..rng.random_range(if kept { 0 } else { 1 }..=2) {
             let period = (scale * rng.random_range(0.3..1.0f32)).max(1.7);
             lay(&mut scene, &self.textures.fine(side, period, rng), rng.random_range(4.0..38.0), side, rng);
         }

@@ -8,6 +8,9 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use super::drawings::Half;
 use crate::train::{Error, data::files_below};
 
+/// Period over the standard deviation of the Gaussian that is taken off: of twice the period an eighth is left.
+const HIGH_PASS: f32 = 6.0;
+
 /// Side of a tile.
 const SIDE: usize = 256;
 /// Periods, in pixels, that tiles are made for.
@@ -37,7 +40,7 @@ impl Textures {
                 Array2::from_shape_fn((height, width), |(y, x)| f32::from(picture.get_pixel(x as u32, y as u32).0[0]));
             for i in 0..TILES {
                 let period = (i * 3 + rng.random_range(0..3)) % PERIODS.len();
-                let tile = high_pass(&turned(&plane, &mut rng), PERIODS[period] / 4.0);
+                let tile = high_pass(&turned(&plane, &mut rng), PERIODS[period] / HIGH_PASS);
                 let std = tile.std(0.0).max(1e-3);
                 tiles[period].push(tile.mapv(|v| (v / std * STEPS).round() as i8));
             }

@@ -1,0 +1,62 @@
+//! The solver and the whole of cnnsmooth on a 1080p frame.
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use gstcnnvideo::{
+    frame::{Format, Picture, PictureMut},
+    nn::{Device, Precision, Threads},
+    smooth::{
+        Parameters, Smoother, built_in,
+        wls::{Guide, Weights, Wls},
+    },
+};
+use ndarray::Array2;
+
+const DIM: (usize, usize) = (1080, 1920);
+
+fn plane() -> Array2<f32> {
+    Array2::from_shape_fn(DIM, |(y, x)| ((x * 7 + y * 13) % 31) as f32 + if x % 200 < 100 { 100.0 } else { 60.0 })
+}
+
+fn solver(c: &mut Criterion) {
+    let threads = Threads::new(1).expect("a thread");
+    let (mut weights, mut wls) = (Weights::default(), Wls::default());
+    let (guide, share) = (plane(), Array2::from_elem(DIM, 200u8));
+    let mut channel = plane();
+    let mut group = c.benchmark_group("smooth 1080p, 1 thread");
+    group.sample_size(10);
+    let guides = [Guide { plane: guide.view(), shift: [0; 2] }];
+    group.bench_function("weights", |b| b.iter(|| weights.fill(DIM, &guides, None, 3.0, &threads)));
+    weights.fill(DIM, &guides, None, 3.0, &threads);
+    group.bench_function("solve", |b| {
+        b.iter(|| wls.smooth(&mut [&mut channel], &weights, &share.view(), 50.0, &threads))
+    });
+    group.finish();
+}
+
+fn whole(c: &mut Criterion) {
+    let (height, width) = DIM;
+    let bytes: Vec<u8> = plane().iter().map(|v| *v as u8).collect();
+    let chroma = vec![128u8; width * height / 4];
+    let input = [(&bytes[..], width), (&chroma[..], width / 2), (&chroma[..], width / 2)];
+    let input = Picture::new(Format::I420, width, height, &input).expect("planes are large enough");
+    let mut memory = [bytes.clone(), chroma.clone(), chroma.clone()];
+    let mut group = c.benchmark_group("smooth 1080p, whole");
+    group.sample_size(10);
+    for threads in [1, 2] {
+        let network = built_in(Device::Cpu, Precision::Auto).expect("the built-in model is valid");
+        let mut smoother = Smoother::new(network, threads).expect("threads");
+        let parameters = Parameters { scale: 8.0, strength: 1.0, structure: 0.5, temporal: true };
+        group.bench_function(format!("{threads} threads"), |b| {
+            b.iter(|| {
+                let [y, u, v] = &mut memory;
+                let planes = [(&mut y[..], width), (&mut u[..], width / 2), (&mut v[..], width / 2)];
+                let mut output = PictureMut::new(Format::I420, width, height, planes).expect("planes are large enough");
+                smoother.process(&input, &mut output, &parameters, 0).expect("a picture that fits");
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, solver, whole);
+criterion_main!(benches);
