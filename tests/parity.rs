@@ -24,7 +24,7 @@ const SIZES: [(usize, usize); 5] = [(4, 4), (8, 12), (20, 100), (132, 68), (320,
 
 #[test]
 fn kernel_sets_and_threads_agree() {
-    for domain in [Domain::Rgb, Domain::Yuv420] {
+    for domain in [Domain::Rgb, Domain::Yuv420, Domain::Guide] {
         let model = random_model(domain, 3);
         for (width, height) in SIZES {
             let size = Size { width, height };
@@ -44,7 +44,7 @@ fn kernel_sets_and_threads_agree() {
 
 #[test]
 fn int8_kernel_sets_and_threads_agree_bit_for_bit() {
-    for domain in [Domain::Rgb, Domain::Yuv420] {
+    for domain in [Domain::Rgb, Domain::Yuv420, Domain::Guide] {
         let model = quantised_model(domain, 3);
         for (width, height) in SIZES {
             let size = Size { width, height };
@@ -64,7 +64,7 @@ fn int8_kernel_sets_and_threads_agree_bit_for_bit() {
 
 #[test]
 fn int8_is_close_to_float32() {
-    for domain in [Domain::Rgb, Domain::Yuv420] {
+    for domain in [Domain::Rgb, Domain::Yuv420, Domain::Guide] {
         let model = quantised_model(domain, 9);
         let picture = Picture::random(Size { width: 132, height: 68 }, domain.inputs(), 5);
         let exact = run(&FloatNetwork::new(model.clone()).unwrap(), &picture, 2);
@@ -80,7 +80,7 @@ fn int8_is_close_to_float32() {
 #[test]
 fn libtorch_agrees_with_the_embedded_engine() {
     use gstcnnvideo::nn::{Device, torch::TorchNetwork};
-    for domain in [Domain::Rgb, Domain::Yuv420] {
+    for domain in [Domain::Rgb, Domain::Yuv420, Domain::Guide] {
         let model = random_model(domain, 4);
         let torch = TorchNetwork::new(&model, Device::Cpu).unwrap();
         let cpu = FloatNetwork::new(model).unwrap();

@@ -34,7 +34,7 @@ impl<T: Sample> Source for Planes<'_, '_, T> {
         let channels = Domain::Guide.inputs();
         let components = &self.picture.components;
         match self.picture.colour {
-            Colour::Rgb => self.from_rgb(y, row),
+            Colour::Rgb => self.read_rgb(y, row),
             colour => {
                 for dy in 0..2 {
                     pairs(line(&components[0], 2 * y + dy), row, channels, 2 * dy);
@@ -55,7 +55,7 @@ impl<T: Sample> Source for Planes<'_, '_, T> {
 }
 
 impl<T: Sample> Planes<'_, '_, T> {
-    fn from_rgb(&self, y: usize, row: &mut [f32]) {
+    fn read_rgb(&self, y: usize, row: &mut [f32]) {
         let components = &self.picture.components;
         let last = components[0].ncols() - 1;
         let lines = [0, 1].map(|dy| [0, 1, 2].map(|c| line(&components[c], 2 * y + dy)));
