@@ -4,25 +4,21 @@ use pulp::{Arch, WithSimd};
 
 use super::weights::ONE;
 
-/// Lines that are solved together. Values of neighbouring lines lie next to each other, so that one instruction
-/// works on many.
-pub(super) const LANES: usize = 16;
-pub(super) type Lanes = [f32; LANES];
-
-/// Up to `LANES` lines of pixels: position by position, the values of all lines.
+/// Up to `LANES` lines of pixels, which are solved together: position by position, the values of all lines. Those of
+/// neighbouring lines lie next to each other, so that one instruction works on many.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub(super) struct Lines<const LANES: usize> {
     /// Channels that share weights, one list of positions after the other.
-    pub values: Vec<Lanes>,
+    pub values: Vec<[f32; LANES]>,
     /// Between a position and the next.
     pub weights: Vec<[u16; LANES]>,
     /// Root of the share of `lambda`, from 0 to 255.
     pub share: Vec<[u8; LANES]>,
     /// Elimination coefficients.
-    upper: Vec<Lanes>,
+    upper: Vec<[f32; LANES]>,
 }
 
-impl Lines {
+impl<const LANES: usize> Lines<LANES> {
     /// Makes room for lines of `length` pixels with `channels` channels.
     pub fn resize(&mut self, length: usize, channels: usize) {
         self.values.resize(length * channels, [0.0; LANES]);
@@ -33,8 +29,8 @@ impl Lines {
 
     /// Replaces the values by those that balance fidelity and smoothness, which weighs `lambda`.
     pub fn solve(&mut self, arch: Arch, lambda: f32) {
-        struct Op<'a>(&'a mut Lines, f32);
-        impl WithSimd for Op<'_> {
+        struct Op<'a, const LANES: usize>(&'a mut Lines<LANES>, f32);
+        impl<const LANES: usize> WithSimd for Op<'_, LANES> {
             type Output = ();
 
             // The loops below are plain Rust; they are compiled once for each instruction set.
@@ -55,11 +51,11 @@ impl Lines {
         }
         let Self { values, weights, share, upper } = self;
         let lambda = lambda / (255.0 * 255.0 * ONE);
-        let mut before: Lanes = [0.0; LANES];
-        let mut weight_before: Lanes = [0.0; LANES];
+        let mut before = [0.0f32; LANES];
+        let mut weight_before = [0.0f32; LANES];
         for (i, ((weights, share), upper)) in weights.iter().zip(&*share).zip(&mut *upper).enumerate() {
-            let mut inverse: Lanes = [0.0; LANES];
-            let mut pull: Lanes = [0.0; LANES];
+            let mut inverse = [0.0f32; LANES];
+            let mut pull = [0.0f32; LANES];
             for lane in 0..LANES {
                 let weight = f32::from(weights[lane]);
                 let share = f32::from(share[lane]);
@@ -81,7 +77,7 @@ impl Lines {
             }
         }
         for channel in values.chunks_exact_mut(length) {
-            let mut after: Lanes = [0.0; LANES];
+            let mut after = [0.0f32; LANES];
             for (value, upper) in channel.iter_mut().zip(&*upper).rev() {
                 let mut now = *value;
                 for lane in 0..LANES {

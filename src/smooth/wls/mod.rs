@@ -15,8 +15,8 @@ mod weights;
 
 use ndarray::{Array2, ArrayView2};
 
+use self::strips::Scratch;
 pub use self::weights::{Guide, Weights};
-use self::{lines::Lines, strips::Direction};
 use crate::nn::Threads;
 
 /// Rows and columns are solved this many times.
@@ -26,7 +26,7 @@ const ITERATIONS: u32 = 3;
 #[derive(Debug, Default)]
 pub struct Wls {
     /// One for each thread.
-    lines: Vec<Lines>,
+    scratch: Vec<Scratch>,
 }
 
 impl Wls {
@@ -50,12 +50,10 @@ impl Wls {
         if !fits || share.is_empty() || lambda <= 0.0 {
             return;
         }
-        self.lines.resize_with(threads.count(), Lines::default);
+        self.scratch.resize_with(threads.count(), Scratch::default);
         for iteration in 1..=ITERATIONS {
             let lambda = lambda * part(iteration);
-            for direction in [Direction::Rows, Direction::Columns] {
-                strips::solve(direction, channels, weights, share, lambda, &mut self.lines, threads);
-            }
+            strips::solve(channels, weights, share, lambda, &mut self.scratch, threads);
         }
     }
 }

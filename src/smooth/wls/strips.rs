@@ -4,74 +4,126 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::{
-    lines::{LANES, Lines},
-    weights::Weights,
-};
+use super::{lines::Lines, weights::Weights};
 use crate::nn::Threads;
+
+/// Rows that are solved together: squares of so many pixels are turned into lanes.
+const ROWS: usize = 16;
+/// Columns that are solved together: a few lines of cache wide, as each position lies in another part of memory.
+const COLUMNS: usize = 64;
 
 /// Where the lines run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Direction {
+enum Direction {
     Rows,
     Columns,
 }
 
-/// Solves every row or every column.
+/// Memory of one thread.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    rows: Lines<ROWS>,
+    columns: Lines<COLUMNS>,
+}
+
+impl Scratch {
+    fn rows(&mut self) -> &mut Lines<ROWS> {
+        &mut self.rows
+    }
+
+    fn columns(&mut self) -> &mut Lines<COLUMNS> {
+        &mut self.columns
+    }
+}
+
+/// Solves every row, then every column.
 pub(super) fn solve(
-    direction: Direction,
     channels: &mut [&mut Array2<f32>],
     weights: &Weights,
     share: &ArrayView2<'_, u8>,
     lambda: f32,
-    lines: &mut [Lines],
+    scratch: &mut [Scratch],
     threads: &Threads,
 ) {
-    // Lines run along the second axis.
-    let channels: Vec<_> = match direction {
-        Direction::Rows => channels.iter_mut().map(|c| c.view_mut()).collect(),
-        Direction::Columns => channels.iter_mut().map(|c| c.view_mut().reversed_axes()).collect(),
-    };
-    let (weights, share) = match direction {
-        Direction::Rows => (weights.across.view(), share.view()),
-        Direction::Columns => (weights.down.t(), share.t()),
-    };
-    let (count, length) = weights.dim();
-    let strips = count.div_ceil(LANES);
-    let bands = lines.len().min(strips);
     let arch = Arch::new();
-    let mut rest = channels;
-    let mut work = Vec::with_capacity(bands);
-    let mut first = 0;
-    for (band, lines) in lines[..bands].iter_mut().enumerate() {
-        let end = (strips * (band + 1) / bands * LANES).min(count);
-        let (own, after): (Vec<_>, _) = rest.into_iter().map(|c| c.split_at(Axis(0), end - first)).unzip();
-        rest = after;
-        work.push((own, weights.slice(s![first..end, ..]), share.slice(s![first..end, ..]), lines));
-        first = end;
-    }
-    threads.enter(|| {
-        work.into_par_iter().for_each(|(mut channels, weights, share, lines)| {
-            lines.resize(length, channels.len());
-            for first in (0..weights.nrows()).step_by(LANES) {
-                let end = (first + LANES).min(weights.nrows());
-                let part = s![first..end, ..];
-                gather(direction, weights.slice(part), &mut lines.weights);
-                gather(direction, share.slice(part), &mut lines.share);
-                for (channel, values) in channels.iter().zip(lines.values.chunks_exact_mut(length)) {
-                    gather(direction, channel.slice(part), values);
+    let rows = channels.iter_mut().map(|c| c.view_mut()).collect();
+    let system =
+        System { direction: Direction::Rows, weights: weights.across.view(), share: share.view(), lambda, arch };
+    system.solve(rows, scratch, Scratch::rows, threads);
+    let columns = channels.iter_mut().map(|c| c.view_mut().reversed_axes()).collect();
+    let system = System { direction: Direction::Columns, weights: weights.down.t(), share: share.t(), lambda, arch };
+    system.solve(columns, scratch, Scratch::columns, threads);
+}
+
+/// The equations of all lines, which run along the second axis.
+#[derive(Clone, Copy)]
+struct System<'a> {
+    direction: Direction,
+    weights: ArrayView2<'a, u16>,
+    share: ArrayView2<'a, u8>,
+    lambda: f32,
+    arch: Arch,
+}
+
+impl System<'_> {
+    fn solve<const LANES: usize>(
+        &self,
+        channels: Vec<ArrayViewMut2<'_, f32>>,
+        scratch: &mut [Scratch],
+        lines: fn(&mut Scratch) -> &mut Lines<LANES>,
+        threads: &Threads,
+    ) {
+        let (count, length) = self.weights.dim();
+        let strips = count.div_ceil(LANES);
+        let bands = scratch.len().min(strips);
+        let mut rest = channels;
+        let mut work = Vec::with_capacity(bands);
+        let mut first = 0;
+        for (band, scratch) in scratch[..bands].iter_mut().enumerate() {
+            let end = (strips * (band + 1) / bands * LANES).min(count);
+            let (own, after): (Vec<_>, _) = rest.into_iter().map(|c| c.split_at(Axis(0), end - first)).unzip();
+            rest = after;
+            let part = s![first..end, ..];
+            let system = System { weights: self.weights.slice(part), share: self.share.slice(part), ..*self };
+            work.push((own, system, lines(scratch)));
+            first = end;
+        }
+        threads.enter(|| {
+            work.into_par_iter().for_each(|(mut channels, system, lines)| {
+                lines.resize(length, channels.len());
+                for first in (0..system.weights.nrows()).step_by(LANES) {
+                    system.solve_strip(&mut channels, first, length, lines);
                 }
-                lines.solve(arch, lambda);
-                for (channel, values) in channels.iter_mut().zip(lines.values.chunks_exact(length)) {
-                    scatter(direction, values, channel.slice_mut(part));
-                }
-            }
+            });
         });
-    });
+    }
+
+    fn solve_strip<const LANES: usize>(
+        &self,
+        channels: &mut [ArrayViewMut2<'_, f32>],
+        first: usize,
+        length: usize,
+        lines: &mut Lines<LANES>,
+    ) {
+        let part = s![first..(first + LANES).min(self.weights.nrows()), ..];
+        gather(self.direction, self.weights.slice(part), &mut lines.weights);
+        gather(self.direction, self.share.slice(part), &mut lines.share);
+        for (channel, values) in channels.iter().zip(lines.values.chunks_exact_mut(length)) {
+            gather(self.direction, channel.slice(part), values);
+        }
+        lines.solve(self.arch, self.lambda);
+        for (channel, values) in channels.iter_mut().zip(lines.values.chunks_exact(length)) {
+            scatter(self.direction, values, channel.slice_mut(part));
+        }
+    }
 }
 
 /// Puts lines side by side. Lanes beyond the last line keep what they hold, or repeat it.
-fn gather<T: Copy + Default>(direction: Direction, lines: ArrayView2<'_, T>, to: &mut [[T; LANES]]) {
+fn gather<T: Copy + Default, const LANES: usize>(
+    direction: Direction,
+    lines: ArrayView2<'_, T>,
+    to: &mut [[T; LANES]],
+) {
     if direction == Direction::Columns {
         for (to, position) in to.iter_mut().zip(lines.columns()) {
             let values = position.to_slice().unwrap_or_default();
@@ -105,12 +157,12 @@ fn gather<T: Copy + Default>(direction: Direction, lines: ArrayView2<'_, T>, to:
 
 /// `LANES` values from `first` on; the caller sees to it that there are so many.
 #[inline(always)]
-fn chunk<T>(row: &[T], first: usize) -> &[T; LANES] {
+fn chunk<T, const LANES: usize>(row: &[T], first: usize) -> &[T; LANES] {
     row[first..].first_chunk().expect("rows are as long as the lines that are filled")
 }
 
 /// The way back of [`gather`].
-fn scatter(direction: Direction, from: &[[f32; LANES]], mut lines: ArrayViewMut2<'_, f32>) {
+fn scatter<const LANES: usize>(direction: Direction, from: &[[f32; LANES]], mut lines: ArrayViewMut2<'_, f32>) {
     if direction == Direction::Columns {
         for (from, mut position) in from.iter().zip(lines.columns_mut()) {
             let values = position.as_slice_mut().unwrap_or_default();
