@@ -119,7 +119,7 @@ fn a_smoothing_run_learns_and_leaves_a_model_that_runs() {
         let inside = x.abs_diff(80) + y.abs_diff(80) < 40 + 2 * i;
         image::Rgba([(40 + 15 * i) as u8, 120, 200, if inside { 255 } else { 0 }])
     });
-    pictures(&at("textures"), "jpg", 24, 96, |i, x, y| image::Rgb([((x * (3 + i) ^ y * (5 + i)) % 256) as u8; 3]));
+    pictures(&at("textures"), "jpg", 24, 96, |i, x, y| image::Rgb([(((x * (3 + i)) ^ (y * (5 + i))) % 256) as u8; 3]));
     let flat = |i: u32, x: u32, y: u32| 60 + 20 * (i % 4) + if x > 48 { 70 } else { 0 } + (x ^ y) % 9;
     pictures(&at("photos"), "png", 3, 96, |i, x, y| image::Rgb([flat(i, x, y) as u8; 3]));
     pictures(&at("boundaries"), "png", 3, 96, |_, x, _| image::Luma([if x == 48 { 255u8 } else { 0 }]));
