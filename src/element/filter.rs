@@ -2,6 +2,9 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use gst::prelude::*;
+use gst_base::prelude::*;
+
 use super::FORMATS;
 
 /// Fewer rows than this cannot be taken apart into fields.
@@ -29,7 +32,6 @@ pub(crate) fn live(
     range: [f32; 2],
     default: f32,
 ) -> glib::ParamSpec {
-    use gst::prelude::*;
     glib::ParamSpecFloat::builder(name)
         .nick(nick)
         .blurb(blurb)
@@ -44,4 +46,18 @@ pub(crate) fn live(
 /// Whether an event ends what the next frame could continue.
 pub(crate) fn ends_a_scene(event: &gst::Event) -> bool {
     matches!(event.view(), gst::EventView::FlushStop(_) | gst::EventView::Segment(_) | gst::EventView::StreamStart(_))
+}
+
+/// Sets properties that a controller drives to their values at a buffer's time.
+pub(crate) fn follow_controls(
+    element: &gst_base::BaseTransform,
+    category: gst::DebugCategory,
+    buffer: &gst::BufferRef,
+) {
+    let segment = element.segment().downcast::<gst::ClockTime>().ok();
+    if let Some(time) = segment.and_then(|segment| segment.to_stream_time(buffer.pts()))
+        && let Err(err) = element.sync_values(time)
+    {
+        gst::warning!(category, obj = element, "Cannot follow controlled properties: {err}");
+    }
 }

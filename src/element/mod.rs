@@ -6,7 +6,7 @@ mod properties;
 mod timing;
 mod video;
 
-pub(crate) use filter::{MIN_INTERLACED_HEIGHT, ends_a_scene, live, lock, pad_templates};
+pub(crate) use filter::{MIN_INTERLACED_HEIGHT, ends_a_scene, follow_controls, live, lock, pad_templates};
 pub(crate) use model::{ModelSettings, value_of};
 #[cfg(feature = "doc")]
 pub(crate) use properties::mark_for_documentation;

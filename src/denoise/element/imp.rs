@@ -15,8 +15,8 @@ use super::settings::{self, Settings};
 use crate::{
     denoise::{Denoiser, Levels, Networks, Parameters},
     element::{
-        MIN_INTERLACED_HEIGHT, ModelSettings, Quality, Timing, ends_a_scene, format_of, is_interlaced, lock,
-        pad_templates, picture, picture_mut,
+        MIN_INTERLACED_HEIGHT, ModelSettings, Quality, Timing, ends_a_scene, follow_controls, format_of, is_interlaced,
+        lock, pad_templates, picture, picture_mut,
     },
     frame::{Format, Picture, PictureMut},
     nn,
@@ -171,12 +171,7 @@ impl BaseTransformImpl for CnnDenoise {
 
     fn before_transform(&self, inbuf: &gst::BufferRef) {
         let obj = self.obj();
-        let segment = obj.segment().downcast::<gst::ClockTime>().ok();
-        if let Some(time) = segment.and_then(|segment| segment.to_stream_time(inbuf.pts()))
-            && let Err(err) = obj.sync_values(time)
-        {
-            gst::warning!(CAT, imp = self, "Cannot follow controlled properties: {err}");
-        }
+        follow_controls(obj.upcast_ref(), *CAT, inbuf);
         let parameters = lock(&self.settings).parameters();
         obj.set_passthrough(parameters.strength == 0.0);
         if parameters.strength == 0.0 {

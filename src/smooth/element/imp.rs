@@ -14,8 +14,8 @@ use gst_video::{VideoFrameExt, VideoFrameRef, VideoInfo, VideoInterlaceMode, sub
 use super::settings::{self, Settings};
 use crate::{
     element::{
-        MIN_INTERLACED_HEIGHT, ModelSettings, Quality, Timing, ends_a_scene, format_of, is_interlaced, lock,
-        pad_templates, picture, picture_mut,
+        MIN_INTERLACED_HEIGHT, ModelSettings, Quality, Timing, ends_a_scene, follow_controls, format_of, is_interlaced,
+        lock, pad_templates, picture, picture_mut,
     },
     frame::{Format, Picture, PictureMut},
     nn::{self, Network},
@@ -163,12 +163,7 @@ impl BaseTransformImpl for CnnSmooth {
 
     fn before_transform(&self, inbuf: &gst::BufferRef) {
         let obj = self.obj();
-        let segment = obj.segment().downcast::<gst::ClockTime>().ok();
-        if let Some(time) = segment.and_then(|segment| segment.to_stream_time(inbuf.pts()))
-            && let Err(err) = obj.sync_values(time)
-        {
-            gst::warning!(CAT, imp = self, "Cannot follow controlled properties: {err}");
-        }
+        follow_controls(obj.upcast_ref(), *CAT, inbuf);
         let parameters = lock(&self.settings).parameters();
         obj.set_passthrough(parameters.strength == 0.0);
         if parameters.strength == 0.0 {
