@@ -15,8 +15,8 @@ use crate::nn::{
 const WITHIN: f64 = 0.9999;
 /// A channel's range counts as at least this share of the widest's.
 const NARROWEST: f64 = 1.0 / 64.0;
-/// And as at least this: a block that does nothing must not get weights without bounds.
-const LEAST_RANGE: f64 = 1e-3;
+/// Maps whose widest range is below this stay as they are: a block that does nothing must not get weights without bounds.
+const LEAST_RANGE: f64 = 0.02;
 
 /// Rounds weights and feature maps.
 pub struct Quantiser {
@@ -158,7 +158,10 @@ fn scales(ranges: &[&[f64]]) -> Vec<f64> {
         .map(|c| (ranges.iter().map(|r| r[c].max(1e-6).ln()).sum::<f64>() / ranges.len() as f64).exp())
         .collect();
     let widest = mean.iter().copied().fold(0.0, f64::max);
-    mean.iter().map(|m| m.max(widest * NARROWEST).max(LEAST_RANGE)).collect()
+    if widest < LEAST_RANGE {
+        return vec![1.0; count];
+    }
+    mean.iter().map(|m| m.max(widest * NARROWEST)).collect()
 }
 
 /// A step of which `count` cover the widest range, after channels were divided by `scales`.
