@@ -131,7 +131,6 @@ fn smoothed(model: Option<&Path>, scale: f32, value: impl Fn(usize, usize) -> f3
     let rgb: Vec<u8> = picture(value).iter().flat_map(|v| [*v as u8; 3]).collect();
     let element = gst::ElementFactory::make("cnnsmooth")
         .property("scale", scale)
-        .property("structure", std::env::var("ST").ok().and_then(|v| v.parse().ok()).unwrap_or(0.5f32))
         .property("model-file", model.and_then(Path::to_str))
         .build()?;
     let size = (SIDE as u32, SIDE as u32);
