@@ -106,6 +106,13 @@ fn luma(rgb: [f32; 3]) -> f32 {
     LUMA_OFFSET + dot(rgb, LUMA)
 }
 
+/// Y, U and V of R, G and B, all from 0 to 255.
+#[cfg(feature = "torch")]
+pub(crate) fn yuv(rgb: [f32; 3]) -> [f32; 3] {
+    let [u, v] = CHROMA.map(|weights| CENTRE + dot(rgb, weights));
+    [luma(rgb), u, v]
+}
+
 /// Luma of row `y`, from 0 to 255.
 pub(super) fn luma_row<T: Sample>(picture: &Picture<'_, T>, y: usize, to: &mut [f32]) {
     let components = &picture.components;

@@ -4,7 +4,7 @@
 
 mod adapt;
 pub mod element;
-mod io;
+pub(crate) mod io;
 mod smoother;
 pub mod wls;
 

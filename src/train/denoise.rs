@@ -14,7 +14,6 @@ use super::{
 use crate::{
     denoise::{CONTROL_PER_LEVEL, MAX_LEVEL as MAX_CONTROL_LEVEL},
     nn::{
-        Model,
         arch::Graph,
         model::{Domain, Quantisation},
         torch,
@@ -119,11 +118,8 @@ impl Denoising<'_> {
     /// The steps of a run that goes on, or those that fit the weights it starts from.
     fn quantiser(&self, weights: &mut [Tensor]) -> Result<Quantiser, Error> {
         let options = &self.options.run;
-        if options.resume
-            && options.out.exists()
-            && let Some(quantisation) = Model::from_file(&options.out)?.quantisation()
-        {
-            return Ok(Quantiser::new(self.graph, quantisation.clone()));
+        if let Some(quantiser) = Quantiser::of_resumed(options, self.graph)? {
+            return Ok(quantiser);
         }
         let mut rng = StdRng::seed_from_u64(options.seed);
         tch::manual_seed(options.seed as i64);

@@ -3,8 +3,9 @@
 
 use tch::{Kind, Tensor};
 
-use super::Error;
+use super::{Error, run::Options};
 use crate::nn::{
+    Model,
     arch::{ConvId, ConvKind, Graph, Layer, MapId},
     cpu::kernels::int8::Input,
     model::Quantisation,
@@ -35,6 +36,18 @@ impl Quantiser {
         }
         let input = Tensor::from_slice(&quantisation.input).view([1, -1, 1, 1]);
         Self { quantisation, positive, input }
+    }
+
+    /// That of the model that a resumed run has written, if it is one.
+    ///
+    /// # Errors
+    /// A model file that cannot be read.
+    pub fn of_resumed(options: &Options, graph: &Graph) -> Result<Option<Self>, Error> {
+        if !options.resume || !options.out.exists() {
+            return Ok(None);
+        }
+        let model = Model::from_file(&options.out)?;
+        Ok(model.quantisation().map(|quantisation| Self::new(graph, quantisation.clone())))
     }
 
     /// Rescales the channels of all feature maps to about the same range, which leaves what the network computes as it

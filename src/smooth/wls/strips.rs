@@ -155,7 +155,7 @@ fn gather<T: Copy + Default, const LANES: usize>(
     }
 }
 
-/// `LANES` values from `first` on; the caller sees to it that there are so many.
+/// `LANES` values from `first` on. There are so many: `Wls::smooth` takes only maps of one size without gaps.
 #[inline(always)]
 fn chunk<T, const LANES: usize>(row: &[T], first: usize) -> &[T; LANES] {
     row[first..].first_chunk().expect("rows are as long as the lines that are filled")

@@ -26,8 +26,8 @@ use super::{
     run::{self, Lesson},
 };
 use crate::{
-    nn::{Model, arch::Graph, model::Quantisation, torch},
-    smooth::control,
+    nn::{arch::Graph, model::Quantisation, torch},
+    smooth::{control, io::yuv},
 };
 
 /// Scales asked for in training, in pixels.
@@ -123,14 +123,14 @@ impl Photo {
             };
             let (width, height) = (picture.width() as usize, picture.height() as usize);
             let sigma = scale / SCALE_OVER_SIGMA;
-            let plane = Array2::from_shape_fn((height, width), |(y, x)| luma(pixel(x, y)) / 255.0);
+            let plane = Array2::from_shape_fn((height, width), |(y, x)| yuv(pixel(x, y))[0] / 255.0);
             let structure = rtv::structure(&plane, PHOTO_LAMBDA, sigma) * 255.0;
             // Chroma at half the size.
             let chroma = [0, 1].map(|i| {
                 let plane = Array2::from_shape_fn((height.div_ceil(2), width.div_ceil(2)), |(y, x)| {
                     let (x, y) = (2 * x, 2 * y);
                     let all = [(x, y), (x + 1, y), (x, y + 1), (x + 1, y + 1)];
-                    all.map(|(x, y)| chroma(pixel(x, y))[i]).iter().sum::<f32>() / 4.0 / 255.0
+                    all.map(|(x, y)| yuv(pixel(x, y))[1 + i]).iter().sum::<f32>() / 4.0 / 255.0
                 });
                 rtv::structure(&plane, PHOTO_LAMBDA, (sigma / 2.0).max(0.5)) * 255.0
             });
@@ -211,11 +211,8 @@ impl Lesson for Smoothing<'_> {
         if !options.quantise {
             return Ok(());
         }
-        if options.resume
-            && options.out.exists()
-            && let Some(quantisation) = Model::from_file(&options.out)?.quantisation()
-        {
-            self.quantiser = Some(Quantiser::new(self.graph, quantisation.clone()));
+        self.quantiser = Quantiser::of_resumed(options, self.graph)?;
+        if self.quantiser.is_some() {
             return Ok(());
         }
         let mut rng = StdRng::seed_from_u64(options.seed);
@@ -380,11 +377,6 @@ fn edges(scene: &[[f32; 3]], side: usize) -> Vec<f32> {
     (0..scene.len()).map(at).collect()
 }
 
-fn yuv(rgb: [f32; 3]) -> [f32; 3] {
-    let [u, v] = chroma(rgb);
-    [luma(rgb), u, v]
-}
-
 /// Mean absolute error, and that of neighbours' differences.
 fn distance(error: &Tensor) -> Tensor {
     let side = error.size()[2];
@@ -392,13 +384,4 @@ fn distance(error: &Tensor) -> Tensor {
     let down = error.narrow(2, 1, side - 1) - error.narrow(2, 0, side - 1);
     let gradients = across.abs().mean(Kind::Float) + down.abs().mean(Kind::Float);
     error.abs().mean(Kind::Float) + gradients * GRADIENT_WEIGHT
-}
-
-/// ITU-R BT.601, narrow range, as most video has it.
-fn luma([r, g, b]: [f32; 3]) -> f32 {
-    16.0 + 0.2568 * r + 0.5041 * g + 0.0979 * b
-}
-
-fn chroma([r, g, b]: [f32; 3]) -> [f32; 2] {
-    [128.0 - 0.1482 * r - 0.2910 * g + 0.4392 * b, 128.0 + 0.4392 * r - 0.3678 * g - 0.0714 * b]
 }
