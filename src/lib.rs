@@ -11,10 +11,12 @@ pub mod quality;
 pub mod smooth;
 #[cfg(feature = "torch")]
 pub mod train;
+pub mod watermark;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     denoise::element::register(plugin)?;
-    smooth::element::register(plugin)
+    smooth::element::register(plugin)?;
+    watermark::element::register(plugin)
 }
 
 gst::plugin_define!(

@@ -7,6 +7,7 @@
 
 mod format;
 pub(crate) mod levels;
+pub(crate) mod luma;
 mod picture;
 pub(crate) mod unshuffle;
 

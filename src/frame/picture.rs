@@ -98,6 +98,11 @@ impl<'a, T: Sample> PictureMut<'a, T> {
         PictureMut { colour: self.colour, components }
     }
 
+    /// The same picture, to be read.
+    pub fn view(&self) -> Picture<'_, T> {
+        Picture { colour: self.colour, components: self.components.iter().map(|c| c.view()).collect() }
+    }
+
     /// The same picture, borrowed for a shorter time.
     pub fn reborrow(&mut self) -> PictureMut<'_, T> {
         PictureMut { colour: self.colour, components: self.components.iter_mut().map(|c| c.view_mut()).collect() }

@@ -3,9 +3,8 @@
 use ndarray::{Array2, ArrayView2, Axis, Zip};
 use rayon::prelude::*;
 
-use super::io::luma_row;
 use crate::{
-    frame::{Picture, Sample},
+    frame::{Picture, Sample, luma::luma_row},
     nn::Threads,
 };
 

@@ -8,15 +8,14 @@ use crate::{
     frame::{
         Colour, Picture, Sample,
         levels::levels,
+        luma::{dot, luma, luma_row},
         unshuffle::{CENTRE, SCALE, line, pairs, singles},
     },
     nn::{Domain, Output, RowSink, Source},
 };
 
 const CHANNELS: usize = 6;
-/// Weights of R, G and B in luma: ITU-R BT.601 in its narrow range, as most video has it.
-const LUMA: [f32; 3] = [0.2568, 0.5041, 0.0979];
-const LUMA_OFFSET: f32 = 16.0;
+/// Weights of R, G and B in chroma: ITU-R BT.601 in its narrow range, as most video has it.
 const CHROMA: [[f32; 3]; 2] = [[-0.1482, -0.2910, 0.4392], [0.4392, -0.3678, -0.0714]];
 
 /// Log-odds of an edge that are not, and that are wholly, believed; and what is left of a step that is not.
@@ -98,32 +97,11 @@ fn chroma<T: Sample>(picture: &Picture<'_, T>, x: usize, y: usize) -> [f32; 2] {
     }
 }
 
-fn dot(a: [f32; 3], b: [f32; 3]) -> f32 {
-    a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
-}
-
-fn luma(rgb: [f32; 3]) -> f32 {
-    LUMA_OFFSET + dot(rgb, LUMA)
-}
-
 /// Y, U and V of R, G and B, all from 0 to 255.
 #[cfg(feature = "torch")]
 pub(crate) fn yuv(rgb: [f32; 3]) -> [f32; 3] {
     let [u, v] = CHROMA.map(|weights| CENTRE + dot(rgb, weights));
     [luma(rgb), u, v]
-}
-
-/// Luma of row `y`, from 0 to 255.
-pub(super) fn luma_row<T: Sample>(picture: &Picture<'_, T>, y: usize, to: &mut [f32]) {
-    let components = &picture.components;
-    if picture.colour == Colour::Rgb {
-        let [r, g, b] = [0, 1, 2].map(|c| components[c].row(y));
-        for (x, to) in to.iter_mut().enumerate() {
-            *to = luma([r[x].level(), g[x].level(), b[x].level()]);
-        }
-    } else {
-        levels(components[0].row(y), to);
-    }
 }
 
 /// Takes what a network of the domain [`Domain::Guide`] makes.

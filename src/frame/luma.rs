@@ -1,0 +1,28 @@
+//! Luma of pictures of any colour.
+
+use super::{Colour, Picture, Sample, levels::levels};
+
+/// Weights of R, G and B in luma: ITU-R BT.601 in its narrow range, as most video has it.
+const LUMA: [f32; 3] = [0.2568, 0.5041, 0.0979];
+const LUMA_OFFSET: f32 = 16.0;
+
+pub(crate) fn dot(a: [f32; 3], b: [f32; 3]) -> f32 {
+    a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+}
+
+pub(crate) fn luma(rgb: [f32; 3]) -> f32 {
+    LUMA_OFFSET + dot(rgb, LUMA)
+}
+
+/// Luma of row `y`, from 0 to 255.
+pub(crate) fn luma_row<T: Sample>(picture: &Picture<'_, T>, y: usize, to: &mut [f32]) {
+    let components = &picture.components;
+    if picture.colour == Colour::Rgb {
+        let [r, g, b] = [0, 1, 2].map(|c| components[c].row(y));
+        for (x, to) in to.iter_mut().enumerate() {
+            *to = luma([r[x].level(), g[x].level(), b[x].level()]);
+        }
+    } else {
+        levels(components[0].row(y), to);
+    }
+}

@@ -1,0 +1,220 @@
+use std::sync::Arc;
+
+use ndarray::Array2;
+use rustfft::num_complex::Complex32;
+
+use super::{
+    code::CODED,
+    detect::{Group, Window},
+    geometry::{Geometry, wave_in},
+    key::Key,
+    message::Payload,
+    pattern::{Carriers, HOPS, Wave, band, pilot},
+    plane::{Fft2, HEIGHT, WIDTH, bin, frequency, scale_of},
+    residual::box_mean,
+    sync::{Search, Synchroniser},
+};
+
+/// Bins to each side over which noise counts as even.
+const EVEN: usize = 6;
+/// Bins to each side of a wave of the pilot that are left out of the payload's spectrum.
+const BESIDE_WAVE: i32 = 2;
+/// Geometries of a search that are decoded.
+const TRIED: usize = 3;
+
+/// What was found in a window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// Payload whose keyed check is right and whose evidence passes the rate of false positives.
+    pub payload: Option<Payload>,
+    pub epoch: u32,
+    /// Correlation of the soft bits with those of the best message, in standard deviations of chance.
+    pub z: f64,
+    /// Upper bound, as its logarithm, of the probability of such a correlation by chance with any payload, over all that
+    /// was tried for this report.
+    pub log10_p: f64,
+    pub frames: u32,
+    /// Coded bits, of 384, that had the wrong sign.
+    pub bit_errors: u32,
+    /// How much the picture was enlarged since it was marked.
+    pub scale: f64,
+    /// Degrees that it was turned, clockwise.
+    pub angle: f64,
+    /// Pixels of the received picture from its corner to that of the marked one.
+    pub offset: [f64; 2],
+}
+
+/// Finds and reads the marks of one key.
+pub struct Decoder {
+    key: Key,
+    false_positives: f64,
+    epochs: u32,
+    waves: Vec<Wave>,
+    carriers: Carriers,
+    fft: Fft2,
+    /// What was found last is looked for first.
+    last: Option<(Geometry, u32)>,
+}
+
+impl Decoder {
+    /// Looks for marks of epochs below `epochs`; reports none that chance makes more often than `false_positives`.
+    pub fn new(key: Key, false_positives: f64, epochs: u32) -> Self {
+        let (waves, carriers) = (pilot(&key), Carriers::new(&key));
+        Self { key, false_positives, epochs: epochs.max(1), waves, carriers, fft: Fft2::new(), last: None }
+    }
+
+    /// Searches a window.
+    pub fn decode(&mut self, window: &Window, search: Search) -> Report {
+        let mut best = self.nothing(window);
+        let mut attempts = 0;
+        let mut first = vec![Geometry::IDENTITY];
+        if let Some((geometry, _)) = self.last.filter(|(geometry, _)| *geometry != Geometry::IDENTITY) {
+            first.insert(0, geometry);
+        }
+        for geometry in first {
+            if self.attempt(window, geometry, &mut attempts, &mut best) {
+                return best;
+            }
+        }
+        if search == Search::Identity {
+            return best;
+        }
+        let sums: Vec<_> = window.groups.iter().map(|group| &group.sum).collect();
+        let Some(synchroniser) = Synchroniser::new(&self.waves, &sums, &mut self.fft) else { return best };
+        let geometries = synchroniser.geometries(search, &mut self.fft);
+        for geometry in geometries.into_iter().take(TRIED) {
+            if self.attempt(window, geometry, &mut attempts, &mut best) {
+                return best;
+            }
+        }
+        best
+    }
+
+    fn nothing(&self, window: &Window) -> Report {
+        Report {
+            payload: None,
+            epoch: 0,
+            z: 0.0,
+            log10_p: 0.0,
+            frames: window.frames(),
+            bit_errors: CODED as u32 / 2,
+            scale: 1.0,
+            angle: 0.0,
+            offset: [0.0; 2],
+        }
+    }
+
+    /// Decodes a window in one geometry. Keeps what is more than `best`, tells whether a payload was found.
+    fn attempt(&mut self, window: &Window, geometry: Geometry, attempts: &mut u32, best: &mut Report) -> bool {
+        let planes = self.filtered(window, &geometry);
+        let last = self.last.map(|(_, epoch)| epoch);
+        let epochs = last.into_iter().chain((0..self.epochs).filter(|epoch| Some(*epoch) != last));
+        for epoch in epochs {
+            *attempts += 1;
+            let mut soft = [0.0; CODED];
+            for (hop, plane) in &planes {
+                self.carriers.correlate(&self.key, epoch, *hop, |i| plane[i], &mut soft);
+            }
+            let (payload, message) = Payload::decode(&soft, &self.key, epoch);
+            let norm = soft.iter().map(|v| f64::from(v * v)).sum::<f64>().sqrt();
+            let product: f64 = soft.iter().zip(&message).map(|(v, sign)| f64::from(v * sign)).sum();
+            let z = if norm > 0.0 { product / norm } else { 0.0 };
+            let log10_p = log10_of_chance(z, *attempts);
+            let found = payload.filter(|_| log10_p <= self.false_positives.log10());
+            if found.is_some() || log10_p < best.log10_p {
+                let errors = soft.iter().zip(&message).filter(|(v, sign)| *v * *sign <= 0.0).count();
+                let scale = scale_of(window.size.0, window.size.1);
+                *best = Report {
+                    payload: found,
+                    epoch,
+                    z,
+                    log10_p,
+                    frames: window.frames(),
+                    bit_errors: errors as u32,
+                    scale: geometry.scale(),
+                    angle: geometry.angle(),
+                    offset: geometry.offset().map(|v| -v * geometry.scale() / scale),
+                };
+            }
+            if found.is_some() {
+                self.last = Some((geometry, epoch));
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Residuals by hop, on the canonical plane, filtered for the carriers.
+    fn filtered(&mut self, window: &Window, geometry: &Geometry) -> Vec<(usize, Vec<f32>)> {
+        let mut hops: [Option<Array2<f32>>; HOPS] = Default::default();
+        for group in &window.groups {
+            let hop = self.hop_of(group, geometry);
+            match &mut hops[hop] {
+                Some(sum) => *sum += &group.sum,
+                none => *none = Some(group.sum.clone()),
+            }
+        }
+        let present: Vec<_> = hops.iter().enumerate().filter_map(|(hop, sum)| Some((hop, sum.as_ref()?))).collect();
+        let mut spectra = Vec::new();
+        let mut power = Array2::<f32>::zeros((WIDTH, HEIGHT));
+        // Two real planes make a complex one.
+        for pair in present.chunks(2) {
+            let mut plane = vec![Complex32::default(); WIDTH * HEIGHT];
+            for (i, (_, sum)) in pair.iter().enumerate() {
+                geometry.lay(&sum.view(), |at, v| if i == 0 { plane[at].re += v } else { plane[at].im += v });
+            }
+            self.fft.forward(&mut plane);
+            for wave in &self.waves {
+                for dy in -BESIDE_WAVE..=BESIDE_WAVE {
+                    for dx in -BESIDE_WAVE..=BESIDE_WAVE {
+                        let (x, y) = (wave.cycles.0 + dx, wave.cycles.1 + dy);
+                        plane[bin(x, y)] = Complex32::default();
+                        plane[bin(-x, -y)] = Complex32::default();
+                    }
+                }
+            }
+            power.iter_mut().zip(&plane).for_each(|(to, v)| *to += v.norm_sqr());
+            spectra.push(plane);
+        }
+        let (mut rows, mut around) = (Array2::zeros(power.dim()), Array2::zeros(power.dim()));
+        box_mean(&power, EVEN, &mut rows, &mut around);
+        let floor = around.iter().sum::<f32>() / around.len() as f32 * 1e-3;
+        let mut gains = around;
+        for (i, gain) in gains.iter_mut().enumerate() {
+            let (x, y) = frequency(i);
+            *gain = band(x, y) / (*gain + floor).max(1e-9);
+        }
+        let mut planes = Vec::new();
+        for (pair, mut plane) in present.chunks(2).zip(spectra) {
+            plane.iter_mut().zip(&gains).for_each(|(v, gain)| *v *= gain);
+            self.fft.inverse(&mut plane);
+            for (i, (hop, _)) in pair.iter().enumerate() {
+                planes.push((*hop, plane.iter().map(|v| if i == 0 { v.re } else { v.im }).collect()));
+            }
+        }
+        planes
+    }
+
+    /// The hop that a group shows, by the signs of the pilot's waves.
+    fn hop_of(&self, group: &Arc<Group>, geometry: &Geometry) -> usize {
+        let mut scores = [0.0; HOPS];
+        for wave in self.waves.iter().filter(|wave| wave.signs.iter().any(|s| *s < 0.0)) {
+            let (fx, fy) = wave.frequency();
+            let at = f64::from(fx) * geometry.origin[0] + f64::from(fy) * geometry.origin[1];
+            let expected = wave.phase + (std::f64::consts::TAU * at) as f32;
+            let seen = wave_in(&group.sum, geometry.seen((fx, fy)), geometry.centre);
+            let agreement = (seen * Complex32::from_polar(1.0, -expected)).re;
+            scores.iter_mut().zip(wave.signs).for_each(|(score, sign)| *score += sign * agreement);
+        }
+        (0..HOPS).max_by(|a, b| scores[*a].total_cmp(&scores[*b])).unwrap_or(0)
+    }
+}
+
+/// Logarithm of a bound on the probability that chance makes a correlation `z` with the bits of any of 2^64 payloads in
+/// `attempts` tries. Without a mark, or with another key, the signs of soft bits are even and independent, for those of
+/// the carriers are: Hoeffding's bound for each payload, then the union of all (Hoeffding, Journal of the American
+/// Statistical Association 58, 1963).
+pub(super) fn log10_of_chance(z: f64, attempts: u32) -> f64 {
+    let one = -0.5 * z.max(0.0).powi(2) * std::f64::consts::LOG10_E;
+    (one + 64.0 * std::f64::consts::LOG10_2 + f64::from(attempts.max(1)).log10()).min(0.0)
+}

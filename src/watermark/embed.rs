@@ -1,0 +1,217 @@
+use ndarray::{Array2, ArrayViewMut1, Axis};
+use rayon::prelude::*;
+
+use super::{
+    key::Key,
+    mask::{Cell, Mask},
+    message::Payload,
+    pattern::{HOPS, patterns},
+    plane::{enlarge, scale_of},
+};
+use crate::{
+    frame::{Colour, PictureMut, Sample, luma::luma_row},
+    nn::Threads,
+};
+
+/// Frames that show one pattern before the next takes its turn.
+pub const HOP_FRAMES: u64 = 24;
+/// Steps of a stored pattern for its standard deviation.
+const STEPS: f32 = 24.0;
+/// Largest standard deviation, in levels, that flat grey may get, however far the asked PSNR is.
+const MOST_IN_FLAT: f32 = 1.1;
+
+/// What a mark is to be embedded with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Strength {
+    /// PSNR of the marked picture in dB, at least.
+    pub target_psnr: f32,
+    /// Whether the picture decides where how much of the mark goes.
+    pub texture_aware: bool,
+}
+
+/// Hides a payload in the pictures of one stream.
+pub struct Embedder {
+    key: Key,
+    epoch: u32,
+    threads: Threads,
+    /// In the pictures now, and from the next hop on.
+    payload: Payload,
+    next: Payload,
+    frames: u64,
+    size: (usize, usize),
+    /// By hop, at the size of the pictures.
+    patterns: Vec<Array2<i8>>,
+    cells: Array2<Cell>,
+    mask: Mask,
+}
+
+impl Embedder {
+    /// Embeds on all threads of the machine.
+    ///
+    /// # Errors
+    /// A system that gives no threads.
+    pub fn new(key: Key, epoch: u32, payload: Payload) -> Result<Self, crate::nn::Error> {
+        Ok(Self {
+            key,
+            epoch,
+            threads: Threads::new(0)?,
+            payload,
+            next: payload,
+            frames: 0,
+            size: (0, 0),
+            patterns: Vec::new(),
+            cells: Array2::default((0, 0)),
+            mask: Mask::default(),
+        })
+    }
+
+    /// The payload that the last picture got.
+    pub fn payload(&self) -> Payload {
+        self.payload
+    }
+
+    /// Asks for another payload from the next hop on.
+    pub fn change(&mut self, payload: Payload) {
+        self.next = payload;
+    }
+
+    /// Makes the patterns for pictures of a size, so that the first one does not take longer than others.
+    pub fn prepare(&mut self, width: usize, height: usize) {
+        let scale = scale_of(width, height);
+        let canonical = patterns(&self.key, self.epoch, self.payload, scale);
+        self.patterns = self.threads.enter(|| {
+            let enlarged = canonical.par_iter().map(|pattern| {
+                let mut own = Array2::zeros((height, width));
+                enlarge(&pattern.view(), width, height, |y, row| {
+                    let to = own.row_mut(y);
+                    to.into_iter().zip(row).for_each(|(to, v)| *to = (v * STEPS).round() as i8);
+                });
+                own
+            });
+            enlarged.collect()
+        });
+        self.size = (width, height);
+    }
+
+    /// Marks a picture. Returns the payload if it is a new one.
+    pub fn process<T: Sample>(&mut self, picture: &mut PictureMut<'_, T>, strength: &Strength) -> Option<Payload> {
+        let (height, width) = picture.components[0].dim();
+        let hop = (self.frames / HOP_FRAMES) as usize % HOPS;
+        let begins = self.frames.is_multiple_of(HOP_FRAMES);
+        self.frames += 1;
+        let changed = begins && self.next != self.payload;
+        if changed {
+            self.payload = self.next;
+        }
+        if changed || self.size != (width, height) {
+            self.prepare(width, height);
+        }
+        let side = cell_side(width, height);
+        let deviation = 255.0 * 10.0f32.powf(-strength.target_psnr / 20.0);
+        if strength.texture_aware {
+            self.measure(picture, side);
+            self.mask.fill(&self.cells);
+            let amplitudes = &self.mask.amplitudes;
+            let squares: f32 = amplitudes.iter().map(|a| a * a).sum();
+            let gain = (deviation / (squares / amplitudes.len() as f32).sqrt()).min(MOST_IN_FLAT / super::mask::FLAT);
+            self.add(picture, hop, side, gain);
+        } else {
+            self.mask.amplitudes = Array2::from_elem((height.div_ceil(side), width.div_ceil(side)), 1.0);
+            self.add(picture, hop, side, deviation);
+        }
+        (changed || self.frames == 1).then_some(self.payload)
+    }
+
+    /// Sums of luma by cells.
+    fn measure<T: Sample>(&mut self, picture: &PictureMut<'_, T>, side: usize) {
+        let (height, width) = picture.components[0].dim();
+        let dim = (height.div_ceil(side), width.div_ceil(side));
+        if self.cells.dim() != dim {
+            self.cells = Array2::default(dim);
+        }
+        let picture = &picture.view();
+        self.threads.enter(|| {
+            let rows = self.cells.axis_iter_mut(Axis(0)).into_par_iter().enumerate();
+            rows.for_each_init(
+                || vec![0.0; width],
+                |luma, (row, mut cells)| {
+                    cells.fill(Cell::default());
+                    for y in row * side..((row + 1) * side).min(height) {
+                        luma_row(picture, y, luma);
+                        for (cell, part) in cells.iter_mut().zip(luma.chunks(side)) {
+                            cell.count += part.len() as f32;
+                            cell.sum += part.iter().sum::<f32>();
+                            cell.squares += part.iter().map(|v| v * v).sum::<f32>();
+                        }
+                    }
+                },
+            );
+        });
+    }
+
+    /// Adds a pattern, times the mask and `gain`, to luma, or alike to R, G and B, which changes luma by as much.
+    fn add<T: Sample>(&self, picture: &mut PictureMut<'_, T>, hop: usize, side: usize, gain: f32) {
+        let Some(pattern) = self.patterns.get(hop) else { return };
+        let amplitudes = &self.mask.amplitudes;
+        let components = if picture.colour == Colour::Rgb { 3 } else { 1 };
+        let width = pattern.ncols();
+        self.threads.enter(|| {
+            let mut bands: Vec<Vec<_>> = Vec::new();
+            for component in &mut picture.components[..components] {
+                for (i, rows) in component.axis_chunks_iter_mut(Axis(0), side).enumerate() {
+                    if bands.len() <= i {
+                        bands.push(Vec::with_capacity(components));
+                    }
+                    bands[i].push(rows);
+                }
+            }
+            bands.into_par_iter().enumerate().for_each_init(
+                || (vec![0.0; amplitudes.ncols()], vec![0.0; width]),
+                |(cells, change), (i, mut rows)| {
+                    for k in 0..rows[0].nrows() {
+                        between_rows(amplitudes, i, (k as f32 + 0.5) / side as f32 - 0.5, cells);
+                        between_cells(cells, side, change);
+                        let pattern = pattern.row(i * side + k);
+                        let scale = gain / STEPS;
+                        change.iter_mut().zip(pattern).for_each(|(a, p)| *a *= scale * f32::from(*p));
+                        rows.iter_mut().for_each(|rows| shift(rows.row_mut(k), change));
+                    }
+                },
+            );
+        });
+    }
+}
+
+/// Pixels to a side of the cells of the mask: about two canonical ones.
+fn cell_side(width: usize, height: usize) -> usize {
+    ((2.0 / scale_of(width, height)).round() as usize).clamp(2, 32)
+}
+
+/// Interpolates between row `i` of cells and the one that lies on the side that `t`, from -0.5 to 0.5, points to.
+fn between_rows(amplitudes: &Array2<f32>, i: usize, t: f32, to: &mut [f32]) {
+    let other = if t < 0.0 { i.saturating_sub(1) } else { (i + 1).min(amplitudes.nrows() - 1) };
+    let t = t.abs();
+    let rows = amplitudes.row(i).into_iter().zip(amplitudes.row(other));
+    to.iter_mut().zip(rows).for_each(|(to, (a, b))| *to = a + t * (b - a));
+}
+
+/// Interpolates between the centres of cells.
+fn between_cells(cells: &[f32], side: usize, to: &mut [f32]) {
+    let half = side / 2;
+    let (last, step) = (cells[cells.len() - 1], 1.0 / side as f32);
+    let (start, rest) = to.split_at_mut(half.min(to.len()));
+    start.fill(cells[0]);
+    for (i, part) in rest.chunks_mut(side).enumerate() {
+        let a = cells.get(i).copied().unwrap_or(last);
+        let slope = (cells.get(i + 1).copied().unwrap_or(last) - a) * step;
+        let first = a + 0.5 * slope * (side % 2 == 0) as u8 as f32;
+        part.iter_mut().enumerate().for_each(|(k, to)| *to = first + slope * k as f32);
+    }
+}
+
+fn shift<T: Sample>(mut row: ArrayViewMut1<'_, T>, change: &[f32]) {
+    match row.as_slice_mut() {
+        Some(row) => row.iter_mut().zip(change).for_each(|(v, c)| *v = T::from_level(v.level() + c)),
+        None => row.iter_mut().zip(change).for_each(|(v, c)| *v = T::from_level(v.level() + c)),
+    }
+}

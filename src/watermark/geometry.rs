@@ -1,0 +1,107 @@
+//! Where a canonical picture lies on the canonical plane.
+
+use ndarray::{Array2, ArrayView2};
+use rustfft::num_complex::Complex32;
+
+use super::plane::{HEIGHT, WIDTH};
+
+/// An affine map from a received picture to the plane that its mark was made on: `q = matrix (p - centre) + origin`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Geometry {
+    pub matrix: [[f64; 2]; 2],
+    pub centre: [f64; 2],
+    pub origin: [f64; 2],
+}
+
+impl Geometry {
+    pub const IDENTITY: Self = Self { matrix: [[1.0, 0.0], [0.0, 1.0]], centre: [0.0; 2], origin: [0.0; 2] };
+
+    /// How much the picture was enlarged since it was marked.
+    pub fn scale(&self) -> f64 {
+        1.0 / self.determinant().abs().sqrt().max(1e-6)
+    }
+
+    /// Degrees that it was turned, clockwise.
+    pub fn angle(&self) -> f64 {
+        let [[a, b], [c, d]] = self.matrix;
+        (b - c).atan2(a + d).to_degrees()
+    }
+
+    /// Where the picture's corner lies on the plane, the nearest of its repetitions, in canonical pixels.
+    pub fn offset(&self) -> [f64; 2] {
+        let [x, y] = self.apply([0.0, 0.0]);
+        let near = |v: f64, period: usize| v - (v / period as f64).round() * period as f64;
+        [near(x, WIDTH), near(y, HEIGHT)]
+    }
+
+    fn determinant(&self) -> f64 {
+        let [[a, b], [c, d]] = self.matrix;
+        a * d - b * c
+    }
+
+    fn apply(&self, p: [f64; 2]) -> [f64; 2] {
+        let d = [p[0] - self.centre[0], p[1] - self.centre[1]];
+        [0, 1].map(|i| self.matrix[i][0] * d[0] + self.matrix[i][1] * d[1] + self.origin[i])
+    }
+
+    /// Frequency at which a wave of the plane appears in the received picture.
+    pub fn seen(&self, frequency: (f32, f32)) -> (f64, f64) {
+        let (x, y) = (f64::from(frequency.0), f64::from(frequency.1));
+        let [[a, b], [c, d]] = self.matrix;
+        (a * x + c * y, b * x + d * y)
+    }
+
+    /// Puts a received picture onto the plane, which repeats; `write` takes places of the plane and what to add there.
+    pub fn lay(&self, picture: &ArrayView2<'_, f32>, mut write: impl FnMut(usize, f32)) {
+        let determinant = self.determinant();
+        if determinant.abs() < 1e-3 {
+            return;
+        }
+        let [[a, b], [c, d]] = self.matrix;
+        let inverse = [[d / determinant, -b / determinant], [-c / determinant, a / determinant]];
+        let (height, width) = picture.dim();
+        let (right, bottom) = (width as f64 - 1.0, height as f64 - 1.0);
+        let corners = [[0.0, 0.0], [right, 0.0], [0.0, bottom], [right, bottom]].map(|p| self.apply(p));
+        let range = |i: usize| {
+            let values = corners.map(|c| c[i]);
+            let low = values.iter().copied().fold(f64::MAX, f64::min).floor() as i64;
+            low..=values.iter().copied().fold(f64::MIN, f64::max).ceil() as i64
+        };
+        for v in range(1) {
+            let row = v.rem_euclid(HEIGHT as i64) as usize * WIDTH;
+            for u in range(0) {
+                let q = [u as f64 - self.origin[0], v as f64 - self.origin[1]];
+                let x = inverse[0][0] * q[0] + inverse[0][1] * q[1] + self.centre[0];
+                let y = inverse[1][0] * q[0] + inverse[1][1] * q[1] + self.centre[1];
+                if !(0.0..=right).contains(&x) || !(0.0..=bottom).contains(&y) {
+                    continue;
+                }
+                let (x0, y0) = (x as usize, y as usize);
+                let (x1, y1) = ((x0 + 1).min(width - 1), (y0 + 1).min(height - 1));
+                let (tx, ty) = ((x - x0 as f64) as f32, (y - y0 as f64) as f32);
+                let between = |y: usize| picture[[y, x0]] + tx * (picture[[y, x1]] - picture[[y, x0]]);
+                let (above, below) = (between(y0), between(y1));
+                write(row + u.rem_euclid(WIDTH as i64) as usize, above + ty * (below - above));
+            }
+        }
+    }
+}
+
+/// Amplitude and phase, about `centre`, of one wave in a plane.
+pub(super) fn wave_in(plane: &Array2<f32>, frequency: (f64, f64), centre: [f64; 2]) -> Complex32 {
+    let (height, width) = plane.dim();
+    let turn = |frequency: f64, at: f64| Complex32::from_polar(1.0, (-std::f64::consts::TAU * frequency * at) as f32);
+    // Along columns first: sums of whole rows.
+    let (mut real, mut imaginary) = (vec![0.0f32; width], vec![0.0f32; width]);
+    for y in 0..height {
+        let factor = turn(frequency.1, y as f64 - centre[1]);
+        let row = plane.row(y);
+        let Some(row) = row.as_slice() else { continue };
+        for ((real, imaginary), v) in real.iter_mut().zip(&mut imaginary).zip(row) {
+            *real += factor.re * v;
+            *imaginary += factor.im * v;
+        }
+    }
+    let columns = real.iter().zip(&imaginary).enumerate();
+    columns.map(|(x, (re, im))| Complex32::new(*re, *im) * turn(frequency.0, x as f64 - centre[0])).sum()
+}

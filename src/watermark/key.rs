@@ -1,0 +1,149 @@
+use std::{fmt, io::Read, path::Path};
+
+use chacha::{
+    ChaCha8Rng,
+    rand_core::{RngCore, SeedableRng},
+};
+use hkdf::Hkdf;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// Bytes of a key.
+pub const KEY_LEN: usize = 32;
+/// Longest key file that is read: 64 hex digits and some white space.
+const MAX_FILE: u64 = 256;
+
+/// What can be wrong with a key.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    #[error("cannot read key file {}: {source}", .path.display())]
+    Read { path: std::path::PathBuf, source: std::io::Error },
+    #[error("a key is 32 bytes, or 64 hex digits")]
+    Format,
+}
+
+/// A secret that carriers, pilot and check of a watermark follow from. Never printed; wiped from memory when dropped.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct Key([u8; KEY_LEN]);
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(secret)")
+    }
+}
+
+impl Key {
+    pub fn new(bytes: [u8; KEY_LEN]) -> Self {
+        Self(bytes)
+    }
+
+    /// Reads 64 hex digits.
+    ///
+    /// # Errors
+    /// Anything else.
+    pub fn from_hex(text: &str) -> Result<Self, KeyError> {
+        let digits = text.trim().as_bytes();
+        let mut bytes = [0; KEY_LEN];
+        if digits.len() != 2 * KEY_LEN {
+            return Err(KeyError::Format);
+        }
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            let value = |digit: u8| char::from(digit).to_digit(16);
+            let (Some(high), Some(low)) = (value(pair[0]), value(pair[1])) else {
+                return Err(KeyError::Format);
+            };
+            *byte = (16 * high + low) as u8;
+        }
+        Ok(Self(bytes))
+    }
+
+    /// Reads a file of 32 bytes or 64 hex digits.
+    ///
+    /// # Errors
+    /// A file that cannot be read or holds something else.
+    pub fn from_file(path: &Path) -> Result<Self, KeyError> {
+        let read = || {
+            let mut content = Vec::new();
+            std::fs::File::open(path)?.take(MAX_FILE).read_to_end(&mut content)?;
+            Ok(content)
+        };
+        let mut content = read().map_err(|source| KeyError::Read { path: path.to_owned(), source })?;
+        let key = match <[u8; KEY_LEN]>::try_from(content.as_slice()) {
+            Ok(bytes) => Ok(Self(bytes)),
+            Err(_) => std::str::from_utf8(&content).map_err(|_| KeyError::Format).and_then(Self::from_hex),
+        };
+        content.zeroize();
+        key
+    }
+
+    /// Random numbers that follow from the key for one purpose (HKDF-SHA-256, RFC 5869, seeds ChaCha with 8 rounds).
+    pub(super) fn stream(&self, purpose: &str, numbers: &[u32]) -> Stream {
+        let mut info = format!("cnnvideo watermark 1 {purpose}").into_bytes();
+        numbers.iter().for_each(|n| info.extend_from_slice(&n.to_be_bytes()));
+        let mut seed = [0; 32];
+        // Fails only for more than 255 blocks of output.
+        let _ = Hkdf::<Sha256>::new(None, &self.0).expand(&info, &mut seed);
+        Stream(ChaCha8Rng::from_seed(seed))
+    }
+
+    /// The check that goes with a payload: HMAC-SHA-256, cut to 32 bits.
+    pub(super) fn check(&self, payload: u64, epoch: u32) -> u32 {
+        let mut own = [0; 32];
+        self.stream("check", &[]).0.fill_bytes(&mut own);
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&own) else { return 0 };
+        mac.update(&epoch.to_be_bytes());
+        mac.update(&payload.to_be_bytes());
+        let tag = mac.finalize().into_bytes();
+        u32::from_be_bytes([tag[0], tag[1], tag[2], tag[3]])
+    }
+}
+
+/// Keyed random numbers.
+pub(super) struct Stream(ChaCha8Rng);
+
+impl Stream {
+    pub fn word(&mut self) -> u32 {
+        self.0.next_u32()
+    }
+
+    pub fn bytes(&mut self, to: &mut [u8]) {
+        self.0.fill_bytes(to);
+    }
+
+    /// Uniform from 0 to 1, less than 1.
+    pub fn unit(&mut self) -> f64 {
+        f64::from(self.word()) / 4_294_967_296.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hex_and_bytes_are_the_same_key_and_nothing_else_is_one() {
+        let bytes: [u8; 32] = std::array::from_fn(|i| i as u8 * 7);
+        let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(Key::from_hex(&hex).unwrap(), Key::new(bytes));
+        assert_eq!(Key::from_hex(&format!(" {}\n", hex.to_uppercase())).unwrap(), Key::new(bytes));
+        for wrong in ["", "00", &hex[1..], &format!("{hex}0"), &hex.replacen('0', "g", 1), &"ä".repeat(32)] {
+            assert!(Key::from_hex(wrong).is_err(), "{wrong}");
+        }
+        assert!(!format!("{:?}", Key::new(bytes)).contains('7'));
+    }
+
+    #[test]
+    fn streams_differ_by_key_purpose_and_number() {
+        let (a, b) = (Key::new([1; 32]), Key::new([2; 32]));
+        let first = |key: &Key, purpose, numbers: &[u32]| key.stream(purpose, numbers).word();
+        let all =
+            [first(&a, "x", &[]), first(&b, "x", &[]), first(&a, "y", &[]), first(&a, "x", &[1]), first(&a, "x", &[2])];
+        assert_eq!(first(&a, "x", &[1]), all[3]);
+        for (i, one) in all.iter().enumerate() {
+            assert!(!all[..i].contains(one));
+        }
+        assert_ne!(a.check(5, 0), a.check(5, 1));
+        assert_ne!(a.check(5, 0), b.check(5, 0));
+    }
+}

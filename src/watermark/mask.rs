@@ -1,0 +1,97 @@
+//! How much of a pattern each place of a picture hides: luminance adaptation and texture masking, after Chou and Li, "A
+//! Perceptually Tuned Subband Image Coder Based on the Measure of Just-Noticeable-Distortion Profile", IEEE Transactions on
+//! Circuits and Systems for Video Technology 5(6), 1995.
+
+use ndarray::{Array2, Zip};
+
+/// Cells to each side that texture is averaged over, and in which the least of it counts, so that a flat place beside an
+/// edge stays a flat place.
+const AVERAGE: usize = 1;
+const LEAST: usize = 1;
+/// What hides in flat grey, and what each level of texture adds.
+pub(super) const FLAT: f32 = 0.7;
+const TEXTURE: f32 = 0.22;
+/// Standard deviation of texture, in levels, beyond which no more is hidden.
+const MOST_TEXTURE: f32 = 30.0;
+
+/// Sums over the pixels of a cell.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Cell {
+    pub count: f32,
+    pub sum: f32,
+    pub squares: f32,
+}
+
+/// Amplitudes for a grid of cells; only their ratios matter.
+#[derive(Debug, Default)]
+pub(super) struct Mask {
+    deviations: Array2<f32>,
+    averages: Array2<f32>,
+    /// One value for each cell.
+    pub amplitudes: Array2<f32>,
+}
+
+impl Mask {
+    /// Fills the amplitudes.
+    pub fn fill(&mut self, cells: &Array2<Cell>) {
+        if self.amplitudes.dim() != cells.dim() {
+            for plane in [&mut self.deviations, &mut self.averages, &mut self.amplitudes] {
+                *plane = Array2::zeros(cells.dim());
+            }
+        }
+        Zip::from(&mut self.deviations).and(cells).for_each(|to, cell| {
+            let mean = cell.sum / cell.count;
+            *to = (cell.squares / cell.count - mean * mean).max(0.0).sqrt();
+        });
+        around(&self.deviations, &mut self.averages, AVERAGE, |part| part.sum() / part.len() as f32);
+        around(&self.averages, &mut self.amplitudes, LEAST, |part| part.iter().copied().fold(f32::MAX, f32::min));
+        Zip::from(&mut self.amplitudes).and(cells).for_each(|amplitude, cell| {
+            let mean = cell.sum / cell.count;
+            *amplitude = FLAT * adaptation(mean) + TEXTURE * amplitude.min(MOST_TEXTURE);
+        });
+    }
+}
+
+/// Visibility threshold of a level of background luma, 1 for middle grey (Chou and Li, equation 3).
+fn adaptation(level: f32) -> f32 {
+    let threshold = if level <= 127.0 {
+        17.0 * (1.0 - (level.max(0.0) / 127.0).sqrt()) + 3.0
+    } else {
+        3.0 / 128.0 * (level - 127.0) + 3.0
+    };
+    // Screens show dark noise more than the formula, made for tubes, has it.
+    (threshold / 3.0).min(2.0)
+}
+
+fn around(from: &Array2<f32>, to: &mut Array2<f32>, reach: usize, take: impl Fn(ndarray::ArrayView2<'_, f32>) -> f32) {
+    let (height, width) = from.dim();
+    for ((y, x), to) in to.indexed_iter_mut() {
+        let rows = y.saturating_sub(reach)..(y + reach + 1).min(height);
+        let columns = x.saturating_sub(reach)..(x + reach + 1).min(width);
+        *to = take(from.slice(ndarray::s![rows, columns]));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texture_hides_more_than_flat_ground_and_edges_do_not() {
+        // Texture on the left, flat on the right with one edge in it.
+        let cells = Array2::from_shape_fn((20, 60), |(_, x)| {
+            let (mean, deviation) = match x {
+                0..20 => (120.0, 12.0f32),
+                40 => (120.0, 40.0),
+                _ => (120.0, 0.0),
+            };
+            Cell { count: 16.0, sum: 16.0 * mean, squares: 16.0 * (mean * mean + deviation * deviation) }
+        });
+        let mut mask = Mask::default();
+        mask.fill(&cells);
+        let at = |x: usize| mask.amplitudes[[10, x]];
+        assert!(at(10) > 3.0 * at(30), "{} {}", at(10), at(30));
+        assert!((at(38) - at(30)).abs() < 1e-3);
+        assert!(adaptation(10.0) > adaptation(127.0) && adaptation(255.0) > adaptation(127.0));
+    }
+}

@@ -1,0 +1,197 @@
+//! What is added to pictures: spread-spectrum carriers of the coded bits (Cox, Kilian, Leighton and Shamoon, IEEE
+//! Transactions on Image Processing 6(12), 1997) and a pilot of weak waves that tells the geometry (after Pereira and Pun,
+//! "Robust Template Matching for Affine Resistant Image Watermarks", IEEE Transactions on Image Processing 9(6), 2000).
+
+use std::f32::consts::TAU;
+
+use ndarray::Array2;
+use rustfft::num_complex::Complex32;
+
+use super::{
+    code::CODED,
+    key::Key,
+    message::Payload,
+    plane::{Fft2, HEIGHT, WIDTH, bin, frequency},
+};
+
+/// Patterns that take turns, so that none stands still on the picture for long.
+pub(super) const HOPS: usize = 4;
+/// Waves of the pilot that are the same in all hops, and those whose signs tell the hop.
+const STEADY: usize = 24;
+const TELLING: usize = 16;
+pub(super) const WAVES: usize = STEADY + TELLING;
+/// Share of the energy that goes into the pilot.
+const PILOT: f32 = 0.2;
+/// Radii, in cycles per canonical pixel, that waves of the pilot have; and their least distance in cycles over the plane.
+const WAVE_RADII: (f32, f32) = (0.05, 0.24);
+const APART: i32 = 10;
+/// Radii at which the band of the carriers begins and is whole, and at which it starts to end and ends.
+const BAND: [f32; 4] = [0.03, 0.05, 0.28, 0.34];
+/// Highest frequency, in cycles per pixel of the picture, that is used.
+const FINEST: f32 = 0.36;
+
+/// One wave of the pilot.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Wave {
+    /// Cycles over the canonical plane.
+    pub cycles: (i32, i32),
+    pub phase: f32,
+    /// By hop.
+    pub signs: [f32; HOPS],
+}
+
+impl Wave {
+    /// Cycles per canonical pixel.
+    pub fn frequency(&self) -> (f32, f32) {
+        (self.cycles.0 as f32 / WIDTH as f32, self.cycles.1 as f32 / HEIGHT as f32)
+    }
+}
+
+/// The waves of a key's pilot.
+pub(super) fn pilot(key: &Key) -> Vec<Wave> {
+    let mut stream = key.stream("pilot", &[]);
+    let mut waves: Vec<Wave> = Vec::with_capacity(WAVES);
+    while waves.len() < WAVES {
+        let (low, high) = WAVE_RADII;
+        let radius = (f64::from(low * low) + stream.unit() * f64::from(high * high - low * low)).sqrt();
+        let (sin, cos) = (std::f64::consts::PI * stream.unit()).sin_cos();
+        let cycles = ((radius * cos * WIDTH as f64).round() as i32, (radius * sin * HEIGHT as f64).round() as i32);
+        let phase = TAU * stream.unit() as f32;
+        let far = |wave: &Wave| {
+            let (dx, dy) = (wave.cycles.0 - cycles.0, 2 * (wave.cycles.1 - cycles.1));
+            dx * dx + dy * dy >= APART * APART
+        };
+        if !waves.iter().all(far) {
+            continue;
+        }
+        // Rows of a Hadamard matrix: hops differ in half of these waves.
+        let telling = waves.len().saturating_sub(STEADY);
+        let signs = std::array::from_fn(|hop| {
+            let odd = waves.len() >= STEADY && (hop & telling).count_ones() % 2 == 1;
+            if odd { -1.0 } else { 1.0 }
+        });
+        waves.push(Wave { cycles, phase, signs });
+    }
+    waves
+}
+
+/// Amplitude of the carriers by frequency, in cycles per canonical pixel.
+pub(super) fn band(x: f32, y: f32) -> f32 {
+    let radius = x.hypot(y);
+    let [begin, whole, end, nothing] = BAND;
+    ((radius - begin) / (whole - begin)).min((nothing - radius) / (nothing - end)).clamp(0.0, 1.0)
+}
+
+/// Which coded bit, and with which sign, each place of the canonical plane carries.
+pub(super) struct Carriers {
+    bits: Vec<u16>,
+}
+
+impl Carriers {
+    pub fn new(key: &Key) -> Self {
+        let mut random = vec![0; 2 * WIDTH * HEIGHT];
+        key.stream("carriers", &[]).bytes(&mut random);
+        let bit = |pair: &[u8]| (u32::from(u16::from_le_bytes([pair[0], pair[1]])) * CODED as u32 >> 16) as u16;
+        Self { bits: random.chunks_exact(2).map(bit).collect() }
+    }
+
+    /// Calls `each` with the place, the coded bit and the sign.
+    fn for_each(&self, key: &Key, epoch: u32, hop: usize, mut each: impl FnMut(usize, usize, f32)) {
+        let mut random = vec![0; WIDTH * HEIGHT / 8];
+        key.stream("signs", &[epoch, hop as u32]).bytes(&mut random);
+        for (eight, signs) in self.bits.chunks_exact(8).zip(&random).enumerate().map(|(i, (b, s))| ((i, b), s)) {
+            let (i, bits) = eight;
+            for (k, bit) in bits.iter().enumerate() {
+                let sign = if signs >> k & 1 == 1 { 1.0 } else { -1.0 };
+                each(8 * i + k, usize::from(*bit), sign);
+            }
+        }
+    }
+
+    /// Adds to each coded bit what a filtered plane says of it.
+    pub fn correlate(&self, key: &Key, epoch: u32, hop: usize, plane: impl Fn(usize) -> f32, soft: &mut [f32; CODED]) {
+        self.for_each(key, epoch, hop, |i, bit, sign| soft[bit] += sign * plane(i));
+    }
+}
+
+/// The patterns of a payload for pictures of a scale, one for each hop, of variance 1.
+pub(super) fn patterns(key: &Key, epoch: u32, payload: Payload, scale: f64) -> Vec<Array2<f32>> {
+    let coded = payload.coded(key, epoch);
+    let carriers = Carriers::new(key);
+    let waves = pilot(key);
+    let finest = FINEST / scale as f32;
+    let soft_end = |x: f32, y: f32| ((finest - x.hypot(y)) / (0.15 * finest)).clamp(0.0, 1.0);
+    let mut fft = Fft2::new();
+    let mut all = Vec::with_capacity(HOPS);
+    // Two real planes make a complex one.
+    for pair in 0..HOPS / 2 {
+        let mut plane = vec![Complex32::default(); WIDTH * HEIGHT];
+        carriers.for_each(key, epoch, 2 * pair, |i, bit, sign| plane[i].re = sign * coded[bit]);
+        carriers.for_each(key, epoch, 2 * pair + 1, |i, bit, sign| plane[i].im = sign * coded[bit]);
+        fft.forward(&mut plane);
+        let mut energy = 0.0f64;
+        for (i, value) in plane.iter_mut().enumerate() {
+            let (x, y) = frequency(i);
+            let amplitude = band(x, y) * soft_end(x, y);
+            *value *= amplitude;
+            energy += f64::from(amplitude * amplitude);
+        }
+        // White signs of variance 1 have this much left.
+        let count = (WIDTH * HEIGHT) as f64;
+        let gain = ((1.0 - f64::from(PILOT)) / (energy / count)).sqrt() as f32 / count as f32;
+        plane.iter_mut().for_each(|v| *v *= gain);
+        for hop in [2 * pair, 2 * pair + 1] {
+            let usable: Vec<_> = waves.iter().map(|w| soft_end(w.frequency().0, w.frequency().1)).collect();
+            let power: f32 = usable.iter().map(|a| 0.5 * a * a).sum();
+            let amplitude = (PILOT / power.max(1e-3)).sqrt();
+            for (wave, usable) in waves.iter().zip(&usable) {
+                // A real wave is half of it at each of two opposite frequencies; im carries the odd hop.
+                let value = Complex32::from_polar(0.5 * amplitude * usable * wave.signs[hop], wave.phase);
+                let unit = if hop % 2 == 0 { Complex32::new(1.0, 0.0) } else { Complex32::i() };
+                let (x, y) = wave.cycles;
+                plane[bin(x, y)] += unit * value;
+                plane[bin(-x, -y)] += unit * value.conj();
+            }
+        }
+        fft.inverse(&mut plane);
+        for part in [|v: &Complex32| v.re, |v: &Complex32| v.im] {
+            all.push(Array2::from_shape_fn((HEIGHT, WIDTH), |(y, x)| part(&plane[y * WIDTH + x])));
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_have_variance_1_and_are_alike_to_nothing_but_themselves() {
+        let key = Key::new([9; 32]);
+        let patterns = patterns(&key, 0, Payload(77), 0.5);
+        assert_eq!(patterns.len(), HOPS);
+        let product = |a: &Array2<f32>, b: &Array2<f32>| {
+            a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>() / a.len() as f64
+        };
+        for (i, a) in patterns.iter().enumerate() {
+            assert!((product(a, a) - 1.0).abs() < 0.03, "{}", product(a, a));
+            // Only steady waves are shared.
+            for b in &patterns[..i] {
+                assert!(product(a, b).abs() < 0.25, "{}", product(a, b));
+            }
+        }
+    }
+
+    #[test]
+    fn a_pilot_follows_from_its_key() {
+        let waves = pilot(&Key::new([1; 32]));
+        assert_eq!(waves, pilot(&Key::new([1; 32])));
+        assert!(waves != pilot(&Key::new([2; 32])));
+        for a in 0..HOPS {
+            for b in 0..a {
+                let differ = waves.iter().filter(|w| w.signs[a] != w.signs[b]).count();
+                assert_eq!(differ, TELLING / 2);
+            }
+        }
+    }
+}

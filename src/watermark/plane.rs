@@ -1,0 +1,227 @@
+//! The canonical plane: where patterns are defined and looked for, whatever the size of a picture.
+//!
+//! A picture is brought to the area of 640x360 pixels, its shape kept, so scaling it changes nothing. Patterns repeat with
+//! the size of the plane.
+
+use std::sync::Arc;
+
+use ndarray::{Array2, ArrayView2};
+use rustfft::{Fft, FftPlanner, num_complex::Complex32};
+
+/// Period of patterns across and down. Powers of two: they go through FFTs.
+pub(super) const WIDTH: usize = 1024;
+pub(super) const HEIGHT: usize = 512;
+/// Root of the area that pictures are brought to.
+const SIDE: f64 = 480.0;
+
+/// Canonical pixels to a pixel of a picture.
+pub(super) fn scale_of(width: usize, height: usize) -> f64 {
+    SIDE / ((width * height) as f64).sqrt()
+}
+
+/// Two-dimensional FFT of planes that are stored by rows.
+pub(super) struct Fft2 {
+    rows: [Arc<dyn Fft<f32>>; 2],
+    columns: [Arc<dyn Fft<f32>>; 2],
+    turned: Vec<Complex32>,
+    scratch: Vec<Complex32>,
+}
+
+impl Fft2 {
+    pub fn new() -> Self {
+        let mut planner = FftPlanner::new();
+        let mut both = |n| [planner.plan_fft_forward(n), planner.plan_fft_inverse(n)];
+        let (rows, columns) = (both(WIDTH), both(HEIGHT));
+        let need = rows.iter().chain(&columns).map(|f| f.get_inplace_scratch_len()).max().unwrap_or(0);
+        let zero = Complex32::default();
+        Self { rows, columns, turned: vec![zero; WIDTH * HEIGHT], scratch: vec![zero; need] }
+    }
+
+    /// `plane` to its spectrum, which is stored by columns.
+    pub fn forward(&mut self, plane: &mut [Complex32]) {
+        self.rows[0].process_with_scratch(plane, &mut self.scratch);
+        transpose(plane, &mut self.turned, WIDTH);
+        plane.copy_from_slice(&self.turned);
+        self.columns[0].process_with_scratch(plane, &mut self.scratch);
+    }
+
+    /// A spectrum, stored by columns, to its plane times `WIDTH * HEIGHT`.
+    pub fn inverse(&mut self, spectrum: &mut [Complex32]) {
+        self.columns[1].process_with_scratch(spectrum, &mut self.scratch);
+        transpose(spectrum, &mut self.turned, HEIGHT);
+        spectrum.copy_from_slice(&self.turned);
+        self.rows[1].process_with_scratch(spectrum, &mut self.scratch);
+    }
+}
+
+/// Turns rows of `width` values into columns, block by block to spare the cache.
+fn transpose(from: &[Complex32], to: &mut [Complex32], width: usize) {
+    const BLOCK: usize = 16;
+    let height = from.len() / width;
+    for y0 in (0..height).step_by(BLOCK) {
+        for x0 in (0..width).step_by(BLOCK) {
+            for y in y0..y0 + BLOCK {
+                for x in x0..x0 + BLOCK {
+                    to[x * height + y] = from[y * width + x];
+                }
+            }
+        }
+    }
+}
+
+/// Signed frequencies, in cycles per canonical pixel, of a place in a spectrum.
+pub(super) fn frequency(index: usize) -> (f32, f32) {
+    let signed = |i: usize, n: usize| if i < n / 2 { i as f32 } else { i as f32 - n as f32 } / n as f32;
+    (signed(index / HEIGHT, WIDTH), signed(index % HEIGHT, HEIGHT))
+}
+
+/// Place of whole cycles over the plane in a spectrum.
+pub(super) fn bin(cycles_x: i32, cycles_y: i32) -> usize {
+    cycles_x.rem_euclid(WIDTH as i32) as usize * HEIGHT + cycles_y.rem_euclid(HEIGHT as i32) as usize
+}
+
+/// Where along one axis the canonical samples of a picture come from.
+#[derive(Debug, Clone, Default)]
+struct Axis {
+    /// First sample and weights, for each canonical one.
+    taps: Vec<(usize, Vec<f32>)>,
+}
+
+impl Axis {
+    /// Means over the area of each canonical pixel; of enlarged pictures, linear interpolation.
+    fn new(samples: usize, scale: f64) -> Self {
+        let count = ((samples as f64 * scale + 1e-6) as usize).max(1);
+        let reach = (0.5 / scale).max(0.5);
+        let taps = (0..count).map(|i| {
+            let centre = (i as f64 + 0.5) / scale;
+            let (low, high) = (centre - reach, centre + reach);
+            let first = low.floor().max(0.0) as usize;
+            let last = (high.ceil() as usize).clamp(first + 1, samples.max(first + 1));
+            let overlap = |k: usize| ((k as f64 + 1.0).min(high) - (k as f64).max(low)).max(0.0);
+            let weights: Vec<f64> = (first..last).map(overlap).collect();
+            let sum = weights.iter().sum::<f64>().max(1e-9);
+            let first = first.min(samples - 1);
+            (first, weights.into_iter().take(samples - first).map(|w| (w / sum) as f32).collect())
+        });
+        Self { taps: taps.collect() }
+    }
+}
+
+/// Brings pictures of one size to the canonical one.
+#[derive(Debug, Default)]
+pub(super) struct Reduce {
+    size: (usize, usize),
+    x: Axis,
+    y: Axis,
+    row: Vec<f32>,
+}
+
+impl Reduce {
+    /// Fills `to` with means of a picture, of which `add` adds row `y`, times a weight, to another row.
+    pub fn run(
+        &mut self,
+        (width, height): (usize, usize),
+        to: &mut Array2<f32>,
+        mut add: impl FnMut(usize, &mut [f32], f32),
+    ) {
+        if self.size != (width, height) {
+            let scale = scale_of(width, height);
+            (self.x, self.y) = (Axis::new(width, scale), Axis::new(height, scale));
+            self.size = (width, height);
+            self.row = vec![0.0; width];
+        }
+        let dim = (self.y.taps.len(), self.x.taps.len());
+        if to.dim() != dim {
+            *to = Array2::zeros(dim);
+        }
+        for ((first, weights), mut to) in self.y.taps.iter().zip(to.rows_mut()) {
+            let row = &mut self.row;
+            row.fill(0.0);
+            for (y, weight) in (*first..).zip(weights) {
+                add(y, row, *weight);
+            }
+            for ((first, weights), to) in self.x.taps.iter().zip(&mut to) {
+                *to = row[*first..].iter().zip(weights).map(|(v, w)| v * w).sum();
+            }
+        }
+    }
+}
+
+/// Values of a repeating plane at the pixels of a picture of `width` by `height`, by cubic interpolation (Catmull and Rom).
+pub(super) fn enlarge(plane: &ArrayView2<'_, f32>, width: usize, height: usize, mut write: impl FnMut(usize, &[f32])) {
+    let scale = scale_of(width, height);
+    let place = |i: usize| {
+        let at = (i as f64 + 0.5) * scale - 0.5;
+        (at.floor() as i64 - 1, cubic((at - at.floor()) as f32))
+    };
+    let columns: Vec<_> = (0..width).map(place).collect();
+    let (mut across, mut row) = (vec![0.0; WIDTH + 3], vec![0.0; width]);
+    for y in 0..height {
+        let (first, weights) = place(y);
+        across.fill(0.0);
+        for (k, weight) in weights.iter().enumerate() {
+            let from = plane.row((first + k as i64).rem_euclid(HEIGHT as i64) as usize);
+            across.iter_mut().zip(from).for_each(|(to, v)| *to += weight * v);
+        }
+        // Windows that begin near the end go on at the start.
+        across.copy_within(..3, WIDTH);
+        for (to, (first, weights)) in row.iter_mut().zip(&columns) {
+            let first = first.rem_euclid(WIDTH as i64) as usize;
+            *to = across[first..first + 4].iter().zip(weights).map(|(v, w)| v * w).sum();
+        }
+        write(y, &row);
+    }
+}
+
+/// Weights of four neighbours for a place `t` of the way from the second to the third.
+fn cubic(t: f32) -> [f32; 4] {
+    let (t2, t3) = (t * t, t * t * t);
+    [-0.5 * t3 + t2 - 0.5 * t, 1.5 * t3 - 2.5 * t2 + 1.0, -1.5 * t3 + 2.0 * t2 + 0.5 * t, 0.5 * t3 - 0.5 * t2]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fft_finds_a_wave_and_goes_back() {
+        let mut fft = Fft2::new();
+        let wave = |i: usize| {
+            let (x, y) = (i % WIDTH, i / WIDTH);
+            let cycles = 40.0 * x as f32 / WIDTH as f32 - 9.0 * y as f32 / HEIGHT as f32;
+            Complex32::new((std::f32::consts::TAU * cycles).cos(), 0.0)
+        };
+        let plane: Vec<_> = (0..WIDTH * HEIGHT).map(wave).collect();
+        let mut spectrum = plane.clone();
+        fft.forward(&mut spectrum);
+        let peak = (0..spectrum.len()).max_by(|a, b| spectrum[*a].norm().total_cmp(&spectrum[*b].norm())).unwrap();
+        assert!([bin(40, -9), bin(-40, 9)].contains(&peak));
+        let (fx, fy) = frequency(bin(40, -9));
+        assert_eq!((fx, fy), (40.0 / WIDTH as f32, -9.0 / HEIGHT as f32));
+        fft.inverse(&mut spectrum);
+        let scale = 1.0 / (WIDTH * HEIGHT) as f32;
+        assert!(spectrum.iter().zip(&plane).all(|(a, b)| (a * scale - b).norm() < 1e-4));
+    }
+
+    #[test]
+    fn what_is_enlarged_is_found_again_at_any_size() {
+        let wave = |x: f64, y: f64| (std::f64::consts::TAU * (12.0 * x / WIDTH as f64 + 5.0 * y / HEIGHT as f64)).sin();
+        let plane = Array2::from_shape_fn((HEIGHT, WIDTH), |(y, x)| wave(x as f64, y as f64) as f32);
+        for (width, height) in [(1920, 1080), (1280, 720), (854, 480), (320, 180), (241, 177), (600, 1066)] {
+            let mut picture = Array2::zeros((height, width));
+            enlarge(&plane.view(), width, height, |y, row| {
+                picture.row_mut(y).iter_mut().zip(row).for_each(|(to, v)| *to = *v)
+            });
+            let mut canonical = Array2::zeros((0, 0));
+            Reduce::default().run((width, height), &mut canonical, |y, to, weight| {
+                to.iter_mut().zip(picture.row(y)).for_each(|(to, v)| *to += weight * v)
+            });
+            let (rows, columns) = canonical.dim();
+            assert!((rows * columns) as f64 > 0.99 * SIDE * SIDE, "{rows}x{columns}");
+            for ((y, x), v) in canonical.slice(ndarray::s![2..rows - 2, 2..columns - 2]).indexed_iter() {
+                let expected = wave((x + 2) as f64, (y + 2) as f64) as f32;
+                assert!((v - expected).abs() < 0.03, "{width}x{height} at {x},{y}: {v}, not {expected}");
+            }
+        }
+    }
+}

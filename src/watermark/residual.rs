@@ -1,0 +1,95 @@
+//! What of a picture could be a mark: the picture is the noise here, so what is smooth goes and what is strong is levelled.
+
+use ndarray::{Array2, Zip};
+
+/// Canonical pixels to each side of the mean that is taken off, and of the energy that values are divided by.
+const SMOOTH: usize = 4;
+const LEVEL: usize = 7;
+/// Added to that energy's root, in levels: rounding is no mark.
+const FLOOR: f32 = 0.7;
+/// Values beyond this many deviations are cut.
+const MOST: f32 = 3.0;
+
+/// Takes residuals of pictures of one size after another.
+#[derive(Debug, Default)]
+pub(super) struct Residual {
+    rows: Array2<f32>,
+    mean: Array2<f32>,
+    twice: Array2<f32>,
+}
+
+impl Residual {
+    /// Replaces a canonical picture by its residual.
+    pub fn run(&mut self, plane: &mut Array2<f32>) {
+        if self.mean.dim() != plane.dim() {
+            for own in [&mut self.rows, &mut self.mean, &mut self.twice] {
+                *own = Array2::zeros(plane.dim());
+            }
+        }
+        box_mean(plane, SMOOTH, &mut self.rows, &mut self.mean);
+        box_mean(&self.mean, SMOOTH, &mut self.rows, &mut self.twice);
+        Zip::from(&mut *plane).and(&self.twice).for_each(|v, mean| *v -= mean);
+        Zip::from(&mut self.mean).and(&*plane).for_each(|square, v| *square = v * v);
+        box_mean(&self.mean, LEVEL, &mut self.rows, &mut self.twice);
+        Zip::from(plane).and(&self.twice).for_each(|v, energy| {
+            *v = (*v / (energy.max(0.0).sqrt() + FLOOR)).clamp(-MOST, MOST);
+        });
+    }
+}
+
+/// Mean over `reach` values to each side along both axes; the last ones are repeated beyond the edges.
+pub(super) fn box_mean(from: &Array2<f32>, reach: usize, rows: &mut Array2<f32>, to: &mut Array2<f32>) {
+    let (height, width) = from.dim();
+    let scale = 1.0 / (2 * reach + 1) as f32;
+    for (from, mut to) in from.rows().into_iter().zip(rows.rows_mut()) {
+        let (Some(from), Some(to)) = (from.to_slice(), to.as_slice_mut()) else { continue };
+        let last = from[width - 1];
+        let at = |x: usize| from.get(x).copied().unwrap_or(last);
+        let mut sum = from[0] * reach as f32 + (0..=reach).map(at).sum::<f32>();
+        for (x, to) in to.iter_mut().enumerate() {
+            *to = sum * scale;
+            sum += at(x + reach + 1) - from[x.saturating_sub(reach)];
+        }
+    }
+    let mut sum: ndarray::Array1<f32> = &rows.row(0) * reach as f32;
+    for y in 0..=reach {
+        sum += &rows.row(y.min(height - 1));
+    }
+    for y in 0..height {
+        Zip::from(to.row_mut(y)).and(&sum).for_each(|to, sum| *to = sum * scale);
+        let (next, gone) = (rows.row((y + reach + 1).min(height - 1)), rows.row(y.saturating_sub(reach)));
+        Zip::from(&mut sum).and(&next).and(&gone).for_each(|sum, next, gone| *sum += next - gone);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn means_are_those_of_the_window() {
+        for (height, width) in [(1, 1), (3, 5), (9, 4), (20, 31)] {
+            let plane = Array2::from_shape_fn((height, width), |(y, x)| ((x * 7 + y * 13) % 11) as f32);
+            let (mut rows, mut mean) = (Array2::zeros(plane.dim()), Array2::zeros(plane.dim()));
+            box_mean(&plane, 2, &mut rows, &mut mean);
+            for ((y, x), v) in mean.indexed_iter() {
+                let place = |i: i32, n: usize| i.clamp(0, n as i32 - 1) as usize;
+                let near = (-2..=2).flat_map(|dy| (-2..=2).map(move |dx| (dy, dx)));
+                let sum: f32 =
+                    near.map(|(dy, dx)| plane[[place(y as i32 + dy, height), place(x as i32 + dx, width)]]).sum();
+                assert!((v - sum / 25.0).abs() < 1e-4);
+            }
+        }
+    }
+
+    #[test]
+    fn ramps_vanish_and_waves_stay_whatever_their_height() {
+        let residual = |height: f32| {
+            let mut plane = Array2::from_shape_fn((60, 80), |(y, x)| y as f32 + height * (x as f32 * 0.9).sin());
+            Residual::default().run(&mut plane);
+            plane.slice(ndarray::s![20..40, 20..60]).iter().map(|v| v * v).sum::<f32>() / 800.0
+        };
+        assert!(residual(0.0) < 1e-3);
+        assert!((residual(10.0) / residual(40.0) - 1.0).abs() < 0.2);
+    }
+}

@@ -1,0 +1,242 @@
+//! Finds the geometry of a received picture by the waves of the pilot.
+
+use std::f64::consts::TAU;
+
+use ndarray::{Array2, s};
+use rustfft::num_complex::Complex32;
+
+use super::{
+    geometry::{Geometry, wave_in},
+    pattern::Wave,
+    plane::{Fft2, HEIGHT, WIDTH, bin},
+    residual::box_mean,
+};
+
+/// Enlargements that are looked for, and steps between them.
+const SCALES: (f64, f64) = (0.45, 2.25);
+const SCALE_STEP: f64 = 1.006;
+/// Degrees to each side that are looked for.
+const ANGLES: f64 = 16.0;
+const ANGLE_STEP: f64 = 0.35;
+/// Bins to each side that power is compared with.
+const AROUND: usize = 12;
+/// Power of a bin, in units of that around it, that counts at most.
+const MOST: f32 = 8.0;
+/// Geometries that are looked at closely.
+const CANDIDATES: usize = 6;
+/// Frequencies, in cycles per canonical pixel, in which waves are looked for.
+const SEEN: (f64, f64) = (0.02, 0.42);
+/// Waves that must stand out before a geometry is refined by them.
+const ENOUGH: usize = 5;
+
+/// Which geometries are searched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Search {
+    /// Whole pictures, of any size.
+    Identity,
+    /// Also cropped and enlarged or framed ones.
+    Scale,
+    /// Also turned ones.
+    Full,
+}
+
+/// Looks for a pilot in the power of residuals.
+pub(super) struct Synchroniser<'a> {
+    waves: &'a [Wave],
+    /// Power by frequency over that around it; row 0 is frequency 0.
+    power: Array2<f32>,
+    /// The same, averaged over 3x3 bins.
+    smooth: Array2<f32>,
+    total: Array2<f32>,
+}
+
+impl<'a> Synchroniser<'a> {
+    pub fn new(waves: &'a [Wave], residuals: &[&Array2<f32>], fft: &mut Fft2) -> Option<Self> {
+        let dim = residuals.first()?.dim();
+        let (height, width) = (dim.0.min(HEIGHT), dim.1.min(WIDTH));
+        let mut total = Array2::zeros(dim);
+        let mut power = Array2::<f32>::zeros((HEIGHT, WIDTH));
+        let mut plane = vec![Complex32::default(); WIDTH * HEIGHT];
+        // Two real planes make a complex one; the power of both together is even.
+        for pair in residuals.chunks(2) {
+            plane.fill(Complex32::default());
+            for (i, residual) in pair.iter().enumerate() {
+                total += *residual;
+                for (y, row) in residual.slice(s![..height, ..width]).rows().into_iter().enumerate() {
+                    for (to, v) in plane[y * WIDTH..].iter_mut().zip(row) {
+                        if i == 0 { to.re = *v } else { to.im = *v }
+                    }
+                }
+            }
+            fft.forward(&mut plane);
+            for ((y, x), to) in power.indexed_iter_mut() {
+                *to += plane[x * HEIGHT + y].norm_sqr() + plane[bin(-(x as i32), -(y as i32))].norm_sqr();
+            }
+        }
+        let (mut rows, mut around) = (Array2::zeros(power.dim()), Array2::zeros(power.dim()));
+        box_mean(&power, AROUND, &mut rows, &mut around);
+        power.zip_mut_with(&around, |v, mean| *v = (*v / mean.max(1e-9)).min(MOST));
+        box_mean(&power, 1, &mut rows, &mut around);
+        Some(Self { waves, power, smooth: around, total })
+    }
+
+    /// Geometries that the pilot may have, the likeliest first.
+    pub fn geometries(&self, search: Search, fft: &mut Fft2) -> Vec<Geometry> {
+        let mut scores = Vec::new();
+        let angles = if search == Search::Full { (ANGLES / ANGLE_STEP) as i32 } else { 0 };
+        let scales = ((SCALES.1 / SCALES.0).ln() / SCALE_STEP.ln()) as i32;
+        for i in 0..=scales {
+            let scale = SCALES.0 * SCALE_STEP.powi(i);
+            for j in -angles..=angles {
+                let angle = f64::from(j) * ANGLE_STEP;
+                scores.push((self.score(&self.similarity(scale, angle)), scale, angle));
+            }
+        }
+        scores.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let mut best: Vec<(f64, f64)> = Vec::new();
+        for (_, scale, angle) in scores {
+            let near = |(s, a): &(f64, f64)| (s / scale).ln().abs() < 0.015 && (a - angle).abs() < 1.0;
+            if !best.iter().any(near) {
+                best.push((scale, angle));
+            }
+            if best.len() == CANDIDATES {
+                break;
+            }
+        }
+        let mut found: Vec<_> = best
+            .into_iter()
+            .map(|(scale, angle)| {
+                let refined = self.refine(self.similarity(scale, angle));
+                self.shift(refined, fft)
+            })
+            .collect();
+        found.sort_by(|a, b| b.0.total_cmp(&a.0));
+        found.into_iter().map(|(_, geometry)| geometry).collect()
+    }
+
+    fn similarity(&self, scale: f64, degrees: f64) -> Geometry {
+        let (sin, cos) = degrees.to_radians().sin_cos();
+        let (height, width) = self.total.dim();
+        Geometry {
+            matrix: [[cos / scale, sin / scale], [-sin / scale, cos / scale]],
+            centre: [width as f64 / 2.0, height as f64 / 2.0],
+            origin: [0.0; 2],
+        }
+    }
+
+    /// Place of a wave in the power, if it lies where it can be seen.
+    fn place(&self, wave: &Wave, geometry: &Geometry) -> Option<[f64; 2]> {
+        let (x, y) = geometry.seen(wave.frequency());
+        let radius = x.hypot(y);
+        (SEEN.0..SEEN.1).contains(&radius).then_some([x * WIDTH as f64, y * HEIGHT as f64])
+    }
+
+    fn score(&self, geometry: &Geometry) -> f32 {
+        let (mut sum, mut count) = (0.0, 0);
+        for place in self.waves.iter().filter_map(|wave| self.place(wave, geometry)) {
+            sum += at(&self.smooth, place[0].round() as i32, place[1].round() as i32) - 1.0;
+            count += 1;
+        }
+        if count == 0 { 0.0 } else { sum / (count as f32).sqrt() }
+    }
+
+    /// Fits the matrix to where peaks really are, least squares weighted by their height.
+    fn refine(&self, mut geometry: Geometry) -> Geometry {
+        for reach in [2, 2, 1] {
+            let mut moments = [[0.0; 2]; 2];
+            let mut cross = [[0.0; 2]; 2];
+            let mut count = 0;
+            for wave in self.waves {
+                let Some(place) = self.place(wave, &geometry) else { continue };
+                let Some((peak, height)) = self.peak(place, reach) else { continue };
+                let f = wave.frequency();
+                let f = [f64::from(f.0), f64::from(f.1)];
+                let seen = [peak[0] / WIDTH as f64, peak[1] / HEIGHT as f64];
+                for i in 0..2 {
+                    for k in 0..2 {
+                        moments[i][k] += height * f[i] * f[k];
+                        cross[i][k] += height * f[i] * seen[k];
+                    }
+                }
+                count += 1;
+            }
+            let determinant = moments[0][0] * moments[1][1] - moments[0][1] * moments[1][0];
+            if count < ENOUGH || determinant.abs() < 1e-12 {
+                break;
+            }
+            // seen = matrix^T f, so matrix = moments^-1 cross.
+            let [[a, b], [c, d]] = moments;
+            let inverse = [[d, -b], [-c, a]].map(|row| row.map(|v| v / determinant));
+            geometry.matrix = std::array::from_fn(|i| {
+                std::array::from_fn(|k| inverse[i][0] * cross[0][k] + inverse[i][1] * cross[1][k])
+            });
+        }
+        geometry
+    }
+
+    /// The highest bin near a place, to a fraction of a bin, and how much it stands out.
+    fn peak(&self, place: [f64; 2], reach: i32) -> Option<([f64; 2], f64)> {
+        let (x0, y0) = (place[0].round() as i32, place[1].round() as i32);
+        let near = (-reach..=reach).flat_map(|dy| (-reach..=reach).map(move |dx| (x0 + dx, y0 + dy)));
+        let (x, y) = near.max_by(|a, b| at(&self.power, a.0, a.1).total_cmp(&at(&self.power, b.0, b.1)))?;
+        let height = at(&self.power, x, y);
+        if height < 2.5 {
+            return None;
+        }
+        // The vertex of a parabola through three bins.
+        let vertex = |before: f32, after: f32| {
+            let curve = before - 2.0 * height + after;
+            if curve < -1e-6 { f64::from((0.5 * (before - after) / curve).clamp(-0.5, 0.5)) } else { 0.0 }
+        };
+        let dx = vertex(at(&self.power, x - 1, y), at(&self.power, x + 1, y));
+        let dy = vertex(at(&self.power, x, y - 1), at(&self.power, x, y + 1));
+        Some(([f64::from(x) + dx, f64::from(y) + dy], f64::from(height) - 1.0))
+    }
+
+    /// Finds the shift of a geometry by the phases of the steady waves. Also returns how far these agree, 1 for wholly.
+    fn shift(&self, mut geometry: Geometry, fft: &mut Fft2) -> (f64, Geometry) {
+        let steady = self.waves.iter().filter(|wave| wave.signs.iter().all(|s| *s > 0.0));
+        let seen: Vec<_> = steady
+            .filter(|wave| self.place(wave, &geometry).is_some())
+            .map(|wave| {
+                let seen = wave_in(&self.total, geometry.seen(wave.frequency()), geometry.centre);
+                (wave, seen * Complex32::from_polar(1.0, -wave.phase))
+            })
+            .collect();
+        let mut plane = vec![Complex32::default(); WIDTH * HEIGHT];
+        for (wave, value) in &seen {
+            let (x, y) = wave.cycles;
+            plane[y.rem_euclid(HEIGHT as i32) as usize * WIDTH + x.rem_euclid(WIDTH as i32) as usize] += value;
+        }
+        // What waves, each turned by a shift, add up to, for all whole shifts.
+        fft.forward(&mut plane);
+        let Some(best) = (0..plane.len()).max_by(|a, b| plane[*a].re.total_cmp(&plane[*b].re)) else {
+            return (0.0, geometry);
+        };
+        let sum = |shift: [f64; 2]| -> f64 {
+            let turned = seen.iter().map(|(wave, value)| {
+                let (fx, fy) = wave.frequency();
+                let turn = -TAU * (f64::from(fx) * shift[0] + f64::from(fy) * shift[1]);
+                f64::from((value * Complex32::from_polar(1.0, turn as f32)).re)
+            });
+            turned.sum()
+        };
+        let mut shift = [(best / HEIGHT) as f64, (best % HEIGHT) as f64];
+        let mut step = 0.5;
+        while step > 0.01 {
+            let now = sum(shift);
+            let near = [[step, 0.0], [-step, 0.0], [0.0, step], [0.0, -step]];
+            match near.map(|d| [shift[0] + d[0], shift[1] + d[1]]).into_iter().find(|s| sum(*s) > now) {
+                Some(better) => shift = better,
+                None => step *= 0.5,
+            }
+        }
+        geometry.origin = shift;
+        let whole: f64 = seen.iter().map(|(_, value)| f64::from(value.norm())).sum();
+        (sum(shift) / whole.max(1e-9), geometry)
+    }
+}
+
+fn at(plane: &Array2<f32>, x: i32, y: i32) -> f32 {
+    plane[[y.rem_euclid(HEIGHT as i32) as usize, x.rem_euclid(WIDTH as i32) as usize]]
+}
