@@ -22,6 +22,16 @@ const BESIDE_WAVE: i32 = 2;
 /// Geometries of a search that are decoded.
 const TRIED: usize = 3;
 
+/// Highest frequencies, in cycles per canonical pixel, that are read, one after the other: strong blur and compression leave
+/// nothing of what is fine, or even turn its sign.
+const FINEST: [f32; 2] = [0.5, 0.16];
+
+/// Spectra of the residuals by hop, two hops in each, and what makes noise in them even and weighs the carriers' band.
+struct Spectra {
+    pairs: Vec<(Vec<usize>, Vec<Complex32>)>,
+    gains: Array2<f32>,
+}
+
 /// What was found in a window.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
@@ -106,7 +116,26 @@ impl Decoder {
 
     /// Decodes a window in one geometry. Keeps what is more than `best`, tells whether a payload was found.
     fn attempt(&mut self, window: &Window, geometry: Geometry, attempts: &mut u32, best: &mut Report) -> bool {
-        let planes = self.filtered(window, &geometry);
+        let spectra = self.spectra(window, &geometry);
+        for finest in FINEST {
+            if self.read(window, geometry, &spectra, finest, attempts, best) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Decodes spectra up to a frequency.
+    fn read(
+        &mut self,
+        window: &Window,
+        geometry: Geometry,
+        spectra: &Spectra,
+        finest: f32,
+        attempts: &mut u32,
+        best: &mut Report,
+    ) -> bool {
+        let planes = self.planes(spectra, finest);
         let last = self.last.map(|(_, epoch)| epoch);
         let epochs = last.into_iter().chain((0..self.epochs).filter(|epoch| Some(*epoch) != last));
         for epoch in epochs {
@@ -144,8 +173,8 @@ impl Decoder {
         false
     }
 
-    /// Residuals by hop, on the canonical plane, filtered for the carriers.
-    fn filtered(&mut self, window: &Window, geometry: &Geometry) -> Vec<(usize, Vec<f32>)> {
+    /// Spectra of the residuals by hop, laid on the canonical plane.
+    fn spectra(&mut self, window: &Window, geometry: &Geometry) -> Spectra {
         let mut hops: [Option<Array2<f32>>; HOPS] = Default::default();
         for group in &window.groups {
             let hop = self.hop_of(group, geometry);
@@ -155,7 +184,7 @@ impl Decoder {
             }
         }
         let present: Vec<_> = hops.iter().enumerate().filter_map(|(hop, sum)| Some((hop, sum.as_ref()?))).collect();
-        let mut spectra = Vec::new();
+        let mut pairs = Vec::new();
         let mut power = Array2::<f32>::zeros((WIDTH, HEIGHT));
         // Two real planes make a complex one.
         for pair in present.chunks(2) {
@@ -174,7 +203,7 @@ impl Decoder {
                 }
             }
             power.iter_mut().zip(&plane).for_each(|(to, v)| *to += v.norm_sqr());
-            spectra.push(plane);
+            pairs.push((pair.iter().map(|(hop, _)| *hop).collect(), plane));
         }
         let (mut rows, mut around) = (Array2::zeros(power.dim()), Array2::zeros(power.dim()));
         box_mean(&power, EVEN, &mut rows, &mut around);
@@ -184,11 +213,20 @@ impl Decoder {
             let (x, y) = frequency(i);
             *gain = band(x, y) / (*gain + floor).max(1e-9);
         }
+        Spectra { pairs, gains }
+    }
+
+    /// Planes by hop, filtered for the carriers up to a frequency.
+    fn planes(&mut self, spectra: &Spectra, finest: f32) -> Vec<(usize, Vec<f32>)> {
         let mut planes = Vec::new();
-        for (pair, mut plane) in present.chunks(2).zip(spectra) {
-            plane.iter_mut().zip(&gains).for_each(|(v, gain)| *v *= gain);
+        for (hops, spectrum) in &spectra.pairs {
+            let filtered = spectrum.iter().zip(&spectra.gains).enumerate().map(|(i, (v, gain))| {
+                let (x, y) = frequency(i);
+                if x.hypot(y) < finest { v * gain } else { Complex32::default() }
+            });
+            let mut plane: Vec<_> = filtered.collect();
             self.fft.inverse(&mut plane);
-            for (i, (hop, _)) in pair.iter().enumerate() {
+            for (i, hop) in hops.iter().enumerate() {
                 planes.push((*hop, plane.iter().map(|v| if i == 0 { v.re } else { v.im }).collect()));
             }
         }
@@ -198,7 +236,7 @@ impl Decoder {
     /// The hop that a group shows, by the signs of the pilot's waves.
     fn hop_of(&self, group: &Arc<Group>, geometry: &Geometry) -> usize {
         let mut scores = [0.0; HOPS];
-        for wave in self.waves.iter().filter(|wave| wave.signs.iter().any(|s| *s < 0.0)) {
+        for wave in self.waves.iter().filter(|wave| !wave.is_steady()) {
             let (fx, fy) = wave.frequency();
             let at = f64::from(fx) * geometry.origin[0] + f64::from(fy) * geometry.origin[1];
             let expected = wave.phase + (std::f64::consts::TAU * at) as f32;

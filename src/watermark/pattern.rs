@@ -17,8 +17,8 @@ use super::{
 /// Patterns that take turns, so that none stands still on the picture for long.
 pub(super) const HOPS: usize = 4;
 /// Waves of the pilot that are the same in all hops, and those whose signs tell the hop.
-const STEADY: usize = 24;
-const TELLING: usize = 16;
+const STEADY: usize = 25;
+const TELLING: usize = 15;
 pub(super) const WAVES: usize = STEADY + TELLING;
 /// Share of the energy that goes into the pilot.
 const PILOT: f32 = 0.2;
@@ -27,6 +27,8 @@ const WAVE_RADII: (f32, f32) = (0.05, 0.24);
 const APART: i32 = 10;
 /// Radii at which the band of the carriers begins and is whole, and at which it starts to end and ends.
 const BAND: [f32; 4] = [0.03, 0.05, 0.28, 0.34];
+/// How fast amplitudes fall with frequency: what is low survives more.
+const FALL: f32 = 0.3;
 /// Highest frequency, in cycles per pixel of the picture, that is used.
 const FINEST: f32 = 0.36;
 
@@ -41,6 +43,11 @@ pub(super) struct Wave {
 }
 
 impl Wave {
+    /// Whether it is the same in all hops.
+    pub fn is_steady(&self) -> bool {
+        self.signs.iter().all(|sign| *sign > 0.0)
+    }
+
     /// Cycles per canonical pixel.
     pub fn frequency(&self) -> (f32, f32) {
         (self.cycles.0 as f32 / WIDTH as f32, self.cycles.1 as f32 / HEIGHT as f32)
@@ -64,10 +71,11 @@ pub(super) fn pilot(key: &Key) -> Vec<Wave> {
         if !waves.iter().all(far) {
             continue;
         }
-        // Rows of a Hadamard matrix: hops differ in half of these waves.
+        // Columns of a Hadamard matrix: any two hops differ in two thirds of these waves.
         let telling = waves.len().saturating_sub(STEADY);
         let signs = std::array::from_fn(|hop| {
-            let odd = waves.len() >= STEADY && (hop & telling).count_ones() % 2 == 1;
+            // Numbers that are multiples of the count of hops would give a steady one.
+            let odd = waves.len() >= STEADY && (hop & (telling % (HOPS - 1) + 1)).count_ones() % 2 == 1;
             if odd { -1.0 } else { 1.0 }
         });
         waves.push(Wave { cycles, phase, signs });
@@ -79,7 +87,8 @@ pub(super) fn pilot(key: &Key) -> Vec<Wave> {
 pub(super) fn band(x: f32, y: f32) -> f32 {
     let radius = x.hypot(y);
     let [begin, whole, end, nothing] = BAND;
-    ((radius - begin) / (whole - begin)).min((nothing - radius) / (nothing - end)).clamp(0.0, 1.0)
+    let edge = ((radius - begin) / (whole - begin)).min((nothing - radius) / (nothing - end)).clamp(0.0, 1.0);
+    edge * (whole / radius.max(whole)).powf(FALL)
 }
 
 /// Which coded bit, and with which sign, each place of the canonical plane carries.
@@ -190,7 +199,7 @@ mod tests {
         for a in 0..HOPS {
             for b in 0..a {
                 let differ = waves.iter().filter(|w| w.signs[a] != w.signs[b]).count();
-                assert_eq!(differ, TELLING / 2);
+                assert_eq!(differ, TELLING * 2 / 3);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::f64::consts::TAU;
 
-use ndarray::{Array2, s};
+use ndarray::Array2;
 use rustfft::num_complex::Complex32;
 
 use super::{
@@ -40,44 +40,40 @@ pub enum Search {
     Full,
 }
 
+/// Power by frequency over that around it; row 0 is frequency 0.
+struct Power {
+    bins: Array2<f32>,
+    /// The same, averaged over 3x3 bins.
+    smooth: Array2<f32>,
+}
+
+impl Power {
+    fn new(mut bins: Array2<f32>) -> Self {
+        let (mut rows, mut around) = (Array2::zeros(bins.dim()), Array2::zeros(bins.dim()));
+        box_mean(&bins, AROUND, &mut rows, &mut around);
+        bins.zip_mut_with(&around, |v, mean| *v = (*v / mean.max(1e-9)).min(MOST));
+        box_mean(&bins, 1, &mut rows, &mut around);
+        Self { bins, smooth: around }
+    }
+}
+
 /// Looks for a pilot in the power of residuals.
 pub(super) struct Synchroniser<'a> {
     waves: &'a [Wave],
-    /// Power by frequency over that around it; row 0 is frequency 0.
-    power: Array2<f32>,
-    /// The same, averaged over 3x3 bins.
-    smooth: Array2<f32>,
     total: Array2<f32>,
+    /// Of the sum of all residuals, in which steady waves add up.
+    whole: Power,
+    /// The sum of the residuals' own, for waves that change their signs.
+    parts: Power,
 }
 
 impl<'a> Synchroniser<'a> {
     pub fn new(waves: &'a [Wave], residuals: &[&Array2<f32>], fft: &mut Fft2) -> Option<Self> {
-        let dim = residuals.first()?.dim();
-        let (height, width) = (dim.0.min(HEIGHT), dim.1.min(WIDTH));
-        let mut total = Array2::zeros(dim);
-        let mut power = Array2::<f32>::zeros((HEIGHT, WIDTH));
-        let mut plane = vec![Complex32::default(); WIDTH * HEIGHT];
-        // Two real planes make a complex one; the power of both together is even.
-        for pair in residuals.chunks(2) {
-            plane.fill(Complex32::default());
-            for (i, residual) in pair.iter().enumerate() {
-                total += *residual;
-                for (y, row) in residual.slice(s![..height, ..width]).rows().into_iter().enumerate() {
-                    for (to, v) in plane[y * WIDTH..].iter_mut().zip(row) {
-                        if i == 0 { to.re = *v } else { to.im = *v }
-                    }
-                }
-            }
-            fft.forward(&mut plane);
-            for ((y, x), to) in power.indexed_iter_mut() {
-                *to += plane[x * HEIGHT + y].norm_sqr() + plane[bin(-(x as i32), -(y as i32))].norm_sqr();
-            }
-        }
-        let (mut rows, mut around) = (Array2::zeros(power.dim()), Array2::zeros(power.dim()));
-        box_mean(&power, AROUND, &mut rows, &mut around);
-        power.zip_mut_with(&around, |v, mean| *v = (*v / mean.max(1e-9)).min(MOST));
-        box_mean(&power, 1, &mut rows, &mut around);
-        Some(Self { waves, power, smooth: around, total })
+        let mut total = Array2::zeros(residuals.first()?.dim());
+        residuals.iter().for_each(|residual| total += *residual);
+        let whole = power(&[&total], fft);
+        let parts = power(residuals, fft);
+        Some(Self { waves, total, whole, parts })
     }
 
     /// Geometries that the pilot may have, the likeliest first.
@@ -124,6 +120,10 @@ impl<'a> Synchroniser<'a> {
         }
     }
 
+    fn power(&self, wave: &Wave) -> &Power {
+        if wave.is_steady() { &self.whole } else { &self.parts }
+    }
+
     /// Place of a wave in the power, if it lies where it can be seen.
     fn place(&self, wave: &Wave, geometry: &Geometry) -> Option<[f64; 2]> {
         let (x, y) = geometry.seen(wave.frequency());
@@ -133,8 +133,9 @@ impl<'a> Synchroniser<'a> {
 
     fn score(&self, geometry: &Geometry) -> f32 {
         let (mut sum, mut count) = (0.0, 0);
-        for place in self.waves.iter().filter_map(|wave| self.place(wave, geometry)) {
-            sum += at(&self.smooth, place[0].round() as i32, place[1].round() as i32) - 1.0;
+        for wave in self.waves {
+            let Some(place) = self.place(wave, geometry) else { continue };
+            sum += at(&self.power(wave).smooth, place[0].round() as i32, place[1].round() as i32) - 1.0;
             count += 1;
         }
         if count == 0 { 0.0 } else { sum / (count as f32).sqrt() }
@@ -148,7 +149,7 @@ impl<'a> Synchroniser<'a> {
             let mut count = 0;
             for wave in self.waves {
                 let Some(place) = self.place(wave, &geometry) else { continue };
-                let Some((peak, height)) = self.peak(place, reach) else { continue };
+                let Some((peak, height)) = peak(&self.power(wave).bins, place, reach) else { continue };
                 let f = wave.frequency();
                 let f = [f64::from(f.0), f64::from(f.1)];
                 let seen = [peak[0] / WIDTH as f64, peak[1] / HEIGHT as f64];
@@ -174,28 +175,9 @@ impl<'a> Synchroniser<'a> {
         geometry
     }
 
-    /// The highest bin near a place, to a fraction of a bin, and how much it stands out.
-    fn peak(&self, place: [f64; 2], reach: i32) -> Option<([f64; 2], f64)> {
-        let (x0, y0) = (place[0].round() as i32, place[1].round() as i32);
-        let near = (-reach..=reach).flat_map(|dy| (-reach..=reach).map(move |dx| (x0 + dx, y0 + dy)));
-        let (x, y) = near.max_by(|a, b| at(&self.power, a.0, a.1).total_cmp(&at(&self.power, b.0, b.1)))?;
-        let height = at(&self.power, x, y);
-        if height < 2.5 {
-            return None;
-        }
-        // The vertex of a parabola through three bins.
-        let vertex = |before: f32, after: f32| {
-            let curve = before - 2.0 * height + after;
-            if curve < -1e-6 { f64::from((0.5 * (before - after) / curve).clamp(-0.5, 0.5)) } else { 0.0 }
-        };
-        let dx = vertex(at(&self.power, x - 1, y), at(&self.power, x + 1, y));
-        let dy = vertex(at(&self.power, x, y - 1), at(&self.power, x, y + 1));
-        Some(([f64::from(x) + dx, f64::from(y) + dy], f64::from(height) - 1.0))
-    }
-
     /// Finds the shift of a geometry by the phases of the steady waves. Also returns how far these agree, 1 for wholly.
     fn shift(&self, mut geometry: Geometry, fft: &mut Fft2) -> (f64, Geometry) {
-        let steady = self.waves.iter().filter(|wave| wave.signs.iter().all(|s| *s > 0.0));
+        let steady = self.waves.iter().filter(|wave| wave.is_steady());
         let seen: Vec<_> = steady
             .filter(|wave| self.place(wave, &geometry).is_some())
             .map(|wave| {
@@ -235,6 +217,45 @@ impl<'a> Synchroniser<'a> {
         let whole: f64 = seen.iter().map(|(_, value)| f64::from(value.norm())).sum();
         (sum(shift) / whole.max(1e-9), geometry)
     }
+}
+
+/// The highest bin near a place, to a fraction of a bin, and how much it stands out.
+fn peak(power: &Array2<f32>, place: [f64; 2], reach: i32) -> Option<([f64; 2], f64)> {
+    let (x0, y0) = (place[0].round() as i32, place[1].round() as i32);
+    let near = (-reach..=reach).flat_map(|dy| (-reach..=reach).map(move |dx| (x0 + dx, y0 + dy)));
+    let (x, y) = near.max_by(|a, b| at(power, a.0, a.1).total_cmp(&at(power, b.0, b.1)))?;
+    let height = at(power, x, y);
+    if height < 2.5 {
+        return None;
+    }
+    // The vertex of a parabola through three bins.
+    let vertex = |before: f32, after: f32| {
+        let curve = before - 2.0 * height + after;
+        if curve < -1e-6 { f64::from((0.5 * (before - after) / curve).clamp(-0.5, 0.5)) } else { 0.0 }
+    };
+    let dx = vertex(at(power, x - 1, y), at(power, x + 1, y));
+    let dy = vertex(at(power, x, y - 1), at(power, x, y + 1));
+    Some(([f64::from(x) + dx, f64::from(y) + dy], f64::from(height) - 1.0))
+}
+
+/// Sum of the power of planes.
+fn power(planes: &[&Array2<f32>], fft: &mut Fft2) -> Power {
+    let mut power = Array2::<f32>::zeros((HEIGHT, WIDTH));
+    let mut both = vec![Complex32::default(); WIDTH * HEIGHT];
+    // Two real planes make a complex one; the power of both together is even.
+    for pair in planes.chunks(2) {
+        both.fill(Complex32::default());
+        for (i, plane) in pair.iter().enumerate() {
+            for (row, to) in plane.rows().into_iter().zip(both.chunks_exact_mut(WIDTH)) {
+                to.iter_mut().zip(row).for_each(|(to, v)| if i == 0 { to.re = *v } else { to.im = *v });
+            }
+        }
+        fft.forward(&mut both);
+        for ((y, x), to) in power.indexed_iter_mut() {
+            *to += both[x * HEIGHT + y].norm_sqr() + both[bin(-(x as i32), -(y as i32))].norm_sqr();
+        }
+    }
+    Power::new(power)
 }
 
 fn at(plane: &Array2<f32>, x: i32, y: i32) -> f32 {

@@ -1,4 +1,3 @@
-
 use crate::watermark::{Payload, Report};
 
 const NAME: &str = "watermark";

@@ -1,0 +1,142 @@
+//! Marks files, finds marks in files, and measures what marks survive.
+//!
+//! `cargo run --release --example watermark -- embed|detect|attack --help`
+
+mod attack;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand};
+use gst::prelude::*;
+use gstcnnvideo::watermark::element::WatermarkMessage;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+#[derive(Parser)]
+#[command(about = "Hides and finds keyed watermarks in video files")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Marks a video file; writes raw video (.y4m), or VP8 (.webm).
+    Embed {
+        input: PathBuf,
+        output: PathBuf,
+        /// File with the key: 32 bytes, or 64 hex digits.
+        #[arg(long)]
+        key_file: PathBuf,
+        /// 16 hex digits.
+        #[arg(long)]
+        payload: String,
+        #[arg(long, default_value_t = 45.0)]
+        target_psnr: f32,
+    },
+    /// Finds marks in a video file; prints what changes along it.
+    Detect {
+        input: PathBuf,
+        #[arg(long)]
+        key_file: PathBuf,
+    },
+    /// Measures which attacks marks survive, through the elements. Needs ffmpeg.
+    Attack(attack::Attack),
+}
+
+fn main() {
+    let result = match Arguments::parse().task {
+        Task::Embed { input, output, key_file, payload, target_psnr } => {
+            embed(&input, &output, &key_file, &payload, target_psnr)
+        }
+        Task::Detect { input, key_file } => detect(&input, &key_file),
+        Task::Attack(task) => attack::run(&task),
+    };
+    if let Err(err) = result {
+        eprintln!("watermark: {err}");
+        std::process::exit(1);
+    }
+}
+
+fn init() -> Result<()> {
+    gst::init()?;
+    Ok(gstcnnvideo::plugin_register_static()?)
+}
+
+fn path(path: &Path) -> Result<&str> {
+    path.to_str().ok_or_else(|| format!("{} is no UTF-8", path.display()).into())
+}
+
+/// Quotes a value for a pipeline's description.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// Runs a pipeline to its end; calls `each` for what `watermarkdetect` posts.
+fn launch(description: &str, mut each: impl FnMut(&WatermarkMessage)) -> Result<()> {
+    let pipeline = gst::parse::launch(description)?;
+    let bus = pipeline.bus().ok_or("a pipeline has a bus")?;
+    let started = pipeline.set_state(gst::State::Playing);
+    let mut result: Result<()> = Ok(());
+    for message in bus.iter_timed(gst::ClockTime::NONE) {
+        match message.view() {
+            gst::MessageView::Eos(_) => break,
+            gst::MessageView::Error(err) => {
+                result = Err(err.error().to_string().into());
+                break;
+            }
+            gst::MessageView::Element(element) => {
+                if let Some(Ok(message)) = element.structure().map(WatermarkMessage::try_from) {
+                    each(&message);
+                }
+            }
+            _ => (),
+        }
+    }
+    pipeline.set_state(gst::State::Null)?;
+    result?;
+    started?;
+    Ok(())
+}
+
+fn embed(input: &Path, output: &Path, key_file: &Path, payload: &str, target_psnr: f32) -> Result<()> {
+    init()?;
+    let encoder = match output.extension().and_then(|e| e.to_str()) {
+        Some("y4m") => "video/x-raw,format=I420 ! y4menc",
+        Some("webm") => "vp8enc end-usage=cq cq-level=10 target-bitrate=20000000 deadline=1 cpu-used=4 ! webmmux",
+        _ => return Err("the output must be a .y4m or a .webm file".into()),
+    };
+    launch(
+        &format!(
+            "filesrc location={} ! decodebin ! videoconvert ! watermarkembed key-file={} payload={} \
+             target-psnr={target_psnr} ! videoconvert ! {encoder} ! filesink location={}",
+            quoted(path(input)?),
+            quoted(path(key_file)?),
+            quoted(payload),
+            quoted(path(output)?)
+        ),
+        |_| (),
+    )
+}
+
+fn detect(input: &Path, key_file: &Path) -> Result<()> {
+    init()?;
+    launch(
+        &format!(
+            "filesrc location={} ! decodebin ! videoconvert ! watermarkdetect key-file={} ! fakesink",
+            quoted(path(input)?),
+            quoted(path(key_file)?)
+        ),
+        |message| {
+            let time = message.stream_time.unwrap_or_default();
+            let report = &message.report;
+            match report.payload {
+                Some(payload) => println!(
+                    "{time:.3}: {payload}, epoch {}, chance 10^{:.0}, {} of 384 bits wrong, scale {:.3}, angle {:.2}",
+                    report.epoch, report.log10_p, report.bit_errors, report.scale, report.angle
+                ),
+                None => println!("{time:.3}: no mark of this key"),
+            }
+        },
+    )
+}
