@@ -22,8 +22,9 @@ const ANGLE_STEP: f64 = 0.35;
 const AROUND: usize = 12;
 /// Power of a bin, in units of that around it, that counts at most.
 const MOST: f32 = 8.0;
-/// Geometries that are looked at closely.
-const CANDIDATES: usize = 6;
+/// Geometries that are refined, and those of them whose shift is looked for.
+const CANDIDATES: usize = 48;
+const SHIFTED: usize = 8;
 /// Frequencies, in cycles per canonical pixel, in which waves are looked for.
 const SEEN: (f64, f64) = (0.02, 0.42);
 /// Waves that must stand out before a geometry is refined by them.
@@ -45,6 +46,8 @@ struct Power {
     bins: Array2<f32>,
     /// The same, averaged over 3x3 bins.
     smooth: Array2<f32>,
+    /// That around it.
+    around: Array2<f32>,
 }
 
 impl Power {
@@ -52,8 +55,9 @@ impl Power {
         let (mut rows, mut around) = (Array2::zeros(bins.dim()), Array2::zeros(bins.dim()));
         box_mean(&bins, AROUND, &mut rows, &mut around);
         bins.zip_mut_with(&around, |v, mean| *v = (*v / mean.max(1e-9)).min(MOST));
-        box_mean(&bins, 1, &mut rows, &mut around);
-        Self { bins, smooth: around }
+        let mut smooth = Array2::zeros(bins.dim());
+        box_mean(&bins, 1, &mut rows, &mut smooth);
+        Self { bins, smooth, around }
     }
 }
 
@@ -99,13 +103,11 @@ impl<'a> Synchroniser<'a> {
                 break;
             }
         }
-        let mut found: Vec<_> = best
-            .into_iter()
-            .map(|(scale, angle)| {
-                let refined = self.refine(self.similarity(scale, angle));
-                self.shift(refined, fft)
-            })
-            .collect();
+        let refined = best.into_iter().map(|(scale, angle)| self.refine(self.similarity(scale, angle)));
+        let mut refined: Vec<_> = refined.map(|geometry| (self.height(&geometry), geometry)).collect();
+        refined.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let shifted = refined.into_iter().take(SHIFTED).map(|(_, geometry)| self.shift(geometry, fft));
+        let mut found: Vec<_> = shifted.collect();
         found.sort_by(|a, b| b.0.total_cmp(&a.0));
         found.into_iter().map(|(_, geometry)| geometry).collect()
     }
@@ -139,6 +141,14 @@ impl<'a> Synchroniser<'a> {
             count += 1;
         }
         if count == 0 { 0.0 } else { sum / (count as f32).sqrt() }
+    }
+
+    /// How much the peaks stand out that a refined geometry leads to.
+    fn height(&self, geometry: &Geometry) -> f32 {
+        let places = self.waves.iter().filter_map(|wave| Some((wave, self.place(wave, geometry)?)));
+        let heights = places
+            .map(|(wave, place)| at(&self.power(wave).bins, place[0].round() as i32, place[1].round() as i32) - 1.0);
+        heights.sum()
     }
 
     /// Fits the matrix to where peaks really are, least squares weighted by their height.
@@ -175,14 +185,17 @@ impl<'a> Synchroniser<'a> {
         geometry
     }
 
-    /// Finds the shift of a geometry by the phases of the steady waves. Also returns how far these agree, 1 for wholly.
+    /// Finds the shift of a geometry by the phases of the steady waves. Also returns how far these agree, in standard
+    /// deviations of chance.
     fn shift(&self, mut geometry: Geometry, fft: &mut Fft2) -> (f64, Geometry) {
         let steady = self.waves.iter().filter(|wave| wave.is_steady());
         let seen: Vec<_> = steady
-            .filter(|wave| self.place(wave, &geometry).is_some())
-            .map(|wave| {
+            .filter_map(|wave| Some((wave, self.place(wave, &geometry)?)))
+            .map(|(wave, place)| {
                 let seen = wave_in(&self.total, geometry.seen(wave.frequency()), geometry.centre);
-                (wave, seen * Complex32::from_polar(1.0, -wave.phase))
+                // Power is that of both of a wave's frequencies.
+                let chance = 0.5 * at(&self.whole.around, place[0].round() as i32, place[1].round() as i32);
+                (wave, seen * Complex32::from_polar(1.0 / chance.max(1e-9).sqrt(), -wave.phase))
             })
             .collect();
         let mut plane = vec![Complex32::default(); WIDTH * HEIGHT];
@@ -214,8 +227,7 @@ impl<'a> Synchroniser<'a> {
             }
         }
         geometry.origin = shift;
-        let whole: f64 = seen.iter().map(|(_, value)| f64::from(value.norm())).sum();
-        (sum(shift) / whole.max(1e-9), geometry)
+        (sum(shift) / (0.5 * seen.len() as f64).sqrt().max(1.0), geometry)
     }
 }
 
