@@ -142,7 +142,7 @@ impl Decoder {
             *attempts += 1;
             let mut soft = [0.0; CODED];
             for (hop, plane) in &planes {
-                self.carriers.correlate(&self.key, epoch, *hop, |i| plane[i], &mut soft);
+                self.carriers.correlate(&self.key, epoch, *hop, plane, &mut soft);
             }
             let (payload, message) = Payload::decode(&soft, &self.key, epoch);
             let norm = soft.iter().map(|v| f64::from(v * v)).sum::<f64>().sqrt();

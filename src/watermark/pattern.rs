@@ -104,23 +104,25 @@ impl Carriers {
         Self { bits: random.chunks_exact(2).map(bit).collect() }
     }
 
-    /// Calls `each` with the place, the coded bit and the sign.
-    fn for_each(&self, key: &Key, epoch: u32, hop: usize, mut each: impl FnMut(usize, usize, f32)) {
+    /// Calls `each` with the place, the coded bit, and the sign in a float's highest bit: a branch would be taken at random.
+    fn for_each(&self, key: &Key, epoch: u32, hop: usize, mut each: impl FnMut(usize, usize, u32)) {
         let mut random = vec![0; WIDTH * HEIGHT / 8];
         key.stream("signs", &[epoch, hop as u32]).bytes(&mut random);
-        for (eight, signs) in self.bits.chunks_exact(8).zip(&random).enumerate().map(|(i, (b, s))| ((i, b), s)) {
-            let (i, bits) = eight;
+        for (i, (bits, signs)) in self.bits.chunks_exact(8).zip(&random).enumerate() {
             for (k, bit) in bits.iter().enumerate() {
-                let sign = if signs >> k & 1 == 1 { 1.0 } else { -1.0 };
-                each(8 * i + k, usize::from(*bit), sign);
+                each(8 * i + k, usize::from(*bit), u32::from(signs >> k & 1) << 31);
             }
         }
     }
 
     /// Adds to each coded bit what a filtered plane says of it.
-    pub fn correlate(&self, key: &Key, epoch: u32, hop: usize, plane: impl Fn(usize) -> f32, soft: &mut [f32; CODED]) {
-        self.for_each(key, epoch, hop, |i, bit, sign| soft[bit] += sign * plane(i));
+    pub fn correlate(&self, key: &Key, epoch: u32, hop: usize, plane: &[f32], soft: &mut [f32; CODED]) {
+        self.for_each(key, epoch, hop, |i, bit, sign| soft[bit] += flipped(plane[i], sign));
     }
+}
+
+fn flipped(value: f32, sign: u32) -> f32 {
+    f32::from_bits(value.to_bits() ^ sign)
 }
 
 /// The patterns of a payload for pictures of a scale, one for each hop, of variance 1.
@@ -135,8 +137,8 @@ pub(super) fn patterns(key: &Key, epoch: u32, payload: Payload, scale: f64) -> V
     // Two real planes make a complex one.
     for pair in 0..HOPS / 2 {
         let mut plane = vec![Complex32::default(); WIDTH * HEIGHT];
-        carriers.for_each(key, epoch, 2 * pair, |i, bit, sign| plane[i].re = sign * coded[bit]);
-        carriers.for_each(key, epoch, 2 * pair + 1, |i, bit, sign| plane[i].im = sign * coded[bit]);
+        carriers.for_each(key, epoch, 2 * pair, |i, bit, sign| plane[i].re = flipped(coded[bit], sign));
+        carriers.for_each(key, epoch, 2 * pair + 1, |i, bit, sign| plane[i].im = flipped(coded[bit], sign));
         fft.forward(&mut plane);
         let mut energy = 0.0f64;
         for (i, value) in plane.iter_mut().enumerate() {

@@ -24,7 +24,9 @@ const AROUND: usize = 12;
 const MOST: f32 = 8.0;
 /// Geometries that are refined, and those of them whose shift is looked for.
 const CANDIDATES: usize = 48;
-const SHIFTED: usize = 8;
+const SHIFTED: usize = 5;
+/// Standard deviations of chance by which waves must agree; the best of all shifts has about 5 by chance.
+const AGREEMENT: f64 = 5.0;
 /// Frequencies, in cycles per canonical pixel, in which waves are looked for.
 const SEEN: (f64, f64) = (0.02, 0.42);
 /// Waves that must stand out before a geometry is refined by them.
@@ -107,7 +109,7 @@ impl<'a> Synchroniser<'a> {
         let mut refined: Vec<_> = refined.map(|geometry| (self.height(&geometry), geometry)).collect();
         refined.sort_by(|a, b| b.0.total_cmp(&a.0));
         let shifted = refined.into_iter().take(SHIFTED).map(|(_, geometry)| self.shift(geometry, fft));
-        let mut found: Vec<_> = shifted.collect();
+        let mut found: Vec<_> = shifted.filter(|(agreement, _)| *agreement >= AGREEMENT).collect();
         found.sort_by(|a, b| b.0.total_cmp(&a.0));
         found.into_iter().map(|(_, geometry)| geometry).collect()
     }
