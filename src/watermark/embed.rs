@@ -18,7 +18,7 @@ pub const HOP_FRAMES: u64 = 24;
 /// Steps of a stored pattern for its standard deviation.
 const STEPS: f32 = 24.0;
 /// Largest standard deviation, in levels, that flat grey may get, however far the asked PSNR is.
-const MOST_IN_FLAT: f32 = 1.1;
+const MOST_IN_FLAT: f32 = 0.9;
 
 /// What a mark is to be embedded with.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -9,8 +9,8 @@ use ndarray::{Array2, Zip};
 const AVERAGE: usize = 1;
 const LEAST: usize = 1;
 /// What hides in flat grey, and what each level of texture adds.
-pub(super) const FLAT: f32 = 0.7;
-const TEXTURE: f32 = 0.22;
+pub(super) const FLAT: f32 = 0.55;
+const TEXTURE: f32 = 0.35;
 /// Standard deviation of texture, in levels, beyond which no more is hidden.
 const MOST_TEXTURE: f32 = 30.0;
 
@@ -59,8 +59,8 @@ fn adaptation(level: f32) -> f32 {
     } else {
         3.0 / 128.0 * (level - 127.0) + 3.0
     };
-    // Screens show dark noise more than the formula, made for tubes, has it.
-    (threshold / 3.0).min(2.0)
+    // Screens show noise in the dark more than the formula, made for tubes, has it.
+    (threshold / 3.0).min(1.3)
 }
 
 fn around(from: &Array2<f32>, to: &mut Array2<f32>, reach: usize, take: impl Fn(ndarray::ArrayView2<'_, f32>) -> f32) {
