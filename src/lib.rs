@@ -16,7 +16,8 @@ pub mod watermark;
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     denoise::element::register(plugin)?;
     smooth::element::register(plugin)?;
-    watermark::element::register(plugin)
+    watermark::element::register(plugin)?;
+    quality::element::register(plugin)
 }
 
 gst::plugin_define!(

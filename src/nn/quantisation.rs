@@ -26,7 +26,7 @@ impl Quantisation {
             if steps.len() != count {
                 return Err(Error::invalid(field, format!("{} steps where {count} are needed", steps.len())));
             }
-            if let Some(bad) = steps.iter().find(|step| !STEPS.contains(step)) {
+            if let Some(bad) = steps.iter().find(|step: &&f32| !STEPS.contains(*step)) {
                 return Err(Error::invalid(field, format!("step {bad} is not between {STEPS:?}")));
             }
         }

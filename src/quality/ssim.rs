@@ -1,11 +1,20 @@
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, s};
+use rayon::prelude::*;
+
+use super::gradient::sum_of;
 
 /// Taps of the window to each side of the middle, and its standard deviation.
 const REACH: usize = 5;
+const SIZE: usize = 2 * REACH + 1;
 const SIGMA: f64 = 1.5;
-const K1: f64 = 0.01;
-const K2: f64 = 0.03;
-const RANGE: f64 = 255.0;
+const C1: f32 = (0.01 * 255.0) * (0.01 * 255.0);
+const C2: f32 = (0.03 * 255.0) * (0.03 * 255.0);
+/// Taken off all values: moments stay small, so that 32 bits hold them.
+const CENTRE: f32 = 128.0;
+/// Weights of the scales of MS-SSIM, the finest first.
+const WEIGHTS: [f64; 5] = [0.0448, 0.2856, 0.3001, 0.2363, 0.1333];
+/// Rows that a thread works on at a time.
+const BAND: usize = 32;
 
 /// Mean structural similarity of two planes of values from 0 to 255, 1 for equal ones; `None` where they differ in size or
 /// are smaller than the window of 11x11.
@@ -13,41 +22,141 @@ const RANGE: f64 = 255.0;
 /// Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity", IEEE Transactions on Image
 /// Processing 13(4), 2004: Gaussian window of standard deviation 1.5, where it fits wholly.
 pub fn ssim(a: &ArrayView2<'_, f32>, b: &ArrayView2<'_, f32>) -> Option<f64> {
-    let size = 2 * REACH + 1;
-    if a.dim() != b.dim() || a.nrows() < size || a.ncols() < size {
-        return None;
-    }
-    let (a, b) = (a.mapv(f64::from), b.mapv(f64::from));
-    let [mean_a, mean_b] = [window(&a), window(&b)];
-    let [square_a, square_b, product] = [window(&(&a * &a)), window(&(&b * &b)), window(&(&a * &b))];
-    let (c1, c2) = ((K1 * RANGE).powi(2), (K2 * RANGE).powi(2));
-    let mut sum = 0.0;
-    for (i, mean_a) in mean_a.indexed_iter() {
-        let mean_b = mean_b[i];
-        let (variance_a, variance_b) = (square_a[i] - mean_a * mean_a, square_b[i] - mean_b * mean_b);
-        let covariance = product[i] - mean_a * mean_b;
-        sum += (2.0 * mean_a * mean_b + c1) * (2.0 * covariance + c2)
-            / ((mean_a * mean_a + mean_b * mean_b + c1) * (variance_a + variance_b + c2));
-    }
-    Some(sum / mean_a.len() as f64)
+    means(a, b).map(|(ssim, _)| ssim)
 }
 
-/// Gaussian mean where the window fits.
-fn window(plane: &Array2<f64>) -> Array2<f64> {
-    let mut taps: [f64; 2 * REACH + 1] =
-        std::array::from_fn(|i| (-0.5 * ((i as f64 - REACH as f64) / SIGMA).powi(2)).exp());
+/// Multi-scale structural similarity, 1 for equal planes; `None` where they differ in size or the coarsest of five scales is
+/// smaller than the window (176 pixels are enough).
+///
+/// Wang, Simoncelli and Bovik, "Multi-Scale Structural Similarity for Image Quality Assessment", Asilomar Conference on Signals,
+/// Systems and Computers, 2003. Scales are means of 2x2 pixels; negative contrast terms count as 0.
+pub fn ms_ssim(a: &ArrayView2<'_, f32>, b: &ArrayView2<'_, f32>) -> Option<f64> {
+    similarity(a, b).and_then(|(_, ms_ssim)| ms_ssim)
+}
+
+/// SSIM and MS-SSIM, which begins with it.
+pub(super) fn similarity(a: &ArrayView2<'_, f32>, b: &ArrayView2<'_, f32>) -> Option<(f64, Option<f64>)> {
+    let finest = means(a, b)?;
+    let ms_ssim = || {
+        let mut product = finest.1.max(0.0).powf(WEIGHTS[0]);
+        let (mut a, mut b) = (halved(a), halved(b));
+        for (i, weight) in WEIGHTS.iter().enumerate().skip(1) {
+            let (ssim, contrast) = means(&a.view(), &b.view())?;
+            let last = i + 1 == WEIGHTS.len();
+            product *= (if last { ssim } else { contrast }).max(0.0).powf(*weight);
+            (a, b) = (halved(&a.view()), halved(&b.view()));
+        }
+        Some(product)
+    };
+    Some((finest.0, ms_ssim()))
+}
+
+/// Means of SSIM and of its product of contrast and structure.
+fn means(a: &ArrayView2<'_, f32>, b: &ArrayView2<'_, f32>) -> Option<(f64, f64)> {
+    if a.dim() != b.dim() || a.nrows() < SIZE || a.ncols() < SIZE {
+        return None;
+    }
+    let (rows, columns) = (a.nrows() - 2 * REACH, a.ncols() - 2 * REACH);
+    let taps = taps();
+    let bands: Vec<_> = (0..rows).step_by(BAND).collect();
+    let sums = bands.into_par_iter().map_init(
+        || Moments::new(columns),
+        |moments, first| {
+            let mut sums = (0.0, 0.0);
+            for y in first..first + 2 * REACH {
+                moments.push(y, &row(a, y), &row(b, y), &taps);
+            }
+            for y in first..(first + BAND).min(rows) {
+                let last = y + 2 * REACH;
+                moments.push(last, &row(a, last), &row(b, last), &taps);
+                let (ssim, contrast) = moments.similarity(y, &taps);
+                sums = (sums.0 + ssim, sums.1 + contrast);
+            }
+            sums
+        },
+    );
+    let (ssim, contrast) = sums.reduce(|| (0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
+    let count = (rows * columns) as f64;
+    Some((ssim / count, contrast / count))
+}
+
+fn row(plane: &ArrayView2<'_, f32>, y: usize) -> Vec<f32> {
+    plane.row(y).iter().map(|v| v - CENTRE).collect()
+}
+
+fn taps() -> [f32; SIZE] {
+    let taps: [f64; SIZE] = std::array::from_fn(|i| (-0.5 * ((i as f64 - REACH as f64) / SIGMA).powi(2)).exp());
     let sum: f64 = taps.iter().sum();
-    taps.iter_mut().for_each(|tap| *tap /= sum);
-    let (height, width) = plane.dim();
-    let mut across = Array2::zeros((height, width - 2 * REACH));
-    for (tap, x) in taps.iter().zip(0..) {
-        across.scaled_add(*tap, &plane.slice(ndarray::s![.., x..x + width - 2 * REACH]));
+    taps.map(|tap| (tap / sum) as f32)
+}
+
+/// Gaussian means along rows of a, b, their squares and their product, for the rows that a window spans.
+struct Moments {
+    rows: Vec<[Vec<f32>; 5]>,
+    sums: [Vec<f32>; 5],
+}
+
+impl Moments {
+    fn new(columns: usize) -> Self {
+        let empty = || [0; 5].map(|_| vec![0.0; columns]);
+        Self { rows: (0..SIZE).map(|_| empty()).collect(), sums: empty() }
     }
-    let mut both = Array2::zeros((height - 2 * REACH, width - 2 * REACH));
-    for (tap, y) in taps.iter().zip(0..) {
-        both.scaled_add(*tap, &across.slice(ndarray::s![y..y + height - 2 * REACH, ..]));
+
+    fn push(&mut self, y: usize, a: &[f32], b: &[f32], taps: &[f32; SIZE]) {
+        let rows = &mut self.rows[y % SIZE];
+        let n = rows[0].len();
+        let (a, b) = (&a[..n + 2 * REACH], &b[..n + 2 * REACH]);
+        pulp::Arch::new().dispatch(|| {
+            let [mean_a, mean_b, square_a, square_b, product] = rows;
+            let (mean_a, mean_b) = (&mut mean_a[..n], &mut mean_b[..n]);
+            let (square_a, square_b, product) = (&mut square_a[..n], &mut square_b[..n], &mut product[..n]);
+            for i in 0..n {
+                let mut sums = [0.0; 5];
+                for (k, tap) in taps.iter().enumerate() {
+                    let (a, b) = (a[i + k], b[i + k]);
+                    let (p, q) = (tap * a, tap * b);
+                    sums[0] += p;
+                    sums[1] += q;
+                    sums[2] += p * a;
+                    sums[3] += q * b;
+                    sums[4] += p * b;
+                }
+                [mean_a[i], mean_b[i], square_a[i], square_b[i], product[i]] = sums;
+            }
+        });
     }
-    both
+
+    /// Sums of SSIM, and of contrast times structure, along the row whose window begins at row `y`.
+    fn similarity(&mut self, y: usize, taps: &[f32; SIZE]) -> (f64, f64) {
+        let Self { rows, sums } = self;
+        let rows = &*rows;
+        pulp::Arch::new().dispatch(|| {
+            for (i, sum) in sums.iter_mut().enumerate() {
+                sum.fill(0.0);
+                for (k, tap) in taps.iter().enumerate() {
+                    let row = &rows[(y + k) % SIZE][i];
+                    sum.iter_mut().zip(row).for_each(|(to, v)| *to += tap * v);
+                }
+            }
+            let [a, b, aa, bb, ab] = sums;
+            // Similarities replace the means, contrasts the products.
+            for ((((a, b), aa), bb), ab) in a.iter_mut().zip(b).zip(aa).zip(bb).zip(ab.iter_mut()) {
+                let (variance_a, variance_b, covariance) = (*aa - *a * *a, *bb - *b * *b, *ab - *a * *b);
+                let (x, y) = (*a + CENTRE, *b + CENTRE);
+                let structure = (2.0 * covariance + C2) / (variance_a + variance_b + C2);
+                *ab = structure;
+                *a = structure * (2.0 * x * y + C1) / (x * x + y * y + C1);
+            }
+            (f64::from(sum_of(a.iter().copied())), f64::from(sum_of(ab.iter().copied())))
+        })
+    }
+}
+
+/// Means of 2x2 values; an odd last row or column is left out.
+fn halved(plane: &ArrayView2<'_, f32>) -> Array2<f32> {
+    let (height, width) = (plane.nrows() / 2 * 2, plane.ncols() / 2 * 2);
+    let part = |dy: usize, dx: usize| plane.slice(s![dy..height;2, dx..width;2]);
+    (&part(0, 0) + &part(0, 1) + &part(1, 0) + &part(1, 1)) * 0.25
 }
 
 #[cfg(test)]
@@ -56,14 +165,16 @@ mod tests {
 
     #[test]
     fn equal_planes_give_1_and_flat_ones_what_the_formula_says() {
-        let plane = Array2::from_shape_fn((20, 30), |(y, x)| ((x * 7 + y * 13) % 256) as f32);
-        assert!((ssim(&plane.view(), &plane.view()).unwrap() - 1.0).abs() < 1e-12);
+        let plane = Array2::from_shape_fn((200, 230), |(y, x)| ((x * 7 + y * 13) % 256) as f32);
+        assert!((ssim(&plane.view(), &plane.view()).unwrap() - 1.0).abs() < 1e-6);
+        assert!((ms_ssim(&plane.view(), &plane.view()).unwrap() - 1.0).abs() < 1e-6);
         // Without variance only the means count.
         let (a, b) = (Array2::from_elem((11, 11), 100.0f32), Array2::from_elem((11, 11), 120.0f32));
         let c1 = (0.01f64 * 255.0).powi(2);
         let by_hand = (2.0 * 100.0 * 120.0 + c1) / (100.0f64.powi(2) + 120.0f64.powi(2) + c1);
-        assert!((ssim(&a.view(), &b.view()).unwrap() - by_hand).abs() < 1e-9);
+        assert!((ssim(&a.view(), &b.view()).unwrap() - by_hand).abs() < 1e-5);
         assert_eq!(ssim(&a.view(), &plane.view()), None);
-        assert_eq!(ssim(&plane.slice(ndarray::s![..10, ..]), &plane.slice(ndarray::s![..10, ..])), None);
+        assert_eq!(ssim(&plane.slice(s![..10, ..]), &plane.slice(s![..10, ..])), None);
+        assert_eq!(ms_ssim(&plane.slice(s![..170, ..]), &plane.slice(s![..170, ..])), None);
     }
 }

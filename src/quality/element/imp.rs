@@ -1,0 +1,431 @@
+use std::sync::{LazyLock, Mutex};
+
+use glib::{ParamSpec, ParamSpecEnum, ParamSpecUInt, subclass::prelude::*};
+use gst::{prelude::*, subclass::prelude::*};
+use gst_base::{AGGREGATOR_FLOW_NEED_DATA, AggregatorPad, prelude::*, subclass::prelude::*};
+use gst_video::{VideoFormat, VideoFrameRef, VideoInfo};
+
+use super::{
+    message::VideoQualityMessage,
+    pairing::{Pairing, pair},
+};
+use crate::{
+    element::{FORMATS, format_of, lock, picture, value_of},
+    quality::{
+        Comparison, Measures, Panel, Running,
+        panel::{HEIGHT, WIDTH},
+    },
+};
+
+static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+    gst::DebugCategory::new("videoquality", gst::DebugColorFlags::empty(), Some("Video quality measures"))
+});
+
+/// Taken for the duration of frames of streams that do not tell theirs.
+const DURATION: gst::ClockTime = gst::ClockTime::from_mseconds(40);
+
+/// What comes out of the source pad.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstVideoQualityOutput")]
+pub enum OutputKind {
+    /// The tested stream, untouched.
+    #[default]
+    #[enum_value(name = "Test: the tested stream, untouched", nick = "test")]
+    Test,
+    /// A picture of the comparison.
+    #[enum_value(
+        name = "Panel: both pictures, their error, gradients, histograms and the numbers, 1280x720",
+        nick = "panel"
+    )]
+    Panel,
+}
+
+#[cfg(feature = "doc")]
+pub(super) fn mark_for_documentation() {
+    use glib::types::StaticType;
+    OutputKind::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Settings {
+    output: OutputKind,
+    interval: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { output: OutputKind::default(), interval: 25 }
+    }
+}
+
+#[derive(Default)]
+pub struct VideoQuality {
+    settings: Mutex<Settings>,
+    reference: std::sync::OnceLock<AggregatorPad>,
+    test: std::sync::OnceLock<AggregatorPad>,
+    /// Caps of the reference and of the tested stream.
+    infos: Mutex<[Option<VideoInfo>; 2]>,
+    /// Used by the source pad's thread, and where that is known to stand still.
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    comparison: Option<Comparison>,
+    panel: Panel,
+    running: Running,
+    last: Option<(Measures, Option<gst::ClockTime>)>,
+    unpaired: [u64; 2],
+    /// What the source pad's caps were made of.
+    negotiated: Option<(OutputKind, VideoInfo)>,
+    told_end: bool,
+}
+
+impl VideoQuality {
+    fn pads(&self) -> Result<(&AggregatorPad, &AggregatorPad), gst::FlowError> {
+        Ok((self.reference.get().ok_or(gst::FlowError::Error)?, self.test.get().ok_or(gst::FlowError::Error)?))
+    }
+
+    fn failed(&self, reason: &dyn std::fmt::Display) -> gst::FlowError {
+        gst::element_imp_error!(self, gst::StreamError::Format, ("Cannot compare: {reason}"));
+        gst::FlowError::Error
+    }
+
+    fn tell(&self, state: &State, summary: bool) {
+        let (Some((frame, running_time)), Some(mean)) = (state.last, state.running.mean()) else { return };
+        let message = VideoQualityMessage {
+            frame,
+            mean,
+            frames: state.running.frames(),
+            unpaired_reference: state.unpaired[0],
+            unpaired_test: state.unpaired[1],
+            summary,
+            running_time,
+        };
+        let obj = self.obj();
+        let _ = obj.post_message(gst::message::Element::builder((&message).into()).src(&*obj).build());
+    }
+
+    /// Posts the summary, once.
+    fn end(&self, state: &mut State) {
+        if std::mem::replace(&mut state.told_end, true) {
+            return;
+        }
+        if state.running.frames() == 0 {
+            gst::warning!(CAT, imp = self, "No frame of the tested stream had one of the reference at its time");
+        }
+        self.tell(state, true);
+    }
+
+    /// Makes the source pad's caps those of what will be pushed.
+    fn negotiate_output(&self, state: &mut State, output: OutputKind, info: &VideoInfo) -> Result<(), gst::FlowError> {
+        if state.negotiated.as_ref().is_some_and(|(kind, known)| *kind == output && known == info) {
+            return Ok(());
+        }
+        let own = match output {
+            OutputKind::Test => info.clone(),
+            OutputKind::Panel => VideoInfo::builder(VideoFormat::Rgb, WIDTH as u32, HEIGHT as u32)
+                .fps(info.fps())
+                .build()
+                .map_err(|err| self.failed(&err))?,
+        };
+        let caps = own.to_caps().map_err(|err| self.failed(&err))?;
+        self.obj().set_src_caps(&caps);
+        state.negotiated = Some((output, info.clone()));
+        Ok(())
+    }
+
+    /// Measures a pair and makes the buffer to push.
+    fn compare(
+        &self,
+        state: &mut State,
+        settings: Settings,
+        (reference, test): (&gst::Buffer, &gst::Buffer),
+        running_time: Option<gst::ClockTime>,
+    ) -> Result<Option<gst::Buffer>, gst::FlowError> {
+        let [Some(reference_info), Some(test_info)] = lock(&self.infos).clone() else {
+            return Err(gst::FlowError::NotNegotiated);
+        };
+        let frames = [(reference, &reference_info), (test, &test_info)].map(|(buffer, info)| {
+            VideoFrameRef::from_buffer_ref_readable(buffer, info).map_err(|err| self.failed(&err))
+        });
+        let [reference_frame, test_frame] = frames;
+        let (reference_frame, test_frame) = (reference_frame?, test_frame?);
+        let format = |info: &VideoInfo| format_of(info.format()).ok_or(gst::FlowError::NotNegotiated);
+        let a = picture(&reference_frame, format(&reference_info)?).map_err(|err| self.failed(&err))?;
+        let b = picture(&test_frame, format(&test_info)?).map_err(|err| self.failed(&err))?;
+        let State { comparison: Some(comparison), panel, running, .. } = state else {
+            return Err(gst::FlowError::Flushing);
+        };
+        let measures = comparison.measure(&a, &b).map_err(|err| self.failed(&err))?;
+        running.add(&measures);
+        let mean = running.mean().unwrap_or(measures);
+        let drawn = (settings.output == OutputKind::Panel).then(|| {
+            let rows = panel.draw(&a, &b, comparison, &measures, &mean);
+            let mut buffer = gst::Buffer::from_mut_slice(rows.to_vec());
+            if let Some(own) = buffer.get_mut() {
+                let _ = test.copy_into(own, gst::BufferCopyFlags::TIMESTAMPS | gst::BufferCopyFlags::FLAGS, ..);
+            }
+            buffer
+        });
+        drop((a, b));
+        drop((reference_frame, test_frame));
+        state.last = Some((measures, running_time));
+        if state.running.frames().is_multiple_of(u64::from(settings.interval)) {
+            self.tell(state, false);
+        }
+        Ok(drawn)
+    }
+}
+
+fn pad_template(name: &str, direction: gst::PadDirection) -> Option<gst::PadTemplate> {
+    let caps = gst_video::VideoCapsBuilder::new().format_list(FORMATS).build();
+    gst::PadTemplate::with_gtype(name, direction, gst::PadPresence::Always, &caps, AggregatorPad::static_type()).ok()
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for VideoQuality {
+    const NAME: &'static str = "GstVideoQuality";
+    type Type = super::VideoQuality;
+    type ParentType = gst_base::Aggregator;
+}
+
+impl ObjectImpl for VideoQuality {
+    fn constructed(&self) {
+        self.parent_constructed();
+        let obj = self.obj();
+        for (name, own) in [("reference", &self.reference), ("sink", &self.test)] {
+            let Some(template) = obj.pad_template(name) else { continue };
+            let pad = gst::PadBuilder::<AggregatorPad>::from_template(&template).name(name).build();
+            if obj.add_pad(&pad).is_ok() {
+                let _ = own.set(pad);
+            }
+        }
+    }
+
+    fn properties() -> &'static [ParamSpec] {
+        static PROPERTIES: LazyLock<Vec<ParamSpec>> = LazyLock::new(|| {
+            let default = Settings::default();
+            vec![
+                ParamSpecEnum::builder_with_default("output", default.output)
+                    .nick("Output")
+                    .blurb("What comes out of the source pad")
+                    .mutable_ready()
+                    .build(),
+                ParamSpecUInt::builder("interval")
+                    .nick("Interval")
+                    .blurb("Pairs of frames from one message to the next; a summary comes at the end in any case")
+                    .minimum(1)
+                    .default_value(default.interval)
+                    .mutable_playing()
+                    .build(),
+            ]
+        });
+        &PROPERTIES
+    }
+
+    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &ParamSpec) {
+        let mut settings = lock(&self.settings);
+        let result = match pspec.name() {
+            "output" => value_of(value).map(|output| settings.output = output),
+            _ => value_of(value).map(|interval| settings.interval = interval),
+        };
+        if let Err(err) = result {
+            gst::error!(CAT, imp = self, "Cannot set {}: {err}", pspec.name());
+        }
+    }
+
+    fn property(&self, _id: usize, pspec: &ParamSpec) -> glib::Value {
+        let settings = *lock(&self.settings);
+        match pspec.name() {
+            "output" => settings.output.to_value(),
+            _ => settings.interval.to_value(),
+        }
+    }
+}
+
+impl GstObjectImpl for VideoQuality {}
+
+impl ElementImpl for VideoQuality {
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
+            gst::subclass::ElementMetadata::new(
+                "Video quality meter",
+                "Filter/Analyzer/Video",
+                "Measures a video against a reference: MSE, PSNR, SSIM, gradients, histograms, flicker",
+                "The gst-plugin-cnnvideo authors",
+            )
+        });
+        Some(&*METADATA)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
+            let all = [
+                ("reference", gst::PadDirection::Sink),
+                ("sink", gst::PadDirection::Sink),
+                ("src", gst::PadDirection::Src),
+            ];
+            all.into_iter().filter_map(|(name, direction)| pad_template(name, direction)).collect()
+        });
+        &TEMPLATES
+    }
+}
+
+impl AggregatorImpl for VideoQuality {
+    fn start(&self) -> Result<(), gst::ErrorMessage> {
+        let comparison = Comparison::new(0).map_err(|err| gst::error_msg!(gst::ResourceError::Failed, ("{}", err)))?;
+        *lock(&self.state) = State { comparison: Some(comparison), ..Default::default() };
+        *lock(&self.infos) = Default::default();
+        Ok(())
+    }
+
+    fn stop(&self) -> Result<(), gst::ErrorMessage> {
+        *lock(&self.state) = State::default();
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let mut state = lock(&self.state);
+        state.told_end = false;
+        if let Some(comparison) = &mut state.comparison {
+            comparison.reset();
+        }
+        Ok(gst::FlowSuccess::Ok)
+    }
+
+    /// The source pad's caps follow from the frames, see `negotiate_output`.
+    fn negotiate(&self) -> bool {
+        true
+    }
+
+    fn sink_event(&self, pad: &AggregatorPad, event: gst::Event) -> bool {
+        if let gst::EventView::Caps(caps) = event.view() {
+            let Ok(info) = VideoInfo::from_caps(caps.caps()) else {
+                gst::error!(CAT, imp = self, "Cannot read caps {}", caps.caps());
+                return false;
+            };
+            let mut infos = lock(&self.infos);
+            infos[usize::from(pad.name() == "sink")] = Some(info);
+            if let [Some(a), Some(b)] = &*infos
+                && (a.width(), a.height()) != (b.width(), b.height())
+            {
+                // Both may be about to change; frames of different sizes are an error, caps are not.
+                gst::warning!(
+                    CAT,
+                    imp = self,
+                    "The reference has {}x{}, the tested stream {}x{}",
+                    a.width(),
+                    a.height(),
+                    b.width(),
+                    b.height()
+                );
+            }
+            return true;
+        }
+        self.parent_sink_event(pad, event)
+    }
+
+    fn sink_query(&self, pad: &AggregatorPad, query: &mut gst::QueryRef) -> bool {
+        if let gst::QueryViewMut::Caps(caps) = query.view_mut()
+            && pad.name() == "sink"
+            && lock(&self.settings).output == OutputKind::Test
+        {
+            // The tested stream passes through: what is taken is what those behind take.
+            let own = pad.pad_template_caps();
+            let own = caps
+                .filter()
+                .map_or(own.clone(), |filter| filter.intersect_with_mode(&own, gst::CapsIntersectMode::First));
+            let result = self
+                .obj()
+                .src_pad()
+                .peer_query_caps(Some(&own))
+                .intersect_with_mode(&own, gst::CapsIntersectMode::First);
+            caps.set_result(&result);
+            return true;
+        }
+        self.parent_sink_query(pad, query)
+    }
+
+    fn aggregate(&self, timeout: bool) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let settings = *lock(&self.settings);
+        let (reference_pad, test_pad) = self.pads()?;
+        let mut guard = lock(&self.state);
+        let state = &mut *guard;
+        let Some(test) = test_pad.peek_buffer() else {
+            if test_pad.is_eos() {
+                self.end(state);
+                return Err(gst::FlowError::Eos);
+            }
+            // Without a tested frame there is nothing to push, however late it is.
+            return Err(AGGREGATOR_FLOW_NEED_DATA);
+        };
+        let reference = reference_pad.peek_buffer();
+        if reference.is_none() && !reference_pad.is_eos() && !timeout {
+            return Err(AGGREGATOR_FLOW_NEED_DATA);
+        }
+        let test_segment = test_pad.segment();
+        let time = |pad: &AggregatorPad, buffer: &gst::Buffer| {
+            let segment = pad.segment().downcast::<gst::ClockTime>().ok()?;
+            segment.to_running_time(buffer.pts())
+        };
+        let test_time = time(test_pad, &test);
+        let pairing = match &reference {
+            None => Pairing::PassTest,
+            Some(reference) => match (time(reference_pad, reference), test_time) {
+                (Some(a), Some(b)) => {
+                    let duration = test.duration().or(reference.duration()).unwrap_or(DURATION);
+                    pair(a.nseconds(), b.nseconds(), duration.nseconds())
+                }
+                // Streams without times are paired as they come.
+                (None, None) => Pairing::Both,
+                (None, Some(_)) => Pairing::SkipReference,
+                (Some(_), None) => Pairing::PassTest,
+            },
+        };
+        if pairing == Pairing::SkipReference {
+            reference_pad.drop_buffer();
+            state.unpaired[0] += 1;
+            return Ok(gst::FlowSuccess::Ok);
+        }
+        let Some(test_info) = lock(&self.infos)[1].clone() else {
+            return Err(gst::FlowError::NotNegotiated);
+        };
+        let mut output = None;
+        if pairing == Pairing::Both
+            && let Some(reference) = &reference
+        {
+            output = self.compare(state, settings, (reference, &test), test_time)?;
+            reference_pad.drop_buffer();
+        } else {
+            state.unpaired[1] += 1;
+        }
+        test_pad.drop_buffer();
+        if settings.output == OutputKind::Panel && output.is_none() {
+            // Nothing to draw without a partner; the time still goes on for those behind.
+            let gap = gst::event::Gap::builder(test.pts().unwrap_or_default()).duration(test.duration()).build();
+            drop(guard);
+            self.obj().src_pad().push_event(gap);
+            return Ok(gst::FlowSuccess::Ok);
+        }
+        self.negotiate_output(state, settings.output, &test_info)?;
+        drop(guard);
+        self.obj().src_pad().set_segment_if_new(&test_segment, &self.obj());
+        self.finish_buffer(output.unwrap_or(test))
+    }
+}
+
+/// Gives a source pad the segment of the tested stream.
+trait FollowSegment {
+    fn set_segment_if_new(&self, segment: &gst::Segment, aggregator: &super::VideoQuality);
+}
+
+impl FollowSegment for AggregatorPad {
+    fn set_segment_if_new(&self, segment: &gst::Segment, aggregator: &super::VideoQuality) {
+        if self.segment() != *segment
+            && let Some(segment) = segment.downcast_ref::<gst::ClockTime>()
+        {
+            aggregator.update_segment(segment);
+        }
+    }
+}
