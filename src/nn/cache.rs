@@ -53,8 +53,28 @@ fn is_script(source: &ModelSource) -> bool {
 }
 
 #[cfg(feature = "torch")]
+fn has_cuda() -> bool {
+    super::torch::cuda_devices() > 0
+}
+
+#[cfg(not(feature = "torch"))]
+fn has_cuda() -> bool {
+    false
+}
+
+/// Whether a model that was trained for 8-bit integers would run in them: where there are weights for both kinds of
+/// arithmetic, these are the ones to take.
+pub fn takes_int8(device: Device, precision: Precision) -> bool {
+    match precision {
+        Precision::Int8 => true,
+        Precision::Fp32 => false,
+        Precision::Auto => device == Device::Cpu || device == Device::Auto && !has_cuda(),
+    }
+}
+
+#[cfg(feature = "torch")]
 fn open(source: &ModelSource, device: Device, precision: Precision) -> Result<Arc<dyn Network>, Error> {
-    use super::torch::{TorchNetwork, cuda_devices};
+    use super::torch::TorchNetwork;
     if let ModelSource::File(path) = source
         && is_script(source)
     {
@@ -63,7 +83,7 @@ fn open(source: &ModelSource, device: Device, precision: Precision) -> Result<Ar
     let on_cuda = match device {
         Device::Cpu => false,
         Device::Cuda(_) => true,
-        Device::Auto => cuda_devices() > 0 && precision != Precision::Int8,
+        Device::Auto => has_cuda() && precision != Precision::Int8,
     };
     if on_cuda && precision == Precision::Int8 {
         let reason = "8-bit integers run on the CPU only".to_owned();

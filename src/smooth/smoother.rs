@@ -48,13 +48,23 @@ pub struct Parameters {
     pub temporal: bool,
 }
 
+/// Weights for 8-bit integers, which lean on the clipping that comes with them, and weights for float32.
+const BUILT_IN: [ModelSource; 2] = [
+    ModelSource::Embedded { name: "smooth-fast", bytes: include_bytes!("../../models/smooth-fast.safetensors") },
+    ModelSource::Embedded {
+        name: "smooth-fast-fp32",
+        bytes: include_bytes!("../../models/smooth-fast-fp32.safetensors"),
+    },
+];
+
 /// The network that is part of the plugin.
 ///
 /// # Errors
 /// A device that is not there.
 pub fn built_in(device: Device, precision: Precision) -> Result<Arc<dyn Network>, nn::Error> {
-    let bytes = include_bytes!("../../models/smooth-fast.safetensors");
-    cache::load(&ModelSource::Embedded { name: "smooth-fast", bytes }, device, precision)
+    let [int8, float] = &BUILT_IN;
+    let source = if cache::takes_int8(device, precision) { int8 } else { float };
+    cache::load(source, device, precision)
 }
 
 /// Loads a model file.

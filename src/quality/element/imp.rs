@@ -374,7 +374,9 @@ impl AggregatorImpl for VideoQuality {
             None => Pairing::PassTest,
             Some(reference) => match (time(reference_pad, reference), test_time) {
                 (Some(a), Some(b)) => {
-                    let duration = test.duration().or(reference.duration()).unwrap_or(DURATION);
+                    // The shorter one: of two frames within a longer one only the nearer is its partner.
+                    let durations = [test.duration(), reference.duration()].into_iter().flatten();
+                    let duration = durations.min().unwrap_or(DURATION);
                     pair(a.nseconds(), b.nseconds(), duration.nseconds())
                 }
                 // Streams without times are paired as they come.

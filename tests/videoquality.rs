@@ -1,0 +1,150 @@
+//! The measures against scikit-image, and the element `videoquality`.
+
+mod common;
+
+use common::{init, video::buffer};
+use gst::prelude::*;
+use gst_check::Harness;
+use gstcnnvideo::quality::{element::VideoQualityMessage, ms_ssim, mse, psnr, ssim};
+use ndarray::Array2;
+
+fn grey(name: &str) -> Array2<f32> {
+    let file = format!("{}/tests/data/quality-{name}.png", env!("CARGO_MANIFEST_DIR"));
+    let picture = image::open(file).unwrap().into_luma8();
+    let (width, height) = picture.dimensions();
+    Array2::from_shape_fn((height as usize, width as usize), |(y, x)| {
+        f32::from(picture.get_pixel(x as u32, y as u32).0[0])
+    })
+}
+
+#[test]
+fn measures_are_those_of_scikit_image() {
+    let numbers: serde_json::Value = serde_json::from_str(include_str!("data/quality.json")).unwrap();
+    let clean = grey("clean");
+    for name in ["noise", "blur", "dark"] {
+        let changed = grey(name);
+        let expected = |what: &str| numbers[name][what].as_f64().unwrap();
+        let error = mse(&clean.view(), &changed.view());
+        assert!((error - expected("mse")).abs() < 1e-3, "{name}: {error}");
+        assert!((psnr(error) - expected("psnr")).abs() < 1e-3, "{name}: {}", psnr(error));
+        // scikit-image takes the mean where the window fits, as we do.
+        let found = ssim(&clean.view(), &changed.view()).unwrap();
+        assert!((found - expected("ssim")).abs() < 2e-4, "{name}: {found}, not {}", expected("ssim"));
+        let coarse = ms_ssim(&clean.view(), &changed.view()).unwrap();
+        assert!((0.0..1.0).contains(&coarse), "{name}: {coarse}");
+    }
+}
+
+/// Messages until the end, or the error.
+fn run(description: &str) -> Result<Vec<VideoQualityMessage>, String> {
+    init();
+    let pipeline = gst::parse::launch(description).unwrap().downcast::<gst::Pipeline>().unwrap();
+    let _ = pipeline.set_state(gst::State::Playing);
+    let mut found = Vec::new();
+    let mut result = Err("the stream does not end".to_owned());
+    for message in pipeline.bus().unwrap().iter_timed(gst::ClockTime::from_seconds(30)) {
+        match message.view() {
+            gst::MessageView::Eos(_) => {
+                result = Ok(());
+                break;
+            }
+            gst::MessageView::Error(err) => {
+                result = Err(err.error().to_string());
+                break;
+            }
+            gst::MessageView::Element(element) => {
+                found.extend(VideoQualityMessage::try_from(element.structure().unwrap()).ok());
+            }
+            _ => (),
+        }
+    }
+    pipeline.set_state(gst::State::Null).unwrap();
+    result.map(|()| found)
+}
+
+fn source(count: u32, caps: &str) -> String {
+    format!("videotestsrc num-buffers={count} ! video/x-raw,framerate=25/1,{caps} ! queue")
+}
+
+const CAPS: &str = "format=I420,width=320,height=240";
+
+#[test]
+fn equal_streams_are_equal_and_messages_come_at_intervals() {
+    let (a, b) = (source(25, CAPS), source(25, CAPS));
+    let found = run(&format!("{a} ! q.reference {b} ! q.sink videoquality name=q interval=10 ! fakesink")).unwrap();
+    assert_eq!(found.iter().map(|m| (m.frames, m.summary)).collect::<Vec<_>>(), [(10, false), (20, false), (25, true)]);
+    for message in &found {
+        assert_eq!((message.mean.mse_all, message.mean.psnr()), (0.0, f64::INFINITY));
+        assert!((message.mean.ssim.unwrap() - 1.0).abs() < 1e-6);
+        assert_eq!((message.unpaired_reference, message.unpaired_test), (0, 0));
+    }
+}
+
+#[test]
+fn a_change_is_measured_whatever_the_formats() {
+    let other = "format=NV12,width=320,height=240";
+    let a = source(5, CAPS);
+    let b = format!("{} ! videobalance brightness=0.1", source(5, other));
+    let found = run(&format!("{a} ! q.reference {b} ! q.sink videoquality name=q ! fakesink")).unwrap();
+    let mean = found.last().unwrap().mean;
+    assert!((15.0..30.0).contains(&mean.psnr()), "{mean:?}");
+    assert!(mean.mse[1] == Some(0.0) && mean.ssim.unwrap() < 1.0 && mean.earth_movers > 5.0, "{mean:?}");
+    let rgb = source(5, "format=RGB,width=320,height=240");
+    let found = run(&format!("{rgb} ! q.reference {rgb} ! q.sink videoquality name=q ! fakesink")).unwrap();
+    assert!(found[0].mean.rgb && found[0].mean.mse == [Some(0.0); 3]);
+}
+
+#[test]
+fn streams_of_unequal_length_end() {
+    for (reference, test, pairs, unpaired) in [(5, 12, 5, 7), (12, 5, 5, 0)] {
+        let (a, b) = (source(reference, CAPS), source(test, CAPS));
+        let found = run(&format!("{a} ! q.reference {b} ! q.sink videoquality name=q ! fakesink")).unwrap();
+        let last = found.last().unwrap();
+        assert_eq!((last.frames, last.unpaired_test, last.summary), (pairs, unpaired, true));
+    }
+}
+
+#[test]
+fn rates_may_differ_and_sizes_may_not() {
+    let a = source(20, CAPS);
+    let b = "videotestsrc num-buffers=10 ! video/x-raw,framerate=25/2,format=I420,width=320,height=240 ! queue";
+    let found = run(&format!("{a} ! q.reference {b} ! q.sink videoquality name=q ! fakesink")).unwrap();
+    let last = found.last().unwrap();
+    assert_eq!((last.frames, last.unpaired_test), (10, 0));
+    assert!(last.unpaired_reference >= 9, "{last:?}");
+
+    let b = source(5, "format=I420,width=160,height=120");
+    let error = run(&format!("{a} ! q.reference {b} ! q.sink videoquality name=q ! fakesink")).unwrap_err();
+    assert!(error.contains("320x240") && error.contains("160x120"), "{error}");
+}
+
+#[test]
+fn the_tested_stream_comes_out_untouched_and_the_panel_as_a_picture() {
+    let info = common::video::info(gst_video::VideoFormat::I420, 64, 48);
+    for output in ["test", "panel"] {
+        let element = gst::ElementFactory::make("videoquality").build().unwrap();
+        element.set_property_from_str("output", output);
+        let mut test = Harness::with_element(&element, Some("sink"), Some("src"));
+        let mut reference = Harness::with_element(&element, Some("reference"), None);
+        let caps = info.to_caps().unwrap();
+        test.set_src_caps(caps.clone());
+        reference.set_src_caps(caps.clone());
+        test.play();
+        let [clean, noisy] = [0.0, 20.0].map(|level| common::video::bytes(&info, level, 3));
+        reference.push(buffer(clean, 1)).unwrap();
+        test.push(buffer(noisy.clone(), 1)).unwrap();
+        let out = test.pull().unwrap();
+        assert_eq!(out.pts(), Some(gst::ClockTime::from_mseconds(40)));
+        let caps = test.sinkpad().unwrap().current_caps().unwrap();
+        let own = gst_video::VideoInfo::from_caps(&caps).unwrap();
+        if output == "test" {
+            assert_eq!(common::video::to_bytes(&out), noisy);
+            assert_eq!((own.width(), own.height()), (64, 48));
+        } else {
+            assert_eq!((own.width(), own.height(), out.size()), (1280, 720, 3 * 1280 * 720));
+            let colours: std::collections::HashSet<_> =
+                common::video::to_bytes(&out).chunks(3).map(<[u8]>::to_vec).collect();
+            assert!(colours.len() > 50, "a panel shows pictures and numbers");
+        }
+    }
+}
