@@ -156,7 +156,7 @@ impl Moments {
 fn halved(plane: &ArrayView2<'_, f32>) -> Array2<f32> {
     let (height, width) = (plane.nrows() / 2 * 2, plane.ncols() / 2 * 2);
     let part = |dy: usize, dx: usize| plane.slice(s![dy..height;2, dx..width;2]);
-    (&part(0, 0) + &part(0, 1) + &part(1, 0) + &part(1, 1)) * 0.25
+    (part(0, 0).to_owned() + part(0, 1) + part(1, 0) + part(1, 1)) * 0.25
 }
 
 #[cfg(test)]

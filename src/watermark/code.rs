@@ -51,24 +51,34 @@ pub fn decode(soft: &[f32; CODED]) -> [bool; MESSAGE] {
             }
             metrics = next;
         }
-        let (end, _) = metrics.iter().enumerate().fold((0, f32::NEG_INFINITY), |best, (state, metric)| {
-            if *metric > best.1 { (state, *metric) } else { best }
-        });
-        let mut message = [false; MESSAGE];
-        let mut state = end;
-        for (bit, from) in message.iter_mut().zip(&came_from).rev() {
-            *bit = state & 1 == 1;
-            state = state >> 1 | usize::from(from[state]) << (MEMORY - 1);
+        // Of the paths that end as they began, which all messages do, the best; and whether any other is better still.
+        let mut likeliest = (f32::NEG_INFINITY, false);
+        for end in 0..STATES {
+            let (start, message) = trace(&came_from, end);
+            let gain = metrics[end] - before[start];
+            if start == end && gain > best.0 {
+                best = (gain, message);
+            }
+            if metrics[end] > likeliest.0 {
+                likeliest = (metrics[end], start == end);
+            }
         }
-        let gain = metrics[end] - before[state];
-        if gain > best.0 || state == end {
-            best = (gain, message);
-        }
-        if state == end {
+        if likeliest.1 {
             break;
         }
     }
     best.1
+}
+
+/// The message of the path to a state, and the state that it began in.
+fn trace(came_from: &[[u8; STATES]; MESSAGE], end: usize) -> (usize, [bool; MESSAGE]) {
+    let mut message = [false; MESSAGE];
+    let mut state = end;
+    for (bit, from) in message.iter_mut().zip(came_from).rev() {
+        *bit = state & 1 == 1;
+        state = state >> 1 | usize::from(from[state]) << (MEMORY - 1);
+    }
+    (state, message)
 }
 
 #[cfg(test)]

@@ -204,7 +204,8 @@ fn between_cells(cells: &[f32], side: usize, to: &mut [f32]) {
     for (i, part) in rest.chunks_mut(side).enumerate() {
         let a = cells.get(i).copied().unwrap_or(last);
         let slope = (cells.get(i + 1).copied().unwrap_or(last) - a) * step;
-        let first = a + 0.5 * slope * (side % 2 == 0) as u8 as f32;
+        // The centre of an even cell lies between two pixels.
+        let first = if side.is_multiple_of(2) { a + 0.5 * slope } else { a };
         part.iter_mut().enumerate().for_each(|(k, to)| *to = first + slope * k as f32);
     }
 }

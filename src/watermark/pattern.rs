@@ -100,7 +100,7 @@ impl Carriers {
     pub fn new(key: &Key) -> Self {
         let mut random = vec![0; 2 * WIDTH * HEIGHT];
         key.stream("carriers", &[]).bytes(&mut random);
-        let bit = |pair: &[u8]| (u32::from(u16::from_le_bytes([pair[0], pair[1]])) * CODED as u32 >> 16) as u16;
+        let bit = |pair: &[u8]| ((u32::from(u16::from_le_bytes([pair[0], pair[1]])) * CODED as u32) >> 16) as u16;
         Self { bits: random.chunks_exact(2).map(bit).collect() }
     }
 

@@ -96,6 +96,8 @@ fn measures(structure: &gst::StructureRef, prefix: &str) -> Result<Measures, Not
 
 #[cfg(test)]
 mod tests {
+    use glib::prelude::*;
+
     use super::*;
 
     #[test]
@@ -115,15 +117,15 @@ mod tests {
         };
         let structure = gst::Structure::from(&message);
         assert_eq!(VideoQualityMessage::try_from(structure.as_ref()), Ok(message));
-        for (name, wrong) in [("psnr", 3.0f64.to_value()), ("frames", "x".to_value()), ("mse", "x".to_value())] {
+        for (name, wrong) in
+            [("psnr", 3.0f64.to_send_value()), ("frames", "x".to_send_value()), ("mse", "x".to_send_value())]
+        {
             let mut structure = structure.clone();
-            structure.set_value(name, wrong.to_send_value());
+            structure.set_value(name, wrong);
             assert!(VideoQualityMessage::try_from(structure.as_ref()).is_err(), "{name}");
         }
         let mut other = structure.clone();
         other.set_name("other");
         assert!(VideoQualityMessage::try_from(other.as_ref()).is_err());
     }
-
-    use glib::prelude::*;
 }
