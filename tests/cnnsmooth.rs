@@ -160,6 +160,9 @@ fn flicker(properties: &str) -> [f64; 2] {
 fn what_stands_still_does_not_flicker() {
     let [input, with] = flicker("temporal=true");
     let [_, without] = flicker("temporal=false");
-    assert!(with < 0.05 * input, "{with:.0} of {input:.0}");
+    // The network for 8-bit integers leaves 0.083, that for float32 0.050.
+    assert!(with < 0.09 * input, "{with:.0} of {input:.0}");
+    let [_, float] = flicker("precision=fp32");
+    assert!(float < 0.05 * input, "{float:.0} of {input:.0}");
     assert!(with < without, "{with:.0} with the frame before, {without:.0} without");
 }
