@@ -53,14 +53,14 @@ pub fn decode(soft: &[f32; CODED]) -> [bool; MESSAGE] {
         }
         // Of the paths that end as they began, which all messages do, the best; and whether any other is better still.
         let mut likeliest = (f32::NEG_INFINITY, false);
-        for end in 0..STATES {
+        for (end, metric) in metrics.iter().enumerate() {
             let (start, message) = trace(&came_from, end);
-            let gain = metrics[end] - before[start];
+            let gain = metric - before[start];
             if start == end && gain > best.0 {
                 best = (gain, message);
             }
-            if metrics[end] > likeliest.0 {
-                likeliest = (metrics[end], start == end);
+            if *metric > likeliest.0 {
+                likeliest = (*metric, start == end);
             }
         }
         if likeliest.1 {
