@@ -179,8 +179,8 @@ impl Comparison {
     }
 
     fn measure_here<T: Sample>(&mut self, reference: &Picture<'_, T>, test: &Picture<'_, T>) -> Measures {
-        load_luma(reference, &mut self.luma[0]);
-        load_luma(test, &mut self.luma[1]);
+        let [p, q] = &mut self.luma;
+        rayon::join(|| load_luma(reference, p), || load_luma(test, q));
         let mut measures = Measures::default();
         let [a, b] = self.luma.each_ref().map(|plane| plane.view());
         if reference.colour == test.colour {
@@ -190,8 +190,7 @@ impl Comparison {
                     mse(&a, &b)
                 } else {
                     let [p, q] = &mut self.planes;
-                    load(x, p);
-                    load(y, q);
+                    rayon::join(|| load(x, p), || load(y, q));
                     mse(&p.view(), &q.view())
                 };
                 measures.mse[i] = Some(error);
@@ -209,7 +208,7 @@ impl Comparison {
         }
         measures.laplacian = gradient_difference(&a, &b, Gradient::Laplacian);
         measures.sobel = gradient_difference(&a, &b, Gradient::Sobel);
-        let (p, q) = (Histogram::of(&a), Histogram::of(&b));
+        let (p, q) = rayon::join(|| Histogram::of(&a), || Histogram::of(&b));
         (measures.chi_square, measures.earth_movers) = (p.chi_square(&q), p.earth_movers(&q));
         if self.error.dim() != a.dim() {
             self.error = Array2::zeros(a.dim());
