@@ -116,7 +116,12 @@ impl Embedder {
             let gain = (deviation / (squares / amplitudes.len() as f32).sqrt()).min(MOST_IN_FLAT / super::mask::FLAT);
             self.add(picture, hop, side, gain);
         } else {
-            self.mask.amplitudes = Array2::from_elem((height.div_ceil(side), width.div_ceil(side)), 1.0);
+            let dim = (height.div_ceil(side), width.div_ceil(side));
+            if self.mask.amplitudes.dim() == dim {
+                self.mask.amplitudes.fill(1.0);
+            } else {
+                self.mask.amplitudes = Array2::ones(dim);
+            }
             self.add(picture, hop, side, deviation);
         }
         (changed || self.frames == 1).then_some(self.payload)

@@ -412,22 +412,12 @@ impl AggregatorImpl for VideoQuality {
         }
         self.negotiate_output(state, settings.output, &test_info)?;
         drop(guard);
-        self.obj().src_pad().set_segment_if_new(&test_segment, &self.obj());
-        self.finish_buffer(output.unwrap_or(test))
-    }
-}
-
-/// Gives a source pad the segment of the tested stream.
-trait FollowSegment {
-    fn set_segment_if_new(&self, segment: &gst::Segment, aggregator: &super::VideoQuality);
-}
-
-impl FollowSegment for AggregatorPad {
-    fn set_segment_if_new(&self, segment: &gst::Segment, aggregator: &super::VideoQuality) {
-        if self.segment() != *segment
-            && let Some(segment) = segment.downcast_ref::<gst::ClockTime>()
+        let obj = self.obj();
+        if obj.src_pad().segment() != test_segment
+            && let Some(segment) = test_segment.downcast_ref::<gst::ClockTime>()
         {
-            aggregator.update_segment(segment);
+            obj.update_segment(segment);
         }
+        self.finish_buffer(output.unwrap_or(test))
     }
 }
