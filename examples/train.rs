@@ -40,6 +40,8 @@ mod torch {
         Denoise(Denoise),
         /// The network of cnnsmooth.
         Smooth(Smooth),
+        /// The network of cnnsegment.
+        Segment(Segment),
         /// Writes pictures with texture over structure to measure cnnsmooth on.
         SmoothSet(SmoothSet),
     }
@@ -91,7 +93,7 @@ mod torch {
         /// Folder with photographs of BSDS500.
         #[arg(long)]
         photos: PathBuf,
-        /// Folder with their boundaries as pictures, from scripts/boundaries.
+        /// Folder with their boundaries as pictures, from scripts/bsds500.
         #[arg(long)]
         boundaries: PathBuf,
         /// Channels of each level, the finest first.
@@ -105,6 +107,33 @@ mod torch {
         down_blocks: Vec<usize>,
         /// Blocks of each level but the coarsest on the way up.
         #[arg(long, value_delimiter = ',', default_value = "0,1,0,0")]
+        up_blocks: Vec<usize>,
+        #[command(flatten)]
+        run: Run,
+    }
+
+    #[derive(clap::Args)]
+    struct Segment {
+        /// Folder with photographs of BSDS500.
+        #[arg(long)]
+        photos: PathBuf,
+        /// Folder with the regions that people drew in them, from scripts/bsds500.
+        #[arg(long)]
+        regions: PathBuf,
+        /// Folder with drawings on transparent ground (.png), such as Debian's openclipart-png.
+        #[arg(long)]
+        drawings: PathBuf,
+        /// Channels of each level, the finest first.
+        #[arg(long, value_delimiter = ',', default_value = "16,32,48,64,80")]
+        widths: Vec<usize>,
+        /// Channels inside the residual blocks of each level.
+        #[arg(long, value_delimiter = ',', default_value = "16,24,32,40,48")]
+        hidden: Vec<usize>,
+        /// Blocks of each level on the way down.
+        #[arg(long, value_delimiter = ',', default_value = "1,1,1,1,2")]
+        down_blocks: Vec<usize>,
+        /// Blocks of each level but the coarsest on the way up.
+        #[arg(long, value_delimiter = ',', default_value = "1,1,1,1")]
         up_blocks: Vec<usize>,
         #[command(flatten)]
         run: Run,
@@ -183,6 +212,17 @@ mod torch {
                 })
             }
             Task::SmoothSet(task) => smooth_set(&task),
+            Task::Segment(task) => {
+                let domain = model::Domain::Region;
+                let (widths, hidden) = (task.widths, task.hidden);
+                let unet = unet(domain, widths, hidden, task.down_blocks, task.up_blocks);
+                train::segment::segment(&train::segment::Options {
+                    run: task.run.options(domain, unet),
+                    photos: task.photos,
+                    regions: task.regions,
+                    drawings: task.drawings,
+                })
+            }
             Task::Smooth(task) => {
                 let domain = model::Domain::Guide;
                 let (widths, hidden) = (task.widths, task.hidden);

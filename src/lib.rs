@@ -8,6 +8,7 @@ pub mod element;
 pub mod frame;
 pub mod nn;
 pub mod quality;
+pub mod segment;
 pub mod smooth;
 #[cfg(feature = "torch")]
 pub mod train;

@@ -5,8 +5,8 @@
 //! | key | value |
 //! | --- | --- |
 //! | `format` | `1` |
-//! | `task` | `denoise` or `smooth` |
-//! | `domain` | `rgb`, `yuv420` or `guide`: the planes that go in and come out, see [`Domain`] |
+//! | `task` | `denoise`, `smooth` or `segment` |
+//! | `domain` | `rgb`, `yuv420`, `guide` or `region`: the planes that go in and come out, see [`Domain`] |
 //! | `architecture` | `residual-unet`, see [`ResidualUnet`] |
 //! | `hyper-parameters` | JSON object of the architecture's fields |
 //! | `version` | free text |
@@ -38,6 +38,8 @@ pub enum Task {
     Denoise,
     /// Tells the texture of a picture, and where structure has edges.
     Smooth,
+    /// Tells the region that a person points at.
+    Segment,
 }
 
 impl Task {
@@ -45,6 +47,7 @@ impl Task {
         match self {
             Self::Denoise => "denoise",
             Self::Smooth => "smooth",
+            Self::Segment => "segment",
         }
     }
 }
@@ -60,16 +63,23 @@ pub enum Domain {
     /// Y in four channels, then U and V; one control map. Out comes the texture of the same planes, and how likely an edge
     /// of structure is (before the logistic function).
     Guide,
+    /// Y in four channels, then U and V; maps of the seeds inside, of those outside and of the region so far. Out comes how likely
+    /// each pixel belongs to the region (before the logistic function), in four channels.
+    Region,
 }
 
 impl Domain {
-    const NAMED: [(&str, Self); 3] = [("rgb", Self::Rgb), ("yuv420", Self::Yuv420), ("guide", Self::Guide)];
+    const NAMED: [(&str, Self); 4] =
+        [("rgb", Self::Rgb), ("yuv420", Self::Yuv420), ("guide", Self::Guide), ("region", Self::Region)];
+
+    pub const ALL: [Self; 4] = [Self::Yuv420, Self::Rgb, Self::Guide, Self::Region];
 
     /// What models that work on these planes are for.
     pub fn task(self) -> Task {
         match self {
             Self::Rgb | Self::Yuv420 => Task::Denoise,
             Self::Guide => Task::Smooth,
+            Self::Region => Task::Segment,
         }
     }
 
@@ -77,7 +87,7 @@ impl Domain {
     pub fn channels(self) -> usize {
         match self {
             Self::Rgb => 12,
-            Self::Yuv420 | Self::Guide => 6,
+            Self::Yuv420 | Self::Guide | Self::Region => 6,
         }
     }
 
@@ -86,6 +96,7 @@ impl Domain {
         match self {
             Self::Rgb | Self::Guide => 1,
             Self::Yuv420 => 2,
+            Self::Region => 3,
         }
     }
 
@@ -100,6 +111,7 @@ impl Domain {
             Self::Rgb => 12,
             Self::Yuv420 => 6,
             Self::Guide => 7,
+            Self::Region => 4,
         }
     }
 
@@ -216,7 +228,7 @@ impl Model {
                 .ok_or_else(|| Error::invalid(key, format!("'{}' is not one of {}", excerpt(value), known.join(", "))))
         };
         one_of("format", &[FORMAT])?;
-        let tasks = [Task::Denoise, Task::Smooth];
+        let tasks = [Task::Denoise, Task::Smooth, Task::Segment];
         let task = tasks[one_of("task", &tasks.map(Task::name))?];
         let (_, domain) = Domain::NAMED[one_of("domain", &Domain::NAMED.map(|(name, _)| name))?];
         if domain.task() != task {

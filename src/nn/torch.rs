@@ -72,8 +72,9 @@ impl TorchNetwork {
                 Tensor::f_zeros([1, channels, side, side], (Kind::Float, device)).and_then(|x| module.forward_ts(&[x]));
             output.is_ok_and(|y| y.size() == [1, domain.outputs() as i64, side, side] && y.kind() == Kind::Float)
         };
-        let domain = [Domain::Yuv420, Domain::Rgb, Domain::Guide].into_iter().find(|d| accepts(*d)).ok_or_else(|| {
-            Error::invalid("forward", "takes none of [1, 8, h, w] to [1, 6, h, w], [1, 13, h, w] to [1, 12, h, w], [1, 7, h, w] to [1, 7, h, w]")
+        let domain = Domain::ALL.into_iter().find(|d| accepts(*d)).ok_or_else(|| {
+            let known = Domain::ALL.map(|d| format!("[1, {}, h, w] to [1, {}, h, w]", d.inputs(), d.outputs()));
+            Error::invalid("forward", format!("takes none of {}", known.join(", ")))
         })?;
         Ok(Self { program: Arc::new(Program::Script(module)), domain, granularity: SCRIPT_GRANULARITY, device })
     }

@@ -11,6 +11,7 @@ mod optimiser;
 mod quantise;
 mod report;
 mod run;
+pub mod segment;
 pub mod smooth;
 
 pub use data::{PhotoSet, Photos};

@@ -78,6 +78,25 @@ impl Drawings {
         scene
     }
 
+    /// One drawing on a patch, at least half of it to be seen, and its coverage from 0 to 1.
+    pub fn one(&self, side: usize, rng: &mut StdRng) -> (Rgb, Vec<f32>) {
+        let drawing = &self.0[rng.random_range(0..self.0.len())];
+        let (width, height) = (drawing.width() as f32, drawing.height() as f32);
+        let scale = rng.random_range(0.25..1.0f32) * side as f32 / width.max(height);
+        let x0 = rng.random_range(-0.3..=0.3f32) * side as f32 + 0.5 * (side as f32 - scale * width);
+        let y0 = rng.random_range(-0.3..=0.3f32) * side as f32 + 0.5 * (side as f32 - scale * height);
+        let (mut colours, mut coverage) = (vec![[0.0; 3]; side * side], vec![0.0; side * side]);
+        for (i, (colour, coverage)) in colours.iter_mut().zip(&mut coverage).enumerate() {
+            let x = ((i % side) as f32 + 0.5 - x0) / scale;
+            let y = ((i / side) as f32 + 0.5 - y0) / scale;
+            if x >= 0.0 && y >= 0.0 && x < width && y < height {
+                let [r, g, b, a] = drawing.get_pixel(x as u32, y as u32).0.map(f32::from);
+                (*colour, *coverage) = ([r, g, b], a / 255.0);
+            }
+        }
+        (colours, coverage)
+    }
+
     fn paste(&self, scene: &mut Rgb, side: usize, rng: &mut StdRng) {
         let drawing = &self.0[rng.random_range(0..self.0.len())];
         let (width, height) = (drawing.width() as i32, drawing.height() as i32);

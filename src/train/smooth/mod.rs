@@ -9,6 +9,7 @@ mod held_out;
 mod rtv;
 mod textures;
 
+pub(super) use self::drawings::Drawings;
 pub use self::{drawings::Half, held_out::write as write_set};
 
 use std::path::PathBuf;
@@ -18,7 +19,7 @@ use ndarray::Array2;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tch::{Kind, Tensor};
 
-use self::{drawings::Drawings, textures::Textures};
+use self::textures::Textures;
 use super::{
     Error,
     data::{files_below, fnv1a},
@@ -64,7 +65,7 @@ pub struct Options {
     pub textures: PathBuf,
     /// Photographs of the BSDS500.
     pub photos: PathBuf,
-    /// Boundaries that people drew in them, as grey pictures (.png) of the same names; see `scripts/boundaries`.
+    /// Boundaries that people drew in them, as grey pictures (.png) of the same names; see `scripts/bsds500`.
     pub boundaries: PathBuf,
 }
 

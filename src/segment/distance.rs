@@ -1,0 +1,145 @@
+//! Distances to a set of pixels, and its connected parts.
+
+use ndarray::{Array2, ArrayView2};
+
+const FAR: f32 = 1e12;
+
+/// Squared Euclidean distance of each pixel to the nearest one that is `false`; what lies outside of the picture counts as `false`.
+///
+/// Felzenszwalb and Huttenlocher, "Distance Transforms of Sampled Functions", 2012: exact, in linear time.
+pub fn squared_depth(inside: &ArrayView2<'_, bool>) -> Array2<f32> {
+    let (height, width) = inside.dim();
+    let mut result = Array2::zeros((height, width));
+    let mut envelope = Envelope::default();
+    let mut line = Vec::new();
+    for x in 0..width {
+        line.clear();
+        line.push(0.0);
+        line.extend(inside.column(x).iter().map(|inside| if *inside { FAR } else { 0.0 }));
+        line.push(0.0);
+        let depth = envelope.transform(&line);
+        result.column_mut(x).iter_mut().zip(&depth[1..]).for_each(|(to, depth)| *to = *depth);
+    }
+    for mut row in result.rows_mut() {
+        line.clear();
+        line.push(0.0);
+        line.extend(&row);
+        line.push(0.0);
+        let depth = envelope.transform(&line);
+        row.iter_mut().zip(&depth[1..]).for_each(|(to, depth)| *to = *depth);
+    }
+    result
+}
+
+/// Lower envelope of parabolas.
+#[derive(Default)]
+struct Envelope {
+    vertices: Vec<usize>,
+    starts: Vec<f32>,
+    values: Vec<f32>,
+}
+
+impl Envelope {
+    /// The distance transform of `line`: minimum over q of `(p - q)^2 + line[q]`.
+    fn transform(&mut self, line: &[f32]) -> &[f32] {
+        let Self { vertices, starts, values } = self;
+        vertices.clear();
+        starts.clear();
+        for (q, value) in line.iter().enumerate() {
+            let mut start = f32::NEG_INFINITY;
+            while let (Some(&v), Some(&first)) = (vertices.last(), starts.last()) {
+                let (near, far) = (v as f32, q as f32);
+                start = ((value + far * far) - (line[v] + near * near)) / (2.0 * (far - near));
+                if start > first {
+                    break;
+                }
+                vertices.pop();
+                starts.pop();
+                start = f32::NEG_INFINITY;
+            }
+            vertices.push(q);
+            starts.push(start);
+        }
+        values.clear();
+        let mut k = 0;
+        for p in 0..line.len() {
+            while k + 1 < vertices.len() && starts[k + 1] < p as f32 {
+                k += 1;
+            }
+            let v = vertices[k];
+            let apart = p as f32 - v as f32;
+            values.push(apart * apart + line[v]);
+        }
+        values
+    }
+}
+
+/// Numbers the 4-connected parts of a set from 1 on (0 is outside); also the pixels of each, `sizes[number - 1]`.
+pub fn connected_parts(inside: &ArrayView2<'_, bool>) -> (Array2<u32>, Vec<u32>) {
+    let (height, width) = inside.dim();
+    let mut numbers = Array2::zeros((height, width));
+    let mut sizes = Vec::new();
+    let mut stack = Vec::new();
+    for y in 0..height {
+        for x in 0..width {
+            if !inside[[y, x]] || numbers[[y, x]] != 0 {
+                continue;
+            }
+            let number = sizes.len() as u32 + 1;
+            let mut size = 0;
+            numbers[[y, x]] = number;
+            stack.push((y, x));
+            while let Some((y, x)) = stack.pop() {
+                size += 1;
+                let near = [
+                    (y.checked_sub(1), Some(x)),
+                    (Some(y + 1).filter(|y| *y < height), Some(x)),
+                    (Some(y), x.checked_sub(1)),
+                    (Some(y), Some(x + 1).filter(|x| *x < width)),
+                ];
+                for (y, x) in near {
+                    if let (Some(y), Some(x)) = (y, x)
+                        && inside[[y, x]]
+                        && numbers[[y, x]] == 0
+                    {
+                        numbers[[y, x]] = number;
+                        stack.push((y, x));
+                    }
+                }
+            }
+            sizes.push(size);
+        }
+    }
+    (numbers, sizes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depth_is_that_of_brute_force() {
+        let inside = Array2::from_shape_fn((17, 23), |(y, x)| (x * 7 + y * y * 3) % 11 != 0 && (x, y) != (4, 4));
+        let depth = squared_depth(&inside.view());
+        for ((y, x), depth) in depth.indexed_iter() {
+            let mut best = i64::MAX;
+            for v in -1..18i64 {
+                for u in -1..24i64 {
+                    let outside = !(0..17).contains(&v) || !(0..23).contains(&u) || !inside[[v as usize, u as usize]];
+                    if outside {
+                        best = best.min((u - x as i64).pow(2) + (v - y as i64).pow(2));
+                    }
+                }
+            }
+            assert_eq!(*depth, best as f32, "{x} {y}");
+        }
+    }
+
+    #[test]
+    fn parts_are_counted() {
+        let inside = ndarray::arr2(&[[true, true, false], [false, false, true], [true, false, true]]);
+        let (numbers, sizes) = connected_parts(&inside.view());
+        assert_eq!(sizes, [2, 2, 1]);
+        assert_eq!(numbers, ndarray::arr2(&[[1, 1, 0], [0, 0, 2], [3, 0, 2]]));
+    }
+}

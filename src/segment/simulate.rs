@@ -1,0 +1,47 @@
+//! A person who corrects a mask click by click: for training and evaluation.
+
+use ndarray::{ArrayView2, Zip};
+
+use super::distance::{connected_parts, squared_depth};
+
+/// Where the next click goes, and whether it says "inside": the middle of the largest connected error, as in the protocol that
+/// interactive segmentation is measured by (Xu et al., "Deep Interactive Object Selection", 2016). `truth` is `None` where a pixel
+/// does not count. `None` where there is no error.
+///
+/// # Panics
+/// Where the two differ in size.
+pub fn next_click(mask: &ArrayView2<'_, bool>, truth: &ArrayView2<'_, Option<bool>>) -> Option<(usize, usize, bool)> {
+    let candidates = [true, false].map(|inside| {
+        let error = Zip::from(mask).and(truth).map_collect(|mask, truth| *truth == Some(inside) && *mask != inside);
+        let (numbers, sizes) = connected_parts(&error.view());
+        let largest = (0..sizes.len()).max_by_key(|i| sizes[*i])?;
+        let part = numbers.mapv(|number| number as usize == largest + 1);
+        let depth = squared_depth(&part.view());
+        let ((y, x), depth) =
+            depth.indexed_iter().fold(((0, 0), 0.0), |best, (at, d)| if *d > best.1 { (at, *d) } else { best });
+        Some((depth, (x, y, inside)))
+    });
+    // The error whose middle is farthest from its border is the one that a person sees first.
+    candidates.into_iter().flatten().max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, click)| click)
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::*;
+
+    #[test]
+    fn the_middle_of_the_largest_error() {
+        let truth = Array2::from_shape_fn((20, 30), |(y, x)| {
+            if x == 29 { None } else { Some((5..12).contains(&x) && (4..11).contains(&y)) }
+        });
+        let none = Array2::from_elem((20, 30), false);
+        assert_eq!(next_click(&none.view(), &truth.view()), Some((8, 7, true)));
+        let all = Array2::from_elem((20, 30), true);
+        let (x, _, inside) = next_click(&all.view(), &truth.view()).unwrap();
+        assert!(!inside && x > 12 && x < 29);
+        let right = truth.mapv(|t| t.unwrap_or(false));
+        assert_eq!(next_click(&right.view(), &truth.view()), None);
+    }
+}

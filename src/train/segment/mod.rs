@@ -1,0 +1,272 @@
+//! Training of the network that tells the region a person points at.
+//!
+//! It learns from regions that people drew in photographs (BSDS500) and from drawings laid over photographs, with clicks that
+//! follow its own errors (iterative training: Mahadevan et al. 2018; Sofiiuk et al., "Reviving Iterative Training with Mask
+//! Guidance", 2021).
+
+mod regions;
+
+use std::path::PathBuf;
+
+use image::GrayImage;
+use ndarray::Array2;
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use tch::{Kind, Tensor};
+
+use self::regions::{Regions, Sample};
+use super::{
+    Error,
+    run::{self, Lesson},
+};
+use crate::{
+    nn::{arch::Graph, torch},
+    segment::{clue, simulate::next_click},
+};
+
+/// Rounds of clicks before the one that is learnt from, at most.
+const MOST_ROUNDS: usize = 4;
+/// Share of the samples that start from a box, and from their four extreme points.
+const BOXED: f64 = 0.15;
+const EXTREMES: f64 = 0.08;
+/// How much more pixels near the border of a region count, and how near.
+const BORDER_WEIGHT: f64 = 2.0;
+const BORDER: i64 = 3;
+/// Share of intersection over union in the loss.
+const OVERLAP_WEIGHT: f64 = 0.7;
+const VALIDATION_COUNT: usize = 64;
+const VALIDATION_CLICKS: [usize; 3] = [1, 3, 6];
+
+/// A training run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub run: run::Options,
+    /// Photographs of the BSDS500.
+    pub photos: PathBuf,
+    /// Regions that people drew in them, from `scripts/bsds500`.
+    pub regions: PathBuf,
+    /// Drawings with transparent background (.png).
+    pub drawings: PathBuf,
+}
+
+/// Trains until the run is over; writes the model and its curve.
+///
+/// # Errors
+/// Files that cannot be read or written, a checkpoint that does not fit, a loss that is no longer a number.
+pub fn segment(options: &Options) -> Result<(), Error> {
+    let regions = Regions::load(&options.photos, &options.regions, &options.drawings)?;
+    println!("{regions}");
+    let graph = options.run.architecture.graph()?;
+    let mut rng = StdRng::seed_from_u64(u64::MAX);
+    let validation = (0..VALIDATION_COUNT).map(|_| regions.validation(options.run.side, &mut rng)).collect();
+    let mut lesson = Segmenting { options, graph: &graph, regions, validation };
+    run::run(&options.run, &graph, &mut lesson)
+}
+
+struct Segmenting<'a> {
+    options: &'a Options,
+    graph: &'a Graph,
+    regions: Regions,
+    validation: Vec<Sample>,
+}
+
+/// What a person has said of a sample so far.
+#[derive(Clone)]
+struct Session {
+    inside: Vec<[f32; 2]>,
+    outside: Vec<[f32; 2]>,
+    /// The region so far, from 0 to 1.
+    before: Vec<f32>,
+}
+
+impl Lesson for Segmenting<'_> {
+    fn loss(&self, weights: &[Tensor], kind: Kind, rng: &mut StdRng) -> Result<Tensor, Error> {
+        let run = &self.options.run;
+        let samples: Vec<_> = (0..run.batch).map(|_| self.regions.sample(run.side, rng)).collect();
+        let mut sessions: Vec<_> = samples.iter().map(|sample| Session::start(sample, run.side, rng)).collect();
+        for _ in 0..rng.random_range(0..=MOST_ROUNDS) {
+            let _no_grad = tch::no_grad_guard();
+            self.click(weights, &samples, &mut sessions, rng)?;
+        }
+        let logits = self.see(weights, &samples, &sessions, kind)?;
+        let side = run.side as i64;
+        let truth: Vec<f32> =
+            samples.iter().flat_map(|s| s.truth.iter().map(|inside| f32::from(u8::from(*inside)))).collect();
+        let truth = Tensor::from_slice(&truth).view([samples.len() as i64, 1, side, side]);
+        loss(&logits, &truth)
+    }
+
+    /// Mean intersection over union after some clicks, in percent.
+    fn validate(&self, weights: &[Tensor]) -> Result<Vec<(String, f64)>, Error> {
+        let side = self.options.run.side;
+        let mut rng = StdRng::seed_from_u64(7);
+        let mut results = VALIDATION_CLICKS.map(|clicks| (format!("{clicks} clicks"), 0.0));
+        for samples in self.validation.chunks(16) {
+            let mut sessions: Vec<_> = samples.iter().map(|s| Session::empty(s, side)).collect();
+            for clicks in 1..=VALIDATION_CLICKS[2] {
+                self.point(samples, &mut sessions, &mut rng, true);
+                self.update(weights, samples, &mut sessions)?;
+                if let Some(at) = VALIDATION_CLICKS.iter().position(|c| *c == clicks) {
+                    let all = samples.iter().zip(&sessions).map(|(sample, session)| overlap(sample, session));
+                    results[at].1 += 100.0 * all.sum::<f64>() / VALIDATION_COUNT as f64;
+                }
+            }
+        }
+        Ok(results.to_vec())
+    }
+
+    /// Pictures, and what the network sees in them after three clicks.
+    fn samples(&self, weights: &[Tensor]) -> Result<Option<GrayImage>, Error> {
+        let _no_grad = tch::no_grad_guard();
+        let side = self.options.run.side;
+        let samples = &self.validation[..8.min(self.validation.len())];
+        let mut rng = StdRng::seed_from_u64(7);
+        let mut sessions: Vec<_> = samples.iter().map(|s| Session::empty(s, side)).collect();
+        for _ in 0..3 {
+            self.point(samples, &mut sessions, &mut rng, true);
+            self.update(weights, samples, &mut sessions)?;
+        }
+        let wide = (samples.len() * side) as u32;
+        Ok(Some(GrayImage::from_fn(wide, 3 * side as u32, |x, y| {
+            let (sample, x) = (x as usize / side, x as usize % side);
+            let (row, y) = (y as usize / side, y as usize % side);
+            let at = y * side + x;
+            image::Luma([match row {
+                0 => samples[sample].yuv[at][0] as u8,
+                1 => 255 * u8::from(samples[sample].truth[[y, x]]),
+                _ => (255.0 * sessions[sample].before[at]) as u8,
+            }])
+        })))
+    }
+}
+
+impl Segmenting<'_> {
+    /// Log-odds of the region, `[count, 1, side, side]`.
+    fn see(&self, weights: &[Tensor], samples: &[Sample], sessions: &[Session], kind: Kind) -> Result<Tensor, Error> {
+        let side = self.options.run.side;
+        let (count, full) = (samples.len() as i64, side as i64);
+        let half = side / 2;
+        let plane = |c: usize| {
+            let values: Vec<f32> =
+                samples.iter().flat_map(|s| s.yuv.iter().map(move |yuv| (yuv[c] - 128.0) / 255.0)).collect();
+            Tensor::from_slice(&values).view([count, 1, full, full])
+        };
+        let small = |t: Tensor| t.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None);
+        let seeds = |of: fn(&Session) -> &Vec<[f32; 2]>| {
+            let mut map = vec![0.0; samples.len() * half * half];
+            for (map, session) in map.chunks_exact_mut(half * half).zip(sessions) {
+                for (y, row) in map.chunks_exact_mut(half).enumerate() {
+                    clue::row(of(session), y, row);
+                }
+            }
+            Tensor::from_slice(&map).view([count, 1, half as i64, half as i64])
+        };
+        let before: Vec<f32> = sessions.iter().flat_map(|s| s.before.iter().copied()).collect();
+        let before = small(Tensor::from_slice(&before).view([count, 1, full, full]))?;
+        let input = Tensor::f_cat(
+            &[
+                plane(0).f_pixel_unshuffle(2)?,
+                small(plane(1))?,
+                small(plane(2))?,
+                seeds(|s| &s.inside),
+                seeds(|s| &s.outside),
+                before,
+            ],
+            1,
+        )?;
+        let output = if kind == Kind::Float {
+            torch::forward(self.graph, weights, &torch::channels_last(&input)?)?
+        } else {
+            run::forward(self.graph, weights, &input, kind)?
+        };
+        Ok(output.f_pixel_shuffle(2)?)
+    }
+
+    /// The network's answer becomes the region so far.
+    fn update(&self, weights: &[Tensor], samples: &[Sample], sessions: &mut [Session]) -> Result<(), Error> {
+        let region = self.see(weights, samples, sessions, Kind::Float)?.sigmoid();
+        for (i, session) in sessions.iter_mut().enumerate() {
+            session.before = Vec::<f32>::try_from(region.get(i as i64).contiguous().view(-1))?;
+        }
+        Ok(())
+    }
+
+    /// A click for each, where the region so far is wrong.
+    fn point(&self, samples: &[Sample], sessions: &mut [Session], rng: &mut StdRng, exact: bool) {
+        let side = self.options.run.side;
+        for (sample, session) in samples.iter().zip(sessions) {
+            let mask = Array2::from_shape_fn((side, side), |(y, x)| session.before[y * side + x] > 0.5);
+            let truth = sample.truth.mapv(Some);
+            let Some((x, y, inside)) = next_click(&mask.view(), &truth.view()) else { continue };
+            let mut at = [x as f32, y as f32];
+            if !exact {
+                let aside = at.map(|v| (v + rng.random_range(-6.0..6.0f32)).clamp(0.0, side as f32 - 1.0));
+                let wrong = mask[[aside[1] as usize, aside[0] as usize]] != inside;
+                if wrong && sample.truth[[aside[1] as usize, aside[0] as usize]] == inside {
+                    at = aside;
+                }
+            }
+            if inside { &mut session.inside } else { &mut session.outside }.push(at);
+        }
+    }
+
+    fn click(
+        &self,
+        weights: &[Tensor],
+        samples: &[Sample],
+        sessions: &mut [Session],
+        rng: &mut StdRng,
+    ) -> Result<(), Error> {
+        self.update(weights, samples, sessions)?;
+        self.point(samples, sessions, rng, false);
+        Ok(())
+    }
+}
+
+impl Session {
+    fn empty(_sample: &Sample, side: usize) -> Self {
+        Self { inside: Vec::new(), outside: Vec::new(), before: vec![0.0; side * side] }
+    }
+
+    /// A first hint: some clicks, a box, or the extreme points.
+    fn start(sample: &Sample, side: usize, rng: &mut StdRng) -> Self {
+        let mut session = Self::empty(sample, side);
+        let kind: f64 = rng.random();
+        if kind < BOXED {
+            let [x0, y0, x1, y1] = sample.bounds();
+            let mut aside =
+                |v: usize| (v as f32 + rng.random_range(-4.0..4.0f32)).clamp(0.0, side as f32 - 1.0) as usize;
+            let (x0, y0, x1, y1) = (aside(x0), aside(y0), aside(x1), aside(y1));
+            for y in y0..=y1.max(y0) {
+                session.before[y * side + x0..=y * side + x1.max(x0)].fill(clue::BOX);
+            }
+        } else if kind < BOXED + EXTREMES {
+            session.inside = sample.extremes(rng);
+        } else {
+            session.inside.extend(sample.somewhere(rng));
+        }
+        session
+    }
+}
+
+fn overlap(sample: &Sample, session: &Session) -> f64 {
+    let pairs = sample.truth.iter().zip(&session.before).map(|(truth, before)| (*truth, *before > 0.5));
+    let (both, either) =
+        pairs.fold((0u32, 0u32), |(both, either), (a, b)| (both + u32::from(a && b), either + u32::from(a || b)));
+    f64::from(both) / f64::from(either.max(1))
+}
+
+/// Cross entropy, with more weight along borders, and intersection over union.
+fn loss(logits: &Tensor, truth: &Tensor) -> Result<Tensor, Error> {
+    let size = [2 * BORDER + 1, 2 * BORDER + 1];
+    let widen = |t: &Tensor| t.f_max_pool2d(size, [1, 1], [BORDER, BORDER], [1, 1], false);
+    let border = widen(truth)? + widen(&truth.f_sub_scalar(1.0)?.neg())? - 1.0;
+    let weight = border * BORDER_WEIGHT + 1.0;
+    let entropy =
+        logits.f_binary_cross_entropy_with_logits::<Tensor>(truth, Some(weight), None, tch::Reduction::Mean)?;
+    let region = logits.sigmoid();
+    let sum = |t: &Tensor| t.f_sum_dim_intlist(&[1i64, 2, 3][..], false, Kind::Float);
+    let both = sum(&(&region * truth))?;
+    let either = sum(&region)? + sum(truth)? - &both;
+    let overlap = ((both + 1.0) / (either + 1.0)).mean(Kind::Float);
+    Ok((entropy + (1.0 - overlap) * OVERLAP_WEIGHT) * 0.1)
+}
