@@ -39,7 +39,7 @@ fn frames(c: &mut Criterion) {
                     let views = output.iter_mut().map(Vec::as_mut_slice).zip(strides);
                     let mut output = PictureMut::new(Format::I420, width, height, views).expect("the planes fit");
                     let parameters = Parameters { noise_level: Some(15.0), strength: 1.0, temporal: false };
-                    denoiser.process(&input, &mut output, &parameters, 0).expect("the network runs")
+                    denoiser.process(&input, &mut output, &parameters, None, 0).expect("the network runs")
                 });
             });
         }

@@ -51,7 +51,7 @@ fn whole(c: &mut Criterion) {
                 let [y, u, v] = &mut memory;
                 let planes = [(&mut y[..], width), (&mut u[..], width / 2), (&mut v[..], width / 2)];
                 let mut output = PictureMut::new(Format::I420, width, height, planes).expect("planes are large enough");
-                smoother.process(&input, &mut output, &parameters, 0).expect("a picture that fits");
+                smoother.process(&input, &mut output, &parameters, None, 0).expect("a picture that fits");
             });
         });
     }

@@ -17,6 +17,7 @@ pub mod watermark;
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     denoise::element::register(plugin)?;
     smooth::element::register(plugin)?;
+    segment::element::register(plugin)?;
     watermark::element::register(plugin)?;
     quality::element::register(plugin)
 }

@@ -70,7 +70,7 @@ fn rgb_photographs_gain() {
             let mut view = PictureMut::new(format, *width, *height, [(output.as_mut_slice(), 3 * width)]).unwrap();
             let mut denoiser = networks.denoiser(Colour::Rgb, 2).unwrap();
             let parameters = Parameters { noise_level: Some(level), strength: 1.0, temporal: false };
-            denoiser.process(&input, &mut view, &parameters, 0).unwrap();
+            denoiser.process(&input, &mut view, &parameters, None, 0).unwrap();
             let (before, after) = (psnr(&noisy, rgb), psnr(&output, rgb));
             assert!(after > before + gain, "{name} at {level}: {before:.2} to {after:.2}");
         }
@@ -92,7 +92,7 @@ fn denoise_420(
     let views = output.iter_mut().map(Vec::as_mut_slice).zip(strides);
     let mut view = PictureMut::new(Format::I420, width, height, views).unwrap();
     let parameters = Parameters { noise_level: Some(level), strength: 1.0, temporal };
-    denoiser.process(&input, &mut view, &parameters, 0).unwrap();
+    denoiser.process(&input, &mut view, &parameters, None, 0).unwrap();
     output.into_iter().next().unwrap()
 }
 
@@ -179,7 +179,13 @@ fn luma_gains_as_much_in_grey_as_in_colour() {
             let mut view = PictureMut::new(format, width, height, views).unwrap();
             let mut denoiser = networks.denoiser(format.colour(), 2).unwrap();
             denoiser
-                .process(&input, &mut view, &Parameters { noise_level: Some(level), strength: 1.0, temporal: false }, 0)
+                .process(
+                    &input,
+                    &mut view,
+                    &Parameters { noise_level: Some(level), strength: 1.0, temporal: false },
+                    None,
+                    0,
+                )
                 .unwrap();
             results.push(psnr(&output[0], &luma));
         }
@@ -200,7 +206,7 @@ fn without_noise_a_photograph_stays_what_it_is() {
         let mut view = PictureMut::new(format, *width, *height, [(output.as_mut_slice(), 3 * width)]).unwrap();
         let mut denoiser = networks.denoiser(Colour::Rgb, 2).unwrap();
         denoiser
-            .process(&input, &mut view, &Parameters { noise_level: Some(0.0), strength: 1.0, temporal: false }, 0)
+            .process(&input, &mut view, &Parameters { noise_level: Some(0.0), strength: 1.0, temporal: false }, None, 0)
             .unwrap();
         assert_eq!(output, *rgb, "{name}");
     }

@@ -3,6 +3,7 @@
 //! `cargo run --release --example evaluate -- denoise --data DIR`
 
 mod element;
+mod segment;
 mod smooth;
 #[path = "../support/mod.rs"]
 mod support;
@@ -45,6 +46,10 @@ enum Task {
     },
     /// PSNR of cnndenoise on a clip with white noise in luma, averaged along time and frame by frame.
     Video(video::Video),
+    /// Clicks that cnnsegment's regions need, on pictures with the mask of one object each.
+    Segment(segment::Segment),
+    /// How well a region of cnnsegment follows an object through a clip.
+    SegmentVideo(segment::SegmentVideo),
     /// PSNR and SSIM of cnnsmooth on pictures with texture over structure.
     Smooth(smooth::Smooth),
     /// What cnnsmooth leaves of gratings and bars, by scale.
@@ -59,6 +64,8 @@ fn main() {
     let result = match Arguments::parse().task {
         Task::Denoise { data, model, levels } => denoise(&data, model.as_deref(), &levels),
         Task::Video(task) => video::run(&task),
+        Task::Segment(task) => segment::run(&task),
+        Task::SegmentVideo(task) => segment::video(&task),
         Task::Smooth(task) => smooth::run(&task),
         Task::SmoothResponse { model } => smooth::response(model.as_deref()),
     };
@@ -129,7 +136,13 @@ fn through_library(noisy: &[f32], (width, height): (u32, u32), model: Option<&Pa
     let mut output = noisy.to_vec();
     let input = Picture::new(format, width, height, &[(noisy, 3 * width)])?;
     let mut view = PictureMut::new(format, width, height, [(output.as_mut_slice(), 3 * width)])?;
-    denoiser.process(&input, &mut view, &Parameters { noise_level: Some(level), strength: 1.0, temporal: false }, 0)?;
+    denoiser.process(
+        &input,
+        &mut view,
+        &Parameters { noise_level: Some(level), strength: 1.0, temporal: false },
+        None,
+        0,
+    )?;
     // As every published figure: what a picture can show is compared.
     output.iter_mut().for_each(|v| *v = v.clamp(0.0, 255.0));
     Ok(output)

@@ -3,11 +3,11 @@ use std::sync::Arc;
 use super::{
     CONTROL_PER_LEVEL, MAX_LEVEL,
     estimate::{NoiseModel, noise_model},
-    io::{Controls, Planes, PlanesMut},
+    io::{Controls, Planes, PlanesMut, Shares},
     temporal::Temporal,
 };
 use crate::{
-    frame::{Colour, Picture, PictureMut, Sample},
+    frame::{Colour, Picture, PictureMut, Regions, Sample},
     nn::{self, Domain, Network, Sessions, Threads},
 };
 
@@ -105,7 +105,7 @@ impl Denoiser {
         Ok(())
     }
 
-    /// Denoises `input` into `output`, which must hold a copy of it. `field` is 0, or 1 for the second field of an
+    /// Denoises `input` into `output`, which must hold a copy of it. `regions` weigh the strength. `field` is 0, or 1 for the second field of an
     /// interlaced picture. Returns the levels of noise that were assumed.
     ///
     /// # Errors
@@ -115,6 +115,7 @@ impl Denoiser {
         input: &Picture<'_, T>,
         output: &mut PictureMut<'_, T>,
         parameters: &Parameters,
+        regions: Option<Regions<'_>>,
         field: usize,
     ) -> Result<Levels, Error> {
         let domain = domain_of(input.colour);
@@ -135,10 +136,11 @@ impl Denoiser {
         let control = |level: f32| (level * parameters.strength.max(1.0)).clamp(0.0, MAX_LEVEL) * CONTROL_PER_LEVEL;
         let of_brightness = |brightness: usize| control(main.level_at(brightness as f32).hypot(added));
         let controls = Controls { main: std::array::from_fn(of_brightness), chroma: control(levels.chroma) };
-        let share =
-            |level: f32| parameters.strength.min(1.0) * ((level - FADE[0]) / (FADE[1] - FADE[0])).clamp(0.0, 1.0);
+        let share = |level: f32| ((level - FADE[0]) / (FADE[1] - FADE[0])).clamp(0.0, 1.0);
         let rgb_level = levels.main.hypot(added);
         let shares = [share(rgb_level), share(if domain == Domain::Rgb { rgb_level } else { levels.chroma })];
+        let regions = regions.as_ref().map(Regions::reborrow);
+        let shares = Shares { components: shares, strength: parameters.strength, regions };
 
         let (width, height) = input.size();
         let session = self.sessions.for_frame(&*self.network, self.threads, width, height)?;
@@ -149,11 +151,12 @@ impl Denoiser {
                 none => none.insert(Threads::new(self.threads)?),
             };
             let fused = temporal.fuse(input, &[main, chroma], pool);
-            let planes = Planes::new(&fused.picture, domain, &controls, Some(fused.variance));
+            let planes = Planes::new(&fused.picture, domain, &controls, Some(fused.variance))
+                .with_regions(regions, parameters.strength);
             session.run(&planes, &mut PlanesMut::new(output.reborrow(), domain, shares, Some(&fused.picture)))?;
         } else {
             temporal.reset();
-            let planes = Planes::new(input, domain, &controls, None);
+            let planes = Planes::new(input, domain, &controls, None).with_regions(regions, parameters.strength);
             session.run(&planes, &mut PlanesMut::new(output.reborrow(), domain, shares, None))?;
         }
         Ok(levels)

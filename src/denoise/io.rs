@@ -7,7 +7,7 @@ use ndarray::{Array2, ArrayViewMut2, Axis};
 
 use crate::{
     frame::{
-        Colour, Picture, PictureMut, Sample,
+        Colour, Picture, PictureMut, Regions, Sample,
         unshuffle::{CENTRE, SCALE, line, pairs, singles},
     },
     nn::{Domain, Output, RowSink, Source},
@@ -26,6 +26,7 @@ pub(super) struct Planes<'a, 'b, T> {
     domain: Domain,
     controls: &'a Controls,
     variance: Option<&'a Array2<f32>>,
+    regions: Option<(Regions<'a>, f32)>,
 }
 
 impl<'a, 'b, T: Sample> Planes<'a, 'b, T> {
@@ -36,7 +37,12 @@ impl<'a, 'b, T: Sample> Planes<'a, 'b, T> {
         controls: &'a Controls,
         variance: Option<&'a Array2<f32>>,
     ) -> Self {
-        Self { picture, domain, controls, variance }
+        Self { picture, domain, controls, variance, regions: None }
+    }
+
+    /// Where the factor of a region brings `strength` beyond what `controls` know of, more noise is assumed.
+    pub fn with_regions(self, regions: Option<Regions<'a>>, strength: f32) -> Self {
+        Self { regions: regions.map(|regions| (regions, strength)), ..self }
     }
 }
 
@@ -90,6 +96,12 @@ impl<T: Sample> Source for Planes<'_, '_, T> {
                 *chroma = self.controls.chroma;
             }
         }
+        if let Some((regions, strength)) = &self.regions {
+            for (pixel, factor) in row.chunks_exact_mut(channels).zip(regions.row(2 * y, 1)) {
+                let more = (strength * factor).max(1.0) / strength.max(1.0);
+                pixel[first..].iter_mut().for_each(|level| *level *= more);
+            }
+        }
         if let Some(variance) = self.variance {
             let variance = variance.view();
             let shares = line(&variance, y);
@@ -125,17 +137,26 @@ fn rgb_to_yuv([r, g, b]: [f32; 3]) -> [f32; 3] {
 pub(super) struct PlanesMut<'a, 's, T> {
     picture: PictureMut<'a, T>,
     domain: Domain,
-    shares: [f32; 2],
+    shares: Shares<'a>,
     seen: Option<&'a Picture<'s, f32>>,
+}
+
+/// How much of what comes out goes into a picture.
+#[derive(Clone, Copy)]
+pub(super) struct Shares<'a> {
+    /// Without strength: of the first component, and of the others.
+    pub components: [f32; 2],
+    pub strength: f32,
+    pub regions: Option<Regions<'a>>,
 }
 
 impl<'a, 's, T: Sample> PlanesMut<'a, 's, T> {
     /// The network's output is subtracted from what it has `seen`, or where that is `None` from `picture` itself.
-    /// `shares` tells how much of that result goes into `picture`: into the first component, and into the others.
+    /// `shares` tells how much of that result goes into `picture`.
     pub fn new(
         picture: PictureMut<'a, T>,
         domain: Domain,
-        shares: [f32; 2],
+        shares: Shares<'a>,
         seen: Option<&'a Picture<'s, f32>>,
     ) -> Self {
         Self { picture, domain, shares, seen }
@@ -144,7 +165,8 @@ impl<'a, 's, T: Sample> PlanesMut<'a, 's, T> {
 
 impl<T: Sample> Output for PlanesMut<'_, '_, T> {
     fn split<'b>(&'b mut self, bands: &[Range<usize>]) -> Vec<Box<dyn RowSink + 'b>> {
-        let (colour, domain, shares, seen) = (self.picture.colour, self.domain, self.shares, self.seen);
+        let (colour, domain, seen) = (self.picture.colour, self.domain, self.seen);
+        let shares = Shares { regions: self.shares.regions.as_ref().map(Regions::reborrow), ..self.shares };
         let parts = bands.iter().zip(split_rows(&mut self.picture, bands));
         parts
             .map(|(band, components)| {
@@ -186,7 +208,7 @@ struct Band<'a, 's, T> {
     domain: Domain,
     colour: Colour,
     components: Vec<ArrayViewMut2<'a, T>>,
-    shares: [f32; 2],
+    shares: Shares<'a>,
     seen: Option<&'a Picture<'s, f32>>,
 }
 
@@ -222,21 +244,36 @@ impl<T: Sample> RowSink for Band<'_, '_, T> {
 impl<T: Sample> Band<'_, '_, T> {
     /// Subtracts noise from row `own` of a component of this band, which is row `whole` of the picture, if there is one.
     fn subtract(&mut self, component: usize, whole: usize, own: usize, noise: impl Iterator<Item = f32>) {
-        let share = self.shares[component.min(1)];
+        let Shares { components: shares, strength, regions } = self.shares;
+        let share = shares[component.min(1)];
+        let [shift_x, shift_y] = self.colour.shifts(component);
         let samples = &mut self.components[component];
         if own >= samples.len_of(Axis(0)) {
             return;
         }
         let mut row = samples.index_axis_mut(Axis(0), own);
-        match self.seen {
-            None => {
-                let scale = share * SCALE;
+        let whole_row = share * strength.min(1.0);
+        match (self.seen, regions) {
+            (None, None) => {
+                let scale = whole_row * SCALE;
                 row.iter_mut().zip(noise).for_each(|(to, noise)| *to = T::from_level(to.level() - scale * noise));
             }
-            Some(seen) => {
+            (Some(seen), None) => {
                 let seen = seen.components[component].index_axis(Axis(0), whole);
                 for ((to, noise), seen) in row.iter_mut().zip(noise).zip(seen) {
-                    *to = T::from_level(to.level() + share * (seen - SCALE * noise - to.level()));
+                    *to = T::from_level(to.level() + whole_row * (seen - SCALE * noise - to.level()));
+                }
+            }
+            (seen, Some(regions)) => {
+                let seen = seen.map(|seen| seen.components[component].index_axis(Axis(0), whole));
+                let factors = regions.row(whole << shift_y, shift_x);
+                for (x, ((to, noise), factor)) in row.iter_mut().zip(noise).zip(factors).enumerate() {
+                    let share = share * (strength * factor).clamp(0.0, 1.0);
+                    // What is to stay is not even rounded.
+                    if share > 0.0 {
+                        let seen = seen.map_or(to.level(), |seen| seen[x]);
+                        *to = T::from_level(to.level() + share * (seen - SCALE * noise - to.level()));
+                    }
                 }
             }
         }

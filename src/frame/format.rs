@@ -50,6 +50,15 @@ impl Format {
     pub const Y42B: Self = Self::planar(Colour::Yuv { shift_x: 1, shift_y: 0 }, 1, 2);
     pub const Y444: Self = Self::planar(Colour::Yuv { shift_x: 0, shift_y: 0 }, 1, 2);
 
+    /// 4:2:0 with a plane of alpha.
+    pub const A420: Self = Self { alpha: Some(at(3, 0, 1)), ..Self::I420 };
+    /// 4:4:4 in one plane: alpha, Y, U, V.
+    pub const AYUV: Self = Self {
+        colour: Colour::Yuv { shift_x: 0, shift_y: 0 },
+        places: [at(0, 1, 4), at(0, 2, 4), at(0, 3, 4)],
+        alpha: Some(at(0, 0, 4)),
+    };
+
     const fn planar(colour: Colour, u: usize, v: usize) -> Self {
         Self { colour, places: [at(0, 0, 1), at(u, 0, 1), at(v, 0, 1)], alpha: None }
     }

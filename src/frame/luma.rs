@@ -1,17 +1,32 @@
-//! Luma of pictures of any colour.
+//! Luma and chroma of pictures of any colour.
 
 use super::{Colour, Picture, Sample, levels::levels};
 
 /// Weights of R, G and B in luma: ITU-R BT.601 in its narrow range, as most video has it.
 const LUMA: [f32; 3] = [0.2568, 0.5041, 0.0979];
 const LUMA_OFFSET: f32 = 16.0;
+/// Their weights in U and V.
+const CHROMA: [[f32; 3]; 2] = [[-0.1482, -0.2910, 0.4392], [0.4392, -0.3678, -0.0714]];
+const CENTRE: f32 = 128.0;
 
-pub(crate) fn dot(a: [f32; 3], b: [f32; 3]) -> f32 {
+fn dot(a: [f32; 3], b: [f32; 3]) -> f32 {
     a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 }
 
 pub(crate) fn luma(rgb: [f32; 3]) -> f32 {
     LUMA_OFFSET + dot(rgb, LUMA)
+}
+
+/// U and V, from 0 to 255.
+pub(crate) fn chroma_of(rgb: [f32; 3]) -> [f32; 2] {
+    CHROMA.map(|weights| CENTRE + dot(rgb, weights))
+}
+
+/// Y, U and V of R, G and B, all from 0 to 255.
+#[cfg(feature = "torch")]
+pub(crate) fn yuv(rgb: [f32; 3]) -> [f32; 3] {
+    let [u, v] = chroma_of(rgb);
+    [luma(rgb), u, v]
 }
 
 /// Luma of row `y`, from 0 to 255.

@@ -9,10 +9,13 @@ mod format;
 pub(crate) mod levels;
 pub(crate) mod luma;
 mod picture;
+pub(crate) mod reduce;
+mod regions;
 pub(crate) mod unshuffle;
 
 pub use format::{Colour, Format, Place};
 pub use picture::{Picture, PictureMut, Plane, PlaneMut};
+pub use regions::Regions;
 
 /// What can be wrong with the memory of a picture.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

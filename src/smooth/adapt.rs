@@ -4,7 +4,7 @@ use ndarray::{Array2, ArrayView2, Axis, Zip};
 use rayon::prelude::*;
 
 use crate::{
-    frame::{Picture, Sample, luma::luma_row},
+    frame::{Picture, Regions, Sample, luma::luma_row},
     nn::Threads,
 };
 
@@ -92,6 +92,17 @@ impl Texture {
             );
         });
     }
+}
+
+/// Weighs shares by regions. Where nothing is to be smoothed, the solver leaves the pixel as it is.
+pub(super) fn weigh(share: &mut Array2<u8>, regions: &Regions<'_>, threads: &Threads) {
+    threads.enter(|| {
+        share.axis_iter_mut(Axis(0)).into_par_iter().enumerate().for_each(|(y, mut row)| {
+            row.iter_mut().zip(regions.row(y, 0)).for_each(|(to, factor)| {
+                *to = (f32::from(*to) * factor.clamp(0.0, 1.0) + 0.5) as u8;
+            });
+        });
+    });
 }
 
 /// Values for 2x2 times fewer pixels.

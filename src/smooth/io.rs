@@ -8,22 +8,20 @@ use crate::{
     frame::{
         Colour, Picture, Sample,
         levels::levels,
-        luma::{dot, luma, luma_row},
+        luma::{chroma_of, luma, luma_row},
         unshuffle::{CENTRE, SCALE, line, pairs, singles},
     },
     nn::{Domain, Output, RowSink, Source},
 };
 
 const CHANNELS: usize = 6;
-/// Weights of R, G and B in chroma: ITU-R BT.601 in its narrow range, as most video has it.
-const CHROMA: [[f32; 3]; 2] = [[-0.1482, -0.2910, 0.4392], [0.4392, -0.3678, -0.0714]];
 
 /// Log-odds of an edge that are not, and that are wholly, believed; and what is left of a step that is not.
 const BELIEVED: [f32; 2] = [-4.0, 2.0];
 const LEAST_BELIEF: f32 = 0.1;
 
 /// A picture as the input of a network of the domain [`Domain::Guide`].
-pub(super) struct Planes<'a, 'b, T> {
+pub(crate) struct Planes<'a, 'b, T> {
     pub picture: &'a Picture<'b, T>,
     pub control: f32,
 }
@@ -66,8 +64,8 @@ impl<T: Sample> Planes<'_, '_, T> {
                 pixel[i] = (luma(rgb) - CENTRE) / SCALE;
                 mean.iter_mut().zip(rgb).for_each(|(mean, v)| *mean += v / 4.0);
             }
-            for (i, weights) in CHROMA.iter().enumerate() {
-                pixel[4 + i] = dot(mean, *weights) / SCALE;
+            for (to, chroma) in pixel[4..CHANNELS].iter_mut().zip(chroma_of(mean)) {
+                *to = (chroma - CENTRE) / SCALE;
             }
         }
     }
@@ -92,16 +90,9 @@ fn chroma<T: Sample>(picture: &Picture<'_, T>, x: usize, y: usize) -> [f32; 2] {
         Colour::Yuv { .. } => [mean(1), mean(2)],
         Colour::Rgb => {
             let rgb = [mean(0), mean(1), mean(2)];
-            CHROMA.map(|weights| CENTRE + dot(rgb, weights))
+            chroma_of(rgb)
         }
     }
-}
-
-/// Y, U and V of R, G and B, all from 0 to 255.
-#[cfg(feature = "torch")]
-pub(crate) fn yuv(rgb: [f32; 3]) -> [f32; 3] {
-    let [u, v] = CHROMA.map(|weights| CENTRE + dot(rgb, weights));
-    [luma(rgb), u, v]
 }
 
 /// Takes what a network of the domain [`Domain::Guide`] makes.

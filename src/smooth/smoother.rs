@@ -4,14 +4,14 @@ use ndarray::{Array2, Axis, Zip};
 use rayon::prelude::*;
 
 use super::{
-    adapt::{Memory, Texture, halve},
+    adapt::{self, Memory, Texture, halve},
     control,
     io::{Maps, Planes},
     wls::{Guide, Weights, Wls},
 };
 use crate::{
     frame::{
-        Picture, PictureMut, Sample,
+        Picture, PictureMut, Regions, Sample,
         levels::{levels, samples},
     },
     nn::{self, Device, Domain, ModelSource, Network, Precision, Sessions, Threads, cache},
@@ -135,7 +135,7 @@ impl Smoother {
         Ok(())
     }
 
-    /// Smooths `input` into `output`. `field` is 0, or 1 for the second field of an interlaced picture.
+    /// Smooths `input` into `output`. `regions` weigh the strength. `field` is 0, or 1 for the second field of an interlaced picture.
     ///
     /// # Errors
     /// Pictures that do not fit each other, or a backend that fails.
@@ -144,6 +144,7 @@ impl Smoother {
         input: &Picture<'_, T>,
         output: &mut PictureMut<'_, T>,
         parameters: &Parameters,
+        regions: Option<Regions<'_>>,
         field: usize,
     ) -> Result<(), Error> {
         let same = input.components.iter().zip(&output.components).all(|(a, b)| a.dim() == b.dim());
@@ -151,6 +152,9 @@ impl Smoother {
             return Err(Error::Mismatch);
         }
         self.see(input, parameters, field)?;
+        if let Some(regions) = regions {
+            adapt::weigh(&mut self.maps.share, &regions, &self.threads);
+        }
         self.solve(input, output, parameters);
         Ok(())
     }

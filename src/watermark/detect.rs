@@ -2,8 +2,8 @@ use std::{collections::VecDeque, sync::Arc};
 
 use ndarray::Array2;
 
-use super::{plane::Reduce, residual::Residual};
-use crate::frame::{Picture, Sample, luma::luma_row};
+use super::{plane::scale_of, residual::Residual};
+use crate::frame::{Picture, Sample, luma::luma_row, reduce::Reduce};
 
 /// Frames whose residuals are added up.
 const GROUP: u32 = 6;
@@ -74,7 +74,7 @@ impl Collector {
         }
         let luma = &mut self.luma;
         let mut last = None;
-        self.reduce.run(size, &mut self.canonical, |y, row, weight| {
+        self.reduce.run(size, [scale_of(size.0, size.1); 2], &mut self.canonical, |y, row, weight| {
             if last != Some(y) {
                 luma_row(picture, y, luma);
                 last = Some(y);

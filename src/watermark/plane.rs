@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::ArrayView2;
 use rustfft::{Fft, FftPlanner, num_complex::Complex32};
 
 /// Period of patterns across and down. Powers of two: they go through FFTs.
@@ -80,73 +80,6 @@ pub(super) fn bin(cycles_x: i32, cycles_y: i32) -> usize {
     cycles_x.rem_euclid(WIDTH as i32) as usize * HEIGHT + cycles_y.rem_euclid(HEIGHT as i32) as usize
 }
 
-/// Where along one axis the canonical samples of a picture come from.
-#[derive(Debug, Clone, Default)]
-struct Axis {
-    /// First sample and weights, for each canonical one.
-    taps: Vec<(usize, Vec<f32>)>,
-}
-
-impl Axis {
-    /// Means over the area of each canonical pixel; of enlarged pictures, linear interpolation.
-    fn new(samples: usize, scale: f64) -> Self {
-        let count = ((samples as f64 * scale + 1e-6) as usize).max(1);
-        let reach = (0.5 / scale).max(0.5);
-        let taps = (0..count).map(|i| {
-            let centre = (i as f64 + 0.5) / scale;
-            let (low, high) = (centre - reach, centre + reach);
-            let first = low.floor().max(0.0) as usize;
-            let last = (high.ceil() as usize).clamp(first + 1, samples.max(first + 1));
-            let overlap = |k: usize| ((k as f64 + 1.0).min(high) - (k as f64).max(low)).max(0.0);
-            let weights: Vec<f64> = (first..last).map(overlap).collect();
-            let sum = weights.iter().sum::<f64>().max(1e-9);
-            let first = first.min(samples - 1);
-            (first, weights.into_iter().take(samples - first).map(|w| (w / sum) as f32).collect())
-        });
-        Self { taps: taps.collect() }
-    }
-}
-
-/// Brings pictures of one size to the canonical one.
-#[derive(Debug, Default)]
-pub(super) struct Reduce {
-    size: (usize, usize),
-    x: Axis,
-    y: Axis,
-    row: Vec<f32>,
-}
-
-impl Reduce {
-    /// Fills `to` with means of a picture, of which `add` adds row `y`, times a weight, to another row.
-    pub fn run(
-        &mut self,
-        (width, height): (usize, usize),
-        to: &mut Array2<f32>,
-        mut add: impl FnMut(usize, &mut [f32], f32),
-    ) {
-        if self.size != (width, height) {
-            let scale = scale_of(width, height);
-            (self.x, self.y) = (Axis::new(width, scale), Axis::new(height, scale));
-            self.size = (width, height);
-            self.row = vec![0.0; width];
-        }
-        let dim = (self.y.taps.len(), self.x.taps.len());
-        if to.dim() != dim {
-            *to = Array2::zeros(dim);
-        }
-        for ((first, weights), mut to) in self.y.taps.iter().zip(to.rows_mut()) {
-            let row = &mut self.row;
-            row.fill(0.0);
-            for (y, weight) in (*first..).zip(weights) {
-                add(y, row, *weight);
-            }
-            for ((first, weights), to) in self.x.taps.iter().zip(&mut to) {
-                *to = row[*first..].iter().zip(weights).map(|(v, w)| v * w).sum();
-            }
-        }
-    }
-}
-
 /// Values of a repeating plane at the pixels of a picture of `width` by `height`, by cubic interpolation (Catmull and Rom).
 pub(super) fn enlarge(plane: &ArrayView2<'_, f32>, width: usize, height: usize, mut write: impl FnMut(usize, &[f32])) {
     let scale = scale_of(width, height);
@@ -181,7 +114,10 @@ fn cubic(t: f32) -> [f32; 4] {
 
 #[cfg(test)]
 mod tests {
+    use ndarray::Array2;
+
     use super::*;
+    use crate::frame::reduce::Reduce;
 
     #[test]
     fn the_fft_finds_a_wave_and_goes_back() {
@@ -213,7 +149,7 @@ mod tests {
                 picture.row_mut(y).iter_mut().zip(row).for_each(|(to, v)| *to = *v)
             });
             let mut canonical = Array2::zeros((0, 0));
-            Reduce::default().run((width, height), &mut canonical, |y, to, weight| {
+            Reduce::default().run((width, height), [scale_of(width, height); 2], &mut canonical, |y, to, weight| {
                 to.iter_mut().zip(picture.row(y)).for_each(|(to, v)| *to += weight * v)
             });
             let (rows, columns) = canonical.dim();

@@ -15,10 +15,10 @@ use super::settings::{self, Settings};
 use crate::{
     denoise::{Denoiser, Levels, Networks, Parameters},
     element::{
-        MIN_INTERLACED_HEIGHT, ModelSettings, Quality, Timing, ends_a_scene, follow_controls, format_of, is_interlaced,
-        lock, pad_templates, picture, picture_mut,
+        MIN_INTERLACED_HEIGHT, ModelSettings, Quality, RegionMask, Timing, ends_a_scene, follow_controls, format_of,
+        is_interlaced, lock, pad_templates, picture, picture_mut,
     },
-    frame::{Format, Picture, PictureMut},
+    frame::{Format, Picture, PictureMut, Regions},
     nn,
 };
 
@@ -73,6 +73,8 @@ struct Stream {
     format: Format,
     denoiser: Denoiser,
     parameters: Parameters,
+    /// Factors on the strength inside and outside of regions.
+    factors: [f32; 2],
 }
 
 impl CnnDenoise {
@@ -172,14 +174,17 @@ impl BaseTransformImpl for CnnDenoise {
     fn before_transform(&self, inbuf: &gst::BufferRef) {
         let obj = self.obj();
         follow_controls(obj.upcast_ref(), *CAT, inbuf);
-        let parameters = lock(&self.settings).parameters();
+        let (parameters, factors) = {
+            let settings = lock(&self.settings);
+            (settings.parameters(), settings.factors())
+        };
         obj.set_passthrough(parameters.strength == 0.0);
         if parameters.strength == 0.0 {
             // What passes by unseen is missing from the past.
             self.reset.store(true, Ordering::Release);
         }
         if let Some(stream) = &mut lock(&self.state).stream {
-            stream.parameters = parameters;
+            (stream.parameters, stream.factors) = (parameters, factors);
         }
     }
 }
@@ -213,7 +218,8 @@ impl VideoFilterImpl for CnnDenoise {
             );
             gst::loggable_error!(CAT, "Cannot denoise {in_info:?}: {err}")
         })?;
-        state.stream = Some(Stream { format, denoiser, parameters: settings.parameters() });
+        state.stream =
+            Some(Stream { format, denoiser, parameters: settings.parameters(), factors: settings.factors() });
         Ok(())
     }
 
@@ -238,8 +244,12 @@ impl VideoFilterImpl for CnnDenoise {
         }
         let input = picture(inframe, stream.format).map_err(|err| failed(&err))?;
         let mut output = picture_mut(outframe, stream.format).map_err(|err| failed(&err))?;
+        let size = (inframe.width(), inframe.height());
+        let labels = RegionMask::of(inframe.buffer(), size).and_then(|mask| mask.labels(size));
+        let [foreground, background] = stream.factors;
+        let regions = labels.as_ref().map(|labels| Regions { labels: labels.view(), foreground, background });
         let interlaced = is_interlaced(inframe) && inframe.height() >= MIN_INTERLACED_HEIGHT;
-        let levels = stream.process(&input, &mut output, interlaced).map_err(|err| failed(&err))?;
+        let levels = stream.process(&input, &mut output, regions, interlaced).map_err(|err| failed(&err))?;
         drop(state);
 
         let mut published = lock(&self.published);
@@ -255,12 +265,14 @@ impl Stream {
         &mut self,
         input: &Picture<'_, u8>,
         output: &mut PictureMut<'_, u8>,
+        regions: Option<Regions<'_>>,
         interlaced: bool,
     ) -> Result<Levels, crate::denoise::Error> {
         if !interlaced {
-            return self.denoiser.process(input, output, &self.parameters, 0);
+            return self.denoiser.process(input, output, &self.parameters, regions, 0);
         }
-        self.denoiser.process(&input.field(0), &mut output.field(0), &self.parameters, 0)?;
-        self.denoiser.process(&input.field(1), &mut output.field(1), &self.parameters, 1)
+        let field = |parity| regions.map(|regions| regions.field(parity));
+        self.denoiser.process(&input.field(0), &mut output.field(0), &self.parameters, field(0), 0)?;
+        self.denoiser.process(&input.field(1), &mut output.field(1), &self.parameters, field(1), 1)
     }
 }

@@ -40,6 +40,11 @@ impl Settings {
         }
     }
 
+    /// Factors on the strength inside and outside of regions.
+    pub fn factors(&self) -> [f32; 2] {
+        [self.foreground_strength, self.background_strength]
+    }
+
     /// Takes over the value of a property.
     ///
     /// # Errors
@@ -100,14 +105,14 @@ pub(super) fn properties() -> Vec<ParamSpec> {
         live(
             "foreground-strength",
             "Foreground strength",
-            "Factor on strength inside the regions of a region mask (not built yet: has no effect)",
+            "Factor on strength inside the regions of a region mask",
             [0.0, 2.0],
             default.foreground_strength,
         ),
         live(
             "background-strength",
             "Background strength",
-            "Factor on strength outside the regions of a region mask (not built yet: has no effect)",
+            "Factor on strength outside the regions of a region mask",
             [0.0, 2.0],
             default.background_strength,
         ),

@@ -14,10 +14,10 @@ use gst_video::{VideoFrameExt, VideoFrameRef, VideoInfo, VideoInterlaceMode, sub
 use super::settings::{self, Settings};
 use crate::{
     element::{
-        MIN_INTERLACED_HEIGHT, ModelSettings, Quality, Timing, ends_a_scene, follow_controls, format_of, is_interlaced,
-        lock, pad_templates, picture, picture_mut,
+        MIN_INTERLACED_HEIGHT, ModelSettings, Quality, RegionMask, Timing, ends_a_scene, follow_controls, format_of,
+        is_interlaced, lock, pad_templates, picture, picture_mut,
     },
-    frame::{Format, Picture, PictureMut},
+    frame::{Format, Picture, PictureMut, Regions},
     nn::{self, Network},
     smooth::{self, Parameters, Smoother},
 };
@@ -70,6 +70,8 @@ struct Stream {
     format: Format,
     smoother: Smoother,
     parameters: Parameters,
+    /// Factors on the strength inside and outside of regions.
+    factors: [f32; 2],
 }
 
 impl CnnSmooth {
@@ -164,14 +166,17 @@ impl BaseTransformImpl for CnnSmooth {
     fn before_transform(&self, inbuf: &gst::BufferRef) {
         let obj = self.obj();
         follow_controls(obj.upcast_ref(), *CAT, inbuf);
-        let parameters = lock(&self.settings).parameters();
+        let (parameters, factors) = {
+            let settings = lock(&self.settings);
+            (settings.parameters(), settings.factors())
+        };
         obj.set_passthrough(parameters.strength == 0.0);
         if parameters.strength == 0.0 {
             // What passes by unseen is missing from the past.
             self.reset.store(true, Ordering::Release);
         }
         if let Some(stream) = &mut lock(&self.state).stream {
-            stream.parameters = parameters;
+            (stream.parameters, stream.factors) = (parameters, factors);
         }
     }
 }
@@ -205,7 +210,8 @@ impl VideoFilterImpl for CnnSmooth {
             );
             gst::loggable_error!(CAT, "Cannot smooth {in_info:?}: {err}")
         })?;
-        state.stream = Some(Stream { format, smoother, parameters: settings.parameters() });
+        state.stream =
+            Some(Stream { format, smoother, parameters: settings.parameters(), factors: settings.factors() });
         Ok(())
     }
 
@@ -230,8 +236,12 @@ impl VideoFilterImpl for CnnSmooth {
         }
         let input = picture(inframe, stream.format).map_err(|err| failed(&err))?;
         let mut output = picture_mut(outframe, stream.format).map_err(|err| failed(&err))?;
+        let size = (inframe.width(), inframe.height());
+        let labels = RegionMask::of(inframe.buffer(), size).and_then(|mask| mask.labels(size));
+        let [foreground, background] = stream.factors;
+        let regions = labels.as_ref().map(|labels| Regions { labels: labels.view(), foreground, background });
         let interlaced = is_interlaced(inframe) && inframe.height() >= MIN_INTERLACED_HEIGHT;
-        stream.process(&input, &mut output, interlaced).map_err(|err| failed(&err))?;
+        stream.process(&input, &mut output, regions, interlaced).map_err(|err| failed(&err))?;
         drop(state);
 
         lock(&self.published).timing.add(start.elapsed());
@@ -245,12 +255,14 @@ impl Stream {
         &mut self,
         input: &Picture<'_, u8>,
         output: &mut PictureMut<'_, u8>,
+        regions: Option<Regions<'_>>,
         interlaced: bool,
     ) -> Result<(), smooth::Error> {
         if !interlaced {
-            return self.smoother.process(input, output, &self.parameters, 0);
+            return self.smoother.process(input, output, &self.parameters, regions, 0);
         }
-        self.smoother.process(&input.field(0), &mut output.field(0), &self.parameters, 0)?;
-        self.smoother.process(&input.field(1), &mut output.field(1), &self.parameters, 1)
+        let field = |parity| regions.map(|regions| regions.field(parity));
+        self.smoother.process(&input.field(0), &mut output.field(0), &self.parameters, field(0), 0)?;
+        self.smoother.process(&input.field(1), &mut output.field(1), &self.parameters, field(1), 1)
     }
 }

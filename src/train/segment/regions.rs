@@ -7,7 +7,7 @@ use ndarray::Array2;
 use rand::{Rng, rngs::StdRng};
 
 use crate::{
-    smooth::io::yuv,
+    frame::luma::yuv,
     train::{
         Error,
         data::{files_below, fnv1a},

@@ -27,8 +27,9 @@ use super::{
     run::{self, Lesson},
 };
 use crate::{
+    frame::luma::yuv,
     nn::{arch::Graph, model::Quantisation, torch},
-    smooth::{control, io::yuv},
+    smooth::control,
 };
 
 /// Scales asked for in training, in pixels.

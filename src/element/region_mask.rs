@@ -1,0 +1,155 @@
+//! Region masks that travel with buffers.
+
+use ndarray::{Array2, ArrayView2};
+
+/// Name of the custom meta.
+pub const REGION_MASK_META: &str = "cnn-region-mask";
+/// Sides beyond this are not those of a mask.
+const MOST: u32 = 1 << 15;
+
+/// Labels of the pixels of a frame: 0 outside of all regions, 1 to 8 inside of one.
+///
+/// On a buffer it is the custom meta `cnn-region-mask`, whose structure has `width`, `height`, `stride` and `labels` (the highest)
+/// as unsigned integers, `mask`, a buffer with `height` rows of `stride` bytes, and `frame-width` and `frame-height`, the size
+/// of the frame that it belongs to; these are 0 once the frame was scaled, and the mask is that of any size then.
+#[derive(Debug, Clone)]
+pub struct RegionMask {
+    buffer: gst::Buffer,
+    width: u32,
+    height: u32,
+    stride: u32,
+}
+
+impl RegionMask {
+    /// A mask with one byte for each pixel, row by row.
+    pub fn new(width: u32, height: u32, labels: Vec<u8>) -> Option<Self> {
+        let fits = width > 0 && height > 0 && labels.len() as u64 == u64::from(width) * u64::from(height);
+        fits.then(|| Self { buffer: gst::Buffer::from_mut_slice(labels), width, height, stride: width })
+    }
+
+    /// Puts the mask on a buffer with a frame of a size, in the place of any other.
+    pub fn attach(&self, buffer: &mut gst::BufferRef, frame: (u32, u32)) {
+        if let Ok(meta) = gst::meta::CustomMeta::from_mut_buffer(buffer, REGION_MASK_META) {
+            let _ = meta.remove();
+        }
+        let Ok(mut meta) = gst::meta::CustomMeta::add(buffer, REGION_MASK_META) else { return };
+        let Ok(bytes) = self.buffer.map_readable() else { return };
+        let labels = bytes.iter().copied().max().unwrap_or(0);
+        let structure = meta.mut_structure();
+        structure.set("width", self.width);
+        structure.set("height", self.height);
+        structure.set("stride", self.stride);
+        structure.set("labels", u32::from(labels));
+        structure.set("mask", self.buffer.clone());
+        structure.set("frame-width", frame.0);
+        structure.set("frame-height", frame.1);
+    }
+
+    /// The mask of a buffer with a frame of a size. `None` where there is none, where it is not whole, or where it belongs to a frame of
+    /// another size: someone changed the geometry without knowing of the mask.
+    pub fn of(buffer: &gst::BufferRef, frame: (u32, u32)) -> Option<Self> {
+        let meta = gst::meta::CustomMeta::from_buffer(buffer, REGION_MASK_META).ok()?;
+        let structure = meta.structure();
+        let get = |name: &str| structure.get::<u32>(name).ok();
+        let (width, height, stride) = (get("width")?, get("height")?, get("stride")?);
+        let of = (get("frame-width")?, get("frame-height")?);
+        let mask = structure.get::<gst::Buffer>("mask").ok()?;
+        let fits = (1..=MOST).contains(&width)
+            && (1..=MOST).contains(&height)
+            && (width..=2 * MOST).contains(&stride)
+            && mask.size() as u64 >= u64::from(stride) * u64::from(height - 1) + u64::from(width);
+        (fits && (of == frame || of == (0, 0))).then_some(Self { buffer: mask, width, height, stride })
+    }
+
+    /// The labels as an array of the frame's size.
+    pub fn labels(&self, (width, height): (u32, u32)) -> Option<Array2<u8>> {
+        use ndarray::ShapeBuilder;
+        let bytes = self.buffer.map_readable().ok()?;
+        let shape = (self.height as usize, self.width as usize).strides((self.stride as usize, 1));
+        let own = ArrayView2::from_shape(shape, bytes.as_slice()).ok()?;
+        if (width, height) == (self.width, self.height) {
+            return Some(own.to_owned());
+        }
+        let at = |i: usize, own: u32, to: u32| (2 * i + 1) * own as usize / (2 * to as usize);
+        let columns: Vec<_> = (0..width as usize).map(|x| at(x, self.width, width)).collect();
+        let mut labels = Array2::zeros((height as usize, width as usize));
+        for (y, mut row) in labels.rows_mut().into_iter().enumerate() {
+            let from = own.row(at(y, self.height, height));
+            row.iter_mut().zip(&columns).for_each(|(to, x)| *to = from[*x]);
+        }
+        Some(labels)
+    }
+}
+
+/// Makes the meta known to GStreamer.
+pub(crate) fn register() {
+    let scaled = glib::Quark::from_str("gst-video-scale");
+    let copied = glib::Quark::from_str("gst-copy");
+    // The tags tell filters that colours do not matter to it, but size and orientation do.
+    let tags = ["video", "size", "orientation"];
+    if gst::meta::CustomMeta::is_registered(REGION_MASK_META) {
+        return;
+    }
+    gst::meta::CustomMeta::register_with_transform(REGION_MASK_META, &tags, move |to, meta, _, kind| {
+        if kind != copied && kind != scaled {
+            return false;
+        }
+        let Ok(mut new) = gst::meta::CustomMeta::add(to, REGION_MASK_META) else { return false };
+        let structure = new.mut_structure();
+        for (name, value) in meta.structure().iter() {
+            structure.set_value(name, value.clone());
+        }
+        if kind == scaled {
+            structure.set("frame-width", 0u32);
+            structure.set("frame-height", 0u32);
+        }
+        true
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_travel_on_buffers() {
+        gst::init().unwrap();
+        register();
+        register();
+        let mut buffer = gst::Buffer::with_size(64).unwrap();
+        let buffer = buffer.make_mut();
+        assert!(RegionMask::of(buffer, (4, 2)).is_none());
+        assert!(RegionMask::new(4, 2, vec![0; 7]).is_none());
+        let mask = RegionMask::new(4, 2, vec![0, 1, 0, 2, 0, 0, 1, 0]).unwrap();
+        mask.attach(buffer, (4, 2));
+        mask.attach(buffer, (4, 2));
+        assert!(RegionMask::of(buffer, (8, 2)).is_none());
+        let copy = buffer.copy();
+        let read = RegionMask::of(&copy, (4, 2)).unwrap();
+        assert_eq!(read.labels((4, 2)).unwrap().into_raw_vec_and_offset().0, [0, 1, 0, 2, 0, 0, 1, 0]);
+        let large = read.labels((8, 4)).unwrap();
+        assert_eq!(large.row(1).to_vec(), [0, 0, 1, 1, 0, 0, 2, 2]);
+    }
+
+    #[test]
+    fn what_is_not_whole_is_no_mask() {
+        gst::init().unwrap();
+        register();
+        type Spoil = fn(&mut gst::StructureRef);
+        let spoils: [Spoil; 6] = [
+            |s| s.set("width", 0u32),
+            |s| s.set("height", 3u32),
+            |s| s.set("stride", 3u32),
+            |s| s.set("stride", u32::MAX),
+            |s| s.remove_field("mask"),
+            |s| s.set("width", "4"),
+        ];
+        for spoil in spoils {
+            let mut buffer = gst::Buffer::new();
+            let buffer = buffer.make_mut();
+            RegionMask::new(4, 2, vec![1; 8]).unwrap().attach(buffer, (4, 2));
+            spoil(gst::meta::CustomMeta::from_mut_buffer(buffer, REGION_MASK_META).unwrap().mut_structure());
+            assert!(RegionMask::of(buffer, (4, 2)).is_none());
+        }
+    }
+}

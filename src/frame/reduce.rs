@@ -1,0 +1,72 @@
+//! Pictures at another size.
+
+use ndarray::Array2;
+
+/// Where along one axis the samples of a smaller picture come from.
+#[derive(Debug, Clone, Default)]
+struct Axis {
+    /// First sample and weights, for each of the smaller.
+    taps: Vec<(usize, Vec<f32>)>,
+}
+
+impl Axis {
+    /// Means over the area of each pixel; of enlarged pictures, linear interpolation.
+    fn new(samples: usize, scale: f64) -> Self {
+        let count = ((samples as f64 * scale + 1e-6) as usize).max(1);
+        let reach = (0.5 / scale).max(0.5);
+        let taps = (0..count).map(|i| {
+            let centre = (i as f64 + 0.5) / scale;
+            let (low, high) = (centre - reach, centre + reach);
+            let first = low.floor().max(0.0) as usize;
+            let last = (high.ceil() as usize).clamp(first + 1, samples.max(first + 1));
+            let overlap = |k: usize| ((k as f64 + 1.0).min(high) - (k as f64).max(low)).max(0.0);
+            let weights: Vec<f64> = (first..last).map(overlap).collect();
+            let sum = weights.iter().sum::<f64>().max(1e-9);
+            let first = first.min(samples - 1);
+            (first, weights.into_iter().take(samples - first).map(|w| (w / sum) as f32).collect())
+        });
+        Self { taps: taps.collect() }
+    }
+}
+
+/// Brings pictures of one size to another.
+#[derive(Debug, Default)]
+pub(crate) struct Reduce {
+    size: (usize, usize),
+    scale: [f64; 2],
+    x: Axis,
+    y: Axis,
+    row: Vec<f32>,
+}
+
+impl Reduce {
+    /// Fills `to` with means of a picture, scaled by `scale` across and down; `add` adds row `y` of the picture, times a weight, to
+    /// another row.
+    pub fn run(
+        &mut self,
+        (width, height): (usize, usize),
+        scale: [f64; 2],
+        to: &mut Array2<f32>,
+        mut add: impl FnMut(usize, &mut [f32], f32),
+    ) {
+        if self.size != (width, height) || self.scale != scale {
+            (self.x, self.y) = (Axis::new(width, scale[0]), Axis::new(height, scale[1]));
+            (self.size, self.scale) = ((width, height), scale);
+            self.row = vec![0.0; width];
+        }
+        let dim = (self.y.taps.len(), self.x.taps.len());
+        if to.dim() != dim {
+            *to = Array2::zeros(dim);
+        }
+        for ((first, weights), mut to) in self.y.taps.iter().zip(to.rows_mut()) {
+            let row = &mut self.row;
+            row.fill(0.0);
+            for (y, weight) in (*first..).zip(weights) {
+                add(y, row, *weight);
+            }
+            for ((first, weights), to) in self.x.taps.iter().zip(&mut to) {
+                *to = row[*first..].iter().zip(weights).map(|(v, w)| v * w).sum();
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Where structure has edges, as the smoothing network learnt it.
+
+use std::{ops::Range, sync::Arc};
+
+use ndarray::{Array2, ArrayViewMut2, Axis};
+
+use super::Image;
+use crate::{
+    nn::{self, Domain, Network, Output, RowSink, Sessions, Source},
+    smooth,
+};
+
+/// Scale in pixels of an [`Image`] up to which texture is not structure.
+const SCALE: f32 = 6.0;
+/// Output of the network that tells edges.
+const CHANNEL: usize = 6;
+
+/// Finds edges with the second output of the smoothing network.
+pub struct EdgeFinder {
+    network: Arc<dyn Network>,
+    threads: usize,
+    sessions: Sessions,
+}
+
+impl EdgeFinder {
+    /// Runs `network`, one of the domain [`Domain::Guide`], on `threads` threads (0 for all).
+    pub fn new(network: Arc<dyn Network>, threads: usize) -> Self {
+        Self { network, threads, sessions: Sessions::default() }
+    }
+
+    /// Fills `edges` with the probability of an edge, for 2x2 pixels.
+    ///
+    /// # Errors
+    /// A backend that fails.
+    pub fn find(&mut self, image: &Image, edges: &mut Array2<f32>) -> Result<(), nn::Error> {
+        let (height, width) = image.dim();
+        let dim = (height.div_ceil(2), width.div_ceil(2));
+        if edges.dim() != dim {
+            *edges = Array2::zeros(dim);
+        }
+        let picture = image.picture();
+        let source = smooth::io::Planes { picture: &picture, control: smooth::control(SCALE) };
+        let session = self.sessions.for_frame(&*self.network, self.threads, width, height)?;
+        session.run(&source as &dyn Source, &mut Edges(edges))
+    }
+}
+
+struct Edges<'a>(&'a mut Array2<f32>);
+
+impl Output for Edges<'_> {
+    fn split<'c>(&'c mut self, bands: &[Range<usize>]) -> Vec<Box<dyn RowSink + 'c>> {
+        let mut rest = self.0.view_mut();
+        let mut parts: Vec<Box<dyn RowSink + 'c>> = Vec::with_capacity(bands.len());
+        for band in bands {
+            let rows = band.len().min(rest.nrows());
+            let (part, after) = rest.split_at(Axis(0), rows);
+            rest = after;
+            parts.push(Box::new(Band { first: band.start, edges: part }));
+        }
+        parts
+    }
+}
+
+struct Band<'a> {
+    first: usize,
+    edges: ArrayViewMut2<'a, f32>,
+}
+
+impl RowSink for Band<'_> {
+    fn write_row(&mut self, y: usize, row: &[f32]) {
+        if y - self.first < self.edges.nrows() {
+            let mut to = self.edges.row_mut(y - self.first);
+            let pixels = row.chunks_exact(Domain::Guide.outputs());
+            to.iter_mut().zip(pixels).for_each(|(to, pixel)| *to = 1.0 / (1.0 + (-pixel[CHANNEL]).exp()));
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Frames whose alpha shows the regions.
+
+use gst_video::VideoFormat;
+use ndarray::{ArrayView2, Zip};
+
+use crate::{
+    element::FORMATS,
+    element::format_of,
+    frame::{Colour, Format, Picture, PictureMut},
+};
+
+/// Formats with alpha that frames of a format can become without conversion of colours, the best first.
+pub(super) fn with_alpha(format: VideoFormat) -> Vec<VideoFormat> {
+    match format_of(format).map(|format| format.colour()) {
+        Some(Colour::Rgb) => vec![VideoFormat::Rgba, VideoFormat::Bgra, VideoFormat::Argb, VideoFormat::Abgr],
+        Some(Colour::Yuv { shift_x: 1, shift_y: 1 } | Colour::Gray) => vec![VideoFormat::A420],
+        Some(Colour::Yuv { .. }) => vec![VideoFormat::Ayuv],
+        None => Vec::new(),
+    }
+}
+
+/// Formats that can become a format with alpha.
+pub(super) fn without_alpha(format: VideoFormat) -> Vec<VideoFormat> {
+    FORMATS.into_iter().filter(|from| with_alpha(*from).contains(&format)).collect()
+}
+
+/// Where the components of a format with alpha lie.
+pub(super) fn layout(format: VideoFormat) -> Option<Format> {
+    match format {
+        VideoFormat::A420 => Some(Format::A420),
+        VideoFormat::Ayuv => Some(Format::AYUV),
+        other => format_of(other),
+    }
+}
+
+/// Copies the components of a picture; grey and 4:2:2 get the chroma that they lack.
+pub(super) fn copy(from: &Picture<'_, u8>, to: &mut PictureMut<'_, u8>) {
+    for (i, to) in to.components.iter_mut().enumerate() {
+        match from.components.get(i) {
+            Some(from) if from.dim() == to.dim() => to.assign(from),
+            Some(from) => {
+                let (rows, columns) = from.dim();
+                let shift = usize::from(columns < to.ncols());
+                to.indexed_iter_mut().for_each(|((y, x), to)| {
+                    *to = from[[y.min(rows - 1), (x >> shift).min(columns - 1)]];
+                });
+            }
+            None => to.fill(128),
+        }
+    }
+}
+
+/// Writes alpha: 255 inside of regions.
+pub(super) fn write(
+    plane: &mut [u8],
+    stride: usize,
+    place: crate::frame::Place,
+    labels: &ArrayView2<'_, u8>,
+) -> Result<(), crate::frame::Error> {
+    let (height, width) = labels.dim();
+    let alpha = Format::GRAY8;
+    if place.step == 1 {
+        let mut view = PictureMut::new(alpha, width, height, [(plane, stride)])?;
+        Zip::from(&mut view.components[0]).and(labels).for_each(|to, label| *to = 255 * u8::from(*label > 0));
+        return Ok(());
+    }
+    for (row, labels) in plane.chunks_mut(stride.max(1)).zip(labels.rows()) {
+        let pixels = row.get_mut(place.offset..).unwrap_or_default().iter_mut().step_by(place.step);
+        pixels.zip(labels).for_each(|(to, label)| *to = 255 * u8::from(*label > 0));
+    }
+    Ok(())
+}

@@ -1,0 +1,222 @@
+//! What a person does, until the streaming thread takes it up.
+
+use std::collections::VecDeque;
+
+use gst_video::{NavigationEvent, NavigationModifierType};
+
+use crate::segment::{MAX_LABEL, Seed, Shape, seeds::WrittenSeeds};
+
+/// Commands that may wait; beyond, the oldest is forgotten.
+const MOST: usize = 256;
+/// A pointer that moved less than this many pixels between press and release has clicked.
+const STILL: f64 = 4.0;
+/// Points of a stroke that are taken up.
+const MOST_POINTS: usize = 256;
+
+/// Something to be done before the next frame.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Command {
+    Add(Seed),
+    /// All seeds are these.
+    Replace(WrittenSeeds),
+    Undo,
+    Clear,
+}
+
+/// Between press and release.
+#[derive(Debug, Clone)]
+struct Gesture {
+    label: u8,
+    is_box: bool,
+    points: Vec<[f64; 2]>,
+}
+
+/// Collects gestures. Never waits for anything.
+#[derive(Debug)]
+pub(super) struct Input {
+    commands: VecDeque<Command>,
+    gesture: Option<Gesture>,
+    /// Region that clicks are meant for.
+    label: u8,
+    /// Of the frames, once it is known.
+    size: Option<[f64; 2]>,
+}
+
+impl Default for Input {
+    fn default() -> Self {
+        Self { commands: VecDeque::new(), gesture: None, label: 1, size: None }
+    }
+}
+
+impl Input {
+    /// Frames are of this size from now on; a gesture that began on others is over.
+    pub fn resize(&mut self, width: u32, height: u32) {
+        let size = Some([f64::from(width), f64::from(height)]);
+        if self.size != size {
+            self.gesture = None;
+        }
+        self.size = size;
+    }
+
+    /// No frames for now.
+    pub fn stop(&mut self) {
+        (self.size, self.gesture) = (None, None);
+    }
+
+    pub fn push(&mut self, command: Command) {
+        if self.commands.len() == MOST {
+            self.commands.pop_front();
+        }
+        self.commands.push_back(command);
+    }
+
+    /// Takes all that waits.
+    pub fn take(&mut self) -> VecDeque<Command> {
+        std::mem::take(&mut self.commands)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+    }
+
+    /// A seed in pixels of the frame. False without frames.
+    pub fn add(&mut self, label: u32, shape: impl FnOnce(&dyn Fn([f64; 2]) -> [f32; 2]) -> Option<Shape>) -> bool {
+        let (Some(size), Ok(label)) = (self.size, u8::try_from(label)) else { return false };
+        let share = move |at: [f64; 2]| [0, 1].map(|i| ((at[i] + 0.5) / size[i]) as f32);
+        let shape = shape(&share).filter(|_| label <= MAX_LABEL);
+        shape.map(|shape| self.push(Command::Add(Seed { label, shape }))).is_some()
+    }
+
+    /// Takes a navigation event up; whether it meant anything.
+    pub fn navigate(&mut self, event: &NavigationEvent) -> bool {
+        match event {
+            NavigationEvent::MouseButtonPress { button, x, y, modifier_state } => {
+                if self.size.is_none() {
+                    return false;
+                }
+                let held = |modifier| modifier_state.contains(modifier);
+                let label = match button {
+                    1 if held(NavigationModifierType::CONTROL_MASK) => 0,
+                    1 => self.label,
+                    3 => 0,
+                    _ => return false,
+                };
+                let is_box = held(NavigationModifierType::SHIFT_MASK) && label > 0;
+                self.gesture = Some(Gesture { label, is_box, points: vec![[*x, *y]] });
+                true
+            }
+            NavigationEvent::MouseMove { x, y, .. } => {
+                let Some(gesture) = &mut self.gesture else { return false };
+                if gesture.points.len() < MOST_POINTS {
+                    gesture.points.push([*x, *y]);
+                }
+                true
+            }
+            NavigationEvent::MouseButtonRelease { x, y, .. } => {
+                let Some(mut gesture) = self.gesture.take() else { return false };
+                gesture.points.push([*x, *y]);
+                self.finish(gesture);
+                true
+            }
+            NavigationEvent::KeyPress { key, .. } => self.press(key),
+            _ => false,
+        }
+    }
+
+    fn press(&mut self, key: &str) -> bool {
+        match key {
+            "u" => self.push(Command::Undo),
+            "c" => self.push(Command::Clear),
+            digit => match digit.parse() {
+                Ok(label @ 1..=MAX_LABEL) if digit.len() == 1 => self.label = label,
+                _ => return false,
+            },
+        }
+        true
+    }
+
+    fn finish(&mut self, gesture: Gesture) {
+        let Some(size) = self.size else { return };
+        let Gesture { label, is_box, points } = gesture;
+        let (Some(first), Some(last)) = (points.first().copied(), points.last().copied()) else { return };
+        // A click on the border around a letterboxed picture is none.
+        let inside = |p: [f64; 2]| (0..2).all(|i| (0.0..size[i]).contains(&p[i]));
+        let moved = points.iter().any(|p| (p[0] - first[0]).hypot(p[1] - first[1]) > STILL);
+        if !inside(first) {
+            return;
+        }
+        self.add(u32::from(label), |share| {
+            Some(match (moved, is_box) {
+                (false, _) => Shape::Point(share(first)),
+                (true, true) => Shape::Box(share(first), share(last)),
+                (true, false) => {
+                    let points = points.iter().filter(|p| inside(**p)).map(|p| share(*p)).collect();
+                    Shape::Stroke { points, radius: 0.0 }
+                }
+            })
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn press(button: i32, x: f64, y: f64, modifier_state: NavigationModifierType) -> NavigationEvent {
+        NavigationEvent::MouseButtonPress { button, x, y, modifier_state }
+    }
+
+    fn release(button: i32, x: f64, y: f64) -> NavigationEvent {
+        NavigationEvent::new_mouse_button_release(button, x, y)
+    }
+
+    fn key(key: &str) -> NavigationEvent {
+        NavigationEvent::new_key_press(key)
+    }
+
+    #[test]
+    fn gestures_become_seeds() {
+        let none = NavigationModifierType::empty();
+        let mut input = Input::default();
+        // Before frames nothing counts.
+        assert!(!input.navigate(&press(1, 5.0, 5.0, none)) && !input.navigate(&release(1, 5.0, 5.0)));
+        input.resize(100, 50);
+        input.navigate(&press(1, 49.5, 24.5, none));
+        input.navigate(&release(1, 50.0, 25.0));
+        input.navigate(&press(1, 10.0, 10.0, NavigationModifierType::CONTROL_MASK));
+        input.navigate(&release(1, 10.0, 10.0));
+        input.navigate(&press(3, 10.0, 10.0, none));
+        input.navigate(&NavigationEvent::new_mouse_move(20.0, 10.0));
+        input.navigate(&release(3, 30.0, 10.0));
+        input.navigate(&key("4"));
+        input.navigate(&press(1, 10.0, 10.0, NavigationModifierType::SHIFT_MASK));
+        input.navigate(&release(1, 60.0, 40.0));
+        input.navigate(&key("u"));
+        input.navigate(&key("c"));
+        assert!(!input.navigate(&key("9")) && !input.navigate(&key("F11")));
+        // On the black border.
+        input.navigate(&press(1, -3.0, 10.0, none));
+        input.navigate(&release(1, -3.0, 10.0));
+        let commands: Vec<_> = input.take().into();
+        let [a, b, c, d, e, f] = &commands[..] else { panic!("{commands:?}") };
+        assert_eq!(*a, Command::Add(Seed { label: 1, shape: Shape::Point([0.5, 0.5]) }));
+        assert!(matches!(b, Command::Add(Seed { label: 0, shape: Shape::Point(_) })));
+        assert!(matches!(c, Command::Add(Seed { label: 0, shape: Shape::Stroke { points, .. } }) if points.len() == 3));
+        assert!(matches!(d, Command::Add(Seed { label: 4, shape: Shape::Box(..) })));
+        assert_eq!((e, f), (&Command::Undo, &Command::Clear));
+    }
+
+    #[test]
+    fn a_flood_of_clicks_is_harmless() {
+        let mut input = Input::default();
+        input.resize(100, 50);
+        for i in 0..100_000 {
+            input.navigate(&press(1, f64::from(i % 120), f64::NAN, NavigationModifierType::empty()));
+            input.navigate(&NavigationEvent::new_mouse_move(1e300, -1e300));
+            input.navigate(&press(1, f64::from(i % 120), 7.0, NavigationModifierType::empty()));
+            input.navigate(&release(1, f64::from(i % 120), 7.0));
+        }
+        assert_eq!(input.take().len(), MOST);
+        assert!(input.is_empty());
+    }
+}

@@ -1,0 +1,98 @@
+const NAME: &str = "cnn-segment";
+
+/// What `cnnsegment` posts on the bus about a region: an element message whose structure is named `cnn-segment`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SegmentMessage {
+    /// 1 to 8.
+    pub label: u32,
+    /// Seeds that are known, of all regions.
+    pub seeds: u32,
+    /// Share of the frame.
+    pub area: f64,
+    /// From 0 to 1.
+    pub confidence: f64,
+    /// Whether the region is gone: what it showed has left or cannot be told any more.
+    pub lost: bool,
+    pub timestamp: Option<gst::ClockTime>,
+    pub stream_time: Option<gst::ClockTime>,
+    pub running_time: Option<gst::ClockTime>,
+}
+
+/// A structure that is no such message, with the reason.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no cnn-segment message: {0}")]
+pub struct NotASegmentMessage(String);
+
+fn nanoseconds(time: Option<gst::ClockTime>) -> u64 {
+    time.map_or(u64::MAX, gst::ClockTime::nseconds)
+}
+
+impl From<&SegmentMessage> for gst::Structure {
+    fn from(message: &SegmentMessage) -> Self {
+        gst::Structure::builder(NAME)
+            .field("label", message.label)
+            .field("seeds", message.seeds)
+            .field("area", message.area)
+            .field("confidence", message.confidence)
+            .field("lost", message.lost)
+            .field("timestamp", nanoseconds(message.timestamp))
+            .field("stream-time", nanoseconds(message.stream_time))
+            .field("running-time", nanoseconds(message.running_time))
+            .build()
+    }
+}
+
+impl TryFrom<&gst::StructureRef> for SegmentMessage {
+    type Error = NotASegmentMessage;
+
+    fn try_from(structure: &gst::StructureRef) -> Result<Self, NotASegmentMessage> {
+        fn get<'a, T: glib::value::FromValue<'a>>(
+            structure: &'a gst::StructureRef,
+            name: &str,
+        ) -> Result<T, NotASegmentMessage> {
+            let value = structure.value(name).map_err(|err| NotASegmentMessage(err.to_string()))?;
+            value.get().map_err(|err| NotASegmentMessage(format!("{name}: {err}")))
+        }
+        if structure.name() != NAME {
+            return Err(NotASegmentMessage(format!("its name is {}", structure.name())));
+        }
+        let time = |name| Ok(gst::ClockTime::try_from(get::<u64>(structure, name)?).ok());
+        Ok(Self {
+            label: get(structure, "label")?,
+            seeds: get(structure, "seeds")?,
+            area: get(structure, "area")?,
+            confidence: get(structure, "confidence")?,
+            lost: get(structure, "lost")?,
+            timestamp: time("timestamp")?,
+            stream_time: time("stream-time")?,
+            running_time: time("running-time")?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_go_through_structures() {
+        gst::init().unwrap();
+        let message = SegmentMessage {
+            label: 2,
+            seeds: 5,
+            area: 0.25,
+            confidence: 0.75,
+            lost: true,
+            timestamp: Some(gst::ClockTime::from_mseconds(40)),
+            stream_time: None,
+            running_time: Some(gst::ClockTime::ZERO),
+        };
+        let structure = gst::Structure::from(&message);
+        assert_eq!(SegmentMessage::try_from(structure.as_ref()), Ok(message));
+        for name in structure.fields().map(|f| f.to_string()).collect::<Vec<_>>() {
+            let mut spoilt = structure.clone();
+            spoilt.remove_field(&name);
+            assert!(SegmentMessage::try_from(spoilt.as_ref()).is_err(), "{name}");
+        }
+    }
+}

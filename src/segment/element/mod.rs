@@ -1,0 +1,30 @@
+//! The `cnnsegment` element.
+
+use glib::prelude::*;
+
+mod alpha;
+mod draw;
+mod imp;
+mod input;
+mod message;
+mod settings;
+mod signals;
+
+pub use message::{NotASegmentMessage, SegmentMessage};
+pub use settings::Output;
+
+glib::wrapper! {
+    /// Turns clicks, strokes and boxes into regions that follow the video.
+    pub struct CnnSegment(ObjectSubclass<imp::CnnSegment>) @extends gst_base::BaseTransform, gst::Element, gst::Object;
+}
+
+/// Registers the element with a plugin.
+///
+/// # Errors
+/// Where GStreamer refuses.
+pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    crate::element::register_region_mask();
+    #[cfg(feature = "doc")]
+    settings::mark_for_documentation();
+    gst::Element::register(Some(plugin), "cnnsegment", gst::Rank::NONE, CnnSegment::static_type())
+}

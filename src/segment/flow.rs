@@ -1,0 +1,334 @@
+//! Optical flow by Dense Inverse Search.
+//!
+//! Kroeger et al., "Fast Optical Flow using Dense Inverse Search", 2016: patches on a grid find their displacement by gradient
+//! descent, from coarse to fine, and the flow of a pixel is the mean of those of its patches, weighted by how well they fit. Without
+//! the variational refinement at the end.
+
+use ndarray::{Array2, Axis, Zip};
+use rayon::prelude::*;
+
+use crate::nn::Threads;
+
+/// Side of a patch, and how far patches lie apart.
+const PATCH: usize = 8;
+const STRIDE: usize = 4;
+const AREA: usize = PATCH * PATCH;
+/// Steps of the descent, and the length in pixels at which it ends.
+const STEPS: usize = 12;
+const SHORT: f32 = 0.03;
+/// The finest level that is searched has a half of the picture's sides.
+const FINEST: usize = 1;
+/// Sides of the coarsest level are at least this many pixels.
+const COARSEST: usize = 20;
+/// Least difference, in levels, that patches are told apart by.
+const LEAST_MISFIT: f32 = 1.0;
+/// Added to the curvature, so that patches without texture stay where the coarser level put them.
+const DAMPING: f32 = 60.0;
+
+/// Luma at ever smaller sizes.
+#[derive(Debug, Clone, Default)]
+pub struct Pyramid(Vec<Array2<f32>>);
+
+impl Pyramid {
+    /// Takes a picture over.
+    pub fn build(&mut self, luma: &Array2<f32>) {
+        let (height, width) = luma.dim();
+        let mut levels = FINEST + 1;
+        while height.min(width) >> levels >= COARSEST {
+            levels += 1;
+        }
+        self.0.resize_with(levels, || Array2::zeros((0, 0)));
+        self.0[0].clone_from(luma);
+        for level in 1..levels {
+            let (finer, coarser) = self.0.split_at_mut(level);
+            let finer = &finer[level - 1];
+            let dim = ((finer.nrows() / 2).max(1), (finer.ncols() / 2).max(1));
+            if coarser[0].dim() != dim {
+                coarser[0] = Array2::zeros(dim);
+            }
+            let (last_y, last_x) = (finer.nrows() - 1, finer.ncols() - 1);
+            for ((y, x), to) in coarser[0].indexed_iter_mut() {
+                let at = |dy: usize, dx: usize| finer[[(2 * y + dy).min(last_y), (2 * x + dx).min(last_x)]];
+                *to = 0.25 * (at(0, 0) + at(0, 1) + at(1, 0) + at(1, 1));
+            }
+        }
+    }
+
+    fn fits(&self, other: &Self) -> bool {
+        self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(|(a, b)| a.dim() == b.dim())
+    }
+}
+
+/// Where each pixel of one picture lies in another.
+#[derive(Debug, Default)]
+pub struct Flow {
+    /// Displacement `[x, y]` in pixels of the picture, for blocks of 2x2 pixels.
+    blocks: Array2<[f32; 2]>,
+}
+
+impl Flow {
+    /// Finds where the pixels of `present` lie in `past`; none move if the two differ in size.
+    pub fn search(&mut self, present: &Pyramid, past: &Pyramid, threads: &Threads) {
+        let Some(finest) = present.0.get(FINEST) else { return };
+        if !present.fits(past) {
+            self.blocks = Array2::from_elem(finest.dim(), [0.0; 2]);
+            return;
+        }
+        let mut flow: Option<Array2<[f32; 2]>> = None;
+        for level in (FINEST..present.0.len()).rev() {
+            flow = Some(search_level(&present.0[level], &past.0[level], flow.as_ref(), threads));
+        }
+        self.blocks = flow.unwrap_or_default();
+        // Pixels of the finest level are two of the picture.
+        self.blocks.iter_mut().flatten().for_each(|d| *d *= 2.0);
+    }
+
+    /// Displacement of a pixel.
+    pub fn at(&self, y: usize, x: usize) -> [f32; 2] {
+        let (height, width) = self.blocks.dim();
+        if height == 0 { [0.0; 2] } else { self.blocks[[(y / 2).min(height - 1), (x / 2).min(width - 1)]] }
+    }
+}
+
+fn search_level(
+    present: &Array2<f32>,
+    past: &Array2<f32>,
+    coarser: Option<&Array2<[f32; 2]>>,
+    threads: &Threads,
+) -> Array2<[f32; 2]> {
+    let (height, width) = present.dim();
+    let count = |n: usize| (n.saturating_sub(PATCH)).div_ceil(STRIDE) + 1;
+    let (rows, columns) = (count(height), count(width));
+    let place = |i: usize, n: usize| (i * STRIDE).min(n.saturating_sub(PATCH));
+    // For each patch: its displacement, and how far it is from fitting.
+    let mut patches = Array2::from_elem((rows, columns), ([0.0f32; 2], 0.0f32));
+    let mut flow = Array2::from_elem((height, width), [0.0; 2]);
+    threads.enter(|| {
+        patches.axis_iter_mut(Axis(0)).into_par_iter().enumerate().for_each(|(row, mut found)| {
+            let y0 = place(row, height);
+            let mut left: Option<[f32; 2]> = None;
+            for (column, found) in found.iter_mut().enumerate() {
+                let patch = Patch::of(present, y0, place(column, width));
+                let expected = coarser.map_or([0.0; 2], |coarser| {
+                    let (y, x) = ((y0 + PATCH / 2) / 2, (place(column, width) + PATCH / 2) / 2);
+                    coarser[[y.min(coarser.nrows() - 1), x.min(coarser.ncols() - 1)]].map(|d| 2.0 * d)
+                });
+                // The patch to the left may know better.
+                let mut start = expected;
+                if let Some(left) = left
+                    && patch.misfit(past, left) < patch.misfit(past, expected)
+                {
+                    start = left;
+                }
+                *found = patch.descend(past, start);
+                left = Some(found.0);
+            }
+        });
+        flow.axis_iter_mut(Axis(0)).into_par_iter().enumerate().for_each(|(y, mut flow)| {
+            let cover = |at: usize, n: usize, count: usize| {
+                let first = (at + 1).saturating_sub(PATCH).div_ceil(STRIDE);
+                (first.min(count - 1)..count).take_while(move |i| place(*i, n) <= at)
+            };
+            for (x, to) in flow.iter_mut().enumerate() {
+                let (mut sum, mut total) = ([0.0; 2], 0.0);
+                for row in cover(y, height, rows) {
+                    for column in cover(x, width, columns) {
+                        let (d, misfit) = patches[[row, column]];
+                        let weight = 1.0 / (misfit * misfit).max(LEAST_MISFIT);
+                        sum[0] += weight * d[0];
+                        sum[1] += weight * d[1];
+                        total += weight;
+                    }
+                }
+                if total > 0.0 {
+                    *to = sum.map(|v| v / total);
+                }
+            }
+        });
+    });
+    flow
+}
+
+/// A patch of the present picture, with what the descent needs of it.
+struct Patch {
+    y0: usize,
+    x0: usize,
+    values: [f32; AREA],
+    gradients: [[f32; AREA]; 2],
+    /// Inverse of the sums of products of the gradients.
+    inverse: [f32; 3],
+}
+
+impl Patch {
+    fn of(picture: &Array2<f32>, y0: usize, x0: usize) -> Self {
+        let (height, width) = picture.dim();
+        let at = |y: usize, x: usize| picture[[y.min(height - 1), x.min(width - 1)]];
+        let (mut values, mut gradients) = ([0.0; AREA], [[0.0; AREA]; 2]);
+        let mut sums = [DAMPING, 0.0, DAMPING];
+        let mut mean = 0.0;
+        for i in 0..AREA {
+            let (y, x) = (y0 + i / PATCH, x0 + i % PATCH);
+            values[i] = at(y, x);
+            mean += values[i] / AREA as f32;
+            let gx = 0.5 * (at(y, x + 1) - at(y, x.saturating_sub(1)));
+            let gy = 0.5 * (at(y + 1, x) - at(y.saturating_sub(1), x));
+            (gradients[0][i], gradients[1][i]) = (gx, gy);
+            sums = [sums[0] + gx * gx, sums[1] + gx * gy, sums[2] + gy * gy];
+        }
+        values.iter_mut().for_each(|v| *v -= mean);
+        let determinant = sums[0] * sums[2] - sums[1] * sums[1];
+        let inverse = [sums[2] / determinant, -sums[1] / determinant, sums[0] / determinant];
+        Self { y0, x0, values, gradients, inverse }
+    }
+
+    /// Differences to what lies displaced in the past, their means taken out; `None` too far outside.
+    fn differences(&self, past: &Array2<f32>, d: [f32; 2]) -> Option<[f32; AREA]> {
+        let (height, width) = past.dim();
+        let (x, y) = (self.x0 as f32 + d[0], self.y0 as f32 + d[1]);
+        let reach = PATCH as f32 / 2.0;
+        if !(x > -reach && y > -reach && x + reach < width as f32 && y + reach < height as f32) {
+            return None;
+        }
+        let (fx, fy) = (x - x.floor(), y - y.floor());
+        let (x0, y0) = (x.floor() as isize, y.floor() as isize);
+        let mut rows = [[0.0; PATCH + 1]; 2];
+        let fill = |y: isize, row: &mut [f32; PATCH + 1]| {
+            let y = y.clamp(0, height as isize - 1) as usize;
+            let line = past.row(y);
+            let line = line.as_slice().unwrap_or_default();
+            match usize::try_from(x0).ok().and_then(|x0| line.get(x0..x0 + PATCH + 1)) {
+                Some(part) => row.copy_from_slice(part),
+                None => (x0..).zip(row).for_each(|(x, to)| *to = line[x.clamp(0, width as isize - 1) as usize]),
+            }
+        };
+        let mut result = [0.0; AREA];
+        let mut mean = 0.0;
+        fill(y0, &mut rows[0]);
+        for dy in 0..PATCH {
+            let (above, below) = (dy % 2, (dy + 1) % 2);
+            let mut next = [0.0; PATCH + 1];
+            fill(y0 + dy as isize + 1, &mut next);
+            rows[below] = next;
+            for dx in 0..PATCH {
+                let upper = rows[above][dx] + fx * (rows[above][dx + 1] - rows[above][dx]);
+                let lower = rows[below][dx] + fx * (rows[below][dx + 1] - rows[below][dx]);
+                let value = upper + fy * (lower - upper);
+                result[dy * PATCH + dx] = value - self.values[dy * PATCH + dx];
+                mean += value / AREA as f32;
+            }
+        }
+        result.iter_mut().for_each(|v| *v -= mean);
+        Some(result)
+    }
+
+    /// Mean absolute difference.
+    fn misfit(&self, past: &Array2<f32>, d: [f32; 2]) -> f32 {
+        match self.differences(past, d) {
+            Some(differences) => differences.iter().map(|v| v.abs()).sum::<f32>() / AREA as f32,
+            None => f32::INFINITY,
+        }
+    }
+
+    /// The displacement nearby that fits best, and how far it is from fitting.
+    fn descend(&self, past: &Array2<f32>, start: [f32; 2]) -> ([f32; 2], f32) {
+        let mut d = start;
+        for _ in 0..STEPS {
+            let Some(differences) = self.differences(past, d) else { break };
+            let (mut gx, mut gy) = (0.0, 0.0);
+            for (i, v) in differences.iter().enumerate() {
+                gx += self.gradients[0][i] * v;
+                gy += self.gradients[1][i] * v;
+            }
+            let step = [self.inverse[0] * gx + self.inverse[1] * gy, self.inverse[1] * gx + self.inverse[2] * gy];
+            d = [d[0] - step[0], d[1] - step[1]];
+            if step[0].hypot(step[1]) < SHORT {
+                break;
+            }
+        }
+        // What ran away found nothing.
+        let far = (d[0] - start[0]).hypot(d[1] - start[1]) > PATCH as f32;
+        let (misfit, before) = (self.misfit(past, d), self.misfit(past, start));
+        if far || misfit > before { (start, before.min(255.0)) } else { (d, misfit) }
+    }
+}
+
+/// Brings a map of the past to the present; what comes from outside of it is `outside`.
+pub fn warp(past: &Array2<f32>, flow: &Flow, outside: f32, present: &mut Array2<f32>) {
+    let (height, width) = past.dim();
+    if present.dim() != past.dim() {
+        *present = Array2::zeros(past.dim());
+    }
+    Zip::indexed(present.rows_mut()).par_for_each(|y, mut row| {
+        for (x, to) in row.iter_mut().enumerate() {
+            let [dx, dy] = flow.at(y, x);
+            let (u, v) = (x as f32 + dx, y as f32 + dy);
+            let within = u >= -0.5 && v >= -0.5 && u <= width as f32 - 0.5 && v <= height as f32 - 0.5;
+            *to = if within { super::image::bilinear(past, u, v) } else { outside };
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scene(shift: impl Fn(f32, f32) -> [f32; 2]) -> Array2<f32> {
+        Array2::from_shape_fn((144, 192), |(y, x)| {
+            let [dx, dy] = shift(x as f32, y as f32);
+            let (x, y) = (x as f32 + dx, y as f32 + dy);
+            128.0
+                + 40.0 * (0.21 * x + 0.05 * y).sin()
+                + 35.0 * (0.13 * y - 0.08 * x).cos()
+                + 20.0 * (0.31 * (x + y)).sin()
+        })
+    }
+
+    fn flow(past: &Array2<f32>, present: &Array2<f32>) -> Flow {
+        let (mut a, mut b) = (Pyramid::default(), Pyramid::default());
+        a.build(past);
+        b.build(present);
+        let mut flow = Flow::default();
+        flow.search(&b, &a, &Threads::new(1).unwrap());
+        flow
+    }
+
+    #[test]
+    fn finds_shifts_and_zooms() {
+        let past = scene(|_, _| [0.0; 2]);
+        for d in [[0.0, 0.0], [1.5, -0.7], [6.0, 4.0], [-11.0, 3.0]] {
+            let flow = flow(&past, &scene(|_, _| d));
+            let mut error = 0.0;
+            for y in 24..120 {
+                for x in 24..168 {
+                    let found = flow.at(y, x);
+                    error += (found[0] - d[0]).hypot(found[1] - d[1]) / (96.0 * 144.0);
+                }
+            }
+            assert!(error < 0.35, "{d:?}: {error}");
+        }
+        let zoom = |x: f32, y: f32| [0.03 * (x - 96.0), 0.03 * (y - 72.0)];
+        let flow = flow(&past, &scene(zoom));
+        let [dx, dy] = flow.at(36, 150);
+        let [ex, ey] = zoom(150.0, 36.0);
+        assert!((dx - ex).hypot(dy - ey) < 0.5, "{dx} {dy} where {ex} {ey}");
+    }
+
+    #[test]
+    fn a_map_follows() {
+        let past = scene(|_, _| [0.0; 2]);
+        let flow = flow(&past, &scene(|_, _| [5.0, 0.0]));
+        let map = Array2::from_shape_fn(past.dim(), |(_, x)| f32::from(u8::from((80..120).contains(&x))));
+        let mut moved = Array2::zeros((0, 0));
+        warp(&map, &flow, 0.0, &mut moved);
+        assert!(moved[[70, 77]] > 0.9 && moved[[70, 112]] > 0.9 && moved[[70, 118]] < 0.1 && moved[[70, 70]] < 0.1);
+    }
+
+    #[test]
+    fn small_pictures_and_other_sizes_are_no_trouble() {
+        for dim in [(1, 1), (3, 9), (8, 8), (50, 7)] {
+            let picture = Array2::from_elem(dim, 7.0);
+            assert_eq!(flow(&picture, &picture).at(dim.0 - 1, dim.1 - 1), [0.0; 2]);
+        }
+        assert_eq!(flow(&Array2::zeros((40, 40)), &Array2::zeros((60, 40))).at(3, 3), [0.0; 2]);
+    }
+}

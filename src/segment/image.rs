@@ -1,0 +1,131 @@
+//! Pictures at the size that regions are worked out at.
+
+use ndarray::Array2;
+
+use crate::frame::{
+    Colour, Picture, Sample,
+    levels::levels,
+    luma::{chroma_of, luma_row},
+    reduce::Reduce,
+};
+
+/// Longer side, in pixels; larger pictures are brought down to it.
+const MOST: usize = 512;
+const CENTRE: f32 = 128.0;
+
+/// Y, U and V of a picture, all at one size, from 0 to 255.
+#[derive(Default)]
+pub struct Image {
+    planes: [Array2<f32>; 3],
+    reduce: [Reduce; 2],
+    row: Vec<f32>,
+}
+
+impl Image {
+    /// Takes a picture over.
+    pub fn fill<T: Sample>(&mut self, picture: &Picture<'_, T>) {
+        let (width, height) = picture.size();
+        let scale = (MOST as f64 / width.max(height) as f64).min(1.0);
+        let shrunk = |n: usize| ((n as f64 * scale).round() as usize).max(1);
+        let to = [shrunk(width), shrunk(height)];
+        let Self { planes, reduce, row } = self;
+        let ratio = |from: (usize, usize)| [to[0] as f64 / from.0 as f64, to[1] as f64 / from.1 as f64];
+        row.resize(width, 0.0);
+        let mut last = None;
+        reduce[0].run((width, height), ratio((width, height)), &mut planes[0], |y, sum, weight| {
+            // Neighbouring rows of the smaller picture share a row at times.
+            if last != Some(y) {
+                luma_row(picture, y, row);
+                last = Some(y);
+            }
+            sum.iter_mut().zip(&*row).for_each(|(sum, v)| *sum += weight * v);
+        });
+        match picture.colour {
+            Colour::Gray => {
+                for plane in &mut planes[1..] {
+                    *plane = Array2::from_elem((to[1], to[0]), CENTRE);
+                }
+            }
+            Colour::Yuv { .. } => {
+                for (plane, component) in planes[1..].iter_mut().zip(&picture.components[1..]) {
+                    let (height, width) = component.dim();
+                    row.resize(width, 0.0);
+                    reduce[1].run((width, height), ratio((width, height)), plane, |y, sum, weight| {
+                        levels(component.row(y), row);
+                        sum.iter_mut().zip(&*row).for_each(|(sum, v)| *sum += weight * v);
+                    });
+                }
+            }
+            Colour::Rgb => {
+                let [r, g, b] = [0, 1, 2].map(|i| &picture.components[i]);
+                for (i, plane) in planes[1..].iter_mut().enumerate() {
+                    reduce[0].run((width, height), ratio((width, height)), plane, |y, sum, weight| {
+                        let rows = r.row(y).into_iter().zip(g.row(y)).zip(b.row(y));
+                        for (sum, ((r, g), b)) in sum.iter_mut().zip(rows) {
+                            *sum += weight * chroma_of([r.level(), g.level(), b.level()])[i];
+                        }
+                    });
+                }
+            }
+        }
+    }
+
+    /// Height and width.
+    pub fn dim(&self) -> (usize, usize) {
+        self.planes[0].dim()
+    }
+
+    /// Y, U and V.
+    pub fn planes(&self) -> &[Array2<f32>; 3] {
+        &self.planes
+    }
+
+    /// Y, U and V of a pixel.
+    pub fn at(&self, y: usize, x: usize) -> [f32; 3] {
+        self.planes.each_ref().map(|plane| plane[[y, x]])
+    }
+
+    /// The planes as a picture that networks can see.
+    pub fn picture(&self) -> Picture<'_, f32> {
+        let colour = Colour::Yuv { shift_x: 0, shift_y: 0 };
+        Picture { colour, components: self.planes.iter().map(|plane| plane.view()).collect() }
+    }
+}
+
+/// Value of a map at a place between its pixels, linearly; beyond its border that at the border.
+pub(super) fn bilinear(map: &Array2<f32>, x: f32, y: f32) -> f32 {
+    let (height, width) = map.dim();
+    let (x, y) = (x.clamp(0.0, width as f32 - 1.0), y.clamp(0.0, height as f32 - 1.0));
+    let (x0, y0) = (x as usize, y as usize);
+    let (x1, y1) = ((x0 + 1).min(width - 1), (y0 + 1).min(height - 1));
+    let (fx, fy) = (x - x0 as f32, y - y0 as f32);
+    let above = map[[y0, x0]] + fx * (map[[y0, x1]] - map[[y0, x0]]);
+    let below = map[[y1, x0]] + fx * (map[[y1, x1]] - map[[y1, x0]]);
+    above + fy * (below - above)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Format;
+
+    #[test]
+    fn a_picture_of_any_kind_comes_in_one_size() {
+        let (width, height) = (1030, 300);
+        let y: Vec<u8> = (0..width * height).map(|i| (i % width / 5) as u8).collect();
+        let chroma = vec![90u8; 515 * 150];
+        let picture =
+            Picture::new(Format::I420, width, height, &[(&y, width), (&chroma, 515), (&chroma, 515)]).unwrap();
+        let mut image = Image::default();
+        image.fill(&picture);
+        assert_eq!(image.dim(), (149, 512));
+        assert!((image.at(70, 256)[0] - 103.0).abs() < 1.5 && (image.at(70, 256)[1] - 90.0).abs() < 0.01);
+
+        let grey = vec![77u8; 40 * 30 * 3];
+        let picture = Picture::new(Format::packed_rgb([0, 1, 2], None, 3), 40, 30, &[(&grey, 120)]).unwrap();
+        image.fill(&picture);
+        assert_eq!(image.dim(), (30, 40));
+        let [y, u, v] = image.at(3, 3);
+        assert!((y - (16.0 + 77.0 * 0.8588)).abs() < 0.1 && (u - 128.0).abs() < 0.1 && (v - 128.0).abs() < 0.1);
+    }
+}

@@ -1,0 +1,503 @@
+use std::{path::PathBuf, sync::Arc};
+
+use ndarray::{Array2, ArrayViewMut2, Zip};
+
+use super::{
+    ColourModel, Hierarchy, Image, Superpixels, clue,
+    edges::EdgeFinder,
+    geodesic,
+    graph_cut::GraphCut,
+    mask,
+    refine::{Hints, Refiner, View},
+    seeds::{MAX_LABEL, Seed, Seeds, Shape},
+    superpixel,
+    track::{LEAST_AREA, LOST, Status, Tracker},
+};
+use crate::{
+    frame::{self, Picture, Sample},
+    nn::{self, Device, Domain, ModelSource, Network, Precision, Threads, cache},
+    smooth,
+};
+
+const BUILT_IN: ModelSource =
+    ModelSource::Embedded { name: "segment-fast", bytes: include_bytes!("../../models/segment-fast.safetensors") };
+
+/// Room around a region, as a share of its size, when the network looks closer.
+const ROOM: f32 = 0.4;
+/// A view of more than this share of a picture is one of all of it.
+const WHOLE: f32 = 0.8;
+/// Points that a stroke is told by lie so many pixels apart.
+const STROKE_STEP: f32 = 12.0;
+
+/// Weights of what is known of a superpixel: what the network says, its colour, and which seeds are nearer.
+const COLOUR_WEIGHT: f32 = 0.3;
+const GEODESIC_WEIGHT: f32 = 0.4;
+/// Cost of a border, by its length, and how fast that falls with the strength of the edge.
+const BOND: f32 = 2.5;
+const BOND_FALL: f32 = 8.0;
+/// Log-odds that a seed has where it is.
+const CERTAIN: f32 = 1e4;
+/// What the cut adds to the log-odds of pixels.
+const CUT_WEIGHT: f32 = 1.5;
+/// Without a network: log-odds by distance.
+const ALONE_WEIGHT: f32 = 3.0;
+/// Weight of a seed on what lies near it, and how near, in geodesic distance.
+const SEED_WEIGHT: f32 = 4.0;
+const SEED_REACH: f32 = 0.3;
+/// The network's log-odds are kept within.
+const MOST_SAID: f32 = 12.0;
+/// How much the network's view of a region that followed counts against where the flow brought it.
+const LOOK_AGAIN: f32 = 0.2;
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Network(#[from] nn::Error),
+    #[error(transparent)]
+    Frame(#[from] frame::Error),
+    #[error("the network works on {0} planes, segmentation needs {region}", region = Domain::Region)]
+    Domain(Domain),
+}
+
+/// The networks that segmentation runs.
+#[derive(Clone)]
+pub struct Networks {
+    /// Tells edges: the one of smoothing.
+    pub edges: Arc<dyn Network>,
+    /// Tells regions; without it, colours and edges alone decide.
+    pub region: Option<Arc<dyn Network>>,
+}
+
+impl Networks {
+    /// Those that are part of the plugin.
+    ///
+    /// # Errors
+    /// A device that is not there.
+    pub fn built_in(device: Device, precision: Precision) -> Result<Self, nn::Error> {
+        let edges = smooth::built_in(device, precision)?;
+        Ok(Self { edges, region: Some(cache::load(&BUILT_IN, device, Precision::Auto)?) })
+    }
+
+    /// A model file tells regions.
+    ///
+    /// # Errors
+    /// A file or a device that is not there, a file that is no model, or one for something else.
+    pub fn from_file(path: PathBuf, device: Device, precision: Precision) -> Result<Self, Error> {
+        let region = cache::load(&ModelSource::File(path), device, precision)?;
+        if region.domain() != Domain::Region {
+            return Err(Error::Domain(region.domain()));
+        }
+        Ok(Self { edges: smooth::built_in(device, precision)?, region: Some(region) })
+    }
+
+    /// Backend and device that they run on.
+    pub fn backend(&self) -> String {
+        self.region.as_ref().unwrap_or(&self.edges).backend()
+    }
+}
+
+/// What is known of one region.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Region {
+    /// Probability of each pixel.
+    pub probability: Array2<f32>,
+    pub colours: ColourModel,
+    /// From 0 to 1.
+    pub confidence: f32,
+}
+
+impl Region {
+    /// Share of the picture.
+    fn area(&self) -> f32 {
+        self.probability.iter().filter(|p| **p > 0.5).count() as f32 / self.probability.len().max(1) as f32
+    }
+}
+
+/// Turns seeds into regions of a picture.
+pub struct Segmenter {
+    edge_finder: EdgeFinder,
+    refiner: Option<Refiner>,
+    image: Image,
+    edges: Array2<f32>,
+    parts: Superpixels,
+    tree: Hierarchy,
+    /// Whether superpixels and tree are those of the image.
+    current: bool,
+    regions: Vec<Option<Region>>,
+    log_odds: Array2<f32>,
+    tracker: Tracker,
+    threads: Threads,
+}
+
+impl Segmenter {
+    /// Runs `networks` on `threads` threads (0 for all).
+    ///
+    /// # Errors
+    /// A system that gives no threads.
+    pub fn new(networks: &Networks, threads: usize) -> Result<Self, Error> {
+        Ok(Self {
+            edge_finder: EdgeFinder::new(networks.edges.clone(), threads),
+            refiner: networks.region.clone().map(|network| Refiner::new(network, threads)),
+            image: Image::default(),
+            edges: Array2::zeros((0, 0)),
+            parts: Superpixels::default(),
+            tree: Hierarchy::default(),
+            current: false,
+            regions: vec![None; usize::from(MAX_LABEL)],
+            log_odds: Array2::zeros((0, 0)),
+            tracker: Tracker::default(),
+            threads: Threads::new(threads)?,
+        })
+    }
+
+    /// Takes over the next picture: regions and seeds follow it. Returns the labels of regions that were lost: what they showed has
+    /// left, or cannot be told any more, or the scene has changed.
+    pub fn see<T: Sample>(&mut self, picture: &Picture<'_, T>, seeds: &mut Seeds) -> Vec<u8> {
+        let before = self.image.dim();
+        self.image.fill(picture);
+        self.current = false;
+        let same =
+            self.image.dim() == before && self.tracker.follow(&self.image, &mut self.regions, seeds, &self.threads);
+        if same {
+            let _ = self.look_again(seeds);
+        }
+        let mut lost = Vec::new();
+        for (label, region) in (1u8..).zip(&mut self.regions) {
+            let gone = |region: &mut Region| !same || region.confidence < LOST || region.area() < LEAST_AREA;
+            if region.take_if(gone).is_some() {
+                lost.push(label);
+            }
+        }
+        lost
+    }
+
+    /// The next picture does not continue the last: nothing follows.
+    pub fn reset(&mut self) {
+        self.tracker.forget();
+        self.forget();
+    }
+
+    /// How large and how sure the regions are.
+    pub fn status(&self) -> impl Iterator<Item = Status> {
+        (1u8..).zip(&self.regions).filter_map(|(label, region)| {
+            let region = region.as_ref()?;
+            Some(Status { label, area: region.area(), confidence: region.confidence })
+        })
+    }
+
+    /// The picture at the size that regions are worked out at.
+    pub fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// Forgets all regions.
+    pub fn forget(&mut self) {
+        self.regions.fill(None);
+    }
+
+    /// Whether there is any region.
+    pub fn has_regions(&self) -> bool {
+        self.regions.iter().any(Option::is_some)
+    }
+
+    /// Works the regions out anew from all seeds, the last of which is new. Regions without a seed of their own are forgotten.
+    ///
+    /// # Errors
+    /// A backend that fails.
+    pub fn answer(&mut self, seeds: &Seeds) -> Result<(), Error> {
+        self.prepare()?;
+        for label in 1..=MAX_LABEL {
+            let at = usize::from(label) - 1;
+            if !seeds.iter().any(|seed| seed.label == label) {
+                self.regions[at] = None;
+                continue;
+            }
+            let mut region = self.regions[at].take().unwrap_or_default();
+            self.work_out(label, seeds, &mut region)?;
+            self.regions[at] = Some(region);
+        }
+        Ok(())
+    }
+
+    /// Has the network see the regions that followed.
+    fn look_again(&mut self, seeds: &Seeds) -> Result<(), Error> {
+        let Some(refiner) = &mut self.refiner else { return Ok(()) };
+        let dim = self.image.dim();
+        for (label, region) in (1u8..).zip(&mut self.regions) {
+            let Some(region) = region else { continue };
+            let marks = Marks::of(label, seeds, dim);
+            let whole = View { x: 0.0, y: 0.0, width: dim.1 as f32, height: dim.0 as f32 };
+            let view = view_of(&region.probability, &marks).unwrap_or(whole);
+            let hints = Hints { inside: &marks.inside, outside: &marks.outside, before: &region.probability };
+            refiner.run(&self.image, view, &hints, &mut self.log_odds)?;
+            Zip::from(&mut region.probability).and(&self.log_odds).for_each(|p, seen| {
+                let before = (p.clamp(0.02, 0.98) / (1.0 - p.clamp(0.02, 0.98))).ln();
+                *p = 1.0 / (1.0 + (-(before + LOOK_AGAIN * (seen.clamp(-4.0, 4.0) - before))).exp());
+            });
+        }
+        Ok(())
+    }
+
+    fn prepare(&mut self) -> Result<(), Error> {
+        if !self.current {
+            self.edge_finder.find(&self.image, &mut self.edges)?;
+            let strength = superpixel::strength(&self.image, Some(&self.edges));
+            self.parts = Superpixels::of(&self.image, &strength);
+            self.tree = Hierarchy::of(&self.parts);
+            self.current = true;
+        }
+        Ok(())
+    }
+
+    fn work_out(&mut self, label: u8, seeds: &Seeds, region: &mut Region) -> Result<(), Error> {
+        let dim = self.image.dim();
+        let marks = Marks::of(label, seeds, dim);
+        let fresh = region.probability.dim() != dim;
+        if fresh {
+            region.probability = Array2::zeros(dim);
+        }
+        if let Some([x0, y0, x1, y1]) = marks.new_box {
+            region.probability.fill(0.0);
+            region.probability.slice_mut(ndarray::s![y0..=y1, x0..=x1]).fill(clue::BOX);
+        }
+        self.see_region(&marks, region, fresh)?;
+        let inside = self.cut(&marks, region);
+        let parts = &self.parts;
+        let certain = self.refiner.is_some();
+        Zip::from(&mut region.probability).and(&self.log_odds).and(&parts.labels).for_each(|to, log_odds, part| {
+            let cut = CUT_WEIGHT * if inside[*part as usize] { 1.0 } else { -1.0 };
+            let sum = if certain { log_odds + cut } else { 4.0 * cut };
+            *to = 1.0 / (1.0 + (-sum).exp());
+        });
+        marks.enforce(&mut region.probability);
+        region.colours = colours(parts, &parts.means(&region.probability));
+        region.confidence = 1.0;
+        Ok(())
+    }
+
+    /// Fills `log_odds` by the network.
+    fn see_region(&mut self, marks: &Marks, region: &Region, fresh: bool) -> Result<(), Error> {
+        let dim = self.image.dim();
+        let Some(refiner) = &mut self.refiner else {
+            self.log_odds = Array2::zeros(dim);
+            return Ok(());
+        };
+        let whole = View { x: 0.0, y: 0.0, width: dim.1 as f32, height: dim.0 as f32 };
+        let view = if fresh && marks.new_box.is_none() { None } else { view_of(&region.probability, marks) };
+        let hints = Hints { inside: &marks.inside, outside: &marks.outside, before: &region.probability };
+        refiner.run(&self.image, view.unwrap_or(whole), &hints, &mut self.log_odds)?;
+        if view.is_none() {
+            // A closer look at what was found.
+            let found = self.log_odds.mapv(|v| 1.0 / (1.0 + (-v).exp()));
+            if let Some(view) = view_of(&found, marks) {
+                let hints = Hints { before: &found, ..hints };
+                refiner.run(&self.image, view, &hints, &mut self.log_odds)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether each superpixel is inside.
+    fn cut(&self, marks: &Marks, region: &Region) -> Vec<bool> {
+        let parts = &self.parts;
+        let at = |p: &[f32; 2]| parts.labels[[p[1] as usize, p[0] as usize]];
+        let (inside, outside): (Vec<_>, Vec<_>) =
+            (marks.inside.iter().map(at).collect(), marks.outside.iter().map(at).collect());
+        let said = parts.means(&self.log_odds);
+        let border: Vec<u32> = if outside.is_empty() { frame_of(parts) } else { Vec::new() };
+        let near = geodesic::distances(parts, inside.iter().copied());
+        let far = geodesic::distances(parts, outside.iter().chain(&border).copied());
+        let closer = |i: usize| match (near[i], far[i]) {
+            (near, far) if near.is_finite() && far.is_finite() => (far - near) / (far + near + 1e-3),
+            (near, _) if near.is_finite() => 1.0,
+            _ => 0.0,
+        };
+        let colour_model = if self.refiner.is_some() {
+            colours(parts, &said.iter().map(|v| 1.0 / (1.0 + (-v).exp())).collect::<Vec<_>>())
+        } else {
+            self.first_colours(marks, region, &inside, &outside)
+        };
+        let local = |i: usize| {
+            // Near a seed, by edges, it decides.
+            let pull = |d: f32| (-d / SEED_REACH).exp();
+            let b = if outside.is_empty() { 0.0 } else { pull(far[i]) };
+            pull(near[i]) - b
+        };
+        let mut graph = GraphCut::new(parts.len());
+        for i in 0..parts.len() {
+            let weight = (parts.areas[i] / 100.0).sqrt();
+            let own = if self.refiner.is_some() {
+                said[i].clamp(-MOST_SAID, MOST_SAID)
+                    + GEODESIC_WEIGHT * closer(i)
+                    + COLOUR_WEIGHT * colour_model.log_odds(parts.colours[i])
+                    + SEED_WEIGHT * local(i)
+            } else {
+                let boxed = marks.outside_box(parts.centres[i]);
+                let colour = colour_model.log_odds(parts.colours[i]).clamp(-4.0, 4.0);
+                if boxed { -CERTAIN } else { ALONE_WEIGHT * closer(i) + SEED_WEIGHT * local(i) + colour }
+            };
+            graph.prefer(i, own * weight);
+        }
+        inside.iter().for_each(|i| graph.prefer(*i as usize, CERTAIN));
+        outside.iter().for_each(|i| graph.prefer(*i as usize, -CERTAIN));
+        for border in &parts.borders {
+            let cost = BOND * border.length / 10.0 * (-BOND_FALL * border.strength).exp();
+            graph.bind(border.between[0] as usize, border.between[1] as usize, cost);
+        }
+        graph.cut()
+    }
+
+    /// Colours as far as seeds alone tell.
+    fn first_colours(&self, marks: &Marks, region: &Region, inside: &[u32], outside: &[u32]) -> ColourModel {
+        let parts = &self.parts;
+        let mut model = region.colours.clone();
+        model.fade(0.5);
+        let most = 0.1 * parts.labels.len() as f32;
+        for (seeds, side, others) in [(inside, true, outside), (outside, false, inside)] {
+            for seed in seeds {
+                for i in self.tree.superpixels(self.tree.grow(*seed, most, |i| !others.contains(&i))) {
+                    model.add(side, parts.colours[i as usize], parts.areas[i as usize]);
+                }
+            }
+        }
+        for i in frame_of(parts) {
+            model.add(false, parts.colours[i as usize], 0.5 * parts.areas[i as usize]);
+        }
+        if let Some([x0, y0, x1, y1]) = marks.new_box {
+            for (i, [x, y]) in parts.centres.iter().enumerate() {
+                let within = (x0..=x1).contains(&(*x as usize)) && (y0..=y1).contains(&(*y as usize));
+                model.add(within, parts.colours[i], parts.areas[i]);
+            }
+        }
+        model
+    }
+
+    /// Fills a mask of the picture's size, or any other, with the label of the likeliest region at each pixel, 0 where there is none.
+    pub fn mask(&self, mask: ArrayViewMut2<'_, u8>) {
+        let regions: Vec<_> = (1u8..)
+            .zip(&self.regions)
+            .filter_map(|(label, region)| Some((label, &region.as_ref()?.probability)))
+            .collect();
+        self.threads.enter(|| mask::fill(&regions, mask));
+    }
+}
+
+/// Superpixels at the border of the picture.
+fn frame_of(parts: &Superpixels) -> Vec<u32> {
+    let (height, width) = parts.labels.dim();
+    let rows = [0, height - 1].into_iter().flat_map(|y| parts.labels.row(y));
+    let columns = [0, width - 1].into_iter().flat_map(|x| parts.labels.column(x));
+    let mut all: Vec<u32> = rows.chain(columns).copied().collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// Colours of superpixels that are inside with some probability.
+fn colours(parts: &Superpixels, inside: &[f32]) -> ColourModel {
+    let mut model = ColourModel::default();
+    for ((colour, area), inside) in parts.colours.iter().zip(&parts.areas).zip(inside) {
+        model.add(true, *colour, area * inside);
+        model.add(false, *colour, area * (1.0 - inside));
+    }
+    model
+}
+
+/// Where to look closer: around the region so far and the seeds. `None` for the whole picture.
+fn view_of(probability: &Array2<f32>, marks: &Marks) -> Option<View> {
+    let (height, width) = probability.dim();
+    let mut bounds = [f32::INFINITY, f32::INFINITY, f32::NEG_INFINITY, f32::NEG_INFINITY];
+    let mut take = |x: f32, y: f32| {
+        bounds = [bounds[0].min(x), bounds[1].min(y), bounds[2].max(x), bounds[3].max(y)];
+    };
+    probability.indexed_iter().filter(|(_, p)| **p > 0.5).for_each(|((y, x), _)| take(x as f32, y as f32));
+    marks.inside.iter().for_each(|[x, y]| take(*x, *y));
+    let [x0, y0, x1, y1] = bounds;
+    if x1 - x0 < 8.0 || y1 - y0 < 8.0 {
+        return None;
+    }
+    let room = ROOM * (x1 - x0).max(y1 - y0) / 2.0 + 4.0;
+    let (x0, y0) = ((x0 - room).max(0.0), (y0 - room).max(0.0));
+    let (x1, y1) = ((x1 + room).min(width as f32), (y1 + room).min(height as f32));
+    let view = View { x: x0, y: y0, width: x1 - x0, height: y1 - y0 };
+    (view.width * view.height < WHOLE * (width * height) as f32).then_some(view)
+}
+
+/// Seeds as pixels of the image, seen from one region.
+struct Marks {
+    inside: Vec<[f32; 2]>,
+    outside: Vec<[f32; 2]>,
+    /// Left, top, right and bottom pixel of a box, if that is the last word on this region.
+    new_box: Option<[usize; 4]>,
+    any_box: Option<[usize; 4]>,
+    /// Pixels around seeds inside and outside that are certain too.
+    radius: [f32; 2],
+}
+
+impl Marks {
+    fn of(label: u8, seeds: &Seeds, (height, width): (usize, usize)) -> Self {
+        let mut marks =
+            Self { inside: Vec::new(), outside: Vec::new(), new_box: None, any_box: None, radius: [1.0; 2] };
+        let place = |[x, y]: [f32; 2]| {
+            [
+                (x * width as f32 - 0.5).clamp(0.0, width as f32 - 1.0),
+                (y * height as f32 - 0.5).clamp(0.0, height as f32 - 1.0),
+            ]
+        };
+        for Seed { label: of, shape } in seeds.iter() {
+            let own = *of == label;
+            let to = if own { &mut marks.inside } else { &mut marks.outside };
+            match shape {
+                Shape::Point(point) => to.push(place(*point)),
+                Shape::Stroke { points, radius } => {
+                    marks.radius[usize::from(!own)] = marks.radius[usize::from(!own)].max(radius * width as f32);
+                    let points: Vec<_> = points.iter().map(|p| place(*p)).collect();
+                    to.extend(points.first());
+                    for pair in points.windows(2) {
+                        let ([x0, y0], [x1, y1]) = (pair[0], pair[1]);
+                        let steps = ((x1 - x0).hypot(y1 - y0) / STROKE_STEP).ceil().max(1.0);
+                        to.extend((1..=steps as usize).map(|i| {
+                            let t = i as f32 / steps;
+                            [x0 + t * (x1 - x0), y0 + t * (y1 - y0)]
+                        }));
+                    }
+                }
+                Shape::Box(a, b) => {
+                    if own {
+                        let ([ax, ay], [bx, by]) = (place(*a), place(*b));
+                        let corner = |v: f32| v.round() as usize;
+                        marks.any_box =
+                            Some([corner(ax.min(bx)), corner(ay.min(by)), corner(ax.max(bx)), corner(ay.max(by))]);
+                    }
+                }
+            }
+        }
+        let last_own = seeds.iter().filter(|seed| seed.label == label || seed.label == 0).last();
+        if matches!(last_own, Some(Seed { shape: Shape::Box(..), .. })) {
+            marks.new_box = marks.any_box;
+        }
+        marks
+    }
+
+    fn outside_box(&self, [x, y]: [f32; 2]) -> bool {
+        self.any_box
+            .is_some_and(|[x0, y0, x1, y1]| !(x0..=x1).contains(&(x as usize)) || !(y0..=y1).contains(&(y as usize)))
+    }
+
+    /// What was clicked is as it was clicked.
+    fn enforce(&self, probability: &mut Array2<f32>) {
+        let (height, width) = probability.dim();
+        for (seeds, radius, value) in [(&self.inside, self.radius[0], 1.0f32), (&self.outside, self.radius[1], 0.0)] {
+            let reach = radius as usize;
+            for [x, y] in seeds {
+                let (x, y) = (*x as usize, *y as usize);
+                for v in y.saturating_sub(reach)..(y + reach + 1).min(height) {
+                    for u in x.saturating_sub(reach)..(x + reach + 1).min(width) {
+                        probability[[v, u]] = value;
+                    }
+                }
+            }
+        }
+    }
+}

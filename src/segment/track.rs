@@ -1,0 +1,235 @@
+//! Regions that follow the video.
+
+use ndarray::{Array2, Zip};
+
+use super::{
+    Image, Seeds,
+    flow::{Flow, Pyramid, warp},
+    segmenter::Region,
+};
+use crate::nn::Threads;
+
+/// Mean difference, in levels, between a picture and the one before, brought to it: beyond, the scene has changed.
+const CUT: f32 = 30.0;
+/// Difference, in levels, at which a pixel of a region is believed by half to show what it showed.
+const MISFIT: f32 = 22.0;
+/// Log-odds of colour are believed so much where a border is uncertain, and up to this much.
+const COLOUR_WEIGHT: f32 = 0.35;
+const MOST_COLOUR: f32 = 4.0;
+/// How much is forgotten of the colours with each picture.
+const KEEP_COLOURS: f32 = 0.9;
+/// Radius of the window that borders are moved to edges in, and the variance of luma that counts as an edge.
+const RADIUS: usize = 4;
+const VARIANCE: f32 = 60.0;
+/// Share of confidence that a new picture brings.
+const FOLLOW: f32 = 0.35;
+
+/// How sure a region is, and how large.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Status {
+    pub label: u8,
+    /// Share of the picture.
+    pub area: f32,
+    /// From 0 to 1.
+    pub confidence: f32,
+}
+
+/// Below this confidence, or this share of the picture, a region is lost.
+pub const LOST: f32 = 0.3;
+pub const LEAST_AREA: f32 = 2e-4;
+
+/// What is kept of the picture before.
+#[derive(Default)]
+pub(super) struct Tracker {
+    past: Pyramid,
+    present: Pyramid,
+    flow: Flow,
+    /// The picture before, as it would look now.
+    moved: Array2<f32>,
+    luma: Array2<f32>,
+    valid: bool,
+    filter: GuidedFilter,
+}
+
+impl Tracker {
+    /// The next picture does not continue the last.
+    pub fn forget(&mut self) {
+        self.valid = false;
+    }
+
+    /// Moves regions and seeds to a new picture. Returns false where the scene has changed.
+    pub fn follow(
+        &mut self,
+        image: &Image,
+        regions: &mut [Option<Region>],
+        seeds: &mut Seeds,
+        threads: &Threads,
+    ) -> bool {
+        let luma = &image.planes()[0];
+        std::mem::swap(&mut self.past, &mut self.present);
+        self.present.build(luma);
+        let follows = std::mem::replace(&mut self.valid, true) && self.luma.dim() == luma.dim();
+        let mut same_scene = true;
+        if follows && regions.iter().any(Option::is_some) {
+            self.flow.search(&self.present, &self.past, threads);
+            threads.enter(|| warp(&self.luma, &self.flow, 0.0, &mut self.moved));
+            let difference = Zip::from(luma).and(&self.moved).fold(0.0, |sum, a, b| sum + (a - b).abs());
+            same_scene = difference / luma.len() as f32 <= CUT;
+            if same_scene {
+                threads.enter(|| regions.iter_mut().flatten().for_each(|region| self.carry(image, region)));
+                let (height, width) = luma.dim();
+                self.follow_seeds(seeds, width, height);
+            }
+        }
+        self.luma.clone_from(luma);
+        same_scene
+    }
+
+    fn carry(&mut self, image: &Image, region: &mut Region) {
+        let luma = &image.planes()[0];
+        let mut now = Array2::zeros((0, 0));
+        warp(&region.probability, &self.flow, 0.0, &mut now);
+        // Uncertain along the border, so that colours and edges can move it.
+        let mut soft = box_mean(&now, 2);
+        let colours = &region.colours;
+        Zip::indexed(soft.rows_mut()).par_for_each(|y, mut row| {
+            for (x, p) in row.iter_mut().enumerate() {
+                if (0.02..0.98).contains(p) {
+                    let colour = colours.log_odds(image.at(y, x)).clamp(-MOST_COLOUR, MOST_COLOUR);
+                    *p = logistic(log_odds(*p) + COLOUR_WEIGHT * colour);
+                }
+            }
+        });
+        self.filter.run(luma, &soft, &mut region.probability);
+        let (mut inside, mut fits) = (0.0f32, 0.0f32);
+        Zip::indexed(&region.probability).and(&self.moved).for_each(|(y, x), p, moved| {
+            if *p > 0.5 {
+                let misfit = (luma[[y, x]] - moved).abs() / MISFIT;
+                let likely = logistic(colours.log_odds(image.at(y, x)) + 1.0);
+                inside += 1.0;
+                fits += likely / (1.0 + misfit * misfit);
+            }
+        });
+        let now = if inside > 0.0 { fits / inside } else { 0.0 };
+        region.confidence += FOLLOW * (now - region.confidence);
+        region.colours.fade(KEEP_COLOURS);
+        for (y, x) in (0..luma.nrows()).step_by(3).flat_map(|y| (0..luma.ncols()).step_by(3).map(move |x| (y, x))) {
+            let p = region.probability[[y, x]];
+            // Only what is certain is learnt from.
+            if !(0.1..0.9).contains(&p) {
+                region.colours.add(p > 0.5, image.at(y, x), 9.0 * (1.0 - KEEP_COLOURS));
+            }
+        }
+    }
+
+    /// The flow tells where the present was in the past; seeds go the other way, which for small motion is its reverse.
+    fn follow_seeds(&self, seeds: &mut Seeds, width: usize, height: usize) {
+        let size = [width as f32, height as f32];
+        seeds.follow(|point| {
+            let at = [point[0] * size[0] - 0.5, point[1] * size[1] - 0.5];
+            let mut there = at;
+            for _ in 0..3 {
+                let pixel = [0, 1].map(|i| there[i].clamp(0.0, size[i] - 1.0) as usize);
+                let d = self.flow.at(pixel[1], pixel[0]);
+                there = [at[0] - d[0], at[1] - d[1]];
+            }
+            let inside = (0..2).all(|i| there[i] >= 0.0 && there[i] <= size[i] - 1.0);
+            inside.then(|| [(there[0] + 0.5) / size[0], (there[1] + 0.5) / size[1]])
+        });
+    }
+}
+
+fn logistic(v: f32) -> f32 {
+    1.0 / (1.0 + (-v).exp())
+}
+
+fn log_odds(p: f32) -> f32 {
+    let p = p.clamp(1e-3, 1.0 - 1e-3);
+    (p / (1.0 - p)).ln()
+}
+
+/// Mean over squares of `2 radius + 1` pixels, less at the border.
+fn box_mean(map: &Array2<f32>, radius: usize) -> Array2<f32> {
+    let (height, width) = map.dim();
+    let mut across = Array2::zeros(map.dim());
+    Zip::from(across.rows_mut()).and(map.rows()).par_for_each(|mut to, from| {
+        let mut sum: f32 = from.iter().take(radius).sum();
+        for x in 0..width {
+            if x + radius < width {
+                sum += from[x + radius];
+            }
+            if x > radius {
+                sum -= from[x - radius - 1];
+            }
+            let count = (x + radius + 1).min(width) - x.saturating_sub(radius);
+            to[x] = sum / count as f32;
+        }
+    });
+    let mut both = Array2::zeros(map.dim());
+    let mut sums = vec![0.0f32; width];
+    for row in across.rows().into_iter().take(radius) {
+        sums.iter_mut().zip(row).for_each(|(sum, v)| *sum += v);
+    }
+    for (y, mut to) in both.rows_mut().into_iter().enumerate() {
+        if y + radius < height {
+            sums.iter_mut().zip(across.row(y + radius)).for_each(|(sum, v)| *sum += v);
+        }
+        if y > radius {
+            sums.iter_mut().zip(across.row(y - radius - 1)).for_each(|(sum, v)| *sum -= v);
+        }
+        let share = 1.0 / ((y + radius + 1).min(height) - y.saturating_sub(radius)) as f32;
+        to.iter_mut().zip(&sums).for_each(|(to, sum)| *to = sum * share);
+    }
+    both
+}
+
+/// He et al., "Guided Image Filtering", 2013: what comes out is locally linear in the guide, so borders move to its edges.
+#[derive(Default)]
+struct GuidedFilter;
+
+impl GuidedFilter {
+    fn run(&mut self, guide: &Array2<f32>, map: &Array2<f32>, to: &mut Array2<f32>) {
+        let mean = |map: &Array2<f32>| box_mean(map, RADIUS);
+        let (guide_mean, map_mean) = (mean(guide), mean(map));
+        let products = mean(&Zip::from(guide).and(map).par_map_collect(|g, p| g * p));
+        let squares = mean(&Zip::from(guide).par_map_collect(|g| g * g));
+        let slope = Zip::from(&products)
+            .and(&squares)
+            .and(&guide_mean)
+            .and(&map_mean)
+            .par_map_collect(|gp, gg, g, p| (gp - g * p) / ((gg - g * g).max(0.0) + VARIANCE));
+        let offset = Zip::from(&map_mean).and(&slope).and(&guide_mean).par_map_collect(|p, slope, g| p - slope * g);
+        let (slope, offset) = (mean(&slope), mean(&offset));
+        if to.dim() != guide.dim() {
+            *to = Array2::zeros(guide.dim());
+        }
+        Zip::from(to).and(&slope).and(&offset).and(guide).par_for_each(|to, slope, offset, g| {
+            *to = (slope * g + offset).clamp(0.0, 1.0);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn means_are_those_of_squares() {
+        let map = Array2::from_shape_fn((9, 13), |(y, x)| ((x * 5 + y * 3) % 7) as f32);
+        let mean = box_mean(&map, 2);
+        for ((y, x), mean) in mean.indexed_iter() {
+            let part =
+                map.slice(ndarray::s![y.saturating_sub(2)..(y + 3).min(9), x.saturating_sub(2)..(x + 3).min(13)]);
+            assert!((mean - part.mean().unwrap()).abs() < 1e-4);
+        }
+    }
+
+    #[test]
+    fn borders_move_to_edges() {
+        let guide = Array2::from_shape_fn((40, 60), |(_, x)| if x < 30 { 50.0 } else { 200.0 });
+        let map = Array2::from_shape_fn((40, 60), |(_, x)| (((33 - x as i32) as f32) / 8.0 + 0.5).clamp(0.0, 1.0));
+        let mut moved = Array2::zeros((0, 0));
+        GuidedFilter.run(&guide, &map, &mut moved);
+        assert!(moved[[20, 29]] > 0.5 && moved[[20, 30]] - moved[[20, 29]] < -0.1, "{}", moved.row(20));
+    }
+}
