@@ -15,6 +15,7 @@ pub mod train;
 pub mod watermark;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    element::register_region_mask();
     denoise::element::register(plugin)?;
     smooth::element::register(plugin)?;
     segment::element::register(plugin)?;

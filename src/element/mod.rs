@@ -12,7 +12,7 @@ pub(crate) use model::{ModelSettings, value_of};
 #[cfg(feature = "doc")]
 pub(crate) use properties::mark_for_documentation;
 pub use properties::{ModelPrecision, Quality};
-pub(crate) use region_mask::register as register_region_mask;
 pub use region_mask::{REGION_MASK_META, RegionMask};
+pub(crate) use region_mask::{is_region_mask, register as register_region_mask};
 pub(crate) use timing::Timing;
 pub(crate) use video::{FORMATS, format_of, is_interlaced, picture, picture_mut};

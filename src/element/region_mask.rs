@@ -6,12 +6,14 @@ use ndarray::{Array2, ArrayView2};
 pub const REGION_MASK_META: &str = "cnn-region-mask";
 /// Sides beyond this are not those of a mask.
 const MOST: u32 = 1 << 15;
+/// Difference of the ratios of sides that rounding to whole pixels explains.
+const SHAPE: f64 = 0.03;
 
 /// Labels of the pixels of a frame: 0 outside of all regions, 1 to 8 inside of one.
 ///
 /// On a buffer it is the custom meta `cnn-region-mask`, whose structure has `width`, `height`, `stride` and `labels` (the highest)
-/// as unsigned integers, `mask`, a buffer with `height` rows of `stride` bytes, and `frame-width` and `frame-height`, the size
-/// of the frame that it belongs to; these are 0 once the frame was scaled, and the mask is that of any size then.
+/// as unsigned integers, `mask`, a buffer with `height` rows of `stride` bytes, `frame-width` and `frame-height`, the size of the
+/// frame that it belongs to, and `scaled`, whether that frame was scaled since: then the mask is that of any frame of the same shape.
 #[derive(Debug, Clone)]
 pub struct RegionMask {
     buffer: gst::Buffer,
@@ -43,6 +45,7 @@ impl RegionMask {
         structure.set("mask", self.buffer.clone());
         structure.set("frame-width", frame.0);
         structure.set("frame-height", frame.1);
+        structure.set("scaled", false);
     }
 
     /// The mask of a buffer with a frame of a size. `None` where there is none, where it is not whole, or where it belongs to a frame of
@@ -58,7 +61,11 @@ impl RegionMask {
             && (1..=MOST).contains(&height)
             && (width..=2 * MOST).contains(&stride)
             && mask.size() as u64 >= u64::from(stride) * u64::from(height - 1) + u64::from(width);
-        (fits && (of == frame || of == (0, 0))).then_some(Self { buffer: mask, width, height, stride })
+        // Who scales does not tell the new size, but hardly ever changes the shape.
+        let product = |a: u32, b: u32| f64::from(a) * f64::from(b);
+        let shape = product(of.0, frame.1) / product(of.1, frame.0).max(1.0);
+        let scaled = structure.get::<bool>("scaled").ok()? && (shape - 1.0).abs() < SHAPE;
+        (fits && (of == frame || scaled)).then_some(Self { buffer: mask, width, height, stride })
     }
 
     /// The labels as an array of the frame's size.
@@ -81,6 +88,12 @@ impl RegionMask {
     }
 }
 
+/// Whether a meta is a region mask: filters that keep the geometry pass it on.
+pub(crate) fn is_region_mask(meta: &gst::MetaRef<'_, gst::Meta>) -> bool {
+    // GStreamer makes the name of a custom meta's API from its own.
+    meta.api().name().strip_suffix("-api") == Some(REGION_MASK_META)
+}
+
 /// Makes the meta known to GStreamer.
 pub(crate) fn register() {
     let scaled = glib::Quark::from_str("gst-video-scale");
@@ -100,8 +113,7 @@ pub(crate) fn register() {
             structure.set_value(name, value.clone());
         }
         if kind == scaled {
-            structure.set("frame-width", 0u32);
-            structure.set("frame-height", 0u32);
+            structure.set("scaled", true);
         }
         true
     });

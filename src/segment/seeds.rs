@@ -206,8 +206,16 @@ impl Seeds {
                 points.retain_mut(|point| to(*point).map(|there| *point = there).is_some());
                 !points.is_empty()
             }
-            // A box says what lay in it when it was drawn.
-            Shape::Box(..) => false,
+            Shape::Box(a, b) => {
+                let centre = [0.5 * (a[0] + b[0]), 0.5 * (a[1] + b[1])];
+                to(centre)
+                    .map(|there| {
+                        for corner in [a, b] {
+                            *corner = [0, 1].map(|i| (corner[i] + there[i] - centre[i]).clamp(0.0, 1.0));
+                        }
+                    })
+                    .is_some()
+            }
         });
     }
 }

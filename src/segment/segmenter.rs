@@ -157,8 +157,8 @@ impl Segmenter {
         let before = self.image.dim();
         self.image.fill(picture);
         self.current = false;
-        let same =
-            self.image.dim() == before && self.tracker.follow(&self.image, &mut self.regions, seeds, &self.threads);
+        let follows = self.tracker.follow(&self.image, &mut self.regions, seeds, &self.threads);
+        let same = follows && self.image.dim() == before;
         if same {
             let _ = self.look_again(seeds);
         }

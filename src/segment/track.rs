@@ -22,7 +22,7 @@ const KEEP_COLOURS: f32 = 0.9;
 const RADIUS: usize = 4;
 const VARIANCE: f32 = 60.0;
 /// Share of confidence that a new picture brings.
-const FOLLOW: f32 = 0.35;
+const FOLLOW: f32 = 0.5;
 
 /// How sure a region is, and how large.
 #[derive(Debug, Clone, Copy, PartialEq)]

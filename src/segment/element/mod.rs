@@ -23,7 +23,6 @@ glib::wrapper! {
 /// # Errors
 /// Where GStreamer refuses.
 pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
-    crate::element::register_region_mask();
     #[cfg(feature = "doc")]
     settings::mark_for_documentation();
     gst::Element::register(Some(plugin), "cnnsegment", gst::Rank::NONE, CnnSegment::static_type())

@@ -15,7 +15,7 @@ use super::settings::{self, Settings};
 use crate::{
     element::{
         MIN_INTERLACED_HEIGHT, ModelSettings, Quality, RegionMask, Timing, ends_a_scene, follow_controls, format_of,
-        is_interlaced, lock, pad_templates, picture, picture_mut,
+        is_interlaced, is_region_mask, lock, pad_templates, picture, picture_mut,
     },
     frame::{Format, Picture, PictureMut, Regions},
     nn::{self, Network},
@@ -161,6 +161,15 @@ impl BaseTransformImpl for CnnSmooth {
             self.reset.store(true, Ordering::Release);
         }
         self.parent_sink_event(event)
+    }
+
+    fn transform_meta<'a>(
+        &self,
+        outbuf: &mut gst::BufferRef,
+        meta: gst::MetaRef<'a, gst::Meta>,
+        inbuf: &'a gst::BufferRef,
+    ) -> bool {
+        is_region_mask(&meta) || self.parent_transform_meta(outbuf, meta, inbuf)
     }
 
     fn before_transform(&self, inbuf: &gst::BufferRef) {
