@@ -269,9 +269,15 @@ impl ObjectImpl for CnnSegment {
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
         if pspec.name() == "seeds" {
-            self.set_seeds(value);
-        } else if let Err(err) = lock(&self.settings).set(pspec.name(), value) {
+            return self.set_seeds(value);
+        }
+        let before = lock(&self.settings).output;
+        if let Err(err) = lock(&self.settings).set(pspec.name(), value) {
             gst::error!(CAT, imp = self, "Cannot set {}: {err}", pspec.name());
+        }
+        let after = lock(&self.settings).output;
+        if before != after && !(before.in_place() && after.in_place()) {
+            self.obj().reconfigure_src();
         }
     }
 
@@ -389,7 +395,7 @@ impl BaseTransformImpl for CnnSegment {
             }
             let mut other = structure.to_owned();
             other.set("format", gst::List::new(others.iter().map(|format| format.to_str().as_str())));
-            if !matches!(output, Output::Meta | Output::Overlay) {
+            if !output.in_place() {
                 other.remove_fields(["colorimetry", "chroma-site"]);
             }
             result.get_mut()?.append_structure_full(other, Some(features.to_owned()));
@@ -417,7 +423,7 @@ impl BaseTransformImpl for CnnSegment {
             .map_err(|err| gst::loggable_error!(CAT, "Cannot segment: {err}"))?;
         let labels = Array2::zeros((input.height() as usize, input.width() as usize));
         lock(&self.input).resize(input.width(), input.height());
-        self.obj().set_in_place(matches!(settings.output, Output::Meta | Output::Overlay));
+        self.obj().set_in_place(settings.output.in_place());
         let (seeds, told) = (Seeds::default(), Default::default());
         state.stream = Some(Stream { input, output, format, segmenter, seeds, labels, told });
         Ok(())

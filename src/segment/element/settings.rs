@@ -28,6 +28,13 @@ pub(super) fn mark_for_documentation() {
     Output::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
 }
 
+impl Output {
+    /// Whether frames go through as they are, but for what is drawn into them.
+    pub(super) fn in_place(self) -> bool {
+        matches!(self, Self::Meta | Self::Overlay)
+    }
+}
+
 /// Values of the properties that can be written.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Settings {
@@ -65,8 +72,8 @@ pub(super) fn properties() -> Vec<ParamSpec> {
     properties.extend([
         ParamSpecEnum::builder_with_default("output", Output::default())
             .nick("Output")
-            .blurb("What comes out")
-            .mutable_ready()
+            .blurb("What comes out; between frames of another format regions are lost")
+            .mutable_playing()
             .build(),
         ParamSpecString::builder("seeds")
             .nick("Seeds")

@@ -1,0 +1,98 @@
+//! Clicks into a window: ximagesink under Xvfb, a mouse moved by xdotool.
+
+mod common;
+
+use std::{
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use common::init;
+use gst::prelude::*;
+use gstcnnvideo::element::RegionMask;
+
+/// An X server without a screen.
+struct Screen {
+    server: Child,
+    name: String,
+}
+
+impl Screen {
+    fn start() -> Self {
+        let number = 200 + std::process::id() % 2000;
+        let name = format!(":{number}");
+        let server = Command::new("Xvfb")
+            .args([&name, "-screen", "0", "1000x700x24", "-nolisten", "tcp"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("Xvfb is installed");
+        let screen = Self { server, name };
+        let socket = format!("/tmp/.X11-unix/X{number}");
+        let start = Instant::now();
+        while !std::path::Path::new(&socket).exists() {
+            assert!(start.elapsed() < Duration::from_secs(20), "Xvfb does not start");
+            sleep(Duration::from_millis(50));
+        }
+        screen
+    }
+
+    fn mouse(&self, arguments: &[&str]) {
+        let status = Command::new("xdotool").env("DISPLAY", &self.name).args(arguments).status();
+        assert!(status.expect("xdotool is installed").success());
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+/// Plays a picture of two squares on black, clicks at a place of the window, and gives the labels at a pixel of the frame and in its corner.
+fn click(screen: &Screen, then: &str, place: [u32; 2], [x, y]: [usize; 2]) -> [u8; 2] {
+    let pixel = [y, x];
+    let pipeline = gst::parse::launch(&format!(
+        "compositor name=c sink_0::xpos=80 sink_0::ypos=180 sink_1::xpos=400 sink_1::ypos=160 background=black \
+         ! video/x-raw,format=I420,width=640,height=480,framerate=15/1 ! cnnsegment name=s ! tee name=t \
+         t. ! queue ! appsink name=o max-buffers=1 drop=true t. ! queue ! videoconvert {then} ! ximagesink name=w display={} \
+         videotestsrc pattern=blue is-live=true ! video/x-raw,width=120,height=120 ! c.sink_0 \
+         videotestsrc pattern=red is-live=true ! video/x-raw,width=160,height=160 ! c.sink_1",
+        screen.name
+    ));
+    let pipeline = pipeline.unwrap().downcast::<gst::Pipeline>().unwrap();
+    let output = pipeline.by_name("o").unwrap().downcast::<gst_app::AppSink>().unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let (result, _, _) = pipeline.state(gst::ClockTime::from_seconds(20));
+    result.unwrap();
+    // The window takes a moment to listen.
+    sleep(Duration::from_millis(700));
+    let [x, y] = place.map(|v| v.to_string());
+    screen.mouse(&["mousemove", &x, &y]);
+    sleep(Duration::from_millis(100));
+    screen.mouse(&["click", "1"]);
+    let start = Instant::now();
+    let found = loop {
+        assert!(start.elapsed() < Duration::from_secs(20), "no region after the click");
+        let Some(sample) = output.try_pull_sample(gst::ClockTime::from_seconds(5)) else { continue };
+        if let Some(mask) = sample.buffer().and_then(|buffer| RegionMask::of(buffer, (640, 480))) {
+            break mask.labels((640, 480)).unwrap();
+        }
+    };
+    pipeline.set_state(gst::State::Null).unwrap();
+    [found[pixel], found[[20, 20]]]
+}
+
+#[test]
+fn what_is_clicked_in_a_window_is_found() {
+    init();
+    let screen = Screen::start();
+    assert_eq!(click(&screen, "", [480, 240], [480, 240]), [1, 0]);
+    // A scaler between: the window is smaller, or larger, than what cnnsegment sees.
+    let scaled = |size: [u32; 2]| format!("! videoscale ! video/x-raw,width={},height={}", size[0], size[1]);
+    assert_eq!(click(&screen, &scaled([320, 240]), [240, 120], [480, 240]), [1, 0]);
+    assert_eq!(click(&screen, &scaled([320, 240]), [70, 120], [140, 240]), [1, 0]);
+    assert_eq!(click(&screen, &scaled([960, 690]), [720, 345], [480, 240]), [1, 0]);
+}
