@@ -23,15 +23,19 @@ impl Screen {
         let number = 200 + std::process::id() % 2000;
         let name = format!(":{number}");
         let server = Command::new("Xvfb")
-            .args([&name, "-screen", "0", "1000x700x24", "-nolisten", "tcp"])
+            .args([&name, "-screen", "0", "1000x700x24", "-nolisten", "tcp", "-noreset"])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("Xvfb is installed");
         let screen = Self { server, name };
-        let socket = format!("/tmp/.X11-unix/X{number}");
         let start = Instant::now();
-        while !std::path::Path::new(&socket).exists() {
+        let ready = || {
+            let mut ask = Command::new("xdotool");
+            ask.env("DISPLAY", &screen.name).arg("getmouselocation").stdout(Stdio::null()).stderr(Stdio::null());
+            ask.status().expect("xdotool is installed").success()
+        };
+        while !ready() {
             assert!(start.elapsed() < Duration::from_secs(20), "Xvfb does not start");
             sleep(Duration::from_millis(50));
         }
