@@ -1,6 +1,6 @@
 # Thin: the work is in scripts/. `make demo` and `make test` install what is missing (apt, where there is apt).
 
-.PHONY: demo test build bench torch meson-test fuzz
+.PHONY: demo test build evaluate bench torch meson-test fuzz
 
 demo:
 	scripts/demo
@@ -11,6 +11,10 @@ test:
 build:
 	scripts/system-packages build
 	cargo build --release --locked
+
+# A page with what the elements do: evaluation/index.html. FULL=1 DATA=FOLDER repeats the README's figures too.
+evaluate:
+	scripts/evaluate
 
 # Needs libtorch for the comparison; fetches it once.
 bench:

@@ -3,6 +3,7 @@
 //! `cargo run --release --example evaluate -- denoise --data DIR`
 
 mod element;
+mod report;
 mod segment;
 mod smooth;
 #[path = "../support/mod.rs"]
@@ -48,6 +49,8 @@ enum Task {
     Video(video::Video),
     /// Clicks that cnnsegment's regions need, on pictures with the mask of one object each.
     Segment(segment::Segment),
+    /// Runs any elements over pictures and clips: a page to look at, and JSON.
+    Report(report::Report),
     /// How well a region of cnnsegment follows an object through a clip.
     SegmentVideo(segment::SegmentVideo),
     /// PSNR and SSIM of cnnsmooth on pictures with texture over structure.
@@ -64,6 +67,7 @@ fn main() {
     let result = match Arguments::parse().task {
         Task::Denoise { data, model, levels } => denoise(&data, model.as_deref(), &levels),
         Task::Video(task) => video::run(&task),
+        Task::Report(task) => report::run(&task),
         Task::Segment(task) => segment::run(&task),
         Task::SegmentVideo(task) => segment::video(&task),
         Task::Smooth(task) => smooth::run(&task),

@@ -1,0 +1,43 @@
+//! Means and how sure they are.
+
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use serde::Serialize;
+
+/// Draws of the bootstrap.
+const DRAWS: usize = 2000;
+
+/// A mean with the interval that holds it with a confidence of 95%.
+#[derive(Debug, Clone, Copy, Serialize, PartialEq)]
+pub struct Interval {
+    pub mean: f64,
+    pub low: f64,
+    pub high: f64,
+}
+
+/// Mean over groups (sources) of the means over their members (frames), with a percentile bootstrap (Efron 1979): over groups where there
+/// are at least three, else over members. `None` without any.
+pub fn interval(groups: &[Vec<f64>], seed: u64) -> Option<Interval> {
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let means: Vec<_> = groups.iter().map(|group| mean(group)).collect();
+    if means.is_empty() {
+        return None;
+    }
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut redraw = |values: &[f64]| {
+        let sum: f64 = (0..values.len()).map(|_| values[rng.random_range(0..values.len())]).sum();
+        sum / values.len() as f64
+    };
+    let mut draws: Vec<f64> = (0..DRAWS)
+        .map(|_| {
+            if means.len() >= 3 {
+                redraw(&means)
+            } else {
+                let all: Vec<_> = groups.iter().map(|group| redraw(group)).collect();
+                mean(&all)
+            }
+        })
+        .collect();
+    draws.sort_by(f64::total_cmp);
+    let at = |share: f64| draws[((DRAWS as f64 * share) as usize).min(DRAWS - 1)];
+    Some(Interval { mean: mean(&means), low: at(0.025), high: at(0.975) })
+}
