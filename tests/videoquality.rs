@@ -105,6 +105,43 @@ fn streams_of_unequal_length_end() {
 }
 
 #[test]
+fn a_partner_that_never_ends_does_not_hold_up() {
+    let endless = source(u32::MAX, CAPS);
+    let found = run(&format!("{endless} ! q.reference {} ! q.sink videoquality name=q ! fakesink", source(7, CAPS)));
+    let found = found.unwrap();
+    assert_eq!((found.last().unwrap().frames, found.last().unwrap().summary), (7, true));
+
+    // The other way round someone must be told that nothing is measured any more.
+    let pipeline = gst::parse::launch(&format!(
+        "{} ! q.reference {endless} ! q.sink videoquality name=q ! fakesink",
+        source(3, CAPS)
+    ));
+    let pipeline = pipeline.unwrap().downcast::<gst::Pipeline>().unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let told = pipeline
+        .bus()
+        .unwrap()
+        .timed_pop_filtered(gst::ClockTime::from_seconds(20), &[gst::MessageType::Warning, gst::MessageType::Error]);
+    pipeline.set_state(gst::State::Null).unwrap();
+    let gst::MessageView::Warning(warning) = told.as_ref().unwrap().view() else { panic!("{told:?}") };
+    assert!(warning.error().to_string().contains("reference is over"));
+}
+
+#[test]
+fn region_masks_are_compared() {
+    let segment = |seeds: &str| format!("cnnsegment seeds={seeds}");
+    let a = format!("{} ! {}", source(4, CAPS), segment("fg:100,100"));
+    let both = |other: &str| {
+        let b = format!("{} ! {other}", source(4, CAPS));
+        let found = run(&format!("{a} ! q.reference {b} ! q.sink videoquality name=q ! fakesink")).unwrap();
+        found.last().unwrap().mean.iou
+    };
+    assert_eq!(both(&segment("fg:100,100")), Some(1.0));
+    assert!(both(&segment("fg:300,20")).unwrap() < 1.0);
+    assert_eq!(both("identity"), None);
+}
+
+#[test]
 fn rates_may_differ_and_sizes_may_not() {
     let a = source(20, CAPS);
     let b = "videotestsrc num-buffers=10 ! video/x-raw,framerate=25/2,format=I420,width=320,height=240 ! queue";

@@ -10,9 +10,9 @@ use super::{
     pairing::{Pairing, pair},
 };
 use crate::{
-    element::{FORMATS, format_of, lock, picture, value_of},
+    element::{FORMATS, RegionMask, format_of, lock, picture, value_of},
     quality::{
-        Comparison, Measures, Panel, Running,
+        Comparison, Measures, Panel, Running, iou,
         panel::{HEIGHT, WIDTH},
     },
 };
@@ -79,6 +79,7 @@ struct State {
     /// What the source pad's caps were made of.
     negotiated: Option<(OutputKind, VideoInfo)>,
     told_end: bool,
+    told_alone: bool,
 }
 
 impl VideoQuality {
@@ -157,7 +158,14 @@ impl VideoQuality {
         let State { comparison: Some(comparison), panel, running, .. } = state else {
             return Err(gst::FlowError::Flushing);
         };
-        let measures = comparison.measure(&a, &b).map_err(|err| self.failed(&err))?;
+        let mut measures = comparison.measure(&a, &b).map_err(|err| self.failed(&err))?;
+        let labels = [(reference, &reference_info), (test, &test_info)].map(|(buffer, info)| {
+            let size = (info.width(), info.height());
+            RegionMask::of(buffer, size)?.labels(size)
+        });
+        if let [Some(a), Some(b)] = &labels {
+            measures.iou = iou(&a.view(), &b.view());
+        }
         running.add(&measures);
         let mean = running.mean().unwrap_or(measures);
         let drawn = (settings.output == OutputKind::Panel).then(|| {
@@ -401,6 +409,13 @@ impl AggregatorImpl for VideoQuality {
             reference_pad.drop_buffer();
         } else {
             state.unpaired[1] += 1;
+            if reference_pad.is_eos() && !std::mem::replace(&mut state.told_alone, true) {
+                gst::element_imp_warning!(
+                    self,
+                    gst::StreamError::Failed,
+                    ("The reference is over; what is left of the tested stream is passed on and not measured")
+                );
+            }
         }
         test_pad.drop_buffer();
         if settings.output == OutputKind::Panel && output.is_none() {
