@@ -3,6 +3,7 @@
 //! `cargo run --release --example watermark -- embed|detect|attack --help`
 
 mod attack;
+mod chance;
 
 use std::path::{Path, PathBuf};
 
@@ -40,6 +41,8 @@ enum Task {
         #[arg(long)]
         key_file: PathBuf,
     },
+    /// Measures what chance makes of clips without a mark.
+    Chance(chance::Chance),
     /// Measures which attacks marks survive, through the elements. Needs ffmpeg.
     Attack(attack::Attack),
 }
@@ -50,6 +53,7 @@ fn main() {
             embed(&input, &output, &key_file, &payload, target_psnr)
         }
         Task::Detect { input, key_file } => detect(&input, &key_file),
+        Task::Chance(task) => chance::run(&task),
         Task::Attack(task) => attack::run(&task),
     };
     if let Err(err) = result {

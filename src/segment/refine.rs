@@ -8,7 +8,7 @@ use super::{Image, clue, image::bilinear};
 use crate::nn::{self, Domain, Network, Output, RowSink, Sessions, Source};
 
 /// Longer side of what the network sees, in pixels.
-const SIDE: f32 = 256.0;
+const SIDE: f32 = 320.0;
 /// Sides are multiples of this: the network's coarsest level has a thirty-second of the pixels.
 const STEP: usize = 32;
 /// Log-odds where nothing was seen.

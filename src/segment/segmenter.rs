@@ -19,11 +19,14 @@ use crate::{
     smooth,
 };
 
+fn knob(n: &str, d: f32) -> f32 {
+    std::env::var(n).ok().and_then(|v| v.parse().ok()).unwrap_or(d)
+}
 const BUILT_IN: ModelSource =
     ModelSource::Embedded { name: "segment-fast", bytes: include_bytes!("../../models/segment-fast.safetensors") };
 
 /// Room around a region, as a share of its size, when the network looks closer.
-const ROOM: f32 = 0.4;
+const ROOM: f32 = 0.7;
 /// A view of more than this share of a picture is one of all of it.
 const WHOLE: f32 = 0.8;
 /// Points that a stroke is told by lie so many pixels apart.
@@ -38,7 +41,7 @@ const BOND_FALL: f32 = 8.0;
 /// Log-odds that a seed has where it is.
 const CERTAIN: f32 = 1e4;
 /// What the cut adds to the log-odds of pixels.
-const CUT_WEIGHT: f32 = 1.5;
+const CUT_WEIGHT: f32 = 0.5;
 /// Without a network: log-odds by distance.
 const ALONE_WEIGHT: f32 = 3.0;
 /// Weight of a seed on what lies near it, and how near, in geodesic distance.
@@ -46,8 +49,6 @@ const SEED_WEIGHT: f32 = 4.0;
 const SEED_REACH: f32 = 0.3;
 /// The network's log-odds are kept within.
 const MOST_SAID: f32 = 12.0;
-/// How much the network's view of a region that followed counts against where the flow brought it.
-const LOOK_AGAIN: f32 = 0.2;
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
@@ -159,9 +160,6 @@ impl Segmenter {
         self.current = false;
         let follows = self.tracker.follow(&self.image, &mut self.regions, seeds, &self.threads);
         let same = follows && self.image.dim() == before;
-        if same {
-            let _ = self.look_again(seeds);
-        }
         let mut lost = Vec::new();
         for (label, region) in (1u8..).zip(&mut self.regions) {
             let gone = |region: &mut Region| !same || region.confidence < LOST || region.area() < LEAST_AREA;
@@ -220,25 +218,6 @@ impl Segmenter {
         Ok(())
     }
 
-    /// Has the network see the regions that followed.
-    fn look_again(&mut self, seeds: &Seeds) -> Result<(), Error> {
-        let Some(refiner) = &mut self.refiner else { return Ok(()) };
-        let dim = self.image.dim();
-        for (label, region) in (1u8..).zip(&mut self.regions) {
-            let Some(region) = region else { continue };
-            let marks = Marks::of(label, seeds, dim);
-            let whole = View { x: 0.0, y: 0.0, width: dim.1 as f32, height: dim.0 as f32 };
-            let view = view_of(&region.probability, &marks).unwrap_or(whole);
-            let hints = Hints { inside: &marks.inside, outside: &marks.outside, before: &region.probability };
-            refiner.run(&self.image, view, &hints, &mut self.log_odds)?;
-            Zip::from(&mut region.probability).and(&self.log_odds).for_each(|p, seen| {
-                let before = (p.clamp(0.02, 0.98) / (1.0 - p.clamp(0.02, 0.98))).ln();
-                *p = 1.0 / (1.0 + (-(before + LOOK_AGAIN * (seen.clamp(-4.0, 4.0) - before))).exp());
-            });
-        }
-        Ok(())
-    }
-
     fn prepare(&mut self) -> Result<(), Error> {
         if !self.current {
             self.edge_finder.find(&self.image, &mut self.edges)?;
@@ -257,11 +236,12 @@ impl Segmenter {
         if fresh {
             region.probability = Array2::zeros(dim);
         }
-        if let Some([x0, y0, x1, y1]) = marks.new_box {
+        let expected = marks.new_box.or_else(|| marks.extremes().filter(|_| fresh));
+        if let Some([x0, y0, x1, y1]) = expected {
             region.probability.fill(0.0);
             region.probability.slice_mut(ndarray::s![y0..=y1, x0..=x1]).fill(clue::BOX);
         }
-        self.see_region(&marks, region, fresh)?;
+        self.see_region(&marks, region, fresh && expected.is_none())?;
         let inside = self.cut(&marks, region);
         let parts = &self.parts;
         let certain = self.refiner.is_some();
@@ -270,6 +250,13 @@ impl Segmenter {
             let sum = if certain { log_odds + cut } else { 4.0 * cut };
             *to = 1.0 / (1.0 + (-sum).exp());
         });
+        if let Some([x0, y0, x1, y1]) = marks.new_box {
+            region.probability.indexed_iter_mut().for_each(|((y, x), p)| {
+                if !(x0..=x1).contains(&x) || !(y0..=y1).contains(&y) {
+                    *p = 0.0;
+                }
+            });
+        }
         marks.enforce(&mut region.probability);
         region.colours = colours(parts, &parts.means(&region.probability));
         region.confidence = 1.0;
@@ -284,7 +271,7 @@ impl Segmenter {
             return Ok(());
         };
         let whole = View { x: 0.0, y: 0.0, width: dim.1 as f32, height: dim.0 as f32 };
-        let view = if fresh && marks.new_box.is_none() { None } else { view_of(&region.probability, marks) };
+        let view = if fresh { None } else { view_of(&region.probability, marks) };
         let hints = Hints { inside: &marks.inside, outside: &marks.outside, before: &region.probability };
         refiner.run(&self.image, view.unwrap_or(whole), &hints, &mut self.log_odds)?;
         if view.is_none() {
@@ -478,6 +465,17 @@ impl Marks {
             marks.new_box = marks.any_box;
         }
         marks
+    }
+
+    /// Bounds of several points that are all inside, when nothing else was said: they may be the outermost of the region.
+    fn extremes(&self) -> Option<[usize; 4]> {
+        if self.inside.len() < 4 || !self.outside.is_empty() {
+            return None;
+        }
+        let bounds = self.inside.iter().fold([f32::MAX, f32::MAX, 0.0, 0.0], |[x0, y0, x1, y1], [x, y]| {
+            [x0.min(*x), y0.min(*y), x1.max(*x), y1.max(*y)]
+        });
+        Some(bounds.map(|v| v as usize))
     }
 
     fn outside_box(&self, [x, y]: [f32; 2]) -> bool {

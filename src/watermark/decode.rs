@@ -54,6 +54,25 @@ pub struct Report {
     pub offset: [f64; 2],
 }
 
+/// What one try to read a window gave.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Evidence {
+    /// The payload, if its keyed check is right.
+    pub payload: Option<Payload>,
+    /// As in [`Report`].
+    pub z: f64,
+    /// As in [`Report`], for this try alone.
+    pub log10_p: f64,
+}
+
+/// Soft bits, the best message for them, and what it is worth.
+struct Try {
+    soft: [f32; CODED],
+    message: [f32; CODED],
+    payload: Option<Payload>,
+    z: f64,
+}
+
 /// Finds and reads the marks of one key.
 pub struct Decoder {
     key: Key,
@@ -100,6 +119,30 @@ impl Decoder {
         best
     }
 
+    /// Tries to read a window as it is, once for each epoch: to study what chance makes of windows without a mark.
+    pub fn evidence(&mut self, window: &Window, epochs: std::ops::Range<u32>) -> Vec<Evidence> {
+        let spectra = self.spectra(window, &Geometry::IDENTITY);
+        let planes = self.planes(&spectra, FINEST[0]);
+        epochs
+            .map(|epoch| {
+                let Try { payload, z, .. } = self.try_epoch(&planes, epoch);
+                Evidence { payload, z, log10_p: log10_of_chance(z, 1, bits_of(payload)) }
+            })
+            .collect()
+    }
+
+    fn try_epoch(&self, planes: &[(usize, Vec<f32>)], epoch: u32) -> Try {
+        let mut soft = [0.0; CODED];
+        for (hop, plane) in planes {
+            self.carriers.correlate(&self.key, epoch, *hop, plane, &mut soft);
+        }
+        let (payload, message) = Payload::decode(&soft, &self.key, epoch);
+        let norm = soft.iter().map(|v| f64::from(v * v)).sum::<f64>().sqrt();
+        let product: f64 = soft.iter().zip(&message).map(|(v, sign)| f64::from(v * sign)).sum();
+        let z = if norm > 0.0 { product / norm } else { 0.0 };
+        Try { soft, message, payload, z }
+    }
+
     fn nothing(&self, window: &Window) -> Report {
         Report {
             payload: None,
@@ -140,17 +183,10 @@ impl Decoder {
         let epochs = last.into_iter().chain((0..self.epochs).filter(|epoch| Some(*epoch) != last));
         for epoch in epochs {
             *attempts += 1;
-            let mut soft = [0.0; CODED];
-            for (hop, plane) in &planes {
-                self.carriers.correlate(&self.key, epoch, *hop, plane, &mut soft);
-            }
-            let (payload, message) = Payload::decode(&soft, &self.key, epoch);
-            let norm = soft.iter().map(|v| f64::from(v * v)).sum::<f64>().sqrt();
-            let product: f64 = soft.iter().zip(&message).map(|(v, sign)| f64::from(v * sign)).sum();
-            let z = if norm > 0.0 { product / norm } else { 0.0 };
-            let log10_p = log10_of_chance(z, *attempts);
+            let Try { soft, message, payload, z } = self.try_epoch(&planes, epoch);
+            let log10_p = log10_of_chance(z, *attempts, bits_of(payload));
             let found = payload.filter(|_| log10_p <= self.false_positives.log10());
-            if found.is_some() || log10_p < best.log10_p {
+            if found.is_some() || z > best.z {
                 let errors = soft.iter().zip(&message).filter(|(v, sign)| *v * *sign <= 0.0).count();
                 let scale = scale_of(window.size.0, window.size.1);
                 *best = Report {
@@ -248,11 +284,15 @@ impl Decoder {
     }
 }
 
-/// Logarithm of a bound on the probability that chance makes a correlation `z` with the bits of any of 2^64 payloads in
-/// `attempts` tries. Without a mark, or with another key, the signs of soft bits are even and independent, for those of
+/// Bits that were free to fit: those of the payload where the check came out right, and those of the check where it did not.
+fn bits_of(payload: Option<Payload>) -> u32 {
+    64 + if payload.is_some() { 0 } else { 32 }
+}
+
+/// Logarithm of a bound on the probability that chance makes a correlation `z` with any of 2^`bits` messages in `attempts` tries. Without a mark, or with another key, the signs of soft bits are even and independent, for those of
 /// the carriers are: Hoeffding's bound for each payload, then the union of all (Hoeffding, Journal of the American
 /// Statistical Association 58, 1963).
-pub(super) fn log10_of_chance(z: f64, attempts: u32) -> f64 {
+pub(super) fn log10_of_chance(z: f64, attempts: u32, bits: u32) -> f64 {
     let one = -0.5 * z.max(0.0).powi(2) * std::f64::consts::LOG10_E;
-    (one + 64.0 * std::f64::consts::LOG10_2 + f64::from(attempts.max(1)).log10()).min(0.0)
+    (one + f64::from(bits) * std::f64::consts::LOG10_2 + f64::from(attempts.max(1)).log10()).min(0.0)
 }

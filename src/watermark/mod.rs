@@ -15,7 +15,7 @@ mod plane;
 mod residual;
 mod sync;
 
-pub use decode::{Decoder, Report};
+pub use decode::{Decoder, Evidence, Report};
 pub use detect::{Collector, Window};
 pub use embed::{Embedder, HOP_FRAMES, Strength};
 pub use key::{Key, KeyError};

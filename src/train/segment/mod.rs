@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Rounds of clicks before the one that is learnt from, at most.
-const MOST_ROUNDS: usize = 4;
+const MOST_ROUNDS: usize = 5;
 /// Share of the samples that start from a box, and from their four extreme points.
 const BOXED: f64 = 0.15;
 const EXTREMES: f64 = 0.08;

@@ -1,0 +1,159 @@
+//! What chance makes of clips without a mark: the null distribution, and runs of the element.
+
+use std::{path::PathBuf, time::Instant};
+
+use gst::prelude::*;
+use gst_video::VideoInfo;
+use gstcnnvideo::{
+    frame::{Format, Picture},
+    watermark::{Collector, Decoder, Key, Window},
+};
+use rand::{RngCore, SeedableRng, rngs::StdRng};
+
+use super::{Result, init, launch, path, quoted};
+
+#[derive(clap::Args)]
+pub struct Chance {
+    /// Video files without a mark.
+    #[arg(required = true)]
+    clips: Vec<PathBuf>,
+    /// Trials with the library: a key and an epoch on a window of a clip.
+    #[arg(long, default_value_t = 1_000_000)]
+    trials: u32,
+    /// Frames of a window.
+    #[arg(long, default_value_t = 24)]
+    window: u32,
+    /// Windows of each clip.
+    #[arg(long, default_value_t = 3)]
+    windows: u32,
+    /// Trials with each key; all have another epoch.
+    #[arg(long, default_value_t = 2_000)]
+    epochs: u32,
+    /// Runs of watermarkdetect, each with a key of its own, that must find nothing.
+    #[arg(long, default_value_t = 0)]
+    runs: u32,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// Widths of the bins that are printed, in standard deviations.
+const BIN: f64 = 0.5;
+const BINS: usize = 48;
+
+pub fn run(task: &Chance) -> Result<()> {
+    init()?;
+    let mut rng = StdRng::seed_from_u64(task.seed);
+    if task.trials > 0 {
+        distribution(task, &mut rng)?;
+    }
+    if task.runs > 0 {
+        elements(task, &mut rng)?;
+    }
+    Ok(())
+}
+
+fn key(rng: &mut StdRng) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    rng.fill_bytes(&mut bytes);
+    bytes
+}
+
+fn distribution(task: &Chance, rng: &mut StdRng) -> Result<()> {
+    let mut windows = Vec::new();
+    for clip in &task.clips {
+        windows.extend(load(task, clip)?);
+    }
+    if windows.is_empty() {
+        return Err("no clip is as long as a window".into());
+    }
+    println!("{} windows of {} frames from {} clips", windows.len(), task.window, task.clips.len());
+    let (mut trials, mut read) = (0u32, 0u32);
+    let (mut bins, mut least) = ([0u64; BINS], 0.0f64);
+    let (mut sum, mut squares, mut most) = (0.0, 0.0, 0.0f64);
+    let start = Instant::now();
+    for number in 0.. {
+        if trials >= task.trials {
+            break;
+        }
+        let mut decoder = Decoder::new(Key::new(key(rng)), 1e-9, 1);
+        let epochs = task.epochs.min(task.trials - trials);
+        for evidence in decoder.evidence(&windows[number % windows.len()], 0..epochs) {
+            bins[((evidence.z / BIN).max(0.0) as usize).min(BINS - 1)] += 1;
+            (sum, squares) = (sum + evidence.z, squares + evidence.z * evidence.z);
+            (least, most) = (least.min(evidence.log10_p), most.max(evidence.z));
+            read += u32::from(evidence.payload.is_some());
+            trials += 1;
+        }
+    }
+    let mean = sum / f64::from(trials);
+    let deviation = (squares / f64::from(trials) - mean * mean).sqrt();
+    println!("{trials} trials in {:.0} s, a right keyed check in {read}", start.elapsed().as_secs_f64());
+    println!("z of the best message: mean {mean:.2}, deviation {deviation:.2}, largest {most:.2}");
+    println!(
+        "smallest bound on the probability of chance: 1e{least:.1}; at 1e-9 a mark would be told from z = {:.2} on",
+        needed(-9.0)
+    );
+    println!("\n| z | trials |\n| --- | --- |");
+    for (i, count) in bins.iter().enumerate().filter(|(_, count)| **count > 0) {
+        println!("| {:.1} to {:.1} | {count} |", i as f64 * BIN, (i + 1) as f64 * BIN);
+    }
+    Ok(())
+}
+
+/// The correlation from which on the bound is below a probability.
+fn needed(log10_p: f64) -> f64 {
+    (2.0 * (64.0 * std::f64::consts::LN_2 - log10_p * std::f64::consts::LN_10)).sqrt()
+}
+
+/// Windows of a clip.
+fn load(task: &Chance, clip: &std::path::Path) -> Result<Vec<Window>> {
+    let description = format!(
+        "filesrc location={} ! decodebin ! videoconvert ! video/x-raw,format=GRAY8 ! appsink name=o sync=false max-buffers=4",
+        quoted(path(clip)?)
+    );
+    let pipeline = gst::parse::launch(&description)?.downcast::<gst::Pipeline>().map_err(|_| "no pipeline")?;
+    let output = pipeline.by_name("o").and_then(|e| e.downcast::<gst_app::AppSink>().ok()).ok_or("no sink")?;
+    pipeline.set_state(gst::State::Playing)?;
+    let mut windows = Vec::new();
+    let mut collector = Collector::new(task.window);
+    let mut frames = 0;
+    while (windows.len() as u32) < task.windows
+        && let Some(sample) = output.try_pull_sample(gst::ClockTime::from_seconds(20))
+    {
+        let info = VideoInfo::from_caps(sample.caps().ok_or("no caps")?)?;
+        let buffer = sample.buffer().ok_or("no buffer")?;
+        let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &info).map_err(|_| "no frame")?;
+        use gst_video::VideoFrameExt;
+        let plane = (frame.plane_data(0)?, frame.plane_stride()[0] as usize);
+        collector.push(&Picture::new(Format::GRAY8, info.width() as usize, info.height() as usize, &[plane])?);
+        frames += 1;
+        if frames == task.window {
+            windows.push(collector.window());
+            collector.reset();
+            frames = 0;
+        }
+    }
+    pipeline.set_state(gst::State::Null)?;
+    Ok(windows)
+}
+
+fn elements(task: &Chance, rng: &mut StdRng) -> Result<()> {
+    let (mut found, mut decodes) = (0u32, 0u32);
+    for number in 0..task.runs {
+        let clip = &task.clips[number as usize % task.clips.len()];
+        let key: String = key(rng).iter().map(|byte| format!("{byte:02x}")).collect();
+        launch(
+            &format!(
+                "filesrc location={} ! decodebin ! videoconvert ! identity eos-after={} ! watermarkdetect key={key} post-all=true ! fakesink",
+                quoted(path(clip)?),
+                task.window + 1
+            ),
+            |message| {
+                decodes += 1;
+                found += u32::from(message.report.payload.is_some());
+            },
+        )?;
+    }
+    println!("{} runs of watermarkdetect with {decodes} decodes: {found} report a mark", task.runs);
+    Ok(())
+}
