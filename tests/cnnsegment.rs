@@ -328,7 +328,7 @@ fn filters_keep_to_regions_with_sharp_borders() {
                         _ => (1, 1),
                     };
                     for (i, (a, b)) in before.iter().zip(after).enumerate() {
-                        let (x, y) = (i % (400 >> sx) << sx, i / (400 >> sx) << sy);
+                        let (x, y) = ((i % (400 >> sx)) << sx, (i / (400 >> sx)) << sy);
                         let inside = labels[[y, x]] > 0;
                         let stays = inside == (foreground == 0.0);
                         if stays {
@@ -392,7 +392,7 @@ fn clicks_at_any_time_and_place_are_harmless() {
             let mut count = 0u32;
             while !over.load(Ordering::Relaxed) {
                 s.emit_by_name::<bool>("add-seed", &[&f64::from(count % 200), &f64::from(count % 130), &(count % 4)]);
-                if count % 97 == 0 {
+                if count.is_multiple_of(97) {
                     s.emit_by_name::<()>("undo", &[]);
                     s.set_property("seeds", "fg:50%,50%");
                 }

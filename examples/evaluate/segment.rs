@@ -229,10 +229,14 @@ fn bounds(truth: &Array2<Option<bool>>) -> [f32; 4] {
 fn extreme_points(truth: &Array2<Option<bool>>) -> Vec<[f32; 2]> {
     let (height, width) = truth.dim();
     let inside: Vec<_> = truth.indexed_iter().filter(|(_, t)| **t == Some(true)).map(|(at, _)| at).collect();
-    let by: [fn(&(usize, usize)) -> isize; 4] =
-        [|p| p.1 as isize, |p| -(p.1 as isize), |p| p.0 as isize, |p| -(p.0 as isize)];
-    let points = by.into_iter().filter_map(|by| inside.iter().min_by_key(|p| by(p)));
-    points.map(|(y, x)| [(*x as f32 + 0.5) / width as f32, (*y as f32 + 0.5) / height as f32]).collect()
+    let points = [
+        inside.iter().min_by_key(|(_, x)| *x),
+        inside.iter().max_by_key(|(_, x)| *x),
+        inside.iter().min_by_key(|(y, _)| *y),
+        inside.iter().max_by_key(|(y, _)| *y),
+    ];
+    let share = |(y, x): &(usize, usize)| [(*x as f32 + 0.5) / width as f32, (*y as f32 + 0.5) / height as f32];
+    points.into_iter().flatten().map(share).collect()
 }
 
 fn show(case: &Case, mask: &Array2<bool>, seeds: &Seeds) -> RgbImage {

@@ -14,6 +14,7 @@ pub mod geodesic;
 mod graph_cut;
 mod hierarchy;
 mod image;
+mod marks;
 mod mask;
 mod refine;
 pub mod seeds;

@@ -132,8 +132,8 @@ impl Source for Crop {
             0.25 * (at(0, 0) + at(0, 1) + at(1, 0) + at(1, 1))
         };
         for (x, pixel) in row.chunks_exact_mut(channels).enumerate() {
-            for i in 0..4 {
-                pixel[i] = (self.planes[0][[2 * y + i / 2, 2 * x + i % 2]] - 128.0) / 255.0;
+            for (i, to) in pixel.iter_mut().take(4).enumerate() {
+                *to = (self.planes[0][[2 * y + i / 2, 2 * x + i % 2]] - 128.0) / 255.0;
             }
             pixel[4] = (mean(&self.planes[1], x) - 128.0) / 255.0;
             pixel[5] = (mean(&self.planes[2], x) - 128.0) / 255.0;

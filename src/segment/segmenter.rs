@@ -7,9 +7,10 @@ use super::{
     edges::EdgeFinder,
     geodesic,
     graph_cut::GraphCut,
+    marks::Marks,
     mask,
     refine::{Hints, Refiner, View},
-    seeds::{MAX_LABEL, Seed, Seeds, Shape},
+    seeds::{MAX_LABEL, Seeds},
     superpixel,
     track::{LEAST_AREA, LOST, Status, Tracker},
 };
@@ -19,18 +20,8 @@ use crate::{
     smooth,
 };
 
-fn knob(n: &str, d: f32) -> f32 {
-    std::env::var(n).ok().and_then(|v| v.parse().ok()).unwrap_or(d)
-}
 const BUILT_IN: ModelSource =
     ModelSource::Embedded { name: "segment-fast", bytes: include_bytes!("../../models/segment-fast.safetensors") };
-
-/// Room around a region, as a share of its size, when the network looks closer.
-const ROOM: f32 = 0.7;
-/// A view of more than this share of a picture is one of all of it.
-const WHOLE: f32 = 0.8;
-/// Points that a stroke is told by lie so many pixels apart.
-const STROKE_STEP: f32 = 12.0;
 
 /// Weights of what is known of a superpixel: what the network says, its colour, and which seeds are nearer.
 const COLOUR_WEIGHT: f32 = 0.3;
@@ -38,6 +29,8 @@ const GEODESIC_WEIGHT: f32 = 0.4;
 /// Cost of a border, by its length, and how fast that falls with the strength of the edge.
 const BOND: f32 = 2.5;
 const BOND_FALL: f32 = 8.0;
+/// Share of a picture that a seed alone may stand for.
+const MOST_GROWN: f32 = 0.1;
 /// Log-odds that a seed has where it is.
 const CERTAIN: f32 = 1e4;
 /// What the cut adds to the log-odds of pixels.
@@ -122,8 +115,7 @@ pub struct Segmenter {
     image: Image,
     edges: Array2<f32>,
     parts: Superpixels,
-    tree: Hierarchy,
-    /// Whether superpixels and tree are those of the image.
+    /// Whether the superpixels are those of the image.
     current: bool,
     regions: Vec<Option<Region>>,
     log_odds: Array2<f32>,
@@ -143,7 +135,6 @@ impl Segmenter {
             image: Image::default(),
             edges: Array2::zeros((0, 0)),
             parts: Superpixels::default(),
-            tree: Hierarchy::default(),
             current: false,
             regions: vec![None; usize::from(MAX_LABEL)],
             log_odds: Array2::zeros((0, 0)),
@@ -223,7 +214,6 @@ impl Segmenter {
             self.edge_finder.find(&self.image, &mut self.edges)?;
             let strength = superpixel::strength(&self.image, Some(&self.edges));
             self.parts = Superpixels::of(&self.image, &strength);
-            self.tree = Hierarchy::of(&self.parts);
             self.current = true;
         }
         Ok(())
@@ -271,13 +261,13 @@ impl Segmenter {
             return Ok(());
         };
         let whole = View { x: 0.0, y: 0.0, width: dim.1 as f32, height: dim.0 as f32 };
-        let view = if fresh { None } else { view_of(&region.probability, marks) };
+        let view = if fresh { None } else { marks.view(&region.probability) };
         let hints = Hints { inside: &marks.inside, outside: &marks.outside, before: &region.probability };
         refiner.run(&self.image, view.unwrap_or(whole), &hints, &mut self.log_odds)?;
         if view.is_none() {
             // A closer look at what was found.
             let found = self.log_odds.mapv(|v| 1.0 / (1.0 + (-v).exp()));
-            if let Some(view) = view_of(&found, marks) {
+            if let Some(view) = marks.view(&found) {
                 let hints = Hints { before: &found, ..hints };
                 refiner.run(&self.image, view, &hints, &mut self.log_odds)?;
             }
@@ -312,10 +302,10 @@ impl Segmenter {
             pull(near[i]) - b
         };
         let mut graph = GraphCut::new(parts.len());
-        for i in 0..parts.len() {
+        for (i, said) in said.iter().enumerate() {
             let weight = (parts.areas[i] / 100.0).sqrt();
             let own = if self.refiner.is_some() {
-                said[i].clamp(-MOST_SAID, MOST_SAID)
+                said.clamp(-MOST_SAID, MOST_SAID)
                     + GEODESIC_WEIGHT * closer(i)
                     + COLOUR_WEIGHT * colour_model.log_odds(parts.colours[i])
                     + SEED_WEIGHT * local(i)
@@ -340,10 +330,11 @@ impl Segmenter {
         let parts = &self.parts;
         let mut model = region.colours.clone();
         model.fade(0.5);
-        let most = 0.1 * parts.labels.len() as f32;
+        let tree = Hierarchy::of(parts);
+        let most = MOST_GROWN * parts.labels.len() as f32;
         for (seeds, side, others) in [(inside, true, outside), (outside, false, inside)] {
             for seed in seeds {
-                for i in self.tree.superpixels(self.tree.grow(*seed, most, |i| !others.contains(&i))) {
+                for i in tree.superpixels(tree.grow(*seed, most, |i| !others.contains(&i))) {
                     model.add(side, parts.colours[i as usize], parts.areas[i as usize]);
                 }
             }
@@ -389,113 +380,4 @@ fn colours(parts: &Superpixels, inside: &[f32]) -> ColourModel {
         model.add(false, *colour, area * (1.0 - inside));
     }
     model
-}
-
-/// Where to look closer: around the region so far and the seeds. `None` for the whole picture.
-fn view_of(probability: &Array2<f32>, marks: &Marks) -> Option<View> {
-    let (height, width) = probability.dim();
-    let mut bounds = [f32::INFINITY, f32::INFINITY, f32::NEG_INFINITY, f32::NEG_INFINITY];
-    let mut take = |x: f32, y: f32| {
-        bounds = [bounds[0].min(x), bounds[1].min(y), bounds[2].max(x), bounds[3].max(y)];
-    };
-    probability.indexed_iter().filter(|(_, p)| **p > 0.5).for_each(|((y, x), _)| take(x as f32, y as f32));
-    marks.inside.iter().for_each(|[x, y]| take(*x, *y));
-    let [x0, y0, x1, y1] = bounds;
-    if x1 - x0 < 8.0 || y1 - y0 < 8.0 {
-        return None;
-    }
-    let room = ROOM * (x1 - x0).max(y1 - y0) / 2.0 + 4.0;
-    let (x0, y0) = ((x0 - room).max(0.0), (y0 - room).max(0.0));
-    let (x1, y1) = ((x1 + room).min(width as f32), (y1 + room).min(height as f32));
-    let view = View { x: x0, y: y0, width: x1 - x0, height: y1 - y0 };
-    (view.width * view.height < WHOLE * (width * height) as f32).then_some(view)
-}
-
-/// Seeds as pixels of the image, seen from one region.
-struct Marks {
-    inside: Vec<[f32; 2]>,
-    outside: Vec<[f32; 2]>,
-    /// Left, top, right and bottom pixel of a box, if that is the last word on this region.
-    new_box: Option<[usize; 4]>,
-    any_box: Option<[usize; 4]>,
-    /// Pixels around seeds inside and outside that are certain too.
-    radius: [f32; 2],
-}
-
-impl Marks {
-    fn of(label: u8, seeds: &Seeds, (height, width): (usize, usize)) -> Self {
-        let mut marks =
-            Self { inside: Vec::new(), outside: Vec::new(), new_box: None, any_box: None, radius: [1.0; 2] };
-        let place = |[x, y]: [f32; 2]| {
-            [
-                (x * width as f32 - 0.5).clamp(0.0, width as f32 - 1.0),
-                (y * height as f32 - 0.5).clamp(0.0, height as f32 - 1.0),
-            ]
-        };
-        for Seed { label: of, shape } in seeds.iter() {
-            let own = *of == label;
-            let to = if own { &mut marks.inside } else { &mut marks.outside };
-            match shape {
-                Shape::Point(point) => to.push(place(*point)),
-                Shape::Stroke { points, radius } => {
-                    marks.radius[usize::from(!own)] = marks.radius[usize::from(!own)].max(radius * width as f32);
-                    let points: Vec<_> = points.iter().map(|p| place(*p)).collect();
-                    to.extend(points.first());
-                    for pair in points.windows(2) {
-                        let ([x0, y0], [x1, y1]) = (pair[0], pair[1]);
-                        let steps = ((x1 - x0).hypot(y1 - y0) / STROKE_STEP).ceil().max(1.0);
-                        to.extend((1..=steps as usize).map(|i| {
-                            let t = i as f32 / steps;
-                            [x0 + t * (x1 - x0), y0 + t * (y1 - y0)]
-                        }));
-                    }
-                }
-                Shape::Box(a, b) => {
-                    if own {
-                        let ([ax, ay], [bx, by]) = (place(*a), place(*b));
-                        let corner = |v: f32| v.round() as usize;
-                        marks.any_box =
-                            Some([corner(ax.min(bx)), corner(ay.min(by)), corner(ax.max(bx)), corner(ay.max(by))]);
-                    }
-                }
-            }
-        }
-        let last_own = seeds.iter().filter(|seed| seed.label == label || seed.label == 0).last();
-        if matches!(last_own, Some(Seed { shape: Shape::Box(..), .. })) {
-            marks.new_box = marks.any_box;
-        }
-        marks
-    }
-
-    /// Bounds of several points that are all inside, when nothing else was said: they may be the outermost of the region.
-    fn extremes(&self) -> Option<[usize; 4]> {
-        if self.inside.len() < 4 || !self.outside.is_empty() {
-            return None;
-        }
-        let bounds = self.inside.iter().fold([f32::MAX, f32::MAX, 0.0, 0.0], |[x0, y0, x1, y1], [x, y]| {
-            [x0.min(*x), y0.min(*y), x1.max(*x), y1.max(*y)]
-        });
-        Some(bounds.map(|v| v as usize))
-    }
-
-    fn outside_box(&self, [x, y]: [f32; 2]) -> bool {
-        self.any_box
-            .is_some_and(|[x0, y0, x1, y1]| !(x0..=x1).contains(&(x as usize)) || !(y0..=y1).contains(&(y as usize)))
-    }
-
-    /// What was clicked is as it was clicked.
-    fn enforce(&self, probability: &mut Array2<f32>) {
-        let (height, width) = probability.dim();
-        for (seeds, radius, value) in [(&self.inside, self.radius[0], 1.0f32), (&self.outside, self.radius[1], 0.0)] {
-            let reach = radius as usize;
-            for [x, y] in seeds {
-                let (x, y) = (*x as usize, *y as usize);
-                for v in y.saturating_sub(reach)..(y + reach + 1).min(height) {
-                    for u in x.saturating_sub(reach)..(x + reach + 1).min(width) {
-                        probability[[v, u]] = value;
-                    }
-                }
-            }
-        }
-    }
 }

@@ -31,7 +31,7 @@ pub(super) fn signals() -> Vec<Signal> {
                 let (element, label, radius) = (element(args)?, get(args, 2)?, get::<f64>(args, 3)?);
                 let points: gst::Array = get(args, 1)?;
                 let numbers: Vec<f64> = points.iter().filter_map(|value| value.get().ok()).collect();
-                let whole = numbers.len() == points.len() && numbers.len() >= 2 && numbers.len() % 2 == 0;
+                let whole = numbers.len() == points.len() && numbers.len() >= 2 && numbers.len().is_multiple_of(2);
                 let added = whole
                     && element.point(label, |share| {
                         let [from, to] = [share([0.0, 0.0]), share([radius, 0.0])];
