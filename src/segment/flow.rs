@@ -252,18 +252,15 @@ impl Patch {
     }
 }
 
-/// Brings a map of the past to the present; what comes from outside of it is `outside`.
-pub fn warp(past: &Array2<f32>, flow: &Flow, outside: f32, present: &mut Array2<f32>) {
+/// Brings the part of a map of the past that begins at `(y, x)` to the present; 0 where it comes from outside.
+pub fn warp(past: &Array2<f32>, flow: &Flow, (y0, x0): (usize, usize), present: &mut Array2<f32>) {
     let (height, width) = past.dim();
-    if present.dim() != past.dim() {
-        *present = Array2::zeros(past.dim());
-    }
     Zip::indexed(present.rows_mut()).par_for_each(|y, mut row| {
         for (x, to) in row.iter_mut().enumerate() {
-            let [dx, dy] = flow.at(y, x);
-            let (u, v) = (x as f32 + dx, y as f32 + dy);
+            let [dx, dy] = flow.at(y0 + y, x0 + x);
+            let (u, v) = ((x0 + x) as f32 + dx, (y0 + y) as f32 + dy);
             let within = u >= -0.5 && v >= -0.5 && u <= width as f32 - 0.5 && v <= height as f32 - 0.5;
-            *to = if within { super::image::bilinear(past, u, v) } else { outside };
+            *to = if within { super::image::bilinear(past, u, v) } else { 0.0 };
         }
     });
 }
@@ -318,8 +315,8 @@ mod tests {
         let past = scene(|_, _| [0.0; 2]);
         let flow = flow(&past, &scene(|_, _| [5.0, 0.0]));
         let map = Array2::from_shape_fn(past.dim(), |(_, x)| f32::from(u8::from((80..120).contains(&x))));
-        let mut moved = Array2::zeros((0, 0));
-        warp(&map, &flow, 0.0, &mut moved);
+        let mut moved = Array2::zeros(map.dim());
+        warp(&map, &flow, (0, 0), &mut moved);
         assert!(moved[[70, 77]] > 0.9 && moved[[70, 112]] > 0.9 && moved[[70, 118]] < 0.1 && moved[[70, 70]] < 0.1);
     }
 

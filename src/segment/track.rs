@@ -1,10 +1,13 @@
 //! Regions that follow the video.
 
-use ndarray::{Array2, Zip};
+use std::ops::Range;
+
+use ndarray::{Array2, ArrayViewMut2, Zip, s};
 
 use super::{
     Image, Seeds,
     flow::{Flow, Pyramid, warp},
+    image::bilinear,
     segmenter::Region,
 };
 use crate::nn::Threads;
@@ -23,6 +26,10 @@ const RADIUS: usize = 4;
 const VARIANCE: f32 = 60.0;
 /// Share of confidence that a new picture brings.
 const FOLLOW: f32 = 0.5;
+/// Of every so many pixels along each axis one is looked at, where that is enough.
+const SPARSE: usize = 3;
+/// Pixels that a region may move from one picture to the next, and still be followed.
+const REACH: usize = 40;
 
 /// How sure a region is, and how large.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -44,11 +51,8 @@ pub(super) struct Tracker {
     past: Pyramid,
     present: Pyramid,
     flow: Flow,
-    /// The picture before, as it would look now.
-    moved: Array2<f32>,
     luma: Array2<f32>,
     valid: bool,
-    filter: GuidedFilter,
 }
 
 impl Tracker {
@@ -72,9 +76,7 @@ impl Tracker {
         let mut same_scene = true;
         if follows && regions.iter().any(Option::is_some) {
             self.flow.search(&self.present, &self.past, threads);
-            threads.enter(|| warp(&self.luma, &self.flow, 0.0, &mut self.moved));
-            let difference = Zip::from(luma).and(&self.moved).fold(0.0, |sum, a, b| sum + (a - b).abs());
-            same_scene = difference / luma.len() as f32 <= CUT;
+            same_scene = self.mean_difference(luma) <= CUT;
             if same_scene {
                 threads.enter(|| regions.iter_mut().flatten().for_each(|region| self.carry(image, region)));
                 let (height, width) = luma.dim();
@@ -85,39 +87,75 @@ impl Tracker {
         same_scene
     }
 
-    fn carry(&mut self, image: &Image, region: &mut Region) {
-        let luma = &image.planes()[0];
-        let mut now = Array2::zeros((0, 0));
-        warp(&region.probability, &self.flow, 0.0, &mut now);
+    /// The picture before, as it would look now, at a pixel; black where it came from outside.
+    fn moved(&self, y: usize, x: usize) -> f32 {
+        let (height, width) = self.luma.dim();
+        let [dx, dy] = self.flow.at(y, x);
+        let (u, v) = (x as f32 + dx, y as f32 + dy);
+        let inside = u >= -0.5 && v >= -0.5 && u <= width as f32 - 0.5 && v <= height as f32 - 0.5;
+        if inside { bilinear(&self.luma, u, v) } else { 0.0 }
+    }
+
+    /// Between a picture and the one before, brought to it, in levels.
+    fn mean_difference(&self, luma: &Array2<f32>) -> f32 {
+        let (mut sum, mut count) = (0.0, 0.0);
+        for y in (0..luma.nrows()).step_by(SPARSE) {
+            for x in (0..luma.ncols()).step_by(SPARSE) {
+                sum += (luma[[y, x]] - self.moved(y, x)).abs();
+                count += 1.0;
+            }
+        }
+        sum / f32::max(count, 1.0)
+    }
+
+    fn carry(&self, image: &Image, region: &mut Region) {
+        let Some(window) = window_of(&region.probability) else { return region.probability.fill(0.0) };
+        let (y0, x0) = (window.0.start, window.1.start);
+        let mut now = Array2::zeros((window.0.len(), window.1.len()));
+        warp(&region.probability, &self.flow, (y0, x0), &mut now);
         // Uncertain along the border, so that colours and edges can move it.
         let mut soft = box_mean(&now, 2);
         let colours = &region.colours;
         Zip::indexed(soft.rows_mut()).par_for_each(|y, mut row| {
             for (x, p) in row.iter_mut().enumerate() {
                 if (0.02..0.98).contains(p) {
-                    let colour = colours.log_odds(image.at(y, x)).clamp(-MOST_COLOUR, MOST_COLOUR);
+                    let colour = colours.log_odds(image.at(y0 + y, x0 + x)).clamp(-MOST_COLOUR, MOST_COLOUR);
                     *p = logistic(log_odds(*p) + COLOUR_WEIGHT * colour);
                 }
             }
         });
-        self.filter.run(luma, &soft, &mut region.probability);
+        let guide = image.planes()[0].slice(s![window.0.clone(), window.1.clone()]).to_owned();
+        region.probability.fill(0.0);
+        guided_filter(&guide, &soft, region.probability.slice_mut(s![window.0, window.1]));
+        self.judge(image, region);
+    }
+
+    /// How far a region still looks as it did, and what its colours are now.
+    fn judge(&self, image: &Image, region: &mut Region) {
+        let luma = &image.planes()[0];
         let (mut inside, mut fits) = (0.0f32, 0.0f32);
-        Zip::indexed(&region.probability).and(&self.moved).for_each(|(y, x), p, moved| {
-            if *p > 0.5 {
-                let misfit = (luma[[y, x]] - moved).abs() / MISFIT;
-                let likely = logistic(colours.log_odds(image.at(y, x)) + 1.0);
-                inside += 1.0;
-                fits += likely / (1.0 + misfit * misfit);
+        region.colours.fade(KEEP_COLOURS);
+        for y in (0..luma.nrows()).step_by(SPARSE) {
+            for x in (0..luma.ncols()).step_by(SPARSE) {
+                let p = region.probability[[y, x]];
+                let colour = image.at(y, x);
+                if p > 0.5 {
+                    let misfit = (luma[[y, x]] - self.moved(y, x)) / MISFIT;
+                    inside += 1.0;
+                    fits += logistic(region.colours.log_odds(colour) + 1.0) / (1.0 + misfit * misfit);
+                }
             }
-        });
+        }
         let now = if inside > 0.0 { fits / inside } else { 0.0 };
         region.confidence += FOLLOW * (now - region.confidence);
-        region.colours.fade(KEEP_COLOURS);
-        for (y, x) in (0..luma.nrows()).step_by(3).flat_map(|y| (0..luma.ncols()).step_by(3).map(move |x| (y, x))) {
-            let p = region.probability[[y, x]];
-            // Only what is certain is learnt from.
-            if !(0.1..0.9).contains(&p) {
-                region.colours.add(p > 0.5, image.at(y, x), 9.0 * (1.0 - KEEP_COLOURS));
+        let pixels = (SPARSE * SPARSE) as f32 * (1.0 - KEEP_COLOURS);
+        for y in (0..luma.nrows()).step_by(SPARSE) {
+            for x in (0..luma.ncols()).step_by(SPARSE) {
+                let p = region.probability[[y, x]];
+                // Only what is certain is learnt from.
+                if !(0.1..0.9).contains(&p) {
+                    region.colours.add(p > 0.5, image.at(y, x), pixels);
+                }
             }
         }
     }
@@ -183,30 +221,38 @@ fn box_mean(map: &Array2<f32>, radius: usize) -> Array2<f32> {
     both
 }
 
-/// He et al., "Guided Image Filtering", 2013: what comes out is locally linear in the guide, so borders move to its edges.
-#[derive(Default)]
-struct GuidedFilter;
+/// Rows and columns around a region, as far as it may have moved; `None` where nothing is left of it.
+fn window_of(probability: &Array2<f32>) -> Option<(Range<usize>, Range<usize>)> {
+    let (height, width) = probability.dim();
+    let shows = |line: ndarray::ArrayView1<'_, f32>| line.iter().any(|p| *p > 0.02);
+    let span = |lines: &mut dyn Iterator<Item = bool>, length: usize| {
+        let shown: Vec<bool> = lines.collect();
+        let first = shown.iter().position(|shown| *shown)?;
+        let last = shown.iter().rposition(|shown| *shown)?;
+        Some(first.saturating_sub(REACH)..(last + REACH + 1).min(length))
+    };
+    let rows = span(&mut probability.rows().into_iter().map(shows), height)?;
+    let part = probability.slice(s![rows.clone(), ..]);
+    let columns = span(&mut part.columns().into_iter().map(shows), width)?;
+    Some((rows, columns))
+}
 
-impl GuidedFilter {
-    fn run(&mut self, guide: &Array2<f32>, map: &Array2<f32>, to: &mut Array2<f32>) {
-        let mean = |map: &Array2<f32>| box_mean(map, RADIUS);
-        let (guide_mean, map_mean) = (mean(guide), mean(map));
-        let products = mean(&Zip::from(guide).and(map).par_map_collect(|g, p| g * p));
-        let squares = mean(&Zip::from(guide).par_map_collect(|g| g * g));
-        let slope = Zip::from(&products)
-            .and(&squares)
-            .and(&guide_mean)
-            .and(&map_mean)
-            .par_map_collect(|gp, gg, g, p| (gp - g * p) / ((gg - g * g).max(0.0) + VARIANCE));
-        let offset = Zip::from(&map_mean).and(&slope).and(&guide_mean).par_map_collect(|p, slope, g| p - slope * g);
-        let (slope, offset) = (mean(&slope), mean(&offset));
-        if to.dim() != guide.dim() {
-            *to = Array2::zeros(guide.dim());
-        }
-        Zip::from(to).and(&slope).and(&offset).and(guide).par_for_each(|to, slope, offset, g| {
-            *to = (slope * g + offset).clamp(0.0, 1.0);
-        });
-    }
+/// He et al., "Guided Image Filtering", 2013: what comes out is locally linear in the guide, so borders move to its edges.
+fn guided_filter(guide: &Array2<f32>, map: &Array2<f32>, to: ArrayViewMut2<'_, f32>) {
+    let mean = |map: &Array2<f32>| box_mean(map, RADIUS);
+    let (guide_mean, map_mean) = (mean(guide), mean(map));
+    let products = mean(&Zip::from(guide).and(map).par_map_collect(|g, p| g * p));
+    let squares = mean(&Zip::from(guide).par_map_collect(|g| g * g));
+    let slope = Zip::from(&products)
+        .and(&squares)
+        .and(&guide_mean)
+        .and(&map_mean)
+        .par_map_collect(|gp, gg, g, p| (gp - g * p) / ((gg - g * g).max(0.0) + VARIANCE));
+    let offset = Zip::from(&map_mean).and(&slope).and(&guide_mean).par_map_collect(|p, slope, g| p - slope * g);
+    let (slope, offset) = (mean(&slope), mean(&offset));
+    Zip::from(to).and(&slope).and(&offset).and(guide).par_for_each(|to, slope, offset, g| {
+        *to = (slope * g + offset).clamp(0.0, 1.0);
+    });
 }
 
 #[cfg(test)]
@@ -228,8 +274,8 @@ mod tests {
     fn borders_move_to_edges() {
         let guide = Array2::from_shape_fn((40, 60), |(_, x)| if x < 30 { 50.0 } else { 200.0 });
         let map = Array2::from_shape_fn((40, 60), |(_, x)| (((33 - x as i32) as f32) / 8.0 + 0.5).clamp(0.0, 1.0));
-        let mut moved = Array2::zeros((0, 0));
-        GuidedFilter.run(&guide, &map, &mut moved);
+        let mut moved = Array2::zeros(map.dim());
+        guided_filter(&guide, &map, moved.view_mut());
         assert!(moved[[20, 29]] > 0.5 && moved[[20, 30]] - moved[[20, 29]] < -0.1, "{}", moved.row(20));
     }
 }

@@ -1,0 +1,65 @@
+//! How long `cnnsegment` takes at 1920x1080: to answer a click, and to bring a region to the next frame.
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use gstcnnvideo::{
+    frame::{Format, Picture},
+    nn::{Device, Precision},
+    segment::{Networks, Seed, Seeds, Segmenter, Shape},
+};
+
+const SIZE: (usize, usize) = (1920, 1080);
+
+/// A photograph enlarged, moved by some pixels; as I420.
+fn frame(shift: usize) -> [Vec<u8>; 3] {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/astronaut.jpg");
+    let photo = image::open(file).expect("a picture").into_luma8();
+    let (width, height) = (photo.width() as usize, photo.height() as usize);
+    let luma = (0..SIZE.0 * SIZE.1).map(|i| {
+        let (x, y) = ((i % SIZE.0 + shift) * width / (SIZE.0 + 64), i / SIZE.0 * height / SIZE.1);
+        photo.get_pixel(x as u32, y as u32).0[0]
+    });
+    [luma.collect(), vec![120; SIZE.0 * SIZE.1 / 4], vec![140; SIZE.0 * SIZE.1 / 4]]
+}
+
+fn view(planes: &[Vec<u8>; 3]) -> Picture<'_, u8> {
+    let [y, u, v] = planes;
+    Picture::new(Format::I420, SIZE.0, SIZE.1, &[(y, SIZE.0), (u, SIZE.0 / 2), (v, SIZE.0 / 2)]).expect("a picture")
+}
+
+fn segment(c: &mut Criterion) {
+    let networks = Networks::built_in(Device::Cpu, Precision::Auto).expect("the built-in models load");
+    let frames = [frame(0), frame(6)];
+    let seed = |x, y| Seed { label: 1, shape: Shape::Point([x, y]) };
+    let mut group = c.benchmark_group("segment 1920x1080");
+    group.sample_size(20);
+    for threads in [1, 2] {
+        let mut mask = ndarray::Array2::zeros((SIZE.1, SIZE.0));
+        group.bench_function(format!("answer to a click, {threads} threads"), |b| {
+            let mut segmenter = Segmenter::new(&networks, threads).expect("threads");
+            b.iter(|| {
+                let mut seeds = Seeds::default();
+                seeds.add(seed(0.42, 0.35));
+                segmenter.reset();
+                segmenter.see(&view(&frames[0]), &mut seeds);
+                segmenter.answer(&seeds).expect("the networks run");
+                segmenter.mask(mask.view_mut());
+            });
+        });
+        group.bench_function(format!("upkeep of a frame, {threads} threads"), |b| {
+            let mut segmenter = Segmenter::new(&networks, threads).expect("threads");
+            let mut seeds = Seeds::default();
+            seeds.add(seed(0.42, 0.35));
+            segmenter.see(&view(&frames[0]), &mut seeds);
+            segmenter.answer(&seeds).expect("the networks run");
+            let mut number = 0;
+            b.iter(|| {
+                number += 1;
+                segmenter.see(&view(&frames[number % 2]), &mut seeds);
+                segmenter.mask(mask.view_mut());
+            });
+        });
+    }
+}
+
+criterion_group!(benches, segment);
+criterion_main!(benches);
