@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+"""What other watermarks survive, with the attacks of `examples/watermark attack`: dwtDct and dwtDctSvd of invisible-watermark, and blind-watermark.
+
+benches/peers/watermark.py CLIP [CLIP...]     (needs requirements.txt, ffmpeg, and GST_PLUGIN_PATH for the steps that use elements)
+
+These mark pictures, not video: every frame gets the same 64 bits, every frame is read, and the majority of the frames decides each bit. They do
+not look for geometry, so frames that changed size are brought back to the marked size first, which is more than they would get in the field.
+"""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import types
+
+import cv2
+import numpy
+
+FRAMES = 12
+SIZE = (1280, 720)
+BITS = numpy.random.default_rng(1).integers(0, 2, 64)
+
+# invisible-watermark imports torch for its neural method, which is not measured here.
+for name in "torch", "onnxruntime":
+    sys.modules.setdefault(name, types.ModuleType(name))
+
+
+class InvisibleWatermark:
+    def __init__(self, method):
+        self.name = method
+
+    def embed(self, frame):
+        from imwatermark import WatermarkEncoder
+
+        encoder = WatermarkEncoder()
+        encoder.set_watermark("bits", BITS.tolist())
+        return encoder.encode(frame, self.name)
+
+    def read(self, frame):
+        from imwatermark import WatermarkDecoder
+
+        return numpy.array(WatermarkDecoder("bits", 64).decode(frame, self.name), float)
+
+
+class BlindWatermark:
+    name = "blind-watermark"
+
+    def core(self):
+        from blind_watermark import WaterMark
+
+        return WaterMark(password_wm=1, password_img=1)
+
+    def embed(self, frame):
+        mark = self.core()
+        mark.read_img(img=frame)
+        mark.read_wm(BITS.astype(bool), mode="bit")
+        return numpy.clip(numpy.round(mark.embed()), 0, 255).astype(numpy.uint8)
+
+    def read(self, frame):
+        return numpy.array(self.core().extract(embed_img=frame, wm_shape=64, mode="bit"), float)
+
+
+def ffmpeg(*arguments):
+    subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-y", *map(str, arguments)], check=True)
+
+
+def frames(file):
+    video = cv2.VideoCapture(str(file))
+    found = []
+    while True:
+        ok, frame = video.read()
+        if not ok:
+            return found
+        if (frame.shape[1], frame.shape[0]) != SIZE:
+            frame = cv2.resize(frame, SIZE, interpolation=cv2.INTER_CUBIC)
+        found.append(frame)
+
+
+def write(pictures, file):
+    height, width = pictures[0].shape[:2]
+    command = f"ffmpeg -v error -y -f rawvideo -pix_fmt bgr24 -s {width}x{height} -r 25 -i - -pix_fmt yuv420p".split()
+    subprocess.run([*command, str(file)], input=b"".join(p.tobytes() for p in pictures), check=True)
+
+
+def attack(step, marked, folder):
+    source, coded, out = marked, folder / "coded.mkv", folder / "attacked.mkv"
+    if "elements" in step:
+        between = folder / "between.y4m"
+        words = f"filesrc location={source} ! y4mdec ! {step['elements']} ! video/x-raw,format=I420 ! y4menc ! filesink location={between}"
+        subprocess.run(["gst-launch-1.0", "-q", *words.split()], check=True, stdout=subprocess.DEVNULL)
+        source = between
+    codec = step.get("codec", "").split()
+    if "-c:v" in codec:
+        ffmpeg("-i", source, "-vf", step.get("filter", "null"), *codec, coded)
+        ffmpeg("-i", coded, "-pix_fmt", "yuv420p", "-c:v", "ffv1", out)
+    else:
+        ffmpeg("-i", source, "-vf", step.get("filter", "null"), "-pix_fmt", "yuv420p", "-c:v", "ffv1", *codec, out)
+    return frames(out)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("clips", nargs="+", type=pathlib.Path)
+    clips = parser.parse_args().clips
+    steps = json.loads((pathlib.Path(__file__).parents[1] / "attacks.json").read_text())
+    methods = [InvisibleWatermark("dwtDct"), InvisibleWatermark("dwtDctSvd"), BlindWatermark()]
+    right = {(m.name, s["name"]): [] for m in methods for s in steps}
+    quality = {m.name: [] for m in methods}
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        for clip in clips:
+            scaled = folder / "clip.mkv"
+            fit = f"scale={SIZE[0]}:{SIZE[1]}:force_original_aspect_ratio=increase,crop={SIZE[0]}:{SIZE[1]},setsar=1"
+            ffmpeg("-i", clip, "-frames:v", FRAMES, "-vf", fit, "-c:v", "ffv1", "-pix_fmt", "yuv420p", scaled)
+            clean = frames(scaled)
+            for method in methods:
+                pictures = [method.embed(frame) for frame in clean]
+                errors = [numpy.mean((a.astype(float) - b) ** 2) for a, b in zip(clean, pictures)]
+                quality[method.name].append(10 * numpy.log10(255**2 / numpy.mean(errors)))
+                marked = folder / "marked.y4m"
+                write(pictures, marked)
+                for step in steps:
+                    try:
+                        votes = numpy.mean([method.read(frame) for frame in attack(step, marked, folder)], axis=0)
+                        right[method.name, step["name"]].append(float(numpy.mean((votes > 0.5) == BITS)))
+                    except Exception as err:
+                        print(f"{method.name}, {step['name']}: {err}", file=sys.stderr)
+                        right[method.name, step["name"]].append(0.5)
+                    print(".", end="", file=sys.stderr, flush=True)
+    print(f"\nPSNR in dB: {', '.join(f'{name} {numpy.mean(q):.1f}' for name, q in quality.items())}")
+    print(f"\n| attack | {' | '.join(m.name for m in methods)} |\n| --- |{' --- |' * len(methods)}")
+    for step in steps:
+        cells = []
+        for method in methods:
+            shares = right[method.name, step["name"]]
+            cells.append(f"{sum(s == 1.0 for s in shares)} of {len(shares)} ({numpy.mean(shares):.2f})")
+        print(f"| {step['name']} | {' | '.join(cells)} |")
+
+
+main()
