@@ -20,6 +20,8 @@ const SHORT: f32 = 0.03;
 const FINEST: usize = 1;
 /// Sides of the coarsest level are at least this many pixels.
 const COARSEST: usize = 20;
+/// Pixels of the coarser level to the places around that flow may come from.
+const AROUND: isize = 5;
 /// Least difference, in levels, that patches are told apart by.
 const LEAST_MISFIT: f32 = 1.0;
 /// Added to the curvature, so that patches without texture stay where the coarser level put them.
@@ -109,17 +111,27 @@ fn search_level(
             let mut left: Option<[f32; 2]> = None;
             for (column, found) in found.iter_mut().enumerate() {
                 let patch = Patch::of(present, y0, place(column, width));
-                let expected = coarser.map_or([0.0; 2], |coarser| {
-                    let (y, x) = ((y0 + PATCH / 2) / 2, (place(column, width) + PATCH / 2) / 2);
-                    coarser[[y.min(coarser.nrows() - 1), x.min(coarser.ncols() - 1)]].map(|d| 2.0 * d)
-                });
-                // The patch to the left may know better.
-                let mut start = expected;
-                if let Some(left) = left
-                    && patch.misfit(past, left) < patch.misfit(past, expected)
-                {
-                    start = left;
+                // The coarser flow here and around, and the patch to the left: whoever fits best.
+                let (mut start, mut misfit) = ([0.0; 2], f32::INFINITY);
+                let mut consider = |d: [f32; 2]| {
+                    let own = patch.misfit(past, d);
+                    if own < misfit {
+                        (start, misfit) = (d, own);
+                    }
+                };
+                match coarser {
+                    None => consider([0.0; 2]),
+                    Some(coarser) => {
+                        let (y, x) = ((y0 + PATCH / 2) / 2, (place(column, width) + PATCH / 2) / 2);
+                        let (last_y, last_x) = (coarser.nrows() - 1, coarser.ncols() - 1);
+                        let around = [(0, 0), (0, AROUND), (AROUND, 0), (0, -AROUND), (-AROUND, 0)];
+                        for (dy, dx) in around {
+                            let at = |v: usize, d: isize, last: usize| v.saturating_add_signed(d).min(last);
+                            consider(coarser[[at(y, dy, last_y), at(x, dx, last_x)]].map(|d| 2.0 * d));
+                        }
+                    }
                 }
+                left.into_iter().for_each(&mut consider);
                 *found = patch.descend(past, start);
                 left = Some(found.0);
             }

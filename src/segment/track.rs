@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use ndarray::{Array2, ArrayViewMut2, Zip, s};
+use ndarray::{Array2, Zip, s};
 
 use super::{
     Image, Seeds,
@@ -17,15 +17,14 @@ const CUT: f32 = 30.0;
 /// Difference, in levels, at which a pixel of a region is believed by half to show what it showed.
 const MISFIT: f32 = 22.0;
 /// Log-odds of colour are believed so much where a border is uncertain, and up to this much.
-const COLOUR_WEIGHT: f32 = 0.35;
+const COLOUR_WEIGHT: f32 = 0.05;
 const MOST_COLOUR: f32 = 4.0;
 /// How much is forgotten of the colours with each picture.
 const KEEP_COLOURS: f32 = 0.9;
-/// Radius of the window that borders are moved to edges in, and the variance of luma that counts as an edge.
-const RADIUS: usize = 4;
-const VARIANCE: f32 = 60.0;
 /// Share of confidence that a new picture brings.
 const FOLLOW: f32 = 0.5;
+/// Pixels around where a pixel of a region went that are reached too.
+const SPREAD: f32 = 1.5;
 /// Of every so many pixels along each axis one is looked at, where that is enough.
 const SPARSE: usize = 3;
 /// Pixels that a region may move from one picture to the next, and still be followed.
@@ -50,7 +49,9 @@ pub const LEAST_AREA: f32 = 2e-4;
 pub(super) struct Tracker {
     past: Pyramid,
     present: Pyramid,
+    /// Where the present was in the past, and the other way round.
     flow: Flow,
+    forward: Flow,
     luma: Array2<f32>,
     valid: bool,
 }
@@ -76,6 +77,7 @@ impl Tracker {
         let mut same_scene = true;
         if follows && regions.iter().any(Option::is_some) {
             self.flow.search(&self.present, &self.past, threads);
+            self.forward.search(&self.past, &self.present, threads);
             same_scene = self.mean_difference(luma) <= CUT;
             if same_scene {
                 threads.enter(|| regions.iter_mut().flatten().for_each(|region| self.carry(image, region)));
@@ -113,8 +115,9 @@ impl Tracker {
         let (y0, x0) = (window.0.start, window.1.start);
         let mut now = Array2::zeros((window.0.len(), window.1.len()));
         warp(&region.probability, &self.flow, (y0, x0), &mut now);
-        // Uncertain along the border, so that colours and edges can move it.
-        let mut soft = box_mean(&now, 2);
+        self.disbelieve(&region.probability, &mut now, (y0, x0));
+        // Uncertain along the border, so that colours can move it.
+        let mut soft = box_mean(&now, 1);
         let colours = &region.colours;
         Zip::indexed(soft.rows_mut()).par_for_each(|y, mut row| {
             for (x, p) in row.iter_mut().enumerate() {
@@ -124,10 +127,39 @@ impl Tracker {
                 }
             }
         });
-        let guide = image.planes()[0].slice(s![window.0.clone(), window.1.clone()]).to_owned();
         region.probability.fill(0.0);
-        guided_filter(&guide, &soft, region.probability.slice_mut(s![window.0, window.1]));
+        region.probability.slice_mut(s![window.0, window.1]).assign(&soft);
         self.judge(image, region);
+    }
+
+    /// What no pixel of the region moved to was hidden before: it is not the region's, whatever the flow back says.
+    fn disbelieve(&self, before: &Array2<f32>, now: &mut Array2<f32>, (y0, x0): (usize, usize)) {
+        let (height, width) = before.dim();
+        let (rows, columns) = now.dim();
+        let mut reached = Array2::from_elem(now.dim(), false);
+        for y in 0..height {
+            for x in 0..width {
+                if before[[y, x]] <= 0.3 {
+                    continue;
+                }
+                let [dx, dy] = self.forward.at(y, x);
+                let (v, u) = (y as f32 + dy - y0 as f32, x as f32 + dx - x0 as f32);
+                let span = |at: f32, length: usize| {
+                    let (first, last) = ((at - SPREAD).ceil().max(0.0) as usize, (at + SPREAD).floor());
+                    first..((last + 1.0).max(0.0) as usize).min(length)
+                };
+                for v in span(v, rows) {
+                    for u in span(u, columns) {
+                        reached[[v, u]] = true;
+                    }
+                }
+            }
+        }
+        Zip::from(now).and(&reached).for_each(|p, reached| {
+            if !reached {
+                *p = 0.0;
+            }
+        });
     }
 
     /// How far a region still looks as it did, and what its colours are now.
@@ -237,24 +269,6 @@ fn window_of(probability: &Array2<f32>) -> Option<(Range<usize>, Range<usize>)> 
     Some((rows, columns))
 }
 
-/// He et al., "Guided Image Filtering", 2013: what comes out is locally linear in the guide, so borders move to its edges.
-fn guided_filter(guide: &Array2<f32>, map: &Array2<f32>, to: ArrayViewMut2<'_, f32>) {
-    let mean = |map: &Array2<f32>| box_mean(map, RADIUS);
-    let (guide_mean, map_mean) = (mean(guide), mean(map));
-    let products = mean(&Zip::from(guide).and(map).par_map_collect(|g, p| g * p));
-    let squares = mean(&Zip::from(guide).par_map_collect(|g| g * g));
-    let slope = Zip::from(&products)
-        .and(&squares)
-        .and(&guide_mean)
-        .and(&map_mean)
-        .par_map_collect(|gp, gg, g, p| (gp - g * p) / ((gg - g * g).max(0.0) + VARIANCE));
-    let offset = Zip::from(&map_mean).and(&slope).and(&guide_mean).par_map_collect(|p, slope, g| p - slope * g);
-    let (slope, offset) = (mean(&slope), mean(&offset));
-    Zip::from(to).and(&slope).and(&offset).and(guide).par_for_each(|to, slope, offset, g| {
-        *to = (slope * g + offset).clamp(0.0, 1.0);
-    });
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,14 +282,5 @@ mod tests {
                 map.slice(ndarray::s![y.saturating_sub(2)..(y + 3).min(9), x.saturating_sub(2)..(x + 3).min(13)]);
             assert!((mean - part.mean().unwrap()).abs() < 1e-4);
         }
-    }
-
-    #[test]
-    fn borders_move_to_edges() {
-        let guide = Array2::from_shape_fn((40, 60), |(_, x)| if x < 30 { 50.0 } else { 200.0 });
-        let map = Array2::from_shape_fn((40, 60), |(_, x)| (((33 - x as i32) as f32) / 8.0 + 0.5).clamp(0.0, 1.0));
-        let mut moved = Array2::zeros(map.dim());
-        guided_filter(&guide, &map, moved.view_mut());
-        assert!(moved[[20, 29]] > 0.5 && moved[[20, 30]] - moved[[20, 29]] < -0.1, "{}", moved.row(20));
     }
 }
