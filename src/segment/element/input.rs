@@ -176,6 +176,7 @@ mod tests {
 
     #[test]
     fn gestures_become_seeds() {
+        gst::init().unwrap();
         let none = NavigationModifierType::empty();
         let mut input = Input::default();
         // Before frames nothing counts.
@@ -208,6 +209,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_clicks_is_harmless() {
+        gst::init().unwrap();
         let mut input = Input::default();
         input.resize(100, 50);
         for i in 0..100_000 {

@@ -1,0 +1,58 @@
+//! How long marking and finding take at 1920x1080.
+
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use gstcnnvideo::{
+    frame::{Format, Picture, PictureMut},
+    watermark::{Collector, Decoder, Embedder, Key, Payload, Search, Strength},
+};
+
+const SIZE: (usize, usize) = (1920, 1080);
+
+/// A photograph enlarged.
+fn luma() -> Vec<u8> {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/coffee.jpg");
+    let photo = image::open(file).expect("a picture").into_luma8();
+    let (width, height) = (photo.width() as usize, photo.height() as usize);
+    let at = |i: usize| (i % SIZE.0 * width / SIZE.0, i / SIZE.0 * height / SIZE.1);
+    (0..SIZE.0 * SIZE.1).map(at).map(|(x, y)| photo.get_pixel(x as u32, y as u32).0[0]).collect()
+}
+
+fn watermark(c: &mut Criterion) {
+    let (width, height) = SIZE;
+    let key = || Key::new([7; 32]);
+    let picture = luma();
+    let mut group = c.benchmark_group("watermark 1920x1080");
+    group.sample_size(20);
+
+    let mut embedder = Embedder::new(key(), 0, Payload(0x0123_4567_89ab_cdef)).expect("threads");
+    embedder.prepare(width, height);
+    let strength = Strength { target_psnr: 45.0, texture_aware: true };
+    group.bench_function("embed a frame", |b| {
+        b.iter_batched_ref(
+            || picture.clone(),
+            |luma| {
+                let planes = [(luma.as_mut_slice(), width)];
+                let mut view = PictureMut::new(Format::GRAY8, width, height, planes).expect("a picture");
+                embedder.process(&mut view, &strength)
+            },
+            BatchSize::LargeInput,
+        );
+    });
+
+    let mut collector = Collector::new(48);
+    group.bench_function("collect a frame", |b| {
+        let view = Picture::new(Format::GRAY8, width, height, &[(&picture, width)]).expect("a picture");
+        b.iter(|| collector.push(&view));
+    });
+
+    let window = collector.window();
+    for (name, search) in [("whole pictures", Search::Identity), ("full search", Search::Full)] {
+        group.bench_function(format!("decode a window without a mark, {name}"), |b| {
+            let mut decoder = Decoder::new(key(), 1e-9, 8);
+            b.iter(|| decoder.decode(&window, search));
+        });
+    }
+}
+
+criterion_group!(benches, watermark);
+criterion_main!(benches);
