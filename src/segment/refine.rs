@@ -80,6 +80,13 @@ impl Refiner {
         }
         let session = self.sessions.for_frame(&*self.network, self.threads, width, height)?;
         session.run(&self.crop, &mut Logits(&mut self.logits))?;
+        // What it says of the mirrored picture is another opinion.
+        self.crop.mirror();
+        let mut mirrored = Array2::zeros((height, width));
+        session.run(&self.crop, &mut Logits(&mut mirrored))?;
+        for (mut row, mirrored) in self.logits.rows_mut().into_iter().zip(mirrored.rows()) {
+            row.iter_mut().zip(mirrored.iter().rev()).for_each(|(to, other)| *to = 0.5 * (*to + other));
+        }
         if log_odds.dim() != image.dim() {
             *log_odds = Array2::zeros(image.dim());
         }
@@ -120,6 +127,15 @@ impl Crop {
         };
         self.inside = place(hints.inside);
         self.outside = place(hints.outside);
+    }
+}
+
+impl Crop {
+    /// Turns left and right round.
+    fn mirror(&mut self) {
+        let last = self.before.ncols() as f32 - 1.0;
+        self.planes.iter_mut().chain([&mut self.before]).for_each(|map| map.invert_axis(Axis(1)));
+        self.inside.iter_mut().chain(&mut self.outside).for_each(|[x, _]| *x = last - *x);
     }
 }
 
