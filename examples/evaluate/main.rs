@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use clap::{Parser, Subcommand};
 use gst::prelude::*;
 use gstcnnvideo::{
-    denoise::{Networks, Parameters, Rung},
+    denoise::{Networks, Parameters},
     frame::{Colour, Format, Picture, PictureMut},
     nn::{Device, Precision},
 };
@@ -41,9 +41,6 @@ enum Task {
         /// Model file to use instead of the built-in ones.
         #[arg(long)]
         model: Option<PathBuf>,
-        /// Size of the built-in networks.
-        #[arg(long, default_value = "fast", value_parser = ["fast", "balanced"])]
-        quality: String,
         /// Noise levels.
         #[arg(long, value_delimiter = ',', default_value = "15,25,50")]
         levels: Vec<f32>,
@@ -68,7 +65,7 @@ enum Task {
 
 fn main() {
     let result = match Arguments::parse().task {
-        Task::Denoise { data, model, quality, levels } => denoise(&data, &Choice { model, quality }, &levels),
+        Task::Denoise { data, model, levels } => denoise(&data, model.as_deref(), &levels),
         Task::Video(task) => video::run(&task),
         Task::Report(task) => report::run(&task),
         Task::Segment(task) => segment::run(&task),
@@ -82,13 +79,7 @@ fn main() {
     }
 }
 
-/// Which networks.
-struct Choice {
-    model: Option<PathBuf>,
-    quality: String,
-}
-
-fn denoise(data: &Path, model: &Choice, levels: &[f32]) -> Result<()> {
+fn denoise(data: &Path, model: Option<&Path>, levels: &[f32]) -> Result<()> {
     gst::init()?;
     gstcnnvideo::plugin_register_static()?;
     let pictures = load(data)?;
@@ -137,13 +128,12 @@ fn load(folder: &Path) -> Result<Vec<RgbImage>> {
 }
 
 /// Denoises values of any size, which no video format could carry.
-fn through_library(noisy: &[f32], (width, height): (u32, u32), model: &Choice, level: f32) -> Result<Vec<f32>> {
+fn through_library(noisy: &[f32], (width, height): (u32, u32), model: Option<&Path>, level: f32) -> Result<Vec<f32>> {
     let (width, height) = (width as usize, height as usize);
     // 8-bit integers would clip the picture.
-    let rung = if model.quality == "balanced" { Rung::Balanced } else { Rung::Fast };
-    let networks = match &model.model {
-        Some(path) => Networks::from_file(path.clone(), Device::Auto, Precision::Fp32)?,
-        None => Networks::built_in(rung, Device::Auto, Precision::Fp32)?,
+    let networks = match model {
+        Some(path) => Networks::from_file(path.to_owned(), Device::Auto, Precision::Fp32)?,
+        None => Networks::built_in(Device::Auto, Precision::Fp32)?,
     };
     let mut denoiser = networks.denoiser(Colour::Rgb, 0)?;
     let format = Format::packed_rgb([0, 1, 2], None, 3);
@@ -163,10 +153,9 @@ fn through_library(noisy: &[f32], (width, height): (u32, u32), model: &Choice, l
 }
 
 /// Denoises a picture as a video of one frame; also returns the noise level that the element assumed.
-fn through_element(noisy: &[u8], size: (u32, u32), model: &Choice, level: Option<f32>) -> Result<(Vec<u8>, f32)> {
+fn through_element(noisy: &[u8], size: (u32, u32), model: Option<&Path>, level: Option<f32>) -> Result<(Vec<u8>, f32)> {
     let element = gst::ElementFactory::make("cnndenoise").property("noise-level", level.unwrap_or(-1.0)).build()?;
-    element.set_property("model-file", model.model.as_deref().and_then(Path::to_str));
-    element.set_property_from_str("quality", &model.quality);
+    element.set_property("model-file", model.and_then(Path::to_str));
     let denoised = element::through(&element, noisy, size)?;
     Ok((denoised, element.property("estimated-noise-level")))
 }

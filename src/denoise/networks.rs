@@ -6,7 +6,7 @@ use crate::{
     nn::{self, Device, Domain, ModelSource, Network, Precision, cache},
 };
 
-const FAST: [ModelSource; 2] = [
+const BUILT_IN: [ModelSource; 2] = [
     ModelSource::Embedded {
         name: "denoise-yuv420-fast",
         bytes: include_bytes!("../../models/denoise-yuv420-fast.safetensors"),
@@ -16,26 +16,6 @@ const FAST: [ModelSource; 2] = [
         bytes: include_bytes!("../../models/denoise-rgb-fast.safetensors"),
     },
 ];
-const BALANCED: [ModelSource; 2] = [
-    ModelSource::Embedded {
-        name: "denoise-yuv420-balanced",
-        bytes: include_bytes!("../../models/denoise-yuv420-balanced.safetensors"),
-    },
-    ModelSource::Embedded {
-        name: "denoise-rgb-balanced",
-        bytes: include_bytes!("../../models/denoise-rgb-balanced.safetensors"),
-    },
-];
-
-/// Size of the networks that are part of the plugin.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub enum Rung {
-    /// For live video on two ordinary cores.
-    #[default]
-    Fast,
-    /// Some two and a half times as much work.
-    Balanced,
-}
 
 /// The networks that may be needed before a stream's colour format is known: one for each domain, or one that the user
 /// gave.
@@ -46,12 +26,8 @@ impl Networks {
     ///
     /// # Errors
     /// A device that is not there.
-    pub fn built_in(rung: Rung, device: Device, precision: Precision) -> Result<Self, nn::Error> {
-        let sources = match rung {
-            Rung::Fast => &FAST,
-            Rung::Balanced => &BALANCED,
-        };
-        sources.iter().map(|source| cache::load(source, device, precision)).collect::<Result<_, _>>().map(Self)
+    pub fn built_in(device: Device, precision: Precision) -> Result<Self, nn::Error> {
+        BUILT_IN.iter().map(|source| cache::load(source, device, precision)).collect::<Result<_, _>>().map(Self)
     }
 
     /// Loads a model file.

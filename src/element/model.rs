@@ -81,7 +81,7 @@ impl ModelSettings {
         vec![
             ParamSpecEnum::builder_with_default("quality", default.quality)
                 .nick("Quality")
-                .blurb("Size of the network, where there is more than one")
+                .blurb("Size of the network; balanced and best are not trained yet and run as fast")
                 .mutable_ready()
                 .build(),
             ParamSpecString::builder("model-file")

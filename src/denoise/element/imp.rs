@@ -13,7 +13,7 @@ use gst_video::{VideoFrameExt, VideoFrameRef, VideoInfo, VideoInterlaceMode, sub
 
 use super::settings::{self, Settings};
 use crate::{
-    denoise::{Denoiser, Levels, Networks, Parameters, Rung},
+    denoise::{Denoiser, Levels, Networks, Parameters},
     element::{
         MIN_INTERLACED_HEIGHT, ModelSettings, Quality, RegionMask, Timing, ends_a_scene, follow_controls, format_of,
         is_interlaced, is_region_mask, lock, pad_templates, picture, picture_mut,
@@ -84,21 +84,14 @@ impl CnnDenoise {
         let precision = settings.precision.into();
         match &settings.model_file {
             Some(path) => Networks::from_file(path.clone(), device, precision),
-            None => Networks::built_in(rung(settings.quality), device, precision),
+            None => Networks::built_in(device, precision),
         }
     }
 
     fn tell_what_is_missing(&self, settings: &ModelSettings) {
-        if settings.quality == Quality::Best && settings.model_file.is_none() {
-            gst::warning!(CAT, imp = self, "There is no network for quality best yet, using balanced");
+        if settings.quality != Quality::Fast && settings.model_file.is_none() {
+            gst::warning!(CAT, imp = self, "There is no network for quality {:?} yet, using fast", settings.quality);
         }
-    }
-}
-
-fn rung(quality: Quality) -> Rung {
-    match quality {
-        Quality::Fast => Rung::Fast,
-        Quality::Balanced | Quality::Best => Rung::Balanced,
     }
 }
 
