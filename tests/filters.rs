@@ -278,3 +278,25 @@ fn properties_may_change_while_frames_flow() {
         assert!(other.join().unwrap() > 0);
     }
 }
+
+#[test]
+fn late_frames_are_dropped_and_counted() {
+    for filter in FILTERS {
+        let info = info(VideoFormat::I420, 64, 48);
+        let mut h = harness(filter, &info);
+        let count = |h: &gst_check::Harness, name: &str| {
+            element(h).property::<gst::Structure>("stats").get::<u64>(name).unwrap()
+        };
+        h.push_and_pull(buffer(bytes(&info, 10.0, 1), 0)).unwrap();
+        assert_eq!((count(&h, "frames"), count(&h, "dropped")), (1, 0), "{filter}");
+        // A sink says that what was shown at 40 ms came half a second late.
+        let shown = gst::ClockTime::from_mseconds(40);
+        let late = gst::event::Qos::builder(gst::QOSType::Underflow, 3.0, 500_000_000i64).timestamp(shown).build();
+        h.push_upstream_event(late);
+        h.push(buffer(bytes(&info, 10.0, 2), 1)).unwrap();
+        assert_eq!((count(&h, "frames"), count(&h, "dropped")), (1, 1), "{filter}");
+        // Whatever is in time again is worked on.
+        h.push(buffer(bytes(&info, 10.0, 3), 100)).unwrap();
+        assert_eq!((count(&h, "frames"), count(&h, "dropped")), (2, 1), "{filter}");
+    }
+}

@@ -8,12 +8,23 @@ const RECENT: usize = 512;
 /// Times of a stream's frames.
 #[derive(Debug, Default)]
 pub(crate) struct Timing {
+    arrived: u64,
     frames: u64,
     total: Duration,
     recent: Vec<Duration>,
 }
 
 impl Timing {
+    /// A frame is there to be worked on, if it is not too late.
+    pub fn arrive(&mut self) {
+        self.arrived += 1;
+    }
+
+    /// Frames that arrived and were not worked on.
+    pub fn dropped(&self) -> u64 {
+        self.arrived.saturating_sub(self.frames)
+    }
+
     pub fn add(&mut self, time: Duration) {
         if self.recent.len() < RECENT {
             self.recent.push(time);

@@ -47,6 +47,7 @@ impl Published {
     fn stats(&self) -> gst::Structure {
         gst::Structure::builder("cnndenoise-stats")
             .field("frames", self.timing.frames())
+            .field("dropped", self.timing.dropped())
             .field("mean-ms", self.timing.mean_ms())
             .field("p99-ms", self.timing.p99_ms())
             .field("backend", &self.backend)
@@ -191,6 +192,8 @@ impl BaseTransformImpl for CnnDenoise {
         if parameters.strength == 0.0 {
             // What passes by unseen is missing from the past.
             self.reset.store(true, Ordering::Release);
+        } else {
+            lock(&self.published).timing.arrive();
         }
         if let Some(stream) = &mut lock(&self.state).stream {
             (stream.parameters, stream.factors) = (parameters, factors);

@@ -125,7 +125,7 @@ pub(super) fn properties() -> Vec<ParamSpec> {
             .build(),
         ParamSpecBoxed::builder::<gst::Structure>("stats")
             .nick("Statistics")
-            .blurb("Frames, mean and 99th percentile of the milliseconds that they took, backend, noise levels")
+            .blurb("Frames, those that were too late, mean and 99th percentile of the milliseconds that they took, backend, noise levels")
             .read_only()
             .build(),
     ]);

@@ -46,6 +46,7 @@ impl Published {
     fn stats(&self) -> gst::Structure {
         gst::Structure::builder("cnnsmooth-stats")
             .field("frames", self.timing.frames())
+            .field("dropped", self.timing.dropped())
             .field("mean-ms", self.timing.mean_ms())
             .field("p99-ms", self.timing.p99_ms())
             .field("backend", &self.backend)
@@ -183,6 +184,8 @@ impl BaseTransformImpl for CnnSmooth {
         if parameters.strength == 0.0 {
             // What passes by unseen is missing from the past.
             self.reset.store(true, Ordering::Release);
+        } else {
+            lock(&self.published).timing.arrive();
         }
         if let Some(stream) = &mut lock(&self.state).stream {
             (stream.parameters, stream.factors) = (parameters, factors);

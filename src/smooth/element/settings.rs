@@ -117,7 +117,7 @@ pub(super) fn properties() -> Vec<ParamSpec> {
         ),
         ParamSpecBoxed::builder::<gst::Structure>("stats")
             .nick("Statistics")
-            .blurb("Frames, mean and 99th percentile of the milliseconds that they took, and backend")
+            .blurb("Frames, those that were too late, mean and 99th percentile of the milliseconds that they took, and backend")
             .read_only()
             .build(),
     ]);
