@@ -167,3 +167,48 @@ fn a_smoothing_run_learns_and_leaves_a_model_that_runs() {
         assert_eq!(a, b);
     }
 }
+
+#[test]
+fn a_segmenting_run_learns_and_leaves_a_model_that_runs() {
+    tch::set_num_threads(1);
+    let folder = Temporary::new("segment-training");
+    let at = |name: &str| folder.0.join(name);
+    pictures(&at("drawings"), "png", 12, 160, |i, x, y| {
+        let inside = x.abs_diff(80) + y.abs_diff(80) < 40 + 2 * i;
+        image::Rgba([(40 + 15 * i) as u8, 120, 200, if inside { 255 } else { 0 }])
+    });
+    // A bright disc on dark ground: region 2 in region 1.
+    let disc = |i: u32, x: u32, y: u32| x.abs_diff(60 + i % 9).pow(2) + y.abs_diff(64).pow(2) < (20 + i % 13).pow(2);
+    pictures(&at("photos"), "png", 40, 128, |i, x, y| {
+        image::Rgb(if disc(i, x, y) { [200, 150 + (i % 40) as u8, 90] } else { [60, 70, 80 + (x ^ y) as u8 % 9] })
+    });
+    pictures(&at("drawn"), "png", 40, 128, |i, x, y| image::Luma([1 + u8::from(disc(i, x, y))]));
+    std::fs::create_dir_all(at("regions")).unwrap();
+    for entry in std::fs::read_dir(at("drawn")).unwrap() {
+        let file = entry.unwrap().path();
+        let name = format!("{}-0.png", file.file_stem().unwrap().to_str().unwrap());
+        std::fs::copy(&file, at("regions").join(name)).unwrap();
+    }
+    let domain = Domain::Region;
+    let mut run = options(&folder.0, 0.0, false).run;
+    run.domain = domain;
+    run.architecture.inputs = domain.inputs();
+    run.architecture.outputs = domain.outputs();
+    run.side = 64;
+    run.length = Length::Steps(20);
+    let mut options =
+        train::segment::Options { run, photos: at("photos"), regions: at("regions"), drawings: at("drawings") };
+    train::segment::segment(&options).unwrap();
+    let untrained = log(&folder.0).last().unwrap().1;
+    options.run.length = Length::Steps(160);
+    options.run.resume = true;
+    train::segment::segment(&options).unwrap();
+    let both = log(&folder.0);
+    assert!(both.last().unwrap().0 == 160 && both.last().unwrap().1 < untrained, "{both:?}");
+    let model = Model::from_file(&options.run.out).unwrap();
+    FloatNetwork::new(model).unwrap().session(Size { width: 32, height: 32 }, 1).unwrap();
+
+    options.run.init = Some(options.run.out.clone());
+    options.run.quantise = true;
+    assert!(matches!(train::segment::segment(&options), Err(train::Error::NoQuantisation(_))));
+}

@@ -30,6 +30,8 @@ pub enum Error {
     Model(#[from] crate::nn::Error),
     #[error("checkpoint: {0}")]
     Checkpoint(String),
+    #[error("{0} is not trained for 8-bit integers yet")]
+    NoQuantisation(&'static str),
     #[error("the loss is no longer a number at step {0}; lower --rate")]
     Diverged(u64),
 }

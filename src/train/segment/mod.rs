@@ -53,6 +53,9 @@ pub struct Options {
 /// # Errors
 /// Files that cannot be read or written, a checkpoint that does not fit, a loss that is no longer a number.
 pub fn segment(options: &Options) -> Result<(), Error> {
+    if options.run.quantise {
+        return Err(Error::NoQuantisation("the network of cnnsegment"));
+    }
     let regions = Regions::load(&options.photos, &options.regions, &options.drawings)?;
     println!("{regions}");
     let graph = options.run.architecture.graph()?;
