@@ -59,7 +59,8 @@ impl Refiner {
         Self { network, threads, sessions: Sessions::default(), crop, logits }
     }
 
-    /// Fills `log_odds`, of the image's size, with the log-odds of the region.
+    /// Fills `log_odds`, of the image's size, with the log-odds of the region; `mirrored`, the mean of those of the view and its mirror
+    /// image, which is another opinion.
     ///
     /// # Errors
     /// A backend that fails.
@@ -68,6 +69,7 @@ impl Refiner {
         image: &Image,
         view: View,
         hints: &Hints<'_>,
+        mirrored: bool,
         log_odds: &mut Array2<f32>,
     ) -> Result<(), nn::Error> {
         let scale = SIDE / view.width.max(view.height).max(1.0);
@@ -80,12 +82,13 @@ impl Refiner {
         }
         let session = self.sessions.for_frame(&*self.network, self.threads, width, height)?;
         session.run(&self.crop, &mut Logits(&mut self.logits))?;
-        // What it says of the mirrored picture is another opinion.
-        self.crop.mirror();
-        let mut mirrored = Array2::zeros((height, width));
-        session.run(&self.crop, &mut Logits(&mut mirrored))?;
-        for (mut row, mirrored) in self.logits.rows_mut().into_iter().zip(mirrored.rows()) {
-            row.iter_mut().zip(mirrored.iter().rev()).for_each(|(to, other)| *to = 0.5 * (*to + other));
+        if mirrored {
+            self.crop.mirror();
+            let mut other = Array2::zeros((height, width));
+            session.run(&self.crop, &mut Logits(&mut other))?;
+            for (mut row, other) in self.logits.rows_mut().into_iter().zip(other.rows()) {
+                row.iter_mut().zip(other.iter().rev()).for_each(|(to, other)| *to = 0.5 * (*to + other));
+            }
         }
         if log_odds.dim() != image.dim() {
             *log_odds = Array2::zeros(image.dim());

@@ -108,6 +108,14 @@ impl Region {
     }
 }
 
+/// How the network looks at a picture.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Look {
+    Whole,
+    Closer,
+    Again,
+}
+
 /// Turns seeds into regions of a picture.
 pub struct Segmenter {
     edge_finder: EdgeFinder,
@@ -261,16 +269,16 @@ impl Segmenter {
             return Ok(());
         };
         let whole = View { x: 0.0, y: 0.0, width: dim.1 as f32, height: dim.0 as f32 };
-        let view = if fresh { None } else { marks.view(&region.probability) };
-        let hints = Hints { inside: &marks.inside, outside: &marks.outside, before: &region.probability };
-        refiner.run(&self.image, view.unwrap_or(whole), &hints, &mut self.log_odds)?;
-        if view.is_none() {
-            // A closer look at what was found.
-            let found = self.log_odds.mapv(|v| 1.0 / (1.0 + (-v).exp()));
-            if let Some(view) = marks.view(&found) {
-                let hints = Hints { before: &found, ..hints };
-                refiner.run(&self.image, view, &hints, &mut self.log_odds)?;
-            }
+        let mut before = region.probability.clone();
+        // Where nothing is known of the region, first all of the picture; then closer; then once more, to correct itself.
+        let looks =
+            if fresh { [Look::Whole, Look::Closer, Look::Again].iter() } else { [Look::Closer, Look::Again].iter() };
+        for look in looks {
+            let view = if *look == Look::Whole { None } else { marks.view(&before) };
+            let hints = Hints { inside: &marks.inside, outside: &marks.outside, before: &before };
+            let mirrored = *look == Look::Again;
+            refiner.run(&self.image, view.unwrap_or(whole), &hints, mirrored, &mut self.log_odds)?;
+            before.zip_mut_with(&self.log_odds, |to, v| *to = 1.0 / (1.0 + (-v).exp()));
         }
         Ok(())
     }
