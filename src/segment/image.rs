@@ -17,57 +17,69 @@ const CENTRE: f32 = 128.0;
 #[derive(Default)]
 pub struct Image {
     planes: [Array2<f32>; 3],
-    reduce: [Reduce; 2],
+    shrinkers: [Shrinker; 3],
+}
+
+/// Brings one plane to the size of the image.
+#[derive(Default)]
+struct Shrinker {
+    reduce: Reduce,
     row: Vec<f32>,
+}
+
+impl Shrinker {
+    /// `line` gives a row of a plane of a size.
+    fn run(
+        &mut self,
+        (width, height): (usize, usize),
+        to: [usize; 2],
+        plane: &mut Array2<f32>,
+        line: impl Fn(usize, &mut [f32]),
+    ) {
+        let Self { reduce, row } = self;
+        row.resize(width, 0.0);
+        let scale = [to[0] as f64 / width as f64, to[1] as f64 / height as f64];
+        let mut last = None;
+        reduce.run((width, height), scale, plane, |y, sum, weight| {
+            // Neighbouring rows of the smaller picture share a row at times.
+            if last != Some(y) {
+                line(y, row);
+                last = Some(y);
+            }
+            sum.iter_mut().zip(&*row).for_each(|(sum, v)| *sum += weight * v);
+        });
+    }
 }
 
 impl Image {
     /// Takes a picture over.
     pub fn fill<T: Sample>(&mut self, picture: &Picture<'_, T>) {
-        let (width, height) = picture.size();
-        let scale = (MOST as f64 / width.max(height) as f64).min(1.0);
+        let size = picture.size();
+        let scale = (MOST as f64 / size.0.max(size.1) as f64).min(1.0);
         let shrunk = |n: usize| ((n as f64 * scale).round() as usize).max(1);
-        let to = [shrunk(width), shrunk(height)];
-        let Self { planes, reduce, row } = self;
-        let ratio = |from: (usize, usize)| [to[0] as f64 / from.0 as f64, to[1] as f64 / from.1 as f64];
-        row.resize(width, 0.0);
-        let mut last = None;
-        reduce[0].run((width, height), ratio((width, height)), &mut planes[0], |y, sum, weight| {
-            // Neighbouring rows of the smaller picture share a row at times.
-            if last != Some(y) {
-                luma_row(picture, y, row);
-                last = Some(y);
-            }
-            sum.iter_mut().zip(&*row).for_each(|(sum, v)| *sum += weight * v);
-        });
-        match picture.colour {
-            Colour::Gray => {
-                for plane in &mut planes[1..] {
-                    *plane = Array2::from_elem((to[1], to[0]), CENTRE);
-                }
-            }
+        let to = [shrunk(size.0), shrunk(size.1)];
+        let ([y, u, v], [for_y, for_u, for_v]) = (&mut self.planes, &mut self.shrinkers);
+        let chroma = |i: usize, shrinker: &mut Shrinker, plane: &mut Array2<f32>| match picture.colour {
+            Colour::Gray => *plane = Array2::from_elem((to[1], to[0]), CENTRE),
             Colour::Yuv { .. } => {
-                for (plane, component) in planes[1..].iter_mut().zip(&picture.components[1..]) {
-                    let (height, width) = component.dim();
-                    row.resize(width, 0.0);
-                    reduce[1].run((width, height), ratio((width, height)), plane, |y, sum, weight| {
-                        levels(component.row(y), row);
-                        sum.iter_mut().zip(&*row).for_each(|(sum, v)| *sum += weight * v);
-                    });
-                }
+                let component = &picture.components[1 + i];
+                let (height, width) = component.dim();
+                shrinker.run((width, height), to, plane, |y, row| levels(component.row(y), row));
             }
             Colour::Rgb => {
                 let [r, g, b] = [0, 1, 2].map(|i| &picture.components[i]);
-                for (i, plane) in planes[1..].iter_mut().enumerate() {
-                    reduce[0].run((width, height), ratio((width, height)), plane, |y, sum, weight| {
-                        let rows = r.row(y).into_iter().zip(g.row(y)).zip(b.row(y));
-                        for (sum, ((r, g), b)) in sum.iter_mut().zip(rows) {
-                            *sum += weight * chroma_of([r.level(), g.level(), b.level()])[i];
-                        }
-                    });
-                }
+                shrinker.run(size, to, plane, |y, row| {
+                    let pixels = r.row(y).into_iter().zip(g.row(y)).zip(b.row(y));
+                    for (to, ((r, g), b)) in row.iter_mut().zip(pixels) {
+                        *to = chroma_of([r.level(), g.level(), b.level()])[i];
+                    }
+                });
             }
-        }
+        };
+        rayon::join(
+            || for_y.run(size, to, y, |y, row| luma_row(picture, y, row)),
+            || rayon::join(|| chroma(0, for_u, u), || chroma(1, for_v, v)),
+        );
     }
 
     /// Height and width.

@@ -155,7 +155,7 @@ impl Segmenter {
     /// left, or cannot be told any more, or the scene has changed.
     pub fn see<T: Sample>(&mut self, picture: &Picture<'_, T>, seeds: &mut Seeds) -> Vec<u8> {
         let before = self.image.dim();
-        self.image.fill(picture);
+        self.threads.enter(|| self.image.fill(picture));
         self.current = false;
         let follows = self.tracker.follow(&self.image, &mut self.regions, seeds, &self.threads);
         let same = follows && self.image.dim() == before;

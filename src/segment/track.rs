@@ -76,8 +76,10 @@ impl Tracker {
         let follows = std::mem::replace(&mut self.valid, true) && self.luma.dim() == luma.dim();
         let mut same_scene = true;
         if follows && regions.iter().any(Option::is_some) {
-            self.flow.search(&self.present, &self.past, threads);
-            self.forward.search(&self.past, &self.present, threads);
+            let (flow, forward, present, past) = (&mut self.flow, &mut self.forward, &self.present, &self.past);
+            threads.enter(|| {
+                rayon::join(|| flow.search(present, past, threads), || forward.search(past, present, threads))
+            });
             same_scene = self.mean_difference(luma) <= CUT;
             if same_scene {
                 threads.enter(|| regions.iter_mut().flatten().for_each(|region| self.carry(image, region)));
