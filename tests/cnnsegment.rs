@@ -38,7 +38,9 @@ fn scene(info: &VideoInfo, centre: [f32; 2], radius: f32) -> Vec<u8> {
             for x in 0..width as usize {
                 let (px, py) = (x as f32 * sx, y as f32 * sy);
                 let inside = (px - centre[0]).hypot(py - centre[1]) < radius;
-                let texture = 6.0 * ((px * 0.7).sin() + (py * 0.9 + px * 0.2).cos());
+                // The disc's texture moves with it.
+                let (tx, ty) = if inside { (px - centre[0], py - centre[1]) } else { (px, py) };
+                let texture = 6.0 * ((tx * 0.7).sin() + (ty * 0.9 + tx * 0.2).cos());
                 let value = match (c, inside, rgb) {
                     (0, true, _) => 190.0 + texture,
                     (0, false, _) => 70.0 + 0.05 * px + texture,

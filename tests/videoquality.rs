@@ -5,7 +5,9 @@ mod common;
 use common::{init, video::buffer};
 use gst::prelude::*;
 use gst_check::Harness;
-use gstcnnvideo::quality::{element::VideoQualityMessage, ms_ssim, mse, psnr, ssim};
+use gstcnnvideo::quality::{
+    Gradient, Histogram, element::VideoQualityMessage, gradient_difference, ms_ssim, mse, psnr, ssim,
+};
 use ndarray::Array2;
 
 fn grey(name: &str) -> Array2<f32> {
@@ -18,7 +20,7 @@ fn grey(name: &str) -> Array2<f32> {
 }
 
 #[test]
-fn measures_are_those_of_scikit_image() {
+fn measures_are_those_of_scikit_image_and_opencv() {
     let numbers: serde_json::Value = serde_json::from_str(include_str!("data/quality.json")).unwrap();
     let clean = grey("clean");
     for name in ["noise", "blur", "dark"] {
@@ -32,6 +34,15 @@ fn measures_are_those_of_scikit_image() {
         assert!((found - expected("ssim")).abs() < 2e-4, "{name}: {found}, not {}", expected("ssim"));
         let coarse = ms_ssim(&clean.view(), &changed.view()).unwrap();
         assert!((0.0..1.0).contains(&coarse), "{name}: {coarse}");
+
+        let (a, b) = (clean.view(), changed.view());
+        for (what, kind) in [("sobel", Gradient::Sobel), ("laplacian", Gradient::Laplacian)] {
+            let found = gradient_difference(&a, &b, kind);
+            assert!((found - expected(what)).abs() < 1e-3, "{name}: {what} {found}, not {}", expected(what));
+        }
+        let (a, b) = (Histogram::of(&a), Histogram::of(&b));
+        assert!((a.chi_square(&b) - expected("chi-square")).abs() < 1e-5, "{name}: {}", a.chi_square(&b));
+        assert!((a.earth_movers(&b) - expected("earth-movers")).abs() < 1e-3, "{name}: {}", a.earth_movers(&b));
     }
 }
 

@@ -25,6 +25,8 @@ const KEEP_COLOURS: f32 = 0.9;
 const FOLLOW: f32 = 0.5;
 /// Pixels around where a pixel of a region went that are reached too.
 const SPREAD: f32 = 1.5;
+/// A picture that a region fits less well than this teaches nothing.
+const LEARN: f32 = 0.5;
 /// Of every so many pixels along each axis one is looked at, where that is enough.
 const SPARSE: usize = 3;
 /// Pixels that a region may move from one picture to the next, and still be followed.
@@ -168,7 +170,6 @@ impl Tracker {
     fn judge(&self, image: &Image, region: &mut Region) {
         let luma = &image.planes()[0];
         let (mut inside, mut fits) = (0.0f32, 0.0f32);
-        region.colours.fade(KEEP_COLOURS);
         for y in (0..luma.nrows()).step_by(SPARSE) {
             for x in (0..luma.ncols()).step_by(SPARSE) {
                 let p = region.probability[[y, x]];
@@ -182,6 +183,11 @@ impl Tracker {
         }
         let now = if inside > 0.0 { fits / inside } else { 0.0 };
         region.confidence += FOLLOW * (now - region.confidence);
+        // What may be something else is not learnt from.
+        if now < LEARN {
+            return;
+        }
+        region.colours.fade(KEEP_COLOURS);
         let pixels = (SPARSE * SPARSE) as f32 * (1.0 - KEEP_COLOURS);
         for y in (0..luma.nrows()).step_by(SPARSE) {
             for x in (0..luma.ncols()).step_by(SPARSE) {
