@@ -75,7 +75,11 @@ impl Lines {
     fn load(&mut self, plane: &ArrayView2<'_, f32>, y: usize) {
         let (height, width) = plane.dim();
         for (line, y) in self.0.iter_mut().zip([y.saturating_sub(1), y, (y + 1).min(height - 1)]) {
-            line[1..=width].iter_mut().zip(plane.row(y)).for_each(|(to, v)| *to = *v);
+            // Values that lie side by side are copied many at a time.
+            match plane.row(y).to_slice() {
+                Some(row) => line[1..=width].copy_from_slice(row),
+                None => line[1..=width].iter_mut().zip(plane.row(y)).for_each(|(to, v)| *to = *v),
+            }
             (line[0], line[width + 1]) = (line[1], line[width]);
         }
     }
