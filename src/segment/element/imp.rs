@@ -21,6 +21,7 @@ use super::{
     message::SegmentMessage,
     settings::{self, Output, Settings},
     signals,
+    stream::{News, Stream},
 };
 use crate::{
     element::{
@@ -33,9 +34,6 @@ use crate::{
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new("cnnsegment", gst::DebugColorFlags::empty(), Some("Interactive video segmentation"))
 });
-
-/// Change of confidence that is worth a message.
-const NEWS: f32 = 0.15;
 
 #[derive(Debug, Default)]
 pub struct CnnSegment {
@@ -79,19 +77,6 @@ impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("State").finish_non_exhaustive()
     }
-}
-
-/// What belongs to the caps that are negotiated.
-struct Stream {
-    input: VideoInfo,
-    output: VideoInfo,
-    format: Format,
-    segmenter: Segmenter,
-    seeds: Seeds,
-    /// Labels of the last frame's pixels.
-    labels: Array2<u8>,
-    /// Confidence that was last told, by label.
-    told: [Option<f32>; segment::MAX_LABEL as usize],
 }
 
 impl CnnSegment {
@@ -189,63 +174,6 @@ impl CnnSegment {
 
     fn time(&self, start: Instant) {
         lock(&self.published).timing.add(start.elapsed());
-    }
-}
-
-/// What is worth a message about a region.
-struct News {
-    label: u8,
-    area: f32,
-    confidence: f32,
-    lost: bool,
-}
-
-impl Stream {
-    fn obey(&mut self, command: Command) {
-        match command {
-            Command::Add(seed) => {
-                self.seeds.add(seed);
-            }
-            Command::Replace(written) => {
-                self.seeds.clear();
-                self.segmenter.forget();
-                for seed in written.seeds(self.input.width() as usize, self.input.height() as usize) {
-                    self.seeds.add(seed);
-                }
-            }
-            Command::Undo => {
-                // What the last seed did is forgotten too: the regions are worked out anew.
-                self.seeds.undo();
-                self.segmenter.forget();
-            }
-            Command::Clear => {
-                self.seeds.clear();
-                self.segmenter.forget();
-            }
-        }
-    }
-
-    /// Forgets the seeds of regions that are gone.
-    fn lose(&mut self, labels: &[u8], messages: &mut Vec<News>) {
-        for label in labels {
-            self.seeds.remove(*label);
-            self.told[usize::from(*label) - 1] = None;
-            messages.push(News { label: *label, area: 0.0, confidence: 0.0, lost: true });
-        }
-        if !labels.is_empty() && !self.segmenter.has_regions() {
-            self.seeds.clear();
-        }
-    }
-
-    fn tell(&mut self, answered: bool, messages: &mut Vec<News>) {
-        for status in self.segmenter.status() {
-            let told = &mut self.told[usize::from(status.label) - 1];
-            if answered || told.is_none_or(|told| (told - status.confidence).abs() > NEWS) {
-                *told = Some(status.confidence);
-                let segment::Status { label, area, confidence } = status;
-                messages.push(News { label, area, confidence, lost: false });
-            }
-        }
     }
 }
 

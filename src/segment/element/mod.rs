@@ -9,6 +9,7 @@ mod input;
 mod message;
 mod settings;
 mod signals;
+mod stream;
 
 pub use message::{NotASegmentMessage, SegmentMessage};
 pub use settings::Output;
