@@ -4,7 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use ndarray::{Array2, ArrayViewMut2, Axis};
 
-use super::Image;
+use super::{Image, logistic};
 use crate::{
     nn::{self, Domain, Network, Output, RowSink, Sessions, Source},
     smooth,
@@ -71,7 +71,7 @@ impl RowSink for Band<'_> {
         if y - self.first < self.edges.nrows() {
             let mut to = self.edges.row_mut(y - self.first);
             let pixels = row.chunks_exact(Domain::Guide.outputs());
-            to.iter_mut().zip(pixels).for_each(|(to, pixel)| *to = 1.0 / (1.0 + (-pixel[CHANNEL]).exp()));
+            to.iter_mut().zip(pixels).for_each(|(to, pixel)| *to = logistic(pixel[CHANNEL]));
         }
     }
 }

@@ -23,6 +23,11 @@ pub mod simulate;
 pub mod superpixel;
 mod track;
 
+/// Probability of log-odds.
+fn logistic(log_odds: f32) -> f32 {
+    1.0 / (1.0 + (-log_odds).exp())
+}
+
 pub use self::{
     colour::ColourModel,
     edges::EdgeFinder,

@@ -7,6 +7,7 @@ use super::{
     edges::EdgeFinder,
     geodesic,
     graph_cut::GraphCut,
+    logistic,
     marks::Marks,
     mask,
     refine::{Hints, Refiner, View},
@@ -246,7 +247,7 @@ impl Segmenter {
         Zip::from(&mut region.probability).and(&self.log_odds).and(&parts.labels).for_each(|to, log_odds, part| {
             let cut = CUT_WEIGHT * if inside[*part as usize] { 1.0 } else { -1.0 };
             let sum = if certain { log_odds + cut } else { 4.0 * cut };
-            *to = 1.0 / (1.0 + (-sum).exp());
+            *to = logistic(sum);
         });
         if let Some([x0, y0, x1, y1]) = marks.new_box {
             region.probability.indexed_iter_mut().for_each(|((y, x), p)| {
@@ -278,7 +279,7 @@ impl Segmenter {
             let hints = Hints { inside: &marks.inside, outside: &marks.outside, before: &before };
             let mirrored = *look == Look::Again;
             refiner.run(&self.image, view.unwrap_or(whole), &hints, mirrored, &mut self.log_odds)?;
-            before.zip_mut_with(&self.log_odds, |to, v| *to = 1.0 / (1.0 + (-v).exp()));
+            before.zip_mut_with(&self.log_odds, |to, v| *to = logistic(*v));
         }
         Ok(())
     }
@@ -299,7 +300,7 @@ impl Segmenter {
             _ => 0.0,
         };
         let colour_model = if self.refiner.is_some() {
-            colours(parts, &said.iter().map(|v| 1.0 / (1.0 + (-v).exp())).collect::<Vec<_>>())
+            colours(parts, &said.iter().map(|v| logistic(*v)).collect::<Vec<_>>())
         } else {
             self.first_colours(marks, region, &inside, &outside)
         };

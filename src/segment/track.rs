@@ -8,6 +8,7 @@ use super::{
     Image, Seeds,
     flow::{Flow, Pyramid, warp},
     image::bilinear,
+    logistic,
     segmenter::Region,
 };
 use crate::nn::Threads;
@@ -19,7 +20,7 @@ const MISFIT: f32 = 22.0;
 /// Log-odds of colour are believed so much where a border is uncertain, and up to this much.
 const COLOUR_WEIGHT: f32 = 0.05;
 const MOST_COLOUR: f32 = 4.0;
-/// How much is forgotten of the colours with each picture.
+/// Share of what is known of the colours that each picture leaves.
 const KEEP_COLOURS: f32 = 0.9;
 /// Share of confidence that a new picture brings.
 const FOLLOW: f32 = 0.5;
@@ -215,10 +216,6 @@ impl Tracker {
             inside.then(|| [(there[0] + 0.5) / size[0], (there[1] + 0.5) / size[1]])
         });
     }
-}
-
-fn logistic(v: f32) -> f32 {
-    1.0 / (1.0 + (-v).exp())
 }
 
 fn log_odds(p: f32) -> f32 {

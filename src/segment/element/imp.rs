@@ -401,7 +401,7 @@ impl BaseTransformImpl for CnnSegment {
                 draw::overlay(&mut view, &stream.labels.view());
             }
             let (width, height) = (stream.input.width(), stream.input.height());
-            if let Some(mask) = RegionMask::new(width, height, stream.labels.iter().copied().collect()) {
+            if let Some(mask) = RegionMask::new(width, height, stream.labels.as_slice().unwrap_or_default().to_vec()) {
                 mask.attach(buffer, (width, height));
             }
         }

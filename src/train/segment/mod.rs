@@ -19,7 +19,7 @@ use super::{
     run::{self, Lesson},
 };
 use crate::{
-    nn::{arch::Graph, torch},
+    nn::arch::Graph,
     segment::{clue, simulate::next_click},
 };
 
@@ -104,7 +104,7 @@ impl Lesson for Segmenting<'_> {
         let mut rng = StdRng::seed_from_u64(7);
         let mut results = VALIDATION_CLICKS.map(|clicks| (format!("{clicks} clicks"), 0.0));
         for samples in self.validation.chunks(16) {
-            let mut sessions: Vec<_> = samples.iter().map(|s| Session::empty(s, side)).collect();
+            let mut sessions: Vec<_> = samples.iter().map(|_| Session::empty(side)).collect();
             for clicks in 1..=VALIDATION_CLICKS[2] {
                 self.point(samples, &mut sessions, &mut rng, true);
                 self.update(weights, samples, &mut sessions)?;
@@ -123,7 +123,7 @@ impl Lesson for Segmenting<'_> {
         let side = self.options.run.side;
         let samples = &self.validation[..8.min(self.validation.len())];
         let mut rng = StdRng::seed_from_u64(7);
-        let mut sessions: Vec<_> = samples.iter().map(|s| Session::empty(s, side)).collect();
+        let mut sessions: Vec<_> = samples.iter().map(|_| Session::empty(side)).collect();
         for _ in 0..3 {
             self.point(samples, &mut sessions, &mut rng, true);
             self.update(weights, samples, &mut sessions)?;
@@ -176,12 +176,7 @@ impl Segmenting<'_> {
             ],
             1,
         )?;
-        let output = if kind == Kind::Float {
-            torch::forward(self.graph, weights, &torch::channels_last(&input)?)?
-        } else {
-            run::forward(self.graph, weights, &input, kind)?
-        };
-        Ok(output.f_pixel_shuffle(2)?)
+        Ok(run::forward(self.graph, weights, &input, kind)?.f_pixel_shuffle(2)?)
     }
 
     /// The network's answer becomes the region so far.
@@ -226,13 +221,13 @@ impl Segmenting<'_> {
 }
 
 impl Session {
-    fn empty(_sample: &Sample, side: usize) -> Self {
+    fn empty(side: usize) -> Self {
         Self { inside: Vec::new(), outside: Vec::new(), before: vec![0.0; side * side] }
     }
 
     /// A first hint: some clicks, a box, or the extreme points.
     fn start(sample: &Sample, side: usize, rng: &mut StdRng) -> Self {
-        let mut session = Self::empty(sample, side);
+        let mut session = Self::empty(side);
         let kind: f64 = rng.random();
         if kind < BOXED {
             let [x0, y0, x1, y1] = sample.bounds();
