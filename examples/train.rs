@@ -166,7 +166,7 @@ mod torch {
         /// Goes on from the checkpoint beside the model file.
         #[arg(long)]
         resume: bool,
-        /// Model file to take weights of matching layers from.
+        /// Model file to take weights from; wider layers grow from its narrower ones.
         #[arg(long)]
         init: Option<PathBuf>,
         /// Length of the whole run in minutes, counted over resumes.

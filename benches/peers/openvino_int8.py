@@ -93,7 +93,7 @@ def main():
     ours = {}
     size = ["--width", arguments.width, "--height", arguments.height]
     command = ["target/release/examples/benchmark", "--model", arguments.model, *size]
-    command += ["--threads", arguments.threads, "--rounds", 5, "--engine", "avx512"]
+    command += ["--threads", arguments.threads, "--rounds", 5, "--engine", "/avx"]
     for round in range(arguments.rounds):
         for name, request in requests.items():
             start = time.perf_counter()

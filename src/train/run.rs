@@ -16,7 +16,7 @@ use super::{
 };
 use crate::nn::{
     Model,
-    arch::{Graph, ResidualUnet},
+    arch::{ConvKind, Graph, ResidualUnet},
     model::{ConvWeights, Domain, Quantisation},
     torch,
 };
@@ -31,7 +31,7 @@ pub struct Options {
     pub out: PathBuf,
     pub domain: Domain,
     pub architecture: ResidualUnet,
-    /// Model whose weights to start from; layers of another shape start at random.
+    /// Model whose weights to start from; layers that are wider than its own are grown from them, others start at random.
     pub init: Option<PathBuf>,
     pub resume: bool,
     pub length: Length,
@@ -185,16 +185,26 @@ pub(super) fn forward(graph: &Graph, weights: &[Tensor], input: &Tensor, kind: K
     Ok(torch::forward(graph, &weights, &input)?.f_to_kind(Kind::Float)?)
 }
 
-/// Weights of a model file where they have the right shape, random ones elsewhere.
+/// Weights of a model file, random ones for layers that it lacks. A layer that is wider here than there begins with what
+/// the narrower one computes, and nothing reads its new channels yet (Chen et al., "Net2Net", 2016).
 fn initial_weights(graph: &Graph, path: &std::path::Path, seed: u64) -> Result<Vec<Tensor>, Error> {
-    let mut weights = Optimiser::new(graph, seed as i64).weights;
+    let _no_grad = tch::no_grad_guard();
+    let weights = Optimiser::new(graph, seed as i64).weights;
     let model = Model::from_file(path)?;
     for (spec, given) in model.graph().convs.iter().zip(torch::parameters(&model, tch::Device::Cpu)?.chunks(2)) {
-        for (i, own) in graph.convs.iter().enumerate() {
-            if own.name == spec.name && own.weight_shape() == spec.weight_shape() {
-                weights[2 * i] = given[0].shallow_clone();
-                weights[2 * i + 1] = given[1].shallow_clone();
+        let Some(i) = graph.convs.iter().position(|own| own.name == spec.name) else { continue };
+        for (own, given) in weights[2 * i..2 * i + 2].iter().zip(given) {
+            let size = given.size();
+            if own.dim() != size.len() || own.size().iter().zip(&size).any(|(own, given)| own < given) {
+                continue;
             }
+            let outputs = if spec.kind == ConvKind::Up2x2 && size.len() == 4 { 1 } else { 0 };
+            let _ = own.f_narrow(outputs, 0, size[outputs as usize])?.f_zero_()?;
+            let mut corner = own.shallow_clone();
+            for (dim, length) in size.iter().enumerate() {
+                corner = corner.f_narrow(dim as i64, 0, *length)?;
+            }
+            corner.f_copy_(given)?;
         }
     }
     Ok(weights)

@@ -21,6 +21,8 @@ pub use pack::{Input, Packed, Quantised};
 pub const FINE_BITS: u32 = 7;
 /// The coarse form of zero in maps that may be negative.
 pub const ZERO: u8 = 128;
+/// Most values in a segment of a pixel: three pixels of the widest map that an architecture may have.
+const MAX_DEPTH: usize = 3 * 512;
 
 /// One row of output pixels to compute; as [`float::RowJob`](super::float::RowJob).
 pub struct RowJob<'a> {
@@ -133,6 +135,16 @@ impl Kernels {
             // An odd number of vectors would leave half of the last block empty.
             Set::Avx512Vnni if outputs.div_ceil(16).is_multiple_of(2) => 32,
             _ => 16,
+        }
+    }
+
+    /// Weights in a word. Where bytes are multiplied as 16-bit values, weights are kept as such.
+    fn weights_per_word(self, input: Input) -> usize {
+        match (self.0, input) {
+            #[cfg(target_arch = "x86_64")]
+            (Set::Avx2, _) => 2,
+            (_, Input::Coarse) => 4,
+            (_, Input::Fine) => 2,
         }
     }
 

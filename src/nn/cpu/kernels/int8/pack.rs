@@ -1,12 +1,11 @@
 //! Quantised weights in the order in which the kernels read them.
 
-use super::Kernels;
+use super::{Kernels, MAX_DEPTH};
 
 /// Words in a [`Line`].
 pub(super) const LINE: usize = 16;
 
-/// One cache line of weights, so that vector loads never straddle two. A word holds the weights that meet one word of
-/// input: four bytes, or two 16-bit values.
+/// One cache line of weights, so that vector loads never straddle two. A word holds four weights of a byte or two of 16 bits.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
 pub(super) struct Line(pub [u32; LINE]);
@@ -19,14 +18,6 @@ pub enum Input {
 }
 
 impl Input {
-    /// Values in a 32-bit word.
-    pub fn per_word(self) -> usize {
-        match self {
-            Self::Coarse => 4,
-            Self::Fine => 2,
-        }
-    }
-
     /// Largest value by magnitude.
     fn largest(self) -> f32 {
         match self {
@@ -74,6 +65,7 @@ pub struct Packed {
     input: Input,
     segments: usize,
     depth: usize,
+    per_word: usize,
     outputs: usize,
     block: usize,
 }
@@ -87,10 +79,11 @@ impl Packed {
     /// Quantises weights, each output with a step of its own, and packs them for some kernels.
     ///
     /// # Panics
-    /// If a segment is not of whole words.
+    /// If a segment is not of whole words, or too deep.
     pub(in crate::nn::cpu) fn new(kernels: Kernels, weights: Quantised<'_>) -> Self {
         let Quantised { input, zero, segments, depth, outputs, weight, bias, step, ratio } = weights;
-        let per_word = input.per_word();
+        let per_word = kernels.weights_per_word(input);
+        assert!(depth <= MAX_DEPTH, "{depth} values are too many");
         assert!(depth.is_multiple_of(per_word), "{depth} values are no whole words");
         let block = kernels.block(outputs);
         let padded = outputs.next_multiple_of(block);
@@ -137,6 +130,7 @@ impl Packed {
             input,
             segments,
             depth,
+            per_word,
             outputs,
             block,
         }
@@ -172,7 +166,7 @@ impl Packed {
 
     /// Words in each run.
     pub(super) fn words(&self) -> usize {
-        self.depth / self.input.per_word()
+        self.depth / self.per_word
     }
 
     /// The weights of the block with output `first`: `segments * words * block` words.
