@@ -29,7 +29,7 @@ fn frames(c: &mut Criterion) {
         let mut output = input.clone();
         for threads in [1, 2] {
             let colour = Colour::Yuv { shift_x: 1, shift_y: 1 };
-            let mut denoiser = networks.denoiser(colour, threads).expect("there is a network for 4:2:0");
+            let mut denoiser = networks.denoiser(colour, false, threads).expect("there is a network for 4:2:0");
             let id = BenchmarkId::new(format!("i420 {threads} threads"), format!("{width}x{height}"));
             group.bench_function(id, |b| {
                 b.iter(|| {

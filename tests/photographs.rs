@@ -68,7 +68,7 @@ fn rgb_photographs_gain() {
             let mut output = noisy.clone();
             let input = Picture::new(format, *width, *height, &[(&noisy, 3 * width)]).unwrap();
             let mut view = PictureMut::new(format, *width, *height, [(output.as_mut_slice(), 3 * width)]).unwrap();
-            let mut denoiser = networks.denoiser(Colour::Rgb, 2).unwrap();
+            let mut denoiser = networks.denoiser(Colour::Rgb, false, 2).unwrap();
             let parameters = Parameters { noise_level: Some(level), strength: 1.0, temporal: false };
             denoiser.process(&input, &mut view, &parameters, None, 0).unwrap();
             let (before, after) = (psnr(&noisy, rgb), psnr(&output, rgb));
@@ -128,8 +128,13 @@ fn int8_is_as_good_as_float32() {
             let (width, height) = (photograph.width & !1, photograph.height & !1);
             let (planes, clean) = window(&photograph, [0, 0, width, height], level, 4);
             let result = |networks: &Networks| {
-                let output =
-                    denoise_420(&mut networks.denoiser(colour, 2).unwrap(), &planes, [width, height], level, false);
+                let output = denoise_420(
+                    &mut networks.denoiser(colour, false, 2).unwrap(),
+                    &planes,
+                    [width, height],
+                    level,
+                    false,
+                );
                 psnr(&levels(&output), &clean)
             };
             lost += result(&fp32) - result(&int8);
@@ -145,7 +150,7 @@ fn a_pan_gains_from_the_past() {
     let (width, height, level) = (320, 240, 25.0);
     for photograph in photographs() {
         let last = |temporal: bool| {
-            let mut denoiser = networks.denoiser(Format::I420.colour(), 2).unwrap();
+            let mut denoiser = networks.denoiser(Format::I420.colour(), false, 2).unwrap();
             let mut last = 0.0;
             for frame in 0..10 {
                 let (planes, clean) = window(&photograph, [3 * frame, frame, width, height], level, 10 + frame as u64);
@@ -177,7 +182,7 @@ fn luma_gains_as_much_in_grey_as_in_colour() {
             let input = Picture::new(format, width, height, &planes).unwrap();
             let views = output.iter_mut().map(Vec::as_mut_slice).zip(strides);
             let mut view = PictureMut::new(format, width, height, views).unwrap();
-            let mut denoiser = networks.denoiser(format.colour(), 2).unwrap();
+            let mut denoiser = networks.denoiser(format.colour(), false, 2).unwrap();
             denoiser
                 .process(
                     &input,
@@ -204,7 +209,7 @@ fn without_noise_a_photograph_stays_what_it_is() {
         let mut output = rgb.clone();
         let input = Picture::new(format, *width, *height, &[(rgb, 3 * width)]).unwrap();
         let mut view = PictureMut::new(format, *width, *height, [(output.as_mut_slice(), 3 * width)]).unwrap();
-        let mut denoiser = networks.denoiser(Colour::Rgb, 2).unwrap();
+        let mut denoiser = networks.denoiser(Colour::Rgb, false, 2).unwrap();
         denoiser
             .process(&input, &mut view, &Parameters { noise_level: Some(0.0), strength: 1.0, temporal: false }, None, 0)
             .unwrap();

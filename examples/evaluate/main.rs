@@ -135,7 +135,7 @@ fn through_library(noisy: &[f32], (width, height): (u32, u32), model: Option<&Pa
         Some(path) => Networks::from_file(path.to_owned(), Device::Auto, Precision::Fp32)?,
         None => Networks::built_in(Device::Auto, Precision::Fp32)?,
     };
-    let mut denoiser = networks.denoiser(Colour::Rgb, 0)?;
+    let mut denoiser = networks.denoiser(Colour::Rgb, false, 0)?;
     let format = Format::packed_rgb([0, 1, 2], None, 3);
     let mut output = noisy.to_vec();
     let input = Picture::new(format, width, height, &[(noisy, 3 * width)])?;

@@ -89,6 +89,11 @@ impl Denoiser {
         }
     }
 
+    /// Backend and device that the network runs on.
+    pub fn backend(&self) -> String {
+        self.network.backend()
+    }
+
     /// Forgets what was learnt from earlier pictures: the next one belongs to another scene.
     pub fn reset(&mut self) {
         self.estimates = [None; 3];

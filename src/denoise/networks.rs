@@ -17,9 +17,12 @@ const BUILT_IN: [ModelSource; 2] = [
     },
 ];
 
-/// The networks that may be needed before a stream's colour format is known: one for each domain, or one that the user
-/// gave.
-pub struct Networks(Vec<Arc<dyn Network>>);
+/// The networks that may be needed before a stream's format is known: one for each domain, or one that the user gave.
+pub struct Networks {
+    usual: Vec<Arc<dyn Network>>,
+    /// For pictures of more than 8 bits a sample, whose noise may be weaker than a step of 8-bit integers.
+    deep: Vec<Arc<dyn Network>>,
+}
 
 impl Networks {
     /// Loads the networks that are part of the plugin.
@@ -27,7 +30,7 @@ impl Networks {
     /// # Errors
     /// A device that is not there.
     pub fn built_in(device: Device, precision: Precision) -> Result<Self, nn::Error> {
-        BUILT_IN.iter().map(|source| cache::load(source, device, precision)).collect::<Result<_, _>>().map(Self)
+        Self::load(&BUILT_IN, device, precision)
     }
 
     /// Loads a model file.
@@ -35,22 +38,33 @@ impl Networks {
     /// # Errors
     /// A file or a device that is not there, or a file that is no model.
     pub fn from_file(path: PathBuf, device: Device, precision: Precision) -> Result<Self, nn::Error> {
-        Ok(Self(vec![cache::load(&ModelSource::File(path), device, precision)?]))
+        Self::load(&[ModelSource::File(path)], device, precision)
+    }
+
+    fn load(sources: &[ModelSource], device: Device, precision: Precision) -> Result<Self, nn::Error> {
+        let all = |precision| -> Result<Vec<_>, nn::Error> {
+            sources.iter().map(|source| cache::load(source, device, precision)).collect()
+        };
+        let usual = all(precision)?;
+        let free = precision == Precision::Auto && cache::takes_int8(device, precision);
+        let deep = if free { all(Precision::Fp32)? } else { usual.clone() };
+        Ok(Self { usual, deep })
     }
 
     /// Backend and device that they run on.
     pub fn backend(&self) -> String {
-        self.0.first().map(|network| network.backend()).unwrap_or_default()
+        self.usual.first().map(|network| network.backend()).unwrap_or_default()
     }
 
-    /// A denoiser for pictures of a kind.
+    /// A denoiser for pictures of a kind; `deep` ones have more than 8 bits a sample.
     ///
     /// # Errors
     /// [`Error::Domain`] where the user's model works on other planes.
-    pub fn denoiser(&self, colour: Colour, threads: usize) -> Result<Denoiser, Error> {
+    pub fn denoiser(&self, colour: Colour, deep: bool, threads: usize) -> Result<Denoiser, Error> {
         let picture = domain_of(colour);
-        let network = self.0.iter().find(|network| network.domain() == picture).ok_or_else(|| {
-            let network = self.0.first().map_or(Domain::Rgb, |network| network.domain());
+        let networks = if deep { &self.deep } else { &self.usual };
+        let network = networks.iter().find(|network| network.domain() == picture).ok_or_else(|| {
+            let network = networks.first().map_or(Domain::Rgb, |network| network.domain());
             Error::Domain { network, picture }
         })?;
         Ok(Denoiser::new(network.clone(), threads))

@@ -102,7 +102,7 @@ impl ModelSettings {
                 .nick("Precision")
                 .blurb(
                     "Arithmetic of the network: auto takes int8 where the model was trained for it and the device is \
-                     the CPU",
+                     the CPU, but not to denoise video of more than 8 bits",
                 )
                 .mutable_ready()
                 .build(),

@@ -2,9 +2,9 @@
 
 use gst_video::{VideoFormat, VideoFrameExt, VideoFrameRef, VideoInterlaceMode};
 
-use crate::frame::{Error, Format, Picture, PictureMut};
+use crate::frame::{Error, Format, Picture, PictureMut, Sample};
 
-/// Pixel formats that the filters work on.
+/// Pixel formats of 8 bits a sample, which all elements work on.
 pub(crate) const FORMATS: [VideoFormat; 17] = [
     VideoFormat::I420,
     VideoFormat::Nv12,
@@ -51,25 +51,64 @@ pub(crate) fn format_of(format: VideoFormat) -> Option<Format> {
     }
 }
 
-fn strides(strides: &[i32]) -> impl Iterator<Item = usize> {
-    // A negative stride would need planes that grow backwards; as 0 it is refused as too small.
-    strides.iter().map(|s| usize::try_from(*s).unwrap_or(0))
+/// Pixel formats of 10 bits a sample, which filters of pictures work on as well.
+pub(crate) const DEEP_FORMATS: [VideoFormat; 4] =
+    [VideoFormat::I42010le, VideoFormat::P01010le, VideoFormat::I42210le, VideoFormat::Y44410le];
+
+/// How samples lie in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Depth {
+    Eight,
+    Low10,
+    High10,
+}
+
+/// Where the components of a pixel format lie, in samples, and what these are; `None` for formats that are neither among
+/// [`FORMATS`] nor [`DEEP_FORMATS`].
+pub(crate) fn layout_of(format: VideoFormat) -> Option<(Format, Depth)> {
+    match format {
+        VideoFormat::I42010le => Some((Format::I420, Depth::Low10)),
+        VideoFormat::I42210le => Some((Format::Y42B, Depth::Low10)),
+        VideoFormat::Y44410le => Some((Format::Y444, Depth::Low10)),
+        VideoFormat::P01010le => Some((Format::NV12, Depth::High10)),
+        other => format_of(other).map(|format| (format, Depth::Eight)),
+    }
+}
+
+fn strides<T>(strides: &[i32]) -> impl Iterator<Item = usize> {
+    // A negative stride would need planes that grow backwards; as 0 it is refused as too small, and so is half a sample.
+    let samples = |bytes: usize| if bytes.is_multiple_of(size_of::<T>()) { bytes / size_of::<T>() } else { 0 };
+    strides.iter().map(move |s| usize::try_from(*s).map_or(0, samples))
+}
+
+/// Bytes of a plane that are whole samples.
+fn whole<T>(bytes: usize) -> usize {
+    bytes - bytes % size_of::<T>()
 }
 
 /// Views a mapped frame.
-pub(crate) fn picture<'a>(frame: &'a VideoFrameRef<&gst::BufferRef>, format: Format) -> Result<Picture<'a, u8>, Error> {
-    let planes: Vec<_> = frame.planes_data().into_iter().zip(strides(frame.plane_stride())).collect();
+pub(crate) fn picture<'a, T: Sample>(
+    frame: &'a VideoFrameRef<&gst::BufferRef>,
+    format: Format,
+) -> Result<Picture<'a, T>, Error> {
+    let samples = |data: &'a [u8]| bytemuck::try_cast_slice(&data[..whole::<T>(data.len())]).unwrap_or_default();
+    let planes = frame.planes_data().into_iter().map(samples);
+    let planes: Vec<_> = planes.zip(strides::<T>(frame.plane_stride())).collect();
     Picture::new(format, frame.width() as usize, frame.height() as usize, &planes)
 }
 
 /// Views a frame that is mapped for writing.
-pub(crate) fn picture_mut<'a>(
+pub(crate) fn picture_mut<'a, T: Sample>(
     frame: &'a mut VideoFrameRef<&mut gst::BufferRef>,
     format: Format,
-) -> Result<PictureMut<'a, u8>, Error> {
+) -> Result<PictureMut<'a, T>, Error> {
     let (width, height) = (frame.width() as usize, frame.height() as usize);
-    let strides: Vec<_> = strides(frame.plane_stride()).collect();
-    PictureMut::new(format, width, height, frame.planes_data_mut().into_iter().zip(strides))
+    let strides: Vec<_> = strides::<T>(frame.plane_stride()).collect();
+    let samples = |data: &'a mut [u8]| {
+        let whole = whole::<T>(data.len());
+        bytemuck::try_cast_slice_mut(&mut data[..whole]).unwrap_or_default()
+    };
+    PictureMut::new(format, width, height, frame.planes_data_mut().into_iter().map(samples).zip(strides))
 }
 
 /// Whether the rows of a frame belong to two fields of different times.

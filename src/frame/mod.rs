@@ -5,6 +5,7 @@
 //! formats, padded strides, odd sizes and single fields of interlaced pictures alike. Views are generic over the sample
 //! type, so that deeper formats need no new code here.
 
+mod deep;
 mod format;
 pub(crate) mod levels;
 pub(crate) mod luma;
@@ -13,6 +14,7 @@ pub(crate) mod reduce;
 mod regions;
 pub(crate) mod unshuffle;
 
+pub use deep::{High10, Low10};
 pub use format::{Colour, Format, Place};
 pub use picture::{Picture, PictureMut, Plane, PlaneMut};
 pub use regions::Regions;
@@ -29,7 +31,7 @@ pub enum Error {
 }
 
 /// A sample of a component.
-pub trait Sample: Copy + Send + Sync + 'static {
+pub trait Sample: bytemuck::Pod + Send + Sync {
     /// As a value from 0 to 255, deeper samples with a fraction.
     fn level(self) -> f32;
     /// The nearest sample; levels out of range give the nearest end.

@@ -121,6 +121,11 @@ impl Smoother {
         })
     }
 
+    /// Backend and device that the network runs on.
+    pub fn backend(&self) -> String {
+        self.network.backend()
+    }
+
     /// Forgets earlier pictures: the next one belongs to another scene.
     pub fn reset(&mut self) {
         self.memory.iter_mut().for_each(Memory::forget);

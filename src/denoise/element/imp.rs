@@ -1,81 +1,61 @@
-use std::{
-    sync::{
-        LazyLock, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Instant,
-};
+use std::sync::{LazyLock, Mutex};
 
 use glib::subclass::prelude::*;
 use gst::{prelude::*, subclass::prelude::*};
-use gst_base::{prelude::*, subclass::prelude::*};
-use gst_video::{VideoFrameExt, VideoFrameRef, VideoInfo, VideoInterlaceMode, subclass::prelude::*};
+use gst_base::subclass::prelude::*;
+use gst_video::{VideoFrameRef, VideoInfo, subclass::prelude::*};
 
 use super::settings::{self, Settings};
 use crate::{
-    denoise::{Denoiser, Levels, Networks, Parameters},
-    element::{
-        MIN_INTERLACED_HEIGHT, ModelSettings, Quality, RegionMask, Timing, ends_a_scene, follow_controls, format_of,
-        is_interlaced, is_region_mask, lock, pad_templates, picture, picture_mut,
-    },
-    frame::{Format, Picture, PictureMut, Regions},
+    denoise::{Denoiser, Error, Levels, Networks, Parameters},
+    element::{ModelSettings, Pictures, Process, Quality, Request, is_region_mask, lock, pad_templates},
+    frame::{Format, Picture, PictureMut, Regions, Sample},
     nn,
 };
 
-pub(super) static CAT: LazyLock<gst::DebugCategory> =
+static CAT: LazyLock<gst::DebugCategory> =
     LazyLock::new(|| gst::DebugCategory::new("cnndenoise", gst::DebugColorFlags::empty(), Some("CNN video denoiser")));
+
+impl Process for Denoiser {
+    type Model = Networks;
+    type Parameters = Parameters;
+    type Report = Levels;
+    type Error = Error;
+
+    const VERB: &'static str = "denoise";
+
+    fn new(networks: &Networks, format: Format, deep: bool, threads: usize) -> Result<Self, Error> {
+        networks.denoiser(format.colour(), deep, threads)
+    }
+
+    fn backend(&self) -> String {
+        self.backend()
+    }
+
+    fn prepare(&mut self, width: usize, height: usize) -> Result<(), Error> {
+        self.prepare(width, height)
+    }
+
+    fn reset(&mut self) {
+        self.reset();
+    }
+
+    fn process<T: Sample>(
+        &mut self,
+        input: &Picture<'_, T>,
+        output: &mut PictureMut<'_, T>,
+        parameters: &Parameters,
+        regions: Option<Regions<'_>>,
+        field: usize,
+    ) -> Result<Levels, Error> {
+        self.process(input, output, parameters, regions, field)
+    }
+}
 
 #[derive(Debug, Default)]
 pub struct CnnDenoise {
     settings: Mutex<Settings>,
-    published: Mutex<Published>,
-    /// Used by the streaming thread, and where that is known to stand still.
-    state: Mutex<State>,
-    /// The next frame does not continue the last one.
-    reset: AtomicBool,
-}
-
-/// What other threads may ask for.
-#[derive(Debug, Default)]
-struct Published {
-    levels: Levels,
-    timing: Timing,
-    backend: String,
-}
-
-impl Published {
-    fn stats(&self) -> gst::Structure {
-        gst::Structure::builder("cnndenoise-stats")
-            .field("frames", self.timing.frames())
-            .field("dropped", self.timing.dropped())
-            .field("mean-ms", self.timing.mean_ms())
-            .field("p99-ms", self.timing.p99_ms())
-            .field("backend", &self.backend)
-            .field("noise-level", self.levels.main)
-            .field("chroma-noise-level", self.levels.chroma)
-            .build()
-    }
-}
-
-#[derive(Default)]
-struct State {
-    networks: Option<Networks>,
-    stream: Option<Stream>,
-}
-
-impl std::fmt::Debug for State {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").finish_non_exhaustive()
-    }
-}
-
-/// What belongs to the caps that are negotiated.
-struct Stream {
-    format: Format,
-    denoiser: Denoiser,
-    parameters: Parameters,
-    /// Factors on the strength inside and outside of regions.
-    factors: [f32; 2],
+    pictures: Pictures<Denoiser>,
 }
 
 impl CnnDenoise {
@@ -89,9 +69,19 @@ impl CnnDenoise {
         }
     }
 
-    fn tell_what_is_missing(&self, settings: &ModelSettings) {
-        if settings.quality != Quality::Fast && settings.model_file.is_none() {
-            gst::warning!(CAT, imp = self, "There is no network for quality {:?} yet, using fast", settings.quality);
+    fn stats(&self) -> gst::Structure {
+        let Levels { main, chroma } = self.pictures.report(|levels| *levels);
+        let stats = self.pictures.stats("cnndenoise-stats");
+        stats.field("noise-level", main).field("chroma-noise-level", chroma).build()
+    }
+
+    /// What the properties ask for now.
+    fn request(&self) -> Request<Parameters> {
+        let settings = lock(&self.settings);
+        Request {
+            parameters: settings.parameters(),
+            factors: [settings.foreground_strength, settings.background_strength],
+            idle: settings.strength == 0.0,
         }
     }
 }
@@ -117,8 +107,8 @@ impl ObjectImpl for CnnDenoise {
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
         match pspec.name() {
-            "estimated-noise-level" => lock(&self.published).levels.main.to_value(),
-            "stats" => lock(&self.published).stats().to_value(),
+            "estimated-noise-level" => self.pictures.report(|levels| levels.main).to_value(),
+            "stats" => self.stats().to_value(),
             name => lock(&self.settings).get(name).unwrap_or_else(|| pspec.default_value().clone()),
         }
     }
@@ -140,7 +130,7 @@ impl ElementImpl for CnnDenoise {
     }
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
-        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(pad_templates);
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| pad_templates(true));
         &TEMPLATES
     }
 }
@@ -152,23 +142,23 @@ impl BaseTransformImpl for CnnDenoise {
 
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         let settings = lock(&self.settings).model.clone();
-        self.tell_what_is_missing(&settings);
+        if settings.quality != Quality::Fast && settings.model_file.is_none() {
+            gst::warning!(CAT, imp = self, "There is no network for quality {:?} yet, using fast", settings.quality);
+        }
         let networks = Self::load(&settings).map_err(|err| settings.error(&err))?;
         gst::info!(CAT, imp = self, "Running on {}", networks.backend());
-        *lock(&self.published) = Published { backend: networks.backend(), ..Default::default() };
-        *lock(&self.state) = State { networks: Some(networks), stream: None };
+        let backend = networks.backend();
+        self.pictures.start(networks, backend);
         Ok(())
     }
 
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
-        *lock(&self.state) = State::default();
+        self.pictures.stop();
         Ok(())
     }
 
     fn sink_event(&self, event: gst::Event) -> bool {
-        if ends_a_scene(&event) {
-            self.reset.store(true, Ordering::Release);
-        }
+        self.pictures.event(&event);
         self.parent_sink_event(event)
     }
 
@@ -182,22 +172,7 @@ impl BaseTransformImpl for CnnDenoise {
     }
 
     fn before_transform(&self, inbuf: &gst::BufferRef) {
-        let obj = self.obj();
-        follow_controls(obj.upcast_ref(), *CAT, inbuf);
-        let (parameters, factors) = {
-            let settings = lock(&self.settings);
-            (settings.parameters(), settings.factors())
-        };
-        obj.set_passthrough(parameters.strength == 0.0);
-        if parameters.strength == 0.0 {
-            // What passes by unseen is missing from the past.
-            self.reset.store(true, Ordering::Release);
-        } else {
-            lock(&self.published).timing.arrive();
-        }
-        if let Some(stream) = &mut lock(&self.state).stream {
-            (stream.parameters, stream.factors) = (parameters, factors);
-        }
+        self.pictures.before(self.obj().upcast_ref(), *CAT, inbuf, || self.request());
     }
 }
 
@@ -209,30 +184,8 @@ impl VideoFilterImpl for CnnDenoise {
         _outcaps: &gst::Caps,
         _out_info: &VideoInfo,
     ) -> Result<(), gst::LoggableError> {
-        let settings = lock(&self.settings).clone();
-        let mut state = lock(&self.state);
-        state.stream = None;
-        let format = format_of(in_info.format())
-            .ok_or_else(|| gst::loggable_error!(CAT, "No support for {:?}", in_info.format()))?;
-        let Some(networks) = &state.networks else {
-            return Err(gst::loggable_error!(CAT, "Not started"));
-        };
-        let denoiser = networks.denoiser(format.colour(), settings.model.threads as usize).and_then(|mut denoiser| {
-            let fields = if in_info.interlace_mode() == VideoInterlaceMode::Interleaved { 2 } else { 1 };
-            denoiser.prepare(in_info.width() as usize, (in_info.height() as usize).div_ceil(fields))?;
-            Ok(denoiser)
-        });
-        let denoiser = denoiser.map_err(|err| {
-            gst::element_imp_error!(
-                self,
-                gst::StreamError::Format,
-                ("Cannot denoise {} of {}x{}: {err}", in_info.format(), in_info.width(), in_info.height())
-            );
-            gst::loggable_error!(CAT, "Cannot denoise {in_info:?}: {err}")
-        })?;
-        state.stream =
-            Some(Stream { format, denoiser, parameters: settings.parameters(), factors: settings.factors() });
-        Ok(())
+        let threads = lock(&self.settings).model.threads as usize;
+        self.pictures.set_info(self.obj().upcast_ref(), *CAT, in_info, threads, self.request())
     }
 
     fn transform_frame(
@@ -240,51 +193,6 @@ impl VideoFilterImpl for CnnDenoise {
         inframe: &VideoFrameRef<&gst::BufferRef>,
         outframe: &mut VideoFrameRef<&mut gst::BufferRef>,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let start = Instant::now();
-        let failed = |reason: &dyn std::fmt::Display| {
-            gst::element_imp_error!(self, gst::StreamError::Failed, ("Cannot denoise a frame: {reason}"));
-            gst::FlowError::Error
-        };
-        // Alpha, padding bytes and whatever else the network does not touch.
-        inframe.copy(outframe).map_err(|err| failed(&err))?;
-
-        let mut state = lock(&self.state);
-        let stream = state.stream.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
-        let discont = inframe.buffer().flags().contains(gst::BufferFlags::DISCONT);
-        if self.reset.swap(false, Ordering::AcqRel) || discont {
-            stream.denoiser.reset();
-        }
-        let input = picture(inframe, stream.format).map_err(|err| failed(&err))?;
-        let mut output = picture_mut(outframe, stream.format).map_err(|err| failed(&err))?;
-        let size = (inframe.width(), inframe.height());
-        let labels = RegionMask::of(inframe.buffer(), size).and_then(|mask| mask.labels(size));
-        let [foreground, background] = stream.factors;
-        let regions = labels.as_ref().map(|labels| Regions { labels: labels.view(), foreground, background });
-        let interlaced = is_interlaced(inframe) && inframe.height() >= MIN_INTERLACED_HEIGHT;
-        let levels = stream.process(&input, &mut output, regions, interlaced).map_err(|err| failed(&err))?;
-        drop(state);
-
-        let mut published = lock(&self.published);
-        published.levels = levels;
-        published.timing.add(start.elapsed());
-        Ok(gst::FlowSuccess::Ok)
-    }
-}
-
-impl Stream {
-    /// Denoises a frame, of interlaced ones each field by itself.
-    fn process(
-        &mut self,
-        input: &Picture<'_, u8>,
-        output: &mut PictureMut<'_, u8>,
-        regions: Option<Regions<'_>>,
-        interlaced: bool,
-    ) -> Result<Levels, crate::denoise::Error> {
-        if !interlaced {
-            return self.denoiser.process(input, output, &self.parameters, regions, 0);
-        }
-        let field = |parity| regions.map(|regions| regions.field(parity));
-        self.denoiser.process(&input.field(0), &mut output.field(0), &self.parameters, field(0), 0)?;
-        self.denoiser.process(&input.field(1), &mut output.field(1), &self.parameters, field(1), 1)
+        self.pictures.transform(self.obj().upcast_ref(), inframe, outframe)
     }
 }

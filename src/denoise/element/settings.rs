@@ -40,11 +40,6 @@ impl Settings {
         }
     }
 
-    /// Factors on the strength inside and outside of regions.
-    pub fn factors(&self) -> [f32; 2] {
-        [self.foreground_strength, self.background_strength]
-    }
-
     /// Takes over the value of a property.
     ///
     /// # Errors

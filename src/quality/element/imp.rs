@@ -153,7 +153,7 @@ impl VideoQuality {
         let [reference_frame, test_frame] = frames;
         let (reference_frame, test_frame) = (reference_frame?, test_frame?);
         let format = |info: &VideoInfo| format_of(info.format()).ok_or(gst::FlowError::NotNegotiated);
-        let a = picture(&reference_frame, format(&reference_info)?).map_err(|err| self.failed(&err))?;
+        let a = picture::<u8>(&reference_frame, format(&reference_info)?).map_err(|err| self.failed(&err))?;
         let b = picture(&test_frame, format(&test_info)?).map_err(|err| self.failed(&err))?;
         let State { comparison: Some(comparison), panel, running, .. } = state else {
             return Err(gst::FlowError::Flushing);

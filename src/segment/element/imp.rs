@@ -125,7 +125,7 @@ impl CnnSegment {
             // Nobody pointed at anything.
             stream.segmenter.reset();
         } else {
-            let view = picture(frame, stream.format)?;
+            let view = picture::<u8>(frame, stream.format)?;
             let lost = stream.segmenter.see(&view, &mut stream.seeds);
             stream.lose(&lost, &mut messages);
             let answered = !commands.is_empty();

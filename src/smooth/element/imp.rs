@@ -1,78 +1,62 @@
-use std::{
-    sync::{
-        Arc, LazyLock, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Instant,
-};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use glib::subclass::prelude::*;
 use gst::{prelude::*, subclass::prelude::*};
-use gst_base::{prelude::*, subclass::prelude::*};
-use gst_video::{VideoFrameExt, VideoFrameRef, VideoInfo, VideoInterlaceMode, subclass::prelude::*};
+use gst_base::subclass::prelude::*;
+use gst_video::{VideoFrameRef, VideoInfo, subclass::prelude::*};
 
 use super::settings::{self, Settings};
 use crate::{
-    element::{
-        MIN_INTERLACED_HEIGHT, ModelSettings, Quality, RegionMask, Timing, ends_a_scene, follow_controls, format_of,
-        is_interlaced, is_region_mask, lock, pad_templates, picture, picture_mut,
-    },
-    frame::{Format, Picture, PictureMut, Regions},
+    element::{ModelSettings, Pictures, Process, Quality, Request, is_region_mask, lock, pad_templates},
+    frame::{Format, Picture, PictureMut, Regions, Sample},
     nn::{self, Network},
-    smooth::{self, Parameters, Smoother},
+    smooth::{self, Error, Parameters, Smoother},
 };
 
 static CAT: LazyLock<gst::DebugCategory> =
     LazyLock::new(|| gst::DebugCategory::new("cnnsmooth", gst::DebugColorFlags::empty(), Some("CNN texture smoother")));
 
+impl Process for Smoother {
+    type Model = Arc<dyn Network>;
+    type Parameters = Parameters;
+    type Report = ();
+    type Error = Error;
+
+    const VERB: &'static str = "smooth";
+
+    /// The network only tells where to smooth, which it does as well for deep pictures as for others.
+    fn new(network: &Arc<dyn Network>, _format: Format, _deep: bool, threads: usize) -> Result<Self, Error> {
+        Self::new(network.clone(), threads)
+    }
+
+    fn backend(&self) -> String {
+        self.backend()
+    }
+
+    fn prepare(&mut self, width: usize, height: usize) -> Result<(), Error> {
+        self.prepare(width, height)
+    }
+
+    fn reset(&mut self) {
+        self.reset();
+    }
+
+    fn process<T: Sample>(
+        &mut self,
+        input: &Picture<'_, T>,
+        output: &mut PictureMut<'_, T>,
+        parameters: &Parameters,
+        regions: Option<Regions<'_>>,
+        field: usize,
+    ) -> Result<(), Error> {
+        self.process(input, output, parameters, regions, field)
+    }
+}
+
 #[derive(Debug, Default)]
 pub struct CnnSmooth {
     settings: Mutex<Settings>,
-    published: Mutex<Published>,
-    /// Used by the streaming thread, and where that is known to stand still.
-    state: Mutex<State>,
-    /// The next frame does not continue the last one.
-    reset: AtomicBool,
-}
-
-/// What other threads may ask for.
-#[derive(Debug, Default)]
-struct Published {
-    timing: Timing,
-    backend: String,
-}
-
-impl Published {
-    fn stats(&self) -> gst::Structure {
-        gst::Structure::builder("cnnsmooth-stats")
-            .field("frames", self.timing.frames())
-            .field("dropped", self.timing.dropped())
-            .field("mean-ms", self.timing.mean_ms())
-            .field("p99-ms", self.timing.p99_ms())
-            .field("backend", &self.backend)
-            .build()
-    }
-}
-
-#[derive(Default)]
-struct State {
-    network: Option<Arc<dyn Network>>,
-    stream: Option<Stream>,
-}
-
-impl std::fmt::Debug for State {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").finish_non_exhaustive()
-    }
-}
-
-/// What belongs to the caps that are negotiated.
-struct Stream {
-    format: Format,
-    smoother: Smoother,
-    parameters: Parameters,
-    /// Factors on the strength inside and outside of regions.
-    factors: [f32; 2],
+    pictures: Pictures<Smoother>,
 }
 
 impl CnnSmooth {
@@ -83,6 +67,16 @@ impl CnnSmooth {
         match &settings.model_file {
             Some(path) => smooth::from_file(path.clone(), device, precision),
             None => smooth::built_in(device, precision),
+        }
+    }
+
+    /// What the properties ask for now.
+    fn request(&self) -> Request<Parameters> {
+        let settings = lock(&self.settings);
+        Request {
+            parameters: settings.parameters(),
+            factors: [settings.foreground_strength, settings.background_strength],
+            idle: settings.strength == 0.0,
         }
     }
 }
@@ -108,7 +102,7 @@ impl ObjectImpl for CnnSmooth {
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
         match pspec.name() {
-            "stats" => lock(&self.published).stats().to_value(),
+            "stats" => self.pictures.stats("cnnsmooth-stats").build().to_value(),
             name => lock(&self.settings).get(name).unwrap_or_else(|| pspec.default_value().clone()),
         }
     }
@@ -130,7 +124,7 @@ impl ElementImpl for CnnSmooth {
     }
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
-        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(pad_templates);
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| pad_templates(true));
         &TEMPLATES
     }
 }
@@ -147,20 +141,18 @@ impl BaseTransformImpl for CnnSmooth {
         }
         let network = Self::load(&settings).map_err(|err| settings.error(&err))?;
         gst::info!(CAT, imp = self, "Running on {}", network.backend());
-        *lock(&self.published) = Published { backend: network.backend(), ..Default::default() };
-        *lock(&self.state) = State { network: Some(network), stream: None };
+        let backend = network.backend();
+        self.pictures.start(network, backend);
         Ok(())
     }
 
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
-        *lock(&self.state) = State::default();
+        self.pictures.stop();
         Ok(())
     }
 
     fn sink_event(&self, event: gst::Event) -> bool {
-        if ends_a_scene(&event) {
-            self.reset.store(true, Ordering::Release);
-        }
+        self.pictures.event(&event);
         self.parent_sink_event(event)
     }
 
@@ -174,22 +166,7 @@ impl BaseTransformImpl for CnnSmooth {
     }
 
     fn before_transform(&self, inbuf: &gst::BufferRef) {
-        let obj = self.obj();
-        follow_controls(obj.upcast_ref(), *CAT, inbuf);
-        let (parameters, factors) = {
-            let settings = lock(&self.settings);
-            (settings.parameters(), settings.factors())
-        };
-        obj.set_passthrough(parameters.strength == 0.0);
-        if parameters.strength == 0.0 {
-            // What passes by unseen is missing from the past.
-            self.reset.store(true, Ordering::Release);
-        } else {
-            lock(&self.published).timing.arrive();
-        }
-        if let Some(stream) = &mut lock(&self.state).stream {
-            (stream.parameters, stream.factors) = (parameters, factors);
-        }
+        self.pictures.before(self.obj().upcast_ref(), *CAT, inbuf, || self.request());
     }
 }
 
@@ -201,30 +178,8 @@ impl VideoFilterImpl for CnnSmooth {
         _outcaps: &gst::Caps,
         _out_info: &VideoInfo,
     ) -> Result<(), gst::LoggableError> {
-        let settings = lock(&self.settings).clone();
-        let mut state = lock(&self.state);
-        state.stream = None;
-        let format = format_of(in_info.format())
-            .ok_or_else(|| gst::loggable_error!(CAT, "No support for {:?}", in_info.format()))?;
-        let Some(network) = state.network.clone() else {
-            return Err(gst::loggable_error!(CAT, "Not started"));
-        };
-        let smoother = Smoother::new(network, settings.model.threads as usize).and_then(|mut smoother| {
-            let fields = if in_info.interlace_mode() == VideoInterlaceMode::Interleaved { 2 } else { 1 };
-            smoother.prepare(in_info.width() as usize, (in_info.height() as usize).div_ceil(fields))?;
-            Ok(smoother)
-        });
-        let smoother = smoother.map_err(|err| {
-            gst::element_imp_error!(
-                self,
-                gst::StreamError::Format,
-                ("Cannot smooth {} of {}x{}: {err}", in_info.format(), in_info.width(), in_info.height())
-            );
-            gst::loggable_error!(CAT, "Cannot smooth {in_info:?}: {err}")
-        })?;
-        state.stream =
-            Some(Stream { format, smoother, parameters: settings.parameters(), factors: settings.factors() });
-        Ok(())
+        let threads = lock(&self.settings).model.threads as usize;
+        self.pictures.set_info(self.obj().upcast_ref(), *CAT, in_info, threads, self.request())
     }
 
     fn transform_frame(
@@ -232,49 +187,6 @@ impl VideoFilterImpl for CnnSmooth {
         inframe: &VideoFrameRef<&gst::BufferRef>,
         outframe: &mut VideoFrameRef<&mut gst::BufferRef>,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let start = Instant::now();
-        let failed = |reason: &dyn std::fmt::Display| {
-            gst::element_imp_error!(self, gst::StreamError::Failed, ("Cannot smooth a frame: {reason}"));
-            gst::FlowError::Error
-        };
-        // Alpha, padding bytes and whatever else is not touched.
-        inframe.copy(outframe).map_err(|err| failed(&err))?;
-
-        let mut state = lock(&self.state);
-        let stream = state.stream.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
-        let discont = inframe.buffer().flags().contains(gst::BufferFlags::DISCONT);
-        if self.reset.swap(false, Ordering::AcqRel) || discont {
-            stream.smoother.reset();
-        }
-        let input = picture(inframe, stream.format).map_err(|err| failed(&err))?;
-        let mut output = picture_mut(outframe, stream.format).map_err(|err| failed(&err))?;
-        let size = (inframe.width(), inframe.height());
-        let labels = RegionMask::of(inframe.buffer(), size).and_then(|mask| mask.labels(size));
-        let [foreground, background] = stream.factors;
-        let regions = labels.as_ref().map(|labels| Regions { labels: labels.view(), foreground, background });
-        let interlaced = is_interlaced(inframe) && inframe.height() >= MIN_INTERLACED_HEIGHT;
-        stream.process(&input, &mut output, regions, interlaced).map_err(|err| failed(&err))?;
-        drop(state);
-
-        lock(&self.published).timing.add(start.elapsed());
-        Ok(gst::FlowSuccess::Ok)
-    }
-}
-
-impl Stream {
-    /// Smooths a frame, of interlaced ones each field by itself.
-    fn process(
-        &mut self,
-        input: &Picture<'_, u8>,
-        output: &mut PictureMut<'_, u8>,
-        regions: Option<Regions<'_>>,
-        interlaced: bool,
-    ) -> Result<(), smooth::Error> {
-        if !interlaced {
-            return self.smoother.process(input, output, &self.parameters, regions, 0);
-        }
-        let field = |parity| regions.map(|regions| regions.field(parity));
-        self.smoother.process(&input.field(0), &mut output.field(0), &self.parameters, field(0), 0)?;
-        self.smoother.process(&input.field(1), &mut output.field(1), &self.parameters, field(1), 1)
+        self.pictures.transform(self.obj().upcast_ref(), inframe, outframe)
     }
 }

@@ -38,11 +38,6 @@ impl Settings {
         Parameters { scale: self.scale, strength: self.strength, structure: self.structure, temporal: self.temporal }
     }
 
-    /// Factors on the strength inside and outside of regions.
-    pub fn factors(&self) -> [f32; 2] {
-        [self.foreground_strength, self.background_strength]
-    }
-
     /// Takes over the value of a property.
     ///
     /// # Errors

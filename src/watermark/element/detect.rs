@@ -307,7 +307,7 @@ impl ElementImpl for WatermarkDetect {
     }
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
-        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(pad_templates);
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| pad_templates(false));
         &TEMPLATES
     }
 }
@@ -385,7 +385,7 @@ impl VideoFilterImpl for WatermarkDetect {
             state.live = None;
             state.frames = 0;
         }
-        match picture(frame, format) {
+        match picture::<u8>(frame, format) {
             Ok(picture) => collector.push(&picture),
             // The frame itself is fine for others.
             Err(err) => {

@@ -152,7 +152,7 @@ impl ElementImpl for WatermarkEmbed {
     }
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
-        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(pad_templates);
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| pad_templates(false));
         &TEMPLATES
     }
 }
@@ -219,7 +219,7 @@ impl VideoFilterImpl for WatermarkEmbed {
             return Err(gst::FlowError::NotNegotiated);
         };
         let strength = strength.unwrap_or(Settings::default().strength);
-        let mut picture = picture_mut(frame, *format).map_err(|err| {
+        let mut picture = picture_mut::<u8>(frame, *format).map_err(|err| {
             gst::element_imp_error!(self, gst::StreamError::Failed, ("Cannot mark a frame: {err}"));
             gst::FlowError::Error
         })?;

@@ -1,0 +1,69 @@
+//! Samples of 10 bits, in 16 bits of memory.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::Sample;
+
+/// Steps to an 8-bit level.
+const STEPS: f32 = 4.0;
+const LARGEST: u16 = 1023;
+/// Bits below a sample that lies at the upper end of its 16.
+const BELOW: u32 = 6;
+
+/// In the lower bits, little-endian, as in I420_10LE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(transparent)]
+pub struct Low10([u8; 2]);
+
+/// In the upper bits, little-endian, as in P010_10LE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
+#[repr(transparent)]
+pub struct High10([u8; 2]);
+
+fn nearest(level: f32) -> u16 {
+    // The cast saturates.
+    ((level * STEPS + 0.5) as u16).min(LARGEST)
+}
+
+impl Sample for Low10 {
+    #[inline(always)]
+    fn level(self) -> f32 {
+        f32::from(u16::from_le_bytes(self.0)) / STEPS
+    }
+
+    #[inline(always)]
+    fn from_level(level: f32) -> Self {
+        Self(nearest(level).to_le_bytes())
+    }
+}
+
+impl Sample for High10 {
+    #[inline(always)]
+    fn level(self) -> f32 {
+        f32::from(u16::from_le_bytes(self.0) >> BELOW) / STEPS
+    }
+
+    #[inline(always)]
+    fn from_level(level: f32) -> Self {
+        Self((nearest(level) << BELOW).to_le_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_sample_comes_back_and_levels_beyond_the_range_give_its_ends() {
+        for value in 0..=LARGEST {
+            let level = f32::from(value) / 4.0;
+            assert_eq!((Low10(value.to_le_bytes()).level(), Low10::from_level(level).0), (level, value.to_le_bytes()));
+            let high = value << 6;
+            assert_eq!((High10(high.to_le_bytes()).level(), High10::from_level(level).0), (level, high.to_le_bytes()));
+        }
+        for (level, value) in [(-3.0, 0), (256.0, 1023), (1e9, 1023), (f32::NAN, 0)] {
+            assert_eq!(Low10::from_level(level), Low10(u16::to_le_bytes(value)));
+            assert_eq!(High10::from_level(level), High10(u16::to_le_bytes(value << 6)));
+        }
+    }
+}
