@@ -2,10 +2,12 @@
 //!
 //! `cargo run --release --example evaluate -- denoise --data DIR`
 
+mod boundaries;
 mod element;
 mod report;
 mod segment;
 mod smooth;
+mod stability;
 #[path = "../support/mod.rs"]
 mod support;
 mod video;
@@ -55,6 +57,10 @@ enum Task {
     SegmentVideo(segment::SegmentVideo),
     /// PSNR and SSIM of cnnsmooth on pictures with texture over structure.
     Smooth(smooth::Smooth),
+    /// How well people's boundaries are found in photographs before and after cnnsmooth.
+    SmoothBoundaries(boundaries::Boundaries),
+    /// How much cnnsmooth's frames differ along the motion of a clip, beside the clip's own.
+    SmoothVideo(stability::Stability),
     /// What cnnsmooth leaves of gratings and bars, by scale.
     SmoothResponse {
         /// Model file to use instead of the built-in one.
@@ -71,6 +77,8 @@ fn main() {
         Task::Segment(task) => segment::run(&task),
         Task::SegmentVideo(task) => segment::video(&task),
         Task::Smooth(task) => smooth::run(&task),
+        Task::SmoothBoundaries(task) => boundaries::run(&task),
+        Task::SmoothVideo(task) => stability::run(&task),
         Task::SmoothResponse { model } => smooth::response(model.as_deref()),
     };
     if let Err(err) = result {

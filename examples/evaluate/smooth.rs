@@ -80,7 +80,7 @@ fn open(path: &Path) -> Result<image::RgbImage> {
     Ok(image::open(path)?.into_rgb8())
 }
 
-fn luma(rgb: &[u8], (width, height): (u32, u32)) -> Array2<f32> {
+pub fn luma(rgb: &[u8], (width, height): (u32, u32)) -> Array2<f32> {
     let value = |rgb: &[u8]| 0.299 * f32::from(rgb[0]) + 0.587 * f32::from(rgb[1]) + 0.114 * f32::from(rgb[2]);
     Array2::from_shape_fn((height as usize, width as usize), |(y, x)| value(&rgb[3 * (y * width as usize + x)..]))
 }

@@ -1,0 +1,47 @@
+#!/usr/bin/env python3
+"""Draws what `cargo bench --bench denoise` has measured: time of a frame by its pixels and by threads.
+
+    python benches/plot.py [PNG]        (needs matplotlib)
+"""
+
+import glob
+import json
+import re
+import sys
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
+LINE = re.compile(r"i420 (\d) threads/(\d+)x(\d+)/new")
+
+
+def main():
+    lines = {}
+    for path in glob.glob("target/criterion/frame/*/*/new/estimates.json"):
+        threads, width, height = map(int, LINE.search(path.replace("_", " ")).groups())
+        with open(path) as file:
+            milliseconds = json.load(file)["median"]["point_estimate"] / 1e6
+        lines.setdefault(threads, []).append((width * height / 1e6, milliseconds))
+    if not lines:
+        sys.exit("nothing measured yet: run cargo bench --bench denoise")
+    figure, axes = pyplot.subplots(figsize=(7, 4.5), dpi=110)
+    for threads, points in sorted(lines.items()):
+        points.sort()
+        axes.plot(*zip(*points), "o-", label=f"{threads} thread{'s' * (threads > 1)}")
+        for pixels, milliseconds in points:
+            axes.annotate(f"{milliseconds:.0f}", (pixels, milliseconds), xytext=(4, -11), textcoords="offset points", fontsize=8)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("megapixels (640x360, 1280x720, 1920x1080, 3840x2160)")
+    axes.set_ylabel("milliseconds for a frame, median")
+    axes.set_title("cnndenoise frame by frame, int8, I420")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(sys.argv[1] if len(sys.argv) > 1 else "target/criterion/denoise.png")
+
+
+if __name__ == "__main__":
+    main()
