@@ -2,7 +2,8 @@
 
 mod common;
 
-use common::video::{buffer, harness, info, normal, to_bytes};
+use common::video::{buffer, element, harness, info, normal, to_bytes};
+use gst::prelude::*;
 use gst_video::{VideoFormat, VideoFrame, VideoFrameExt, VideoInfo};
 use rand::{SeedableRng, rngs::StdRng};
 
@@ -96,15 +97,15 @@ fn strength_zero_keeps_every_bit_and_every_size_passes() {
             let info = info(format, width, height);
             let mut rng = StdRng::seed_from_u64(4);
             let noisy = deep_frame(&info, below, |_, _, _| 480.0 + 60.0 * normal(&mut rng));
-            for element in ["cnndenoise strength=0", "cnnsmooth strength=0"] {
-                let mut h = harness(element, &info);
+            for filter in ["cnndenoise strength=0", "cnnsmooth strength=0"] {
+                let mut h = harness(filter, &info);
                 let out = to_bytes(&h.push_and_pull(buffer(noisy.clone(), 0)).unwrap());
-                assert_eq!(out, noisy, "{element} {format:?} {width}x{height}");
+                assert_eq!(out, noisy, "{filter} {format:?} {width}x{height}");
             }
-            for element in ["cnndenoise noise-level=15", "cnnsmooth scale=6"] {
-                let mut h = harness(element, &info);
+            for filter in ["cnndenoise noise-level=15", "cnnsmooth scale=6"] {
+                let mut h = harness(filter, &info);
                 let out = to_bytes(&h.push_and_pull(buffer(noisy.clone(), 0)).unwrap());
-                assert_eq!(read(&info, below, &out).len(), 3, "{element} {format:?} {width}x{height}");
+                assert_eq!(read(&info, below, &out).len(), 3, "{filter} {format:?} {width}x{height}");
             }
         }
     }
@@ -124,14 +125,14 @@ fn the_answer_is_that_of_eight_bits_and_a_fraction() {
         samples(&eight, |_, _, _, at| values.push(f32::from(shallow[at])));
         let mut next = values.iter();
         let noisy = deep_frame(&deep, below, |_, _, _| 4.0 * next.next().unwrap());
-        for element in ["cnndenoise noise-level=12 precision=fp32", "cnnsmooth scale=6"] {
-            let out = to_bytes(&harness(element, &eight).push_and_pull(buffer(shallow.clone(), 0)).unwrap());
+        for filter in ["cnndenoise noise-level=12 precision=fp32", "cnnsmooth scale=6"] {
+            let out = to_bytes(&harness(filter, &eight).push_and_pull(buffer(shallow.clone(), 0)).unwrap());
             let mut expected = Vec::new();
             samples(&eight, |_, _, _, at| expected.push(f32::from(out[at])));
-            let out = to_bytes(&harness(element, &deep).push_and_pull(buffer(noisy.clone(), 0)).unwrap());
+            let out = to_bytes(&harness(filter, &deep).push_and_pull(buffer(noisy.clone(), 0)).unwrap());
             let found = read(&deep, below, &out).concat();
             let worst = found.iter().zip(&expected).map(|(a, b)| (a / 4.0 - b).abs()).fold(0.0, f32::max);
-            assert!(worst <= 0.63, "{element} {deep:?}: {worst} levels");
+            assert!(worst <= 0.63, "{filter} {deep:?}: {worst} levels");
         }
     }
 }
@@ -143,7 +144,7 @@ fn ten_bits_run_in_float32_unless_asked_otherwise() {
     for (properties, expected) in [("", "fp32"), ("precision=int8", "int8")] {
         let mut h = harness(&format!("cnndenoise {properties}"), &info);
         h.push_and_pull(buffer(frame.clone(), 0)).unwrap();
-        let stats: gst::Structure = gst::prelude::ObjectExt::property(&common::video::element(&h), "stats");
+        let stats: gst::Structure = element(&h).property("stats");
         let backend: String = stats.get("backend").unwrap();
         assert!(backend.contains(expected), "{properties}: {backend}");
     }
@@ -203,4 +204,30 @@ fn padded_rows_and_interlaced_frames_are_right() {
     .unwrap();
     let out = harness("cnndenoise noise-level=12", &progressive).push_and_pull(input).unwrap();
     assert_eq!(to_bytes(&out), whole);
+}
+
+#[test]
+fn a_watermark_goes_into_luma_and_is_found() {
+    const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+    const PAYLOAD: &str = "fedcba9876543210";
+    for (format, _, below) in DEEP {
+        let info = info(format, 641, 361);
+        let description = format!("watermarkembed key={KEY} payload={PAYLOAD} ! watermarkdetect key={KEY} search=none");
+        let mut h = harness(&description, &info);
+        for number in 0..2 {
+            let mut rng = StdRng::seed_from_u64(number);
+            let picture = deep_frame(&info, below, |_, x, y| {
+                480.0 + 160.0 * (x as f32 * 0.021).sin() + 80.0 * (y as f32 * 0.13).cos() + 9.0 * normal(&mut rng)
+            });
+            let out = to_bytes(&h.push_and_pull(buffer(picture.clone(), number)).unwrap());
+            let (before, after) = (read(&info, below, &picture), read(&info, below, &out));
+            assert!(before[1..] == after[1..], "{format:?}: chroma changed");
+            let psnr = 10.0 * (1020f32.powi(2) / mean_square(&before[0], &after[0])).log10();
+            assert!((44.4..49.5).contains(&psnr), "{format:?}: {psnr} dB");
+        }
+        assert!(h.push_event(gst::event::Eos::new()));
+        // A bin lists what was added last first.
+        let found: Option<String> = element(&h).property("last-payload");
+        assert_eq!(found.as_deref(), Some(PAYLOAD), "{format:?}");
+    }
 }

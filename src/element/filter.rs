@@ -12,10 +12,9 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A sink and a source pad that take every pixel format of 8 bits, and of 10 bits where these are `deep`.
-pub(crate) fn pad_templates(deep: bool) -> Vec<gst::PadTemplate> {
-    let formats = FORMATS.into_iter().chain(DEEP_FORMATS.into_iter().filter(|_| deep));
-    let caps = gst_video::VideoCapsBuilder::new().format_list(formats).build();
+/// A sink and a source pad that take every pixel format.
+pub(crate) fn pad_templates() -> Vec<gst::PadTemplate> {
+    let caps = gst_video::VideoCapsBuilder::new().format_list(FORMATS.into_iter().chain(DEEP_FORMATS)).build();
     [("src", gst::PadDirection::Src), ("sink", gst::PadDirection::Sink)]
         .into_iter()
         .filter_map(|(name, direction)| gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps).ok())

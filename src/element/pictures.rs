@@ -14,8 +14,9 @@ use gst_video::{VideoFrameExt, VideoFrameRef, VideoInfo, VideoInterlaceMode};
 
 use super::{
     Depth, RegionMask, Timing, ends_a_scene, follow_controls, is_interlaced, layout_of, lock, picture, picture_mut,
+    with_samples,
 };
-use crate::frame::{Format, High10, Low10, Picture, PictureMut, Regions, Sample};
+use crate::frame::{Format, Picture, PictureMut, Regions, Sample};
 
 /// Fewer rows than this cannot be taken apart into fields.
 const MIN_INTERLACED_HEIGHT: u32 = 8;
@@ -221,11 +222,7 @@ impl<P: Process> Pictures<P> {
         if self.reset.swap(false, Ordering::AcqRel) || discont {
             stream.process.reset();
         }
-        let report = match stream.depth {
-            Depth::Eight => stream.transform::<u8>(inframe, outframe),
-            Depth::Low10 => stream.transform::<Low10>(inframe, outframe),
-            Depth::High10 => stream.transform::<High10>(inframe, outframe),
-        };
+        let report = with_samples!(stream.depth, T => stream.transform::<T>(inframe, outframe));
         let report = report.map_err(|err| failed(&err))?;
         drop(state);
 

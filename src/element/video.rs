@@ -63,6 +63,27 @@ pub(crate) enum Depth {
     High10,
 }
 
+/// Evaluates `$body` with `$T` standing for the samples of a depth.
+macro_rules! with_samples {
+    ($depth:expr, $T:ident => $body:expr) => {
+        match $depth {
+            $crate::element::Depth::Eight => {
+                type $T = u8;
+                $body
+            }
+            $crate::element::Depth::Low10 => {
+                type $T = $crate::frame::Low10;
+                $body
+            }
+            $crate::element::Depth::High10 => {
+                type $T = $crate::frame::High10;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use with_samples;
+
 /// Where the components of a pixel format lie, in samples, and what these are; `None` for formats that are neither among
 /// [`FORMATS`] nor [`DEEP_FORMATS`].
 pub(crate) fn layout_of(format: VideoFormat) -> Option<(Format, Depth)> {

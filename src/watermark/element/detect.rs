@@ -16,7 +16,7 @@ use super::{
     worker::{Job, Worker},
 };
 use crate::{
-    element::{ends_a_scene, format_of, lock, pad_templates, picture, value_of},
+    element::{Depth, ends_a_scene, layout_of, lock, pad_templates, picture, value_of, with_samples},
     frame::Format,
     watermark::{Collector, Decoder, Payload, Report, Search},
 };
@@ -143,7 +143,7 @@ pub struct WatermarkDetect {
 struct State {
     worker: Option<Arc<Worker<Frame>>>,
     collector: Option<Collector>,
-    format: Option<Format>,
+    layout: Option<(Format, Depth)>,
     /// Frames since the start, and those that no window has shown yet.
     frames: u64,
     fresh: u32,
@@ -307,7 +307,7 @@ impl ElementImpl for WatermarkDetect {
     }
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
-        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| pad_templates(false));
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(pad_templates);
         &TEMPLATES
     }
 }
@@ -363,9 +363,9 @@ impl VideoFilterImpl for WatermarkDetect {
         _outcaps: &gst::Caps,
         _out_info: &VideoInfo,
     ) -> Result<(), gst::LoggableError> {
-        let format = format_of(in_info.format())
+        let layout = layout_of(in_info.format())
             .ok_or_else(|| gst::loggable_error!(CAT, "No support for {:?}", in_info.format()))?;
-        lock(&self.state).format = Some(format);
+        lock(&self.state).layout = Some(layout);
         Ok(())
     }
 
@@ -377,7 +377,9 @@ impl VideoFilterImpl for WatermarkDetect {
         let segment = self.obj().segment().downcast::<gst::ClockTime>().ok();
         let mut state = lock(&self.state);
         let state = &mut *state;
-        let (Some(collector), Some(format), Some(worker)) = (&mut state.collector, state.format, &state.worker) else {
+        let (Some(collector), Some((format, depth)), Some(worker)) =
+            (&mut state.collector, state.layout, &state.worker)
+        else {
             return Err(gst::FlowError::NotNegotiated);
         };
         if self.reset.swap(false, Ordering::AcqRel) {
@@ -385,13 +387,11 @@ impl VideoFilterImpl for WatermarkDetect {
             state.live = None;
             state.frames = 0;
         }
-        match picture::<u8>(frame, format) {
-            Ok(picture) => collector.push(&picture),
-            // The frame itself is fine for others.
-            Err(err) => {
-                gst::warning!(CAT, imp = self, "Cannot look at a frame: {err}");
-                return Ok(gst::FlowSuccess::Ok);
-            }
+        let seen = with_samples!(depth, T => picture::<T>(frame, format).map(|picture| collector.push(&picture)));
+        // The frame itself is fine for others.
+        if let Err(err) = seen {
+            gst::warning!(CAT, imp = self, "Cannot look at a frame: {err}");
+            return Ok(gst::FlowSuccess::Ok);
         }
         state.frames += 1;
         state.fresh += 1;

@@ -7,7 +7,7 @@ use gst_video::{VideoFrameExt, VideoFrameRef, VideoInfo, subclass::prelude::*};
 
 use super::keys::KeySettings;
 use crate::{
-    element::{follow_controls, format_of, live, lock, pad_templates, picture_mut, value_of},
+    element::{Depth, follow_controls, layout_of, live, lock, pad_templates, picture_mut, value_of, with_samples},
     frame::Format,
     watermark::{Embedder, Payload, Strength},
 };
@@ -71,7 +71,7 @@ pub struct WatermarkEmbed {
 #[derive(Default)]
 struct State {
     embedder: Option<Embedder>,
-    format: Option<Format>,
+    layout: Option<(Format, Depth)>,
     strength: Option<Strength>,
 }
 
@@ -152,7 +152,7 @@ impl ElementImpl for WatermarkEmbed {
     }
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
-        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| pad_templates(false));
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(pad_templates);
         &TEMPLATES
     }
 }
@@ -200,9 +200,9 @@ impl VideoFilterImpl for WatermarkEmbed {
         _out_info: &VideoInfo,
     ) -> Result<(), gst::LoggableError> {
         let mut state = lock(&self.state);
-        let format = format_of(in_info.format())
+        let layout = layout_of(in_info.format())
             .ok_or_else(|| gst::loggable_error!(CAT, "No support for {:?}", in_info.format()))?;
-        state.format = Some(format);
+        state.layout = Some(layout);
         if let Some(embedder) = &mut state.embedder {
             embedder.prepare(in_info.width() as usize, in_info.height() as usize);
         }
@@ -215,15 +215,17 @@ impl VideoFilterImpl for WatermarkEmbed {
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
         let pts = frame.buffer().pts();
         let mut state = lock(&self.state);
-        let State { embedder: Some(embedder), format: Some(format), strength } = &mut *state else {
+        let State { embedder: Some(embedder), layout: Some((format, depth)), strength } = &mut *state else {
             return Err(gst::FlowError::NotNegotiated);
         };
         let strength = strength.unwrap_or(Settings::default().strength);
-        let mut picture = picture_mut::<u8>(frame, *format).map_err(|err| {
+        let taken = with_samples!(*depth, T => {
+            picture_mut::<T>(frame, *format).map(|mut picture| embedder.process(&mut picture, &strength))
+        });
+        let taken = taken.map_err(|err| {
             gst::element_imp_error!(self, gst::StreamError::Failed, ("Cannot mark a frame: {err}"));
             gst::FlowError::Error
         })?;
-        let taken = embedder.process(&mut picture, &strength);
         drop(state);
         if let Some(payload) = taken {
             gst::info!(CAT, imp = self, "Frames carry {payload} from {} on", pts.display());

@@ -46,7 +46,7 @@ pub(super) fn run(mut job: RowJob<'_>) {
         Segments::Coarse(list) => {
             let (pitch, depth) = (job.pitch, job.weights.depth());
             let mut spread = [[0i16; MAX_DEPTH]; MAX_SEGMENTS];
-            let room = if pitch == 0 { pixels } else { (MAX_DEPTH - depth) / pitch + 1 };
+            let room = (MAX_DEPTH - depth).checked_div(pitch).map_or(pixels, |more| more + 1);
             let step = if room > TILE { room - room % TILE } else { room };
             for start in (0..pixels).step_by(step) {
                 // A last part that is narrower than a tile takes pixels of the part before once more.
