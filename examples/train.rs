@@ -42,6 +42,8 @@ mod torch {
         Smooth(Smooth),
         /// The network of cnnsegment.
         Segment(Segment),
+        /// The network of watermarkembed's mask.
+        Texture(Texture),
         /// Writes pictures with texture over structure to measure cnnsmooth on.
         SmoothSet(SmoothSet),
     }
@@ -140,6 +142,27 @@ mod torch {
     }
 
     #[derive(clap::Args)]
+    struct Texture {
+        /// Folder with photographs (.jpg, .png), searched with its subfolders.
+        #[arg(long)]
+        data: PathBuf,
+        /// Channels of each level, the finest first.
+        #[arg(long, value_delimiter = ',', default_value = "8,16")]
+        widths: Vec<usize>,
+        /// Channels inside the residual blocks of each level.
+        #[arg(long, value_delimiter = ',', default_value = "8,16")]
+        hidden: Vec<usize>,
+        /// Blocks of each level on the way down.
+        #[arg(long, value_delimiter = ',', default_value = "0,1")]
+        down_blocks: Vec<usize>,
+        /// Blocks of each level but the coarsest on the way up.
+        #[arg(long, value_delimiter = ',', default_value = "1")]
+        up_blocks: Vec<usize>,
+        #[command(flatten)]
+        run: Run,
+    }
+
+    #[derive(clap::Args)]
     struct SmoothSet {
         /// Folder with drawings on transparent ground (.png).
         #[arg(long)]
@@ -209,6 +232,14 @@ mod torch {
                     data: task.data,
                     coloured: task.coloured.clamp(0.0, 1.0),
                     clipped: task.clipped.clamp(0.0, 1.0),
+                })
+            }
+            Task::Texture(task) => {
+                let domain = model::Domain::Texture;
+                let unet = unet(domain, task.widths, task.hidden, task.down_blocks, task.up_blocks);
+                train::texture::texture(&train::texture::Options {
+                    run: task.run.options(domain, unet),
+                    data: task.data,
                 })
             }
             Task::SmoothSet(task) => smooth_set(&task),

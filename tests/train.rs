@@ -212,3 +212,57 @@ fn a_segmenting_run_learns_and_leaves_a_model_that_runs() {
     options.run.quantise = true;
     assert!(matches!(train::segment::segment(&options), Err(train::Error::NoQuantisation(_))));
 }
+
+#[test]
+fn a_wider_network_begins_as_the_narrower_one_that_it_grows_from() {
+    tch::set_num_threads(1);
+    let folder = Temporary::new("growth");
+    pictures(&folder.0, "png", 60, 256, |i, x, y| image::Rgb([(x + i * 4) as u8, (y / 2) as u8, ((x ^ y) / 2) as u8]));
+    let mut narrow = options(&folder.0, 0.0, false);
+    narrow.run.length = Length::Steps(30);
+    denoise(&narrow).unwrap();
+    let mut wide = narrow.clone();
+    wide.run.init = Some(narrow.run.out.clone());
+    wide.run.out = folder.0.join("wide.safetensors");
+    wide.run.architecture.widths = vec![12, 16];
+    wide.run.architecture.hidden = vec![8, 12];
+    (wide.run.length, wide.run.rate) = (Length::Steps(1), 1e-9);
+    denoise(&wide).unwrap();
+
+    let picture = common::nets::Picture::random(Size { width: 24, height: 16 }, 8, 3);
+    let [a, b] = [&narrow, &wide].map(|options| {
+        let network = FloatNetwork::new(Model::from_file(&options.run.out).unwrap()).unwrap();
+        common::nets::run(&network, &picture, 1)
+    });
+    let largest = a.iter().fold(0.0f32, |most, v| most.max(v.abs()));
+    let difference = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(largest > 1e-3 && difference < 1e-4 * largest.max(1.0), "{difference} of {largest}");
+}
+
+#[test]
+fn a_run_for_the_mask_of_watermarks_learns_and_leaves_a_model_that_runs() {
+    tch::set_num_threads(1);
+    let folder = Temporary::new("texture-training");
+    pictures(&folder.0, "png", 40, 256, |i, x, y| {
+        image::Rgb([if x < 128 { 90 } else { (40 + 13 * i + x * y * (7 + i) % 61) as u8 }; 3])
+    });
+    let domain = Domain::Texture;
+    let mut run = options(&folder.0, 0.0, false).run;
+    run.domain = domain;
+    (run.architecture.inputs, run.architecture.outputs) = (domain.inputs(), domain.outputs());
+    (run.side, run.batch) = (64, 2);
+    run.length = Length::Steps(10);
+    let mut options = train::texture::Options { run, data: folder.0.clone() };
+    train::texture::texture(&options).unwrap();
+    let untrained = log(&folder.0).last().unwrap().1;
+    (options.run.length, options.run.resume) = (Length::Steps(80), true);
+    train::texture::texture(&options).unwrap();
+    let both = log(&folder.0);
+    assert!(both.last().unwrap().0 == 80 && both.last().unwrap().1 < untrained, "{both:?}");
+    let model = Model::from_file(&options.run.out).unwrap();
+    FloatNetwork::new(model).unwrap().session(Size { width: 32, height: 32 }, 1).unwrap();
+
+    options.run.init = Some(options.run.out.clone());
+    options.run.quantise = true;
+    assert!(matches!(train::texture::texture(&options), Err(train::Error::NoQuantisation(_))));
+}

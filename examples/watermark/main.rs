@@ -4,6 +4,7 @@
 
 mod attack;
 mod chance;
+mod visible;
 
 use std::path::{Path, PathBuf};
 
@@ -43,6 +44,8 @@ enum Task {
     },
     /// Measures what chance makes of clips without a mark.
     Chance(chance::Chance),
+    /// Measures what the mask gains over a mark that is spread evenly.
+    Visible(visible::Visible),
     /// Measures which attacks marks survive, through the elements. Needs ffmpeg.
     Attack(attack::Attack),
 }
@@ -54,6 +57,7 @@ fn main() {
         }
         Task::Detect { input, key_file } => detect(&input, &key_file),
         Task::Chance(task) => chance::run(&task),
+        Task::Visible(task) => visible::run(&task),
         Task::Attack(task) => attack::run(&task),
     };
     if let Err(err) = result {

@@ -51,7 +51,7 @@ impl<T: Sample> Source for Planes<'_, '_, T> {
         let components = &self.picture.components;
         let channels = self.domain.channels() + self.domain.controls();
         match (self.domain, self.picture.colour) {
-            (Domain::Yuv420 | Domain::Guide | Domain::Region, _) => {
+            (Domain::Yuv420 | Domain::Guide | Domain::Region | Domain::Texture, _) => {
                 for dy in 0..2 {
                     pairs(line(&components[0], 2 * y + dy), row, channels, 2 * dy);
                 }

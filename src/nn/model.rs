@@ -5,8 +5,8 @@
 //! | key | value |
 //! | --- | --- |
 //! | `format` | `1` |
-//! | `task` | `denoise`, `smooth` or `segment` |
-//! | `domain` | `rgb`, `yuv420`, `guide` or `region`: the planes that go in and come out, see [`Domain`] |
+//! | `task` | `denoise`, `smooth`, `segment` or `watermark` |
+//! | `domain` | `rgb`, `yuv420`, `guide`, `region` or `texture`: the planes that go in and come out, see [`Domain`] |
 //! | `architecture` | `residual-unet`, see [`ResidualUnet`] |
 //! | `hyper-parameters` | JSON object of the architecture's fields |
 //! | `version` | free text |
@@ -40,6 +40,8 @@ pub enum Task {
     Smooth,
     /// Tells the region that a person points at.
     Segment,
+    /// Tells how much of a watermark each place hides.
+    Watermark,
 }
 
 impl Task {
@@ -48,6 +50,7 @@ impl Task {
             Self::Denoise => "denoise",
             Self::Smooth => "smooth",
             Self::Segment => "segment",
+            Self::Watermark => "watermark",
         }
     }
 }
@@ -66,13 +69,20 @@ pub enum Domain {
     /// Y in four channels, then U and V; maps of the seeds inside, of those outside and of the region so far. Out comes how likely
     /// each pixel belongs to the region (before the logistic function), in four channels.
     Region,
+    /// Mean and deviation of luma in cells of some pixels, not of half the frame's size. Out comes the logarithm of an amplitude.
+    Texture,
 }
 
 impl Domain {
-    const NAMED: [(&str, Self); 4] =
-        [("rgb", Self::Rgb), ("yuv420", Self::Yuv420), ("guide", Self::Guide), ("region", Self::Region)];
+    const NAMED: [(&str, Self); 5] = [
+        ("rgb", Self::Rgb),
+        ("yuv420", Self::Yuv420),
+        ("guide", Self::Guide),
+        ("region", Self::Region),
+        ("texture", Self::Texture),
+    ];
 
-    pub const ALL: [Self; 4] = [Self::Yuv420, Self::Rgb, Self::Guide, Self::Region];
+    pub const ALL: [Self; 5] = [Self::Yuv420, Self::Rgb, Self::Guide, Self::Region, Self::Texture];
 
     /// What models that work on these planes are for.
     pub fn task(self) -> Task {
@@ -80,6 +90,7 @@ impl Domain {
             Self::Rgb | Self::Yuv420 => Task::Denoise,
             Self::Guide => Task::Smooth,
             Self::Region => Task::Segment,
+            Self::Texture => Task::Watermark,
         }
     }
 
@@ -88,6 +99,7 @@ impl Domain {
         match self {
             Self::Rgb => 12,
             Self::Yuv420 | Self::Guide | Self::Region => 6,
+            Self::Texture => 2,
         }
     }
 
@@ -97,6 +109,7 @@ impl Domain {
             Self::Rgb | Self::Guide => 1,
             Self::Yuv420 => 2,
             Self::Region => 3,
+            Self::Texture => 0,
         }
     }
 
@@ -112,6 +125,7 @@ impl Domain {
             Self::Yuv420 => 6,
             Self::Guide => 7,
             Self::Region => 4,
+            Self::Texture => 1,
         }
     }
 
@@ -228,7 +242,7 @@ impl Model {
                 .ok_or_else(|| Error::invalid(key, format!("'{}' is not one of {}", excerpt(value), known.join(", "))))
         };
         one_of("format", &[FORMAT])?;
-        let tasks = [Task::Denoise, Task::Smooth, Task::Segment];
+        let tasks = [Task::Denoise, Task::Smooth, Task::Segment, Task::Watermark];
         let task = tasks[one_of("task", &tasks.map(Task::name))?];
         let (_, domain) = Domain::NAMED[one_of("domain", &Domain::NAMED.map(|(name, _)| name))?];
         if domain.task() != task {

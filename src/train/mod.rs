@@ -13,6 +13,7 @@ mod report;
 mod run;
 pub mod segment;
 pub mod smooth;
+pub mod texture;
 
 pub use data::{PhotoSet, Photos};
 pub use run::{Length, Options};

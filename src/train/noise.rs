@@ -116,7 +116,7 @@ fn planes(rgb: &Tensor, domain: Domain) -> Result<Tensor, Error> {
     let scaled = |x: &Tensor| (x - 128.0) / 255.0;
     match domain {
         Domain::Rgb => Ok(scaled(rgb).f_pixel_unshuffle(2)?),
-        Domain::Yuv420 | Domain::Guide | Domain::Region => {
+        Domain::Yuv420 | Domain::Guide | Domain::Region | Domain::Texture => {
             let luma = mix(rgb, [0.2568, 0.5041, 0.0979], 16.0)?;
             let u = mix(rgb, [-0.1482, -0.2910, 0.4392], 128.0)?;
             let v = mix(rgb, [0.4392, -0.3678, -0.0714], 128.0)?;

@@ -7,6 +7,7 @@ use super::{
     message::Payload,
     pattern::{HOPS, patterns},
     plane::{enlarge, scale_of},
+    texture::Texture,
 };
 use crate::{
     frame::{Colour, PictureMut, Sample, luma::luma_row},
@@ -18,7 +19,7 @@ pub const HOP_FRAMES: u64 = 24;
 /// Steps of a stored pattern for its standard deviation.
 const STEPS: f32 = 24.0;
 /// Largest standard deviation, in levels, that flat grey may get, however far the asked PSNR is.
-const MOST_IN_FLAT: f32 = 0.9;
+const MOST_IN_FLAT: f32 = 1.1;
 
 /// What a mark is to be embedded with.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -43,6 +44,8 @@ pub struct Embedder {
     patterns: Vec<Array2<i8>>,
     cells: Array2<Cell>,
     mask: Mask,
+    /// Without it the mask follows the formulas.
+    texture: Option<Texture>,
 }
 
 impl Embedder {
@@ -51,10 +54,12 @@ impl Embedder {
     /// # Errors
     /// A system that gives no threads.
     pub fn new(key: Key, epoch: u32, payload: Payload) -> Result<Self, crate::nn::Error> {
+        let threads = Threads::new(0)?;
         Ok(Self {
             key,
             epoch,
-            threads: Threads::new(0)?,
+            texture: Some(Texture::built_in(threads.count())?),
+            threads,
             payload,
             next: payload,
             frames: 0,
@@ -63,6 +68,11 @@ impl Embedder {
             cells: Array2::default((0, 0)),
             mask: Mask::default(),
         })
+    }
+
+    /// Has the mask follow the formulas that the network was taught by, instead of the network.
+    pub fn analytic(self) -> Self {
+        Self { texture: None, ..self }
     }
 
     /// The payload that the last picture got.
@@ -110,21 +120,30 @@ impl Embedder {
         let deviation = 255.0 * 10.0f32.powf(-strength.target_psnr / 20.0);
         if strength.texture_aware {
             self.measure(picture, side);
-            self.mask.fill(&self.cells);
+            let flat = self.shape();
             let amplitudes = &self.mask.amplitudes;
             let squares: f32 = amplitudes.iter().map(|a| a * a).sum();
-            let gain = (deviation / (squares / amplitudes.len() as f32).sqrt()).min(MOST_IN_FLAT / super::mask::FLAT);
+            let gain = (deviation / (squares / amplitudes.len() as f32).sqrt()).min(MOST_IN_FLAT / flat);
             self.add(picture, hop, side, gain);
         } else {
             let dim = (height.div_ceil(side), width.div_ceil(side));
-            if self.mask.amplitudes.dim() == dim {
-                self.mask.amplitudes.fill(1.0);
-            } else {
-                self.mask.amplitudes = Array2::ones(dim);
-            }
+            self.mask.resize(dim);
+            self.mask.amplitudes.fill(1.0);
             self.add(picture, hop, side, deviation);
         }
         (changed || self.frames == 1).then_some(self.payload)
+    }
+
+    /// Fills the mask from the cells; returns the amplitude that flat grey would get.
+    fn shape(&mut self) -> f32 {
+        self.mask.resize(self.cells.dim());
+        if let Some(texture) = &mut self.texture
+            && texture.run(&self.cells, &mut self.mask.amplitudes).is_ok()
+        {
+            return texture.flat;
+        }
+        self.mask.analytic(&self.cells);
+        super::mask::FLAT
     }
 
     /// Sums of luma by cells.

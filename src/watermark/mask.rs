@@ -22,6 +22,14 @@ pub(super) struct Cell {
     pub squares: f32,
 }
 
+impl Cell {
+    /// Mean and standard deviation.
+    pub fn statistics(&self) -> (f32, f32) {
+        let mean = self.sum / self.count;
+        (mean, (self.squares / self.count - mean * mean).max(0.0).sqrt())
+    }
+}
+
 /// Amplitudes for a grid of cells; only their ratios matter.
 #[derive(Debug, Default)]
 pub(super) struct Mask {
@@ -32,16 +40,20 @@ pub(super) struct Mask {
 }
 
 impl Mask {
-    /// Fills the amplitudes.
-    pub fn fill(&mut self, cells: &Array2<Cell>) {
-        if self.amplitudes.dim() != cells.dim() {
+    /// Makes room for a grid of cells.
+    pub fn resize(&mut self, dim: (usize, usize)) {
+        if self.amplitudes.dim() != dim {
             for plane in [&mut self.deviations, &mut self.averages, &mut self.amplitudes] {
-                *plane = Array2::zeros(cells.dim());
+                *plane = Array2::zeros(dim);
             }
         }
+    }
+
+    /// Fills the amplitudes by the formulas.
+    pub fn analytic(&mut self, cells: &Array2<Cell>) {
+        self.resize(cells.dim());
         Zip::from(&mut self.deviations).and(cells).for_each(|to, cell| {
-            let mean = cell.sum / cell.count;
-            *to = (cell.squares / cell.count - mean * mean).max(0.0).sqrt();
+            *to = cell.statistics().1;
         });
         around(&self.deviations, &mut self.averages, AVERAGE, |part| part.sum() / part.len() as f32);
         around(&self.averages, &mut self.amplitudes, LEAST, |part| part.iter().copied().fold(f32::MAX, f32::min));
@@ -88,7 +100,7 @@ mod tests {
             Cell { count: 16.0, sum: 16.0 * mean, squares: 16.0 * (mean * mean + deviation * deviation) }
         });
         let mut mask = Mask::default();
-        mask.fill(&cells);
+        mask.analytic(&cells);
         let at = |x: usize| mask.amplitudes[[10, x]];
         assert!(at(10) > 3.0 * at(30), "{} {}", at(10), at(30));
         assert!((at(38) - at(30)).abs() < 1e-3);

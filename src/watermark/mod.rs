@@ -14,6 +14,9 @@ mod pattern;
 mod plane;
 mod residual;
 mod sync;
+mod texture;
+#[cfg(feature = "torch")]
+pub(crate) mod training;
 
 pub use decode::{Decoder, Evidence, Report};
 pub use detect::{Collector, Window};

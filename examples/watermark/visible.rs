@@ -1,0 +1,143 @@
+//! What the mask of `watermarkembed` gains: marks of the same PSNR, spread evenly, by the formulas, and by the network.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use gstcnnvideo::{
+    frame::{Format, Picture, PictureMut},
+    quality::{ms_ssim, ssim},
+    watermark::{Collector, Decoder, Embedder, Key, Payload, Search, Strength},
+};
+use image::{GrayImage, codecs::jpeg::JpegEncoder};
+use ndarray::Array2;
+
+use crate::Result;
+
+const PAYLOAD: Payload = Payload(0x0123_4567_89ab_cdef);
+/// Blocks whose standard deviation is below this, in levels, count as flat.
+const FLAT: f32 = 2.0;
+const BLOCK: usize = 8;
+/// How much errors are amplified in pictures.
+const AMPLIFIED: f32 = 20.0;
+const JPEG_QUALITY: u8 = 40;
+
+#[derive(Args)]
+pub struct Visible {
+    /// Pictures to mark, each by itself.
+    #[arg(required = true)]
+    pictures: Vec<PathBuf>,
+    /// What the network's marks are embedded with; the others get the PSNR that comes out of it.
+    #[arg(long, default_value_t = 45.0)]
+    target_psnr: f32,
+    /// Writes the first picture's errors, amplified, side by side.
+    #[arg(long)]
+    picture: Option<PathBuf>,
+}
+
+/// How a mark is spread.
+#[derive(Clone, Copy)]
+enum Mask {
+    Network,
+    Analytic,
+    Uniform,
+}
+
+const MASKS: [(Mask, &str); 3] =
+    [(Mask::Uniform, "even"), (Mask::Analytic, "by the formulas"), (Mask::Network, "by the network")];
+
+pub fn run(task: &Visible) -> Result<()> {
+    let mut sums = [[0.0; 5]; MASKS.len()];
+    for (number, path) in task.pictures.iter().enumerate() {
+        let clean = image::open(path)?.into_luma8();
+        let goal = psnr(&clean, &mark(&clean, Mask::Network, task.target_psnr)?);
+        let mut errors = Vec::new();
+        for ((mask, _), sums) in MASKS.iter().zip(&mut sums) {
+            let marked = mark_to(&clean, *mask, task.target_psnr, goal)?;
+            let (a, b) = (plane(&clean), plane(&marked));
+            let similar = ssim(&a.view(), &b.view()).ok_or("the picture is too small")?;
+            let multi = ms_ssim(&a.view(), &b.view()).ok_or("the picture is too small")?;
+            let results = [psnr(&clean, &marked), similar, multi, flat_psnr(&a, &b), evidence(&marked)?];
+            sums.iter_mut().zip(results).for_each(|(sum, v)| *sum += v);
+            errors.push((&b - &a).mapv(|e| (128.0 + AMPLIFIED * e).clamp(0.0, 255.0) as u8));
+        }
+        if let Some(path) = task.picture.as_ref().filter(|_| number == 0) {
+            errors.insert(0, plane(&clean).mapv(|v| v as u8));
+            let (height, width) = errors[0].dim();
+            let sheet = GrayImage::from_fn(2 * width as u32, 2 * height as u32, |x, y| {
+                let (x, y) = (x as usize, y as usize);
+                image::Luma([errors[2 * (y / height) + x / width][[y % height, x % width]]])
+            });
+            sheet.save(path)?;
+        }
+    }
+    println!(
+        "{} pictures; flat: blocks of {BLOCK}x{BLOCK} with a deviation below {FLAT} levels\n",
+        task.pictures.len()
+    );
+    println!(
+        "| mark | PSNR | 1 - SSIM | 1 - MS-SSIM | PSNR where flat | z after JPEG {JPEG_QUALITY} |\n| --- | --- | --- | --- | --- | --- |"
+    );
+    for ((_, name), sums) in MASKS.iter().zip(sums) {
+        let [a, b, c, d, e] = sums.map(|sum| sum / task.pictures.len() as f64);
+        println!("| {name} | {a:.2} | {:.5} | {:.5} | {d:.2} | {e:.1} |", 1.0 - b, 1.0 - c);
+    }
+    Ok(())
+}
+
+fn mark(clean: &GrayImage, mask: Mask, target_psnr: f32) -> Result<GrayImage> {
+    let embedder = Embedder::new(Key::new([7; 32]), 0, PAYLOAD)?;
+    let mut embedder = if matches!(mask, Mask::Analytic) { embedder.analytic() } else { embedder };
+    let mut marked = clean.clone();
+    let (width, height) = (clean.width() as usize, clean.height() as usize);
+    let samples: &mut [u8] = &mut marked;
+    let mut view = PictureMut::new(Format::GRAY8, width, height, [(samples, width)])?;
+    embedder.process(&mut view, &Strength { target_psnr, texture_aware: !matches!(mask, Mask::Uniform) });
+    Ok(marked)
+}
+
+/// Marks with the PSNR `goal`, rounding to levels included.
+fn mark_to(clean: &GrayImage, mask: Mask, target: f32, goal: f64) -> Result<GrayImage> {
+    let mut target = target;
+    let mut marked = mark(clean, mask, target)?;
+    for _ in 0..4 {
+        let miss = goal - psnr(clean, &marked);
+        if miss.abs() < 0.02 {
+            break;
+        }
+        target += miss as f32;
+        marked = mark(clean, mask, target)?;
+    }
+    Ok(marked)
+}
+
+fn plane(picture: &GrayImage) -> Array2<f32> {
+    let (width, height) = picture.dimensions();
+    Array2::from_shape_fn((height as usize, width as usize), |(y, x)| f32::from(picture[(x as u32, y as u32)].0[0]))
+}
+
+fn psnr(a: &GrayImage, b: &GrayImage) -> f64 {
+    let sum: f64 = a.iter().zip(b.iter()).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum();
+    10.0 * (255f64.powi(2) * a.len() as f64 / sum).log10()
+}
+
+fn flat_psnr(clean: &Array2<f32>, marked: &Array2<f32>) -> f64 {
+    let (mut sum, mut count) = (0.0, 0.0);
+    for (clean, marked) in clean.exact_chunks((BLOCK, BLOCK)).into_iter().zip(marked.exact_chunks((BLOCK, BLOCK))) {
+        if clean.std(0.0) < FLAT {
+            sum += clean.iter().zip(&marked).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
+            count += clean.len() as f64;
+        }
+    }
+    10.0 * (255f64.powi(2) * f64::max(count, 1.0) / f64::max(sum, 1e-3)).log10()
+}
+
+/// Evidence for the mark, in deviations of chance, in one compressed picture.
+fn evidence(marked: &GrayImage) -> Result<f64> {
+    let mut bytes = Vec::new();
+    JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY).encode_image(marked)?;
+    let seen = image::load_from_memory(&bytes)?.into_luma8();
+    let (width, height) = (seen.width() as usize, seen.height() as usize);
+    let mut collector = Collector::new(1);
+    collector.push(&Picture::new(Format::GRAY8, width, height, &[(&seen, width)])?);
+    Ok(Decoder::new(Key::new([7; 32]), 1e-9, 1).decode(&collector.window(), Search::Identity).z)
+}

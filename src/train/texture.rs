@@ -1,0 +1,313 @@
+//! Training of the network that tells how much of a watermark each place hides.
+//!
+//! It sees means and deviations of cells, as the embedder measures them, and gives the logarithm of an amplitude. Photographs are
+//! marked with real patterns at a fixed PSNR: what is visible (structural similarity, and error beyond the just noticeable
+//! difference) should be little, what a detector sees after compression and blur much.
+
+use std::path::PathBuf;
+
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use tch::{Kind, Tensor};
+
+use super::{
+    Error, Photos,
+    run::{self, Lesson},
+};
+use crate::{
+    nn::arch::Graph,
+    watermark::{
+        Key, Payload,
+        training::{DEVIATION_SCALE, MOST_LOG, analytic, patterns_at},
+    },
+};
+
+/// Sizes that patterns are made for, and the side of the cells that go with them, which are two canonical pixels.
+const SIZES: [([usize; 2], i64); 3] = [([640, 360], 2), ([1280, 720], 4), ([1920, 1080], 6)];
+const KEYS: u64 = 3;
+/// PSNR that photographs are marked at.
+const PSNR: std::ops::Range<f64> = 43.0..47.0;
+/// Weights of structural similarity, of error beyond the just noticeable difference and of what is detected.
+const SIMILARITY: f64 = 260.0;
+const VISIBLE: f64 = 3.0;
+const DETECTED: f64 = 9.0;
+const VALIDATION_PICTURES: usize = 16;
+const VALIDATION_SIDE: usize = 240;
+
+/// A training run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub run: run::Options,
+    /// Photographs.
+    pub data: PathBuf,
+}
+
+/// Trains until the run is over; writes the model and its curve.
+///
+/// # Errors
+/// Files that cannot be read or written, a checkpoint that does not fit, a loss that is no longer a number.
+pub fn texture(options: &Options) -> Result<(), Error> {
+    if options.run.quantise {
+        return Err(Error::NoQuantisation("the mask of watermarks"));
+    }
+    let photos = Photos::load(&options.data, options.run.side.max(VALIDATION_SIDE) as u32)?;
+    println!("{} photographs to train on, {} to validate", photos.train.len(), photos.validation.len());
+    let graph = options.run.architecture.graph()?;
+    let patterns = |([width, height], cell): ([usize; 2], i64)| Patterns {
+        cell,
+        planes: (0..KEYS)
+            .flat_map(|i| patterns_at(&Key::new([i as u8; 32]), Payload(i * 0x0123_4567), [width, height]))
+            .map(|p| Tensor::from_slice(p.as_slice().unwrap_or_default()).view([1, 1, height as i64, width as i64]))
+            .collect(),
+    };
+    let patterns = SIZES.map(patterns).into();
+    let validation = luma(&photos.validation.centres(VALIDATION_PICTURES, VALIDATION_SIDE))?;
+    let mut lesson = Masking { options, graph: &graph, photos: &photos, patterns, validation, codec: Codec::new() };
+    println!("uniform and analytic masks:");
+    for (name, values) in [("uniform", lesson.measured(None)?), ("analytic", lesson.measured(Some(&[]))?)] {
+        println!("{name}: {values:?}");
+    }
+    run::run(&options.run, &graph, &mut lesson)
+}
+
+/// Patterns for pictures of one size.
+struct Patterns {
+    cell: i64,
+    planes: Vec<Tensor>,
+}
+
+struct Masking<'a> {
+    options: &'a Options,
+    graph: &'a Graph,
+    photos: &'a Photos,
+    patterns: Vec<Patterns>,
+    validation: Tensor,
+    codec: Codec,
+}
+
+/// What a marked picture is like.
+struct Outcome {
+    similarity: Tensor,
+    visible: Tensor,
+    detected: Tensor,
+    /// Mean square error where there is hardly any texture.
+    flat: Tensor,
+}
+
+impl Lesson for Masking<'_> {
+    fn loss(&self, weights: &[Tensor], _kind: Kind, rng: &mut StdRng) -> Result<Tensor, Error> {
+        let options = &self.options.run;
+        let picture = luma(&self.photos.train.patches(rng, options.batch, options.side))?;
+        let patterns = &self.patterns[rng.random_range(0..self.patterns.len())];
+        let amplitudes = self.amplitudes(weights, &picture, patterns.cell)?;
+        let outcome = self.mark(&picture, &amplitudes, patterns, rng)?;
+        // The loop counts losses in units of pictures from 0 to 1.
+        Ok((outcome.similarity * -SIMILARITY + outcome.visible * VISIBLE - outcome.detected * DETECTED) / 255.0)
+    }
+
+    fn validate(&self, weights: &[Tensor]) -> Result<Vec<(String, f64)>, Error> {
+        self.measured(Some(weights))
+    }
+}
+
+impl Masking<'_> {
+    /// Figures of the validation pictures, means over sizes: without weights those of a uniform mask, with none those of the
+    /// analytic one.
+    fn measured(&self, weights: Option<&[Tensor]>) -> Result<Vec<(String, f64)>, Error> {
+        let _no_grad = tch::no_grad_guard();
+        let picture = &self.validation;
+        let mut sums = [0.0; 4];
+        for patterns in &self.patterns {
+            let amplitudes = match weights {
+                None => cells(picture, patterns.cell)?.narrow(1, 0, 1).ones_like(),
+                Some([]) => formulas(picture, patterns.cell)?,
+                Some(weights) => self.amplitudes(weights, picture, patterns.cell)?,
+            };
+            tch::manual_seed(1);
+            let outcome = self.mark(picture, &amplitudes, patterns, &mut StdRng::seed_from_u64(1))?;
+            let value = |t: &Tensor| t.double_value(&[]);
+            let flat = 10.0 * (255.0f64.powi(2) / value(&outcome.flat)).log10();
+            let all =
+                [1000.0 * value(&outcome.similarity), -value(&outcome.visible), 100.0 * value(&outcome.detected), flat];
+            sums.iter_mut().zip(all).for_each(|(sum, v)| *sum += v / self.patterns.len() as f64);
+        }
+        let names = ["1000 SSIM", "visible", "detected", "flat PSNR"].map(str::to_owned);
+        Ok(names.into_iter().zip(sums).collect())
+    }
+
+    fn amplitudes(&self, weights: &[Tensor], picture: &Tensor, cell: i64) -> Result<Tensor, Error> {
+        let output = run::forward(self.graph, weights, &cells(picture, cell)?, Kind::Float)?;
+        Ok(output.f_clamp(-f64::from(MOST_LOG), f64::from(MOST_LOG))?.f_exp()?)
+    }
+
+    fn mark(
+        &self,
+        picture: &Tensor,
+        amplitudes: &Tensor,
+        Patterns { cell, planes }: &Patterns,
+        rng: &mut StdRng,
+    ) -> Result<Outcome, Error> {
+        let size = picture.size();
+        let (count, height, width) = (size[0], size[2], size[3]);
+        let mut crops = Vec::new();
+        let mut deviations = Vec::new();
+        for _ in 0..count {
+            let pattern = &planes[rng.random_range(0..planes.len())];
+            let y = rng.random_range(0..=pattern.size()[2] - height);
+            let x = rng.random_range(0..=pattern.size()[3] - width);
+            crops.push(pattern.narrow(2, y, height).narrow(3, x, width));
+            deviations.push((255.0 * 10f64.powf(-rng.random_range(PSNR) / 20.0)) as f32);
+        }
+        let pattern = Tensor::f_cat(&crops, 0)?;
+        let deviation = Tensor::from_slice(&deviations).view([count, 1, 1, 1]);
+        let wide = amplitudes.f_upsample_bilinear2d([height, width], false, None, None)?;
+        let shaped = wide * &pattern;
+        let error = &shaped / root_mean_square(&shaped)? * deviation;
+        let marked = picture + &error;
+
+        let (_, local) = statistics(picture, *cell)?;
+        let flat = local.f_lt(2.0)?.to_kind(Kind::Float).f_upsample_nearest2d([height, width], None, None)?;
+        let flat_error = (&error * &error * &flat).sum(Kind::Float) / (flat.sum(Kind::Float) + 1.0);
+        let over = &error / noticeable(picture)?;
+        let visible = (&over * &over).f_square()?.f_mean_dim(&[1i64, 2, 3][..], false, Kind::Float)?;
+
+        let quality = rng.random_range(0.6..2.2);
+        let seen = self.codec.run(&blur(&marked, rng.random_range(0.0..0.6))?, quality)?;
+        let canonical = |x: &Tensor| mean_of(x, cell / 2);
+        let residual = residual(&canonical(&seen)?)?;
+        let wanted = canonical(&pattern)?;
+        let product = (&residual * &wanted).f_mean_dim(&[1i64, 2, 3][..], false, Kind::Float)?;
+        let norms = root_mean_square(&residual)? * root_mean_square(&wanted)?;
+        Ok(Outcome {
+            similarity: similarity(picture, &marked)?,
+            visible: (visible + 1e-8).f_pow_tensor_scalar(0.25)?.mean(Kind::Float),
+            detected: (product / norms.view(-1)).mean(Kind::Float),
+            flat: flat_error,
+        })
+    }
+}
+
+fn luma(rgb: &Tensor) -> Result<Tensor, Error> {
+    let part = |i: i64, weight: f64| rgb.f_narrow(1, i, 1).map(|c| c * weight);
+    Ok(part(0, 0.2568)? + part(1, 0.5041)? + part(2, 0.0979)? + 16.0)
+}
+
+/// Means of squares of some pixels to a side.
+fn mean_of(x: &Tensor, side: i64) -> Result<Tensor, Error> {
+    Ok(x.f_avg_pool2d([side, side], [side, side], [0, 0], false, true, None)?)
+}
+
+/// Mean and deviation of cells.
+fn statistics(picture: &Tensor, cell: i64) -> Result<(Tensor, Tensor), Error> {
+    let mean = mean_of(picture, cell)?;
+    let variance = (mean_of(&(picture * picture), cell)? - &mean * &mean).f_clamp_min(0.0)?;
+    Ok((mean, variance.f_sqrt()?))
+}
+
+/// What the network sees.
+fn cells(picture: &Tensor, cell: i64) -> Result<Tensor, Error> {
+    let (mean, deviation) = statistics(picture, cell)?;
+    Ok(Tensor::f_cat(&[(mean - 128.0) / 255.0, deviation / f64::from(DEVIATION_SCALE)], 1)?)
+}
+
+/// Amplitudes of the analytic mask.
+fn formulas(picture: &Tensor, cell: i64) -> Result<Tensor, Error> {
+    let mut all = Vec::new();
+    for i in 0..picture.size()[0] {
+        let (mean, deviation) = statistics(&picture.narrow(0, i, 1), cell)?;
+        let (rows, columns) = (mean.size()[2], mean.size()[3]);
+        let values = |t: &Tensor| Vec::<f32>::try_from(t.contiguous().view(-1));
+        let made = analytic(&values(&mean)?, &values(&deviation)?, [rows as usize, columns as usize]);
+        all.push(Tensor::from_slice(&made).view([1, 1, rows, columns]));
+    }
+    Ok(Tensor::f_cat(&all, 0)?)
+}
+
+fn root_mean_square(x: &Tensor) -> Result<Tensor, Error> {
+    Ok((x * x).f_mean_dim(&[1i64, 2, 3][..], true, Kind::Float)?.f_sqrt()? + 1e-6)
+}
+
+/// Mean over `side x side` pixels around each.
+fn box_mean(x: &Tensor, side: i64) -> Result<Tensor, Error> {
+    let reach = side / 2;
+    Ok(x.f_replication_pad2d([reach; 4])?.f_avg_pool2d([side, side], [1, 1], [0, 0], false, true, None)?)
+}
+
+fn blur(x: &Tensor, share: f64) -> Result<Tensor, Error> {
+    Ok(x * (1.0 - share) + box_mean(x, 3)? * share)
+}
+
+/// What the detector correlates with, as in `watermark/residual.rs`.
+fn residual(x: &Tensor) -> Result<Tensor, Error> {
+    let rough = x - box_mean(&box_mean(x, 9)?, 9)?;
+    let energy = box_mean(&(&rough * &rough), 15)?.f_clamp_min(0.0)?;
+    Ok((rough / ((energy + 1e-6).f_sqrt()? + 0.7)).f_clamp(-3.0, 3.0)?)
+}
+
+/// Mean structural similarity (Wang et al., "Image Quality Assessment", IEEE Transactions on Image Processing 13(4), 2004).
+fn similarity(a: &Tensor, b: &Tensor) -> Result<Tensor, Error> {
+    let line: Vec<f32> = (-5..=5).map(|i| (-(i * i) as f32 / 4.5).exp()).collect();
+    let line = Tensor::from_slice(&line);
+    let line = &line / line.sum(Kind::Float);
+    let kernel = line.f_outer(&line)?.view([1, 1, 11, 11]);
+    let mean = |x: &Tensor| x.f_conv2d(&kernel, None::<Tensor>, [1, 1], [0, 0], [1, 1], 1);
+    let (ma, mb) = (mean(a)?, mean(b)?);
+    let (va, vb) = (mean(&(a * a))? - &ma * &ma, mean(&(b * b))? - &mb * &mb);
+    let both = mean(&(a * b))? - &ma * &mb;
+    let [c1, c2] = [0.01f64, 0.03].map(|k| (k * 255.0).powi(2));
+    let top = (&ma * &mb * 2.0 + c1) * (both * 2.0 + c2);
+    let bottom = (&ma * &ma + &mb * &mb + c1) * (va + vb + c2);
+    Ok((top / bottom).mean(Kind::Float))
+}
+
+/// Just noticeable difference in levels: luminance adaptation, and masking by texture but not by lone edges (Chou and Li 1995; the
+/// latter by the least mean gradient around).
+fn noticeable(picture: &Tensor) -> Result<Tensor, Error> {
+    let ground = box_mean(picture, 5)?;
+    let dark = ((&ground / 127.0).f_clamp(0.0, 1.0)?.f_sqrt()? * -1.0 + 1.0) * 17.0 + 3.0;
+    let light = (&ground - 127.0).f_clamp_min(0.0)? * (3.0 / 128.0) + 3.0;
+    let adapted = dark.f_maximum(&light)? / 3.0;
+    let step = |dim: i64| -> Result<Tensor, Error> {
+        let length = picture.size()[dim as usize];
+        let step = (picture.narrow(dim, 1, length - 1) - picture.narrow(dim, 0, length - 1)).abs();
+        Ok(Tensor::f_cat(&[&step, &step.narrow(dim, length - 2, 1)], dim)?)
+    };
+    let rough = box_mean(&(step(2)? + step(3)?), 9)?;
+    let least = -(-rough).f_replication_pad2d([6; 4])?.f_max_pool2d([13, 13], [1, 1], [0, 0], [1, 1], false)?;
+    Ok(adapted.f_clamp_max(1.3)? * 1.5 + least * 0.35)
+}
+
+/// What JPEG does to luma: quantises the cosine transform of 8x8 pixels; the gradient passes as if it did not.
+struct Codec {
+    basis: Tensor,
+    steps: Tensor,
+}
+
+/// Luma quantisation at quality 50 (ITU-T T.81, annex K).
+const STEPS: [f32; 64] = [
+    16., 11., 10., 16., 24., 40., 51., 61., 12., 12., 14., 19., 26., 58., 60., 55., 14., 13., 16., 24., 40., 57., 69.,
+    56., 14., 17., 22., 29., 51., 87., 80., 62., 18., 22., 37., 56., 68., 109., 103., 77., 24., 35., 55., 64., 81.,
+    104., 113., 92., 49., 64., 78., 87., 103., 121., 120., 101., 72., 92., 95., 98., 112., 100., 103., 99.,
+];
+
+impl Codec {
+    fn new() -> Self {
+        let wave = |k: usize, i: usize| {
+            let norm = if k == 0 { (1.0f32 / 8.0).sqrt() } else { 0.5 };
+            norm * ((2 * i + 1) as f32 * k as f32 * std::f32::consts::PI / 16.0).cos()
+        };
+        let values: Vec<f32> = (0..64 * 64).map(|n| wave(n / 512, n / 8 % 8) * wave(n / 64 % 8, n % 8)).collect();
+        Self {
+            basis: Tensor::from_slice(&values).view([64, 1, 8, 8]),
+            steps: Tensor::from_slice(&STEPS).view([1, 64, 1, 1]),
+        }
+    }
+
+    fn run(&self, picture: &Tensor, coarseness: f64) -> Result<Tensor, Error> {
+        let steps = &self.steps * coarseness;
+        let waves = (picture - 128.0).f_conv2d(&self.basis, None::<Tensor>, [8, 8], [0, 0], [1, 1], 1)? / &steps;
+        let rounded = &waves + (waves.f_round()? - &waves).f_detach()?;
+        let back =
+            (rounded * steps).f_conv_transpose2d(&self.basis, None::<Tensor>, [8, 8], [0, 0], [0, 0], 1, [1, 1])?;
+        Ok(back + 128.0)
+    }
+}

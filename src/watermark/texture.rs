@@ -1,0 +1,131 @@
+//! How much of a pattern each place of a picture hides, as a small network learnt it.
+
+use std::{ops::Range, sync::Arc};
+
+use ndarray::{Array2, ArrayViewMut2, Axis};
+
+use super::mask::Cell;
+use crate::nn::{self, Device, Domain, ModelSource, Network, Output, Precision, RowSink, Sessions, Source, cache};
+
+const BUILT_IN: ModelSource = ModelSource::Embedded {
+    name: "watermark-texture",
+    bytes: include_bytes!("../../models/watermark-texture.safetensors"),
+};
+/// Deviation of a cell, in levels, that the network sees as 1.
+pub const DEVIATION_SCALE: f32 = 32.0;
+/// Largest logarithm of an amplitude.
+pub const MOST_LOG: f32 = 3.0;
+/// Exponent of the amplitudes: less hides the mark less, and more of it is detected. With 1 the network's marks are seen the least, with 0.8
+/// they are detected as well as those of the formulas.
+const CONTRAST: f32 = 0.9;
+/// Side of the flat picture that tells what flat grey gets.
+const FLAT_SIDE: usize = 16;
+
+/// The network, and what it needs to run.
+pub(super) struct Texture {
+    network: Arc<dyn Network>,
+    threads: usize,
+    sessions: Sessions,
+    /// Amplitude of flat grey.
+    pub flat: f32,
+}
+
+impl Texture {
+    /// The network that is part of the plugin, on `threads` threads.
+    ///
+    /// # Errors
+    /// A backend that fails.
+    pub fn built_in(threads: usize) -> Result<Self, nn::Error> {
+        let network = cache::load(&BUILT_IN, Device::Cpu, Precision::Fp32)?;
+        let mut texture = Self { network, threads, sessions: Sessions::default(), flat: 1.0 };
+        let grey = Array2::from_elem((FLAT_SIDE, FLAT_SIDE), Cell { count: 1.0, sum: 128.0, squares: 128.0 * 128.0 });
+        let mut amplitudes = Array2::zeros(grey.dim());
+        texture.run(&grey, &mut amplitudes)?;
+        texture.flat = amplitudes[[FLAT_SIDE / 2, FLAT_SIDE / 2]];
+        texture.sessions = Sessions::default();
+        Ok(texture)
+    }
+
+    /// Fills `amplitudes`, one for each of the cells.
+    ///
+    /// # Errors
+    /// A backend that fails.
+    pub fn run(&mut self, cells: &Array2<Cell>, amplitudes: &mut Array2<f32>) -> Result<(), nn::Error> {
+        let (rows, columns) = cells.dim();
+        // A session is for frames that the network sees at half their size.
+        let session = self.sessions.for_frame(&*self.network, self.threads, 2 * columns, 2 * rows)?;
+        session.run(&Cells(cells), &mut Amplitudes(amplitudes))
+    }
+}
+
+/// Beyond the last cells these are repeated.
+struct Cells<'a>(&'a Array2<Cell>);
+
+impl Source for Cells<'_> {
+    fn read_row(&self, y: usize, row: &mut [f32]) {
+        let cells = self.0.row(y.min(self.0.nrows() - 1));
+        let last = self.0.ncols() - 1;
+        for (x, values) in row.chunks_exact_mut(Domain::Texture.inputs()).enumerate() {
+            let (mean, deviation) = cells[x.min(last)].statistics();
+            values.copy_from_slice(&[(mean - 128.0) / 255.0, deviation / DEVIATION_SCALE]);
+        }
+    }
+}
+
+struct Amplitudes<'a>(&'a mut Array2<f32>);
+
+impl Output for Amplitudes<'_> {
+    fn split<'b>(&'b mut self, bands: &[Range<usize>]) -> Vec<Box<dyn RowSink + 'b>> {
+        let mut rest = self.0.view_mut();
+        let mut parts: Vec<Box<dyn RowSink + 'b>> = Vec::with_capacity(bands.len());
+        for band in bands {
+            let rows = band.len().min(rest.nrows());
+            let (own, after) = rest.split_at(Axis(0), rows);
+            rest = after;
+            parts.push(Box::new(Band { first: band.start, amplitudes: own }));
+        }
+        parts
+    }
+}
+
+struct Band<'a> {
+    first: usize,
+    amplitudes: ArrayViewMut2<'a, f32>,
+}
+
+impl RowSink for Band<'_> {
+    fn write_row(&mut self, y: usize, row: &[f32]) {
+        if y - self.first < self.amplitudes.nrows() {
+            let to = self.amplitudes.row_mut(y - self.first);
+            to.into_iter().zip(row).for_each(|(to, log)| *to = (CONTRAST * log.clamp(-MOST_LOG, MOST_LOG)).exp());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texture_hides_more_than_flat_ground_and_ground_beside_an_edge_little() {
+        // Texture on the left, flat on the right with an edge in it.
+        let cells = Array2::from_shape_fn((25, 61), |(_, x)| {
+            let (mean, deviation) = match x {
+                0..20 => (120.0, 12.0f32),
+                20..40 => (120.0, 0.3),
+                40 => (150.0, 30.0),
+                _ => (180.0, 0.3),
+            };
+            Cell { count: 16.0, sum: 16.0 * mean, squares: 16.0 * (mean * mean + deviation * deviation) }
+        });
+        for threads in [1, 2] {
+            let mut texture = Texture::built_in(threads).unwrap();
+            let mut amplitudes = Array2::zeros(cells.dim());
+            texture.run(&cells, &mut amplitudes).unwrap();
+            let at = |x: usize| amplitudes[[12, x]];
+            assert!(at(10) > 2.0 * at(30), "{} {}", at(10), at(30));
+            assert!(at(44) < 0.7 * at(10) && at(36) < 0.7 * at(10), "{} {} {}", at(36), at(44), at(10));
+            assert!(texture.flat > 0.0 && amplitudes.iter().all(|a| a.is_finite() && *a > 0.0));
+        }
+    }
+}
