@@ -24,20 +24,22 @@ fn watermark(c: &mut Criterion) {
     let mut group = c.benchmark_group("watermark 1920x1080");
     group.sample_size(20);
 
-    let mut embedder = Embedder::new(key(), 0, Payload(0x0123_4567_89ab_cdef)).expect("threads");
-    embedder.prepare(width, height);
+    let embedder = || Embedder::new(key(), 0, Payload(0x0123_4567_89ab_cdef)).expect("threads");
     let strength = Strength { target_psnr: 45.0, texture_aware: true };
-    group.bench_function("embed a frame", |b| {
-        b.iter_batched_ref(
-            || picture.clone(),
-            |luma| {
-                let planes = [(luma.as_mut_slice(), width)];
-                let mut view = PictureMut::new(Format::GRAY8, width, height, planes).expect("a picture");
-                embedder.process(&mut view, &strength)
-            },
-            BatchSize::LargeInput,
-        );
-    });
+    for (name, mut embedder) in [("network", embedder()), ("formulas", embedder().analytic())] {
+        embedder.prepare(width, height);
+        group.bench_function(format!("embed a frame, mask by {name}"), |b| {
+            b.iter_batched_ref(
+                || picture.clone(),
+                |luma| {
+                    let planes = [(luma.as_mut_slice(), width)];
+                    let mut view = PictureMut::new(Format::GRAY8, width, height, planes).expect("a picture");
+                    embedder.process(&mut view, &strength)
+                },
+                BatchSize::LargeInput,
+            );
+        });
+    }
 
     let mut collector = Collector::new(48);
     group.bench_function("collect a frame", |b| {
