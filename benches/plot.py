@@ -18,12 +18,13 @@ LINE = re.compile(r"i420 (\d) threads/(\d+)x(\d+)/new")
 
 
 def main():
-    lines = {}
+    lines, sizes = {}, {}
     for path in glob.glob("target/criterion/frame/*/*/new/estimates.json"):
         threads, width, height = map(int, LINE.search(path.replace("_", " ")).groups())
         with open(path) as file:
             milliseconds = json.load(file)["median"]["point_estimate"] / 1e6
-        lines.setdefault(threads, []).append((width * height / 1e6, milliseconds))
+        sizes[width * height] = f"{width}x{height}"
+        lines.setdefault(threads, []).append((width * height, milliseconds))
     if not lines:
         sys.exit("nothing measured yet: run cargo bench --bench denoise")
     figure, axes = pyplot.subplots(figsize=(7, 4.5), dpi=110)
@@ -34,7 +35,10 @@ def main():
             axes.annotate(f"{milliseconds:.0f}", (pixels, milliseconds), xytext=(4, -11), textcoords="offset points", fontsize=8)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_xlabel("megapixels (640x360, 1280x720, 1920x1080, 3840x2160)")
+    axes.set_xticks(sorted(sizes), [sizes[pixels] for pixels in sorted(sizes)])
+    axes.minorticks_off()
+    axes.margins(x=0.1)
+    axes.set_xlabel("size of a frame")
     axes.set_ylabel("milliseconds for a frame, median")
     axes.set_title("cnndenoise frame by frame, int8, I420")
     axes.grid(alpha=0.3, which="both")
