@@ -1,5 +1,7 @@
 use std::ops::Range;
 
+use ndarray::{Array2, ArrayViewMut2, Axis};
+
 /// Size of a network's input in its own pixels (for pixel-unshuffled video: half the frame's).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Size {
@@ -31,6 +33,19 @@ pub(crate) fn bands(rows: usize, count: usize, step: usize) -> Vec<Range<usize>>
     let count = count.clamp(1, steps.max(1));
     let edge = |i: usize| (steps * i / count * step).min(rows);
     (0..count).map(|i| edge(i)..edge(i + 1)).collect()
+}
+
+/// Divides a plane among bands of a network's output: `rows` rows for each of a band's, as far as there are any.
+pub(crate) fn parts<'a, T>(plane: &'a mut Array2<T>, bands: &[Range<usize>], rows: usize) -> Vec<ArrayViewMut2<'a, T>> {
+    let mut rest = plane.view_mut();
+    let mut parts = Vec::with_capacity(bands.len());
+    for band in bands {
+        let own = (rows * band.len()).min(rest.nrows());
+        let (part, after) = rest.split_at(Axis(0), own);
+        rest = after;
+        parts.push(part);
+    }
+    parts
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ pub mod torch;
 pub use cpu::Threads;
 pub use device::{Device, Precision};
 pub use error::Error;
+pub(crate) use io::parts;
 pub use io::{Output, RowSink, Size, Source};
 pub use model::{Domain, Model, ModelSource, Task};
 pub(crate) use sessions::Sessions;

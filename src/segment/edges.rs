@@ -2,11 +2,11 @@
 
 use std::{ops::Range, sync::Arc};
 
-use ndarray::{Array2, ArrayViewMut2, Axis};
+use ndarray::{Array2, ArrayViewMut2};
 
 use super::{Image, logistic};
 use crate::{
-    nn::{self, Domain, Network, Output, RowSink, Sessions, Source},
+    nn::{self, Domain, Network, Output, RowSink, Sessions, Source, parts},
     smooth,
 };
 
@@ -49,15 +49,8 @@ struct Edges<'a>(&'a mut Array2<f32>);
 
 impl Output for Edges<'_> {
     fn split<'c>(&'c mut self, bands: &[Range<usize>]) -> Vec<Box<dyn RowSink + 'c>> {
-        let mut rest = self.0.view_mut();
-        let mut parts: Vec<Box<dyn RowSink + 'c>> = Vec::with_capacity(bands.len());
-        for band in bands {
-            let rows = band.len().min(rest.nrows());
-            let (part, after) = rest.split_at(Axis(0), rows);
-            rest = after;
-            parts.push(Box::new(Band { first: band.start, edges: part }));
-        }
-        parts
+        let parts = parts(self.0, bands, 1).into_iter().zip(bands);
+        parts.map(|(edges, band)| Box::new(Band { first: band.start, edges }) as Box<dyn RowSink>).collect()
     }
 }
 

@@ -5,7 +5,7 @@ use std::{ops::Range, sync::Arc};
 use ndarray::{Array2, ArrayViewMut2, Axis};
 
 use super::{Image, clue, image::bilinear};
-use crate::nn::{self, Domain, Network, Output, RowSink, Sessions, Source};
+use crate::nn::{self, Domain, Network, Output, RowSink, Sessions, Source, parts};
 
 /// Longer side of what the network sees, in pixels.
 const SIDE: f32 = 320.0;
@@ -169,15 +169,8 @@ struct Logits<'a>(&'a mut Array2<f32>);
 
 impl Output for Logits<'_> {
     fn split<'c>(&'c mut self, bands: &[Range<usize>]) -> Vec<Box<dyn RowSink + 'c>> {
-        let mut rest = self.0.view_mut();
-        let mut parts: Vec<Box<dyn RowSink + 'c>> = Vec::with_capacity(bands.len());
-        for band in bands {
-            let rows = (2 * band.len()).min(rest.nrows());
-            let (part, after) = rest.split_at(Axis(0), rows);
-            rest = after;
-            parts.push(Box::new(Band { first: band.start, logits: part }));
-        }
-        parts
+        let parts = parts(self.0, bands, 2).into_iter().zip(bands);
+        parts.map(|(logits, band)| Box::new(Band { first: band.start, logits }) as Box<dyn RowSink>).collect()
     }
 }
 

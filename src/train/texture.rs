@@ -63,8 +63,8 @@ pub fn texture(options: &Options) -> Result<(), Error> {
     let validation = luma(&photos.validation.centres(VALIDATION_PICTURES, VALIDATION_SIDE))?;
     let mut lesson = Masking { options, graph: &graph, photos: &photos, patterns, validation, codec: Codec::new() };
     println!("uniform and analytic masks:");
-    for (name, values) in [("uniform", lesson.measured(None)?), ("analytic", lesson.measured(Some(&[]))?)] {
-        println!("{name}: {values:?}");
+    for mask in [Mask::Uniform, Mask::Analytic] {
+        println!("{mask:?}: {:?}", lesson.measured(mask)?);
     }
     run::run(&options.run, &graph, &mut lesson)
 }
@@ -82,6 +82,15 @@ struct Masking<'a> {
     patterns: Vec<Patterns>,
     validation: Tensor,
     codec: Codec,
+}
+
+/// What amplitudes follow from.
+#[derive(Debug, Clone, Copy)]
+enum Mask<'a> {
+    Uniform,
+    Analytic,
+    /// The network with these weights.
+    Network(&'a [Tensor]),
 }
 
 /// What a marked picture is like.
@@ -105,22 +114,21 @@ impl Lesson for Masking<'_> {
     }
 
     fn validate(&self, weights: &[Tensor]) -> Result<Vec<(String, f64)>, Error> {
-        self.measured(Some(weights))
+        self.measured(Mask::Network(weights))
     }
 }
 
 impl Masking<'_> {
-    /// Figures of the validation pictures, means over sizes: without weights those of a uniform mask, with none those of the
-    /// analytic one.
-    fn measured(&self, weights: Option<&[Tensor]>) -> Result<Vec<(String, f64)>, Error> {
+    /// Figures of the validation pictures, means over sizes.
+    fn measured(&self, mask: Mask<'_>) -> Result<Vec<(String, f64)>, Error> {
         let _no_grad = tch::no_grad_guard();
         let picture = &self.validation;
         let mut sums = [0.0; 4];
         for patterns in &self.patterns {
-            let amplitudes = match weights {
-                None => cells(picture, patterns.cell)?.narrow(1, 0, 1).ones_like(),
-                Some([]) => formulas(picture, patterns.cell)?,
-                Some(weights) => self.amplitudes(weights, picture, patterns.cell)?,
+            let amplitudes = match mask {
+                Mask::Uniform => cells(picture, patterns.cell)?.narrow(1, 0, 1).ones_like(),
+                Mask::Analytic => formulas(picture, patterns.cell)?,
+                Mask::Network(weights) => self.amplitudes(weights, picture, patterns.cell)?,
             };
             tch::manual_seed(1);
             let outcome = self.mark(picture, &amplitudes, patterns, &mut StdRng::seed_from_u64(1))?;

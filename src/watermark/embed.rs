@@ -52,7 +52,7 @@ impl Embedder {
     /// Embeds on all threads of the machine.
     ///
     /// # Errors
-    /// A system that gives no threads.
+    /// A system that gives no threads, or no memory for the mask's network.
     pub fn new(key: Key, epoch: u32, payload: Payload) -> Result<Self, crate::nn::Error> {
         let threads = Threads::new(0)?;
         Ok(Self {

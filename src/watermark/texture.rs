@@ -2,10 +2,12 @@
 
 use std::{ops::Range, sync::Arc};
 
-use ndarray::{Array2, ArrayViewMut2, Axis};
+use ndarray::{Array2, ArrayViewMut2};
 
 use super::mask::Cell;
-use crate::nn::{self, Device, Domain, ModelSource, Network, Output, Precision, RowSink, Sessions, Source, cache};
+use crate::nn::{
+    self, Device, Domain, ModelSource, Network, Output, Precision, RowSink, Sessions, Source, cache, parts,
+};
 
 const BUILT_IN: ModelSource = ModelSource::Embedded {
     name: "watermark-texture",
@@ -76,15 +78,8 @@ struct Amplitudes<'a>(&'a mut Array2<f32>);
 
 impl Output for Amplitudes<'_> {
     fn split<'b>(&'b mut self, bands: &[Range<usize>]) -> Vec<Box<dyn RowSink + 'b>> {
-        let mut rest = self.0.view_mut();
-        let mut parts: Vec<Box<dyn RowSink + 'b>> = Vec::with_capacity(bands.len());
-        for band in bands {
-            let rows = band.len().min(rest.nrows());
-            let (own, after) = rest.split_at(Axis(0), rows);
-            rest = after;
-            parts.push(Box::new(Band { first: band.start, amplitudes: own }));
-        }
-        parts
+        let parts = parts(self.0, bands, 1).into_iter().zip(bands);
+        parts.map(|(amplitudes, band)| Box::new(Band { first: band.start, amplitudes }) as Box<dyn RowSink>).collect()
     }
 }
 

@@ -31,6 +31,8 @@ struct Tile<'a, 'b> {
     width: usize,
 }
 
+/// # Safety
+/// The processor has AVX2.
 #[target_feature(enable = "avx2")]
 pub(super) fn run(mut job: RowJob<'_>) {
     let pixels = job.check();
