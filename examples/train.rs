@@ -68,6 +68,9 @@ mod torch {
         /// Share of the patches whose noise is clipped and rounded to 8 bits, as in video.
         #[arg(long, default_value_t = 0.5)]
         clipped: f64,
+        /// Share of the steps that learn from moving scenes fused along time.
+        #[arg(long, default_value_t = 0.0)]
+        fused: f64,
         /// Channels of each level, the finest first.
         #[arg(long, value_delimiter = ',', default_value = "16,32,64")]
         widths: Vec<usize>,
@@ -232,6 +235,7 @@ mod torch {
                     data: task.data,
                     coloured: task.coloured.clamp(0.0, 1.0),
                     clipped: task.clipped.clamp(0.0, 1.0),
+                    fused: task.fused.clamp(0.0, 1.0),
                 })
             }
             Task::Texture(task) => {

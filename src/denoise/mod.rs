@@ -5,7 +5,7 @@ pub mod element;
 mod estimate;
 mod io;
 mod networks;
-mod temporal;
+pub(crate) mod temporal;
 
 pub use denoiser::{Denoiser, Error, Levels, Parameters, domain_of};
 pub use estimate::{NoiseModel, noise_level, noise_model};

@@ -6,7 +6,7 @@ use image::RgbImage;
 use rand::{Rng, rngs::StdRng};
 use tch::{Kind, Tensor};
 
-use super::Error;
+use super::{Error, clips};
 
 /// Every one in this many photographs is kept for validation.
 const VALIDATION_SHARE: u64 = 25;
@@ -71,6 +71,12 @@ impl PhotoSet {
             });
         }
         to_nchw(&data, count, side)
+    }
+
+    /// A clip of `frames` square frames: `[frames, 3, side, side]`, values 0 to 255.
+    pub fn clip(&self, rng: &mut StdRng, side: usize, frames: usize) -> Tensor {
+        let all: Vec<f32> = clips::clip(&self.0, side, frames, rng).into_iter().flatten().collect();
+        to_nchw(&all, frames, side)
     }
 
     /// The middle `side x side` patch of each of the first `count` photographs, in the layout of [`Self::patches`].

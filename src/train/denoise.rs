@@ -6,7 +6,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use tch::{Kind, Tensor};
 
 use super::{
-    Error, Photos,
+    Error, Photos, fused,
     noise::{Batch, Noise},
     quantise::Quantiser,
     run::{self, Lesson},
@@ -28,6 +28,8 @@ const CONTROL_STEP: f32 = MAX_CONTROL_LEVEL * CONTROL_PER_LEVEL / 127.0;
 const FLOAT_SHARE: f64 = 0.35;
 const VALIDATION_PICTURES: usize = 16;
 const VALIDATION_SIDE: usize = 256;
+/// Noise of the clips to validate on.
+const VALIDATION_LEVEL: f64 = 25.0;
 
 /// A training run.
 #[derive(Debug, Clone)]
@@ -38,6 +40,8 @@ pub struct Options {
     pub coloured: f64,
     /// Share of the patches whose noise is clipped and rounded to 8 bits, as in video.
     pub clipped: f64,
+    /// Share of the steps that learn from pictures of moving scenes which were fused along time.
+    pub fused: f64,
 }
 
 /// Trains a denoising network until the run is over; writes the model and its curve.
@@ -49,7 +53,8 @@ pub fn denoise(options: &Options) -> Result<(), Error> {
     println!("{} photographs to train on, {} to validate", photos.train.len(), photos.validation.len());
     let graph = options.run.architecture.graph()?;
     let validation = photos.validation.centres(VALIDATION_PICTURES, VALIDATION_SIDE);
-    let mut lesson = Denoising { options, graph: &graph, photos: &photos, validation, quantiser: None };
+    let clips = if options.fused > 0.0 { Some(validation_clips(options, &photos)?) } else { None };
+    let mut lesson = Denoising { options, graph: &graph, photos: &photos, validation, clips, quantiser: None };
     run::run(&options.run, &graph, &mut lesson)
 }
 
@@ -58,6 +63,7 @@ struct Denoising<'a> {
     graph: &'a Graph,
     photos: &'a Photos,
     validation: Tensor,
+    clips: Option<Batch>,
     quantiser: Option<Quantiser>,
 }
 
@@ -78,8 +84,13 @@ impl Lesson for Denoising<'_> {
             (Some(_), true) => 1.0,
         };
         let options = &self.options.run;
-        let noise = Noise::draw(options.domain, options.batch, self.options.coloured, clipped, rng);
-        let batch = noise.add(&self.photos.train.patches(rng, options.batch, options.side))?;
+        let batch = if rng.random_bool(self.options.fused) {
+            let noise = |frames: usize, rng: &mut StdRng| Noise::of_clip(options.domain, frames, clipped, rng);
+            fused::batch(&self.photos.train, options.domain, [options.batch, options.side], noise, rng)?
+        } else {
+            let noise = Noise::draw(options.domain, options.batch, self.options.coloured, clipped, rng);
+            noise.add(&self.photos.train.patches(rng, options.batch, options.side))?
+        };
         distance(&self.clean(weights, &batch, kind, rounded)?, &batch.clean)
     }
 
@@ -95,6 +106,10 @@ impl Lesson for Denoising<'_> {
             let batch = Noise::white(self.options.run.domain, count, level, clipped).add(&self.validation)?;
             let psnr = self.psnr(&self.clean(weights, &batch, Kind::Float, rounded)?, &batch)?;
             results.push((format!("{level:.0}{}", if clipped { " clipped" } else { "" }), psnr));
+        }
+        if let Some(batch) = &self.clips {
+            let psnr = self.psnr(&self.clean(weights, batch, Kind::Float, rounded)?, batch)?;
+            results.push((format!("{VALIDATION_LEVEL:.0} fused"), psnr));
         }
         Ok(results)
     }
@@ -138,6 +153,15 @@ impl Denoising<'_> {
         let mse = (&error * &error).f_mean_dim(&[1i64, 2, 3][..], false, Kind::Float)?;
         Ok((mse.log10() * -10.0).mean(Kind::Float).double_value(&[]))
     }
+}
+
+/// Fused pictures that are not trained on.
+fn validation_clips(options: &Options, photos: &Photos) -> Result<Batch, Error> {
+    let domain = options.run.domain;
+    let mut rng = StdRng::seed_from_u64(u64::MAX);
+    tch::manual_seed(1);
+    let noise = |frames: usize, _: &mut StdRng| Noise::white(domain, frames, VALIDATION_LEVEL, true);
+    fused::batch(&photos.validation, domain, [3 * VALIDATION_PICTURES, options.run.side], noise, &mut rng)
 }
 
 /// Root mean square error per picture, averaged: weak and strong noise count alike (it follows PSNR).

@@ -4,8 +4,10 @@
 //! batches as one that was not.
 
 mod checkpoint;
+mod clips;
 mod data;
 pub mod denoise;
+mod fused;
 mod noise;
 mod optimiser;
 mod quantise;

@@ -18,6 +18,23 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// One of the pictures.
+    pub fn frame(&self, number: usize) -> Self {
+        let one = |t: &Tensor| t.narrow(0, number as i64, 1);
+        Self { clean: one(&self.clean), noisy: one(&self.noisy), controls: one(&self.controls) }
+    }
+
+    /// The same pictures after `noisy` was fused with others: of the noise's variance, the share `variance` is left.
+    pub fn fused(self, noisy: Tensor, variance: &Tensor) -> Self {
+        Self { noisy, controls: self.controls * variance.sqrt(), ..self }
+    }
+
+    /// All the pictures of some batches.
+    pub fn join(batches: &[Self]) -> Result<Self, Error> {
+        let all = |get: fn(&Self) -> &Tensor| Tensor::f_cat(&batches.iter().map(get).collect::<Vec<_>>(), 0);
+        Ok(Self { clean: all(|b| &b.clean)?, noisy: all(|b| &b.noisy)?, controls: all(|b| &b.controls)? })
+    }
+
     /// Input of a network.
     pub fn input(&self) -> Result<Tensor, tch::TchError> {
         Tensor::f_cat(&[&self.noisy, &self.controls], 1)
@@ -73,6 +90,25 @@ impl Noise {
             blotches: None,
             colour: all(1.0),
         }
+    }
+
+    /// The noise of `count` frames of one clip, of every kind but in blotches.
+    pub fn of_clip(domain: Domain, count: usize, clipped: f64, rng: &mut StdRng) -> Self {
+        let one = Self::draw(domain, 1, 0.0, clipped, rng);
+        let all = |t: &Tensor| t.repeat([count as i64, 1, 1, 1]);
+        Self {
+            main: all(&one.main),
+            chroma: all(&one.chroma),
+            quantised: all(&one.quantised),
+            colour: all(&one.colour),
+            ..one
+        }
+    }
+
+    /// Levels of the first picture: of luma, or of R, G and B, and of chroma.
+    pub fn levels(&self) -> Result<[f32; 2], Error> {
+        let first = |t: &Tensor| Ok::<_, tch::TchError>(t.f_double_value(&[0, 0, 0, 0])? as f32);
+        Ok([first(&self.main)?, first(&self.chroma)?])
     }
 
     /// Adds noise to pictures in RGB (0 to 255), anew with each call.

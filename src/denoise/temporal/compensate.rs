@@ -6,9 +6,12 @@ use rayon::prelude::*;
 use super::motion::{BLOCK, Motion};
 use crate::nn::Threads;
 
-/// Shifts a plane block by block, with cubic interpolation between pixels (Keys, "Cubic convolution interpolation for
-/// digital image processing", 1981): a bilinear one would blur a little more with each picture. `shifts` tells by which
-/// powers of two the plane is smaller than the picture.
+/// Neighbours in a row or column that a value between pixels is made from.
+const TAPS: usize = 6;
+
+/// Shifts a plane block by block, with Lanczos's interpolation between pixels (Duchon, "Lanczos filtering in one and two
+/// dimensions", Journal of Applied Meteorology 18, 1979): the past goes through this again with each picture, and a
+/// shorter one would blur a little more each time. `shifts` tells by which powers of two the plane is smaller than the picture.
 pub(super) fn shift(plane: &Array2<f32>, motion: &Motion, shifts: [u32; 2], to: &mut Array2<f32>, threads: &Threads) {
     if to.dim() != plane.dim() {
         *to = Array2::zeros(plane.dim());
@@ -17,61 +20,71 @@ pub(super) fn shift(plane: &Array2<f32>, motion: &Motion, shifts: [u32; 2], to: 
     let scale = shifts.map(|shift| 1.0 / (1 << shift) as f32);
     threads.enter(|| {
         to.axis_chunks_iter_mut(Axis(0), side_y).into_par_iter().enumerate().for_each(|(by, mut rows)| {
-            let mut lines = vec![0.0; side_x + 3];
-            for (y, mut row) in rows.axis_iter_mut(Axis(0)).enumerate() {
-                let y = by * side_y + y;
-                for (bx, chunk) in row.axis_chunks_iter_mut(Axis(0), side_x).enumerate() {
-                    let [dx, dy] = motion.blocks[[by, bx]];
-                    shift_run(plane, [bx * side_x, y], [dx * scale[0], dy * scale[1]], &mut lines, chunk);
+            let mut line = vec![0.0; side_x + TAPS - 1];
+            for (bx, mut block) in rows.axis_chunks_iter_mut(Axis(1), side_x).enumerate() {
+                let [dx, dy] = motion.blocks[[by, bx]];
+                let along = |at: usize, d: f32| {
+                    let whole = d.floor();
+                    ((at as isize).saturating_add(whole as isize), lanczos(d - whole))
+                };
+                let (x, across) = along(bx * side_x, dx * scale[0]);
+                let (y, down) = along(by * side_y, dy * scale[1]);
+                for (i, row) in block.axis_iter_mut(Axis(0)).enumerate() {
+                    shift_run(plane, [x, y.saturating_add(i as isize)], [&across, &down], &mut line, row);
                 }
             }
         });
     });
 }
 
-/// One row of a block.
+/// One row of a block, from `[x, y]` on.
 fn shift_run(
     plane: &Array2<f32>,
-    [x, y]: [usize; 2],
-    [dx, dy]: [f32; 2],
+    [x, y]: [isize; 2],
+    [across, down]: [&[f32; TAPS]; 2],
     line: &mut [f32],
     mut to: ArrayViewMut1<'_, f32>,
 ) {
+    const BEFORE: isize = TAPS as isize / 2 - 1;
     let (height, width) = plane.dim();
-    let (whole_x, whole_y) = (dx.floor(), dy.floor());
-    let (weights_x, weights_y) = (cubic(dx - whole_x), cubic(dy - whole_y));
-    let (x, y) = (x as isize + whole_x as isize, y as isize + whole_y as isize);
-    let row = |i: usize| plane.row((y - 1 + i as isize).clamp(0, height as isize - 1) as usize);
-    let rows = [row(0), row(1), row(2), row(3)];
-    let rows = rows.each_ref().map(|row| row.as_slice().unwrap_or(&[]));
-    let needed = to.len() + 3;
+    let rows: [&[f32]; TAPS] = std::array::from_fn(|i| {
+        let row = (y - BEFORE + i as isize).clamp(0, height as isize - 1);
+        plane.row(row as usize).to_slice().unwrap_or(&[])
+    });
+    let needed = to.len() + TAPS - 1;
     let line = &mut line[..needed];
-    let start = x - 1;
+    let start = x - BEFORE;
     if start >= 0 && start as usize + needed <= width {
         let rows = rows.map(|row| &row[start as usize..][..needed]);
         for (i, value) in line.iter_mut().enumerate() {
-            *value = (0..4).map(|r| weights_y[r] * rows[r][i]).sum();
+            *value = (0..TAPS).map(|r| down[r] * rows[r][i]).sum();
         }
     } else {
         for (i, value) in line.iter_mut().enumerate() {
             let at = (start + i as isize).clamp(0, width as isize - 1) as usize;
-            *value = (0..4).map(|r| weights_y[r] * rows[r][at]).sum();
+            *value = (0..TAPS).map(|r| down[r] * rows[r][at]).sum();
         }
     }
     for (i, value) in to.iter_mut().enumerate() {
-        *value = (0..4).map(|c| weights_x[c] * line[i + c]).sum();
+        *value = (0..TAPS).map(|c| across[c] * line[i + c]).sum();
     }
 }
 
-/// Weights of four neighbours for a point `fraction` of the way from the second to the third.
-fn cubic(fraction: f32) -> [f32; 4] {
-    let t = fraction;
-    [
-        ((-0.5 * t + 1.0) * t - 0.5) * t,
-        (1.5 * t - 2.5) * t * t + 1.0,
-        ((-1.5 * t + 2.0) * t + 0.5) * t,
-        (0.5 * t - 0.5) * t * t,
-    ]
+/// Weights of the neighbours of a point `fraction` of the way from the third to the fourth.
+fn lanczos(fraction: f32) -> [f32; TAPS] {
+    let reach = TAPS as f32 / 2.0;
+    let weights: [f32; TAPS] = std::array::from_fn(|i| {
+        let distance = std::f32::consts::PI * (i as f32 - (reach - 1.0) - fraction);
+        if distance.abs() < 1e-4 {
+            1.0
+        } else if distance.abs() >= std::f32::consts::PI * reach {
+            0.0
+        } else {
+            reach * distance.sin() * (distance / reach).sin() / (distance * distance)
+        }
+    });
+    let sum: f32 = weights.iter().sum();
+    weights.map(|weight| weight / sum)
 }
 
 /// Shifts a map of half the picture's size by whole pixels.

@@ -17,7 +17,7 @@ const MEAN: usize = 4;
 const MEAN_CHANCE: f32 = 9.0;
 const MEAN_WEIGHT: f32 = 20.0;
 /// Weight of the energy that noise does not explain: it is structure, which hurts more than noise of the same energy.
-const WEIGHT: f32 = 6.0;
+const WEIGHT: f32 = 4.0;
 /// Noise of chroma counts as at least this.
 const LEAST_CHROMA: f32 = 1.0;
 /// Every one in this many places is looked at to see how calm chroma is; it may differ this much more than expected.

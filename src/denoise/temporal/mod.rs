@@ -9,6 +9,7 @@
 mod compensate;
 mod fuse;
 mod motion;
+mod smoothness;
 
 use ndarray::Array2;
 

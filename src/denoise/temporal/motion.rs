@@ -3,6 +3,7 @@
 use ndarray::{Array2, Axis};
 use rayon::prelude::*;
 
+use super::smoothness::{self, Found};
 use crate::nn::Threads;
 
 /// Side of a block in pixels of the picture; the finest level of the pyramid has half as many.
@@ -56,6 +57,7 @@ fn halve(from: &Array2<f32>, to: &mut Array2<f32>, threads: &Threads) {
 pub(super) struct Motion {
     /// Displacement `[x, y]` in pixels of the picture, by block.
     pub blocks: Array2<[f32; 2]>,
+    found: Array2<Found>,
 }
 
 impl Motion {
@@ -79,12 +81,11 @@ impl Motion {
         }
         let Some(finest) = coarser else { return };
         let Some(pair) = Pair::new(present, past, BLOCK as isize, SMOOTHNESS * level) else { return };
-        if self.blocks.dim() != finest.dim() {
-            self.blocks = Array2::from_elem(finest.dim(), [0.0; 2]);
+        if self.found.dim() != finest.dim() {
+            self.found = Array2::default(finest.dim());
         }
         threads.enter(|| {
-            let rows =
-                self.blocks.axis_iter_mut(Axis(0)).into_par_iter().zip(finest.axis_iter(Axis(0)).into_par_iter());
+            let rows = self.found.axis_iter_mut(Axis(0)).into_par_iter().zip(finest.axis_iter(Axis(0)).into_par_iter());
             rows.enumerate().for_each(|(by, (mut row, finest))| {
                 for (bx, (block, coarse)) in row.iter_mut().zip(finest).enumerate() {
                     let mut best = Best::new(&pair, (by, bx), coarse.map(|d| 2 * d));
@@ -94,13 +95,16 @@ impl Motion {
                 }
             });
         });
+        smoothness::smooth(&self.found, &mut self.blocks);
     }
 }
 
-/// Mean square of a displacement that fits, over the variance of the noise, at the least.
-const FLOOR: f32 = 0.8;
-/// Curvature of the mean squares, over the variance of the noise, of which fractions of a pixel are believed by half.
-const DOUBT: f32 = 0.15;
+/// Curvature of the mean squares that noise alone makes where it is smallest, over the variance of the noise.
+const DOUBT: f32 = 0.1;
+/// Variance of the difference of two pictures, of which one was fused, over that of the noise.
+const DIFFERENCE: f32 = 1.4;
+/// Beyond this, in pixels, a parabola through the neighbours of the smallest is not to be believed.
+const FARTHEST: f32 = 0.6;
 
 /// Differences that are added up side by side.
 const LANES: usize = 8;
@@ -210,27 +214,29 @@ impl<'a> Pair<'a> {
         best.found
     }
 
-    /// Fractions of a pixel, from a parabola through the mean squares beside the best whole displacement. `level` is the
-    /// noise of this level's pixels.
-    fn refine(&self, block: (usize, usize), d: [i32; 2], level: f32) -> [f32; 2] {
+    /// Fractions of a pixel, from a parabola through the mean squares beside the best whole displacement, and how certain
+    /// they are: noise moves the smallest by what its curvature allows. `level` is the noise of this level's pixels.
+    fn refine(&self, block: (usize, usize), d: [i32; 2], level: f32) -> Found {
         let square = |d: [i32; 2]| self.difference(block, d, |v| v * v);
         let centre = square(d);
-        std::array::from_fn(|axis| {
+        let mut found = Found { motion: d.map(|d| d as f32), ..Found::default() };
+        for axis in 0..2 {
             let [before, after] = [-1, 1].map(|offset| {
                 let mut d = d;
                 d[axis] += offset;
                 square(d)
             });
-            if !before.is_finite() || !after.is_finite() {
-                return d[axis] as f32;
+            let curvature = before + after - 2.0 * centre;
+            // Not a number, or infinite, beside the edge.
+            if !(curvature > 0.0 && curvature < f32::INFINITY) {
+                continue;
             }
-            let curvature = (before + after - 2.0 * centre).max(0.0);
-            let fraction = 0.5 * (before - after) / (curvature + DOUBT * level * level);
-            // Were it that far off, the best whole displacement would not fit as well as it does.
-            let misfit = (centre - FLOOR * level * level).max(0.0);
-            let limit = (2.0 * misfit / curvature.max(f32::MIN_POSITIVE)).sqrt().min(0.5);
-            d[axis] as f32 + fraction.clamp(-limit, limit)
-        })
+            found.motion[axis] += (0.5 * (before - after) / curvature).clamp(-FARTHEST, FARTHEST);
+            let pixels = (self.side + 2 * MARGIN).pow(2) as f32;
+            let certain = (curvature - DOUBT * level * level).max(0.0);
+            found.precision[axis] = pixels * certain / (2.0 * DIFFERENCE * level * level);
+        }
+        found
     }
 
     /// Mean of a measure of the differences between a block and what lies displaced from it in the past, in a window

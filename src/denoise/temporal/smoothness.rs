@@ -1,0 +1,97 @@
+//! Motion of neighbouring blocks: alike, unless the picture says otherwise.
+//!
+//! What a block finds for itself is only as good as its texture and the noise allow. So the field is sought that stays
+//! close to what was found where that is certain, and close to the neighbours everywhere; neighbours that move
+//! differently have little say, so that fields keep their edges (robust statistics with the weight of Geman and McClure,
+//! as in Black and Anandan, "The robust estimation of multiple motions: parametric and piecewise-smooth flow fields",
+//! Computer Vision and Image Understanding 63(1), 1996).
+
+use ndarray::Array2;
+
+/// By how many pixels neighbours differ, and from which difference on they hardly belong together.
+const SPREAD: f32 = 0.1;
+const APART: f32 = 1.5;
+const SWEEPS: usize = 6;
+
+/// What a block finds for itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Found {
+    /// Displacement `[x, y]` in pixels.
+    pub motion: [f32; 2],
+    /// Inverse of its variance, along each axis.
+    pub precision: [f32; 2],
+}
+
+/// Fills `field` from what blocks found (Gauss and Seidel's method, to and fro).
+pub(super) fn smooth(found: &Array2<Found>, field: &mut Array2<[f32; 2]>) {
+    if field.dim() != found.dim() {
+        *field = Array2::from_elem(found.dim(), [0.0; 2]);
+    }
+    field.zip_mut_with(found, |to, found| *to = found.motion);
+    let (rows, columns) = field.dim();
+    let count = rows * columns;
+    for sweep in 0..SWEEPS {
+        for i in 0..count {
+            let i = if sweep % 2 == 0 { i } else { count - 1 - i };
+            let (y, x) = (i / columns, i % columns);
+            let own = field[[y, x]];
+            let Found { motion, precision } = found[[y, x]];
+            let mut sum: [f32; 2] = std::array::from_fn(|axis| precision[axis] * motion[axis]);
+            let mut weights = precision;
+            // Beyond the edge, indices wrap to what `get` does not find.
+            for place in [[y.wrapping_sub(1), x], [y + 1, x], [y, x.wrapping_sub(1)], [y, x + 1]] {
+                let Some(other) = field.get(place) else { continue };
+                let distance = (other[0] - own[0]).powi(2) + (other[1] - own[1]).powi(2);
+                let weight = (1.0 + distance / (APART * APART)).powi(-2) / (SPREAD * SPREAD);
+                for axis in 0..2 {
+                    sum[axis] += weight * other[axis];
+                    weights[axis] += weight;
+                }
+            }
+            for axis in 0..2 {
+                if weights[axis] > 0.0 {
+                    field[[y, x]][axis] = sum[axis] / weights[axis];
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A field of 8 by 12 blocks.
+    fn smoothed(found: impl Fn(usize, usize) -> Found) -> Array2<[f32; 2]> {
+        let mut field = Array2::default((0, 0));
+        smooth(&Array2::from_shape_fn((8, 12), |(y, x)| found(y, x)), &mut field);
+        field
+    }
+
+    #[test]
+    fn blocks_without_texture_follow_their_neighbours() {
+        let field = smoothed(|y, x| {
+            let certain = (y + x) % 3 != 0;
+            Found {
+                motion: if certain { [2.25, -1.0] } else { [2.0, -0.5] },
+                precision: [if certain { 1e4 } else { 0.0 }; 2],
+            }
+        });
+        assert!(field.iter().all(|[x, y]| (x - 2.25).abs() < 0.02 && (y + 1.0).abs() < 0.02), "{field:?}");
+    }
+
+    #[test]
+    fn things_that_move_apart_stay_apart() {
+        let field = smoothed(|_, x| Found { motion: [if x < 6 { 0.0 } else { 9.0 }, 0.0], precision: [300.0; 2] });
+        for ((_, x), [found, _]) in field.indexed_iter() {
+            assert!((found - if x < 6 { 0.0 } else { 9.0 }).abs() < 0.3, "{x}: {found}");
+        }
+    }
+
+    #[test]
+    fn a_single_block_keeps_what_it_found() {
+        let mut field = Array2::default((0, 0));
+        smooth(&Array2::from_elem((1, 1), Found { motion: [1.0, 2.0], precision: [0.0; 2] }), &mut field);
+        assert_eq!(field[[0, 0]], [1.0, 2.0]);
+    }
+}

@@ -1,0 +1,92 @@
+//! Pictures as `cnndenoise` fuses them along time, to learn from: noise that is left where things moved, and what of the
+//! past does not quite fit.
+
+use ndarray::Array2;
+use rand::{Rng, rngs::StdRng, seq::index};
+use tch::Tensor;
+
+use super::{
+    Error, PhotoSet,
+    noise::{Batch, Noise},
+};
+use crate::{
+    denoise::{NoiseModel, temporal::Temporal},
+    frame::{Colour, Picture},
+    nn::{Domain, Threads},
+};
+
+/// Frames of a clip, and how many of them are learnt from: not the first, which has no past.
+const FRAMES: std::ops::RangeInclusive<usize> = 4..=9;
+const USED: usize = 3;
+
+/// `count` fused pictures of clips with noise, and what is clean of them. The noise is white.
+pub fn batch(
+    photos: &PhotoSet,
+    domain: Domain,
+    [count, side]: [usize; 2],
+    noise: impl Fn(usize, &mut StdRng) -> Noise,
+    rng: &mut StdRng,
+) -> Result<Batch, Error> {
+    let threads = Threads::new(1)?;
+    let mut parts = Vec::new();
+    let mut missing = count;
+    while missing > 0 {
+        let frames = rng.random_range(FRAMES);
+        let used = USED.min(missing);
+        let noise = noise(frames, rng);
+        let levels = noise.levels()?;
+        let noisy = noise.add(&photos.clip(rng, side, frames))?;
+        let mut chosen: Vec<_> = index::sample(rng, frames - 1, used).into_iter().map(|i| i + 1).collect();
+        chosen.sort_unstable();
+        missing -= used;
+        let mut temporal = Temporal::default();
+        let models = levels.map(NoiseModel::uniform);
+        for frame in 0..frames {
+            let one = noisy.frame(frame);
+            let planes = full(&one.noisy, domain)?;
+            let colour = match domain {
+                Domain::Rgb => Colour::Rgb,
+                _ => Colour::Yuv { shift_x: 1, shift_y: 1 },
+            };
+            let picture = Picture { colour, components: planes.iter().map(|plane| plane.view()).collect() };
+            let fused = temporal.fuse(&picture, &models, &threads);
+            if chosen.contains(&frame) {
+                let planes: Vec<_> = fused.picture.components.iter().map(|c| c.to_owned()).collect();
+                parts.push(one.fused(unshuffled(&planes, domain)?, &tensor(fused.variance)));
+            }
+        }
+    }
+    Batch::join(&parts)
+}
+
+/// Planes of the picture, 0 to 255, from the network's channels.
+fn full(channels: &Tensor, domain: Domain) -> Result<Vec<Array2<f32>>, Error> {
+    let plane = |t: Tensor| -> Result<Array2<f32>, Error> {
+        let size = t.size();
+        let (height, width) = (size[2] as usize, size[3] as usize);
+        let values = Vec::<f32>::try_from((t * 255.0 + 128.0).contiguous().view(-1))?;
+        Array2::from_shape_vec((height, width), values).map_err(|err| Error::Checkpoint(err.to_string()))
+    };
+    let shuffled = |first: i64| Ok::<_, Error>(channels.f_narrow(1, first, 4)?.f_pixel_shuffle(2)?);
+    let planes = match domain {
+        Domain::Rgb => [shuffled(0)?, shuffled(4)?, shuffled(8)?],
+        _ => [shuffled(0)?, channels.f_narrow(1, 4, 1)?, channels.f_narrow(1, 5, 1)?],
+    };
+    planes.into_iter().map(plane).collect()
+}
+
+/// The network's channels from planes of the picture.
+fn unshuffled(planes: &[Array2<f32>], domain: Domain) -> Result<Tensor, Error> {
+    let channels = planes.iter().enumerate().map(|(i, plane)| {
+        let plane = (tensor(plane) - 128.0) / 255.0;
+        if domain == Domain::Rgb || i == 0 { plane.f_pixel_unshuffle(2) } else { Ok(plane) }
+    });
+    Ok(Tensor::f_cat(&channels.collect::<Result<Vec<_>, _>>()?, 1)?)
+}
+
+/// As one picture of one channel.
+fn tensor(plane: &Array2<f32>) -> Tensor {
+    let (height, width) = plane.dim();
+    let values: Vec<f32> = plane.iter().copied().collect();
+    Tensor::from_slice(&values).view([1, 1, height as i64, width as i64])
+}
