@@ -1,6 +1,7 @@
 //! Shifts the past to where things are now.
 
-use ndarray::{Array2, ArrayViewMut1, Axis, s};
+use ndarray::{Array2, ArrayViewMut2, Axis};
+use pulp::{Arch, WithSimd};
 use rayon::prelude::*;
 
 use super::motion::{BLOCK, Motion};
@@ -18,10 +19,12 @@ pub(super) fn shift(plane: &Array2<f32>, motion: &Motion, shifts: [u32; 2], to: 
     }
     let [side_x, side_y] = shifts.map(|shift| BLOCK >> shift);
     let scale = shifts.map(|shift| 1.0 / (1 << shift) as f32);
+    let Some(values) = plane.as_slice() else { return };
+    let arch = Arch::new();
     threads.enter(|| {
         to.axis_chunks_iter_mut(Axis(0), side_y).into_par_iter().enumerate().for_each(|(by, mut rows)| {
             let mut line = vec![0.0; side_x + TAPS - 1];
-            for (bx, mut block) in rows.axis_chunks_iter_mut(Axis(1), side_x).enumerate() {
+            for (bx, to) in rows.axis_chunks_iter_mut(Axis(1), side_x).enumerate() {
                 let [dx, dy] = motion.blocks[[by, bx]];
                 let along = |at: usize, d: f32| {
                     let whole = d.floor();
@@ -29,44 +32,59 @@ pub(super) fn shift(plane: &Array2<f32>, motion: &Motion, shifts: [u32; 2], to: 
                 };
                 let (x, across) = along(bx * side_x, dx * scale[0]);
                 let (y, down) = along(by * side_y, dy * scale[1]);
-                for (i, row) in block.axis_iter_mut(Axis(0)).enumerate() {
-                    shift_run(plane, [x, y.saturating_add(i as isize)], [&across, &down], &mut line, row);
-                }
+                arch.dispatch(Block { values, dim: plane.dim(), place: [x, y], across, down, line: &mut line, to });
             }
         });
     });
 }
 
-/// One row of a block, from `[x, y]` on.
-fn shift_run(
-    plane: &Array2<f32>,
-    [x, y]: [isize; 2],
-    [across, down]: [&[f32; TAPS]; 2],
-    line: &mut [f32],
-    mut to: ArrayViewMut1<'_, f32>,
-) {
-    const BEFORE: isize = TAPS as isize / 2 - 1;
-    let (height, width) = plane.dim();
-    let rows: [&[f32]; TAPS] = std::array::from_fn(|i| {
-        let row = (y - BEFORE + i as isize).clamp(0, height as isize - 1);
-        plane.row(row as usize).to_slice().unwrap_or(&[])
-    });
-    let needed = to.len() + TAPS - 1;
-    let line = &mut line[..needed];
-    let start = x - BEFORE;
-    if start >= 0 && start as usize + needed <= width {
-        let rows = rows.map(|row| &row[start as usize..][..needed]);
-        for (i, value) in line.iter_mut().enumerate() {
-            *value = (0..TAPS).map(|r| down[r] * rows[r][i]).sum();
+/// A block of a plane between its pixels.
+struct Block<'a> {
+    /// Of the plane, row by row, and its height and width.
+    values: &'a [f32],
+    dim: (usize, usize),
+    /// Where it lies in the plane, `[x, y]`, and weights of the neighbours.
+    place: [isize; 2],
+    across: [f32; TAPS],
+    down: [f32; TAPS],
+    line: &'a mut [f32],
+    to: ArrayViewMut2<'a, f32>,
+}
+
+impl WithSimd for Block<'_> {
+    type Output = ();
+
+    // Plain Rust, compiled once for each instruction set.
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        const BEFORE: isize = TAPS as isize / 2 - 1;
+        let Self { values, dim: (height, width), place: [x, y], across, down, line, mut to } = self;
+        let length = to.ncols();
+        let line = &mut line[..length + TAPS - 1];
+        let start = x.saturating_sub(BEFORE);
+        let inside = start >= 0 && start as usize + line.len() <= width;
+        for (i, mut to) in to.rows_mut().into_iter().enumerate() {
+            let rows: [&[f32]; TAPS] = std::array::from_fn(|r| {
+                let row = y.saturating_add(i as isize + r as isize - BEFORE).clamp(0, height as isize - 1);
+                &values[row as usize * width..][..width]
+            });
+            if inside {
+                let rows = rows.map(|row| &row[start as usize..][..line.len()]);
+                for (i, value) in line.iter_mut().enumerate() {
+                    *value = (0..TAPS).map(|r| down[r] * rows[r][i]).sum();
+                }
+            } else {
+                for (i, value) in line.iter_mut().enumerate() {
+                    let at = start.saturating_add(i as isize).clamp(0, width as isize - 1) as usize;
+                    *value = (0..TAPS).map(|r| down[r] * rows[r][at]).sum();
+                }
+            }
+            let Some(to) = to.as_slice_mut() else { continue };
+            let windows: [&[f32]; TAPS] = std::array::from_fn(|c| &line[c..][..length]);
+            for (i, value) in to.iter_mut().enumerate() {
+                *value = (0..TAPS).map(|c| across[c] * windows[c][i]).sum();
+            }
         }
-    } else {
-        for (i, value) in line.iter_mut().enumerate() {
-            let at = (start + i as isize).clamp(0, width as isize - 1) as usize;
-            *value = (0..TAPS).map(|r| down[r] * rows[r][at]).sum();
-        }
-    }
-    for (i, value) in to.iter_mut().enumerate() {
-        *value = (0..TAPS).map(|c| across[c] * line[i + c]).sum();
     }
 }
 
@@ -88,21 +106,22 @@ fn lanczos(fraction: f32) -> [f32; TAPS] {
 }
 
 /// Shifts a map of half the picture's size by whole pixels.
-pub(super) fn nearest(map: &Array2<f32>, motion: &Motion, to: &mut Array2<f32>) {
+pub(super) fn nearest(map: &Array2<f32>, motion: &Motion, to: &mut Array2<f32>, threads: &Threads) {
     let (height, width) = map.dim();
     if to.dim() != map.dim() {
         *to = Array2::zeros(map.dim());
     }
     let side = BLOCK / 2;
-    for ((by, bx), [dx, dy]) in motion.blocks.indexed_iter() {
-        let (dx, dy) = ((dx * 0.5).round() as isize, (dy * 0.5).round() as isize);
-        let (rows, columns) = (by * side..((by + 1) * side).min(height), bx * side..((bx + 1) * side).min(width));
-        for y in rows {
-            let from = map.row((y as isize + dy).clamp(0, height as isize - 1) as usize);
-            let mut to = to.slice_mut(s![y, columns.clone()]);
-            for (x, value) in columns.clone().zip(to.iter_mut()) {
-                *value = from[(x as isize + dx).clamp(0, width as isize - 1) as usize];
+    threads.enter(|| {
+        to.axis_chunks_iter_mut(Axis(0), side).into_par_iter().enumerate().for_each(|(by, mut rows)| {
+            for (bx, mut block) in rows.axis_chunks_iter_mut(Axis(1), side).enumerate() {
+                let [dx, dy] = motion.blocks[[by, bx]].map(|d| (d * 0.5).round() as isize);
+                let place =
+                    |at: usize, d: isize, length: usize| (at as isize + d).clamp(0, length as isize - 1) as usize;
+                for ((y, x), value) in block.indexed_iter_mut() {
+                    *value = map[[place(by * side + y, dy, height), place(bx * side + x, dx, width)]];
+                }
             }
-        }
-    }
+        });
+    });
 }

@@ -1,6 +1,7 @@
 //! How much of the past to believe at each pixel.
 
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, ArrayView1, ArrayViewMut1, Axis};
+use pulp::{Arch, WithSimd};
 use rayon::prelude::*;
 
 use super::{History, NoiseModel};
@@ -64,31 +65,39 @@ pub(super) fn fuse(
         }
     }
     differences(present, past, &noise[0], scratch, threads);
-    boxed(&scratch.energy, NARROW.0, &mut scratch.narrow);
-    boxed(&scratch.energy, WIDE.0, &mut scratch.wide);
-    boxed(&scratch.mean, MEAN, &mut scratch.wide_mean);
+    boxed(&scratch.energy, NARROW.0, &mut scratch.narrow, threads);
+    boxed(&scratch.energy, WIDE.0, &mut scratch.wide, threads);
+    boxed(&scratch.mean, MEAN, &mut scratch.wide_mean, threads);
     let has_chroma = matches!(present.colour, Colour::Yuv { .. });
     if has_chroma {
         chroma_differences(present, past, &noise[1], scratch, threads);
-        boxed(&scratch.chroma, WIDE.0, &mut scratch.wide_chroma);
+        boxed(&scratch.chroma, WIDE.0, &mut scratch.wide_chroma, threads);
         let excess = calm_excess(&scratch.wide_chroma, past_variance);
         scratch.wide_chroma.mapv_inplace(|energy| energy / excess);
     }
 
     let samples = 4.0 * main_components(present.colour) as f32;
     let mean_chance = MEAN_CHANCE / (samples * ((2 * MEAN + 1) * (2 * MEAN + 1)) as f32);
-    let mut changed = 0usize;
-    let maps = scratch.narrow.iter().zip(&scratch.wide).zip(&scratch.wide_chroma).zip(&scratch.wide_mean);
-    for ((variance, past), (((narrow, wide), chroma), mean)) in present.variance.iter_mut().zip(past_variance).zip(maps)
-    {
-        let expected = 1.0 + past;
-        let beyond = |energy: f32, chance: f32| energy - expected * (1.0 + chance);
-        let energy = beyond(*narrow, NARROW.1).max(beyond(*wide, WIDE.1)).max(beyond(*chroma, WIDE.1)).max(0.0);
-        let shift = (mean * mean - expected * mean_chance).max(0.0);
-        changed += usize::from(energy > CHANGED);
-        let uncertain = past + WEIGHT * energy + MEAN_WEIGHT * shift;
-        *variance = (uncertain / (uncertain + 1.0)).max(LEAST_GAIN);
-    }
+    let gains =
+        |(mut variance, past, energies): (ArrayViewMut1<'_, f32>, ArrayView1<'_, f32>, [ArrayView1<'_, f32>; 4])| {
+            let mut changed = 0usize;
+            let [narrow, wide, chroma, mean] = energies;
+            let maps = narrow.into_iter().zip(wide).zip(chroma).zip(mean);
+            for ((variance, past), (((narrow, wide), chroma), mean)) in variance.iter_mut().zip(past).zip(maps) {
+                let expected = 1.0 + past;
+                let beyond = |energy: f32, chance: f32| energy - expected * (1.0 + chance);
+                let energy = beyond(*narrow, NARROW.1).max(beyond(*wide, WIDE.1)).max(beyond(*chroma, WIDE.1)).max(0.0);
+                let shift = (mean * mean - expected * mean_chance).max(0.0);
+                changed += usize::from(energy > CHANGED);
+                let uncertain = past + WEIGHT * energy + MEAN_WEIGHT * shift;
+                *variance = (uncertain / (uncertain + 1.0)).max(LEAST_GAIN);
+            }
+            changed
+        };
+    let maps = [&scratch.narrow, &scratch.wide, &scratch.wide_chroma, &scratch.wide_mean];
+    let rows = present.variance.axis_iter_mut(Axis(0)).into_par_iter().enumerate();
+    let changed: usize =
+        threads.enter(|| rows.map(|(y, row)| gains((row, past_variance.row(y), maps.map(|map| map.row(y))))).sum());
     let History { colour, planes, variance, .. } = present;
     for (i, (plane, past)) in planes.iter_mut().zip(past).enumerate() {
         let [shift_x, shift_y] = colour.shifts(i);
@@ -182,32 +191,90 @@ fn chroma_differences(
     });
 }
 
+/// Rows that one thread averages at a time.
+const BAND: usize = 32;
+
 /// Means in windows of `2 * reach + 1` squared, at the edges of what lies inside.
-fn boxed(from: &Array2<f32>, reach: usize, to: &mut Array2<f32>) {
+fn boxed(from: &Array2<f32>, reach: usize, to: &mut Array2<f32>, threads: &Threads) {
     let (height, width) = from.dim();
-    let mut columns = vec![0.0f32; width];
-    let add = |columns: &mut [f32], y: usize, sign: f32| {
-        columns.iter_mut().zip(from.row(y)).for_each(|(sum, v)| *sum += sign * v);
-    };
-    (0..reach.min(height)).for_each(|y| add(&mut columns, y, 1.0));
-    for y in 0..height {
-        if y + reach < height {
-            add(&mut columns, y + reach, 1.0);
-        }
-        if y > reach {
-            add(&mut columns, y - reach - 1, -1.0);
-        }
-        let rows = (y + reach).min(height - 1) - y.saturating_sub(reach) + 1;
-        let mut sum: f32 = columns[..reach.min(width)].iter().sum();
-        for (x, value) in to.row_mut(y).iter_mut().enumerate() {
-            if x + reach < width {
-                sum += columns[x + reach];
+    let arch = Arch::new();
+    threads.enter(|| {
+        to.axis_chunks_iter_mut(Axis(0), BAND).into_par_iter().enumerate().for_each(|(band, mut rows)| {
+            let mut columns = vec![0.0f32; width];
+            let first = band * BAND;
+            let add = |columns: &mut [f32], y: usize, sign: f32| {
+                columns.iter_mut().zip(from.row(y)).for_each(|(sum, v)| *sum += sign * v);
+            };
+            (first.saturating_sub(reach)..(first + reach).min(height)).for_each(|y| add(&mut columns, y, 1.0));
+            for (y, row) in rows.rows_mut().into_iter().enumerate().map(|(i, row)| (first + i, row)) {
+                if y + reach < height {
+                    add(&mut columns, y + reach, 1.0);
+                }
+                if y > first && y > reach {
+                    add(&mut columns, y - reach - 1, -1.0);
+                }
+                let count = (y + reach).min(height - 1) - y.saturating_sub(reach) + 1;
+                if let Some(to) = row.into_slice() {
+                    arch.dispatch(Across { columns: &columns, reach, count: count as f32, to });
+                }
             }
-            if x > reach {
-                sum -= columns[x - reach - 1];
+        });
+    });
+}
+
+/// Means along a row of sums of `count` values.
+struct Across<'a> {
+    columns: &'a [f32],
+    reach: usize,
+    count: f32,
+    to: &'a mut [f32],
+}
+
+impl WithSimd for Across<'_> {
+    type Output = ();
+
+    // Plain Rust, compiled once for each instruction set.
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        let Self { columns, reach, count, to } = self;
+        let width = columns.len();
+        let window = 2 * reach + 1;
+        let inner = width.saturating_sub(window - 1);
+        for x in (0..reach.min(width)).chain((reach + inner).min(width)..width) {
+            let part = &columns[x.saturating_sub(reach)..(x + reach + 1).min(width)];
+            to[x] = part.iter().sum::<f32>() / (part.len() as f32 * count);
+        }
+        if inner == 0 {
+            return;
+        }
+        let to = &mut to[reach..][..inner];
+        to.copy_from_slice(&columns[..inner]);
+        for offset in 1..window {
+            to.iter_mut().zip(&columns[offset..]).for_each(|(sum, v)| *sum += v);
+        }
+        let share = 1.0 / (window as f32 * count);
+        to.iter_mut().for_each(|sum| *sum *= share);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn means_are_those_of_windows() {
+        let threads = Threads::new(2).unwrap();
+        for (height, width) in [(1, 1), (3, 2), (9, 40), (70, 5), (67, 23)] {
+            let map = Array2::from_shape_fn((height, width), |(y, x)| ((y * 37 + x * 11) % 29) as f32);
+            for reach in [1, 4, 5] {
+                let mut means = Array2::zeros(map.dim());
+                boxed(&map, reach, &mut means, &threads);
+                for ((y, x), mean) in means.indexed_iter() {
+                    let rows = y.saturating_sub(reach)..(y + reach + 1).min(height);
+                    let window = map.slice(ndarray::s![rows, x.saturating_sub(reach)..(x + reach + 1).min(width)]);
+                    assert!((mean - window.mean().unwrap()).abs() < 1e-3, "{height}x{width} {reach}: {y} {x}");
+                }
             }
-            let across = (x + reach).min(width - 1) - x.saturating_sub(reach) + 1;
-            *value = sum / (rows * across) as f32;
         }
     }
 }

@@ -105,7 +105,7 @@ impl Temporal {
         for (i, (plane, to)) in past.planes.iter().zip(&mut self.compensated).enumerate() {
             compensate::shift(plane, &self.motion, past.colour.shifts(i), to, threads);
         }
-        compensate::nearest(&past.variance, &self.motion, &mut self.compensated_variance);
+        compensate::nearest(&past.variance, &self.motion, &mut self.compensated_variance, threads);
     }
 }
 

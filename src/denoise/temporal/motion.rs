@@ -1,6 +1,7 @@
 //! Motion of blocks between two pictures, from coarse to fine.
 
 use ndarray::{Array2, Axis};
+use pulp::{Arch, WithSimd};
 use rayon::prelude::*;
 
 use super::smoothness::{self, Found};
@@ -106,9 +107,6 @@ const DIFFERENCE: f32 = 1.4;
 /// Beyond this, in pixels, a parabola through the neighbours of the smallest is not to be believed.
 const FARTHEST: f32 = 0.6;
 
-/// Differences that are added up side by side.
-const LANES: usize = 8;
-
 /// Two pictures, or one level of their pyramids.
 struct Pair<'a> {
     /// Rows without gaps.
@@ -120,6 +118,7 @@ struct Pair<'a> {
     side: isize,
     /// What a pixel of distance from the expected motion costs.
     weight: f32,
+    arch: Arch,
 }
 
 /// The best motion of a block so far.
@@ -162,7 +161,8 @@ impl<'a, 'b> Best<'a, 'b> {
 
 impl<'a> Pair<'a> {
     fn new(present: &'a Array2<f32>, past: &'a Array2<f32>, side: isize, weight: f32) -> Option<Self> {
-        Some(Self { dim: present.dim(), present: present.as_slice()?, past: past.as_slice()?, side, weight })
+        let (dim, present, past) = (present.dim(), present.as_slice()?, past.as_slice()?);
+        Some(Self { dim, present, past, side, weight, arch: Arch::new() })
     }
 
     /// The motion of each block in pixels of this level, from that of the next coarser one.
@@ -255,24 +255,50 @@ impl<'a> Pair<'a> {
         if x1 - x0 < side / 2 || y1 - y0 < side / 2 {
             return f32::INFINITY;
         }
-        let length = (x1 - x0) as usize;
+        let at = |y: isize, x: isize| y as usize * width + x as usize;
+        let (length, rows) = ((x1 - x0) as usize, (y1 - y0) as usize);
+        let present = &self.present[at(y0, x0)..];
+        let past = &self.past[at(y0 + dy as isize, x0 + dx as isize)..];
+        let sum = self.arch.dispatch(Sum { present, past, width, length, rows, measure });
+        sum / (length * rows) as f32
+    }
+}
+
+/// Differences that are added up side by side.
+const LANES: usize = 8;
+
+/// Adds up a measure of the differences of two areas, which begin where the slices do.
+struct Sum<'a, F> {
+    present: &'a [f32],
+    past: &'a [f32],
+    /// Of a row of the pictures, and of one of the areas.
+    width: usize,
+    length: usize,
+    rows: usize,
+    measure: F,
+}
+
+impl<F: Fn(f32) -> f32> WithSimd for Sum<'_, F> {
+    type Output = f32;
+
+    // Plain Rust, compiled once for each instruction set.
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) -> f32 {
         // Sums side by side, which the compiler can keep in one vector.
         let mut sums = [0.0; LANES];
-        for y in y0..y1 {
-            let row = |y: isize, x: isize| y as usize * width + x as usize;
-            let present = &self.present[row(y, x0)..][..length];
-            let past = &self.past[row(y + dy as isize, x0 + dx as isize)..][..length];
+        for (present, past) in self.present.chunks(self.width).zip(self.past.chunks(self.width)).take(self.rows) {
+            let (Some(present), Some(past)) = (present.get(..self.length), past.get(..self.length)) else { break };
             let ((present, more_present), (past, more_past)) =
                 (present.as_chunks::<LANES>(), past.as_chunks::<LANES>());
             for (a, b) in present.iter().zip(past) {
                 for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-                    *sum += measure(a - b);
+                    *sum += (self.measure)(a - b);
                 }
             }
             for ((sum, a), b) in sums.iter_mut().zip(more_present).zip(more_past) {
-                *sum += measure(a - b);
+                *sum += (self.measure)(a - b);
             }
         }
-        sums.iter().sum::<f32>() / (length as isize * (y1 - y0)) as f32
+        sums.iter().sum()
     }
 }
