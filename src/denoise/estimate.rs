@@ -49,6 +49,7 @@ impl NoiseModel {
     }
 
     /// Standard deviation at a brightness from 0 to 255.
+    #[inline(always)]
     pub fn level_at(&self, brightness: f32) -> f32 {
         let variance = (self.constant + self.slope * brightness).max(0.0);
         variance.sqrt().clamp(RANGE[0] * self.level, RANGE[1] * self.level)

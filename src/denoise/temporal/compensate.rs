@@ -23,7 +23,6 @@ pub(super) fn shift(plane: &Array2<f32>, motion: &Motion, shifts: [u32; 2], to: 
     let arch = Arch::new();
     threads.enter(|| {
         to.axis_chunks_iter_mut(Axis(0), side_y).into_par_iter().enumerate().for_each(|(by, mut rows)| {
-            let mut line = vec![0.0; side_x + TAPS - 1];
             for (bx, to) in rows.axis_chunks_iter_mut(Axis(1), side_x).enumerate() {
                 let [dx, dy] = motion.blocks[[by, bx]];
                 let along = |at: usize, d: f32| {
@@ -32,7 +31,13 @@ pub(super) fn shift(plane: &Array2<f32>, motion: &Motion, shifts: [u32; 2], to: 
                 };
                 let (x, across) = along(bx * side_x, dx * scale[0]);
                 let (y, down) = along(by * side_y, dy * scale[1]);
-                arch.dispatch(Block { values, dim: plane.dim(), place: [x, y], across, down, line: &mut line, to });
+                let block = Block { values, dim: plane.dim(), place: [x, y], across, down, to };
+                // Lengths that the compiler knows of, which fill whole vectors.
+                if side_x == BLOCK {
+                    arch.dispatch(Sized::<BLOCK, { BLOCK + 8 }>(block));
+                } else {
+                    arch.dispatch(Sized::<{ BLOCK / 2 }, BLOCK>(block));
+                }
             }
         });
     });
@@ -47,43 +52,45 @@ struct Block<'a> {
     place: [isize; 2],
     across: [f32; TAPS],
     down: [f32; TAPS],
-    line: &'a mut [f32],
     to: ArrayViewMut2<'a, f32>,
 }
 
-impl WithSimd for Block<'_> {
+/// A block of up to `SIDE` pixels across, made from lines of `LINE`, which is at least `SIDE + TAPS - 1`.
+struct Sized<'a, const SIDE: usize, const LINE: usize>(Block<'a>);
+
+impl<const SIDE: usize, const LINE: usize> WithSimd for Sized<'_, SIDE, LINE> {
     type Output = ();
 
     // Plain Rust, compiled once for each instruction set.
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(self, _: S) {
         const BEFORE: isize = TAPS as isize / 2 - 1;
-        let Self { values, dim: (height, width), place: [x, y], across, down, line, mut to } = self;
-        let length = to.ncols();
-        let line = &mut line[..length + TAPS - 1];
+        let Block { values, dim: (height, width), place: [x, y], across, down, mut to } = self.0;
         let start = x.saturating_sub(BEFORE);
-        let inside = start >= 0 && start as usize + line.len() <= width;
+        let mut line = [0.0; LINE];
+        let mut made = [0.0; SIDE];
         for (i, mut to) in to.rows_mut().into_iter().enumerate() {
             let rows: [&[f32]; TAPS] = std::array::from_fn(|r| {
                 let row = y.saturating_add(i as isize + r as isize - BEFORE).clamp(0, height as isize - 1);
                 &values[row as usize * width..][..width]
             });
-            if inside {
-                let rows = rows.map(|row| &row[start as usize..][..line.len()]);
-                for (i, value) in line.iter_mut().enumerate() {
-                    *value = (0..TAPS).map(|r| down[r] * rows[r][i]).sum();
+            let inside = rows.map(|row| row.get(start.max(0) as usize..).and_then(|row| row.first_chunk::<LINE>()));
+            if let ([Some(a), Some(b), Some(c), Some(d), Some(e), Some(f)], true) = (inside, start >= 0) {
+                for (x, value) in line.iter_mut().enumerate() {
+                    let (low, high) = (down[0] * a[x] + down[1] * b[x], down[4] * e[x] + down[5] * f[x]);
+                    *value = low + (down[2] * c[x] + down[3] * d[x]) + high;
                 }
             } else {
-                for (i, value) in line.iter_mut().enumerate() {
-                    let at = start.saturating_add(i as isize).clamp(0, width as isize - 1) as usize;
+                for (x, value) in line.iter_mut().enumerate() {
+                    let at = start.saturating_add(x as isize).clamp(0, width as isize - 1) as usize;
                     *value = (0..TAPS).map(|r| down[r] * rows[r][at]).sum();
                 }
             }
-            let Some(to) = to.as_slice_mut() else { continue };
-            let windows: [&[f32]; TAPS] = std::array::from_fn(|c| &line[c..][..length]);
-            for (i, value) in to.iter_mut().enumerate() {
-                *value = (0..TAPS).map(|c| across[c] * windows[c][i]).sum();
+            made.fill(0.0);
+            for (weight, values) in across.iter().zip(line.windows(SIDE)) {
+                made.iter_mut().zip(values).for_each(|(sum, v)| *sum += weight * v);
             }
+            to.iter_mut().zip(made).for_each(|(to, v)| *to = v);
         }
     }
 }

@@ -19,7 +19,8 @@ const MEAN_CHANCE: f32 = 9.0;
 const MEAN_WEIGHT: f32 = 20.0;
 /// Weight of the energy that noise does not explain: it is structure, which hurts more than noise of the same energy.
 const WEIGHT: f32 = 4.0;
-/// Noise of chroma counts as at least this.
+/// Noise counts as at least this, and that of chroma as at least that.
+const LEAST_LEVEL: f32 = 0.5;
 const LEAST_CHROMA: f32 = 1.0;
 /// Every one in this many places is looked at to see how calm chroma is; it may differ this much more than expected.
 const CALM_STEP: usize = 29;
@@ -72,9 +73,8 @@ pub(super) fn fuse(
     if has_chroma {
         chroma_differences(present, past, &noise[1], scratch, threads);
         boxed(&scratch.chroma, WIDE.0, &mut scratch.wide_chroma, threads);
-        let excess = calm_excess(&scratch.wide_chroma, past_variance);
-        scratch.wide_chroma.mapv_inplace(|energy| energy / excess);
     }
+    let calm = if has_chroma { 1.0 / calm_excess(&scratch.wide_chroma, past_variance) } else { 0.0 };
 
     let samples = 4.0 * main_components(present.colour) as f32;
     let mean_chance = MEAN_CHANCE / (samples * ((2 * MEAN + 1) * (2 * MEAN + 1)) as f32);
@@ -86,7 +86,8 @@ pub(super) fn fuse(
             for ((variance, past), (((narrow, wide), chroma), mean)) in variance.iter_mut().zip(past).zip(maps) {
                 let expected = 1.0 + past;
                 let beyond = |energy: f32, chance: f32| energy - expected * (1.0 + chance);
-                let energy = beyond(*narrow, NARROW.1).max(beyond(*wide, WIDE.1)).max(beyond(*chroma, WIDE.1)).max(0.0);
+                let energy =
+                    beyond(*narrow, NARROW.1).max(beyond(*wide, WIDE.1)).max(beyond(calm * chroma, WIDE.1)).max(0.0);
                 let shift = (mean * mean - expected * mean_chance).max(0.0);
                 changed += usize::from(energy > CHANGED);
                 let uncertain = past + WEIGHT * energy + MEAN_WEIGHT * shift;
@@ -104,10 +105,16 @@ pub(super) fn fuse(
         let rows = plane.axis_iter_mut(Axis(0)).into_par_iter().zip(past.axis_iter(Axis(0)).into_par_iter());
         threads.enter(|| {
             rows.enumerate().for_each(|(y, (mut row, past))| {
+                let (Some(row), Some(past)) = (row.as_slice_mut(), past.to_slice()) else { return };
                 // At a gain of g the variance that is left is g too.
                 let gains = variance.row((y << shift_y) / 2);
-                for (x, (value, past)) in row.iter_mut().zip(past).enumerate() {
-                    *value = past + gains[(x << shift_x) / 2] * (*value - past);
+                let mix = |value: &mut f32, past: &f32, gain: f32| *value = past + gain * (*value - past);
+                if shift_x == 0 {
+                    for ((values, past), gain) in row.chunks_mut(2).zip(past.chunks(2)).zip(gains) {
+                        values.iter_mut().zip(past).for_each(|(value, past)| mix(value, past, *gain));
+                    }
+                } else {
+                    row.iter_mut().zip(past).zip(gains).for_each(|((value, past), gain)| mix(value, past, *gain));
                 }
             });
         });
@@ -135,33 +142,57 @@ fn main_components(colour: Colour) -> usize {
 /// Fills `energy` and `mean`.
 fn differences(present: &History, past: &[Array2<f32>], noise: &NoiseModel, scratch: &mut Scratch, threads: &Threads) {
     let main = main_components(present.colour);
-    let per_level: Vec<f32> = (0..256).map(|brightness| 1.0 / noise.level_at(brightness as f32).max(0.5)).collect();
     let height = present.planes[0].nrows();
+    let arch = Arch::new();
     let rows = scratch.energy.axis_iter_mut(Axis(0)).into_par_iter();
     let rows = rows.zip(scratch.mean.axis_iter_mut(Axis(0)).into_par_iter()).enumerate();
     threads.enter(|| {
-        rows.for_each(|(y, (mut energy, mut mean))| {
+        rows.for_each(|(y, (energy, mean))| {
+            let (Some(energy), Some(mean)) = (energy.into_slice(), mean.into_slice()) else { return };
             energy.fill(0.0);
             mean.fill(0.0);
             for (plane, past) in present.planes[..main].iter().zip(past) {
                 for y in [2 * y, (2 * y + 1).min(height - 1)] {
-                    let (now, then) = (plane.row(y), past.row(y));
-                    let (Some(now), Some(then)) = (now.as_slice(), then.as_slice()) else { continue };
-                    let pairs = now.chunks(2).zip(then.chunks(2));
-                    for ((energy, mean), (now, then)) in energy.iter_mut().zip(mean.iter_mut()).zip(pairs) {
-                        let (a, b) = (now[0] - then[0], now[now.len() - 1] - then[then.len() - 1]);
-                        // The cast saturates.
-                        let per_level = per_level[usize::from(then[0] as u8)];
-                        *energy += (a * a + b * b) * per_level * per_level;
-                        *mean += (a + b) * per_level;
+                    if let (Some(now), Some(then)) = (plane.row(y).to_slice(), past.row(y).to_slice()) {
+                        arch.dispatch(Differences { now, then, noise, share: 0.25 / main as f32, energy, mean });
                     }
                 }
             }
-            let count = 4.0 * main as f32;
-            energy.iter_mut().for_each(|v| *v /= count);
-            mean.iter_mut().for_each(|v| *v /= count);
         });
     });
+}
+
+/// Adds a `share` of what two rows differ by, and of its square, in units of the noise.
+struct Differences<'a> {
+    now: &'a [f32],
+    then: &'a [f32],
+    noise: &'a NoiseModel,
+    share: f32,
+    energy: &'a mut [f32],
+    mean: &'a mut [f32],
+}
+
+impl WithSimd for Differences<'_> {
+    type Output = ();
+
+    // Plain Rust, compiled once for each instruction set.
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        let Self { now, then, noise, share, energy, mean } = self;
+        let add = |energy: &mut f32, mean: &mut f32, [a, b]: [f32; 2], brightness: f32| {
+            let level = noise.level_at(brightness).max(LEAST_LEVEL);
+            *energy += share * (a * a + b * b) / (level * level);
+            *mean += share * (a + b) / level;
+        };
+        let ((now, last_now), (then, last_then)) = (now.as_chunks::<2>(), then.as_chunks::<2>());
+        for ((energy, mean), (now, then)) in energy.iter_mut().zip(&mut *mean).zip(now.iter().zip(then)) {
+            add(energy, mean, [now[0] - then[0], now[1] - then[1]], then[0]);
+        }
+        // The last column of an odd width counts twice.
+        if let ([now], [then], [.., energy], [.., mean]) = (last_now, last_then, energy, mean) {
+            add(energy, mean, [now - then; 2], *then);
+        }
+    }
 }
 
 /// Fills the map of chroma.
@@ -176,15 +207,21 @@ fn chroma_differences(
     let [shift_x, shift_y] = present.colour.shifts(1);
     let rows = scratch.chroma.axis_iter_mut(Axis(0)).into_par_iter().enumerate();
     threads.enter(|| {
-        rows.for_each(|(y, mut energy)| {
+        rows.for_each(|(y, energy)| {
+            let Some(energy) = energy.into_slice() else { return };
             energy.fill(0.0);
             for (plane, past) in present.planes.iter().zip(past).skip(1) {
                 let y = (2 * y) >> shift_y;
-                let (now, then) = (plane.row(y), past.row(y));
-                let step = 2 >> shift_x;
-                for (energy, (now, then)) in energy.iter_mut().zip(now.iter().zip(then).step_by(step)) {
+                let (Some(now), Some(then)) = (plane.row(y).to_slice(), past.row(y).to_slice()) else { continue };
+                let add = |energy: &mut f32, now: &f32, then: &f32| {
                     let d = (now - then) * per_level;
                     *energy += 0.5 * d * d;
+                };
+                let all = energy.iter_mut();
+                if shift_x == 0 {
+                    all.zip(now.chunks(2).zip(then.chunks(2))).for_each(|(e, (now, then))| add(e, &now[0], &then[0]));
+                } else {
+                    all.zip(now.iter().zip(then)).for_each(|(e, (now, then))| add(e, now, then));
                 }
             }
         });
