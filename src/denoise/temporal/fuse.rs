@@ -18,7 +18,7 @@ const MEAN: usize = 4;
 const MEAN_CHANCE: f32 = 9.0;
 const MEAN_WEIGHT: f32 = 20.0;
 /// Weight of the energy that noise does not explain: it is structure, which hurts more than noise of the same energy.
-const WEIGHT: f32 = 4.0;
+const WEIGHT: f32 = 2.5;
 /// Noise counts as at least this, and that of chroma as at least that.
 const LEAST_LEVEL: f32 = 0.5;
 const LEAST_CHROMA: f32 = 1.0;
