@@ -10,8 +10,9 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
+use gstcnnvideo::quality::psnr;
 use image::{Rgb, RgbImage};
-use support::{Noise, mse, psnr};
+use support::{Noise, mse};
 
 #[derive(Parser)]
 struct Arguments {

@@ -20,9 +20,10 @@ use gstcnnvideo::{
     denoise::{Networks, Parameters},
     frame::{Colour, Format, Picture, PictureMut},
     nn::{Device, Precision},
+    quality::psnr,
 };
 use image::RgbImage;
-use support::{Noise, mse, psnr};
+use support::{Noise, mse};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 

@@ -57,7 +57,7 @@ pub fn run(task: &Smooth) -> Result<()> {
         let target_luma = luma(&target, noisy.dimensions());
         let figures = [noisy.as_raw(), &result].map(|picture| {
             let clean: Vec<f32> = target.iter().map(|v| f32::from(*v)).collect();
-            let psnr = support::psnr(support::mse(picture, &clean));
+            let psnr = gstcnnvideo::quality::psnr(support::mse(picture, &clean));
             (psnr, ssim(&luma(picture, noisy.dimensions()).view(), &target_luma.view()).unwrap_or(f64::NAN))
         });
         for key in [scale as u32, u32::MAX] {

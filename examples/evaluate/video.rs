@@ -7,7 +7,8 @@ use gst::prelude::*;
 use image::RgbImage;
 
 use crate::{Result, load, support};
-use support::{Noise, mse, psnr};
+use gstcnnvideo::quality::psnr;
+use support::{Noise, mse};
 
 #[derive(Args)]
 pub struct Video {

@@ -17,12 +17,7 @@ impl Noise {
     }
 }
 
-/// Peak signal to noise ratio in dB from the mean square error of 8-bit values.
-pub fn psnr(mse: f64) -> f64 {
-    10.0 * (255.0 * 255.0 / mse).log10()
-}
-
-/// Mean square error.
+/// Mean square error of values in a row.
 pub fn mse<A: Copy + Into<f64>, B: Copy + Into<f64>>(a: &[A], b: &[B]) -> f64 {
     a.iter().zip(b).map(|(a, b)| ((*a).into() - (*b).into()).powi(2)).sum::<f64>() / a.len() as f64
 }

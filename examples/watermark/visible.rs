@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use gstcnnvideo::{
     frame::{Format, Picture, PictureMut},
-    quality::{ms_ssim, ssim},
+    quality::{ms_ssim, mse, psnr, ssim},
     watermark::{Collector, Decoder, Embedder, Key, Payload, Search, Strength},
 };
 use image::{GrayImage, codecs::jpeg::JpegEncoder};
@@ -49,14 +49,14 @@ pub fn run(task: &Visible) -> Result<()> {
     let mut sums = [[0.0; 5]; MASKS.len()];
     for (number, path) in task.pictures.iter().enumerate() {
         let clean = image::open(path)?.into_luma8();
-        let goal = psnr(&clean, &mark(&clean, Mask::Network, task.target_psnr)?);
+        let goal = psnr_of(&clean, &mark(&clean, Mask::Network, task.target_psnr)?);
         let mut errors = Vec::new();
         for ((mask, _), sums) in MASKS.iter().zip(&mut sums) {
             let marked = mark_to(&clean, *mask, task.target_psnr, goal)?;
             let (a, b) = (plane(&clean), plane(&marked));
             let similar = ssim(&a.view(), &b.view()).ok_or("the picture is too small")?;
             let multi = ms_ssim(&a.view(), &b.view()).ok_or("the picture is too small")?;
-            let results = [psnr(&clean, &marked), similar, multi, flat_psnr(&a, &b), evidence(&marked)?];
+            let results = [psnr_of(&clean, &marked), similar, multi, flat_psnr(&a, &b), evidence(&marked)?];
             sums.iter_mut().zip(results).for_each(|(sum, v)| *sum += v);
             errors.push((&b - &a).mapv(|e| (128.0 + AMPLIFIED * e).clamp(0.0, 255.0) as u8));
         }
@@ -100,7 +100,7 @@ fn mark_to(clean: &GrayImage, mask: Mask, target: f32, goal: f64) -> Result<Gray
     let mut target = target;
     let mut marked = mark(clean, mask, target)?;
     for _ in 0..4 {
-        let miss = goal - psnr(clean, &marked);
+        let miss = goal - psnr_of(clean, &marked);
         if miss.abs() < 0.02 {
             break;
         }
@@ -115,9 +115,8 @@ fn plane(picture: &GrayImage) -> Array2<f32> {
     Array2::from_shape_fn((height as usize, width as usize), |(y, x)| f32::from(picture[(x as u32, y as u32)].0[0]))
 }
 
-fn psnr(a: &GrayImage, b: &GrayImage) -> f64 {
-    let sum: f64 = a.iter().zip(b.iter()).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum();
-    10.0 * (255f64.powi(2) * a.len() as f64 / sum).log10()
+fn psnr_of(a: &GrayImage, b: &GrayImage) -> f64 {
+    psnr(mse(&plane(a).view(), &plane(b).view()))
 }
 
 fn flat_psnr(clean: &Array2<f32>, marked: &Array2<f32>) -> f64 {
@@ -128,7 +127,7 @@ fn flat_psnr(clean: &Array2<f32>, marked: &Array2<f32>) -> f64 {
             count += clean.len() as f64;
         }
     }
-    10.0 * (255f64.powi(2) * f64::max(count, 1.0) / f64::max(sum, 1e-3)).log10()
+    psnr(f64::max(sum, 1e-3) / f64::max(count, 1.0))
 }
 
 /// Evidence for the mark, in deviations of chance, in one compressed picture.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use ndarray::{Array2, ArrayViewMut2, Axis};
+use ndarray::{Array2, ArrayViewMut2};
 
 use crate::{
     frame::{
@@ -11,7 +11,7 @@ use crate::{
         luma::{chroma_of, luma, luma_row},
         unshuffle::{CENTRE, SCALE, line, pairs, singles},
     },
-    nn::{Domain, Output, RowSink, Source},
+    nn::{Domain, Output, RowSink, Source, parts},
 };
 
 const CHANNELS: usize = 6;
@@ -108,22 +108,13 @@ pub(super) struct Maps<'a, 'b, T> {
 
 impl<T: Sample> Output for Maps<'_, '_, T> {
     fn split<'c>(&'c mut self, bands: &[Range<usize>]) -> Vec<Box<dyn RowSink + 'c>> {
-        let [u, v] = self.chroma;
-        let mut rest = [self.guide.view_mut(), u.view_mut(), v.view_mut(), self.edges.view_mut()];
-        let mut parts: Vec<Box<dyn RowSink + 'c>> = Vec::with_capacity(bands.len());
-        for band in bands {
-            let mut own = Vec::with_capacity(rest.len());
-            rest = rest.map(|map| {
-                let per_row = if own.is_empty() { 2 } else { 1 };
-                let rows = (per_row * band.len()).min(map.nrows());
-                let (part, after) = map.split_at(Axis(0), rows);
-                own.push(part);
-                after
-            });
-            let Ok([guide, u, v, edges]) = <[_; 4]>::try_from(own) else { continue };
-            parts.push(Box::new(Band { first: band.start, picture: self.picture, guide, chroma: [u, v], edges }));
-        }
-        parts
+        let Self { picture, guide, chroma: [u, v], edges } = self;
+        let rows = parts(guide, bands, 2).into_iter().zip(parts(u, bands, 1)).zip(parts(v, bands, 1));
+        let rows = rows.zip(parts(edges, bands, 1)).zip(bands);
+        rows.map(|((((guide, u), v), edges), band)| -> Box<dyn RowSink + 'c> {
+            Box::new(Band { first: band.start, picture, guide, chroma: [u, v], edges })
+        })
+        .collect()
     }
 }
 

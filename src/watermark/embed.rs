@@ -46,6 +46,8 @@ pub struct Embedder {
     mask: Mask,
     /// Without it the mask follows the formulas.
     texture: Option<Texture>,
+    /// Why that is, should the network have failed.
+    failure: Option<crate::nn::Error>,
 }
 
 impl Embedder {
@@ -59,6 +61,7 @@ impl Embedder {
             key,
             epoch,
             texture: Some(Texture::built_in(threads.count())?),
+            failure: None,
             threads,
             payload,
             next: payload,
@@ -73,6 +76,11 @@ impl Embedder {
     /// Has the mask follow the formulas that the network was taught by, instead of the network.
     pub fn analytic(self) -> Self {
         Self { texture: None, ..self }
+    }
+
+    /// Why the mask has followed the formulas since the last picture, told once: a backend that failed.
+    pub fn take_failure(&mut self) -> Option<crate::nn::Error> {
+        self.failure.take()
     }
 
     /// The payload that the last picture got.
@@ -137,10 +145,12 @@ impl Embedder {
     /// Fills the mask from the cells; returns the amplitude that flat grey would get.
     fn shape(&mut self) -> f32 {
         self.mask.resize(self.cells.dim());
-        if let Some(texture) = &mut self.texture
-            && texture.run(&self.cells, &mut self.mask.amplitudes).is_ok()
-        {
-            return texture.flat;
+        if let Some(texture) = &mut self.texture {
+            match texture.run(&self.cells, &mut self.mask.amplitudes) {
+                Ok(()) => return texture.flat,
+                // A mask that changes its mind from frame to frame would be seen.
+                Err(err) => (self.texture, self.failure) = (None, Some(err)),
+            }
         }
         self.mask.analytic(&self.cells);
         super::mask::FLAT

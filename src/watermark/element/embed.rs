@@ -226,7 +226,11 @@ impl VideoFilterImpl for WatermarkEmbed {
             gst::element_imp_error!(self, gst::StreamError::Failed, ("Cannot mark a frame: {err}"));
             gst::FlowError::Error
         })?;
+        let failure = embedder.take_failure();
         drop(state);
+        if let Some(err) = failure {
+            gst::warning!(CAT, imp = self, "The network of the mask failed, going on with the formulas: {err}");
+        }
         if let Some(payload) = taken {
             gst::info!(CAT, imp = self, "Frames carry {payload} from {} on", pts.display());
             let structure = gst::Structure::builder("watermark-embedding")
