@@ -182,26 +182,15 @@ def load_torch(path):
     }
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--photos", required=True, help="folder with clean photographs")
-    parser.add_argument("--clips", nargs="+", required=True, help="folders with the frames of a clip each")
-    parser.add_argument("--level", type=float, default=25)
-    parser.add_argument("--frames", type=int, default=20)
-    parser.add_argument("--count", type=int, default=12, help="photographs to use")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--plot", help="PNG to draw quality against time into")
-    arguments = parser.parse_args()
-    cv2.setNumThreads(arguments.threads)
-    level = arguments.level
-
-    streams = {name: ffmpeg(text.format(level=level, sigma=4 * level), arguments.threads) for name, text in FFMPEG.items()}
+def on_clips(paths, frames, level, threads):
+    """PSNR on each clip and milliseconds, by what was run."""
+    streams = {name: ffmpeg(text.format(level=level, sigma=4 * level), threads) for name, text in FFMPEG.items()}
     for name, text in OURS.items():
-        streams[name] = gstreamer(f"cnndenoise threads={arguments.threads} {text}")
+        streams[name] = gstreamer(f"cnndenoise threads={threads} {text}")
     rows = {}
     with tempfile.TemporaryDirectory() as folder:
         idle = {"ffmpeg": timed(ffmpeg("", 1), folder), "gstreamer": timed(gstreamer("identity"), folder)}
-        clips = [clip(path, arguments.frames, level) for path in arguments.clips]
+        clips = [clip(path, frames, level) for path in paths]
         for name, command in streams.items():
             quality = []
             for clean, noisy, width, height in clips:
@@ -212,9 +201,14 @@ def main():
             kind = "gstreamer" if name in OURS else "ffmpeg"
             rows[name] = (quality, timed(command, folder) - idle[kind])
             print(f"{name:<28}" + "".join(f"{q:8.2f}" for q in quality) + f"{rows[name][1]:10.1f} ms", flush=True)
+    return rows
 
-        photos = [cv2.imread(f)[..., ::-1] for f in sorted(glob.glob(f"{arguments.photos}/*"))[: arguments.count]]
-        network, macs, parameters = ffdnet(arguments.threads)
+
+def on_photographs(path, count, threads):
+    """Prints the PSNR at three levels and milliseconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        photos = [cv2.imread(f)[..., ::-1] for f in sorted(glob.glob(f"{path}/*"))[: count]]
+        network, macs, parameters = ffdnet(threads)
         print(f"FFDNet: {macs:.0f} MAC per pixel, {parameters} parameters")
         stills = {
             "FFDNet (OpenVINO, float32)": network,
@@ -231,7 +225,7 @@ def main():
                 padded = np.zeros((height, stride), np.uint8)
                 padded[:, : 3 * width] = picture.reshape(height, -1)
                 padded.tofile(f"{folder}/in.raw")
-                command = gstreamer(f"cnndenoise threads={arguments.threads} noise-level={sigma} temporal=false {text}")
+                command = gstreamer(f"cnndenoise threads={threads} noise-level={sigma} temporal=false {text}")
                 run(command(f"{folder}/in.raw", f"{folder}/out.raw", width, height, "RGB"))
                 out = np.fromfile(f"{folder}/out.raw", np.uint8).reshape(height, stride)
                 return out[:, : 3 * width].reshape(height, width, 3)
@@ -251,8 +245,25 @@ def main():
                 quality.append(np.mean(values))
             shown = "" if name.startswith("cnnd") else f"{statistics.median(times):10.1f} ms"
             print(f"{name:<28}" + "".join(f"{q:8.2f}" for q in quality) + shown, flush=True)
-            rows.setdefault(name, (None, statistics.median(times)))
-    if arguments.plot:
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--photos", help="folder with clean photographs")
+    parser.add_argument("--clips", nargs="+", default=[], help="folders with the frames of a clip each")
+    parser.add_argument("--level", type=float, default=25)
+    parser.add_argument("--frames", type=int, default=20)
+    parser.add_argument("--count", type=int, default=12, help="photographs to use")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--plot", help="PNG to draw quality against time into")
+    arguments = parser.parse_args()
+    cv2.setNumThreads(arguments.threads)
+    level = arguments.level
+
+    rows = on_clips(arguments.clips, arguments.frames, level, arguments.threads) if arguments.clips else {}
+    if arguments.photos:
+        on_photographs(arguments.photos, arguments.count, arguments.threads)
+    if arguments.plot and rows:
         plot(arguments.plot, rows, level)
 
 
