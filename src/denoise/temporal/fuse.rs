@@ -78,27 +78,43 @@ pub(super) fn fuse(
 
     let samples = 4.0 * main_components(present.colour) as f32;
     let mean_chance = MEAN_CHANCE / (samples * ((2 * MEAN + 1) * (2 * MEAN + 1)) as f32);
-    let gains =
-        |(mut variance, past, energies): (ArrayViewMut1<'_, f32>, ArrayView1<'_, f32>, [ArrayView1<'_, f32>; 4])| {
-            let mut changed = 0usize;
-            let [narrow, wide, chroma, mean] = energies;
-            let maps = narrow.into_iter().zip(wide).zip(chroma).zip(mean);
-            for ((variance, past), (((narrow, wide), chroma), mean)) in variance.iter_mut().zip(past).zip(maps) {
-                let expected = 1.0 + past;
-                let beyond = |energy: f32, chance: f32| energy - expected * (1.0 + chance);
-                let energy =
-                    beyond(*narrow, NARROW.1).max(beyond(*wide, WIDE.1)).max(beyond(calm * chroma, WIDE.1)).max(0.0);
-                let shift = (mean * mean - expected * mean_chance).max(0.0);
-                changed += usize::from(energy > CHANGED);
-                let uncertain = past + WEIGHT * energy + MEAN_WEIGHT * shift;
-                *variance = (uncertain / (uncertain + 1.0)).max(LEAST_GAIN);
-            }
-            changed
-        };
-    let maps = [&scratch.narrow, &scratch.wide, &scratch.wide_chroma, &scratch.wide_mean];
-    let rows = present.variance.axis_iter_mut(Axis(0)).into_par_iter().enumerate();
-    let changed: usize =
-        threads.enter(|| rows.map(|(y, row)| gains((row, past_variance.row(y), maps.map(|map| map.row(y))))).sum());
+    let changed = gains(&mut present.variance, past_variance, scratch, calm, mean_chance, threads);
+    mix(present, past, threads);
+    changed as f32 / past_variance.len() as f32
+}
+
+/// Fills the gains, which are the variances that are left too; gives the number of places that changed. `calm` is the
+/// factor for chroma, `mean_chance` what the square of a mean may reach by chance.
+fn gains(
+    variance: &mut Array2<f32>,
+    past_variance: &Array2<f32>,
+    scratch: &Scratch,
+    calm: f32,
+    mean_chance: f32,
+    threads: &Threads,
+) -> usize {
+    let Scratch { narrow, wide, wide_chroma, wide_mean, .. } = scratch;
+    let rows = variance.axis_iter_mut(Axis(0)).into_par_iter().zip(past_variance.axis_iter(Axis(0)).into_par_iter());
+    let row = |(y, (mut variance, past)): (usize, (ArrayViewMut1<'_, f32>, ArrayView1<'_, f32>))| {
+        let energies = narrow.row(y).into_iter().zip(wide.row(y)).zip(wide_chroma.row(y)).zip(wide_mean.row(y));
+        let mut changed = 0usize;
+        for ((variance, past), (((narrow, wide), chroma), mean)) in variance.iter_mut().zip(past).zip(energies) {
+            let expected = 1.0 + past;
+            let beyond = |energy: f32, chance: f32| energy - expected * (1.0 + chance);
+            let energy =
+                beyond(*narrow, NARROW.1).max(beyond(*wide, WIDE.1)).max(beyond(calm * chroma, WIDE.1)).max(0.0);
+            let shift = (mean * mean - expected * mean_chance).max(0.0);
+            changed += usize::from(energy > CHANGED);
+            let uncertain = past + WEIGHT * energy + MEAN_WEIGHT * shift;
+            *variance = (uncertain / (uncertain + 1.0)).max(LEAST_GAIN);
+        }
+        changed
+    };
+    threads.enter(|| rows.enumerate().map(row).sum())
+}
+
+/// Mixes the planes with the past, by the gains.
+fn mix(present: &mut History, past: &[Array2<f32>], threads: &Threads) {
     let History { colour, planes, variance, .. } = present;
     for (i, (plane, past)) in planes.iter_mut().zip(past).enumerate() {
         let [shift_x, shift_y] = colour.shifts(i);
@@ -106,7 +122,6 @@ pub(super) fn fuse(
         threads.enter(|| {
             rows.enumerate().for_each(|(y, (mut row, past))| {
                 let (Some(row), Some(past)) = (row.as_slice_mut(), past.to_slice()) else { return };
-                // At a gain of g the variance that is left is g too.
                 let gains = variance.row((y << shift_y) / 2);
                 let mix = |value: &mut f32, past: &f32, gain: f32| *value = past + gain * (*value - past);
                 if shift_x == 0 {
@@ -119,7 +134,6 @@ pub(super) fn fuse(
             });
         });
     }
-    changed as f32 / variance.len() as f32
 }
 
 /// How much more than expected chroma differs where it differs least.
