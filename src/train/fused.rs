@@ -65,7 +65,7 @@ fn full(channels: &Tensor, domain: Domain) -> Result<Vec<Array2<f32>>, Error> {
         let size = t.size();
         let (height, width) = (size[2] as usize, size[3] as usize);
         let values = Vec::<f32>::try_from((t * 255.0 + 128.0).contiguous().view(-1))?;
-        Array2::from_shape_vec((height, width), values).map_err(|err| Error::Checkpoint(err.to_string()))
+        Ok(Array2::from_shape_fn((height, width), |(y, x)| values[y * width + x]))
     };
     let shuffled = |first: i64| Ok::<_, Error>(channels.f_narrow(1, first, 4)?.f_pixel_shuffle(2)?);
     let planes = match domain {
