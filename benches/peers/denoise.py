@@ -207,7 +207,7 @@ def on_clips(paths, frames, level, threads):
 def on_photographs(path, count, threads):
     """Prints the PSNR at three levels and milliseconds."""
     with tempfile.TemporaryDirectory() as folder:
-        photos = [cv2.imread(f)[..., ::-1] for f in sorted(glob.glob(f"{path}/*"))[: count]]
+        photos = [cv2.imread(f)[..., ::-1] for f in sorted(glob.glob(f"{path}/*"))[:count]]
         network, macs, parameters = ffdnet(threads)
         print(f"FFDNet: {macs:.0f} MAC per pixel, {parameters} parameters")
         stills = {
@@ -276,7 +276,7 @@ def plot(path, rows, level):
     figure, axes = pyplot.subplots(figsize=(8, 5), dpi=110)
     for name, (quality, milliseconds) in rows.items():
         # In float32 it lies beside the other.
-        if quality and "fp32" not in name:
+        if "fp32" not in name:
             ours = name.startswith("cnnd")
             axes.scatter(milliseconds, np.mean(quality), color="tab:red" if ours else "tab:gray", zorder=3)
             axes.annotate(name, (milliseconds, np.mean(quality)), xytext=(6, 4), textcoords="offset points", fontsize=8)

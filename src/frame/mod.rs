@@ -7,6 +7,7 @@
 
 mod deep;
 mod format;
+mod interpolate;
 pub(crate) mod levels;
 pub(crate) mod luma;
 mod picture;
@@ -16,6 +17,7 @@ pub(crate) mod unshuffle;
 
 pub use deep::{High10, Low10};
 pub use format::{Colour, Format, Place};
+pub(crate) use interpolate::cubic;
 pub use picture::{Picture, PictureMut, Plane, PlaneMut};
 pub use regions::Regions;
 

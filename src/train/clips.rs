@@ -3,6 +3,8 @@
 use image::RgbImage;
 use rand::{Rng, rngs::StdRng};
 
+use crate::frame::cubic;
+
 /// How often a camera rests, and how often it moves fast; the speeds, in pixels a frame, below which it is slow and fast.
 const RESTING: f64 = 0.25;
 const FAST: f64 = 0.3;
@@ -182,7 +184,7 @@ impl Outline {
     }
 }
 
-/// A photograph between its pixels, by Keys's cubic; mirrored beyond its edges.
+/// A photograph between its pixels, by a cubic; mirrored beyond its edges.
 fn sample(photo: &RgbImage, place: [f32; 2]) -> [f32; 3] {
     let mirrored = |at: i32, length: u32| {
         let length = length as i32;
@@ -201,18 +203,6 @@ fn sample(photo: &RgbImage, place: [f32; 2]) -> [f32; 3] {
         }
     }
     sum
-}
-
-/// Weights of four neighbours for a point `fraction` of the way from the second to the third (Keys, "Cubic convolution
-/// interpolation for digital image processing", IEEE Transactions on Acoustics, Speech, and Signal Processing 29(6), 1981).
-fn cubic(fraction: f32) -> [f32; 4] {
-    let t = fraction;
-    [
-        ((-0.5 * t + 1.0) * t - 0.5) * t,
-        (1.5 * t - 2.5) * t * t + 1.0,
-        ((-1.5 * t + 2.0) * t + 0.5) * t,
-        (0.5 * t - 0.5) * t * t,
-    ]
 }
 
 #[cfg(test)]

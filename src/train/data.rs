@@ -14,7 +14,7 @@ const VALIDATION_SHARE: u64 = 25;
 const NEVER: [&str; 2] = ["eval", "video"];
 
 /// Photographs of one part of the split.
-pub struct PhotoSet(Vec<RgbImage>);
+pub struct PhotoSet(pub(super) Vec<RgbImage>);
 
 /// All photographs below a folder, split by a hash of the file name.
 pub struct Photos {

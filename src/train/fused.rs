@@ -28,6 +28,10 @@ pub fn batch(
     rng: &mut StdRng,
 ) -> Result<Batch, Error> {
     let threads = Threads::new(1)?;
+    let colour = match domain {
+        Domain::Rgb => Colour::Rgb,
+        _ => Colour::Yuv { shift_x: 1, shift_y: 1 },
+    };
     let mut parts = Vec::new();
     let mut missing = count;
     while missing > 0 {
@@ -44,10 +48,6 @@ pub fn batch(
         for frame in 0..frames {
             let one = noisy.frame(frame);
             let planes = full(&one.noisy, domain)?;
-            let colour = match domain {
-                Domain::Rgb => Colour::Rgb,
-                _ => Colour::Yuv { shift_x: 1, shift_y: 1 },
-            };
             let picture = Picture { colour, components: planes.iter().map(|plane| plane.view()).collect() };
             let fused = temporal.fuse(&picture, &models, &threads);
             if chosen.contains(&frame) {
@@ -89,4 +89,35 @@ fn tensor(plane: &Array2<f32>) -> Tensor {
     let (height, width) = plane.dim();
     let values: Vec<f32> = plane.iter().copied().collect();
     Tensor::from_slice(&values).view([1, 1, height as i64, width as i64])
+}
+
+#[cfg(test)]
+mod tests {
+    use image::RgbImage;
+    use rand::SeedableRng;
+    use tch::Kind;
+
+    use super::*;
+    use crate::denoise::CONTROL_PER_LEVEL;
+
+    #[test]
+    fn fused_pictures_have_less_noise_and_their_maps_tell() {
+        let photo = RgbImage::from_fn(220, 200, |x, y| {
+            let wave = |period: f32| 90.0 * ((x as f32 / period).sin() * (y as f32 / period).cos());
+            image::Rgb([23.0, 31.0, 41.0].map(|period| (128.0 + wave(period)) as u8))
+        });
+        let (photos, level) = (PhotoSet(vec![photo]), 20.0);
+        for domain in [Domain::Yuv420, Domain::Rgb] {
+            tch::manual_seed(1);
+            let noise = |frames: usize, _: &mut StdRng| Noise::white(domain, frames, level, false);
+            let batch = batch(&photos, domain, [4, 64], noise, &mut StdRng::seed_from_u64(3)).unwrap();
+            assert_eq!(batch.noisy.size()[0], 4);
+            let luma = |t: &Tensor| t.narrow(1, 0, 4) * 255.0;
+            let left = (luma(&batch.noisy) - luma(&batch.clean)).square().mean(Kind::Float).sqrt().double_value(&[]);
+            let map = batch.input().unwrap().narrow(1, domain.channels() as i64, 1);
+            let told = map.square().mean(Kind::Float).sqrt().double_value(&[]) / f64::from(CONTROL_PER_LEVEL);
+            assert!(left < 0.85 * level && told < 0.85 * level, "{domain:?}: {left} is left, {told} told");
+            assert!((left - told).abs() < 0.3 * level, "{domain:?}: {left} is left, {told} told");
+        }
+    }
 }

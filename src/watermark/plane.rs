@@ -8,6 +8,8 @@ use std::sync::Arc;
 use ndarray::ArrayView2;
 use rustfft::{Fft, FftPlanner, num_complex::Complex32};
 
+use crate::frame::cubic;
+
 /// Period of patterns across and down. Powers of two: they go through FFTs.
 pub(super) const WIDTH: usize = 1024;
 pub(super) const HEIGHT: usize = 512;
@@ -104,12 +106,6 @@ pub(super) fn enlarge(plane: &ArrayView2<'_, f32>, width: usize, height: usize, 
         }
         write(y, &row);
     }
-}
-
-/// Weights of four neighbours for a place `t` of the way from the second to the third.
-fn cubic(t: f32) -> [f32; 4] {
-    let (t2, t3) = (t * t, t * t * t);
-    [-0.5 * t3 + t2 - 0.5 * t, 1.5 * t3 - 2.5 * t2 + 1.0, -1.5 * t3 + 2.0 * t2 + 0.5 * t, 0.5 * t3 - 0.5 * t2]
 }
 
 #[cfg(test)]

@@ -17,34 +17,45 @@ pub(super) fn shift(plane: &Array2<f32>, motion: &Motion, shifts: [u32; 2], to: 
     if to.dim() != plane.dim() {
         *to = Array2::zeros(plane.dim());
     }
-    let [side_x, side_y] = shifts.map(|shift| BLOCK >> shift);
-    let scale = shifts.map(|shift| 1.0 / (1 << shift) as f32);
+    // Lengths that the compiler knows of, which fill whole vectors.
+    if shifts[0] == 0 {
+        blocks::<BLOCK, { BLOCK + 8 }>(plane, motion, shifts, to, threads);
+    } else {
+        blocks::<{ BLOCK / 2 }, BLOCK>(plane, motion, shifts, to, threads);
+    }
+}
+
+/// Shifts blocks of `SIDE` pixels across; see [`Block`].
+fn blocks<const SIDE: usize, const LINE: usize>(
+    plane: &Array2<f32>,
+    motion: &Motion,
+    shifts: [u32; 2],
+    to: &mut Array2<f32>,
+    threads: &Threads,
+) {
     let Some(values) = plane.as_slice() else { return };
+    let side_y = BLOCK >> shifts[1];
+    let scale = shifts.map(|shift| 1.0 / (1 << shift) as f32);
     let arch = Arch::new();
     threads.enter(|| {
         to.axis_chunks_iter_mut(Axis(0), side_y).into_par_iter().enumerate().for_each(|(by, mut rows)| {
-            for (bx, to) in rows.axis_chunks_iter_mut(Axis(1), side_x).enumerate() {
+            for (bx, to) in rows.axis_chunks_iter_mut(Axis(1), SIDE).enumerate() {
                 let [dx, dy] = motion.blocks[[by, bx]];
                 let along = |at: usize, d: f32| {
                     let whole = d.floor();
                     ((at as isize).saturating_add(whole as isize), lanczos(d - whole))
                 };
-                let (x, across) = along(bx * side_x, dx * scale[0]);
+                let (x, across) = along(bx * SIDE, dx * scale[0]);
                 let (y, down) = along(by * side_y, dy * scale[1]);
-                let block = Block { values, dim: plane.dim(), place: [x, y], across, down, to };
-                // Lengths that the compiler knows of, which fill whole vectors.
-                if side_x == BLOCK {
-                    arch.dispatch(Sized::<BLOCK, { BLOCK + 8 }>(block));
-                } else {
-                    arch.dispatch(Sized::<{ BLOCK / 2 }, BLOCK>(block));
-                }
+                arch.dispatch(Block::<SIDE, LINE> { values, dim: plane.dim(), place: [x, y], across, down, to });
             }
         });
     });
 }
 
-/// A block of a plane between its pixels.
-struct Block<'a> {
+/// A block of a plane between its pixels: up to `SIDE` of them across, made from lines of `LINE`, which is at least
+/// `SIDE + TAPS - 1`.
+struct Block<'a, const SIDE: usize, const LINE: usize> {
     /// Of the plane, row by row, and its height and width.
     values: &'a [f32],
     dim: (usize, usize),
@@ -55,17 +66,14 @@ struct Block<'a> {
     to: ArrayViewMut2<'a, f32>,
 }
 
-/// A block of up to `SIDE` pixels across, made from lines of `LINE`, which is at least `SIDE + TAPS - 1`.
-struct Sized<'a, const SIDE: usize, const LINE: usize>(Block<'a>);
-
-impl<const SIDE: usize, const LINE: usize> WithSimd for Sized<'_, SIDE, LINE> {
+impl<const SIDE: usize, const LINE: usize> WithSimd for Block<'_, SIDE, LINE> {
     type Output = ();
 
     // Plain Rust, compiled once for each instruction set.
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(self, _: S) {
         const BEFORE: isize = TAPS as isize / 2 - 1;
-        let Block { values, dim: (height, width), place: [x, y], across, down, mut to } = self.0;
+        let Block { values, dim: (height, width), place: [x, y], across, down, mut to } = self;
         let start = x.saturating_sub(BEFORE);
         let mut line = [0.0; LINE];
         let mut made = [0.0; SIDE];
@@ -97,16 +105,15 @@ impl<const SIDE: usize, const LINE: usize> WithSimd for Sized<'_, SIDE, LINE> {
 
 /// Weights of the neighbours of a point `fraction` of the way from the third to the fourth.
 fn lanczos(fraction: f32) -> [f32; TAPS] {
-    let reach = TAPS as f32 / 2.0;
+    const REACH: f32 = TAPS as f32 / 2.0;
+    let distance = |i: usize| i as f32 - (REACH - 1.0) - fraction;
+    if let Some(exact) = (0..TAPS).find(|i| distance(*i).abs() < 1e-4) {
+        return std::array::from_fn(|i| if i == exact { 1.0 } else { 0.0 });
+    }
+    // Of one of the two sines only the sign changes from one to the next, and the sum is divided by.
     let weights: [f32; TAPS] = std::array::from_fn(|i| {
-        let distance = std::f32::consts::PI * (i as f32 - (reach - 1.0) - fraction);
-        if distance.abs() < 1e-4 {
-            1.0
-        } else if distance.abs() >= std::f32::consts::PI * reach {
-            0.0
-        } else {
-            reach * distance.sin() * (distance / reach).sin() / (distance * distance)
-        }
+        let sign = if i % 2 == 0 { 1.0 } else { -1.0 };
+        sign * (std::f32::consts::PI / REACH * distance(i)).sin() / distance(i).powi(2)
     });
     let sum: f32 = weights.iter().sum();
     weights.map(|weight| weight / sum)
@@ -131,4 +138,22 @@ pub(super) fn nearest(map: &Array2<f32>, motion: &Motion, to: &mut Array2<f32>, 
             }
         });
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_those_of_the_formula() {
+        let sinc = |x: f64| if x == 0.0 { 1.0 } else { (std::f64::consts::PI * x).sin() / (std::f64::consts::PI * x) };
+        for fraction in [0.0f32, 1e-5, 1e-3, 0.1, 0.25, 0.5, 0.77, 0.999] {
+            let formula = [-2.0, -1.0, 0.0, 1.0, 2.0, 3.0].map(|n: f64| n - f64::from(fraction));
+            let formula = formula.map(|d| if d.abs() < 3.0 { sinc(d) * sinc(d / 3.0) } else { 0.0 });
+            let sum: f64 = formula.iter().sum();
+            for (ours, formula) in lanczos(fraction).iter().zip(formula) {
+                assert!((f64::from(*ours) - formula / sum).abs() < 1e-4, "{fraction}: {ours} {}", formula / sum);
+            }
+        }
+    }
 }

@@ -250,26 +250,30 @@ fn boxed(from: &Array2<f32>, reach: usize, to: &mut Array2<f32>, threads: &Threa
     let (height, width) = from.dim();
     let arch = Arch::new();
     threads.enter(|| {
-        to.axis_chunks_iter_mut(Axis(0), BAND).into_par_iter().enumerate().for_each(|(band, mut rows)| {
-            let mut columns = vec![0.0f32; width];
-            let first = band * BAND;
-            let add = |columns: &mut [f32], y: usize, sign: f32| {
-                columns.iter_mut().zip(from.row(y)).for_each(|(sum, v)| *sum += sign * v);
-            };
-            (first.saturating_sub(reach)..(first + reach).min(height)).for_each(|y| add(&mut columns, y, 1.0));
-            for (y, row) in rows.rows_mut().into_iter().enumerate().map(|(i, row)| (first + i, row)) {
-                if y + reach < height {
-                    add(&mut columns, y + reach, 1.0);
+        let bands = to.axis_chunks_iter_mut(Axis(0), BAND).into_par_iter().enumerate();
+        bands.for_each_init(
+            || vec![0.0f32; width],
+            |columns, (band, mut rows)| {
+                columns.fill(0.0);
+                let first = band * BAND;
+                let add = |columns: &mut [f32], y: usize, sign: f32| {
+                    columns.iter_mut().zip(from.row(y)).for_each(|(sum, v)| *sum += sign * v);
+                };
+                (first.saturating_sub(reach)..(first + reach).min(height)).for_each(|y| add(columns, y, 1.0));
+                for (y, row) in rows.rows_mut().into_iter().enumerate().map(|(i, row)| (first + i, row)) {
+                    if y + reach < height {
+                        add(columns, y + reach, 1.0);
+                    }
+                    if y > first && y > reach {
+                        add(columns, y - reach - 1, -1.0);
+                    }
+                    let count = (y + reach).min(height - 1) - y.saturating_sub(reach) + 1;
+                    if let Some(to) = row.into_slice() {
+                        arch.dispatch(Across { columns, reach, count: count as f32, to });
+                    }
                 }
-                if y > first && y > reach {
-                    add(&mut columns, y - reach - 1, -1.0);
-                }
-                let count = (y + reach).min(height - 1) - y.saturating_sub(reach) + 1;
-                if let Some(to) = row.into_slice() {
-                    arch.dispatch(Across { columns: &columns, reach, count: count as f32, to });
-                }
-            }
-        });
+            },
+        );
     });
 }
 

@@ -1,0 +1,9 @@
+//! Values between samples.
+
+/// Weights of four neighbours for a place `t` of the way from the second to the third: the spline of Catmull and Rom,
+/// which is Keys's cubic ("Cubic convolution interpolation for digital image processing", IEEE Transactions on Acoustics,
+/// Speech, and Signal Processing 29(6), 1981).
+pub(crate) fn cubic(t: f32) -> [f32; 4] {
+    let (t2, t3) = (t * t, t * t * t);
+    [-0.5 * t3 + t2 - 0.5 * t, 1.5 * t3 - 2.5 * t2 + 1.0, -1.5 * t3 + 2.0 * t2 + 0.5 * t, 0.5 * t3 - 0.5 * t2]
+}
