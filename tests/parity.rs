@@ -24,7 +24,7 @@ const SIZES: [(usize, usize); 5] = [(4, 4), (8, 12), (20, 100), (132, 68), (320,
 
 #[test]
 fn kernel_sets_and_threads_agree() {
-    for domain in [Domain::Rgb, Domain::Yuv420, Domain::Guide] {
+    for domain in [Domain::Rgb, Domain::Yuv420, Domain::Guide, Domain::Region] {
         let model = random_model(domain, 3);
         for (width, height) in SIZES {
             let size = Size { width, height };

@@ -7,12 +7,12 @@
 //! | `format` | `1` |
 //! | `task` | `denoise`, `smooth`, `segment` or `watermark` |
 //! | `domain` | `rgb`, `yuv420`, `guide`, `region` or `texture`: the planes that go in and come out, see [`Domain`] |
-//! | `architecture` | `residual-unet`, see [`ResidualUnet`] |
+//! | `architecture` | `residual-unet` or `inverted-unet`, see [`Architecture`] |
 //! | `hyper-parameters` | JSON object of the architecture's fields |
 //! | `version` | free text |
 //! | `training` | free text: data, steps, seed |
 //!
-//! Tensors are float32, named after the layers ([`ConvSpec::name`]). A model that can run in 8-bit integers also has
+//! Tensors are float32 or, to halve the file, float16, named after the layers ([`ConvSpec::name`]). A model that can run in 8-bit integers also has
 //! `quantisation.input` and `quantisation.steps`, see [`Quantisation`]. There are no others.
 //! Everything is checked before it is used; a file from anywhere gives a model or an [`Error`] that names the field.
 
@@ -23,12 +23,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use half::f16;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 pub use super::quantisation::Quantisation;
 use super::{
     Error,
-    arch::{ConvSpec, Graph, ResidualUnet},
+    arch::{Architecture, ConvSpec, Graph},
 };
 
 /// What a model was trained for.
@@ -151,7 +152,7 @@ pub struct ConvWeights {
 #[derive(Debug, Clone)]
 pub struct Model {
     pub domain: Domain,
-    pub architecture: ResidualUnet,
+    pub architecture: Architecture,
     pub version: String,
     pub training: String,
     graph: Graph,
@@ -193,7 +194,6 @@ impl std::fmt::Display for ModelSource {
 }
 
 const FORMAT: &str = "1";
-const ARCHITECTURE: &str = "residual-unet";
 /// No model of this plugin comes near; a larger file is not a model.
 const MAX_FILE_BYTES: u64 = 256 << 20;
 const MAX_PARAMETERS: usize = 32 << 20;
@@ -205,7 +205,7 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Invalid`] where sizes do not fit or a weight is not finite.
-    pub fn new(domain: Domain, architecture: ResidualUnet, weights: Vec<ConvWeights>) -> Result<Self, Error> {
+    pub fn new(domain: Domain, architecture: Architecture, weights: Vec<ConvWeights>) -> Result<Self, Error> {
         let graph = checked_graph(domain, &architecture)?;
         if weights.len() != graph.convs.len() {
             return Err(Error::invalid("weights", format!("{} where {} are needed", weights.len(), graph.convs.len())));
@@ -248,9 +248,8 @@ impl Model {
         if domain.task() != task {
             return Err(Error::invalid("domain", format!("'{domain}' is not one for the task {}", task.name())));
         }
-        one_of("architecture", &[ARCHITECTURE])?;
-        let architecture: ResidualUnet = serde_json::from_str(text("hyper-parameters")?)
-            .map_err(|err| Error::invalid("hyper-parameters", err.to_string()))?;
+        one_of("architecture", &Architecture::NAMES)?;
+        let architecture = Architecture::parse(text("architecture")?, text("hyper-parameters")?)?;
         let graph = checked_graph(domain, &architecture)?;
 
         let weights = graph.convs.iter().map(|spec| read_conv(&file, spec)).collect::<Result<Vec<_>, _>>()?;
@@ -296,7 +295,7 @@ impl Model {
                 ("format", FORMAT),
                 ("task", self.domain.task().name()),
                 ("domain", self.domain.name()),
-                ("architecture", ARCHITECTURE),
+                ("architecture", self.architecture.name()),
                 ("hyper-parameters", &hyper),
                 ("version", &self.version),
                 ("training", &self.training),
@@ -304,17 +303,21 @@ impl Model {
             .map(|(key, value)| (key.to_owned(), value.to_owned())),
         );
         let mut tensors = Vec::with_capacity(2 * self.weights.len() + 2);
+        // These networks are large, and float16 is fine enough for what they know.
+        let half = matches!(self.architecture, Architecture::InvertedUnet(_));
         for (spec, conv) in self.graph.convs.iter().zip(&self.weights) {
-            tensors.push((format!("{}.weight", spec.name), spec.weight_shape().to_vec(), le_bytes(&conv.weight)));
-            tensors.push((format!("{}.bias", spec.name), vec![spec.outputs], le_bytes(&conv.bias)));
+            let (dtype, weights) =
+                if half { (Dtype::F16, half_bytes(&conv.weight)) } else { (Dtype::F32, le_bytes(&conv.weight)) };
+            tensors.push((format!("{}.weight", spec.name), spec.weight_shape().to_vec(), dtype, weights));
+            tensors.push((format!("{}.bias", spec.name), vec![spec.outputs], Dtype::F32, le_bytes(&conv.bias)));
         }
         if let Some(Quantisation { input, convs }) = &self.quantisation {
-            tensors.push((INPUT_STEPS.to_owned(), vec![input.len()], le_bytes(input)));
-            tensors.push((CONV_STEPS.to_owned(), vec![convs.len()], le_bytes(convs)));
+            tensors.push((INPUT_STEPS.to_owned(), vec![input.len()], Dtype::F32, le_bytes(input)));
+            tensors.push((CONV_STEPS.to_owned(), vec![convs.len()], Dtype::F32, le_bytes(convs)));
         }
         let views = tensors
             .iter()
-            .map(|(name, shape, data)| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), data)?)))
+            .map(|(name, shape, dtype, data)| Ok((name.as_str(), TensorView::new(*dtype, shape.clone(), data)?)))
             .collect::<Result<Vec<_>, safetensors::SafeTensorError>>();
         views
             .and_then(|views| safetensors::serialize(views, Some(metadata)))
@@ -360,10 +363,9 @@ fn read_quantisation(file: &SafeTensors<'_>, graph: &Graph) -> Result<Option<Qua
     Ok(Some(quantisation))
 }
 
-fn checked_graph(domain: Domain, architecture: &ResidualUnet) -> Result<Graph, Error> {
-    for (field, has, needs) in
-        [("inputs", architecture.inputs, domain.inputs()), ("outputs", architecture.outputs, domain.outputs())]
-    {
+fn checked_graph(domain: Domain, architecture: &Architecture) -> Result<Graph, Error> {
+    let [inputs, outputs] = architecture.ends();
+    for (field, has, needs) in [("inputs", inputs, domain.inputs()), ("outputs", outputs, domain.outputs())] {
         if has != needs {
             return Err(Error::invalid(field, format!("{has} where this domain has {needs}")));
         }
@@ -384,13 +386,14 @@ fn read_conv(file: &SafeTensors<'_>, spec: &ConvSpec) -> Result<ConvWeights, Err
 
 fn read_tensor(file: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
     let tensor = file.tensor(name).map_err(|_| Error::invalid(name, "tensor missing"))?;
-    if tensor.dtype() != Dtype::F32 {
-        return Err(Error::invalid(name, format!("type {:?} where F32 is needed", tensor.dtype())));
-    }
     if tensor.shape() != shape {
         return Err(Error::invalid(name, format!("shape {:?} where {shape:?} is needed", tensor.shape())));
     }
-    let values: Vec<f32> = tensor.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+    let values: Vec<f32> = match tensor.dtype() {
+        Dtype::F32 => tensor.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+        Dtype::F16 => tensor.data().as_chunks::<2>().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
+        other => return Err(Error::invalid(name, format!("type {other:?} where F32 or F16 is needed"))),
+    };
     check_values(name, &values)?;
     Ok(values)
 }
@@ -404,6 +407,10 @@ fn check_values<'a>(name: &str, values: impl IntoIterator<Item = &'a f32>) -> Re
 
 fn le_bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|v| v.to_le_bytes()).collect()
+}
+
+fn half_bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect()
 }
 
 /// The start of a text from a file, fit for a message.

@@ -213,6 +213,17 @@ fn conv(spec: &ConvSpec, weight: &Tensor, bias: &Tensor, x: &Tensor) -> Result<T
         ConvKind::Same3x3 => x.f_conv2d(weight, Some(bias), [1, 1], [1, 1], [1, 1], 1),
         ConvKind::Down2x2 => x.f_conv2d(weight, Some(bias), [2, 2], [0, 0], [1, 1], 1),
         ConvKind::Up2x2 => x.f_conv_transpose2d(weight, Some(bias), [2, 2], [0, 0], [0, 0], 1, [1, 1]),
+        ConvKind::Point1x1 => x.f_conv2d(weight, Some(bias), [1, 1], [0, 0], [1, 1], 1),
+        ConvKind::Depthwise(window) => {
+            let [stride, before, after] = [window.stride, window.before(), window.after()].map(|n| n as i64);
+            let channels = spec.outputs as i64;
+            if before == after {
+                x.f_conv2d(weight, Some(bias), [stride, stride], [before, before], [1, 1], channels)
+            } else {
+                let x = x.f_constant_pad_nd([before, after, before, after])?;
+                x.f_conv2d(weight, Some(bias), [stride, stride], [0, 0], [1, 1], channels)
+            }
+        }
     }
 }
 
@@ -252,6 +263,12 @@ pub fn forward_with(
             Layer::Block { first, second, .. } => {
                 let hidden = apply(first, x.shallow_clone())?.f_relu()?;
                 apply(second, hidden)?.f_add(&x)?
+            }
+            Layer::Inverted { expand, depth, project, residual, .. } => {
+                let hidden = apply(expand, x.shallow_clone())?.f_relu6()?;
+                let hidden = apply(depth, hidden)?.f_relu6()?;
+                let y = apply(project, hidden)?;
+                if residual { y.f_add(&x)? } else { y }
             }
         };
         maps[layer.to()] = Some(y);

@@ -4,20 +4,36 @@ use std::ops::Range;
 
 use gstcnnvideo::nn::{
     Model, Network, Output, RowSink, Size, Source,
-    arch::ResidualUnet,
+    arch::{Architecture, InvertedUnet, ResidualUnet, Stage},
     model::{ConvWeights, Domain, Quantisation},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-pub fn architecture(domain: Domain) -> ResidualUnet {
-    ResidualUnet {
-        inputs: domain.inputs(),
-        outputs: domain.outputs(),
+/// Regions come from inverted blocks, all else from a residual U-Net.
+pub fn architecture(domain: Domain) -> Architecture {
+    let (inputs, outputs) = (domain.inputs(), domain.outputs());
+    if domain == Domain::Region {
+        let stage = |side, stride, blocks, expansion, channels| Stage { side, stride, blocks, expansion, channels };
+        let stages = vec![stage(3, 1, 2, 2, 12), stage(5, 2, 2, 3, 20), stage(3, 2, 1, 4, 24), stage(5, 1, 2, 2, 24)];
+        let (side, up_hidden, up_blocks) = (vec![10], vec![8, 12, 16], vec![1, 0, 2]);
+        return Architecture::InvertedUnet(InvertedUnet {
+            inputs,
+            outputs,
+            head: 20,
+            stages,
+            side,
+            up_hidden,
+            up_blocks,
+        });
+    }
+    Architecture::ResidualUnet(ResidualUnet {
+        inputs,
+        outputs,
         widths: vec![16, 24, 40],
         hidden: vec![16, 24, 20],
         down_blocks: vec![1, 1, 2],
         up_blocks: vec![1, 1],
-    }
+    })
 }
 
 /// A model with weights of a size that keeps its output near that of its input.

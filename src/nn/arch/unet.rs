@@ -1,6 +1,9 @@
 use serde::{Deserialize, Serialize};
 
-use super::{ConvId, ConvKind, ConvSpec, Graph, Layer, MapId, MapSpec};
+use super::{
+    ConvKind, Graph, MAX_BLOCKS,
+    builder::{Builder, channels, length, within},
+};
 use crate::nn::Error;
 
 /// U-Net (Ronneberger et al. 2015) of residual blocks, with sums instead of concatenations at the skips.
@@ -20,9 +23,7 @@ pub struct ResidualUnet {
 }
 
 impl ResidualUnet {
-    const MAX_CHANNELS: usize = 512;
     const MAX_LEVELS: usize = 5;
-    const MAX_BLOCKS: usize = 32;
 
     /// Builds the layers.
     ///
@@ -52,90 +53,28 @@ impl ResidualUnet {
             }
         }
         b.conv("tail", ConvKind::Same3x3, x, self.outputs, None);
-        Ok(Graph { maps: b.maps, convs: b.convs, layers: b.layers })
+        Ok(b.graph())
     }
 
     fn check(&self) -> Result<(), Error> {
-        let channels = |field: &str, n: usize| {
-            if (1..=Self::MAX_CHANNELS).contains(&n) {
-                Ok(())
-            } else {
-                Err(Error::invalid(field, format!("{n} is not between 1 and {}", Self::MAX_CHANNELS)))
-            }
-        };
         channels("inputs", self.inputs)?;
         channels("outputs", self.outputs)?;
         let levels = self.widths.len();
-        if !(1..=Self::MAX_LEVELS).contains(&levels) {
-            return Err(Error::invalid(
-                "widths",
-                format!("{levels} levels are not between 1 and {}", Self::MAX_LEVELS),
-            ));
-        }
+        within("widths", levels, 1..=Self::MAX_LEVELS)?;
         let lists = [
             ("widths", &self.widths, levels),
             ("hidden", &self.hidden, levels),
             ("down_blocks", &self.down_blocks, levels),
             ("up_blocks", &self.up_blocks, levels - 1),
         ];
-        for (field, list, length) in lists {
-            if list.len() != length {
-                return Err(Error::invalid(field, format!("{} entries where {length} are needed", list.len())));
-            }
-        }
+        lists.into_iter().try_for_each(|(field, list, needed)| length(field, list, needed))?;
         for (field, list) in [("widths", &self.widths), ("hidden", &self.hidden)] {
             list.iter().try_for_each(|&n| channels(field, n))?;
         }
         for (field, list) in [("down_blocks", &self.down_blocks), ("up_blocks", &self.up_blocks)] {
-            if let Some(n) = list.iter().find(|&&n| n > Self::MAX_BLOCKS) {
-                return Err(Error::invalid(field, format!("{n} blocks, at most {} are allowed", Self::MAX_BLOCKS)));
-            }
+            list.iter().try_for_each(|&n| within(field, n, 0..=MAX_BLOCKS))?;
         }
         Ok(())
-    }
-}
-
-#[derive(Default)]
-struct Builder {
-    maps: Vec<MapSpec>,
-    convs: Vec<ConvSpec>,
-    layers: Vec<Layer>,
-}
-
-impl Builder {
-    fn map(&mut self, channels: usize, level: u32) -> MapId {
-        self.maps.push(MapSpec { channels, level });
-        self.maps.len() - 1
-    }
-
-    fn spec(&mut self, name: String, kind: ConvKind, inputs: usize, outputs: usize, init_permille: u32) -> ConvId {
-        self.convs.push(ConvSpec { name, kind, inputs, outputs, init_permille });
-        self.convs.len() - 1
-    }
-
-    fn conv(&mut self, name: &str, kind: ConvKind, from: MapId, outputs: usize, add: Option<MapId>) -> MapId {
-        let MapSpec { channels, level } = self.maps[from];
-        // No ReLU follows, so the usual factor of the square root of two would let the values grow; and a network whose
-        // output starts small starts from the picture itself.
-        let conv = self.spec(name.to_owned(), kind, channels, outputs, if name == "tail" { 100 } else { 707 });
-        let level = match kind {
-            ConvKind::Same3x3 => level,
-            ConvKind::Down2x2 => level + 1,
-            ConvKind::Up2x2 => level - 1,
-        };
-        let to = self.map(outputs, level);
-        self.layers.push(Layer::Conv { conv, from, to, add });
-        to
-    }
-
-    fn block(&mut self, name: &str, from: MapId, hidden: usize) -> MapId {
-        let MapSpec { channels, level } = self.maps[from];
-        let first = self.spec(format!("{name}.0"), ConvKind::Same3x3, channels, hidden, 1000);
-        // A residual branch that starts small trains far better than one that starts at full size.
-        let second = self.spec(format!("{name}.1"), ConvKind::Same3x3, hidden, channels, 100);
-        let to = self.map(channels, level);
-        self.layers.push(Layer::Block { first, second, from, to });
-        to
     }
 }
 

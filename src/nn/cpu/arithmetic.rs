@@ -2,7 +2,10 @@
 
 use std::{fmt::Debug, ops::Range};
 
-use crate::nn::{Source, arch::ConvId};
+use crate::nn::{
+    Source,
+    arch::{Activation, ConvId},
+};
 
 /// Whether a feature map can be negative. It decides what stands for zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +39,8 @@ pub(super) trait Rows: Debug + Send + Sync + 'static {
 pub(super) type RowsRef<'a, A> = <<A as Arithmetic>::Rows as Rows>::Ref<'a>;
 pub(super) type RowsMut<'a, A> = <<A as Arithmetic>::Rows as Rows>::Mut<'a>;
 
-/// Most runs of neighbouring values that a convolution reads: three rows.
-pub(super) const MAX_SEGMENTS: usize = 3;
+/// Most runs of neighbouring values that a convolution reads: five rows.
+pub(super) const MAX_SEGMENTS: usize = 5;
 
 /// Where the inputs of one row of a convolution lie.
 pub(super) struct Inputs<'a, A: Arithmetic> {
@@ -67,7 +70,13 @@ pub(super) trait Arithmetic: Debug + Send + Sync + Sized + 'static {
     fn read(&self, source: &dyn Source, y: usize, scratch: &mut [f32], row: RowsMut<'_, Self>);
 
     /// Computes a row of a feature map.
-    fn convolve(&self, inputs: &Inputs<'_, Self>, add: Option<RowsRef<'_, Self>>, relu: bool, out: RowsMut<'_, Self>);
+    fn convolve(
+        &self,
+        inputs: &Inputs<'_, Self>,
+        add: Option<RowsRef<'_, Self>>,
+        activation: Activation,
+        out: RowsMut<'_, Self>,
+    );
 
     /// Computes a row of the network's output.
     fn finish(&self, inputs: &Inputs<'_, Self>, out: &mut [f32]);

@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use super::{
     arithmetic::{Arithmetic, Inputs, Rows, Sign},
-    kernels::float::{Kernels, Packed, RowJob},
+    kernels::float::{DepthJob, Depthwise, Kernels, Packed, RowJob},
 };
 use crate::nn::{
     Model, Source,
-    arch::{ConvKind, ConvSpec},
+    arch::{Activation, ConvKind, ConvSpec},
     model::ConvWeights,
 };
 
@@ -57,8 +57,15 @@ impl Rows for Vec<f32> {
 #[derive(Debug)]
 pub struct Float {
     kernels: Kernels,
-    /// In the order of the graph's convolutions: one matrix, or for `Up2x2` one for each of the two output rows.
-    weights: Vec<Vec<Packed>>,
+    /// In the order of the graph's convolutions.
+    weights: Vec<Weights>,
+}
+
+#[derive(Debug)]
+enum Weights {
+    /// One matrix, or for `Up2x2` one for each of the two output rows.
+    Matrices(Vec<Packed>),
+    Depthwise(Depthwise),
 }
 
 impl Float {
@@ -67,15 +74,14 @@ impl Float {
         Self { kernels, weights: pairs.map(|(spec, conv)| pack(kernels, spec, conv)).collect() }
     }
 
-    fn run(&self, inputs: &Inputs<'_, Self>, add: Option<&[f32]>, relu: bool, out: &mut [f32]) {
-        self.kernels.run(RowJob {
-            segments: &inputs.segments[..inputs.count],
-            pitch: inputs.pitch,
-            weights: &self.weights[inputs.conv][inputs.matrix],
-            add,
-            relu,
-            out,
-        });
+    fn run(&self, inputs: &Inputs<'_, Self>, add: Option<&[f32]>, activation: Activation, out: &mut [f32]) {
+        let (segments, pitch) = (&inputs.segments[..inputs.count], inputs.pitch);
+        match &self.weights[inputs.conv] {
+            Weights::Matrices(matrices) => {
+                self.kernels.run(RowJob { segments, pitch, weights: &matrices[inputs.matrix], add, activation, out });
+            }
+            Weights::Depthwise(weights) => self.kernels.run_depthwise(DepthJob { segments, pitch, weights, out }),
+        }
     }
 }
 
@@ -94,24 +100,26 @@ impl Arithmetic for Float {
         source.read_row(y, row);
     }
 
-    fn convolve(&self, inputs: &Inputs<'_, Self>, add: Option<&[f32]>, relu: bool, out: &mut [f32]) {
-        self.run(inputs, add, relu, out);
+    fn convolve(&self, inputs: &Inputs<'_, Self>, add: Option<&[f32]>, activation: Activation, out: &mut [f32]) {
+        self.run(inputs, add, activation, out);
     }
 
     fn finish(&self, inputs: &Inputs<'_, Self>, out: &mut [f32]) {
-        self.run(inputs, None, false, out);
+        self.run(inputs, None, Activation::None, out);
     }
 }
 
-fn pack(kernels: Kernels, spec: &ConvSpec, conv: &ConvWeights) -> Vec<Packed> {
-    (0..matrices(spec))
-        .map(|matrix| {
-            let Matrix { segments, depth, outputs } = Matrix::of(spec, spec.inputs);
-            let bias = repeat_bias(spec, conv);
-            let weight = |s: usize, d: usize, o: usize| weight(spec, conv, spec.inputs, matrix, [s, d, o]);
-            Packed::new(kernels, segments, depth, outputs, weight, &bias)
-        })
-        .collect()
+fn pack(kernels: Kernels, spec: &ConvSpec, conv: &ConvWeights) -> Weights {
+    if let ConvKind::Depthwise(window) = spec.kind {
+        return Weights::Depthwise(Depthwise::new(window, &conv.weight, &conv.bias));
+    }
+    let matrix = |matrix| {
+        let Matrix { segments, depth, outputs } = Matrix::of(spec, spec.inputs);
+        let bias = repeat_bias(spec, conv);
+        let weight = |s: usize, d: usize, o: usize| weight(spec, conv, spec.inputs, matrix, [s, d, o]);
+        Packed::new(kernels, segments, depth, outputs, weight, &bias)
+    };
+    Weights::Matrices((0..matrices(spec)).map(matrix).collect())
 }
 
 /// Shape of the matrices that a convolution comes down to.
@@ -130,6 +138,9 @@ impl Matrix {
             ConvKind::Down2x2 => Self { segments: 2, depth: 2 * channels, outputs },
             // An input pixel becomes two neighbouring pixels in each of two rows.
             ConvKind::Up2x2 => Self { segments: 1, depth: channels, outputs: 2 * outputs },
+            ConvKind::Point1x1 => Self { segments: 1, depth: channels, outputs },
+            // Runs in a kernel of its own.
+            ConvKind::Depthwise(_) => Self { segments: 0, depth: 0, outputs: 0 },
         }
     }
 }
@@ -164,6 +175,8 @@ pub(super) fn weight(
     match spec.kind {
         ConvKind::Same3x3 => square(3),
         ConvKind::Down2x2 => square(2),
+        ConvKind::Point1x1 => square(1),
+        ConvKind::Depthwise(_) => 0.0,
         ConvKind::Up2x2 => {
             let (column, output) = (output / spec.outputs, output % spec.outputs);
             conv.weight[((input * spec.outputs + output) * 2 + matrix) * 2 + column]

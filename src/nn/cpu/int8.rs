@@ -9,7 +9,7 @@ use super::{
 };
 use crate::nn::{
     Error, Model, Source,
-    arch::{ConvId, Graph, Layer, MapId},
+    arch::{Activation, ConvId, Graph, Layer, MapId},
 };
 
 /// Values in both forms.
@@ -142,6 +142,9 @@ impl Int8 {
                     let ratio = add.map_or(Ok(1.0), |add| steps.ratio(add, to))?;
                     pack(conv, Input::Coarse, Sign::Signed, steps.of(to)? / FINE, ratio)?;
                 }
+                Layer::Inverted { .. } => {
+                    return Err(Error::invalid("quantisation", "inverted residual blocks run in float32 only"));
+                }
                 Layer::Block { first, second, from, to } => {
                     pack(first, Input::Coarse, Sign::Signed, quantisation.convs[second], 1.0)?;
                     pack(second, Input::Coarse, Sign::Positive, steps.of(to)? / FINE, steps.ratio(from, to)?)?;
@@ -177,7 +180,7 @@ impl Steps<'_> {
     fn of(&self, map: MapId) -> Result<f32, Error> {
         let reader = self.graph.layers.iter().find(|layer| layer.from() == map && map != Graph::INPUT);
         match reader {
-            Some(Layer::Conv { conv, .. } | Layer::Block { first: conv, .. }) => Ok(self.convs[*conv]),
+            Some(layer) => Ok(self.convs[layer.reader()]),
             None => Err(Error::Backend { backend: "cpu", reason: "a map that no convolution reads".to_owned() }),
         }
     }
@@ -211,8 +214,14 @@ impl Arithmetic for Int8 {
         }
     }
 
-    fn convolve(&self, inputs: &Inputs<'_, Self>, add: Option<LevelsRef<'_>>, relu: bool, out: LevelsMut<'_>) {
-        let finish = if relu {
+    fn convolve(
+        &self,
+        inputs: &Inputs<'_, Self>,
+        add: Option<LevelsRef<'_>>,
+        activation: Activation,
+        out: LevelsMut<'_>,
+    ) {
+        let finish = if activation != Activation::None {
             Finish::Relu { coarse: out.coarse }
         } else {
             Finish::Signed { add: add.map(|add| add.fine), fine: out.fine, coarse: out.coarse }

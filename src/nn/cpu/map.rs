@@ -3,28 +3,30 @@
 use super::arithmetic::{Rows, Sign};
 use crate::nn::{Size, arch::MapSpec};
 
-/// Shape of a feature map: rows of interleaved pixels with one pixel of zeros before and after.
+/// Shape of a feature map: rows of interleaved pixels with some pixels of zeros before and after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shape {
     pub width: usize,
     pub height: usize,
     pub channels: usize,
+    /// Pixels of zeros on either side.
+    pub margin: usize,
 }
 
 impl Shape {
     /// Shape of a map in a network that runs on inputs of `size`.
     pub fn new(spec: MapSpec, size: Size) -> Self {
-        Self { width: size.width >> spec.level, height: size.height >> spec.level, channels: spec.channels }
+        Self { width: size.width >> spec.level, height: size.height >> spec.level, channels: spec.channels, margin: 1 }
     }
 
     /// Values per row, the zeros included.
     pub fn stride(&self) -> usize {
-        (self.width + 2) * self.channels
+        (self.width + 2 * self.margin) * self.channels
     }
 
     /// The pixels of a row without the zeros around them.
     pub fn inner(&self) -> std::ops::Range<usize> {
-        self.channels..(self.width + 1) * self.channels
+        self.margin * self.channels..(self.width + self.margin) * self.channels
     }
 }
 
@@ -46,10 +48,13 @@ impl<R: Rows> Map<R> {
     }
 }
 
-/// The few rows that a layer needs while it moves down a band: row `y` takes the place of row `y - 3`.
+/// Most rows that a layer needs.
+const ROWS: usize = 5;
+
+/// The few rows that a layer needs while it moves down a band: row `y` takes the place of row `y - ROWS`.
 #[derive(Debug)]
 pub(super) struct Ring<R> {
-    rows: [R; 3],
+    rows: [R; ROWS],
 }
 
 impl<R: Rows> Ring<R> {
@@ -60,12 +65,12 @@ impl<R: Rows> Ring<R> {
 
     /// A row with the zeros around it.
     pub fn row(&self, y: usize, shape: Shape) -> R::Ref<'_> {
-        self.rows[y % 3].view(0..shape.stride())
+        self.rows[y % ROWS].view(0..shape.stride())
     }
 
     /// The inner pixels of a row to be written. Rows of other shapes may have lain here, so the zeros are set anew.
     pub fn start_row(&mut self, y: usize, shape: Shape, sign: Sign) -> R::Mut<'_> {
-        let row = &mut self.rows[y % 3];
+        let row = &mut self.rows[y % ROWS];
         let inner = shape.inner();
         row.clear(0..inner.start, sign);
         row.clear(inner.end..shape.stride(), sign);

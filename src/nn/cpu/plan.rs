@@ -5,7 +5,7 @@
 
 use crate::nn::{
     Error, Size,
-    arch::{ConvId, ConvKind, Graph, Layer, MapId},
+    arch::{Activation, ConvId, ConvKind, Graph, Layer, MapId, Window},
 };
 
 use super::{arithmetic::Sign, map::Shape};
@@ -21,17 +21,24 @@ pub(super) enum Op {
     /// Doubles the resolution of a map and adds another. First in its chain.
     Up { conv: ConvId, from: BufferId, add: Option<BufferId> },
     /// 3x3; `residual` adds the rows that the step before the last one made.
-    Same { conv: ConvId, relu: bool, residual: bool },
-    /// Halves the resolution. Last in its chain.
-    Down { conv: ConvId },
+    Same { conv: ConvId, activation: Activation, residual: bool },
+    /// 1x1; `residual` adds the rows of the step three before, or of the chain's input.
+    Point { conv: ConvId, activation: Activation, residual: bool },
+    /// Depthwise, with a ReLU6.
+    Depthwise { conv: ConvId, window: Window },
+    /// Halves the resolution and adds another map. Last in its chain.
+    Down { conv: ConvId, add: Option<BufferId> },
 }
 
 impl Op {
     /// Whether what it makes can be negative.
     pub fn sign(self) -> Sign {
         match self {
-            Self::Same { relu: true, .. } => Sign::Positive,
-            _ => Sign::Signed,
+            Self::Same { activation: Activation::None, .. } | Self::Point { activation: Activation::None, .. } => {
+                Sign::Signed
+            }
+            Self::Same { .. } | Self::Point { .. } | Self::Depthwise { .. } => Sign::Positive,
+            Self::Read | Self::Up { .. } | Self::Down { .. } => Sign::Signed,
         }
     }
 }
@@ -83,24 +90,24 @@ impl Plan {
     }
 }
 
-fn kind(graph: &Graph, layer: &Layer) -> ConvKind {
-    match *layer {
-        Layer::Conv { conv, .. } => graph.convs[conv].kind,
-        Layer::Block { .. } => ConvKind::Same3x3,
-    }
-}
-
-/// Cuts the list of layers after each `Down2x2` and before each `Up2x2`. Gives ranges of layers.
+/// Cuts the list of layers after each `Down2x2`, before each `Up2x2`, and before and after each inverted block: it is enough work
+/// for a chain, and rows of several that overlap would be computed twice. Gives ranges of layers.
 fn split(graph: &Graph) -> Vec<std::ops::Range<usize>> {
     let mut ranges = Vec::new();
     let mut first = 0;
     for (i, layer) in graph.layers.iter().enumerate() {
-        let kind = kind(graph, layer);
-        if kind == ConvKind::Up2x2 && i > first {
+        let (before, after) = match *layer {
+            Layer::Conv { conv, .. } => {
+                (graph.convs[conv].kind == ConvKind::Up2x2, graph.convs[conv].kind == ConvKind::Down2x2)
+            }
+            Layer::Block { .. } => (false, false),
+            Layer::Inverted { .. } => (true, true),
+        };
+        if before && i > first {
             ranges.push(first..i);
             first = i;
         }
-        if kind == ConvKind::Down2x2 {
+        if after {
             ranges.push(first..i + 1);
             first = i + 1;
         }
@@ -148,14 +155,37 @@ impl Planner<'_> {
                         let add = add.map(|map| self.stored(map)).transpose()?;
                         step(Op::Up { conv, from: self.stored(from)?, add }, shape)
                     }
-                    ConvKind::Same3x3 if add.is_none() => step(Op::Same { conv, relu: false, residual: false }, shape),
-                    ConvKind::Down2x2 if add.is_none() => step(Op::Down { conv }, shape),
+                    ConvKind::Same3x3 if add.is_none() => {
+                        step(Op::Same { conv, activation: Activation::None, residual: false }, shape)
+                    }
+                    ConvKind::Down2x2 => {
+                        step(Op::Down { conv, add: add.map(|map| self.stored(map)).transpose()? }, shape)
+                    }
                     _ => return Err(unknown()),
                 }),
                 Layer::Block { first, second, .. } => {
                     let hidden = Shape { channels: graph.convs[first].outputs, ..shape };
-                    chain.steps.push(step(Op::Same { conv: first, relu: true, residual: false }, hidden));
-                    chain.steps.push(step(Op::Same { conv: second, relu: false, residual: true }, shape));
+                    let activation = Activation::Relu;
+                    chain.steps.push(step(Op::Same { conv: first, activation, residual: false }, hidden));
+                    let activation = Activation::None;
+                    chain.steps.push(step(Op::Same { conv: second, activation, residual: true }, shape));
+                }
+                Layer::Inverted { expand, depth, project, from, residual, .. } => {
+                    let ConvKind::Depthwise(window) = graph.convs[depth].kind else { return Err(unknown()) };
+                    let activation = Activation::Relu6;
+                    let op = match graph.convs[expand].kind {
+                        ConvKind::Same3x3 if !residual => Op::Same { conv: expand, activation, residual },
+                        ConvKind::Point1x1 if chain.input.is_some() => {
+                            Op::Point { conv: expand, activation, residual: false }
+                        }
+                        _ => return Err(unknown()),
+                    };
+                    let channels = graph.convs[expand].outputs;
+                    let margin = window.before().max(window.after()).max(1);
+                    chain.steps.push(step(op, Shape { channels, margin, ..self.shape(from) }));
+                    chain.steps.push(step(Op::Depthwise { conv: depth, window }, Shape { channels, ..shape }));
+                    let op = Op::Point { conv: project, activation: Activation::None, residual };
+                    chain.steps.push(step(op, shape));
                 }
             }
             if current != graph.output() && self.is_used_after(current, layers.end) {
@@ -245,8 +275,10 @@ mod tests {
         for chain in &plan.chains {
             let mut reads: Vec<BufferId> = chain.input.into_iter().collect();
             for step in &chain.steps {
-                if let Op::Up { from, add, .. } = step.op {
-                    reads.extend(add.into_iter().chain([from]));
+                match step.op {
+                    Op::Up { from, add, .. } => reads.extend(add.into_iter().chain([from])),
+                    Op::Down { add, .. } => reads.extend(add),
+                    _ => {}
                 }
             }
             assert!(chain.steps.iter().filter_map(|s| s.store).all(|store| !reads.contains(&store)));

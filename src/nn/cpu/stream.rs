@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use super::{
-    arithmetic::{Arithmetic, Inputs, Rows, RowsMut, RowsRef, Sign},
+    arithmetic::{Arithmetic, Inputs, MAX_SEGMENTS, Rows, RowsMut, RowsRef, Sign},
     map::{Map, Ring, Shape},
     plan::{BufferId, Chain, Op},
 };
-use crate::nn::{RowSink, Source};
+use crate::nn::{RowSink, Source, arch::Activation};
 
 /// Memory of one band.
 pub(super) struct Scratch<A: Arithmetic> {
@@ -68,7 +68,8 @@ impl<A: Arithmetic> Stream<'_, A> {
             first = match step.op {
                 Op::Same { .. } => first.saturating_sub(1),
                 Op::Down { .. } => 2 * first,
-                Op::Read | Op::Up { .. } => first,
+                Op::Depthwise { window, .. } => (first * window.stride).saturating_sub(window.before()),
+                Op::Read | Op::Up { .. } | Op::Point { .. } => first,
             };
         }
         self.advance(self.chain.steps.len() - 1, band.end, output, scratch);
@@ -82,6 +83,11 @@ impl<A: Arithmetic> Stream<'_, A> {
             let needed = match step.op {
                 Op::Same { .. } => (y + 2).min(step.shape.height),
                 Op::Down { .. } => 2 * y + 2,
+                Op::Depthwise { window, .. } => {
+                    let rows = step.shape.height * window.stride;
+                    (y * window.stride + window.side - window.before()).min(rows)
+                }
+                Op::Point { .. } => y + 1,
                 Op::Read | Op::Up { .. } => 0,
             };
             if let Some(before) = i.checked_sub(1) {
@@ -141,15 +147,24 @@ struct Before<'a, A: Arithmetic> {
 }
 
 impl<A: Arithmetic> Before<'_, A> {
+    /// Shape of what came `back` steps before.
+    fn shape(&self, back: usize) -> Shape {
+        match self.i.checked_sub(back) {
+            Some(step) => self.stream.chain.steps[step].shape,
+            None => self.stream.buffers[self.input()].shape,
+        }
+    }
+
+    /// What lies before the first step; the planner sees to it that it is there where it is needed.
+    fn input(&self) -> BufferId {
+        self.stream.chain.input.unwrap_or(0)
+    }
+
     /// Row `y` of what came `back` steps before, and its shape.
     fn row(&self, back: usize, y: usize) -> (RowsRef<'_, A>, Shape) {
         match self.i.checked_sub(back) {
-            Some(step) => {
-                let shape = self.stream.chain.steps[step].shape;
-                (self.rings[step].row(y, shape), shape)
-            }
-            // Before the first step lies the chain's input; the planner sees to it that there is one.
-            None => self.map_row(self.stream.chain.input.unwrap_or(0), y),
+            Some(step) => (self.rings[step].row(y, self.shape(back)), self.shape(back)),
+            None => self.map_row(self.input(), y),
         }
     }
 
@@ -158,15 +173,16 @@ impl<A: Arithmetic> Before<'_, A> {
         (map.row(y), map.shape)
     }
 
-    /// Row `y` of what the step before made, with the zeros around it; only zeros outside of the picture.
-    fn padded_row(&self, y: Option<usize>) -> (RowsRef<'_, A>, Shape) {
-        let (row, shape) = self.row(1, y.unwrap_or(0).min(self.stream.chain.steps[self.i].shape.height - 1));
+    /// Row `y` of what the step before made, with `margin` zeros around it; only zeros outside of the picture.
+    fn padded_row(&self, y: Option<usize>, margin: usize) -> RowsRef<'_, A> {
+        let shape = self.shape(1);
+        let inside = (shape.margin - margin) * shape.channels..shape.stride();
         match y {
-            Some(y) if y < shape.height => (row, shape),
+            Some(y) if y < shape.height => A::Rows::part(self.row(1, y).0, inside),
             _ => {
                 let sign = self.i.checked_sub(1).map_or(Sign::Signed, |i| self.stream.chain.steps[i].op.sign());
                 let zeros = if sign == Sign::Positive { self.positive_zeros } else { self.zeros };
-                (zeros.view(0..shape.stride()), shape)
+                zeros.view(0..inside.len())
             }
         }
     }
@@ -177,12 +193,17 @@ impl<A: Arithmetic> Before<'_, A> {
         let add = match chain.steps[self.i].op {
             Op::Read => return arithmetic.read(*source, y, values, out),
             Op::Same { residual: true, .. } => Some(inner::<A>(self.row(2, y))),
-            Op::Up { add: Some(add), .. } => Some(inner::<A>(self.map_row(add, y))),
+            Op::Point { residual: true, .. } => Some(inner::<A>(self.row(3, y))),
+            Op::Up { add: Some(add), .. } | Op::Down { add: Some(add), .. } => Some(inner::<A>(self.map_row(add, y))),
             _ => None,
         };
-        let relu = matches!(chain.steps[self.i].op, Op::Same { relu: true, .. });
+        let activation = match chain.steps[self.i].op {
+            Op::Same { activation, .. } | Op::Point { activation, .. } => activation,
+            Op::Depthwise { .. } => Activation::Relu6,
+            Op::Read | Op::Up { .. } | Op::Down { .. } => Activation::None,
+        };
         if let Some(inputs) = self.inputs(y) {
-            arithmetic.convolve(&inputs, add, relu, out);
+            arithmetic.convolve(&inputs, add, activation, out);
         }
     }
 
@@ -198,18 +219,29 @@ impl<A: Arithmetic> Before<'_, A> {
         Some(match self.stream.chain.steps[self.i].op {
             Op::Read => return None,
             Op::Same { conv, .. } => {
-                let rows = [y.checked_sub(1), Some(y), Some(y + 1)].map(|y| self.padded_row(y));
-                Inputs { conv, matrix: 0, segments: rows.map(|r| r.0), count: 3, pitch: rows[1].1.channels }
+                let [a, b, c] = [y.checked_sub(1), Some(y), Some(y + 1)].map(|y| self.padded_row(y, 1));
+                Inputs { conv, matrix: 0, segments: [a, b, c, c, c], count: 3, pitch: self.shape(1).channels }
             }
-            Op::Down { conv } => {
+            Op::Point { conv, .. } => {
+                let row = self.row(1, y);
+                Inputs { conv, matrix: 0, segments: [inner::<A>(row); MAX_SEGMENTS], count: 1, pitch: row.1.channels }
+            }
+            Op::Depthwise { conv, window } => {
+                let first = y * window.stride;
+                let segments =
+                    std::array::from_fn(|i| self.padded_row((first + i).checked_sub(window.before()), window.before()));
+                let pitch = window.stride * self.shape(1).channels;
+                Inputs { conv, matrix: 0, segments, count: window.side, pitch }
+            }
+            Op::Down { conv, .. } => {
                 let rows = [self.row(1, 2 * y), self.row(1, 2 * y + 1)];
                 let [a, b] = rows.map(inner::<A>);
-                Inputs { conv, matrix: 0, segments: [a, b, b], count: 2, pitch: 2 * rows[0].1.channels }
+                Inputs { conv, matrix: 0, segments: [a, b, b, b, b], count: 2, pitch: 2 * rows[0].1.channels }
             }
             Op::Up { conv, from, .. } => {
                 let row = self.map_row(from, y / 2);
                 let pixels = inner::<A>(row);
-                Inputs { conv, matrix: y % 2, segments: [pixels; 3], count: 1, pitch: row.1.channels }
+                Inputs { conv, matrix: y % 2, segments: [pixels; MAX_SEGMENTS], count: 1, pitch: row.1.channels }
             }
         })
     }

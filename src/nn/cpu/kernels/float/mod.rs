@@ -1,26 +1,30 @@
 //! Float32.
 //!
-//! Every convolution of the core comes down to [`RowJob`]: for each pixel of a row a product of a packed weight matrix
+//! Every convolution of the core but the depthwise ones ([`DepthJob`]) comes down to [`RowJob`]: for each pixel of a row a product of a packed weight matrix
 //! with a few runs of neighbouring input values. `portable.rs` is plain Rust and the reference that the others are
 //! tested against; `simd.rs` is written once over `pulp` and compiled for each instruction set.
 
+mod depthwise;
 mod pack;
 mod portable;
 mod simd;
 
+pub use depthwise::{DepthJob, Depthwise};
 pub use pack::Packed;
+
+use crate::nn::arch::Activation;
 
 /// One row of output pixels to compute.
 ///
 /// Pixel `x` of the row is `bias + sum over segments s: weights[s] * segments[s][x * pitch..][..depth] [+ add]`, then
-/// `max(0, .)` if `relu`. It has `weights.outputs` values, and the row has `out.len() / weights.outputs` pixels.
+/// the activation. It has `weights.outputs` values, and the row has `out.len() / weights.outputs` pixels.
 pub struct RowJob<'a> {
     pub segments: &'a [&'a [f32]],
     pub pitch: usize,
     pub weights: &'a Packed,
     /// As long as `out`.
     pub add: Option<&'a [f32]>,
-    pub relu: bool,
+    pub activation: Activation,
     pub out: &'a mut [f32],
 }
 
@@ -118,6 +122,19 @@ impl Kernels {
         }
     }
 
+    /// Computes a row of a depthwise convolution.
+    pub fn run_depthwise(self, job: DepthJob<'_>) {
+        match self {
+            Self::Portable => depthwise::run(pulp::Scalar::new(), job),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(isa) => depthwise::run(isa, job),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(isa) => depthwise::run(isa, job),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(isa) => depthwise::run(isa, job),
+        }
+    }
+
     /// Computes a row.
     pub fn run(self, job: RowJob<'_>) {
         assert_eq!(job.weights.block(), self.block(job.weights.outputs()), "weights packed for other kernels");
@@ -138,6 +155,7 @@ mod tests {
     use rand::{Rng, SeedableRng, rngs::StdRng};
 
     use super::*;
+    use crate::nn::arch::Window;
 
     fn values(rng: &mut StdRng, n: usize) -> Vec<f32> {
         (0..n).map(|_| rng.random_range(-1.0..1.0)).collect()
@@ -156,7 +174,8 @@ mod tests {
             let weights = values(&mut rng, segments * depth * outputs);
             let bias = values(&mut rng, outputs);
             let add = values(&mut rng, pixels * outputs);
-            let (add, relu) = (rng.random::<bool>().then_some(add.as_slice()), rng.random());
+            let add = rng.random::<bool>().then_some(add.as_slice());
+            let activation = [Activation::None, Activation::Relu, Activation::Relu6][rng.random_range(0..3)];
 
             let compute = |kernels: Kernels| {
                 let packed = Packed::new(
@@ -168,13 +187,52 @@ mod tests {
                     &bias,
                 );
                 let mut out = vec![f32::NAN; pixels * outputs];
-                kernels.run(RowJob { segments: &input, pitch, weights: &packed, add, relu, out: &mut out });
+                kernels.run(RowJob { segments: &input, pitch, weights: &packed, add, activation, out: &mut out });
                 out
             };
             let expected = compute(Kernels::Portable);
             for kernels in Kernels::available() {
                 for (i, (a, b)) in compute(kernels).iter().zip(&expected).enumerate() {
                     assert!((a - b).abs() <= 1e-4, "{} round {round} value {i}: {a} {b}", kernels.name());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn depthwise_kernels_agree_with_the_sum() {
+        let mut rng = StdRng::seed_from_u64(8);
+        for round in 0..200 {
+            let window = Window { side: [3, 5][rng.random_range(0..2)], stride: rng.random_range(1..=2) };
+            let (channels, pixels) = (rng.random_range(1..=70), rng.random_range(0..=20));
+            let length = (pixels * window.stride + window.side) * channels;
+            let rows: Vec<Vec<f32>> = (0..window.side).map(|_| values(&mut rng, length)).collect();
+            let rows: Vec<&[f32]> = rows.iter().map(Vec::as_slice).collect();
+            let weights: Vec<f32> = values(&mut rng, window.side * window.side * channels);
+            let bias = values(&mut rng, channels);
+            let packed = Depthwise::new(window, &weights, &bias);
+            for kernels in Kernels::available() {
+                let mut out = vec![f32::NAN; pixels * channels];
+                kernels.run_depthwise(DepthJob {
+                    segments: &rows,
+                    pitch: window.stride * channels,
+                    weights: &packed,
+                    out: &mut out,
+                });
+                for (i, value) in out.iter().enumerate() {
+                    let (x, c) = (i / channels, i % channels);
+                    let mut sum = bias[c];
+                    for dy in 0..window.side {
+                        for dx in 0..window.side {
+                            let input = rows[dy][(x * window.stride + dx) * channels + c];
+                            sum += weights[(c * window.side + dy) * window.side + dx] * input;
+                        }
+                    }
+                    assert!(
+                        (value - sum.clamp(0.0, 6.0)).abs() < 1e-4,
+                        "{} round {round}: {value} {sum}",
+                        kernels.name()
+                    );
                 }
             }
         }
@@ -190,7 +248,7 @@ mod tests {
             pitch: 1,
             weights: &packed,
             add: None,
-            relu: false,
+            activation: Activation::None,
             out: &mut out,
         });
     }

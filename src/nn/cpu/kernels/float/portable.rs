@@ -37,13 +37,13 @@ fn tile<const N: usize>(job: &mut RowJob<'_>, first: usize, x: usize) {
             }
         }
     }
-    let outputs = job.weights.outputs();
+    let (outputs, range) = (job.weights.outputs(), job.activation.range());
     for (i, sum) in sums.iter().enumerate() {
         let at = (x + i) * outputs + first;
         let width = LINE.min(outputs - first);
         for o in 0..width {
             let value = sum[o] + job.add.map_or(0.0, |add| add[at + o]);
-            job.out[at + o] = if job.relu { value.max(0.0) } else { value };
+            job.out[at + o] = range.map_or(value, |[least, most]| value.clamp(least, most));
         }
     }
 }

@@ -35,7 +35,7 @@ struct Tile<'a> {
     weights: *const f32,
     bias: *const f32,
     add: Option<*const f32>,
-    relu: bool,
+    range: Option<[f32; 2]>,
     out: *mut f32,
     /// First output of the block, and how many of its outputs exist.
     first: usize,
@@ -56,7 +56,7 @@ fn row<S: Simd, const VECTORS: usize, const TILE: usize>(isa: S, job: RowJob<'_>
             weights: job.weights.block_lines(first / block).as_ptr().cast(),
             bias: job.weights.block_bias(first / block).as_ptr().cast(),
             add: job.add.map(<[f32]>::as_ptr),
-            relu: job.relu,
+            range: job.activation.range(),
             out: job.out.as_mut_ptr(),
             first,
             width: block.min(outputs - first),
@@ -108,7 +108,7 @@ unsafe fn compute<S: Simd, const VECTORS: usize, const N: usize>(isa: S, tile: &
                 }
             }
         }
-        let zero = isa.splat_f32s(0.0);
+        let range = tile.range.map(|range| range.map(|limit| isa.splat_f32s(limit)));
         for (i, sum) in sums.iter().enumerate() {
             let at = (x + i) * tile.outputs + tile.first;
             for (v, sum) in sum.iter().enumerate() {
@@ -119,8 +119,8 @@ unsafe fn compute<S: Simd, const VECTORS: usize, const N: usize>(isa: S, tile: &
                     if let Some(add) = tile.add {
                         value = isa.add_f32s(value, load(add.add(at + from)));
                     }
-                    if tile.relu {
-                        value = isa.max_f32s(value, zero);
+                    if let Some([least, most]) = range {
+                        value = isa.min_f32s(isa.max_f32s(value, least), most);
                     }
                     tile.out.add(at + from).cast::<S::f32s>().write_unaligned(value);
                 } else if count > 0 {
@@ -129,8 +129,8 @@ unsafe fn compute<S: Simd, const VECTORS: usize, const N: usize>(isa: S, tile: &
                         let add = std::slice::from_raw_parts(add.add(at + from), count);
                         value = isa.add_f32s(value, isa.partial_load_f32s(add));
                     }
-                    if tile.relu {
-                        value = isa.max_f32s(value, zero);
+                    if let Some([least, most]) = range {
+                        value = isa.min_f32s(isa.max_f32s(value, least), most);
                     }
                     isa.partial_store_f32s(std::slice::from_raw_parts_mut(tile.out.add(at + from), count), value);
                 }

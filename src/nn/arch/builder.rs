@@ -1,0 +1,111 @@
+//! Puts graphs together.
+
+use std::ops::RangeInclusive;
+
+use super::{ConvId, ConvKind, ConvSpec, Graph, Layer, MAX_CHANNELS, MapId, MapSpec, Window};
+use crate::nn::Error;
+
+/// Checks the channels that a field asks for.
+///
+/// # Errors
+/// [`Error::Invalid`] naming the field.
+pub(super) fn channels(field: &str, n: usize) -> Result<(), Error> {
+    within(field, n, 1..=MAX_CHANNELS)
+}
+
+/// Checks a number that a field gives.
+///
+/// # Errors
+/// [`Error::Invalid`] naming the field.
+pub(super) fn within(field: &str, n: usize, range: RangeInclusive<usize>) -> Result<(), Error> {
+    if range.contains(&n) {
+        Ok(())
+    } else {
+        Err(Error::invalid(field, format!("{n} is not between {} and {}", range.start(), range.end())))
+    }
+}
+
+/// Checks the length of a list.
+///
+/// # Errors
+/// [`Error::Invalid`] naming the field.
+pub(super) fn length(field: &str, list: &[usize], needed: usize) -> Result<(), Error> {
+    if list.len() == needed {
+        Ok(())
+    } else {
+        Err(Error::invalid(field, format!("{} entries where {needed} are needed", list.len())))
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Builder {
+    maps: Vec<MapSpec>,
+    convs: Vec<ConvSpec>,
+    layers: Vec<Layer>,
+}
+
+impl Builder {
+    pub fn map(&mut self, channels: usize, level: u32) -> MapId {
+        self.maps.push(MapSpec { channels, level });
+        self.maps.len() - 1
+    }
+
+    fn spec(&mut self, name: String, kind: ConvKind, inputs: usize, outputs: usize, init_permille: u32) -> ConvId {
+        self.convs.push(ConvSpec { name, kind, inputs, outputs, init_permille });
+        self.convs.len() - 1
+    }
+
+    pub fn conv(&mut self, name: &str, kind: ConvKind, from: MapId, outputs: usize, add: Option<MapId>) -> MapId {
+        let MapSpec { channels, level } = self.maps[from];
+        // No ReLU follows, so the usual factor of the square root of two would let the values grow; and a network whose
+        // output starts small starts from the picture itself.
+        let conv = self.spec(name.to_owned(), kind, channels, outputs, if name == "tail" { 100 } else { 707 });
+        let level = match kind {
+            ConvKind::Same3x3 | ConvKind::Point1x1 => level,
+            ConvKind::Depthwise(window) => level + (window.stride as u32 - 1),
+            ConvKind::Down2x2 => level + 1,
+            ConvKind::Up2x2 => level - 1,
+        };
+        let to = self.map(outputs, level);
+        self.layers.push(Layer::Conv { conv, from, to, add });
+        to
+    }
+
+    pub fn block(&mut self, name: &str, from: MapId, hidden: usize) -> MapId {
+        let MapSpec { channels, level } = self.maps[from];
+        let first = self.spec(format!("{name}.0"), ConvKind::Same3x3, channels, hidden, 1000);
+        // A residual branch that starts small trains far better than one that starts at full size.
+        let second = self.spec(format!("{name}.1"), ConvKind::Same3x3, hidden, channels, 100);
+        let to = self.map(channels, level);
+        self.layers.push(Layer::Block { first, second, from, to });
+        to
+    }
+
+    /// An inverted residual block of `hidden` channels inside, which are made by a convolution of `kind`.
+    pub fn inverted(
+        &mut self,
+        name: &str,
+        kind: ConvKind,
+        from: MapId,
+        [hidden, outputs]: [usize; 2],
+        window: Window,
+    ) -> MapId {
+        let MapSpec { channels, level } = self.maps[from];
+        let expand = self.spec(format!("{name}.expand"), kind, channels, hidden, 1000);
+        let depth = self.spec(format!("{name}.depth"), ConvKind::Depthwise(window), hidden, hidden, 1000);
+        let project = self.spec(format!("{name}.project"), ConvKind::Point1x1, hidden, outputs, 707);
+        let to = self.map(outputs, level + (window.stride as u32 - 1));
+        let residual = kind == ConvKind::Point1x1 && window.stride == 1 && channels == outputs;
+        self.layers.push(Layer::Inverted { expand, depth, project, from, to, residual });
+        to
+    }
+
+    /// Channels of a map.
+    pub fn channels(&self, map: MapId) -> usize {
+        self.maps[map].channels
+    }
+
+    pub fn graph(self) -> Graph {
+        Graph { maps: self.maps, convs: self.convs, layers: self.layers }
+    }
+}
