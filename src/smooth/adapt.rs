@@ -20,7 +20,7 @@ const CHANGE: f32 = 8.0;
 
 /// Texture of a picture, by cells of 2x2 pixels.
 #[derive(Debug, Default)]
-pub(super) struct Texture {
+pub(crate) struct Texture {
     cells: Array2<f32>,
     sums: Array2<f32>,
 }

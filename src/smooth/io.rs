@@ -17,8 +17,8 @@ use crate::{
 const CHANNELS: usize = 6;
 
 /// Log-odds of an edge that are not, and that are wholly, believed; and what is left of a step that is not.
-const BELIEVED: [f32; 2] = [-4.0, 2.0];
-const LEAST_BELIEF: f32 = 0.1;
+pub(crate) const BELIEVED: [f32; 2] = [-4.0, 2.0];
+pub(crate) const LEAST_BELIEF: f32 = 0.1;
 
 /// A picture as the input of a network of the domain [`Domain::Guide`].
 pub(crate) struct Planes<'a, 'b, T> {

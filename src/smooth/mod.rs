@@ -8,6 +8,12 @@ pub(crate) mod io;
 mod smoother;
 pub mod wls;
 
+#[cfg(feature = "torch")]
+pub(crate) use self::{
+    adapt::Texture,
+    io::{BELIEVED, LEAST_BELIEF},
+    smoother::{SIGMA, lambda},
+};
 pub use smoother::{Error, Parameters, Smoother, built_in, from_file};
 
 /// Largest scale that can be asked for, in pixels.

@@ -21,7 +21,7 @@ use crate::{
 const LAMBDA: f32 = 0.7;
 const LEAST_LAMBDA: f32 = 8.0;
 /// Step of the guide that is kept, in levels, at a `structure` of one half; it changes by this factor to each side.
-const SIGMA: f32 = 3.0;
+pub(crate) const SIGMA: f32 = 3.0;
 const SIGMA_RANGE: f32 = 4.0;
 
 /// What can go wrong with a picture.
@@ -247,7 +247,7 @@ impl Smoother {
 }
 
 /// Weight of smoothness for a scale.
-fn lambda(scale: f32) -> f32 {
+pub(crate) fn lambda(scale: f32) -> f32 {
     LAMBDA * scale * scale + LEAST_LAMBDA
 }
 

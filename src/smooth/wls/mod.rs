@@ -58,6 +58,12 @@ impl Wls {
     }
 }
 
+/// Parts of `lambda` of all iterations.
+#[cfg(feature = "torch")]
+pub(crate) fn parts() -> [f32; ITERATIONS as usize] {
+    std::array::from_fn(|i| part(i as u32 + 1))
+}
+
 /// Part of `lambda` for an iteration: each is a quarter of the one before.
 fn part(iteration: u32) -> f32 {
     1.5 * 4f32.powi((ITERATIONS - iteration) as i32) / (4f32.powi(ITERATIONS as i32) - 1.0)

@@ -7,6 +7,7 @@
 mod drawings;
 mod held_out;
 mod rtv;
+mod solved;
 mod textures;
 
 pub(super) use self::drawings::Drawings;
@@ -28,7 +29,7 @@ use super::{
 };
 use crate::{
     frame::luma::yuv,
-    nn::{arch::Graph, model::Quantisation, torch},
+    nn::{Threads, arch::Graph, model::Quantisation, torch},
     smooth::control,
 };
 
@@ -52,6 +53,8 @@ const CHROMA_WEIGHT: f64 = 0.5;
 const EDGE_WEIGHT: f64 = 0.015;
 /// How much more an edge weighs than what is none.
 const EDGE_BALANCE: f64 = 3.0;
+/// Weight of the error of what the solver makes, beside that of the guide.
+const SOLVED_WEIGHT: f64 = 2.0;
 const VALIDATION_SCALES: [f32; 3] = [4.0, 8.0, 16.0];
 const VALIDATION_COUNT: usize = 24;
 const SAMPLES: i64 = 4;
@@ -68,6 +71,8 @@ pub struct Options {
     pub photos: PathBuf,
     /// Boundaries that people drew in them, as grey pictures (.png) of the same names; see `scripts/bsds500`.
     pub boundaries: PathBuf,
+    /// Share of the loss that judges what the solver makes of luma with the guide, rather than the guide.
+    pub solved: f64,
 }
 
 /// Trains until the run is over; writes the model and its curve.
@@ -195,6 +200,7 @@ struct Batch {
     planes: Tensor,
     target: Tensor,
     edges: Tensor,
+    scales: Vec<f32>,
 }
 
 struct Smoothing<'a> {
@@ -228,9 +234,10 @@ impl Lesson for Smoothing<'_> {
     fn loss(&self, weights: &[Tensor], kind: Kind, rng: &mut StdRng) -> Result<Tensor, Error> {
         let batch = self.draw(self.options.run.batch, rng)?;
         let (guide, edges) = self.see(weights, &batch, kind)?;
-        let error = guide - &batch.target;
+        let error = &guide - &batch.target;
         let luma = distance(&error.narrow(1, 0, 4).f_pixel_shuffle(2)?);
         let chroma = distance(&error.narrow(1, 4, 2));
+        let solved = if self.options.solved > 0.0 { Some(self.solved(&batch, &guide, &edges)?) } else { None };
         let balance = Tensor::from(EDGE_BALANCE as f32);
         let edges = edges.f_binary_cross_entropy_with_logits::<Tensor>(
             &batch.edges,
@@ -238,13 +245,23 @@ impl Lesson for Smoothing<'_> {
             Some(balance),
             tch::Reduction::Mean,
         )?;
-        Ok(luma + chroma * CHROMA_WEIGHT + edges * EDGE_WEIGHT)
+        let guide = luma + chroma * CHROMA_WEIGHT;
+        let both = match solved {
+            Some(solved) => guide * (1.0 - self.options.solved) + solved * (SOLVED_WEIGHT * self.options.solved),
+            None => guide,
+        };
+        Ok(both + edges * EDGE_WEIGHT)
     }
 
     fn validate(&self, weights: &[Tensor]) -> Result<Vec<(String, f64)>, Error> {
         let mut results = Vec::new();
         for (scale, batch) in &self.validation {
-            let error = (self.see(weights, batch, Kind::Float)?.0 - &batch.target).narrow(1, 0, 4);
+            let (guide, edges) = self.see(weights, batch, Kind::Float)?;
+            if self.options.solved > 0.0 {
+                let error = self.solved(batch, &guide, &edges)?.double_value(&[]);
+                results.push((format!("solved {scale}"), -20.0 * error.log10()));
+            }
+            let error = (guide - &batch.target).narrow(1, 0, 4);
             let mse = (&error * &error).f_mean_dim(&[1i64, 2, 3][..], false, Kind::Float)?;
             let psnr = (mse + 1e-9).log10().mean(Kind::Float).double_value(&[]) * -10.0;
             results.push((format!("scale {scale}"), psnr));
@@ -281,6 +298,53 @@ impl Smoothing<'_> {
             None => run::forward(self.graph, weights, &batch.input, kind)?,
         };
         Ok((&batch.planes - output.narrow(1, 0, 6), output.narrow(1, 6, 1)))
+    }
+
+    /// Root mean square error of luma from the solver, averaged over the pictures.
+    fn solved(&self, batch: &Batch, guide: &Tensor, edges: &Tensor) -> Result<Tensor, Error> {
+        let threads = Threads::new(1)?;
+        let levels = |t: Tensor| -> Result<Vec<f32>, tch::TchError> {
+            Vec::try_from((t.detach() * 255.0 + 128.0).contiguous().view(-1))
+        };
+        let full = |t: &Tensor| t.narrow(1, 0, 4).f_pixel_shuffle(2);
+        let side = self.options.run.side;
+        let count = batch.scales.len();
+        let (own, chroma) = (full(guide)?, guide.narrow(1, 4, 2));
+        let [luma, target, guides] =
+            [levels(full(&batch.planes)?)?, levels(full(&batch.target)?)?, levels(own.shallow_clone())?];
+        let chromas = levels(chroma.shallow_clone())?;
+        let odds = Vec::<f32>::try_from(edges.detach().contiguous().view(-1))?;
+        let (whole, half) = (side * side, side * side / 4);
+        let plane = |values: &[f32], i: usize, side: usize| -> Array2<f32> {
+            let size = side * side;
+            Array2::from_shape_fn((side, side), |(y, x)| values[i * size + y * side + x])
+        };
+        let mut sum = 0.0;
+        let [mut by_guide, mut by_chroma, mut by_edges] =
+            [whole, 2 * half, half].map(|size| Vec::with_capacity(count * size));
+        for (i, scale) in batch.scales.iter().enumerate() {
+            let saying = solved::Saying {
+                guide: plane(&guides, i, side),
+                chroma: [plane(&chromas, 2 * i, side / 2), plane(&chromas, 2 * i + 1, side / 2)],
+                edges: plane(&odds, i, side / 2),
+            };
+            let (error, by) =
+                solved::solved(&plane(&luma, i, side), &saying, &plane(&target, i, side), *scale, &threads)?;
+            sum += error / 255.0 / count as f32;
+            by_guide.extend(&by.guide);
+            by.chroma.iter().for_each(|plane| by_chroma.extend(plane));
+            by_edges.extend(&by.edges);
+        }
+        // Of what these are multiplied with, the derivative is theirs.
+        let slope = |by: Vec<f32>, of: &Tensor, step: f64| -> Result<Tensor, tch::TchError> {
+            let by = Tensor::from_slice(&by).view_as(of) * (step / 255.0 / count as f64);
+            let product = (of * by).f_sum(Kind::Float)?;
+            product.f_sub(&product.detach())
+        };
+        Ok(slope(by_guide, &own, 255.0)?
+            + slope(by_chroma, &chroma, 255.0)?
+            + slope(by_edges, edges, 1.0)?
+            + f64::from(sum))
     }
 
     fn draw(&self, count: usize, rng: &mut StdRng) -> Result<Batch, Error> {
@@ -343,6 +407,7 @@ impl Smoothing<'_> {
             input: Tensor::f_cat(&[&planes, &controls], 1)?,
             planes,
             target,
+            scales: patches.iter().map(|p| p.scale).collect(),
             edges: all(&|p| p.edges.clone()).f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?,
         })
     }

@@ -1,0 +1,233 @@
+//! What comes out of the solver with a guide, and how that changes with the guide: so the network learns for what it is used for.
+//!
+//! A line of the solver is `A u = f`, with `A = I + S L(w)`: `S` the pixels' lambdas, `L` the Laplacian with the weights `w`. With
+//! `g = A^-T dl/du`, the adjoint, `dl/df = g` and `dl/dw = -g^T (dA/dw) u`; `A^-T = S^-1 A^-1 S`, so that the same elimination serves
+//! both ways.
+
+use ndarray::{Array2, ArrayView2, Zip, s};
+
+use crate::{
+    frame::{self, Format, Picture},
+    nn::Threads,
+    smooth::{BELIEVED, LEAST_BELIEF, SIGMA, Texture, lambda, wls},
+};
+
+/// Exponent of what stands for the exponential, as in the solver.
+const POWER: i32 = 16;
+
+/// What the network says of a picture.
+pub(super) struct Saying {
+    /// Luma without texture, in levels.
+    pub guide: Array2<f32>,
+    /// Chroma without texture, at half the size.
+    pub chroma: [Array2<f32>; 2],
+    /// Log-odds of an edge, at half the size.
+    pub edges: Array2<f32>,
+}
+
+/// Solves for luma and compares with `target`, all in levels. Gives the root mean square error and how it changes with what the network says.
+///
+/// # Errors
+/// A picture that is none.
+pub(super) fn solved(
+    luma: &Array2<f32>,
+    saying: &Saying,
+    target: &Array2<f32>,
+    scale: f32,
+    threads: &Threads,
+) -> Result<(f32, Saying), frame::Error> {
+    let (height, width) = luma.dim();
+    let flat = luma.as_slice().unwrap_or_default();
+    let picture = Picture::new(Format::GRAY8, width, height, &[(flat, width)])?;
+    let mut share = Array2::zeros(luma.dim());
+    Texture::default().share(&picture, &saying.guide, 1.0, lambda(scale), &mut share, threads);
+    let share = share.mapv(|share: u8| (f32::from(share) / 255.0).powi(2).max(1e-6) * lambda(scale));
+
+    let belief =
+        saying.edges.mapv(|odds| ((odds - BELIEVED[0]) / (BELIEVED[1] - BELIEVED[0])).clamp(LEAST_BELIEF, 1.0));
+    let directions = [Direction::Across, Direction::Down];
+    let bonds = directions.map(|direction| Bonds::new(direction, saying, &belief));
+    let shares = [share.t().to_owned(), share];
+    let mut results = Vec::new();
+    let mut now = luma.t().to_owned();
+    for part in wls::parts() {
+        for (bonds, share) in bonds.iter().zip(&shares) {
+            now = solve(&now, &bonds.weights, share, part);
+            results.push(now.clone());
+            now = now.t().to_owned();
+        }
+    }
+    // Each pass leaves lines lying the other way; the last one those of the picture itself, turned.
+    let error = &now.t() - target;
+    let error = error.as_standard_layout().into_owned();
+    let root = (error.mapv(|v| v * v).mean().unwrap_or(0.0) + 1e-6).sqrt();
+    let mut gradient = error / (root * luma.len() as f32);
+    let mut by_weight = bonds.each_ref().map(|bonds| Array2::zeros(bonds.weights.dim()));
+    for (i, result) in results.iter().enumerate().rev() {
+        let (part, way) = (wls::parts()[i / 2], i % 2);
+        let (weights, share) = (&bonds[way].weights, &shares[way]);
+        if i + 1 < results.len() {
+            gradient = gradient.t().to_owned();
+        }
+        let adjoint = solve(&(&gradient * share), weights, share, part) / share;
+        let pull = &adjoint * share * part;
+        let last = result.nrows() - 1;
+        let step = &result.slice(s![1.., ..]) - &result.slice(s![..last, ..]);
+        let change = (&pull.slice(s![..last, ..]) - &pull.slice(s![1.., ..])) * step;
+        let mut to = by_weight[way].slice_mut(s![..last, ..]);
+        to += &change;
+        gradient = adjoint;
+    }
+    let mut by = Saying {
+        guide: Array2::zeros(luma.dim()),
+        chroma: saying.chroma.each_ref().map(|plane| Array2::zeros(plane.dim())),
+        edges: Array2::zeros(saying.edges.dim()),
+    };
+    for (bonds, by_weight) in bonds.iter().zip(&by_weight) {
+        bonds.back(by_weight, saying, &belief, &mut by);
+    }
+    Zip::from(&mut by.edges).and(&saying.edges).for_each(|by, odds| {
+        let rising = *odds > BELIEVED[0] + LEAST_BELIEF * (BELIEVED[1] - BELIEVED[0]) && *odds < BELIEVED[1];
+        *by = if rising { *by / (BELIEVED[1] - BELIEVED[0]) } else { 0.0 };
+    });
+    Ok((root, by))
+}
+
+/// Solves lines that run along the first axis.
+fn solve(values: &Array2<f32>, weights: &Array2<f32>, share: &Array2<f32>, part: f32) -> Array2<f32> {
+    let (length, lines) = values.dim();
+    let mut result = values.clone();
+    let mut upper = Array2::<f32>::zeros((length, lines));
+    for i in 0..length {
+        for j in 0..lines {
+            let share = share[[i, j]] * part;
+            let (above, upper_above, weight_above) =
+                if i > 0 { (result[[i - 1, j]], upper[[i - 1, j]], weights[[i - 1, j]]) } else { (0.0, 0.0, 0.0) };
+            let (a, c) = (share * weight_above, share * weights[[i, j]]);
+            let inverse = 1.0 / (1.0 + a + c - a * upper_above);
+            upper[[i, j]] = c * inverse;
+            result[[i, j]] = (result[[i, j]] + a * above) * inverse;
+        }
+    }
+    for i in (0..length - 1).rev() {
+        for j in 0..lines {
+            let below = result[[i + 1, j]];
+            result[[i, j]] += upper[[i, j]] * below;
+        }
+    }
+    result
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Direction {
+    Across,
+    Down,
+}
+
+/// Weights between neighbours, and how they change; positions along the first axis.
+struct Bonds {
+    direction: Direction,
+    weights: Array2<f32>,
+    slopes: Array2<f32>,
+}
+
+/// The same map with positions of lines along the first axis.
+fn turned(direction: Direction, map: &Array2<f32>) -> ArrayView2<'_, f32> {
+    if direction == Direction::Across { map.t() } else { map.view() }
+}
+
+impl Bonds {
+    fn new(direction: Direction, saying: &Saying, belief: &Array2<f32>) -> Self {
+        let guide = turned(direction, &saying.guide);
+        let chroma = saying.chroma.each_ref().map(|plane| turned(direction, plane));
+        let belief = turned(direction, belief);
+        let mut weights = Array2::zeros(guide.dim());
+        let mut slopes = Array2::zeros(guide.dim());
+        for i in 0..guide.nrows() - 1 {
+            for j in 0..guide.ncols() {
+                let step = raw_step(&guide, &chroma, i, j) * belief[[i / 2, j / 2]];
+                let base = (1.0 - step / (POWER as f32 * SIGMA)).max(0.0);
+                weights[[i, j]] = base.powi(POWER);
+                slopes[[i, j]] = -base.powi(POWER - 1) / SIGMA;
+            }
+        }
+        Self { direction, weights, slopes }
+    }
+
+    /// Adds what weights change by to what the network says.
+    fn back(&self, by_weight: &Array2<f32>, saying: &Saying, belief: &Array2<f32>, by: &mut Saying) {
+        let direction = self.direction;
+        let guide = turned(direction, &saying.guide);
+        let chroma = saying.chroma.each_ref().map(|plane| turned(direction, plane));
+        let belief = turned(direction, belief);
+        let place = |i: usize, j: usize| if direction == Direction::Across { [j, i] } else { [i, j] };
+        for ((i, j), by_weight) in by_weight.indexed_iter().filter(|((i, _), _)| i + 1 < guide.nrows()) {
+            let by_step = by_weight * self.slopes[[i, j]];
+            by.edges[place(i / 2, j / 2)] += by_step * raw_step(&guide, &chroma, i, j);
+            let by_step = by_step * belief[[i / 2, j / 2]];
+            let sign = (guide[[i + 1, j]] - guide[[i, j]]).signum();
+            by.guide[place(i + 1, j)] += by_step * sign;
+            by.guide[place(i, j)] -= by_step * sign;
+            if i % 2 == 1 {
+                for (by, plane) in by.chroma.iter_mut().zip(&chroma) {
+                    let sign = (plane[[i / 2 + 1, j / 2]] - plane[[i / 2, j / 2]]).signum();
+                    by[place(i / 2 + 1, j / 2)] += by_step * sign;
+                    by[place(i / 2, j / 2)] -= by_step * sign;
+                }
+            }
+        }
+    }
+}
+
+/// Sum over the guides of the step from position `i` to the next.
+fn raw_step(guide: &ArrayView2<'_, f32>, chroma: &[ArrayView2<'_, f32>; 2], i: usize, j: usize) -> f32 {
+    let mut step = (guide[[i + 1, j]] - guide[[i, j]]).abs();
+    if i % 2 == 1 {
+        step += chroma.iter().map(|c| (c[[i / 2 + 1, j / 2]] - c[[i / 2, j / 2]]).abs()).sum::<f32>();
+    }
+    step
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+
+    use super::*;
+
+    #[test]
+    fn derivatives_are_those_of_differences() {
+        let mut rng = StdRng::seed_from_u64(4);
+        let dim = (12, 14);
+        let mut random = |dim, low: f32, high: f32| Array2::from_shape_fn(dim, |_| rng.random_range(low..high));
+        let luma = random(dim, 60.0, 120.0);
+        let target = random(dim, 80.0, 100.0);
+        let half = (6, 7);
+        let saying = Saying {
+            guide: random(dim, 88.0, 92.0) + 0.0,
+            chroma: [random(half, 120.0, 122.0), random(half, 120.0, 122.0)],
+            edges: random(half, -2.0, 1.0),
+        };
+        let threads = Threads::new(1).unwrap();
+        let value = |saying: &Saying| solved(&luma, saying, &target, 4.0, &threads).unwrap().0;
+        let (_, by) = solved(&luma, &saying, &target, 4.0, &threads).unwrap();
+        // Texture is far above what changes shares.
+        let mut compare = |name: &str, expected: f32, change: &mut dyn FnMut(&mut Saying, f32)| {
+            let differ = |by: f32, change: &mut dyn FnMut(&mut Saying, f32)| {
+                let mut other =
+                    Saying { guide: saying.guide.clone(), chroma: saying.chroma.clone(), edges: saying.edges.clone() };
+                change(&mut other, by);
+                value(&other)
+            };
+            let slope = (differ(0.02, change) - differ(-0.02, change)) / 0.04;
+            assert!((slope - expected).abs() < 2e-3 + 0.05 * slope.abs(), "{name}: {slope} {expected}");
+        };
+        for at in [[3, 4], [7, 9], [5, 5], [10, 12]] {
+            compare("guide", by.guide[at], &mut |saying, by| saying.guide[at] += by);
+        }
+        for at in [[2, 3], [4, 5]] {
+            compare("chroma", by.chroma[1][at], &mut |saying, by| saying.chroma[1][at] += by);
+            compare("edges", by.edges[at], &mut |saying, by| saying.edges[at] += by);
+        }
+        assert!(by.guide.iter().any(|v| v.abs() > 1e-3));
+    }
+}
