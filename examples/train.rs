@@ -23,7 +23,10 @@ mod torch {
 
     use clap::{Parser, Subcommand, ValueEnum};
     use gstcnnvideo::{
-        nn::{arch::ResidualUnet, model},
+        nn::{
+            arch::{Architecture, InvertedUnet, ResidualUnet, Stage},
+            model,
+        },
         train,
     };
 
@@ -101,6 +104,9 @@ mod torch {
         /// Folder with their boundaries as pictures, from scripts/bsds500.
         #[arg(long)]
         boundaries: PathBuf,
+        /// Share of the loss that judges what the solver makes with the guide, rather than the guide.
+        #[arg(long, default_value_t = 0.0)]
+        solved: f64,
         /// Channels of each level, the finest first.
         #[arg(long, value_delimiter = ',', default_value = "8,32,40,48,64")]
         widths: Vec<usize>,
@@ -128,18 +134,9 @@ mod torch {
         /// Folder with drawings on transparent ground (.png), such as Debian's openclipart-png.
         #[arg(long)]
         drawings: PathBuf,
-        /// Channels of each level, the finest first.
-        #[arg(long, value_delimiter = ',', default_value = "16,32,48,64,80")]
-        widths: Vec<usize>,
-        /// Channels inside the residual blocks of each level.
-        #[arg(long, value_delimiter = ',', default_value = "16,24,32,40,48")]
+        /// Channels inside the residual blocks on the way up, the finest level first.
+        #[arg(long, value_delimiter = ',', default_value = "12,24,32,32")]
         hidden: Vec<usize>,
-        /// Blocks of each level on the way down.
-        #[arg(long, value_delimiter = ',', default_value = "1,1,1,1,2")]
-        down_blocks: Vec<usize>,
-        /// Blocks of each level but the coarsest on the way up.
-        #[arg(long, value_delimiter = ',', default_value = "1,1,1,1")]
-        up_blocks: Vec<usize>,
         #[command(flatten)]
         run: Run,
     }
@@ -195,6 +192,9 @@ mod torch {
         /// Model file to take weights from; wider layers grow from its narrower ones.
         #[arg(long)]
         init: Option<PathBuf>,
+        /// File of weights to begin with, from scripts/efficientnet-lite.
+        #[arg(long)]
+        pretrained: Option<PathBuf>,
         /// Length of the whole run in minutes, counted over resumes.
         #[arg(long, default_value_t = 120.0)]
         minutes: f64,
@@ -249,8 +249,7 @@ mod torch {
             Task::SmoothSet(task) => smooth_set(&task),
             Task::Segment(task) => {
                 let domain = model::Domain::Region;
-                let (widths, hidden) = (task.widths, task.hidden);
-                let unet = unet(domain, widths, hidden, task.down_blocks, task.up_blocks);
+                let unet = Architecture::InvertedUnet(efficientnet_lite(domain, task.hidden));
                 train::segment::segment(&train::segment::Options {
                     run: task.run.options(domain, unet),
                     photos: task.photos,
@@ -268,6 +267,7 @@ mod torch {
                     textures: task.textures,
                     photos: task.photos,
                     boundaries: task.boundaries,
+                    solved: task.solved,
                 })
             }
         }
@@ -284,18 +284,41 @@ mod torch {
         hidden: Vec<usize>,
         down_blocks: Vec<usize>,
         up_blocks: Vec<usize>,
-    ) -> ResidualUnet {
-        ResidualUnet { inputs: domain.inputs(), outputs: domain.outputs(), widths, hidden, down_blocks, up_blocks }
+    ) -> Architecture {
+        let (inputs, outputs) = (domain.inputs(), domain.outputs());
+        Architecture::ResidualUnet(ResidualUnet { inputs, outputs, widths, hidden, down_blocks, up_blocks })
+    }
+
+    /// EfficientNet-Lite0 down to an eighth of its input, itself half of the picture, with sixteen channels more in front for what the person says.
+    fn efficientnet_lite(domain: model::Domain, up_hidden: Vec<usize>) -> InvertedUnet {
+        let stage = |side, stride, blocks, expansion, channels| Stage { side, stride, blocks, expansion, channels };
+        InvertedUnet {
+            inputs: domain.inputs(),
+            outputs: domain.outputs(),
+            head: 32 + 16,
+            stages: vec![
+                stage(3, 1, 1, 1, 16 + 8),
+                stage(3, 2, 1, 4, 24),
+                stage(3, 1, 1, 6, 24),
+                stage(5, 2, 2, 6, 40),
+                stage(3, 2, 3, 6, 80),
+                stage(5, 1, 3, 6, 112),
+            ],
+            side: vec![16, 32],
+            up_hidden,
+            up_blocks: vec![1, 1, 1, 3],
+        }
     }
 
     impl Run {
-        fn options(self, domain: model::Domain, architecture: ResidualUnet) -> train::Options {
+        fn options(self, domain: model::Domain, architecture: Architecture) -> train::Options {
             tch::set_num_threads(self.threads.max(1));
             train::Options {
                 out: self.out,
                 domain,
                 architecture,
                 init: self.init,
+                pretrained: self.pretrained,
                 resume: self.resume,
                 length: self.steps.map_or(train::Length::Minutes(self.minutes), train::Length::Steps),
                 seed: self.seed,

@@ -6,7 +6,7 @@ use common::Temporary;
 use gstcnnvideo::{
     nn::{
         Model, Network, Size,
-        arch::ResidualUnet,
+        arch::{Architecture, InvertedUnet, ResidualUnet, Stage},
         cpu::{FloatNetwork, Int8Network},
         model::Domain,
     },
@@ -17,19 +17,24 @@ use gstcnnvideo::{
 };
 use image::RgbImage;
 
+fn unet(domain: Domain, widths: [usize; 2], hidden: [usize; 2]) -> Architecture {
+    Architecture::ResidualUnet(ResidualUnet {
+        inputs: domain.inputs(),
+        outputs: domain.outputs(),
+        widths: widths.to_vec(),
+        hidden: hidden.to_vec(),
+        down_blocks: vec![1, 1],
+        up_blocks: vec![1],
+    })
+}
+
 fn options(folder: &std::path::Path, minutes: f64, resume: bool) -> Options {
     let run = train::Options {
         out: folder.join("model.safetensors"),
         domain: Domain::Yuv420,
-        architecture: ResidualUnet {
-            inputs: 8,
-            outputs: 6,
-            widths: vec![8, 8],
-            hidden: vec![8, 8],
-            down_blocks: vec![1, 1],
-            up_blocks: vec![1],
-        },
+        architecture: unet(Domain::Yuv420, [8, 8], [8, 8]),
         init: None,
+        pretrained: None,
         resume,
         length: Length::Minutes(minutes),
         seed: 1,
@@ -89,7 +94,7 @@ fn a_run_learns_and_resumes() {
 
     // A checkpoint of another architecture is refused.
     let mut other = options(&folder.0, 0.3, true);
-    other.run.architecture.widths = vec![8, 12];
+    other.run.architecture = unet(Domain::Yuv420, [8, 12], [8, 8]);
     assert!(denoise(&other).is_err());
 }
 
@@ -127,8 +132,7 @@ fn a_smoothing_run_learns_and_leaves_a_model_that_runs() {
     let domain = Domain::Guide;
     let mut run = options(&folder.0, 0.0, false).run;
     run.domain = domain;
-    run.architecture.inputs = domain.inputs();
-    run.architecture.outputs = domain.outputs();
+    run.architecture = unet(domain, [8, 8], [8, 8]);
     run.length = Length::Steps(60);
     let mut options = train::smooth::Options {
         run,
@@ -192,8 +196,16 @@ fn a_segmenting_run_learns_and_leaves_a_model_that_runs() {
     let domain = Domain::Region;
     let mut run = options(&folder.0, 0.0, false).run;
     run.domain = domain;
-    run.architecture.inputs = domain.inputs();
-    run.architecture.outputs = domain.outputs();
+    let stage = |side, stride| Stage { side, stride, blocks: 1, expansion: 3, channels: 8 };
+    run.architecture = Architecture::InvertedUnet(InvertedUnet {
+        inputs: domain.inputs(),
+        outputs: domain.outputs(),
+        head: 8,
+        stages: vec![stage(3, 1), stage(5, 2)],
+        side: vec![],
+        up_hidden: vec![8, 8],
+        up_blocks: vec![1, 1],
+    });
     run.side = 64;
     run.length = Length::Steps(20);
     let mut options =
@@ -224,8 +236,7 @@ fn a_wider_network_begins_as_the_narrower_one_that_it_grows_from() {
     let mut wide = narrow.clone();
     wide.run.init = Some(narrow.run.out.clone());
     wide.run.out = folder.0.join("wide.safetensors");
-    wide.run.architecture.widths = vec![12, 16];
-    wide.run.architecture.hidden = vec![8, 12];
+    wide.run.architecture = unet(Domain::Yuv420, [12, 16], [8, 12]);
     (wide.run.length, wide.run.rate) = (Length::Steps(1), 1e-9);
     denoise(&wide).unwrap();
 
@@ -249,7 +260,7 @@ fn a_run_for_the_mask_of_watermarks_learns_and_leaves_a_model_that_runs() {
     let domain = Domain::Texture;
     let mut run = options(&folder.0, 0.0, false).run;
     run.domain = domain;
-    (run.architecture.inputs, run.architecture.outputs) = (domain.inputs(), domain.outputs());
+    run.architecture = unet(domain, [8, 8], [8, 8]);
     (run.side, run.batch) = (64, 2);
     run.length = Length::Steps(10);
     let mut options = train::texture::Options { run, data: folder.0.clone() };

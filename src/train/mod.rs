@@ -23,6 +23,8 @@ pub use run::{Length, Options};
 /// What can end a training run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    #[error(transparent)]
+    Picture(#[from] crate::frame::Error),
     #[error("{path}: {reason}")]
     File { path: String, reason: String },
     #[error("no photographs (.jpg, .png) in {0}")]

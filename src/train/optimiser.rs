@@ -1,12 +1,12 @@
 //! The optimiser and the average of the weights, with a state that can be saved (tch's own optimisers keep theirs hidden).
 //!
 //! Kernels step along orthogonalised momentum (Muon), which after the same steps was 0.9 dB better than Adam alone; the
-//! first and the last layer and the biases follow Adam.
+//! first and the last layer, depthwise kernels and the biases follow Adam, and so does, slowly, what knows pictures already.
 
 use tch::{Kind, Tensor};
 
 use super::Error;
-use crate::nn::arch::Graph;
+use crate::nn::arch::{ConvKind, ConvSpec, ENCODER, Graph};
 
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
@@ -19,12 +19,24 @@ const AVERAGE_DECAY: f64 = 0.999;
 /// Root mean square of an orthogonalised step at a rate of 1; Adam's is near 1 too.
 const ORTHOGONAL_STEP: f64 = 1.2;
 
+/// Rate of layers that begin with what they learnt from a million photographs, beside that of the others.
+const ENCODER_RATE: f64 = 0.1;
+
+/// How a tensor follows its gradient.
+#[derive(Clone, Copy)]
+enum Way {
+    Muon,
+    /// At a multiple of the rate.
+    Adam(f64),
+}
+
 /// Weights being trained, with Adam's moments (Kingma and Ba 2015) and the running average.
 pub struct Optimiser {
     pub weights: Vec<Tensor>,
     pub average: Vec<Tensor>,
     first: Vec<Tensor>,
     second: Vec<Tensor>,
+    ways: Vec<Way>,
     pub step: u64,
 }
 
@@ -40,15 +52,15 @@ impl Optimiser {
             weights.push(Tensor::randn(shape.map(|n| n as i64), (Kind::Float, tch::Device::Cpu)) * std);
             weights.push(Tensor::zeros([spec.outputs as i64], (Kind::Float, tch::Device::Cpu)));
         }
-        Self::starting_from(weights)
+        Self::starting_from(graph, weights)
     }
 
     /// Starts from given weights.
-    pub fn starting_from(weights: Vec<Tensor>) -> Self {
+    pub fn starting_from(graph: &Graph, weights: Vec<Tensor>) -> Self {
         let weights: Vec<Tensor> = weights.into_iter().map(|w| w.detach().copy().set_requires_grad(true)).collect();
         let zeros = || weights.iter().map(|w| w.detach().zeros_like()).collect::<Vec<_>>();
         let average = weights.iter().map(|w| w.detach().copy()).collect();
-        Self { average, first: zeros(), second: zeros(), weights, step: 0 }
+        Self { average, first: zeros(), second: zeros(), weights, ways: ways(graph), step: 0 }
     }
 
     /// One step down the gradient of `loss`.
@@ -70,16 +82,13 @@ impl Optimiser {
         let follow = (1.0 - AVERAGE_DECAY).max(1.0 / t);
         for i in 0..self.weights.len() {
             let gradient = self.weights[i].grad() * scale;
-            // Kernels of all layers but the first and the last, which face pixels.
-            let orthogonal = self.weights[i].dim() == 4 && i >= 2 && i + 2 < self.weights.len();
             let (first, second) = (&mut self.first[i], &mut self.second[i]);
             let _ = first.f_lerp_(&gradient, 1.0 - BETA1)?;
             let _ = second.f_lerp_(&(&gradient * &gradient), 1.0 - BETA2)?;
-            let change = if orthogonal {
+            let change = match self.ways[i] {
                 // Nesterov's look ahead along the running mean.
-                orthogonalised(&first.f_lerp(&gradient, 1.0 - BETA1)?)? * (rate * ORTHOGONAL_STEP)
-            } else {
-                &*first / (second.sqrt() + EPSILON) * adam_rate
+                Way::Muon => orthogonalised(&first.f_lerp(&gradient, 1.0 - BETA1)?)? * (rate * ORTHOGONAL_STEP),
+                Way::Adam(share) => &*first / (second.sqrt() + EPSILON) * (adam_rate * share),
             };
             let _ = self.weights[i].f_sub_(&change)?;
             let _ = self.average[i].f_lerp_(&self.weights[i].detach(), follow)?;
@@ -115,6 +124,22 @@ impl Optimiser {
     fn groups(&self) -> [(&'static str, &[Tensor]); 4] {
         [("weights", &self.weights), ("average", &self.average), ("first", &self.first), ("second", &self.second)]
     }
+}
+
+/// For weight and bias of each convolution in turn.
+fn ways(graph: &Graph) -> Vec<Way> {
+    let last = graph.convs.len() - 1;
+    let way = |(i, spec): (usize, &ConvSpec)| {
+        // The first and the last layer face pixels.
+        if spec.name.starts_with(ENCODER) {
+            [Way::Adam(ENCODER_RATE); 2]
+        } else if i == 0 || i == last || matches!(spec.kind, ConvKind::Depthwise(_)) {
+            [Way::Adam(1.0); 2]
+        } else {
+            [Way::Muon, Way::Adam(1.0)]
+        }
+    };
+    graph.convs.iter().enumerate().flat_map(way).collect()
 }
 
 fn named<'a>(group: &'a str, list: &'a [Tensor]) -> impl Iterator<Item = (String, Tensor)> + 'a {

@@ -77,9 +77,8 @@ impl Quantiser {
         let mut readers: Vec<Vec<ConvId>> = vec![Vec::new(); graph.maps.len()];
         let mut convs = vec![1.0; graph.convs.len()];
         for layer in &graph.layers {
-            let (Layer::Conv { conv, from, .. } | Layer::Block { first: conv, from, .. }) = *layer;
-            if from != Graph::INPUT {
-                readers[ties[from]].push(conv);
+            if layer.from() != Graph::INPUT {
+                readers[ties[layer.from()]].push(layer.reader());
             }
             if let Layer::Block { first, second, .. } = *layer {
                 let scales = scales(&[&ranges[second]]);
@@ -95,8 +94,7 @@ impl Quantiser {
                 convs[*reader] = step(&ranges[*reader], &scales, 127.0);
             }
             for layer in graph.layers.iter().filter(|layer| ties[layer.to()] == tie) {
-                let (Layer::Conv { conv, .. } | Layer::Block { second: conv, .. }) = *layer;
-                scale_outputs(graph, weights, conv, &scales)?;
+                scale_outputs(graph, weights, layer.writer(), &scales)?;
             }
         }
         Ok(Self::new(graph, Quantisation { input: input_steps, convs }))
@@ -155,6 +153,7 @@ fn ties(graph: &Graph) -> Vec<MapId> {
         let other = match *layer {
             Layer::Block { from, .. } => Some(from),
             Layer::Conv { add, .. } => add,
+            Layer::Inverted { from, residual, .. } => residual.then_some(from),
         };
         if let Some(other) = other {
             let (a, b) = (ties[layer.to()], ties[other]);

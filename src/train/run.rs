@@ -1,7 +1,8 @@
 //! The training loop, whatever is learnt.
 
 use std::{
-    path::PathBuf,
+    collections::HashMap,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::nn::{
     Model,
-    arch::{ConvKind, Graph, ResidualUnet},
+    arch::{Architecture, ConvKind, Graph},
     model::{ConvWeights, Domain, Quantisation},
     torch,
 };
@@ -30,9 +31,11 @@ pub struct Options {
     /// Model file to write; checkpoint and curve go beside it.
     pub out: PathBuf,
     pub domain: Domain,
-    pub architecture: ResidualUnet,
+    pub architecture: Architecture,
     /// Model whose weights to start from; layers that are wider than its own are grown from them, others start at random.
     pub init: Option<PathBuf>,
+    /// File of weights in float32, named as those of a model, to begin with where `init` does not tell.
+    pub pretrained: Option<PathBuf>,
     pub resume: bool,
     pub length: Length,
     pub seed: u64,
@@ -105,12 +108,18 @@ pub(super) trait Lesson {
 /// Trains until the run is over, then writes the model with averaged weights to `out` and the curve beside it.
 pub(super) fn run(options: &Options, graph: &Graph, lesson: &mut dyn Lesson) -> Result<(), Error> {
     println!("{:.0} MAC per pixel, {} parameters", graph.macs_per_pixel() / 4.0, graph.parameters());
-    let mut weights = match &options.init {
-        Some(path) => initial_weights(graph, path, options.seed)?,
-        None => Optimiser::new(graph, options.seed as i64).weights,
-    };
+    let mut weights = Optimiser::new(graph, options.seed as i64).weights;
+    if let Some(path) = &options.pretrained {
+        begin_with(graph, &mut weights, &tensors(path)?)?;
+    }
+    if let Some(path) = &options.init {
+        let model = Model::from_file(path)?;
+        let names =
+            model.graph().convs.iter().flat_map(|spec| ["weight", "bias"].map(|p| format!("{}.{p}", spec.name)));
+        begin_with(graph, &mut weights, &names.zip(torch::parameters(&model, tch::Device::Cpu)?).collect())?;
+    }
     lesson.prepare(&mut weights)?;
-    let mut optimiser = Optimiser::starting_from(weights);
+    let mut optimiser = Optimiser::starting_from(graph, weights);
     let mut progress = Progress::default();
     if options.resume
         && let Some(saved) = checkpoint::load(&options.out, &mut optimiser)?
@@ -185,15 +194,19 @@ pub(super) fn forward(graph: &Graph, weights: &[Tensor], input: &Tensor, kind: K
     Ok(torch::forward(graph, &weights, &input)?.f_to_kind(Kind::Float)?)
 }
 
-/// Weights of a model file, random ones for layers that it lacks. A layer that is wider here than there begins with what
-/// the narrower one computes, and nothing reads its new channels yet (Chen et al., "Net2Net", 2016).
-fn initial_weights(graph: &Graph, path: &std::path::Path, seed: u64) -> Result<Vec<Tensor>, Error> {
+/// Tensors of a safetensors file.
+fn tensors(path: &Path) -> Result<HashMap<String, Tensor>, Error> {
+    let read = Tensor::read_safetensors(path).map_err(|err| Error::file(path, err))?;
+    Ok(read.into_iter().collect())
+}
+
+/// Puts tensors into those of their name. One that is wider here than there begins with what the narrower one computes, and nothing
+/// reads its new channels yet (Chen et al., "Net2Net", 2016).
+fn begin_with(graph: &Graph, weights: &mut [Tensor], given: &HashMap<String, Tensor>) -> Result<(), Error> {
     let _no_grad = tch::no_grad_guard();
-    let weights = Optimiser::new(graph, seed as i64).weights;
-    let model = Model::from_file(path)?;
-    for (spec, given) in model.graph().convs.iter().zip(torch::parameters(&model, tch::Device::Cpu)?.chunks(2)) {
-        let Some(i) = graph.convs.iter().position(|own| own.name == spec.name) else { continue };
-        for (own, given) in weights[2 * i..2 * i + 2].iter().zip(given) {
+    for (spec, own) in graph.convs.iter().zip(weights.chunks_mut(2)) {
+        for (part, own) in ["weight", "bias"].iter().zip(own) {
+            let Some(given) = given.get(&format!("{}.{part}", spec.name)) else { continue };
             let size = given.size();
             if own.dim() != size.len() || own.size().iter().zip(&size).any(|(own, given)| own < given) {
                 continue;
@@ -207,7 +220,7 @@ fn initial_weights(graph: &Graph, path: &std::path::Path, seed: u64) -> Result<V
             corner.f_copy_(given)?;
         }
     }
-    Ok(weights)
+    Ok(())
 }
 
 fn write_model(

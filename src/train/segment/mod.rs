@@ -86,7 +86,9 @@ impl Lesson for Segmenting<'_> {
         let run = &self.options.run;
         let samples: Vec<_> = (0..run.batch).map(|_| self.regions.sample(run.side, rng)).collect();
         let mut sessions: Vec<_> = samples.iter().map(|sample| Session::start(sample, run.side, rng)).collect();
-        for _ in 0..rng.random_range(0..=MOST_ROUNDS) {
+        // Few rounds more often than many: most people will not click twenty times.
+        let most = rng.random_range(0..=MOST_ROUNDS);
+        for _ in 0..rng.random_range(0..=most) {
             let _no_grad = tch::no_grad_guard();
             self.click(weights, &samples, &mut sessions, rng)?;
         }
