@@ -5,7 +5,11 @@ mod common;
 use std::collections::HashMap;
 
 use common::nets::{quantised_model, random_model};
-use gstcnnvideo::nn::{Error, Model, ModelSource, cpu::Int8Network, model::Domain};
+use gstcnnvideo::nn::{
+    Error, Model, ModelSource,
+    cpu::Int8Network,
+    model::{Domain, Quantisation},
+};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 fn valid() -> Vec<u8> {
@@ -37,6 +41,31 @@ fn what_is_written_is_read() {
     assert_eq!(again.weights(), model.weights());
     assert_eq!(again.graph(), model.graph());
     assert_eq!(again.domain, model.domain);
+}
+
+#[test]
+fn networks_of_inverted_blocks_keep_half_precision_and_run_in_float32_only() {
+    let model = random_model(Domain::Region, 2);
+    let bytes = model.to_bytes().unwrap();
+    let again = Model::from_bytes(&bytes).unwrap();
+    assert_eq!(again.graph(), model.graph());
+    let pairs = model.weights().iter().zip(again.weights());
+    for (a, b) in pairs.flat_map(|(a, b)| a.weight.iter().zip(&b.weight)) {
+        assert!((a - b).abs() <= a.abs() / 1024.0 + 1e-7, "{a} {b}");
+    }
+    let (header, data) = parts(&bytes);
+    let mut infinite = data.to_vec();
+    let begin = header["encoder.1.0.depth.weight"]["data_offsets"][0].as_u64().unwrap() as usize;
+    infinite[begin..begin + 2].copy_from_slice(&0x7c00u16.to_le_bytes());
+    assert_eq!(field_of(&join(&header, &infinite)), "encoder.1.0.depth.weight");
+    let mut other = header.clone();
+    other["__metadata__"]["architecture"] = "residual-unet".into();
+    assert_eq!(field_of(&join(&other, data)), "hyper-parameters");
+
+    let convs = vec![0.02; model.graph().convs.len()];
+    let quantisation = Quantisation { input: vec![1.0 / 255.0; model.graph().input_channels()], convs };
+    let int8 = Int8Network::new(model.with_quantisation(quantisation).unwrap());
+    assert!(matches!(int8, Err(Error::Invalid { field, .. }) if field == "quantisation"));
 }
 
 #[test]

@@ -48,29 +48,27 @@ impl<R: Rows> Map<R> {
     }
 }
 
-/// Most rows that a layer needs.
-const ROWS: usize = 5;
-
-/// The few rows that a layer needs while it moves down a band: row `y` takes the place of row `y - ROWS`.
+/// The few rows that a layer needs while it moves down a band, each new one in the place of the oldest.
 #[derive(Debug)]
 pub(super) struct Ring<R> {
-    rows: [R; ROWS],
+    rows: Vec<R>,
 }
 
 impl<R: Rows> Ring<R> {
-    /// Room for rows of up to `stride` values.
-    pub fn new(stride: usize) -> Self {
-        Self { rows: std::array::from_fn(|_| R::zeros(stride, Sign::Signed)) }
+    /// Room for `count` rows of up to `stride` values.
+    pub fn new(count: usize, stride: usize) -> Self {
+        Self { rows: (0..count).map(|_| R::zeros(stride, Sign::Signed)).collect() }
     }
 
     /// A row with the zeros around it.
     pub fn row(&self, y: usize, shape: Shape) -> R::Ref<'_> {
-        self.rows[y % ROWS].view(0..shape.stride())
+        self.rows[y % self.rows.len()].view(0..shape.stride())
     }
 
     /// The inner pixels of a row to be written. Rows of other shapes may have lain here, so the zeros are set anew.
     pub fn start_row(&mut self, y: usize, shape: Shape, sign: Sign) -> R::Mut<'_> {
-        let row = &mut self.rows[y % ROWS];
+        let count = self.rows.len();
+        let row = &mut self.rows[y % count];
         let inner = shape.inner();
         row.clear(0..inner.start, sign);
         row.clear(inner.end..shape.stride(), sign);

@@ -31,6 +31,14 @@ pub(super) enum Op {
 }
 
 impl Op {
+    /// Rows of the step before that must be there at once.
+    pub fn rows(self) -> usize {
+        match self {
+            Self::Depthwise { window, .. } => window.side,
+            _ => 3,
+        }
+    }
+
     /// Whether what it makes can be negative.
     pub fn sign(self) -> Sign {
         match self {

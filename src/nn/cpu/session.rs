@@ -33,6 +33,7 @@ impl<A: Arithmetic> CpuSession<A> {
     pub fn new(network: Arc<Shared<A>>, size: Size, threads: Threads) -> Result<Self, Error> {
         let plan = Plan::new(network.model.graph(), size, A::INPUT_ALIGNMENT)?;
         let steps = plan.chains.iter().map(|c| c.steps.len()).max().unwrap_or(0);
+        let rows = plan.chains.iter().flat_map(|c| &c.steps).map(|s| s.op.rows()).max().unwrap_or(0);
         let strides = plan.chains.iter().flat_map(|c| &c.steps).map(|s| s.shape.stride());
         let stride = strides.chain(plan.buffers.iter().map(Shape::stride)).max().unwrap_or(0);
         let chains: Vec<_> = plan
@@ -48,7 +49,7 @@ impl<A: Arithmetic> CpuSession<A> {
         let most = chains.iter().map(|(_, bands)| bands.len()).max().unwrap_or(0);
         Ok(Self {
             buffers: plan.buffers.into_iter().map(Map::new).collect(),
-            scratch: (0..most).map(|_| Scratch::new(steps, stride)).collect(),
+            scratch: (0..most).map(|_| Scratch::new(steps, rows, stride)).collect(),
             network,
             size,
             threads,

@@ -23,10 +23,10 @@ pub(super) struct Scratch<A: Arithmetic> {
 }
 
 impl<A: Arithmetic> Scratch<A> {
-    /// For chains of up to `steps` steps with rows of up to `stride` values.
-    pub fn new(steps: usize, stride: usize) -> Self {
+    /// For chains of up to `steps` steps, of each of which `rows` rows of up to `stride` values are kept.
+    pub fn new(steps: usize, rows: usize, stride: usize) -> Self {
         Self {
-            rings: (0..steps).map(|_| Ring::new(stride)).collect(),
+            rings: (0..steps).map(|_| Ring::new(rows, stride)).collect(),
             next: vec![0; steps],
             values: vec![0.0; stride],
             zeros: A::Rows::zeros(stride, Sign::Signed),

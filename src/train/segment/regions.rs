@@ -21,6 +21,8 @@ const VALIDATION_SHARE: u64 = 20;
 const DRAWN: f64 = 0.3;
 /// Share of the regions to which a neighbour is added: objects are often drawn in parts.
 const MERGED: f64 = 0.45;
+/// A region with more of its border than this in others belongs to them.
+const ENCLOSED: f64 = 0.6;
 /// Smallest and largest share of the photograph that a region may take.
 const LEAST_AREA: f64 = 0.008;
 const MOST_AREA: f64 = 0.6;
@@ -124,7 +126,7 @@ impl Regions {
 
 impl Photo {
     fn sample(&self, side: usize, rng: &mut StdRng) -> Option<Sample> {
-        let regions = &self.regions[rng.random_range(0..self.regions.len())];
+        let regions = self.coarse(rng);
         let (width, height) = regions.dimensions();
         // A pixel at random finds large regions more often, which are more often things; half of the time each region counts alike.
         let mut chosen = [false; 256];
@@ -151,6 +153,7 @@ impl Photo {
             });
             chosen[next.unwrap_or(0)] = true;
         }
+        fill_holes(regions, &mut chosen);
         let share = area(&chosen) as f64 / f64::from(width * height);
         if !(LEAST_AREA..MOST_AREA).contains(&share) {
             return None;
@@ -181,6 +184,16 @@ impl Photo {
             chosen[usize::from(regions.get_pixel(at[0], at[1]).0[0])]
         });
         sample.usable().then_some(sample)
+    }
+
+    /// Of what two people drew, the coarser: fewer regions are more often whole things than parts of them.
+    fn coarse(&self, rng: &mut StdRng) -> &GrayImage {
+        let mut one = || {
+            let regions = &self.regions[rng.random_range(0..self.regions.len())];
+            (regions.pixels().map(|p| p.0[0]).max(), regions)
+        };
+        let (a, b) = (one(), one());
+        if a.0 <= b.0 { a.1 } else { b.1 }
     }
 
     /// The rectangle `[x, y, width, height]` brought to `side` by `side` pixels; what lies outside repeats the border.
@@ -229,6 +242,27 @@ fn bilinear(picture: &RgbImage, x: f32, y: f32) -> [f32; 3] {
         let [a, b, c, d] = [a, b, c, d].map(|p| f32::from(p[i]));
         (a + fx * (b - a)) * (1.0 - fy) + (c + fx * (d - c)) * fy
     })
+}
+
+/// Adds regions that lie in the chosen ones for the most part, such as windows in a car.
+fn fill_holes(regions: &GrayImage, chosen: &mut [bool; 256]) {
+    let (width, height) = regions.dimensions();
+    let (near, mut around) = (neighbours(regions, chosen), [0u32; 256]);
+    for y in 0..height {
+        for x in 0..width {
+            let here = regions.get_pixel(x, y).0[0];
+            for (x, y) in [(x + 1, y), (x, y + 1)] {
+                let there = if x < width && y < height { regions.get_pixel(x, y).0[0] } else { 0 };
+                if here != there {
+                    around[usize::from(here)] += 1;
+                    around[usize::from(there)] += 1;
+                }
+            }
+        }
+    }
+    for (i, chosen) in chosen.iter_mut().enumerate().skip(1) {
+        *chosen |= f64::from(near[i]) > ENCLOSED * f64::from(around[i]);
+    }
 }
 
 /// Length of the border that each region shares with the chosen ones.
