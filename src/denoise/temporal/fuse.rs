@@ -1,6 +1,6 @@
 //! How much of the past to believe at each pixel.
 
-use ndarray::{Array2, ArrayView1, ArrayViewMut1, Axis};
+use ndarray::{Array2, ArrayViewMut2, Axis, s};
 use pulp::{Arch, WithSimd};
 use rayon::prelude::*;
 
@@ -22,8 +22,8 @@ const WEIGHT: f32 = 2.5;
 /// Noise counts as at least this, and that of chroma as at least that.
 const LEAST_LEVEL: f32 = 0.5;
 const LEAST_CHROMA: f32 = 1.0;
-/// Every one in this many places is looked at to see how calm chroma is; it may differ this much more than expected.
-const CALM_STEP: usize = 29;
+/// Every one in this many rows and columns is looked at to see how calm chroma is; it may differ this much more than expected.
+const CALM_STEP: [usize; 2] = [5, 6];
 const MOST_EXCESS: f32 = 50.0;
 /// Energy that noise does not explain, over that of the noise, from which on a place counts as changed.
 const CHANGED: f32 = 1.5;
@@ -34,12 +34,8 @@ pub(super) struct Scratch {
     /// Mean square and mean of the differences, in units of the noise.
     energy: Array2<f32>,
     mean: Array2<f32>,
-    /// Mean square of the differences of chroma.
+    /// Mean square of the differences of chroma; zeros where there is none.
     chroma: Array2<f32>,
-    narrow: Array2<f32>,
-    wide: Array2<f32>,
-    wide_mean: Array2<f32>,
-    wide_chroma: Array2<f32>,
 }
 
 /// Fuses `present` with the past; gives the share of the picture that changed.
@@ -52,29 +48,17 @@ pub(super) fn fuse(
     threads: &Threads,
 ) -> f32 {
     let dim = past_variance.dim();
-    for map in [
-        &mut scratch.energy,
-        &mut scratch.mean,
-        &mut scratch.chroma,
-        &mut scratch.narrow,
-        &mut scratch.wide,
-        &mut scratch.wide_mean,
-        &mut scratch.wide_chroma,
-    ] {
+    for map in [&mut scratch.energy, &mut scratch.mean, &mut scratch.chroma] {
         if map.dim() != dim {
             *map = Array2::zeros(dim);
         }
     }
     differences(present, past, &noise[0], scratch, threads);
-    boxed(&scratch.energy, NARROW.0, &mut scratch.narrow, threads);
-    boxed(&scratch.energy, WIDE.0, &mut scratch.wide, threads);
-    boxed(&scratch.mean, MEAN, &mut scratch.wide_mean, threads);
     let has_chroma = matches!(present.colour, Colour::Yuv { .. });
     if has_chroma {
         chroma_differences(present, past, &noise[1], scratch, threads);
-        boxed(&scratch.chroma, WIDE.0, &mut scratch.wide_chroma, threads);
     }
-    let calm = if has_chroma { 1.0 / calm_excess(&scratch.wide_chroma, past_variance) } else { 0.0 };
+    let calm = if has_chroma { 1.0 / calm_excess(&scratch.chroma, past_variance, threads) } else { 0.0 };
 
     let samples = 4.0 * main_components(present.colour) as f32;
     let mean_chance = MEAN_CHANCE / (samples * ((2 * MEAN + 1) * (2 * MEAN + 1)) as f32);
@@ -93,24 +77,37 @@ fn gains(
     mean_chance: f32,
     threads: &Threads,
 ) -> usize {
-    let Scratch { narrow, wide, wide_chroma, wide_mean, .. } = scratch;
-    let rows = variance.axis_iter_mut(Axis(0)).into_par_iter().zip(past_variance.axis_iter(Axis(0)).into_par_iter());
-    let row = |(y, (mut variance, past)): (usize, (ArrayViewMut1<'_, f32>, ArrayView1<'_, f32>))| {
-        let energies = narrow.row(y).into_iter().zip(wide.row(y)).zip(wide_chroma.row(y)).zip(wide_mean.row(y));
+    let Scratch { energy, mean, chroma } = scratch;
+    let width = variance.ncols();
+    let windows = [(energy, NARROW.0), (energy, WIDE.0), (chroma, WIDE.0), (mean, MEAN)];
+    // Means in windows are needed for a few rows at a time only.
+    let memory = || (vec![0.0; width], windows.map(|_| Array2::zeros((BAND, width))));
+    let band = |(columns, means): &mut (Vec<f32>, [Array2<f32>; 4]),
+                (band, mut rows): (usize, ArrayViewMut2<'_, f32>)| {
+        let first = band * BAND;
+        for ((from, reach), to) in windows.iter().zip(&mut *means) {
+            boxed(from, *reach, first, &mut to.slice_mut(s![..rows.nrows(), ..]), columns);
+        }
+        let [narrow, wide, chroma, mean] = &*means;
         let mut changed = 0usize;
-        for ((variance, past), (((narrow, wide), chroma), mean)) in variance.iter_mut().zip(past).zip(energies) {
-            let expected = 1.0 + past;
-            let beyond = |energy: f32, chance: f32| energy - expected * (1.0 + chance);
-            let energy =
-                beyond(*narrow, NARROW.1).max(beyond(*wide, WIDE.1)).max(beyond(calm * chroma, WIDE.1)).max(0.0);
-            let shift = (mean * mean - expected * mean_chance).max(0.0);
-            changed += usize::from(energy > CHANGED);
-            let uncertain = past + WEIGHT * energy + MEAN_WEIGHT * shift;
-            *variance = (uncertain / (uncertain + 1.0)).max(LEAST_GAIN);
+        for (y, mut variance) in rows.rows_mut().into_iter().enumerate() {
+            let energies = narrow.row(y).into_iter().zip(wide.row(y)).zip(chroma.row(y)).zip(mean.row(y));
+            let past = past_variance.row(first + y);
+            for ((variance, past), (((narrow, wide), chroma), mean)) in variance.iter_mut().zip(past).zip(energies) {
+                let expected = 1.0 + past;
+                let beyond = |energy: f32, chance: f32| energy - expected * (1.0 + chance);
+                let energy =
+                    beyond(*narrow, NARROW.1).max(beyond(*wide, WIDE.1)).max(beyond(calm * chroma, WIDE.1)).max(0.0);
+                let shift = (mean * mean - expected * mean_chance).max(0.0);
+                changed += usize::from(energy > CHANGED);
+                let uncertain = past + WEIGHT * energy + MEAN_WEIGHT * shift;
+                *variance = (uncertain / (uncertain + 1.0)).max(LEAST_GAIN);
+            }
         }
         changed
     };
-    threads.enter(|| rows.enumerate().map(row).sum())
+    let bands = variance.axis_chunks_iter_mut(Axis(0), BAND).into_par_iter().enumerate();
+    threads.enter(|| bands.map_init(memory, band).sum())
 }
 
 /// Mixes the planes with the past, by the gains.
@@ -140,9 +137,16 @@ fn mix(present: &mut History, past: &[Array2<f32>], threads: &Threads) {
 ///
 /// Noise of chroma mostly comes in blotches, which the estimate of its level takes for weaker than they are: what a
 /// quarter of the picture stays below is noise. Should all of it have changed, luma tells.
-fn calm_excess(energy: &Array2<f32>, past_variance: &Array2<f32>) -> f32 {
-    let ratios = energy.iter().zip(past_variance).step_by(CALM_STEP);
-    let mut ratios: Vec<f32> = ratios.map(|(energy, past)| energy / (1.0 + past)).collect();
+fn calm_excess(chroma: &Array2<f32>, past_variance: &Array2<f32>, threads: &Threads) -> f32 {
+    let (height, width) = chroma.dim();
+    let row = |(columns, mean): &mut (Vec<f32>, Array2<f32>), y: usize| {
+        boxed(chroma, WIDE.0, y, &mut mean.view_mut(), columns);
+        let pairs = mean.iter().zip(past_variance.row(y)).step_by(CALM_STEP[1]);
+        pairs.map(|(energy, past)| energy / (1.0 + past)).collect::<Vec<_>>()
+    };
+    let memory = || (vec![0.0; width], Array2::zeros((1, width)));
+    let rows = (0..height).into_par_iter().step_by(CALM_STEP[0]);
+    let mut ratios: Vec<f32> = threads.enter(|| rows.map_init(memory, row).flatten_iter().collect());
     let at = ratios.len() / 4;
     let (_, quarter, _) = ratios.select_nth_unstable_by(at, f32::total_cmp);
     quarter.clamp(1.0, MOST_EXCESS)
@@ -242,39 +246,31 @@ fn chroma_differences(
     });
 }
 
-/// Rows that one thread averages at a time.
+/// Rows that one thread works on at a time.
 const BAND: usize = 32;
 
-/// Means in windows of `2 * reach + 1` squared, at the edges of what lies inside.
-fn boxed(from: &Array2<f32>, reach: usize, to: &mut Array2<f32>, threads: &Threads) {
-    let (height, width) = from.dim();
+/// Fills rows with means in windows of `2 * reach + 1` squared, at the edges of what lies inside: those of `from` from row `first` on.
+/// `columns` has room for a row.
+fn boxed(from: &Array2<f32>, reach: usize, first: usize, to: &mut ArrayViewMut2<'_, f32>, columns: &mut [f32]) {
+    let height = from.nrows();
     let arch = Arch::new();
-    threads.enter(|| {
-        let bands = to.axis_chunks_iter_mut(Axis(0), BAND).into_par_iter().enumerate();
-        bands.for_each_init(
-            || vec![0.0f32; width],
-            |columns, (band, mut rows)| {
-                columns.fill(0.0);
-                let first = band * BAND;
-                let add = |columns: &mut [f32], y: usize, sign: f32| {
-                    columns.iter_mut().zip(from.row(y)).for_each(|(sum, v)| *sum += sign * v);
-                };
-                (first.saturating_sub(reach)..(first + reach).min(height)).for_each(|y| add(columns, y, 1.0));
-                for (y, row) in rows.rows_mut().into_iter().enumerate().map(|(i, row)| (first + i, row)) {
-                    if y + reach < height {
-                        add(columns, y + reach, 1.0);
-                    }
-                    if y > first && y > reach {
-                        add(columns, y - reach - 1, -1.0);
-                    }
-                    let count = (y + reach).min(height - 1) - y.saturating_sub(reach) + 1;
-                    if let Some(to) = row.into_slice() {
-                        arch.dispatch(Across { columns, reach, count: count as f32, to });
-                    }
-                }
-            },
-        );
-    });
+    columns.fill(0.0);
+    let add = |columns: &mut [f32], y: usize, sign: f32| {
+        columns.iter_mut().zip(from.row(y)).for_each(|(sum, v)| *sum += sign * v);
+    };
+    (first.saturating_sub(reach)..(first + reach).min(height)).for_each(|y| add(columns, y, 1.0));
+    for (y, row) in to.rows_mut().into_iter().enumerate().map(|(i, row)| (first + i, row)) {
+        if y + reach < height {
+            add(columns, y + reach, 1.0);
+        }
+        if y > first && y > reach {
+            add(columns, y - reach - 1, -1.0);
+        }
+        let count = (y + reach).min(height - 1) - y.saturating_sub(reach) + 1;
+        if let Some(to) = row.into_slice() {
+            arch.dispatch(Across { columns, reach, count: count as f32, to });
+        }
+    }
 }
 
 /// Means along a row of sums of `count` values.
@@ -318,12 +314,14 @@ mod tests {
 
     #[test]
     fn means_are_those_of_windows() {
-        let threads = Threads::new(2).unwrap();
         for (height, width) in [(1, 1), (3, 2), (9, 40), (70, 5), (67, 23)] {
             let map = Array2::from_shape_fn((height, width), |(y, x)| ((y * 37 + x * 11) % 29) as f32);
             for reach in [1, 4, 5] {
                 let mut means = Array2::zeros(map.dim());
-                boxed(&map, reach, &mut means, &threads);
+                let mut columns = vec![0.0; width];
+                for (band, mut means) in means.axis_chunks_iter_mut(Axis(0), BAND).enumerate() {
+                    boxed(&map, reach, band * BAND, &mut means, &mut columns);
+                }
                 for ((y, x), mean) in means.indexed_iter() {
                     let rows = y.saturating_sub(reach)..(y + reach + 1).min(height);
                     let window = map.slice(ndarray::s![rows, x.saturating_sub(reach)..(x + reach + 1).min(width)]);

@@ -15,13 +15,29 @@ pub(super) enum Sign {
     Positive,
 }
 
+/// What a map in memory is read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Uses {
+    pub convolved: bool,
+    pub added: bool,
+}
+
+impl Uses {
+    pub const ALL: Self = Self { convolved: true, added: true };
+}
+
 /// Values of feature maps in memory.
 pub(super) trait Rows: Debug + Send + Sync + 'static {
     type Ref<'a>: Copy;
     type Mut<'a>: Send;
 
-    /// `count` zeros.
-    fn zeros(count: usize, sign: Sign) -> Self;
+    /// What maps that are read for `uses` are kept for.
+    fn kept(_uses: Uses) -> Uses {
+        Uses::ALL
+    }
+
+    /// `count` zeros that are kept for `uses`.
+    fn zeros(count: usize, sign: Sign, uses: Uses) -> Self;
 
     /// Sets values to zero.
     fn clear(&mut self, range: Range<usize>, sign: Sign);
@@ -33,6 +49,7 @@ pub(super) trait Rows: Debug + Send + Sync + 'static {
     fn part_mut<'a>(rows: &'a mut Self::Mut<'_>, range: Range<usize>) -> Self::Mut<'a>;
     fn split(rows: Self::Mut<'_>, at: usize) -> (Self::Mut<'_>, Self::Mut<'_>);
     fn length(rows: &Self::Mut<'_>) -> usize;
+    /// Copies what `to` keeps.
     fn copy(from: Self::Ref<'_>, to: Self::Mut<'_>);
 }
 

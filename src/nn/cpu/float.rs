@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{
-    arithmetic::{Arithmetic, Inputs, Rows, Sign},
+    arithmetic::{Arithmetic, Inputs, Rows, Sign, Uses},
     kernels::float::{DepthJob, Depthwise, Kernels, Packed, RowJob},
 };
 use crate::nn::{
@@ -16,7 +16,7 @@ impl Rows for Vec<f32> {
     type Ref<'a> = &'a [f32];
     type Mut<'a> = &'a mut [f32];
 
-    fn zeros(count: usize, _sign: Sign) -> Self {
+    fn zeros(count: usize, _sign: Sign, _uses: Uses) -> Self {
         vec![0.0; count]
     }
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{
-    arithmetic::{Arithmetic, Inputs, MAX_SEGMENTS, Rows, Sign},
+    arithmetic::{Arithmetic, Inputs, MAX_SEGMENTS, Rows, Sign, Uses},
     float::{Matrix, matrices, repeat_bias, weight},
     kernels::int8::{FINE_BITS, Finish, Input, Kernels, Packed, Quantised, RowJob, Segments, ZERO},
 };
@@ -12,7 +12,7 @@ use crate::nn::{
     arch::{Activation, ConvId, Graph, Layer, MapId},
 };
 
-/// Values in both forms.
+/// Values in both forms, or in the one that is read: convolutions read the coarse one, sums the fine one.
 #[derive(Debug)]
 pub struct Levels {
     coarse: Vec<u8>,
@@ -41,8 +41,13 @@ impl Rows for Levels {
     type Ref<'a> = LevelsRef<'a>;
     type Mut<'a> = LevelsMut<'a>;
 
-    fn zeros(count: usize, sign: Sign) -> Self {
-        Self { coarse: vec![zero(sign); count], fine: vec![0; count] }
+    fn kept(uses: Uses) -> Uses {
+        uses
+    }
+
+    fn zeros(count: usize, sign: Sign, uses: Uses) -> Self {
+        let length = |used: bool| if used { count } else { 0 };
+        Self { coarse: vec![zero(sign); length(uses.convolved)], fine: vec![0; length(uses.added)] }
     }
 
     fn clear(&mut self, range: Range<usize>, sign: Sign) {
@@ -51,34 +56,48 @@ impl Rows for Levels {
     }
 
     fn view(&self, range: Range<usize>) -> LevelsRef<'_> {
-        LevelsRef { coarse: &self.coarse[range.clone()], fine: &self.fine[range] }
+        LevelsRef { coarse: part(&self.coarse, &range), fine: part(&self.fine, &range) }
     }
 
     fn view_mut(&mut self, range: Range<usize>) -> LevelsMut<'_> {
-        LevelsMut { coarse: &mut self.coarse[range.clone()], fine: &mut self.fine[range] }
+        LevelsMut { coarse: part_mut(&mut self.coarse, &range), fine: part_mut(&mut self.fine, &range) }
     }
 
     fn part(rows: Self::Ref<'_>, range: Range<usize>) -> Self::Ref<'_> {
-        LevelsRef { coarse: &rows.coarse[range.clone()], fine: &rows.fine[range] }
+        LevelsRef { coarse: part(rows.coarse, &range), fine: part(rows.fine, &range) }
     }
 
     fn part_mut<'a>(rows: &'a mut LevelsMut<'_>, range: Range<usize>) -> LevelsMut<'a> {
-        LevelsMut { coarse: &mut rows.coarse[range.clone()], fine: &mut rows.fine[range] }
+        LevelsMut { coarse: part_mut(rows.coarse, &range), fine: part_mut(rows.fine, &range) }
     }
 
     fn split(rows: Self::Mut<'_>, at: usize) -> (Self::Mut<'_>, Self::Mut<'_>) {
-        let ((coarse, coarse_after), (fine, fine_after)) = (rows.coarse.split_at_mut(at), rows.fine.split_at_mut(at));
+        let (coarse, coarse_after) = rows.coarse.split_at_mut(at.min(rows.coarse.len()));
+        let (fine, fine_after) = rows.fine.split_at_mut(at.min(rows.fine.len()));
         (LevelsMut { coarse, fine }, LevelsMut { coarse: coarse_after, fine: fine_after })
     }
 
     fn length(rows: &LevelsMut<'_>) -> usize {
-        rows.coarse.len()
+        rows.coarse.len().max(rows.fine.len())
     }
 
     fn copy(from: LevelsRef<'_>, to: LevelsMut<'_>) {
-        to.coarse.copy_from_slice(from.coarse);
-        to.fine.copy_from_slice(from.fine);
+        if !to.coarse.is_empty() {
+            to.coarse.copy_from_slice(from.coarse);
+        }
+        if !to.fine.is_empty() {
+            to.fine.copy_from_slice(from.fine);
+        }
     }
+}
+
+/// Part of a form, which stays empty where it is not kept.
+fn part<'a, T>(values: &'a [T], range: &Range<usize>) -> &'a [T] {
+    if values.is_empty() { values } else { &values[range.clone()] }
+}
+
+fn part_mut<'a, T>(values: &'a mut [T], range: &Range<usize>) -> &'a mut [T] {
+    if values.is_empty() { values } else { &mut values[range.clone()] }
 }
 
 /// A model's weights, quantised, for one set of kernels.

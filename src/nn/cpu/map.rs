@@ -1,6 +1,6 @@
 //! Feature maps in memory.
 
-use super::arithmetic::{Rows, Sign};
+use super::arithmetic::{Rows, Sign, Uses};
 use crate::nn::{Size, arch::MapSpec};
 
 /// Shape of a feature map: rows of interleaved pixels with some pixels of zeros before and after.
@@ -34,12 +34,14 @@ impl Shape {
 #[derive(Debug)]
 pub(super) struct Map<R> {
     pub shape: Shape,
+    pub uses: Uses,
     pub rows: R,
 }
 
 impl<R: Rows> Map<R> {
-    pub fn new(shape: Shape) -> Self {
-        Self { shape, rows: R::zeros(shape.stride() * shape.height, Sign::Signed) }
+    pub fn new(shape: Shape, uses: Uses) -> Self {
+        let uses = R::kept(uses);
+        Self { shape, uses, rows: R::zeros(shape.stride() * shape.height, Sign::Signed, uses) }
     }
 
     pub fn row(&self, y: usize) -> R::Ref<'_> {
@@ -57,7 +59,7 @@ pub(super) struct Ring<R> {
 impl<R: Rows> Ring<R> {
     /// Room for `count` rows of up to `stride` values.
     pub fn new(count: usize, stride: usize) -> Self {
-        Self { rows: (0..count).map(|_| R::zeros(stride, Sign::Signed)).collect() }
+        Self { rows: (0..count).map(|_| R::zeros(stride, Sign::Signed, Uses::ALL)).collect() }
     }
 
     /// A row with the zeros around it.

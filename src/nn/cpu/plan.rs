@@ -8,7 +8,10 @@ use crate::nn::{
     arch::{Activation, ConvId, ConvKind, Graph, Layer, MapId, Window},
 };
 
-use super::{arithmetic::Sign, map::Shape};
+use super::{
+    arithmetic::{Sign, Uses},
+    map::Shape,
+};
 
 /// Number of a buffer that holds a feature map.
 pub(super) type BufferId = usize;
@@ -69,11 +72,11 @@ pub(super) struct Chain {
     pub steps: Vec<Step>,
 }
 
-/// Chains and the shapes of all buffers.
+/// Chains, and the shapes of all buffers and what they are read for.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub chains: Vec<Chain>,
-    pub buffers: Vec<Shape>,
+    pub buffers: Vec<(Shape, Uses)>,
 }
 
 impl Plan {
@@ -94,7 +97,33 @@ impl Plan {
         for layers in split(graph) {
             chains.push(planner.chain(layers)?);
         }
-        Ok(Self { chains, buffers: planner.buffers })
+        let mut buffers: Vec<_> = planner.buffers.into_iter().map(|shape| (shape, Uses::default())).collect();
+        chains.iter().for_each(|chain| chain.tell_uses(&mut buffers));
+        Ok(Self { chains, buffers })
+    }
+}
+
+impl Chain {
+    fn tell_uses(&self, buffers: &mut [(Shape, Uses)]) {
+        for (i, step) in self.steps.iter().enumerate() {
+            match step.op {
+                Op::Up { from, add, .. } => {
+                    buffers[from].1.convolved = true;
+                    add.into_iter().for_each(|add| buffers[add].1.added = true);
+                }
+                Op::Down { add: Some(add), .. } => buffers[add].1.added = true,
+                _ => {}
+            }
+            if let Some(input) = self.input {
+                buffers[input].1.convolved |= i == 0;
+                // As many steps back as a residual lies lies the chain's input.
+                buffers[input].1.added |= match step.op {
+                    Op::Same { residual, .. } => residual && i == 1,
+                    Op::Point { residual, .. } => residual && i == 2,
+                    _ => false,
+                };
+            }
+        }
     }
 }
 

@@ -3,8 +3,8 @@ use std::{ops::Range, sync::Arc};
 use rayon::prelude::*;
 
 use super::{
-    arithmetic::{Arithmetic, Rows, Sign},
-    map::{Map, Shape},
+    arithmetic::{Arithmetic, Rows, Sign, Uses},
+    map::Map,
     network::Shared,
     plan::{Chain, Op, Plan},
     stream::{BandOutput, BandRows, Scratch, Stream},
@@ -35,7 +35,7 @@ impl<A: Arithmetic> CpuSession<A> {
         let steps = plan.chains.iter().map(|c| c.steps.len()).max().unwrap_or(0);
         let rows = plan.chains.iter().flat_map(|c| &c.steps).map(|s| s.op.rows()).max().unwrap_or(0);
         let strides = plan.chains.iter().flat_map(|c| &c.steps).map(|s| s.shape.stride());
-        let stride = strides.chain(plan.buffers.iter().map(Shape::stride)).max().unwrap_or(0);
+        let stride = strides.chain(plan.buffers.iter().map(|(shape, _)| shape.stride())).max().unwrap_or(0);
         let chains: Vec<_> = plan
             .chains
             .into_iter()
@@ -48,7 +48,7 @@ impl<A: Arithmetic> CpuSession<A> {
             .collect();
         let most = chains.iter().map(|(_, bands)| bands.len()).max().unwrap_or(0);
         Ok(Self {
-            buffers: plan.buffers.into_iter().map(Map::new).collect(),
+            buffers: plan.buffers.into_iter().map(|(shape, uses)| Map::new(shape, uses)).collect(),
             scratch: (0..most).map(|_| Scratch::new(steps, rows, stride)).collect(),
             network,
             size,
@@ -86,21 +86,21 @@ fn run_chain<A: Arithmetic>(
 ) {
     // Taken out while they are written, so that the others can be read meanwhile.
     let stores: Vec<_> = chain.steps.iter().enumerate().filter_map(|(i, s)| Some((i, s.store?))).collect();
-    let empty = || A::Rows::zeros(0, Sign::Signed);
+    let empty = || A::Rows::zeros(0, Sign::Signed, Uses::default());
     let mut written: Vec<_> =
         stores.iter().map(|(_, buffer)| std::mem::replace(&mut buffers[*buffer].rows, empty())).collect();
 
     let halved = matches!(chain.steps.last(), Some(step) if matches!(step.op, Op::Down { .. }));
     let mut outputs: Vec<_> = bands.iter().map(|_| BandOutput { maps: Vec::new(), sink: None }).collect();
     for ((step, buffer), rows) in stores.iter().zip(&mut written) {
-        let shape = buffers[*buffer].shape;
+        let Map { shape, uses, .. } = buffers[*buffer];
         let stride = shape.stride();
         // Bands count rows of the last step; before it, a halving chain has twice as many.
         let scale = if halved && step + 1 < chain.steps.len() { 2 } else { 1 };
         let mut rest = rows.view_mut(0..stride * shape.height);
         for (band, output) in bands.iter().zip(&mut outputs) {
             let (rows, after) = A::Rows::split(rest, scale * band.len() * stride);
-            output.maps.push(BandRows { step: *step, first: scale * band.start, rows });
+            output.maps.push(BandRows { step: *step, uses, first: scale * band.start, rows });
             rest = after;
         }
     }

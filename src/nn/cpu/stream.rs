@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{
-    arithmetic::{Arithmetic, Inputs, MAX_SEGMENTS, Rows, RowsMut, RowsRef, Sign},
+    arithmetic::{Arithmetic, Inputs, MAX_SEGMENTS, Rows, RowsMut, RowsRef, Sign, Uses},
     map::{Map, Ring, Shape},
     plan::{BufferId, Chain, Op},
 };
@@ -29,8 +29,8 @@ impl<A: Arithmetic> Scratch<A> {
             rings: (0..steps).map(|_| Ring::new(rows, stride)).collect(),
             next: vec![0; steps],
             values: vec![0.0; stride],
-            zeros: A::Rows::zeros(stride, Sign::Signed),
-            positive_zeros: A::Rows::zeros(stride, Sign::Positive),
+            zeros: A::Rows::zeros(stride, Sign::Signed, Uses::ALL),
+            positive_zeros: A::Rows::zeros(stride, Sign::Positive, Uses::ALL),
         }
     }
 }
@@ -38,6 +38,7 @@ impl<A: Arithmetic> Scratch<A> {
 /// Rows of a map that a band writes.
 pub(super) struct BandRows<'a, A: Arithmetic> {
     pub step: usize,
+    pub uses: Uses,
     /// Number of the first row.
     pub first: usize,
     pub rows: RowsMut<'a, A>,
@@ -106,8 +107,10 @@ impl<A: Arithmetic> Stream<'_, A> {
         let before = Before { stream: self, i, rings: before, zeros, positive_zeros };
         let map = output.maps.iter_mut().find(|m| m.step == i);
         let last = i + 1 == self.chain.steps.len();
+        // What does not keep all that is computed gets a copy of the rest.
+        let whole = |map: &BandRows<'_, A>| map.uses == Uses::ALL;
         match (map, last) {
-            (Some(map), true) => before.compute(y, values, map.inner_mut(y, shape)),
+            (Some(map), true) if whole(map) => before.compute(y, values, map.inner_mut(y, shape)),
             (None, true) => {
                 let row = &mut values[..shape.width * shape.channels];
                 before.finish(y, row);
@@ -115,7 +118,7 @@ impl<A: Arithmetic> Stream<'_, A> {
                     sink.write_row(y, row);
                 }
             }
-            (map, false) => {
+            (map, _) => {
                 before.compute(y, values, own[0].start_row(y, shape, step.op.sign()));
                 if let Some(map) = map.filter(|m| m.contains(y, shape)) {
                     A::Rows::copy(inner::<A>((own[0].row(y, shape), shape)), map.inner_mut(y, shape));
