@@ -40,7 +40,7 @@ fn segment(c: &mut Criterion) {
                 let mut seeds = Seeds::default();
                 seeds.add(seed(0.42, 0.35));
                 segmenter.reset();
-                segmenter.see(&view(&frames[0]), &mut seeds);
+                segmenter.see(&view(&frames[0]), &mut seeds).expect("the network runs");
                 segmenter.answer(&seeds).expect("the networks run");
                 segmenter.mask(mask.view_mut());
             });
@@ -49,12 +49,12 @@ fn segment(c: &mut Criterion) {
             let mut segmenter = Segmenter::new(&networks, threads).expect("threads");
             let mut seeds = Seeds::default();
             seeds.add(seed(0.42, 0.35));
-            segmenter.see(&view(&frames[0]), &mut seeds);
+            segmenter.see(&view(&frames[0]), &mut seeds).expect("the network runs");
             segmenter.answer(&seeds).expect("the networks run");
             let mut number = 0;
             b.iter(|| {
                 number += 1;
-                segmenter.see(&view(&frames[number % 2]), &mut seeds);
+                segmenter.see(&view(&frames[number % 2]), &mut seeds).expect("the network runs");
                 segmenter.mask(mask.view_mut());
             });
         });

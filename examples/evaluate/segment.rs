@@ -199,7 +199,7 @@ fn once(case: &Case, networks: &Networks, shapes: &[Shape]) -> Result<f64> {
 fn see(segmenter: &mut Segmenter, picture: &RgbImage, seeds: &mut Seeds) -> Result<()> {
     let (width, height) = (picture.width() as usize, picture.height() as usize);
     let format = Format::packed_rgb([0, 1, 2], None, 3);
-    segmenter.see(&Picture::new(format, width, height, &[(picture.as_raw(), 3 * width)])?, seeds);
+    segmenter.see(&Picture::new(format, width, height, &[(picture.as_raw(), 3 * width)])?, seeds)?;
     Ok(())
 }
 

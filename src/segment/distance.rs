@@ -113,6 +113,13 @@ pub fn connected_parts(inside: &ArrayView2<'_, bool>) -> (Array2<u32>, Vec<u32>)
     (numbers, sizes)
 }
 
+/// The first of the pixels that lie deepest inside of a mask, `(y, x)`, and its squared distance to what is not; `None` where the mask is empty.
+pub(super) fn deepest(mask: &ArrayView2<'_, bool>) -> Option<((usize, usize), f32)> {
+    let depth = squared_depth(mask);
+    let best = depth.indexed_iter().fold(((0, 0), 0.0), |best, (at, d)| if *d > best.1 { (at, *d) } else { best });
+    (best.1 > 0.0).then_some(best)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

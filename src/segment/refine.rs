@@ -3,9 +3,10 @@
 use std::{ops::Range, sync::Arc};
 
 use ndarray::{Array2, ArrayViewMut2, Axis};
+use rayon::prelude::*;
 
 use super::{Image, clue, image::bilinear};
-use crate::nn::{self, Domain, Network, Output, RowSink, Sessions, Source, parts};
+use crate::nn::{self, Domain, Network, Output, RowSink, Sessions, Source, Threads, parts};
 
 /// Longer side of what the network sees, in pixels.
 const SIDE: f32 = 320.0;
@@ -37,7 +38,7 @@ pub(super) struct Hints<'a> {
 /// Runs the network on parts of pictures.
 pub(super) struct Refiner {
     network: Arc<dyn Network>,
-    threads: usize,
+    threads: Threads,
     sessions: Sessions,
     crop: Crop,
     logits: Array2<f32>,
@@ -53,8 +54,8 @@ struct Crop {
 }
 
 impl Refiner {
-    /// Runs `network`, one of the domain [`Domain::Region`], on `threads` threads (0 for all).
-    pub fn new(network: Arc<dyn Network>, threads: usize) -> Self {
+    /// Runs `network`, one of the domain [`Domain::Region`].
+    pub fn new(network: Arc<dyn Network>, threads: Threads) -> Self {
         let (crop, logits) = (Crop::default(), Array2::zeros((0, 0)));
         Self { network, threads, sessions: Sessions::default(), crop, logits }
     }
@@ -76,11 +77,11 @@ impl Refiner {
         let side = |length: f32| ((length * scale / STEP as f32).round() as usize).max(1) * STEP;
         let (width, height) = (side(view.width), side(view.height));
         let step = [view.width / width as f32, view.height / height as f32];
-        self.crop.fill(image, view, (height, width), step, hints);
+        self.crop.fill(image, view, (height, width), step, hints, &self.threads);
         if self.logits.dim() != (height, width) {
             self.logits = Array2::zeros((height, width));
         }
-        let session = self.sessions.for_frame(&*self.network, self.threads, width, height)?;
+        let session = self.sessions.for_frame(&*self.network, self.threads.count(), width, height)?;
         session.run(&self.crop, &mut Logits(&mut self.logits))?;
         if mirrored {
             self.crop.mirror();
@@ -93,17 +94,35 @@ impl Refiner {
         if log_odds.dim() != image.dim() {
             *log_odds = Array2::zeros(image.dim());
         }
-        for ((y, x), to) in log_odds.indexed_iter_mut() {
+        let logits = &self.logits;
+        fill(log_odds, &self.threads, |y, x| {
             let (u, v) = ((x as f32 + 0.5 - view.x) / step[0] - 0.5, (y as f32 + 0.5 - view.y) / step[1] - 0.5);
             let seen = u > -1.0 && v > -1.0 && u < width as f32 && v < height as f32;
-            *to = if seen { bilinear(&self.logits, u, v).clamp(-MOST, MOST) } else { UNSEEN };
-        }
+            if seen { bilinear(logits, u, v).clamp(-MOST, MOST) } else { UNSEEN }
+        });
         Ok(())
     }
 }
 
+/// Fills a map, its rows side by side.
+fn fill(map: &mut Array2<f32>, threads: &Threads, value: impl Fn(usize, usize) -> f32 + Sync) {
+    threads.enter(|| {
+        map.axis_iter_mut(Axis(0)).into_par_iter().enumerate().for_each(|(y, mut row)| {
+            row.iter_mut().enumerate().for_each(|(x, to)| *to = value(y, x));
+        });
+    });
+}
+
 impl Crop {
-    fn fill(&mut self, image: &Image, view: View, dim: (usize, usize), step: [f32; 2], hints: &Hints<'_>) {
+    fn fill(
+        &mut self,
+        image: &Image,
+        view: View,
+        dim: (usize, usize),
+        step: [f32; 2],
+        hints: &Hints<'_>,
+        threads: &Threads,
+    ) {
         // Shrinking takes the mean of several points.
         let points = step.map(|s| (s.round() as usize).clamp(1, 4));
         let share = 1.0 / (points[0] * points[1]) as f32;
@@ -118,10 +137,13 @@ impl Crop {
             }
             sum * share
         };
-        for (to, from) in self.planes.iter_mut().zip(image.planes()) {
-            *to = Array2::from_shape_fn(dim, |(y, x)| sample(from, y, x));
+        let maps = self.planes.iter_mut().zip(image.planes()).chain([(&mut self.before, hints.before)]);
+        for (to, from) in maps {
+            if to.dim() != dim {
+                *to = Array2::zeros(dim);
+            }
+            fill(to, threads, |y, x| sample(from, y, x));
         }
-        self.before = Array2::from_shape_fn(dim, |(y, x)| sample(hints.before, y, x));
         let place = |seeds: &[[f32; 2]]| {
             seeds
                 .iter()

@@ -3,7 +3,7 @@ use std::{path::PathBuf, sync::Arc};
 use ndarray::{Array2, ArrayViewMut2, Zip};
 
 use super::{
-    ColourModel, Hierarchy, Image, Superpixels, clue,
+    ColourModel, Hierarchy, Image, Superpixels, clue, distance,
     edges::EdgeFinder,
     geodesic,
     graph_cut::GraphCut,
@@ -13,7 +13,7 @@ use super::{
     refine::{Hints, Refiner, View},
     seeds::{MAX_LABEL, Seeds},
     superpixel,
-    track::{LEAST_AREA, LOST, Status, Tracker},
+    track::{self, LEAST_AREA, LOST, Status, Tracker},
 };
 use crate::{
     frame::{self, Picture, Sample},
@@ -43,6 +43,13 @@ const SEED_WEIGHT: f32 = 4.0;
 const SEED_REACH: f32 = 0.3;
 /// The network's log-odds are kept within.
 const MOST_SAID: f32 = 12.0;
+
+/// A region that is followed is looked at by the network once in so many pictures; what it says counts so much, up to this, if
+/// so much of it agrees.
+const RENEWED_EVERY: u32 = 6;
+const RENEWED_WEIGHT: f32 = 0.5;
+const MOST_RENEWED: f32 = 6.0;
+const AGREED: f32 = 0.6;
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
@@ -114,7 +121,6 @@ impl Region {
 enum Look {
     Whole,
     Closer,
-    Again,
 }
 
 /// Turns seeds into regions of a picture.
@@ -129,6 +135,8 @@ pub struct Segmenter {
     regions: Vec<Option<Region>>,
     log_odds: Array2<f32>,
     tracker: Tracker,
+    /// Pictures since regions were worked out.
+    followed: u32,
     threads: Threads,
 }
 
@@ -138,9 +146,11 @@ impl Segmenter {
     /// # Errors
     /// A system that gives no threads.
     pub fn new(networks: &Networks, threads: usize) -> Result<Self, Error> {
+        let count = threads;
+        let threads = Threads::new(threads)?;
         Ok(Self {
-            edge_finder: EdgeFinder::new(networks.edges.clone(), threads),
-            refiner: networks.region.clone().map(|network| Refiner::new(network, threads)),
+            edge_finder: EdgeFinder::new(networks.edges.clone(), count),
+            refiner: networks.region.clone().map(|network| Refiner::new(network, threads.clone())),
             image: Image::default(),
             edges: Array2::zeros((0, 0)),
             parts: Superpixels::default(),
@@ -148,13 +158,17 @@ impl Segmenter {
             regions: vec![None; usize::from(MAX_LABEL)],
             log_odds: Array2::zeros((0, 0)),
             tracker: Tracker::default(),
-            threads: Threads::new(threads)?,
+            followed: 0,
+            threads,
         })
     }
 
     /// Takes over the next picture: regions and seeds follow it. Returns the labels of regions that were lost: what they showed has
     /// left, or cannot be told any more, or the scene has changed.
-    pub fn see<T: Sample>(&mut self, picture: &Picture<'_, T>, seeds: &mut Seeds) -> Vec<u8> {
+    ///
+    /// # Errors
+    /// A backend that fails.
+    pub fn see<T: Sample>(&mut self, picture: &Picture<'_, T>, seeds: &mut Seeds) -> Result<Vec<u8>, Error> {
         let before = self.image.dim();
         self.threads.enter(|| self.image.fill(picture));
         self.current = false;
@@ -167,7 +181,43 @@ impl Segmenter {
                 lost.push(label);
             }
         }
-        lost
+        self.followed += 1;
+        if same && self.followed.is_multiple_of(RENEWED_EVERY) {
+            self.renew(seeds)?;
+        }
+        Ok(lost)
+    }
+
+    /// Lets the network look again at regions that have been followed for a while: what came into view, or was lost along the border, it knows
+    /// from the picture.
+    fn renew(&mut self, seeds: &Seeds) -> Result<(), Error> {
+        let Some(refiner) = &mut self.refiner else { return Ok(()) };
+        for (label, region) in (1u8..).zip(&mut self.regions) {
+            let Some(region) = region else { continue };
+            let mut marks = Marks::of(label, seeds, region.probability.dim());
+            marks.keep(&region.probability);
+            let deepest = distance::deepest(&region.probability.mapv(|p| p > 0.5).view());
+            marks.inside.extend(deepest.map(|((y, x), _)| [x as f32, y as f32]));
+            let (height, width) = region.probability.dim();
+            let whole = View { x: 0.0, y: 0.0, width: width as f32, height: height as f32 };
+            let view = marks.view(&region.probability).unwrap_or(whole);
+            let hints = Hints { inside: &marks.inside, outside: &marks.outside, before: &region.probability };
+            refiner.run(&self.image, view, &hints, false, &mut self.log_odds)?;
+            let (mut both, mut either) = (0.0f32, 0.0f32);
+            for (p, said) in region.probability.iter().zip(&self.log_odds) {
+                let (own, said) = (*p > 0.5, *said > 0.0);
+                both += f32::from(u8::from(own && said));
+                either += f32::from(u8::from(own || said));
+            }
+            // What has little in common with what was followed is something else.
+            if both < AGREED * either {
+                continue;
+            }
+            region.probability.zip_mut_with(&self.log_odds, |p, said| {
+                *p = logistic(track::log_odds(*p) + RENEWED_WEIGHT * said.clamp(-MOST_RENEWED, MOST_RENEWED));
+            });
+        }
+        Ok(())
     }
 
     /// The next picture does not continue the last: nothing follows.
@@ -205,6 +255,7 @@ impl Segmenter {
     /// A backend that fails.
     pub fn answer(&mut self, seeds: &Seeds) -> Result<(), Error> {
         self.prepare()?;
+        self.followed = 0;
         for label in 1..=MAX_LABEL {
             let at = usize::from(label) - 1;
             if !seeds.iter().any(|seed| seed.label == label) {
@@ -240,7 +291,7 @@ impl Segmenter {
             region.probability.fill(0.0);
             region.probability.slice_mut(ndarray::s![y0..=y1, x0..=x1]).fill(clue::BOX);
         }
-        self.see_region(&marks, region, fresh && expected.is_none())?;
+        self.see_region(&marks, region, expected, fresh)?;
         let inside = self.cut(&marks, region);
         let parts = &self.parts;
         let certain = self.refiner.is_some();
@@ -262,22 +313,29 @@ impl Segmenter {
         Ok(())
     }
 
-    /// Fills `log_odds` by the network.
-    fn see_region(&mut self, marks: &Marks, region: &Region, fresh: bool) -> Result<(), Error> {
+    /// Fills `log_odds` by the network. The region is `expected` within some bounds, or nothing is known of it (`fresh`).
+    fn see_region(
+        &mut self,
+        marks: &Marks,
+        region: &Region,
+        expected: Option<[usize; 4]>,
+        fresh: bool,
+    ) -> Result<(), Error> {
         let dim = self.image.dim();
         let Some(refiner) = &mut self.refiner else {
             self.log_odds = Array2::zeros(dim);
             return Ok(());
         };
         let whole = View { x: 0.0, y: 0.0, width: dim.1 as f32, height: dim.0 as f32 };
+        let fresh = fresh && expected.is_none();
+        let (inside, outside) = marks.points_with(expected, dim);
         let mut before = region.probability.clone();
-        // Where nothing is known of the region, first all of the picture; then closer; then once more, to correct itself.
-        let looks =
-            if fresh { [Look::Whole, Look::Closer, Look::Again].iter() } else { [Look::Closer, Look::Again].iter() };
+        // Where nothing is known of the region, first all of the picture; then closer, and mirrored as well.
+        let looks = if fresh { [Look::Whole, Look::Closer].iter() } else { [Look::Closer].iter() };
         for look in looks {
             let view = if *look == Look::Whole { None } else { marks.view(&before) };
-            let hints = Hints { inside: &marks.inside, outside: &marks.outside, before: &before };
-            let mirrored = *look == Look::Again;
+            let hints = Hints { inside: &inside, outside: &outside, before: &before };
+            let mirrored = *look == Look::Closer;
             refiner.run(&self.image, view.unwrap_or(whole), &hints, mirrored, &mut self.log_odds)?;
             before.zip_mut_with(&self.log_odds, |to, v| *to = logistic(*v));
         }

@@ -2,7 +2,7 @@
 
 use ndarray::{ArrayView2, Zip};
 
-use super::distance::{connected_parts, squared_depth};
+use super::distance::{connected_parts, deepest};
 
 /// Where the next click goes, and whether it says "inside": the middle of the largest connected error, as in the protocol that
 /// interactive segmentation is measured by (Xu et al., "Deep Interactive Object Selection", 2016). `truth` is `None` where a pixel
@@ -16,9 +16,7 @@ pub fn next_click(mask: &ArrayView2<'_, bool>, truth: &ArrayView2<'_, Option<boo
         let (numbers, sizes) = connected_parts(&error.view());
         let largest = (0..sizes.len()).max_by_key(|i| sizes[*i])?;
         let part = numbers.mapv(|number| number as usize == largest + 1);
-        let depth = squared_depth(&part.view());
-        let ((y, x), depth) =
-            depth.indexed_iter().fold(((0, 0), 0.0), |best, (at, d)| if *d > best.1 { (at, *d) } else { best });
+        let ((y, x), depth) = deepest(&part.view())?;
         Some((depth, (x, y, inside)))
     });
     // The error whose middle is farthest from its border is the one that a person sees first.

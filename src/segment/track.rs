@@ -218,7 +218,7 @@ impl Tracker {
     }
 }
 
-fn log_odds(p: f32) -> f32 {
+pub(super) fn log_odds(p: f32) -> f32 {
     let p = p.clamp(1e-3, 1.0 - 1e-3);
     (p / (1.0 - p)).ln()
 }

@@ -126,7 +126,7 @@ impl CnnSegment {
             stream.segmenter.reset();
         } else {
             let view = picture::<u8>(frame, stream.format)?;
-            let lost = stream.segmenter.see(&view, &mut stream.seeds);
+            let lost = stream.segmenter.see(&view, &mut stream.seeds)?;
             stream.lose(&lost, &mut messages);
             let answered = !commands.is_empty();
             for command in commands {

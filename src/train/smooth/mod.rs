@@ -55,6 +55,9 @@ const EDGE_WEIGHT: f64 = 0.015;
 const EDGE_BALANCE: f64 = 3.0;
 /// Weight of the error of what the solver makes, beside that of the guide.
 const SOLVED_WEIGHT: f64 = 2.0;
+/// Its usual size, in levels, and what is added to it.
+const USUAL_ERROR: f32 = 4.5;
+const LEAST_ERROR: f32 = 0.3;
 const VALIDATION_SCALES: [f32; 3] = [4.0, 8.0, 16.0];
 const VALIDATION_COUNT: usize = 24;
 const SAMPLES: i64 = 4;
@@ -259,7 +262,8 @@ impl Lesson for Smoothing<'_> {
             let (guide, edges) = self.see(weights, batch, Kind::Float)?;
             if self.options.solved > 0.0 {
                 let error = self.solved(batch, &guide, &edges)?.double_value(&[]);
-                results.push((format!("solved {scale}"), -20.0 * error.log10()));
+                let usual = f64::from(USUAL_ERROR);
+                results.push((format!("solved {scale}"), 20.0 * (255f64.log10() - error * 255.0 / usual / 10f64.ln())));
             }
             let error = (guide - &batch.target).narrow(1, 0, 4);
             let mse = (&error * &error).f_mean_dim(&[1i64, 2, 3][..], false, Kind::Float)?;
@@ -300,7 +304,7 @@ impl Smoothing<'_> {
         Ok((&batch.planes - output.narrow(1, 0, 6), output.narrow(1, 6, 1)))
     }
 
-    /// Root mean square error of luma from the solver, averaged over the pictures.
+    /// Logarithm of the root mean square error of luma from the solver, averaged over the pictures, times [`USUAL_ERROR`].
     fn solved(&self, batch: &Batch, guide: &Tensor, edges: &Tensor) -> Result<Tensor, Error> {
         let threads = Threads::new(1)?;
         let levels = |t: Tensor| -> Result<Vec<f32>, tch::TchError> {
@@ -319,7 +323,7 @@ impl Smoothing<'_> {
             let size = side * side;
             Array2::from_shape_fn((side, side), |(y, x)| values[i * size + y * side + x])
         };
-        let mut sum = 0.0;
+        let mut errors = Vec::with_capacity(count);
         let [mut by_guide, mut by_chroma, mut by_edges] =
             [whole, 2 * half, half].map(|size| Vec::with_capacity(count * size));
         for (i, scale) in batch.scales.iter().enumerate() {
@@ -330,10 +334,12 @@ impl Smoothing<'_> {
             };
             let (error, by) =
                 solved::solved(&plane(&luma, i, side), &saying, &plane(&target, i, side), *scale, &threads)?;
-            sum += error / 255.0 / count as f32;
-            by_guide.extend(&by.guide);
-            by.chroma.iter().for_each(|plane| by_chroma.extend(plane));
-            by_edges.extend(&by.edges);
+            errors.push(error);
+            // Relative to the error itself: a decibel counts alike where much and where little is left.
+            let weight = USUAL_ERROR / (error + LEAST_ERROR);
+            by_guide.extend(by.guide.iter().map(|by| weight * by));
+            by.chroma.iter().for_each(|plane| by_chroma.extend(plane.iter().map(|by| weight * by)));
+            by_edges.extend(by.edges.iter().map(|by| weight * by));
         }
         // Of what these are multiplied with, the derivative is theirs.
         let slope = |by: Vec<f32>, of: &Tensor, step: f64| -> Result<Tensor, tch::TchError> {
@@ -341,10 +347,9 @@ impl Smoothing<'_> {
             let product = (of * by).f_sum(Kind::Float)?;
             product.f_sub(&product.detach())
         };
-        Ok(slope(by_guide, &own, 255.0)?
-            + slope(by_chroma, &chroma, 255.0)?
-            + slope(by_edges, edges, 1.0)?
-            + f64::from(sum))
+        let value = errors.iter().map(|error| (error + LEAST_ERROR).ln()).sum::<f32>() / count as f32;
+        let slopes = slope(by_guide, &own, 255.0)? + slope(by_chroma, &chroma, 255.0)? + slope(by_edges, edges, 1.0)?;
+        Ok(slopes + f64::from(USUAL_ERROR / 255.0 * value))
     }
 
     fn draw(&self, count: usize, rng: &mut StdRng) -> Result<Batch, Error> {
