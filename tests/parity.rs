@@ -80,7 +80,7 @@ fn int8_is_close_to_float32() {
 #[test]
 fn libtorch_agrees_with_the_embedded_engine() {
     use gstcnnvideo::nn::{Device, torch::TorchNetwork};
-    for domain in [Domain::Rgb, Domain::Yuv420, Domain::Guide] {
+    for domain in [Domain::Rgb, Domain::Yuv420, Domain::Guide, Domain::Region] {
         let model = random_model(domain, 4);
         let torch = TorchNetwork::new(&model, Device::Cpu).unwrap();
         let cpu = FloatNetwork::new(model).unwrap();

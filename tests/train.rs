@@ -140,6 +140,7 @@ fn a_smoothing_run_learns_and_leaves_a_model_that_runs() {
         textures: at("textures"),
         photos: at("photos"),
         boundaries: at("boundaries"),
+        solved: 0.3,
     };
     train::smooth::smooth(&options).unwrap();
     let untrained = log(&folder.0).last().unwrap().1;

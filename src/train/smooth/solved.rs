@@ -211,7 +211,7 @@ mod tests {
         let value = |saying: &Saying| solved(&luma, saying, &target, 4.0, &threads).unwrap().0;
         let (_, by) = solved(&luma, &saying, &target, 4.0, &threads).unwrap();
         // Texture is far above what changes shares.
-        let mut compare = |name: &str, expected: f32, change: &mut dyn FnMut(&mut Saying, f32)| {
+        let compare = |name: &str, expected: f32, change: &mut dyn FnMut(&mut Saying, f32)| {
             let differ = |by: f32, change: &mut dyn FnMut(&mut Saying, f32)| {
                 let mut other =
                     Saying { guide: saying.guide.clone(), chroma: saying.chroma.clone(), edges: saying.edges.clone() };
