@@ -100,6 +100,18 @@ impl Builder {
         to
     }
 
+    /// The way up: to the size of each of `skips`, the finest first, which is added, and through `blocks[level]` residual blocks with `hidden[level]`
+    /// channels inside.
+    pub fn climb(&mut self, mut x: MapId, skips: &[MapId], blocks: &[usize], hidden: &[usize]) -> MapId {
+        for (level, skip) in skips.iter().enumerate().rev() {
+            x = self.conv(&format!("up.{level}.scale"), ConvKind::Up2x2, x, self.channels(*skip), Some(*skip));
+            for i in 0..blocks[level] {
+                x = self.block(&format!("up.{level}.{i}"), x, hidden[level]);
+            }
+        }
+        x
+    }
+
     /// Channels of a map.
     pub fn channels(&self, map: MapId) -> usize {
         self.maps[map].channels

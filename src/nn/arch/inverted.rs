@@ -85,15 +85,10 @@ impl InvertedUnet {
             side = b.conv(&format!("side.{level}"), ConvKind::Down2x2, side, outputs, add);
         }
         x = side;
-        for level in (0..=deepest).rev() {
-            if level < deepest {
-                let skip = skips[level];
-                x = b.conv(&format!("up.{level}.scale"), ConvKind::Up2x2, x, b.channels(skip), Some(skip));
-            }
-            for i in 0..self.up_blocks[level] {
-                x = b.block(&format!("up.{level}.{i}"), x, self.up_hidden[level]);
-            }
+        for i in 0..self.up_blocks[deepest] {
+            x = b.block(&format!("up.{deepest}.{i}"), x, self.up_hidden[deepest]);
         }
+        x = b.climb(x, &skips, &self.up_blocks, &self.up_hidden);
         b.conv("tail", ConvKind::Same3x3, x, self.outputs, None);
         Ok(b.graph())
     }

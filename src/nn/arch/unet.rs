@@ -46,12 +46,7 @@ impl ResidualUnet {
                 x = b.conv(&format!("down.{level}.scale"), ConvKind::Down2x2, x, self.widths[level + 1], None);
             }
         }
-        for level in (0..levels - 1).rev() {
-            x = b.conv(&format!("up.{level}.scale"), ConvKind::Up2x2, x, self.widths[level], skips.pop());
-            for i in 0..self.up_blocks[level] {
-                x = b.block(&format!("up.{level}.{i}"), x, self.hidden[level]);
-            }
-        }
+        x = b.climb(x, &skips, &self.up_blocks, &self.hidden);
         b.conv("tail", ConvKind::Same3x3, x, self.outputs, None);
         Ok(b.graph())
     }
