@@ -203,7 +203,7 @@ mod tests {
         let target = random(dim, 80.0, 100.0);
         let half = (6, 7);
         let saying = Saying {
-            guide: random(dim, 88.0, 92.0) + 0.0,
+            guide: random(dim, 88.0, 92.0),
             chroma: [random(half, 120.0, 122.0), random(half, 120.0, 122.0)],
             edges: random(half, -2.0, 1.0),
         };
