@@ -1,6 +1,7 @@
 use ndarray::Array2;
 
 use super::{
+    clue,
     refine::View,
     seeds::{Seed, Seeds, Shape},
 };
@@ -9,11 +10,6 @@ use super::{
 const ROOM: f32 = 0.7;
 /// A view of more than this share of a picture is one of all of it.
 const WHOLE: f32 = 0.8;
-/// How far beyond the sides and corners of bounds nothing belongs to the region, as a share of their longer side; and these places.
-const SIDE_MARGIN: f32 = 0.04;
-const CORNER_MARGIN: f32 = 0.02;
-const AROUND: [[f32; 2]; 8] =
-    [[-1.0, -1.0], [0.0, -1.0], [1.0, -1.0], [-1.0, 0.0], [1.0, 0.0], [-1.0, 1.0], [0.0, 1.0], [1.0, 1.0]];
 /// Points that a stroke is told by lie so many pixels apart.
 const STROKE_STEP: f32 = 12.0;
 
@@ -89,25 +85,15 @@ impl Marks {
             .is_some_and(|[x0, y0, x1, y1]| !(x0..=x1).contains(&(x as usize)) || !(y0..=y1).contains(&(y as usize)))
     }
 
-    /// Points inside and outside. Bounds say more than their area: their middle most likely belongs to what lies in them, and what lies beyond their
-    /// sides and corners does not.
+    /// Points inside and outside, with those that bounds give.
     pub fn points_with(&self, bounds: Option<[usize; 4]>, dim: (usize, usize)) -> (Vec<[f32; 2]>, Vec<[f32; 2]>) {
         let (mut inside, mut outside) = (self.inside.clone(), self.outside.clone());
         if let Some(bounds) = bounds {
-            let [x0, y0, x1, y1] = bounds.map(|v| v as f32);
-            let middle = [0.5 * (x0 + x1), 0.5 * (y0 + y1)];
+            let (middle, around) = clue::bounds(bounds, dim);
             if inside.is_empty() {
                 inside.push(middle);
             }
-            let side = (x1 - x0).max(y1 - y0);
-            for [i, j] in AROUND {
-                let margin = 2.0 + side * if i == 0.0 || j == 0.0 { SIDE_MARGIN } else { CORNER_MARGIN };
-                let place = |toward: f32, middle: f32, half: f32| middle + toward * (half + margin);
-                let (x, y) = (place(i, middle[0], 0.5 * (x1 - x0)), place(j, middle[1], 0.5 * (y1 - y0)));
-                if x >= 0.0 && y >= 0.0 && x < dim.1 as f32 && y < dim.0 as f32 {
-                    outside.push([x, y]);
-                }
-            }
+            outside.extend(around);
         }
         (inside, outside)
     }

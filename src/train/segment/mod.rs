@@ -27,7 +27,7 @@ use crate::{
 const MOST_ROUNDS: usize = 5;
 /// Share of the samples that start from a box, and from their four extreme points.
 const BOXED: f64 = 0.15;
-const EXTREMES: f64 = 0.08;
+const EXTREMES: f64 = 0.12;
 /// How much more pixels near the border of a region count, and how near.
 const BORDER_WEIGHT: f64 = 2.0;
 const BORDER: i64 = 3;
@@ -77,6 +77,8 @@ struct Segmenting<'a> {
 struct Session {
     inside: Vec<[f32; 2]>,
     outside: Vec<[f32; 2]>,
+    /// What bounds say, inside and outside, until there is a region.
+    hints: [Vec<[f32; 2]>; 2],
     /// The region so far, from 0 to 1.
     before: Vec<f32>,
 }
@@ -100,7 +102,7 @@ impl Lesson for Segmenting<'_> {
         loss(&logits, &truth)
     }
 
-    /// Mean intersection over union after some clicks, in percent.
+    /// Mean intersection over union after some clicks, and from extreme points, in percent.
     fn validate(&self, weights: &[Tensor]) -> Result<Vec<(String, f64)>, Error> {
         let side = self.options.run.side;
         let mut rng = StdRng::seed_from_u64(7);
@@ -116,7 +118,20 @@ impl Lesson for Segmenting<'_> {
                 }
             }
         }
-        Ok(results.to_vec())
+        let mut by_extremes = 0.0;
+        for samples in self.validation.chunks(16) {
+            let start = |sample: &Sample| {
+                let mut session = Session::empty(side);
+                session.inside = sample.extremes(&mut rng);
+                session.expect(sample.bounds(), side);
+                session
+            };
+            let mut sessions: Vec<_> = samples.iter().map(start).collect();
+            self.update(weights, samples, &mut sessions)?;
+            let all = samples.iter().zip(&sessions).map(|(sample, session)| overlap(sample, session));
+            by_extremes += 100.0 * all.sum::<f64>() / VALIDATION_COUNT as f64;
+        }
+        Ok(results.into_iter().chain([("extremes".to_owned(), by_extremes)]).collect())
     }
 
     /// Pictures, and what the network sees in them after three clicks.
@@ -156,11 +171,12 @@ impl Segmenting<'_> {
             Tensor::from_slice(&values).view([count, 1, full, full])
         };
         let small = |t: Tensor| t.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None);
-        let seeds = |of: fn(&Session) -> &Vec<[f32; 2]>| {
+        let seeds = |of: fn(&Session) -> [&[[f32; 2]]; 2]| {
             let mut map = vec![0.0; samples.len() * half * half];
             for (map, session) in map.chunks_exact_mut(half * half).zip(sessions) {
+                let seeds = of(session).concat();
                 for (y, row) in map.chunks_exact_mut(half).enumerate() {
-                    clue::row(of(session), y, row);
+                    clue::row(&seeds, y, row);
                 }
             }
             Tensor::from_slice(&map).view([count, 1, half as i64, half as i64])
@@ -172,8 +188,8 @@ impl Segmenting<'_> {
                 plane(0).f_pixel_unshuffle(2)?,
                 small(plane(1))?,
                 small(plane(2))?,
-                seeds(|s| &s.inside),
-                seeds(|s| &s.outside),
+                seeds(|s| [&s.inside, &s.hints[0]]),
+                seeds(|s| [&s.outside, &s.hints[1]]),
                 before,
             ],
             1,
@@ -186,6 +202,7 @@ impl Segmenting<'_> {
         let region = self.see(weights, samples, sessions, Kind::Float)?.sigmoid();
         for (i, session) in sessions.iter_mut().enumerate() {
             session.before = Vec::<f32>::try_from(region.get(i as i64).contiguous().view(-1))?;
+            session.hints = Default::default();
         }
         Ok(())
     }
@@ -224,27 +241,36 @@ impl Segmenting<'_> {
 
 impl Session {
     fn empty(side: usize) -> Self {
-        Self { inside: Vec::new(), outside: Vec::new(), before: vec![0.0; side * side] }
+        Self { inside: Vec::new(), outside: Vec::new(), hints: Default::default(), before: vec![0.0; side * side] }
     }
 
-    /// A first hint: some clicks, a box, or the extreme points.
+    /// A first hint: some clicks, a box, or the extreme points, told as the element tells them.
     fn start(sample: &Sample, side: usize, rng: &mut StdRng) -> Self {
         let mut session = Self::empty(side);
         let kind: f64 = rng.random();
         if kind < BOXED {
-            let [x0, y0, x1, y1] = sample.bounds();
             let mut aside =
                 |v: usize| (v as f32 + rng.random_range(-4.0..4.0f32)).clamp(0.0, side as f32 - 1.0) as usize;
-            let (x0, y0, x1, y1) = (aside(x0), aside(y0), aside(x1), aside(y1));
-            for y in y0..=y1.max(y0) {
-                session.before[y * side + x0..=y * side + x1.max(x0)].fill(clue::BOX);
-            }
+            let [x0, y0, x1, y1] = sample.bounds().map(&mut aside);
+            session.expect([x0, y0, x1.max(x0), y1.max(y0)], side);
         } else if kind < BOXED + EXTREMES {
             session.inside = sample.extremes(rng);
+            session.expect(sample.bounds(), side);
         } else {
             session.inside.extend(sample.somewhere(rng));
         }
         session
+    }
+
+    /// The region is expected within bounds.
+    fn expect(&mut self, bounds: [usize; 4], side: usize) {
+        let [x0, y0, x1, y1] = bounds;
+        for y in y0..=y1 {
+            self.before[y * side + x0..=y * side + x1].fill(clue::BOX);
+        }
+        let (middle, around) = clue::bounds(bounds, (side, side));
+        let inside = if self.inside.is_empty() { vec![middle] } else { Vec::new() };
+        self.hints = [inside, around];
     }
 }
 

@@ -28,6 +28,9 @@ const LEAST_AREA: f64 = 0.008;
 const MOST_AREA: f64 = 0.6;
 /// How much larger than the region the patch around it is, at least and at most: before the first click nobody knows where to look.
 const ROOM: (f32, f32) = (1.15, 7.0);
+/// The same where a region is known, and the share of the patches that look so.
+const CLOSER_ROOM: (f32, f32) = (1.2, 2.4);
+const CLOSER: f64 = 0.5;
 
 struct Photo {
     picture: RgbImage,
@@ -172,7 +175,8 @@ impl Photo {
             return None;
         }
         let [x0, y0, x1, y1] = bounds.map(|v| v as f32);
-        let room = ROOM.0 * (ROOM.1 / ROOM.0).powf(rng.random::<f32>());
+        let room = if rng.random_bool(CLOSER) { CLOSER_ROOM } else { ROOM };
+        let room = room.0 * (room.1 / room.0).powf(rng.random::<f32>());
         let long = (room * (x1 - x0).max(y1 - y0)).max(side as f32 * 0.35);
         let stretch = rng.random_range(-0.2..0.2f32).exp();
         let whole = [width as f32, height as f32];

@@ -157,7 +157,8 @@ fn colour(rng: &mut StdRng) -> [f32; 3] {
     std::array::from_fn(|_| rng.random_range(0.0..255.0))
 }
 
-fn background(side: usize, rng: &mut StdRng) -> Rgb {
+/// One colour or a gradient.
+pub fn background(side: usize, rng: &mut StdRng) -> Rgb {
     let a = if rng.random_bool(0.4) { [255.0; 3] } else { colour(rng) };
     let b = if rng.random_bool(0.5) { a } else { colour(rng) };
     let (dx, dy) = (rng.random_range(-1.0..1.0f32), rng.random_range(-1.0..1.0f32));
@@ -171,17 +172,33 @@ fn background(side: usize, rng: &mut StdRng) -> Rgb {
 /// A bar or a disc, with smooth edges.
 fn bar(scene: &mut Rgb, side: usize, width: f32, rng: &mut StdRng) {
     let colour = colour(rng);
+    let covered = shape(side, width, rng);
+    for (pixel, inside) in scene.iter_mut().zip(covered) {
+        for (to, from) in pixel.iter_mut().zip(colour) {
+            *to += inside * (from - *to);
+        }
+    }
+}
+
+/// A bar or a disc at least `width` pixels wide that is a little lighter or darker than what lies under it.
+pub fn faint_bar(scene: &mut Rgb, side: usize, width: f32, rng: &mut StdRng) {
+    let contrast = rng.random_range(8.0..60.0f32) * if rng.random() { 1.0 } else { -1.0 };
+    let covered = shape(side, width, rng);
+    for (pixel, inside) in scene.iter_mut().zip(covered) {
+        pixel.iter_mut().for_each(|v| *v += inside * contrast);
+    }
+}
+
+/// How much of each pixel a bar or a disc covers.
+fn shape(side: usize, width: f32, rng: &mut StdRng) -> impl Iterator<Item = f32> {
     let angle = rng.random_range(0.0..std::f32::consts::PI);
     let (sin, cos) = angle.sin_cos();
     let half = 0.5 * width * rng.random_range(1.0..2.0f32);
     let centre = [rng.random_range(0.0..side as f32), rng.random_range(0.0..side as f32)];
     let long = if rng.random_bool(0.3) { half } else { side as f32 * rng.random_range(0.3..2.0f32) };
-    for (i, pixel) in scene.iter_mut().enumerate() {
+    (0..side * side).map(move |i| {
         let (x, y) = ((i % side) as f32 - centre[0], (i / side) as f32 - centre[1]);
         let (across, along) = ((x * cos + y * sin).abs(), (y * cos - x * sin).abs());
-        let inside = (half - across + 0.5).clamp(0.0, 1.0) * (long - along + 0.5).clamp(0.0, 1.0);
-        for (to, from) in pixel.iter_mut().zip(colour) {
-            *to += inside * (from - *to);
-        }
-    }
+        (half - across + 0.5).clamp(0.0, 1.0) * (long - along + 0.5).clamp(0.0, 1.0)
+    })
 }

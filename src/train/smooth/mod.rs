@@ -37,6 +37,9 @@ use crate::{
 const SCALES: (f32, f32) = (1.5, 40.0);
 /// Share of the drawn patches that have a pattern coarser than the scale, which is structure.
 const KEPT: f64 = 0.45;
+/// Share of the drawn patches with faint bars, and of those that show nothing else.
+const FAINT: f64 = 0.3;
+const ALONE: f64 = 0.35;
 /// Share of the patches that come from photographs.
 const PHOTOS: f64 = 0.3;
 /// Scales at which photographs' structure is computed, in turns; relative total variation's `sigma` is this much smaller.
@@ -369,16 +372,26 @@ impl Smoothing<'_> {
     /// A scene with texture.
     fn drawn(&self, scale: f32, rng: &mut StdRng) -> Patch {
         let side = self.options.run.side;
-        let mut scene = self.drawings.scene(side, 2.0 * scale, rng);
+        let faint = rng.random_bool(FAINT);
+        let alone = faint && rng.random_bool(ALONE);
+        let mut scene = if alone {
+            // Room for the bar above and below.
+            drawings::background(side, rng).iter().map(|rgb| rgb.map(|v| 60.0 + v * 0.53)).collect()
+        } else {
+            self.drawings.scene(side, 2.0 * scale, rng)
+        };
+        if faint {
+            (0..rng.random_range(1..=3)).for_each(|_| drawings::faint_bar(&mut scene, side, 1.9 * scale, rng));
+        }
         // A pattern coarser than the scale is structure.
-        let kept = rng.random_bool(KEPT);
+        let kept = !alone && rng.random_bool(KEPT);
         if kept {
             let period = (scale * rng.random_range(1.6..5.0f32)).max(3.0);
             lay(&mut scene, &textures::pattern(side, period, rng), rng.random_range(5.0..35.0), side, rng);
         }
         let target = scene.iter().map(|rgb| yuv(*rgb)).collect();
         let edges = edges(&scene, side);
-        for _ in 0..rng.random_range(if kept { 0 } else { 1 }..=2) {
+        for _ in 0..rng.random_range(if kept || alone { 0 } else { 1 }..=2) {
             let period = (scale * rng.random_range(0.3..1.0f32)).max(1.7);
             lay(&mut scene, &self.textures.fine(side, period, rng), rng.random_range(4.0..38.0), side, rng);
         }
