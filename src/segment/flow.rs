@@ -4,9 +4,13 @@
 //! descent, from coarse to fine, and the flow of a pixel is the mean of those of its patches, weighted by how well they fit. Without
 //! the variational refinement at the end.
 
+use std::ops::Range;
+
 use ndarray::{Array2, Axis, Zip};
+use pulp::Arch;
 use rayon::prelude::*;
 
+use super::image::bilinear;
 use crate::nn::Threads;
 
 /// Side of a patch, and how far patches lie apart.
@@ -22,6 +26,8 @@ const FINEST: usize = 1;
 const COARSEST: usize = 20;
 /// Pixels of the coarser level to the places around that flow may come from.
 const AROUND: isize = 5;
+/// Starts that lie closer together than this, in pixels, are one.
+const SAME: f32 = 0.25;
 /// Least difference, in levels, that patches are told apart by.
 const LEAST_MISFIT: f32 = 1.0;
 /// Added to the curvature, so that patches without texture stay where the coarser level put them.
@@ -61,6 +67,9 @@ impl Pyramid {
     }
 }
 
+/// Rows and columns.
+pub type Window = (Range<usize>, Range<usize>);
+
 /// Where each pixel of one picture lies in another.
 #[derive(Debug, Default)]
 pub struct Flow {
@@ -69,8 +78,9 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// Finds where the pixels of `present` lie in `past`; none move if the two differ in size.
-    pub fn search(&mut self, present: &Pyramid, past: &Pyramid, threads: &Threads) {
+    /// Finds where the pixels of `present` lie in `past`, less closely outside of `window`, which is rows and columns of the picture; none
+    /// move if the two differ in size.
+    pub fn search(&mut self, present: &Pyramid, past: &Pyramid, window: &Window, threads: &Threads) {
         let Some(finest) = present.0.get(FINEST) else { return };
         if !present.fits(past) {
             self.blocks = Array2::from_elem(finest.dim(), [0.0; 2]);
@@ -78,7 +88,15 @@ impl Flow {
         }
         let mut flow: Option<Array2<[f32; 2]>> = None;
         for level in (FINEST..present.0.len()).rev() {
-            flow = Some(search_level(&present.0[level], &past.0[level], flow.as_ref(), threads));
+            let (height, width) = present.0[level].dim();
+            let part =
+                |range: &Range<usize>, n: usize| (range.start >> level).min(n)..((range.end >> level) + 1).min(n);
+            // Coarser levels take a third of the time of the finest, and are needed to find cuts and to follow seeds.
+            let window = match &flow {
+                Some(_) if level == FINEST => (part(&window.0, height), part(&window.1, width)),
+                _ => (0..height, 0..width),
+            };
+            flow = Some(search_level(&present.0[level], &past.0[level], flow.as_ref(), &window, threads));
         }
         self.blocks = flow.unwrap_or_default();
         // Pixels of the finest level are two of the picture.
@@ -86,53 +104,55 @@ impl Flow {
     }
 
     /// Displacement of a pixel.
+    #[inline(always)]
     pub fn at(&self, y: usize, x: usize) -> [f32; 2] {
         let (height, width) = self.blocks.dim();
         if height == 0 { [0.0; 2] } else { self.blocks[[(y / 2).min(height - 1), (x / 2).min(width - 1)]] }
     }
 }
 
+/// Searches in `window` of one level; what lies outside moves as in the coarser one.
 fn search_level(
     present: &Array2<f32>,
     past: &Array2<f32>,
     coarser: Option<&Array2<[f32; 2]>>,
+    window: &Window,
     threads: &Threads,
 ) -> Array2<[f32; 2]> {
     let (height, width) = present.dim();
     let count = |n: usize| (n.saturating_sub(PATCH)).div_ceil(STRIDE) + 1;
     let (rows, columns) = (count(height), count(width));
     let place = |i: usize, n: usize| (i * STRIDE).min(n.saturating_sub(PATCH));
+    let before = |y: usize, x: usize| {
+        coarser.map(|coarser| {
+            coarser[[(y / 2).min(coarser.nrows() - 1), (x / 2).min(coarser.ncols() - 1)]].map(|d| 2.0 * d)
+        })
+    };
+    let sought = |at: usize, range: &Range<usize>| at < range.end && at + PATCH > range.start;
     // For each patch: its displacement, and how far it is from fitting.
     let mut patches = Array2::from_elem((rows, columns), ([0.0f32; 2], 0.0f32));
     let mut flow = Array2::from_elem((height, width), [0.0; 2]);
+    let arch = Arch::new();
     threads.enter(|| {
         patches.axis_iter_mut(Axis(0)).into_par_iter().enumerate().for_each(|(row, mut found)| {
             let y0 = place(row, height);
+            if !sought(y0, &window.0) {
+                return;
+            }
             let mut left: Option<[f32; 2]> = None;
             for (column, found) in found.iter_mut().enumerate() {
-                let patch = Patch::of(present, y0, place(column, width));
-                // The coarser flow here and around, and the patch to the left: whoever fits best.
-                let (mut start, mut misfit) = ([0.0; 2], f32::INFINITY);
-                let mut consider = |d: [f32; 2]| {
-                    let own = patch.misfit(past, d);
-                    if own < misfit {
-                        (start, misfit) = (d, own);
-                    }
-                };
-                match coarser {
-                    None => consider([0.0; 2]),
-                    Some(coarser) => {
-                        let (y, x) = ((y0 + PATCH / 2) / 2, (place(column, width) + PATCH / 2) / 2);
-                        let (last_y, last_x) = (coarser.nrows() - 1, coarser.ncols() - 1);
-                        let around = [(0, 0), (0, AROUND), (AROUND, 0), (0, -AROUND), (-AROUND, 0)];
-                        for (dy, dx) in around {
-                            let at = |v: usize, d: isize, last: usize| v.saturating_add_signed(d).min(last);
-                            consider(coarser[[at(y, dy, last_y), at(x, dx, last_x)]].map(|d| 2.0 * d));
-                        }
-                    }
+                let x0 = place(column, width);
+                if !sought(x0, &window.1) {
+                    continue;
                 }
-                left.into_iter().for_each(&mut consider);
-                *found = patch.descend(past, start);
+                // The coarser flow here and around, and the patch to the left.
+                let (y, x) = (y0 + PATCH / 2, x0 + PATCH / 2);
+                let around = [(0, 0), (0, AROUND), (AROUND, 0), (0, -AROUND), (-AROUND, 0)];
+                let starts = around.map(|(dy, dx)| {
+                    let at = |v: usize, d: isize| v.saturating_add_signed(2 * d);
+                    before(at(y, dy), at(x, dx)).unwrap_or([0.0; 2])
+                });
+                *found = arch.dispatch(|| Patch::of(present, y0, x0).find(past, &starts, left));
                 left = Some(found.0);
             }
         });
@@ -142,6 +162,10 @@ fn search_level(
                 (first.min(count - 1)..count).take_while(move |i| place(*i, n) <= at)
             };
             for (x, to) in flow.iter_mut().enumerate() {
+                if !window.0.contains(&y) || !window.1.contains(&x) {
+                    *to = before(y, x).unwrap_or([0.0; 2]);
+                    continue;
+                }
                 let (mut sum, mut total) = ([0.0; 2], 0.0);
                 for row in cover(y, height, rows) {
                     for column in cover(x, width, columns) {
@@ -172,6 +196,7 @@ struct Patch {
 }
 
 impl Patch {
+    #[inline(always)]
     fn of(picture: &Array2<f32>, y0: usize, x0: usize) -> Self {
         let (height, width) = picture.dim();
         let at = |y: usize, x: usize| picture[[y.min(height - 1), x.min(width - 1)]];
@@ -193,7 +218,26 @@ impl Patch {
         Self { y0, x0, values, gradients, inverse }
     }
 
+    /// Of several displacements the one that fits best, improved, and how far it is from fitting.
+    #[inline(always)]
+    fn find(&self, past: &Array2<f32>, starts: &[[f32; 2]; 5], left: Option<[f32; 2]>) -> ([f32; 2], f32) {
+        let (mut start, mut misfit) = ([0.0; 2], f32::INFINITY);
+        let mut seen = [[f32::INFINITY; 2]; 6];
+        for (i, d) in starts.iter().copied().chain(left).enumerate() {
+            if seen[..i].iter().any(|s| (s[0] - d[0]).abs() < SAME && (s[1] - d[1]).abs() < SAME) {
+                continue;
+            }
+            seen[i] = d;
+            let own = self.misfit(past, d);
+            if own < misfit {
+                (start, misfit) = (d, own);
+            }
+        }
+        self.descend(past, start, misfit)
+    }
+
     /// Differences to what lies displaced in the past, their means taken out; `None` too far outside.
+    #[inline(always)]
     fn differences(&self, past: &Array2<f32>, d: [f32; 2]) -> Option<[f32; AREA]> {
         let (height, width) = past.dim();
         let (x, y) = (self.x0 as f32 + d[0], self.y0 as f32 + d[1]);
@@ -203,54 +247,56 @@ impl Patch {
         }
         let (fx, fy) = (x - x.floor(), y - y.floor());
         let (x0, y0) = (x.floor() as isize, y.floor() as isize);
-        let mut rows = [[0.0; PATCH + 1]; 2];
-        let fill = |y: isize, row: &mut [f32; PATCH + 1]| {
+        let values = past.as_slice().unwrap_or_default();
+        // Each row between its pixels, once.
+        let mut rows = [[0.0; PATCH]; PATCH + 1];
+        for (y, row) in (y0..).zip(&mut rows) {
             let y = y.clamp(0, height as isize - 1) as usize;
-            let line = past.row(y);
-            let line = line.as_slice().unwrap_or_default();
-            match usize::try_from(x0).ok().and_then(|x0| line.get(x0..x0 + PATCH + 1)) {
-                Some(part) => row.copy_from_slice(part),
-                None => (x0..).zip(row).for_each(|(x, to)| *to = line[x.clamp(0, width as isize - 1) as usize]),
-            }
-        };
+            let line = values.get(y * width..(y + 1) * width)?;
+            let part: [f32; PATCH + 1] = match usize::try_from(x0).ok().and_then(|x0| line.get(x0..)?.first_chunk()) {
+                Some(part) => *part,
+                None => std::array::from_fn(|i| line[(x0 + i as isize).clamp(0, width as isize - 1) as usize]),
+            };
+            *row = std::array::from_fn(|i| part[i] + fx * (part[i + 1] - part[i]));
+        }
         let mut result = [0.0; AREA];
-        let mut mean = 0.0;
-        fill(y0, &mut rows[0]);
-        for dy in 0..PATCH {
-            let (above, below) = (dy % 2, (dy + 1) % 2);
-            let mut next = [0.0; PATCH + 1];
-            fill(y0 + dy as isize + 1, &mut next);
-            rows[below] = next;
+        let mut means = [0.0; PATCH];
+        for (dy, result) in result.chunks_exact_mut(PATCH).enumerate() {
             for dx in 0..PATCH {
-                let upper = rows[above][dx] + fx * (rows[above][dx + 1] - rows[above][dx]);
-                let lower = rows[below][dx] + fx * (rows[below][dx + 1] - rows[below][dx]);
-                let value = upper + fy * (lower - upper);
-                result[dy * PATCH + dx] = value - self.values[dy * PATCH + dx];
-                mean += value / AREA as f32;
+                let value = rows[dy][dx] + fy * (rows[dy + 1][dx] - rows[dy][dx]);
+                result[dx] = value - self.values[dy * PATCH + dx];
+                means[dx] += value / AREA as f32;
             }
         }
+        let mean = sum(&means);
         result.iter_mut().for_each(|v| *v -= mean);
         Some(result)
     }
 
     /// Mean absolute difference.
+    #[inline(always)]
     fn misfit(&self, past: &Array2<f32>, d: [f32; 2]) -> f32 {
-        match self.differences(past, d) {
-            Some(differences) => differences.iter().map(|v| v.abs()).sum::<f32>() / AREA as f32,
-            None => f32::INFINITY,
+        let Some(differences) = self.differences(past, d) else { return f32::INFINITY };
+        let mut sums = [0.0; PATCH];
+        for row in differences.chunks_exact(PATCH) {
+            sums.iter_mut().zip(row).for_each(|(sum, v)| *sum += v.abs());
         }
+        sum(&sums) / AREA as f32
     }
 
-    /// The displacement nearby that fits best, and how far it is from fitting.
-    fn descend(&self, past: &Array2<f32>, start: [f32; 2]) -> ([f32; 2], f32) {
+    /// The displacement near `start` that fits best, and how far it is from fitting; `before` is that of `start`.
+    #[inline(always)]
+    fn descend(&self, past: &Array2<f32>, start: [f32; 2], before: f32) -> ([f32; 2], f32) {
         let mut d = start;
         for _ in 0..STEPS {
             let Some(differences) = self.differences(past, d) else { break };
-            let (mut gx, mut gy) = (0.0, 0.0);
-            for (i, v) in differences.iter().enumerate() {
-                gx += self.gradients[0][i] * v;
-                gy += self.gradients[1][i] * v;
-            }
+            let [gx, gy] = self.gradients.each_ref().map(|gradients| {
+                let mut sums = [0.0; PATCH];
+                for (gradients, row) in gradients.chunks_exact(PATCH).zip(differences.chunks_exact(PATCH)) {
+                    sums.iter_mut().zip(gradients.iter().zip(row)).for_each(|(sum, (g, v))| *sum += g * v);
+                }
+                sum(&sums)
+            });
             let step = [self.inverse[0] * gx + self.inverse[1] * gy, self.inverse[1] * gx + self.inverse[2] * gy];
             d = [d[0] - step[0], d[1] - step[1]];
             if step[0].hypot(step[1]) < SHORT {
@@ -259,21 +305,31 @@ impl Patch {
         }
         // What ran away found nothing.
         let far = (d[0] - start[0]).hypot(d[1] - start[1]) > PATCH as f32;
-        let (misfit, before) = (self.misfit(past, d), self.misfit(past, start));
+        let misfit = self.misfit(past, d);
         if far || misfit > before { (start, before.min(255.0)) } else { (d, misfit) }
     }
+}
+
+/// Of one vector's values.
+#[inline(always)]
+fn sum(values: &[f32; PATCH]) -> f32 {
+    let [a, b, c, d, e, f, g, h] = values;
+    ((a + b) + (c + d)) + ((e + f) + (g + h))
 }
 
 /// Brings the part of a map of the past that begins at `(y, x)` to the present; 0 where it comes from outside.
 pub fn warp(past: &Array2<f32>, flow: &Flow, (y0, x0): (usize, usize), present: &mut Array2<f32>) {
     let (height, width) = past.dim();
+    let arch = Arch::new();
     Zip::indexed(present.rows_mut()).par_for_each(|y, mut row| {
-        for (x, to) in row.iter_mut().enumerate() {
-            let [dx, dy] = flow.at(y0 + y, x0 + x);
-            let (u, v) = ((x0 + x) as f32 + dx, (y0 + y) as f32 + dy);
-            let within = u >= -0.5 && v >= -0.5 && u <= width as f32 - 0.5 && v <= height as f32 - 0.5;
-            *to = if within { super::image::bilinear(past, u, v) } else { 0.0 };
-        }
+        arch.dispatch(|| {
+            for (x, to) in row.iter_mut().enumerate() {
+                let [dx, dy] = flow.at(y0 + y, x0 + x);
+                let (u, v) = ((x0 + x) as f32 + dx, (y0 + y) as f32 + dy);
+                let within = u >= -0.5 && v >= -0.5 && u <= width as f32 - 0.5 && v <= height as f32 - 0.5;
+                *to = if within { bilinear(past, u, v) } else { 0.0 };
+            }
+        });
     });
 }
 
@@ -297,8 +353,25 @@ mod tests {
         a.build(past);
         b.build(present);
         let mut flow = Flow::default();
-        flow.search(&b, &a, &Threads::new(1).unwrap());
+        flow.search(&b, &a, &(0..present.nrows(), 0..present.ncols()), &Threads::new(1).unwrap());
         flow
+    }
+
+    #[test]
+    fn outside_of_the_window_coarse_flow_is_left() {
+        let (past, present) = (scene(|_, _| [0.0; 2]), scene(|_, _| [6.0, 4.0]));
+        let (mut a, mut b) = (Pyramid::default(), Pyramid::default());
+        a.build(&past);
+        b.build(&present);
+        let (whole, mut part) = (flow(&past, &present), Flow::default());
+        part.search(&b, &a, &(40..100, 60..140), &Threads::new(1).unwrap());
+        for y in 24..120 {
+            for x in 24..168 {
+                let ([ax, ay], [bx, by]) = (whole.at(y, x), part.at(y, x));
+                let most = if (52..88).contains(&y) && (72..128).contains(&x) { 0.5 } else { 2.5 };
+                assert!((ax - bx).hypot(ay - by) < most, "{y} {x}: {ax} {ay}, {bx} {by}");
+            }
+        }
     }
 
     #[test]

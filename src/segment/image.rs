@@ -105,6 +105,7 @@ impl Image {
 }
 
 /// Value of a map at a place between its pixels, linearly; beyond its border that at the border.
+#[inline(always)]
 pub(super) fn bilinear(map: &Array2<f32>, x: f32, y: f32) -> f32 {
     let (height, width) = map.dim();
     let (x, y) = (x.clamp(0.0, width as f32 - 1.0), y.clamp(0.0, height as f32 - 1.0));

@@ -1,18 +1,14 @@
 //! Regions at the size of the frame.
 
-use ndarray::{Array2, ArrayViewMut1, ArrayViewMut2, Axis};
+use ndarray::{Array2, ArrayViewMut2, Axis};
 use rayon::prelude::*;
 
-/// Where along one axis the pixels of a larger picture lie in a smaller: the one before, and how far on the way to the next.
-fn places(large: usize, small: usize) -> Vec<(usize, f32)> {
+use super::resample::{self, Place};
+
+/// Where along one axis the pixels of a larger picture lie in a smaller.
+fn places(large: usize, small: usize) -> Vec<Place> {
     let step = small as f32 / large.max(1) as f32;
-    (0..large)
-        .map(|i| {
-            let at = ((i as f32 + 0.5) * step - 0.5).clamp(0.0, small as f32 - 1.0);
-            let first = (at as usize).min(small.saturating_sub(2));
-            (first, at - first as f32)
-        })
-        .collect()
+    (0..large).map(|i| resample::place((i as f32 + 0.5) * step - 0.5, small)).collect()
 }
 
 /// Fills a mask with the label of the likeliest region at each pixel, 0 where none is likelier than not. `regions` are labels with
@@ -21,20 +17,21 @@ pub fn fill(regions: &[(u8, &Array2<f32>)], mut mask: ArrayViewMut2<'_, u8>) {
     let Some((_, first)) = regions.first() else { return mask.fill(0) };
     let (height, width) = first.dim();
     let (rows, columns) = (places(mask.nrows(), height), places(mask.ncols(), width));
+    let spans = spans(&columns, width);
     mask.axis_iter_mut(Axis(0)).into_par_iter().zip(&rows).for_each_init(
-        || (vec![0.0; width + 1], vec![0.5; columns.len()]),
-        |(line, best), (mut row, (y, fy))| {
+        || (Vec::new(), vec![0.5; columns.len()]),
+        |(line, best), (mut row, y)| {
             row.fill(0);
-            if let [(label, region)] = regions {
-                interpolate(region, *y, *fy, line);
-                only(*label, line, &columns, &mut row);
+            if let ([(label, region)], Some(row)) = (regions, row.as_slice_mut()) {
+                resample::line(region, *y, line);
+                only(*label, line, (&columns, &spans), row);
                 return;
             }
             best.fill(0.5);
             for (label, region) in regions {
-                interpolate(region, *y, *fy, line);
-                for ((to, best), (x, fx)) in row.iter_mut().zip(&mut *best).zip(&columns) {
-                    let p = line[*x] + fx * (line[*x + 1] - line[*x]);
+                resample::line(region, *y, line);
+                for ((to, best), x) in row.iter_mut().zip(&mut *best).zip(&columns) {
+                    let p = resample::at(line, *x);
                     if p > *best {
                         (*to, *best) = (*label, p);
                     }
@@ -44,17 +41,25 @@ pub fn fill(regions: &[(u8, &Array2<f32>)], mut mask: ArrayViewMut2<'_, u8>) {
     );
 }
 
-/// Between rows `y` and `y + 1`; the last value is there twice.
-fn interpolate(region: &Array2<f32>, y: usize, fy: f32, line: &mut [f32]) {
-    let (above, below) = (region.row(y), region.row((y + 1).min(region.nrows() - 1)));
-    line.iter_mut().zip(above.iter().zip(below)).for_each(|(to, (a, b))| *to = a + fy * (b - a));
-    let last = line.len() - 1;
-    line[last] = line[last - 1];
+/// Where the pixels begin that lie behind each pixel of the smaller picture, which are in order; and where they end.
+fn spans(columns: &[Place], small: usize) -> Vec<usize> {
+    (0..=small).map(|x| columns.partition_point(|(first, _)| *first < x)).collect()
 }
 
-fn only(label: u8, line: &[f32], columns: &[(usize, f32)], row: &mut ArrayViewMut1<'_, u8>) {
-    for (to, (x, fx)) in row.iter_mut().zip(columns) {
-        *to = label * u8::from(line[*x] + fx * (line[*x + 1] - line[*x]) > 0.5);
+fn only(label: u8, line: &[f32], (columns, spans): (&[Place], &[usize]), row: &mut [u8]) {
+    let ends = line.windows(2).map(|ends| ends.iter().filter(|p| **p > 0.5).count());
+    for (inside, span) in ends.zip(spans.windows(2)) {
+        let row = &mut row[span[0]..span[1]];
+        match inside {
+            // Rows begin empty.
+            0 => {}
+            2 => row.fill(label),
+            _ => {
+                for (to, place) in row.iter_mut().zip(&columns[span[0]..span[1]]) {
+                    *to = label * u8::from(resample::at(line, *place) > 0.5);
+                }
+            }
+        }
     }
 }
 
@@ -73,6 +78,10 @@ mod tests {
         assert!(mask.indexed_iter().all(|((_, x), v)| *v == if x < 12 { 2 } else { 5 } || (11..13).contains(&x)));
         fill(&[], mask.view_mut());
         assert!(mask.iter().all(|v| *v == 0));
+        // Columns that do not lie side by side are filled alike.
+        let mut turned = Array2::from_elem((24, 18), 9);
+        fill(&[(2, &left)], turned.view_mut().reversed_axes());
+        assert!(turned.indexed_iter().all(|((x, _), v)| *v == if x < 12 { 2 } else { 0 }));
         // A single pixel is a region too.
         let mut mask = Array2::from_elem((3, 3), 0);
         fill(&[(1, &Array2::from_elem((1, 1), 1.0))], mask.view_mut());

@@ -17,6 +17,7 @@ mod image;
 mod marks;
 mod mask;
 mod refine;
+mod resample;
 pub mod seeds;
 mod segmenter;
 pub mod simulate;

@@ -2,10 +2,13 @@
 
 use std::{ops::Range, sync::Arc};
 
-use ndarray::{Array2, ArrayViewMut2, Axis};
+use ndarray::{Array2, ArrayViewMut1, ArrayViewMut2, Axis};
 use rayon::prelude::*;
 
-use super::{Image, clue, image::bilinear};
+use super::{
+    Image, clue,
+    resample::{self, Place},
+};
 use crate::nn::{self, Domain, Network, Output, RowSink, Sessions, Source, Threads, parts};
 
 /// Longer side of what the network sees, in pixels.
@@ -95,21 +98,32 @@ impl Refiner {
             *log_odds = Array2::zeros(image.dim());
         }
         let logits = &self.logits;
-        fill(log_odds, &self.threads, |y, x| {
-            let (u, v) = ((x as f32 + 0.5 - view.x) / step[0] - 0.5, (y as f32 + 0.5 - view.y) / step[1] - 0.5);
-            let seen = u > -1.0 && v > -1.0 && u < width as f32 && v < height as f32;
-            if seen { bilinear(logits, u, v).clamp(-MOST, MOST) } else { UNSEEN }
+        // Where a pixel of the image lies along an axis of the logits, if it was seen.
+        let place = |i: usize, first: f32, step: f32, length: usize| {
+            let at = (i as f32 + 0.5 - first) / step - 0.5;
+            (at > -1.0 && at < length as f32).then(|| resample::place(at, length))
+        };
+        let columns: Vec<_> = (0..log_odds.ncols()).map(|x| place(x, view.x, step[0], width)).collect();
+        fill(log_odds, &self.threads, |y, line, row| {
+            let Some(y) = place(y, view.y, step[1], height) else { return row.fill(UNSEEN) };
+            resample::line(logits, y, line);
+            for (to, x) in row.iter_mut().zip(&columns) {
+                *to = x.map_or(UNSEEN, |x| resample::at(line, x).clamp(-MOST, MOST));
+            }
         });
         Ok(())
     }
 }
 
-/// Fills a map, its rows side by side.
-fn fill(map: &mut Array2<f32>, threads: &Threads, value: impl Fn(usize, usize) -> f32 + Sync) {
+/// Fills a map, its rows side by side; `row` gets a row's number, room for a line, and the row.
+fn fill(
+    map: &mut Array2<f32>,
+    threads: &Threads,
+    row: impl Fn(usize, &mut Vec<f32>, &mut ArrayViewMut1<'_, f32>) + Sync,
+) {
     threads.enter(|| {
-        map.axis_iter_mut(Axis(0)).into_par_iter().enumerate().for_each(|(y, mut row)| {
-            row.iter_mut().enumerate().for_each(|(x, to)| *to = value(y, x));
-        });
+        let rows = map.axis_iter_mut(Axis(0)).into_par_iter().enumerate();
+        rows.for_each_init(Vec::new, |line, (y, mut to)| row(y, line, &mut to));
     });
 }
 
@@ -126,23 +140,28 @@ impl Crop {
         // Shrinking takes the mean of several points.
         let points = step.map(|s| (s.round() as usize).clamp(1, 4));
         let share = 1.0 / (points[0] * points[1]) as f32;
-        let sample = |map: &Array2<f32>, y: usize, x: usize| {
-            let mut sum = 0.0;
-            for j in 0..points[1] {
-                let v = view.y + (y as f32 + (j as f32 + 0.5) / points[1] as f32) * step[1] - 0.5;
-                for i in 0..points[0] {
-                    let u = view.x + (x as f32 + (i as f32 + 0.5) / points[0] as f32) * step[0] - 0.5;
-                    sum += bilinear(map, u, v);
-                }
-            }
-            sum * share
+        // The points of each pixel along an axis of the image.
+        let places = |count: usize, axis: usize, first: f32, length: usize| -> Vec<Place> {
+            let step = step[axis] / points[axis] as f32;
+            let place = |i: usize| resample::place(first + (i as f32 + 0.5) * step - 0.5, length);
+            (0..count * points[axis]).map(place).collect()
         };
+        let rows = places(dim.0, 1, view.y, image.dim().0);
+        let columns = places(dim.1, 0, view.x, image.dim().1);
         let maps = self.planes.iter_mut().zip(image.planes()).chain([(&mut self.before, hints.before)]);
         for (to, from) in maps {
             if to.dim() != dim {
                 *to = Array2::zeros(dim);
             }
-            fill(to, threads, |y, x| sample(from, y, x));
+            fill(to, threads, |y, line, row| {
+                row.fill(0.0);
+                for y in &rows[y * points[1]..(y + 1) * points[1]] {
+                    resample::line(from, *y, line);
+                    for (to, columns) in row.iter_mut().zip(columns.chunks_exact(points[0])) {
+                        *to += share * columns.iter().map(|x| resample::at(line, *x)).sum::<f32>();
+                    }
+                }
+            });
         }
         let place = |seeds: &[[f32; 2]]| {
             seeds

@@ -6,7 +6,7 @@ use ndarray::{Array2, Zip, s};
 
 use super::{
     Image, Seeds,
-    flow::{Flow, Pyramid, warp},
+    flow::{Flow, Pyramid, Window, warp},
     image::bilinear,
     logistic,
     segmenter::Region,
@@ -80,8 +80,13 @@ impl Tracker {
         let mut same_scene = true;
         if follows && regions.iter().any(Option::is_some) {
             let (flow, forward, present, past) = (&mut self.flow, &mut self.forward, &self.present, &self.past);
+            let windows = regions.iter().flatten().filter_map(|region| window_of(&region.probability));
+            let window = windows.reduce(|a, b| (hull(a.0, b.0), hull(a.1, b.1))).unwrap_or_default();
             threads.enter(|| {
-                rayon::join(|| flow.search(present, past, threads), || forward.search(past, present, threads))
+                rayon::join(
+                    || flow.search(present, past, &window, threads),
+                    || forward.search(past, present, &window, threads),
+                )
             });
             same_scene = self.mean_difference(luma) <= CUT;
             if same_scene {
@@ -258,8 +263,13 @@ fn box_mean(map: &Array2<f32>, radius: usize) -> Array2<f32> {
     both
 }
 
+/// From the first of both to the last.
+fn hull(a: Range<usize>, b: Range<usize>) -> Range<usize> {
+    a.start.min(b.start)..a.end.max(b.end)
+}
+
 /// Rows and columns around a region, as far as it may have moved; `None` where nothing is left of it.
-fn window_of(probability: &Array2<f32>) -> Option<(Range<usize>, Range<usize>)> {
+fn window_of(probability: &Array2<f32>) -> Option<Window> {
     let (height, width) = probability.dim();
     let shows = |line: ndarray::ArrayView1<'_, f32>| line.iter().any(|p| *p > 0.02);
     let span = |lines: &mut dyn Iterator<Item = bool>, length: usize| {
