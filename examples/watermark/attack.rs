@@ -17,26 +17,43 @@ const FRAMES: u32 = 72;
 
 #[derive(Args)]
 pub struct Attack {
+    #[command(flatten)]
+    what: Clips,
+    #[arg(long, value_delimiter = ',', default_value = "45,42")]
+    target_psnr: Vec<f32>,
+}
+
+/// What is marked and attacked.
+#[derive(Args)]
+pub struct Clips {
     /// Video files, or folders with the frames of one as pictures.
     #[arg(required = true)]
     clips: Vec<PathBuf>,
     /// Attacks, as in benches/attacks.json.
     #[arg(long, default_value = "benches/attacks.json")]
     attacks: PathBuf,
-    /// Only attacks whose name contains this.
-    #[arg(long)]
-    only: Option<String>,
+    /// Only attacks whose name contains this; several, divided by semicolons.
+    #[arg(long, value_delimiter = ';')]
+    only: Vec<String>,
     /// Keys that each clip is marked with, one after the other.
     #[arg(long, default_value_t = 1)]
     keys: u32,
-    #[arg(long, value_delimiter = ',', default_value = "45,42")]
-    target_psnr: Vec<f32>,
     /// Size that clips are brought to first.
     #[arg(long, default_value = "1280x720")]
     size: String,
     /// Folder for what is made on the way.
     #[arg(long, default_value = "demo/attacks")]
     folder: PathBuf,
+}
+
+/// A marked clip after an attack.
+pub struct Attacked<'a> {
+    /// Numbers of the attack and of the strength of the mark.
+    pub attack: usize,
+    pub strength: usize,
+    pub file: &'a Path,
+    pub key: &'a Path,
+    pub payload: Payload,
 }
 
 /// What is done to a marked clip: a pipeline's elements, then a filter and a codec of ffmpeg.
@@ -48,67 +65,93 @@ struct Step {
     codec: Option<String>,
 }
 
-pub fn run(task: &Attack) -> Result<()> {
-    init()?;
-    fs::create_dir_all(&task.folder)?;
-    let mut steps: Vec<Step> = serde_json::from_str(&fs::read_to_string(&task.attacks)?)?;
-    if let Some(only) = &task.only {
-        steps.retain(|step| step.name.contains(only));
+impl Clips {
+    /// Names of the attacks.
+    ///
+    /// # Errors
+    /// A list of attacks that cannot be read.
+    pub fn names(&self) -> Result<Vec<String>> {
+        Ok(self.steps()?.into_iter().map(|step| step.name).collect())
     }
-    // y4mdec of GStreamer 1.22 does not read all that ffmpeg writes, and y4menc no padded frames.
-    let clean = task.folder.join("clean.mkv");
-    let marked = task.folder.join("marked.y4m");
-    let attacked = task.folder.join("attacked.mkv");
-    let key_file = task.folder.join("key");
-    let mut counts = vec![vec![Count::default(); task.target_psnr.len()]; steps.len()];
-    for (number, clip) in task.clips.iter().enumerate() {
-        normalise(clip, &task.size, &clean)?;
-        for key in 0..task.keys {
-            let seed = (number as u32 * task.keys + key) as u8;
-            fs::write(&key_file, [seed.wrapping_mul(37).wrapping_add(11); 32])?;
-            let payload = Payload(0x9e37_79b9_7f4a_7c15u64.wrapping_mul(u64::from(seed) + 1));
-            for (strength, psnr) in task.target_psnr.iter().enumerate() {
-                launch(
-                    &format!(
-                        "filesrc location={} ! matroskademux ! avdec_ffv1 direct-rendering=false ! videoconvert ! watermarkembed key-file={} payload={payload} target-psnr={psnr} \
-                         ! y4menc ! filesink location={}",
-                        quoted(path(&clean)?),
-                        quoted(path(&key_file)?),
-                        quoted(path(&marked)?)
-                    ),
-                    |_| (),
-                )?;
-                for (step, counts) in steps.iter().zip(&mut counts) {
-                    attack(step, &marked, &attacked).map_err(|err| format!("{}: {err}", step.name))?;
-                    let (mut found, mut wrong, mut best) = (None, false, 0.0f64);
+
+    fn steps(&self) -> Result<Vec<Step>> {
+        let mut steps: Vec<Step> = serde_json::from_str(&fs::read_to_string(&self.attacks)?)?;
+        steps.retain(|step| self.only.is_empty() || self.only.iter().any(|only| step.name.contains(only)));
+        Ok(steps)
+    }
+
+    /// Marks all clips at each PSNR, attacks them, and calls `each` with what is left.
+    ///
+    /// # Errors
+    /// Files that cannot be read or written, pipelines and programs that fail, and what `each` gives.
+    pub fn attacked(&self, psnrs: &[f32], mut each: impl FnMut(&Attacked<'_>) -> Result<()>) -> Result<()> {
+        fs::create_dir_all(&self.folder)?;
+        let steps = self.steps()?;
+        // y4mdec of GStreamer 1.22 does not read all that ffmpeg writes, and y4menc no padded frames.
+        let clean = self.folder.join("clean.mkv");
+        let marked = self.folder.join("marked.y4m");
+        let file = self.folder.join("attacked.mkv");
+        let key_file = self.folder.join("key");
+        for (number, clip) in self.clips.iter().enumerate() {
+            normalise(clip, &self.size, &clean)?;
+            for key in 0..self.keys {
+                let seed = (number as u32 * self.keys + key) as u8;
+                fs::write(&key_file, [seed.wrapping_mul(37).wrapping_add(11); 32])?;
+                let payload = Payload(0x9e37_79b9_7f4a_7c15u64.wrapping_mul(u64::from(seed) + 1));
+                for (strength, psnr) in psnrs.iter().enumerate() {
                     launch(
                         &format!(
-                            "filesrc location={} ! matroskademux ! avdec_ffv1 ! videoconvert ! watermarkdetect key-file={} \
-                             post-all=true ! fakesink",
-                            quoted(path(&attacked)?),
-                            quoted(path(&key_file)?)
+                            "filesrc location={} ! matroskademux ! avdec_ffv1 direct-rendering=false ! videoconvert ! \
+                             watermarkembed key-file={} payload={payload} target-psnr={psnr} ! y4menc ! filesink location={}",
+                            quoted(path(&clean)?),
+                            quoted(path(&key_file)?),
+                            quoted(path(&marked)?)
                         ),
-                        |message| {
-                            if message.report.payload == Some(payload) && found.is_none() {
-                                found = Some(message.report.frames);
-                            }
-                            best = best.min(message.report.log10_p);
-                            wrong |= message.report.payload.is_some_and(|other| other != payload);
-                        },
-                    )
-                    .map_err(|err| format!("{}: {err}", step.name))?;
-                    let count = &mut counts[strength];
-                    count.tried += 1;
-                    count.right += u32::from(found.is_some());
-                    count.wrong += u32::from(wrong);
-                    count.frames += found.unwrap_or(0);
-                    count.log10_p += best;
+                        |_| (),
+                    )?;
+                    for (i, step) in steps.iter().enumerate() {
+                        attack(step, &marked, &file).map_err(|err| format!("{}: {err}", step.name))?;
+                        each(&Attacked { attack: i, strength, file: &file, key: &key_file, payload })
+                            .map_err(|err| format!("{}: {err}", step.name))?;
+                    }
                 }
             }
+            eprintln!("{} of {} clips", number + 1, self.clips.len());
         }
-        eprintln!("{} of {} clips", number + 1, task.clips.len());
+        Ok(())
     }
-    print_table(task, &steps, &counts);
+}
+
+pub fn run(task: &Attack) -> Result<()> {
+    init()?;
+    let names = task.what.names()?;
+    let mut counts = vec![vec![Count::default(); task.target_psnr.len()]; names.len()];
+    task.what.attacked(&task.target_psnr, |Attacked { attack, strength, file, key, payload }| {
+        let (mut found, mut wrong, mut best) = (None, false, 0.0f64);
+        launch(
+            &format!(
+                "filesrc location={} ! matroskademux ! avdec_ffv1 ! videoconvert ! watermarkdetect key-file={} \
+                 post-all=true ! fakesink",
+                quoted(path(file)?),
+                quoted(path(key)?)
+            ),
+            |message| {
+                if message.report.payload == Some(*payload) && found.is_none() {
+                    found = Some(message.report.frames);
+                }
+                best = best.min(message.report.log10_p);
+                wrong |= message.report.payload.is_some_and(|other| other != *payload);
+            },
+        )?;
+        let count = &mut counts[*attack][*strength];
+        count.tried += 1;
+        count.right += u32::from(found.is_some());
+        count.wrong += u32::from(wrong);
+        count.frames += found.unwrap_or(0);
+        count.log10_p += best;
+        Ok(())
+    })?;
+    print_table(task, &names, &counts);
     Ok(())
 }
 
@@ -123,14 +166,14 @@ struct Count {
     log10_p: f64,
 }
 
-fn print_table(task: &Attack, steps: &[Step], counts: &[Vec<Count>]) {
+fn print_table(task: &Attack, names: &[String], counts: &[Vec<Count>]) {
     print!("| attack |");
     task.target_psnr.iter().for_each(|psnr| print!(" {psnr} dB: payload right | after frames | chance |"));
     print!("\n| --- |");
     task.target_psnr.iter().for_each(|_| print!(" --- | --- | --- |"));
     println!();
-    for (step, counts) in steps.iter().zip(counts) {
-        print!("| {} |", step.name);
+    for (name, counts) in names.iter().zip(counts) {
+        print!("| {name} |");
         for count in counts {
             print!(" {} of {}", count.right, count.tried);
             if count.wrong > 0 {

@@ -2,15 +2,10 @@
 
 use std::{path::PathBuf, time::Instant};
 
-use gst::prelude::*;
-use gst_video::VideoInfo;
-use gstcnnvideo::{
-    frame::{Format, Picture},
-    watermark::{Collector, Decoder, Key, Window},
-};
+use gstcnnvideo::watermark::{Collector, Decoder, Key, Window};
 use rand::{RngCore, SeedableRng, rngs::StdRng};
 
-use super::{Result, init, launch, path, quoted};
+use super::{Result, each_frame, init, launch, path, quoted};
 
 #[derive(clap::Args)]
 pub struct Chance {
@@ -107,33 +102,19 @@ fn needed(log10_p: f64) -> f64 {
 
 /// Windows of a clip.
 fn load(task: &Chance, clip: &std::path::Path) -> Result<Vec<Window>> {
-    let description = format!(
-        "filesrc location={} ! decodebin ! videoconvert ! video/x-raw,format=GRAY8 ! appsink name=o sync=false max-buffers=4",
-        quoted(path(clip)?)
-    );
-    let pipeline = gst::parse::launch(&description)?.downcast::<gst::Pipeline>().map_err(|_| "no pipeline")?;
-    let output = pipeline.by_name("o").and_then(|e| e.downcast::<gst_app::AppSink>().ok()).ok_or("no sink")?;
-    pipeline.set_state(gst::State::Playing)?;
     let mut windows = Vec::new();
     let mut collector = Collector::new(task.window);
     let mut frames = 0;
-    while (windows.len() as u32) < task.windows
-        && let Some(sample) = output.try_pull_sample(gst::ClockTime::from_seconds(20))
-    {
-        let info = VideoInfo::from_caps(sample.caps().ok_or("no caps")?)?;
-        let buffer = sample.buffer().ok_or("no buffer")?;
-        let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &info).map_err(|_| "no frame")?;
-        use gst_video::VideoFrameExt;
-        let plane = (frame.plane_data(0)?, frame.plane_stride()[0] as usize);
-        collector.push(&Picture::new(Format::GRAY8, info.width() as usize, info.height() as usize, &[plane])?);
+    each_frame(clip, "", |picture| {
+        collector.push(picture);
         frames += 1;
         if frames == task.window {
             windows.push(collector.window());
             collector.reset();
             frames = 0;
         }
-    }
-    pipeline.set_state(gst::State::Null)?;
+        Ok((windows.len() as u32) < task.windows)
+    })?;
     Ok(windows)
 }
 

@@ -4,13 +4,18 @@
 
 mod attack;
 mod chance;
+mod residual;
 mod visible;
 
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
 use gst::prelude::*;
-use gstcnnvideo::watermark::element::WatermarkMessage;
+use gst_video::{VideoFrameExt, VideoInfo};
+use gstcnnvideo::{
+    frame::{Format, Picture},
+    watermark::element::WatermarkMessage,
+};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -46,6 +51,8 @@ enum Task {
     Chance(chance::Chance),
     /// Measures what the mask gains over a mark that is spread evenly.
     Visible(visible::Visible),
+    /// Compares what the detector reads of pictures with what it reads of what the denoiser takes from them. Needs ffmpeg.
+    Residual(residual::Residuals),
     /// Measures which attacks marks survive, through the elements. Needs ffmpeg.
     Attack(attack::Attack),
 }
@@ -58,6 +65,7 @@ fn main() {
         Task::Detect { input, key_file } => detect(&input, &key_file),
         Task::Chance(task) => chance::run(&task),
         Task::Visible(task) => visible::run(&task),
+        Task::Residual(task) => residual::run(&task),
         Task::Attack(task) => attack::run(&task),
     };
     if let Err(err) = result {
@@ -104,6 +112,28 @@ fn launch(description: &str, mut each: impl FnMut(&WatermarkMessage)) -> Result<
     pipeline.set_state(gst::State::Null)?;
     result?;
     started?;
+    Ok(())
+}
+
+/// Calls `each` with the luma of a clip's frames until it gives false; `elements`, with a "!" behind, come before.
+fn each_frame(clip: &Path, elements: &str, mut each: impl FnMut(&Picture<'_, u8>) -> Result<bool>) -> Result<()> {
+    let description = format!(
+        "filesrc location={} ! decodebin ! videoconvert ! video/x-raw,format=GRAY8 ! {elements} \
+         appsink name=o sync=false max-buffers=4",
+        quoted(path(clip)?)
+    );
+    let pipeline = gst::parse::launch(&description)?.downcast::<gst::Pipeline>().map_err(|_| "no pipeline")?;
+    let output = pipeline.by_name("o").and_then(|e| e.downcast::<gst_app::AppSink>().ok()).ok_or("no sink")?;
+    pipeline.set_state(gst::State::Playing)?;
+    let mut more = true;
+    while more && let Some(sample) = output.try_pull_sample(gst::ClockTime::from_seconds(20)) {
+        let info = VideoInfo::from_caps(sample.caps().ok_or("no caps")?)?;
+        let buffer = sample.buffer().ok_or("no buffer")?;
+        let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &info).map_err(|_| "no frame")?;
+        let plane = (frame.plane_data(0)?, frame.plane_stride()[0] as usize);
+        more = each(&Picture::new(Format::GRAY8, info.width() as usize, info.height() as usize, &[plane])?)?;
+    }
+    pipeline.set_state(gst::State::Null)?;
     Ok(())
 }
 

@@ -116,13 +116,6 @@ impl Region {
     }
 }
 
-/// How the network looks at a picture.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Look {
-    Whole,
-    Closer,
-}
-
 /// Turns seeds into regions of a picture.
 pub struct Segmenter {
     edge_finder: EdgeFinder,
@@ -331,12 +324,10 @@ impl Segmenter {
         let (inside, outside) = marks.points_with(expected, dim);
         let mut before = region.probability.clone();
         // Where nothing is known of the region, first all of the picture; then closer, and mirrored as well.
-        let looks = if fresh { [Look::Whole, Look::Closer].iter() } else { [Look::Closer].iter() };
-        for look in looks {
-            let view = if *look == Look::Whole { None } else { marks.view(&before) };
+        for closer in if fresh { [false, true].iter() } else { [true].iter() } {
+            let view = if *closer { marks.view(&before) } else { None };
             let hints = Hints { inside: &inside, outside: &outside, before: &before };
-            let mirrored = *look == Look::Closer;
-            refiner.run(&self.image, view.unwrap_or(whole), &hints, mirrored, &mut self.log_odds)?;
+            refiner.run(&self.image, view.unwrap_or(whole), &hints, *closer, &mut self.log_odds)?;
             before.zip_mut_with(&self.log_odds, |to, v| *to = logistic(*v));
         }
         Ok(())

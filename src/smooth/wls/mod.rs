@@ -16,6 +16,8 @@ mod weights;
 use ndarray::{Array2, ArrayView2};
 
 use self::strips::Scratch;
+#[cfg(feature = "torch")]
+pub(crate) use self::weights::POWER;
 pub use self::weights::{Guide, Weights};
 use crate::nn::Threads;
 

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use crate::nn::Threads;
 
 /// `(1 - d / (n sigma))^n` stands for the exponential; this is `n`.
-const POWER: f32 = 16.0;
+pub(crate) const POWER: u8 = 16;
 /// Weight 1 in a map.
 pub(super) const ONE: f32 = 65535.0;
 
@@ -43,7 +43,7 @@ impl Weights {
             }
         }
         let arch = Arch::new();
-        let slope = 1.0 / (POWER * sigma);
+        let slope = 1.0 / (f32::from(POWER) * sigma);
         threads.enter(|| {
             let rows = Zip::indexed(self.across.rows_mut()).and(self.down.rows_mut());
             rows.into_par_iter().for_each_init(

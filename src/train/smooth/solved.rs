@@ -12,8 +12,7 @@ use crate::{
     smooth::{BELIEVED, LEAST_BELIEF, SIGMA, Texture, lambda, wls},
 };
 
-/// Exponent of what stands for the exponential, as in the solver.
-const POWER: i32 = 16;
+const POWER: i32 = wls::POWER as i32;
 
 /// What the network says of a picture.
 pub(super) struct Saying {
@@ -36,11 +35,7 @@ pub(super) fn solved(
     scale: f32,
     threads: &Threads,
 ) -> Result<(f32, Saying), frame::Error> {
-    let (height, width) = luma.dim();
-    let flat = luma.as_slice().unwrap_or_default();
-    let picture = Picture::new(Format::GRAY8, width, height, &[(flat, width)])?;
-    let mut share = Array2::zeros(luma.dim());
-    Texture::default().share(&picture, &saying.guide, 1.0, lambda(scale), &mut share, threads);
+    let share = share_of(luma, saying, scale, threads)?;
     let share = share.mapv(|share: u8| (f32::from(share) / 255.0).powi(2).max(1e-6) * lambda(scale));
 
     let belief =
@@ -91,6 +86,16 @@ pub(super) fn solved(
         *by = if rising { *by / (BELIEVED[1] - BELIEVED[0]) } else { 0.0 };
     });
     Ok((root, by))
+}
+
+/// How strongly each pixel is smoothed.
+fn share_of(luma: &Array2<f32>, saying: &Saying, scale: f32, threads: &Threads) -> Result<Array2<u8>, frame::Error> {
+    let (height, width) = luma.dim();
+    let flat = luma.as_slice().unwrap_or_default();
+    let picture = Picture::new(Format::GRAY8, width, height, &[(flat, width)])?;
+    let mut share = Array2::zeros(luma.dim());
+    Texture::default().share(&picture, &saying.guide, 1.0, lambda(scale), &mut share, threads);
+    Ok(share)
 }
 
 /// Solves lines that run along the first axis.
@@ -193,6 +198,38 @@ mod tests {
     use rand::{Rng, SeedableRng, rngs::StdRng};
 
     use super::*;
+
+    #[test]
+    fn the_result_is_that_of_the_solver() {
+        let mut rng = StdRng::seed_from_u64(9);
+        let mut random = |dim, low: f32, high: f32| Array2::from_shape_fn(dim, |_| rng.random_range(low..high));
+        let (dim, half, scale) = ((20, 26), (10, 13), 6.0);
+        let (luma, target) = (random(dim, 60.0, 120.0), random(dim, 80.0, 100.0));
+        let saying = Saying {
+            guide: random(dim, 88.0, 96.0),
+            chroma: [random(half, 120.0, 124.0), random(half, 120.0, 124.0)],
+            edges: random(half, -3.0, 2.0),
+        };
+        let threads = Threads::new(1).unwrap();
+        let (error, _) = solved(&luma, &saying, &target, scale, &threads).unwrap();
+
+        let mut result = luma.clone();
+        let share = share_of(&luma, &saying, scale, &threads).unwrap();
+        let belief =
+            saying.edges.mapv(|odds| ((odds - BELIEVED[0]) / (BELIEVED[1] - BELIEVED[0])).clamp(LEAST_BELIEF, 1.0));
+        let halved = |plane| wls::Guide { plane, shift: [1, 1] };
+        let guides = [
+            wls::Guide { plane: saying.guide.view(), shift: [0, 0] },
+            halved(saying.chroma[0].view()),
+            halved(saying.chroma[1].view()),
+        ];
+        let mut weights = wls::Weights::default();
+        weights.fill(dim, &guides, Some(halved(belief.view())), SIGMA, &threads);
+        wls::Wls::default().smooth(&mut [&mut result], &weights, &share.view(), lambda(scale), &threads);
+        let expected = (&result - &target).mapv(|v| v * v).mean().unwrap().sqrt();
+        assert!((&result - &luma).iter().any(|v| v.abs() > 5.0));
+        assert!((error - expected).abs() < 0.02, "{error} {expected}");
+    }
 
     #[test]
     fn derivatives_are_those_of_differences() {

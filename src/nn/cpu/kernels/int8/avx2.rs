@@ -1,5 +1,6 @@
 //! AVX2, which has no exact product of bytes: they are spread to 16 bits, a few pixels at a time, and weights are kept in
 //! 16 bits from the start. A product of pairs and an addition then do 16 steps, on two vectors of outputs for each load.
+//! `vnni256.rs` shares the tiles, with other products.
 
 use std::arch::x86_64::*;
 
@@ -10,12 +11,36 @@ const LANES: usize = 8;
 const VECTORS: usize = LINE / LANES;
 /// Pixels that share each load of weights: with their sums, two vectors of weights and one of input all registers are full.
 const TILE: usize = 6;
-const MAX_SEGMENTS: usize = 3;
+pub(super) const MAX_SEGMENTS: usize = 3;
+
+/// How values are multiplied with weights, a word of both at a time.
+pub(super) trait Dot {
+    type Value: Copy;
+
+    /// Adds the products of the values in each word with the weights in the same word of another vector.
+    ///
+    /// # Safety
+    /// The processor has AVX2, and what the implementation tells.
+    unsafe fn dot(sum: __m256i, values: __m256i, weights: __m256i) -> __m256i;
+}
+
+/// With the instructions of AVX2.
+struct Madd;
+
+impl Dot for Madd {
+    type Value = i16;
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn dot(sum: __m256i, values: __m256i, weights: __m256i) -> __m256i {
+        _mm256_add_epi32(sum, _mm256_madd_epi16(values, weights))
+    }
+}
 
 /// What a tile needs, checked once per row.
-struct Tile<'a, 'b> {
+struct Tile<'a, 'b, T> {
     /// Values of each run of input, of the pixel `origin` first.
-    segments: &'a [*const i16],
+    segments: &'a [*const T],
     origin: usize,
     /// Values from one pixel to the next.
     pitch: usize,
@@ -43,7 +68,7 @@ pub(super) fn run(mut job: RowJob<'_>) {
         Segments::Fine(list) => {
             segments.iter_mut().zip(list).for_each(|(to, from)| *to = from.as_ptr());
             // SAFETY: `check` has shown that all pixels of every segment and of the result exist.
-            unsafe { blocks(&mut job, &segments[..count], 0, 0, pixels) };
+            unsafe { blocks::<Madd>(&mut job, &segments[..count], 0, 0, pixels) };
         }
         Segments::Coarse(list) => {
             let (pitch, depth) = (job.pitch, job.weights.depth());
@@ -61,7 +86,7 @@ pub(super) fn run(mut job: RowJob<'_>) {
                     *to = wide.as_ptr();
                 }
                 // SAFETY: `part` pixels of every segment lie in `spread`, and `check` has shown those of the result.
-                unsafe { blocks(&mut job, &segments[..count], start, start, start + part) };
+                unsafe { blocks::<Madd>(&mut job, &segments[..count], start, start, start + part) };
             }
         }
     }
@@ -70,9 +95,15 @@ pub(super) fn run(mut job: RowJob<'_>) {
 /// Computes pixels `start..end`.
 ///
 /// # Safety
-/// From `segments` on lie the values of the pixels `origin..end`, and these exist in the result.
+/// From `segments` on lie the values of the pixels `origin..end`, and these exist in the result. The processor has what `D` needs.
 #[target_feature(enable = "avx2")]
-unsafe fn blocks(job: &mut RowJob<'_>, segments: &[*const i16], origin: usize, start: usize, end: usize) {
+pub(super) unsafe fn blocks<D: Dot>(
+    job: &mut RowJob<'_>,
+    segments: &[*const D::Value],
+    origin: usize,
+    start: usize,
+    end: usize,
+) {
     let outputs = job.weights.outputs();
     for first in (0..outputs).step_by(LINE) {
         let (bias, scale) = job.weights.block_scales(first);
@@ -95,11 +126,11 @@ unsafe fn blocks(job: &mut RowJob<'_>, segments: &[*const i16], origin: usize, s
         unsafe {
             if end - start >= TILE {
                 for x in (start..end).step_by(TILE) {
-                    compute::<TILE>(&mut tile, x.min(end - TILE));
+                    compute::<D, TILE>(&mut tile, x.min(end - TILE));
                 }
             } else {
                 for x in start..end {
-                    compute::<1>(&mut tile, x);
+                    compute::<D, 1>(&mut tile, x);
                 }
             }
         }
@@ -109,9 +140,9 @@ unsafe fn blocks(job: &mut RowJob<'_>, segments: &[*const i16], origin: usize, s
 /// Computes `N` pixels from `x` on.
 ///
 /// # Safety
-/// Pixels `x..x + N` lie within the slices that `tile` was made from.
+/// Pixels `x..x + N` lie within the slices that `tile` was made from. The processor has what `D` needs.
 #[target_feature(enable = "avx2")]
-unsafe fn compute<const N: usize>(tile: &mut Tile<'_, '_>, x: usize) {
+unsafe fn compute<D: Dot, const N: usize>(tile: &mut Tile<'_, '_, D::Value>, x: usize) {
     // SAFETY: all offsets below stay within the bounds that the caller vouches for.
     unsafe {
         let load = |p: *const u32| _mm256_loadu_si256(p.cast());
@@ -124,10 +155,10 @@ unsafe fn compute<const N: usize>(tile: &mut Tile<'_, '_>, x: usize) {
                 let w: [__m256i; VECTORS] = std::array::from_fn(|v| load(weights.add(v * LANES)));
                 weights = weights.add(LINE);
                 for (i, sum) in sums.iter_mut().enumerate() {
-                    let value = input.add(i * tile.pitch + 2 * word).cast::<i32>().read_unaligned();
+                    let value = input.add(i * tile.pitch).cast::<i32>().add(word).read_unaligned();
                     let value = _mm256_set1_epi32(value);
                     for v in 0..VECTORS {
-                        sum[v] = _mm256_add_epi32(sum[v], _mm256_madd_epi16(value, w[v]));
+                        sum[v] = D::dot(sum[v], value, w[v]);
                     }
                 }
             }

@@ -14,6 +14,8 @@ mod avx2;
 mod avx512;
 mod pack;
 mod portable;
+#[cfg(target_arch = "x86_64")]
+mod vnni256;
 
 pub use pack::{Input, Packed, Quantised};
 
@@ -90,6 +92,8 @@ enum Set {
     #[cfg(target_arch = "x86_64")]
     Avx2,
     #[cfg(target_arch = "x86_64")]
+    Vnni256(vnni256::Encoding),
+    #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
 }
 
@@ -105,6 +109,7 @@ impl Kernels {
             if has_avx512 && is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512vnni") {
                 all.push(Self(Set::Avx512Vnni));
             }
+            all.extend(vnni256::Encoding::detect().map(|encoding| Self(Set::Vnni256(encoding))));
             if is_x86_feature_detected!("avx2") {
                 all.push(Self(Set::Avx2));
             }
@@ -123,6 +128,8 @@ impl Kernels {
             Set::Portable => "portable",
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Set::Vnni256(_) => "vnni256",
             #[cfg(target_arch = "x86_64")]
             Set::Avx512Vnni => "avx512vnni",
         }
@@ -156,6 +163,9 @@ impl Kernels {
             // SAFETY: `available` has seen these instructions on this processor, and only it makes such values.
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => unsafe { avx2::run(job) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Set::Vnni256(encoding) => unsafe { vnni256::run(job, encoding) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
             Set::Avx512Vnni => unsafe { avx512::run(job) },
