@@ -1,6 +1,6 @@
 # Thin: the work is in scripts/. `make demo` and `make test` install what is missing (apt, where there is apt).
 
-.PHONY: demo test build evaluate bench torch meson-test fuzz
+.PHONY: demo test build evaluate bench torch test-arm meson-test fuzz
 
 demo:
 	scripts/demo
@@ -23,6 +23,10 @@ bench:
 # Builds with the libtorch backend and runs its tests; fetches libtorch once.
 torch:
 	scripts/torch
+
+# Runs the tests of the kernels for 64-bit ARM in an emulator.
+test-arm:
+	scripts/test-arm
 
 meson-test:
 	scripts/meson-test

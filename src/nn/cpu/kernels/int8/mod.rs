@@ -12,6 +12,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod pack;
 mod portable;
 #[cfg(target_arch = "x86_64")]
@@ -89,6 +91,8 @@ pub struct Kernels(Set);
 #[derive(Debug, Clone, Copy)]
 enum Set {
     Portable,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
     #[cfg(target_arch = "x86_64")]
     Avx2,
     #[cfg(target_arch = "x86_64")]
@@ -114,6 +118,10 @@ impl Kernels {
                 all.push(Self(Set::Avx2));
             }
         }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") && std::arch::is_aarch64_feature_detected!("dotprod") {
+            all.push(Self(Set::Neon));
+        }
         all.push(Self::PORTABLE);
         all
     }
@@ -126,6 +134,8 @@ impl Kernels {
     pub fn name(self) -> &'static str {
         match self.0 {
             Set::Portable => "portable",
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon => "neon-dotprod",
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
@@ -137,12 +147,13 @@ impl Kernels {
 
     /// Outputs that are computed together, for a layer with `outputs` of them: the block size of its weights.
     fn block(self, outputs: usize) -> usize {
-        match self.0 {
+        let vectors = match self.0 {
             #[cfg(target_arch = "x86_64")]
-            // An odd number of vectors would leave half of the last block empty.
-            Set::Avx512Vnni if outputs.div_ceil(16).is_multiple_of(2) => 32,
-            _ => 16,
-        }
+            Set::Avx512Vnni => 2,
+            _ => 1,
+        };
+        // An odd number of vectors would leave half of the last block empty.
+        if outputs.div_ceil(16).is_multiple_of(vectors) { 16 * vectors } else { 16 }
     }
 
     /// Weights in a word. Where bytes are multiplied as 16-bit values, weights are kept as such.
@@ -155,11 +166,23 @@ impl Kernels {
         }
     }
 
+    /// What is taken off values before they are multiplied.
+    fn excess(self, input: Input) -> i32 {
+        match (self.0, input) {
+            #[cfg(target_arch = "aarch64")]
+            (Set::Neon, Input::Coarse) => neon::EXCESS,
+            _ => 0,
+        }
+    }
+
     /// Computes a row.
     pub fn run(self, job: RowJob<'_>) {
         assert_eq!(job.weights.block(), self.block(job.weights.outputs()), "weights packed for other kernels");
         match self.0 {
             Set::Portable => portable::run(job),
+            // SAFETY: `available` has seen these instructions on this processor, and only it makes such values.
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon => unsafe { neon::run(job) },
             // SAFETY: `available` has seen these instructions on this processor, and only it makes such values.
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => unsafe { avx2::run(job) },

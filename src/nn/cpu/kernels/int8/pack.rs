@@ -116,11 +116,12 @@ impl Packed {
         }
         let (mut biases, mut scales) = (vec![0; padded], vec![0.0; padded]);
         for o in 0..outputs {
+            let sum: i32 = taps().map(|(s, d)| quantise(s, d, o)).sum();
             // What the inputs' zeros would add.
-            let excess: i32 = taps().map(|(s, d)| quantise(s, d, o) * i32::from(zero)).sum();
-            biases[o] = (bias[o] / steps[o]).round_ties_even() as i32 - excess;
+            biases[o] = (bias[o] / steps[o]).round_ties_even() as i32 - sum * i32::from(zero);
             let largest: f32 = taps().map(|(s, d)| quantise(s, d, o).unsigned_abs() as f32 * input.largest()).sum();
             scales[o] = (steps[o] / step).min(MAX_RESULT / (largest + biases[o].unsigned_abs() as f32 + 1.0));
+            biases[o] += sum * kernels.excess(input);
         }
         Self {
             bias: biases,
