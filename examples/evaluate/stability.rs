@@ -38,12 +38,13 @@ pub fn run(task: &Stability) -> Result<()> {
     let clip: Vec<_> = frames.iter().map(|frame| luma(frame, size)).collect();
     let threads = Threads::new(0)?;
     let mut pyramids = [Pyramid::default(), Pyramid::default()];
+    let whole = (0..size.1 as usize, 0..size.0 as usize);
     let flows: Vec<Flow> = clip
         .windows(2)
         .map(|pair| {
             let mut flow = Flow::default();
             pyramids.iter_mut().zip(pair).for_each(|(pyramid, luma)| pyramid.build(luma));
-            flow.search(&pyramids[1], &pyramids[0], &threads);
+            flow.search(&pyramids[1], &pyramids[0], &whole, &threads);
             flow
         })
         .collect();

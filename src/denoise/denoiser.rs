@@ -131,7 +131,9 @@ impl Denoiser {
         if input.colour != output.colour || !same {
             return Err(Error::Mismatch);
         }
-        let [main, chroma] = self.estimate(input, parameters);
+        let estimates = self.estimate(input, parameters);
+        let temporal = &mut self.temporal[field.min(1)];
+        let [main, chroma] = if parameters.temporal { temporal.corrected(estimates) } else { estimates };
         let main = parameters.noise_level.map_or(main, NoiseModel::uniform);
         let levels = Levels { main: main.level, chroma: chroma.level };
         let added = match (domain, input.colour) {
@@ -149,7 +151,6 @@ impl Denoiser {
 
         let (width, height) = input.size();
         let session = self.sessions.for_frame(&*self.network, self.threads, width, height)?;
-        let temporal = &mut self.temporal[field.min(1)];
         if parameters.temporal {
             let pool = match &mut self.pool {
                 Some(pool) => pool,

@@ -55,6 +55,18 @@ impl NoiseModel {
         variance.sqrt().clamp(RANGE[0] * self.level, RANGE[1] * self.level)
     }
 
+    /// The same by brightness, but of this overall level at least.
+    pub(crate) fn at_least(self, level: f32) -> Self {
+        if self.level >= level {
+            return self;
+        }
+        if self.level <= 0.0 {
+            return Self::uniform(level);
+        }
+        let factor = (level / self.level).powi(2);
+        Self { level, constant: factor * self.constant, slope: factor * self.slope }
+    }
+
     /// Moves towards another model by a share of the way.
     pub fn follow(&mut self, other: &Self, share: f32) {
         self.level += share * (other.level - self.level);

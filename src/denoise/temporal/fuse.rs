@@ -38,7 +38,15 @@ pub(super) struct Scratch {
     chroma: Array2<f32>,
 }
 
-/// Fuses `present` with the past; gives the share of the picture that changed.
+/// What fusing has shown.
+pub(super) struct Outcome {
+    /// Share of the picture that changed.
+    pub changed: f32,
+    /// Standard deviation of what luma (or R, G and B) and chroma differ by where they differ least, as noise of a single picture.
+    pub seen: [f32; 2],
+}
+
+/// Fuses `present` with the past.
 pub(super) fn fuse(
     present: &mut History,
     past: &[Array2<f32>],
@@ -46,7 +54,7 @@ pub(super) fn fuse(
     noise: &[NoiseModel; 2],
     scratch: &mut Scratch,
     threads: &Threads,
-) -> f32 {
+) -> Outcome {
     let dim = past_variance.dim();
     for map in [&mut scratch.energy, &mut scratch.mean, &mut scratch.chroma] {
         if map.dim() != dim {
@@ -58,13 +66,17 @@ pub(super) fn fuse(
     if has_chroma {
         chroma_differences(present, past, &noise[1], scratch, threads);
     }
-    let calm = if has_chroma { 1.0 / calm_excess(&scratch.chroma, past_variance, threads) } else { 0.0 };
+    let main_excess = calm_excess(&scratch.energy, past_variance, threads);
+    let chroma_excess = if has_chroma { calm_excess(&scratch.chroma, past_variance, threads) } else { 0.0 };
+    let calm = if has_chroma { 1.0 / chroma_excess.clamp(1.0, MOST_EXCESS) } else { 0.0 };
+    let seen =
+        [noise[0].level.max(LEAST_LEVEL) * main_excess.sqrt(), noise[1].level.max(LEAST_CHROMA) * chroma_excess.sqrt()];
 
     let samples = 4.0 * main_components(present.colour) as f32;
     let mean_chance = MEAN_CHANCE / (samples * ((2 * MEAN + 1) * (2 * MEAN + 1)) as f32);
     let changed = gains(&mut present.variance, past_variance, scratch, calm, mean_chance, threads);
     mix(present, past, threads);
-    changed as f32 / past_variance.len() as f32
+    Outcome { changed: changed as f32 / past_variance.len() as f32, seen }
 }
 
 /// Fills the gains, which are the variances that are left too; gives the number of places that changed. `calm` is the
@@ -133,14 +145,14 @@ fn mix(present: &mut History, past: &[Array2<f32>], threads: &Threads) {
     }
 }
 
-/// How much more than expected chroma differs where it differs least.
+/// How much more than expected a map of energies holds where it holds least, as a factor.
 ///
-/// Noise of chroma mostly comes in blotches, which the estimate of its level takes for weaker than they are: what a
-/// quarter of the picture stays below is noise. Should all of it have changed, luma tells.
-fn calm_excess(chroma: &Array2<f32>, past_variance: &Array2<f32>, threads: &Threads) -> f32 {
-    let (height, width) = chroma.dim();
+/// Noise of chroma mostly comes in blotches, and that of cameras is coloured by demosaicking and compression, which the estimate of
+/// its level takes for weaker than it is: what a quarter of the picture stays below is noise.
+fn calm_excess(map: &Array2<f32>, past_variance: &Array2<f32>, threads: &Threads) -> f32 {
+    let (height, width) = map.dim();
     let row = |(columns, mean): &mut (Vec<f32>, Array2<f32>), y: usize| {
-        boxed(chroma, WIDE.0, y, &mut mean.view_mut(), columns);
+        boxed(map, WIDE.0, y, &mut mean.view_mut(), columns);
         let pairs = mean.iter().zip(past_variance.row(y)).step_by(CALM_STEP[1]);
         pairs.map(|(energy, past)| energy / (1.0 + past)).collect::<Vec<_>>()
     };
@@ -149,7 +161,7 @@ fn calm_excess(chroma: &Array2<f32>, past_variance: &Array2<f32>, threads: &Thre
     let mut ratios: Vec<f32> = threads.enter(|| rows.map_init(memory, row).flatten_iter().collect());
     let at = ratios.len() / 4;
     let (_, quarter, _) = ratios.select_nth_unstable_by(at, f32::total_cmp);
-    quarter.clamp(1.0, MOST_EXCESS)
+    *quarter
 }
 
 /// Components that speak for the main noise level.

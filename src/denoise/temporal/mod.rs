@@ -9,11 +9,15 @@
 mod compensate;
 mod fuse;
 mod motion;
+mod seen;
 mod smoothness;
 
 use ndarray::Array2;
 
-use self::motion::{Motion, Pyramid};
+use self::{
+    motion::{Motion, Pyramid},
+    seen::Seen,
+};
 use super::estimate::NoiseModel;
 use crate::{
     frame::{Colour, Picture, Sample},
@@ -22,6 +26,8 @@ use crate::{
 
 /// Noise weaker than this (standard deviation in 8-bit units) is not worth the risk of ghosts.
 const LEAST_LEVEL: f32 = 1.0;
+/// Where noise seems weaker, one in so many pictures is compared with the past all the same: noise that is not white is easily overlooked.
+const PROBED_EVERY: u32 = 6;
 /// Share of a picture that must differ for it to be called another scene.
 const CUT: f32 = 0.6;
 
@@ -35,6 +41,9 @@ pub struct Temporal {
     compensated: Vec<Array2<f32>>,
     compensated_variance: Array2<f32>,
     scratch: fuse::Scratch,
+    seen: Seen,
+    /// Pictures since one was compared with the past.
+    unprobed: u32,
 }
 
 /// Planes of a picture, as levels from 0 to 255.
@@ -57,7 +66,14 @@ pub struct Fused<'a> {
 impl Temporal {
     /// Forgets the past.
     pub fn reset(&mut self) {
+        self.seen = Seen::default();
+        self.unprobed = 0;
         self.spare = self.history.take().or(self.spare.take());
+    }
+
+    /// Noise of luma (of R, G and B) and of chroma, where pictures have differed by clearly more than what was estimated of single ones.
+    pub fn corrected(&self, noise: [NoiseModel; 2]) -> [NoiseModel; 2] {
+        self.seen.correct(noise)
     }
 
     /// Fuses a picture with the past. `noise` is that of luma (of R, G and B) and of chroma.
@@ -74,20 +90,25 @@ impl Temporal {
         current.take(picture);
         let fits = self.history.as_ref().is_some_and(|past| past.fits(picture));
         if let Some(past) = self.history.take_if(|_| fits) {
-            if noise[0].level >= LEAST_LEVEL {
+            let worthwhile = noise[0].level >= LEAST_LEVEL;
+            self.unprobed += 1;
+            if worthwhile || self.unprobed >= PROBED_EVERY {
+                self.unprobed = 0;
+                let noise = [noise[0].at_least(LEAST_LEVEL), noise[1]];
                 current.pyramid.build(&current.planes[0], threads);
                 let (now, then) = ((&current.planes[0], &current.pyramid), (&past.planes[0], &past.pyramid));
                 self.motion.search(now, then, noise[0].level, threads);
                 self.follow(&past, threads);
-                let changed = fuse::fuse(
+                let outcome = fuse::fuse(
                     &mut current,
                     &self.compensated,
                     &self.compensated_variance,
-                    noise,
+                    &noise,
                     &mut self.scratch,
                     threads,
                 );
-                if changed > CUT {
+                self.seen.push(outcome.seen);
+                if outcome.changed > CUT || !worthwhile {
                     current.take(picture);
                 }
             }

@@ -1,0 +1,66 @@
+//! What pictures differ by along time, as another opinion on how strong noise is.
+
+use crate::denoise::NoiseModel;
+
+/// Pictures whose median is believed: a cut or a flash is not noise, and compressed pictures take turns at how much of it they keep.
+const PICTURES: usize = 5;
+/// Fewer tell nothing.
+const LEAST: usize = 3;
+/// Noise is corrected where that is larger than the estimate by the first factor at least, wholly by the second.
+const CORRECTED: [f32; 2] = [1.15, 1.4];
+
+/// Standard deviations that the last pictures have shown, for luma (R, G and B) and chroma.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    last: [[f32; 2]; PICTURES],
+    count: usize,
+}
+
+impl Seen {
+    pub fn push(&mut self, levels: [f32; 2]) {
+        self.last[self.count % PICTURES] = levels;
+        self.count += 1;
+    }
+
+    pub fn correct(&self, noise: [NoiseModel; 2]) -> [NoiseModel; 2] {
+        if self.count < LEAST {
+            return noise;
+        }
+        let last = &self.last[..self.count.min(PICTURES)];
+        let mut which = 0..;
+        noise.map(|noise| {
+            let i = which.next().unwrap_or(0);
+            let mut all: Vec<f32> = last.iter().map(|levels| levels[i]).collect();
+            all.sort_by(f32::total_cmp);
+            let seen = all[all.len() / 2];
+            let excess = seen / noise.level.max(f32::MIN_POSITIVE);
+            let share = ((excess - CORRECTED[0]) / (CORRECTED[1] - CORRECTED[0])).clamp(0.0, 1.0);
+            noise.at_least(noise.level + share * (seen - noise.level))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_seen_for_long_counts_and_what_is_seen_once_does_not() {
+        let noise = [NoiseModel::uniform(2.0), NoiseModel::default()];
+        let mut seen = Seen::default();
+        for levels in [[6.0, 0.0], [50.0, 1.0]] {
+            seen.push(levels);
+            assert_eq!(seen.correct(noise), noise);
+        }
+        seen.push([6.5, 1.0]);
+        assert_eq!(seen.correct(noise).map(|n| n.level), [6.5, 1.0]);
+        seen.push([5.0, 1.0]);
+        seen.push([5.0, 1.0]);
+        assert_eq!(seen.correct(noise).map(|n| n.level), [6.0, 1.0]);
+        // What is a little more is chance, and less is what estimates of single pictures are better at.
+        for level in [2.2, 1.0] {
+            (0..PICTURES).for_each(|_| seen.push([level, 0.0]));
+            assert_eq!(seen.correct(noise), noise);
+        }
+    }
+}
