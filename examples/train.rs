@@ -71,6 +71,9 @@ mod torch {
         /// Share of the patches whose noise is clipped and rounded to 8 bits, as in video.
         #[arg(long, default_value_t = 0.5)]
         clipped: f64,
+        /// Share of the steps whose noise is that of cameras: of a sensor, demosaicked.
+        #[arg(long, default_value_t = 0.0)]
+        camera: f64,
         /// Share of the steps that learn from moving scenes fused along time.
         #[arg(long, default_value_t = 0.0)]
         fused: f64,
@@ -236,6 +239,7 @@ mod torch {
                     coloured: task.coloured.clamp(0.0, 1.0),
                     clipped: task.clipped.clamp(0.0, 1.0),
                     fused: task.fused.clamp(0.0, 1.0),
+                    camera: task.camera.clamp(0.0, 1.0),
                 })
             }
             Task::Texture(task) => {

@@ -44,7 +44,7 @@ fn options(folder: &std::path::Path, minutes: f64, resume: bool) -> Options {
         bf16_share: 0.0,
         quantise: false,
     };
-    Options { run, data: folder.to_owned(), coloured: 0.2, clipped: 0.5, fused: 0.3 }
+    Options { run, data: folder.to_owned(), coloured: 0.2, clipped: 0.5, fused: 0.3, camera: 0.3 }
 }
 
 /// The checkpoint's log: (step, loss).

@@ -105,7 +105,7 @@ fn load(task: &Chance, clip: &std::path::Path) -> Result<Vec<Window>> {
     let mut windows = Vec::new();
     let mut collector = Collector::new(task.window);
     let mut frames = 0;
-    each_frame(clip, "", |picture| {
+    each_frame(clip, |picture| {
         collector.push(picture);
         frames += 1;
         if frames == task.window {

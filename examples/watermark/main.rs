@@ -115,10 +115,10 @@ fn launch(description: &str, mut each: impl FnMut(&WatermarkMessage)) -> Result<
     Ok(())
 }
 
-/// Calls `each` with the luma of a clip's frames until it gives false; `elements`, with a "!" behind, come before.
-fn each_frame(clip: &Path, elements: &str, mut each: impl FnMut(&Picture<'_, u8>) -> Result<bool>) -> Result<()> {
+/// Calls `each` with the luma of a clip's frames until it gives false.
+fn each_frame(clip: &Path, mut each: impl FnMut(&Picture<'_, u8>) -> Result<bool>) -> Result<()> {
     let description = format!(
-        "filesrc location={} ! decodebin ! videoconvert ! video/x-raw,format=GRAY8 ! {elements} \
+        "filesrc location={} ! decodebin ! videoconvert ! video/x-raw,format=GRAY8 ! \
          appsink name=o sync=false max-buffers=4",
         quoted(path(clip)?)
     );

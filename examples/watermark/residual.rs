@@ -71,7 +71,7 @@ fn read(task: &Residuals, networks: &Networks, attacked: &Attacked<'_>) -> Resul
     let mut denoisers = Vec::new();
     let mut frames = 0;
     let mut halves = Vec::<f32>::new();
-    each_frame(attacked.file, "", |picture| {
+    each_frame(attacked.file, |picture| {
         collectors[0].push(picture);
         // Marks are made for canonical pictures of 360 lines or so.
         let (width, height) = picture.size();

@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 
 use super::{
     Error, Photos, fused,
-    noise::{Batch, Noise},
+    noise::{Batch, Camera, Noise},
     quantise::Quantiser,
     run::{self, Lesson},
 };
@@ -42,6 +42,8 @@ pub struct Options {
     pub clipped: f64,
     /// Share of the steps that learn from pictures of moving scenes which were fused along time.
     pub fused: f64,
+    /// Share of the steps whose noise is that of cameras.
+    pub camera: f64,
 }
 
 /// Trains a denoising network until the run is over; writes the model and its curve.
@@ -84,12 +86,25 @@ impl Lesson for Denoising<'_> {
             (Some(_), true) => 1.0,
         };
         let options = &self.options.run;
+        let (domain, photos) = (options.domain, &self.photos.train);
+        let camera = rng.random_bool(self.options.camera);
         let batch = if rng.random_bool(self.options.fused) {
-            let noise = |frames: usize, rng: &mut StdRng| Noise::of_clip(options.domain, frames, clipped, rng);
-            fused::batch(&self.photos.train, options.domain, [options.batch, options.side], noise, rng)?
+            let add = |clip: &Tensor, rng: &mut StdRng| {
+                let frames = clip.size()[0] as usize;
+                if camera {
+                    Camera::draw(domain, frames, true, rounded, rng).add(clip)
+                } else {
+                    Noise::of_clip(domain, frames, clipped, rng).add(clip)
+                }
+            };
+            fused::batch(photos, domain, [options.batch, options.side], add, rng)?
         } else {
-            let noise = Noise::draw(options.domain, options.batch, self.options.coloured, clipped, rng);
-            noise.add(&self.photos.train.patches(rng, options.batch, options.side))?
+            let patches = photos.patches(rng, options.batch, options.side);
+            if camera {
+                Camera::draw(domain, options.batch, false, rounded, rng).add(&patches)?
+            } else {
+                Noise::draw(domain, options.batch, self.options.coloured, clipped, rng).add(&patches)?
+            }
         };
         distance(&self.clean(weights, &batch, kind, rounded)?, &batch.clean)
     }
@@ -106,6 +121,13 @@ impl Lesson for Denoising<'_> {
             let batch = Noise::white(self.options.run.domain, count, level, clipped).add(&self.validation)?;
             let psnr = self.psnr(&self.clean(weights, &batch, Kind::Float, rounded)?, &batch)?;
             results.push((format!("{level:.0}{}", if clipped { " clipped" } else { "" }), psnr));
+        }
+        if self.options.camera > 0.0 {
+            tch::manual_seed(1);
+            let noise = Camera::draw(self.options.run.domain, count, false, rounded, &mut StdRng::seed_from_u64(1));
+            let batch = noise.add(&self.validation)?;
+            let psnr = self.psnr(&self.clean(weights, &batch, Kind::Float, rounded)?, &batch)?;
+            results.push(("camera".to_owned(), psnr));
         }
         if let Some(batch) = &self.clips {
             let psnr = self.psnr(&self.clean(weights, batch, Kind::Float, rounded)?, batch)?;
@@ -160,8 +182,9 @@ fn validation_clips(options: &Options, photos: &Photos) -> Result<Batch, Error> 
     let domain = options.run.domain;
     let mut rng = StdRng::seed_from_u64(u64::MAX);
     tch::manual_seed(1);
-    let noise = |frames: usize, _: &mut StdRng| Noise::white(domain, frames, VALIDATION_LEVEL, true);
-    fused::batch(&photos.validation, domain, [3 * VALIDATION_PICTURES, options.run.side], noise, &mut rng)
+    let white =
+        |clip: &Tensor, _: &mut StdRng| Noise::white(domain, clip.size()[0] as usize, VALIDATION_LEVEL, true).add(clip);
+    fused::batch(&photos.validation, domain, [3 * VALIDATION_PICTURES, options.run.side], white, &mut rng)
 }
 
 /// Root mean square error per picture, averaged: weak and strong noise count alike (it follows PSNR).

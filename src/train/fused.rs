@@ -5,10 +5,7 @@ use ndarray::Array2;
 use rand::{Rng, rngs::StdRng, seq::index};
 use tch::Tensor;
 
-use super::{
-    Error, PhotoSet,
-    noise::{Batch, Noise},
-};
+use super::{Error, PhotoSet, noise::Batch};
 use crate::{
     denoise::{NoiseModel, temporal::Temporal},
     frame::{Colour, Picture},
@@ -19,12 +16,12 @@ use crate::{
 const FRAMES: std::ops::RangeInclusive<usize> = 4..=9;
 const USED: usize = 3;
 
-/// `count` fused pictures of clips with noise, and what is clean of them. The noise is white.
+/// `count` fused pictures of clips with noise, and what is clean of them. `add` gives the frames of a clip noise.
 pub fn batch(
     photos: &PhotoSet,
     domain: Domain,
     [count, side]: [usize; 2],
-    noise: impl Fn(usize, &mut StdRng) -> Noise,
+    add: impl Fn(&Tensor, &mut StdRng) -> Result<Batch, Error>,
     rng: &mut StdRng,
 ) -> Result<Batch, Error> {
     let threads = Threads::new(1)?;
@@ -37,9 +34,9 @@ pub fn batch(
     while missing > 0 {
         let frames = rng.random_range(FRAMES);
         let used = USED.min(missing);
-        let noise = noise(frames, rng);
-        let levels = noise.levels()?;
-        let noisy = noise.add(&photos.clip(rng, side, frames))?;
+        let clip = photos.clip(rng, side, frames);
+        let noisy = add(&clip, rng)?;
+        let levels = noisy.levels()?;
         let mut chosen: Vec<_> = index::sample(rng, frames - 1, used).into_iter().map(|i| i + 1).collect();
         chosen.sort_unstable();
         missing -= used;
@@ -98,7 +95,7 @@ mod tests {
     use tch::Kind;
 
     use super::*;
-    use crate::denoise::CONTROL_PER_LEVEL;
+    use crate::{denoise::CONTROL_PER_LEVEL, train::noise::Noise};
 
     #[test]
     fn fused_pictures_have_less_noise_and_their_maps_tell() {
@@ -109,8 +106,9 @@ mod tests {
         let (photos, level) = (PhotoSet(vec![photo]), 20.0);
         for domain in [Domain::Yuv420, Domain::Rgb] {
             tch::manual_seed(1);
-            let noise = |frames: usize, _: &mut StdRng| Noise::white(domain, frames, level, false);
-            let batch = batch(&photos, domain, [4, 64], noise, &mut StdRng::seed_from_u64(3)).unwrap();
+            let white =
+                |clip: &Tensor, _: &mut StdRng| Noise::white(domain, clip.size()[0] as usize, level, false).add(clip);
+            let batch = batch(&photos, domain, [4, 64], white, &mut StdRng::seed_from_u64(3)).unwrap();
             assert_eq!(batch.noisy.size()[0], 4);
             let luma = |t: &Tensor| t.narrow(1, 0, 4) * 255.0;
             let left = (luma(&batch.noisy) - luma(&batch.clean)).square().mean(Kind::Float).sqrt().double_value(&[]);

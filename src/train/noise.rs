@@ -35,6 +35,14 @@ impl Batch {
         Ok(Self { clean: all(|b| &b.clean)?, noisy: all(|b| &b.noisy)?, controls: all(|b| &b.controls)? })
     }
 
+    /// Levels of the noise of the first picture: of luma, or of R, G and B, and of chroma.
+    pub fn levels(&self) -> Result<[f32; 2], Error> {
+        let last = self.controls.size()[1] - 1;
+        let level =
+            |i: i64| Ok::<_, tch::TchError>(self.controls.f_double_value(&[0, i, 0, 0])? as f32 / CONTROL_PER_LEVEL);
+        Ok([level(0)?, level(last)?])
+    }
+
     /// Input of a network.
     pub fn input(&self) -> Result<Tensor, tch::TchError> {
         Tensor::f_cat(&[&self.noisy, &self.controls], 1)
@@ -105,12 +113,6 @@ impl Noise {
         }
     }
 
-    /// Levels of the first picture: of luma, or of R, G and B, and of chroma.
-    pub fn levels(&self) -> Result<[f32; 2], Error> {
-        let first = |t: &Tensor| Ok::<_, tch::TchError>(t.f_double_value(&[0, 0, 0, 0])? as f32);
-        Ok([first(&self.main)?, first(&self.chroma)?])
-    }
-
     /// Adds noise to pictures in RGB (0 to 255), anew with each call.
     ///
     /// # Errors
@@ -145,6 +147,90 @@ impl Noise {
         let noisy = &noisy + &self.quantised * (rounded - &noisy);
         Ok(Batch { clean, noisy, controls: controls * f64::from(CONTROL_PER_LEVEL) })
     }
+}
+
+/// Noise as cameras make it: shot noise and read noise of a sensor behind a Bayer pattern, demosaicked, and softened as by scaling or
+/// compression.
+pub struct Camera {
+    domain: Domain,
+    /// Variance per unit of light, and standard deviation in the dark, one value each.
+    shot: Tensor,
+    read: Tensor,
+    /// Share of the noise that is softened.
+    soft: Tensor,
+    rounded: bool,
+}
+
+const SHOT: [f32; 2] = [3e-4, 2e-2];
+const READ: [f32; 2] = [1e-3, 3e-2];
+const GAMMA: f64 = 2.2;
+
+impl Camera {
+    /// Noise of `count` pictures, or of the frames of one clip; `rounded` to 8 bits.
+    pub fn draw(domain: Domain, count: usize, clip: bool, rounded: bool, rng: &mut StdRng) -> Self {
+        let mut column = |draw: &dyn Fn(&mut StdRng) -> f32| {
+            let first = draw(rng);
+            let values: Vec<f32> = (0..count).map(|_| if clip { first } else { draw(rng) }).collect();
+            Tensor::from_slice(&values).view([count as i64, 1, 1, 1])
+        };
+        let within = |[low, high]: [f32; 2]| move |rng: &mut StdRng| low * (high / low).powf(rng.random());
+        Self {
+            domain,
+            shot: column(&within(SHOT)),
+            read: column(&within(READ)),
+            soft: column(&|rng| if rng.random_bool(0.5) { 0.0 } else { rng.random() }),
+            rounded,
+        }
+    }
+
+    /// As [`Noise::add`]. The network is told of the noise's deviation in each picture.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn add(&self, rgb: &Tensor) -> Result<Batch, Error> {
+        let light = (rgb / 255.0).f_pow_tensor_scalar(GAMMA)?;
+        let noise = light.randn_like() * (&self.shot * &light + self.read.square()).f_sqrt()?;
+        let noise = demosaicked(&noise)?;
+        let noise = &noise + &self.soft * (blurred(&noise)? * 0.375 - &noise);
+        let taken = (light + noise).f_clamp(0.0, 1.0)?.f_pow_tensor_scalar(1.0 / GAMMA)? * 255.0;
+        let (clean, mut noisy) = (planes(rgb, self.domain)?, planes(&taken, self.domain)?);
+        if self.rounded {
+            noisy = (noisy * 255.0).f_round()?.f_clamp(-128.0, 127.0)? / 255.0;
+        }
+        let size = clean.size();
+        let main = if self.domain == Domain::Rgb { size[1] } else { 4 };
+        let error = &noisy - &clean;
+        let control = |first: i64, count: i64| -> Result<Tensor, tch::TchError> {
+            let variance =
+                error.f_narrow(1, first, count)?.f_square()?.f_mean_dim(&[1i64, 2, 3][..], true, Kind::Float)?;
+            (variance.f_sqrt()? * (255.0 * f64::from(CONTROL_PER_LEVEL)))
+                .f_expand([size[0], 1, size[2], size[3]], false)
+        };
+        let mut controls = vec![control(0, main)?];
+        if main < size[1] {
+            controls.push(control(main, size[1] - main)?);
+        }
+        Ok(Batch { clean, noisy, controls: Tensor::f_cat(&controls, 1)? })
+    }
+}
+
+/// What is left of noise, R, G and B, where each pixel of a sensor sees one of them and the others come from its neighbours.
+fn demosaicked(noise: &Tensor) -> Result<Tensor, Error> {
+    let size = noise.size();
+    let tile = |values: [f32; 4]| Tensor::from_slice(&values).view([1, 1, 2, 2]);
+    let sites =
+        Tensor::f_cat(&[tile([1.0, 0.0, 0.0, 0.0]), tile([0.0, 1.0, 1.0, 0.0]), tile([0.0, 0.0, 0.0, 1.0])], 1)?;
+    let sites = sites.f_repeat([1, 1, size[2].div_euclid(2) + 1, size[3].div_euclid(2) + 1])?;
+    let sites = sites.f_narrow(2, 0, size[2])?.f_narrow(3, 0, size[3])?;
+    let line = [0.5f32, 1.0, 0.5];
+    let cross = |i: usize, j: usize| line[i] * line[j];
+    let plus = |i: usize, j: usize| [[0.0, 0.25, 0.0], [0.25, 1.0, 0.25], [0.0, 0.25, 0.0f32]][i][j];
+    let kernel = |tap: &dyn Fn(usize, usize) -> f32| -> Vec<f32> { (0..9).map(|i| tap(i / 3, i % 3)).collect() };
+    let kernels = [kernel(&cross), kernel(&plus), kernel(&cross)].concat();
+    let kernels = Tensor::from_slice(&kernels).view([3, 1, 3, 3]);
+    let padded = (noise * sites).f_reflection_pad2d([2, 2, 2, 2])?;
+    let filtered = padded.f_conv2d(&kernels, None::<Tensor>, [1, 1], [0, 0], [1, 1], 3)?;
+    Ok(filtered.f_narrow(2, 1, size[2])?.f_narrow(3, 1, size[3])?)
 }
 
 /// Planes of a domain from RGB (0 to 255): pixel-unshuffled, `(v - 128) / 255`.
@@ -184,4 +270,31 @@ fn blurred(white: &Tensor) -> Result<Tensor, Error> {
     let kernel = line.f_outer(&line)?.f_view([1, 1, 3, 3])?.f_repeat([channels, 1, 1, 1])?;
     // The standard deviation that the filter leaves is the norm of its taps.
     Ok(white.f_conv2d(&kernel, None::<Tensor>, [1, 1], [1, 1], [1, 1], channels)? / 0.375)
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    #[test]
+    fn noise_of_cameras_is_told_and_is_not_white() {
+        tch::manual_seed(2);
+        let grey = Tensor::full([2, 3, 64, 64], 110.0, (Kind::Float, tch::Device::Cpu));
+        let mut rng = StdRng::seed_from_u64(5);
+        for domain in [Domain::Yuv420, Domain::Rgb] {
+            let batch = Camera::draw(domain, 2, false, false, &mut rng).add(&grey).unwrap();
+            let main = if domain == Domain::Rgb { 12 } else { 4 };
+            let error =
+                (&batch.noisy - &batch.clean).narrow(0, 0, 1).narrow(1, 0, main).f_pixel_shuffle(2).unwrap() * 255.0;
+            let variance = |t: &Tensor| t.square().mean(Kind::Float).double_value(&[]);
+            let told = f64::from(batch.levels().unwrap()[0]);
+            assert!((variance(&error).sqrt() - told).abs() < 0.01 * told, "{domain:?}");
+            // White noise has twice the variance in the differences of neighbours.
+            let across = error.narrow(3, 1, 63) - error.narrow(3, 0, 63);
+            let ratio = variance(&across) / variance(&error);
+            assert!((0.1..1.7).contains(&ratio), "{domain:?}: {ratio}");
+        }
+    }
 }

@@ -392,8 +392,14 @@ impl Smoothing<'_> {
         let target = scene.iter().map(|rgb| yuv(*rgb)).collect();
         let edges = edges(&scene, side);
         for _ in 0..rng.random_range(if kept || alone { 0 } else { 1 }..=2) {
-            let period = (scale * rng.random_range(0.3..1.0f32)).max(1.7);
-            lay(&mut scene, &self.textures.fine(side, period, rng), rng.random_range(4.0..38.0), side, rng);
+            // A little beyond the scale, so that what is as coarse goes for certain.
+            let period = (scale * rng.random_range(0.3..1.08f32)).max(1.7);
+            let texture = if alone && rng.random() {
+                textures::pattern(side, period, rng)
+            } else {
+                self.textures.fine(side, period, rng)
+            };
+            lay(&mut scene, &texture, rng.random_range(4.0..38.0), side, rng);
         }
         if rng.random_bool(0.25) {
             let level = rng.random_range(1.0..8.0f32);

@@ -1,0 +1,170 @@
+#!/usr/bin/env python3
+"""Noise as cameras make it, beside what people use: nothing is told of its level, and it is not white.
+
+    pip install numpy opencv-contrib-python-headless        (and ffmpeg from the system)
+    cargo build --release && export GST_PLUGIN_PATH=target/release
+    python benches/peers/camera.py FRAMES... [--picture OUT.jpg --photo PHOTO]
+
+Frames in linear light get shot noise and read noise behind a Bayer pattern, are demosaicked (edge-aware, OpenCV's) and brought to 8-bit
+4:2:0: "camera"; then compressed by x264 at CRF 20: "camera, H.264". PSNR of Y and of U and V, mean of the frames from the ninth on.
+FRAMES is a folder with the frames of a clip; PHOTO is panned over for a picture: noisy, cnndenoise, clean.
+"""
+
+import argparse
+import glob
+import os
+import subprocess
+import tempfile
+
+import cv2
+import numpy as np
+
+WAYS = {
+    "cnndenoise": ("gst", "cnndenoise"),
+    "cnndenoise temporal=false": ("gst", "cnndenoise temporal=false"),
+    "hqdn3d (its defaults)": ("ffmpeg", "hqdn3d"),
+    "hqdn3d=8": ("ffmpeg", "hqdn3d=8"),
+    "nlmeans=s=3": ("ffmpeg", "nlmeans=s=3:p=5:r=9"),
+    "nlmeans=s=6": ("ffmpeg", "nlmeans=s=6:p=5:r=9"),
+    "vaguedenoiser": ("ffmpeg", "vaguedenoiser=threshold=4"),
+}
+
+
+def camera(picture, rng, shot=5e-3, read=0.012):
+    """`picture` (BGR, 8 bits) as a camera with this noise would have taken it."""
+    linear = (picture / 255.0) ** 2.2
+    linear += rng.normal(size=linear.shape) * np.sqrt(shot * linear + read**2)
+    raw = linear[..., 1].copy()
+    raw[0::2, 0::2], raw[1::2, 1::2] = linear[0::2, 0::2, 0], linear[1::2, 1::2, 2]
+    # Room for what is darker than black.
+    black, white = 4000.0, 60000.0
+    raw = np.clip(raw * (white - black) + black, 0, 65535).astype(np.uint16)
+    rgb = cv2.demosaicing(raw, cv2.COLOR_BayerRG2BGR_EA)
+    return np.round(np.clip((rgb - black) / (white - black), 0, 1) ** (1 / 2.2) * 255).astype(np.uint8)
+
+
+def load(folder, count):
+    files = sorted(glob.glob(f"{folder}/*.jpg") + glob.glob(f"{folder}/*.png"))[:count]
+    pictures = [cv2.imread(file) for file in files]
+    height, width = (n // 16 * 16 for n in pictures[0].shape[:2])
+    return [picture[:height, :width] for picture in pictures]
+
+
+def pan(photo, count):
+    """Frames of a slow pan over a photograph."""
+    picture = cv2.imread(photo)
+    height, width = ((n - count) // 16 * 16 for n in picture.shape[:2])
+    return [np.ascontiguousarray(picture[i : i + height, i : i + width]) for i in range(count)]
+
+
+def planes(raw, width, height):
+    """Y, U and V of I420 frames."""
+    size = width * height * 3 // 2
+    frames = np.frombuffer(raw, np.uint8).reshape(-1, size).astype(np.float64)
+    luma = width * height
+    return [frames[:, :luma], frames[:, luma : luma * 5 // 4], frames[:, luma * 5 // 4 :]]
+
+
+def psnr(a, b):
+    errors = [((x[8:] - y[8:]) ** 2).mean(axis=1) for x, y in zip(a, b)]
+    chroma = (errors[1] + errors[2]) / 2
+    return [float(np.mean(10 * np.log10(255**2 / np.maximum(error, 1e-3)))) for error in (errors[0], chroma)]
+
+
+class Folder:
+    """Streams of raw I420 in a temporary folder."""
+
+    def __init__(self, folder, width, height):
+        self.folder, self.width, self.height = folder, width, height
+        self.form = ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"{width}x{height}", "-framerate", "25"]
+
+    def path(self, name):
+        return os.path.join(self.folder, name.replace(", ", "-"))
+
+    def ffmpeg(self, *arguments):
+        subprocess.run(["ffmpeg", "-v", "error", "-y", *arguments], check=True)
+
+    def write(self, name, pictures):
+        source = self.path("rgb")
+        with open(source, "wb") as file:
+            file.writelines(picture.tobytes() for picture in pictures)
+        rgb = ["-f", "rawvideo", "-pix_fmt", "bgr24", "-s", f"{self.width}x{self.height}", "-framerate", "25"]
+        self.ffmpeg(*rgb, "-i", source, *self.form[:4], self.path(name))
+
+    def compress(self, name, to):
+        self.ffmpeg(*self.form, "-i", self.path(name), "-c:v", "libx264", "-crf", "20", self.path("h264.mkv"))
+        self.ffmpeg("-i", self.path("h264.mkv"), *self.form[:4], self.path(to))
+
+    def denoise(self, way, name, to):
+        tool, filter = way
+        if tool == "ffmpeg":
+            return self.ffmpeg(*self.form, "-i", self.path(name), "-vf", filter, *self.form[:4], self.path(to))
+        size = f"width={self.width} height={self.height} framerate=25/1"
+        command = (
+            f"filesrc location={self.path(name)} blocksize={self.width * self.height * 3 // 2} ! rawvideoparse format=i420 {size} "
+            f"! {filter} ! filesink location={self.path(to)}"
+        )
+        subprocess.run(["gst-launch-1.0", "-q", *command.split()], check=True, stdout=subprocess.DEVNULL)
+
+    def read(self, name):
+        with open(self.path(name), "rb") as file:
+            return planes(file.read(), self.width, self.height)
+
+    def picture(self, name, number):
+        """A frame in colour."""
+        frame = np.concatenate([plane[number] for plane in self.read(name)]).astype(np.uint8)
+        return cv2.cvtColor(frame.reshape(self.height * 3 // 2, self.width), cv2.COLOR_YUV2BGR_I420)
+
+
+def noisy(clip, folder):
+    folder.write("clean", clip)
+    rng = np.random.default_rng(3)
+    folder.write("camera", [camera(picture, rng) for picture in clip])
+    folder.compress("camera", "camera, H.264")
+
+
+def measure(clips, frames):
+    print("| clip | noise | " + " | ".join(["as it is", *WAYS]) + " |\n| --- |" + " --- |" * (2 + len(WAYS)))
+    for path in clips:
+        clip = load(path, frames)
+        height, width = clip[0].shape[:2]
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Folder(temporary, width, height)
+            noisy(clip, folder)
+            clean = folder.read("clean")
+            for noise in ("camera", "camera, H.264"):
+                cells = ["{:.2f}, {:.2f}".format(*psnr(folder.read(noise), clean))]
+                for way in WAYS.values():
+                    folder.denoise(way, noise, "out")
+                    cells.append("{:.2f}, {:.2f}".format(*psnr(folder.read("out"), clean)))
+                name = os.path.basename(os.path.dirname(path) if os.path.basename(path) == "frames" else path)
+                print(f"| {name} | {noise} | " + " | ".join(cells) + " |", flush=True)
+
+
+def show(photo, out):
+    """Noisy, half strength, denoised and clean, side by side."""
+    clip = pan(photo, 24)
+    height, width = clip[0].shape[:2]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Folder(temporary, width, height)
+        noisy(clip, folder)
+        folder.denoise(("gst", "cnndenoise strength=0.5"), "camera", "half")
+        folder.denoise(("gst", "cnndenoise"), "camera", "whole")
+        cv2.imwrite(out, np.hstack([folder.picture(name, 23) for name in ("camera", "half", "whole", "clean")]))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("clips", nargs="*")
+    parser.add_argument("--frames", type=int, default=40)
+    parser.add_argument("--picture")
+    parser.add_argument("--photo", default="tests/data/coffee.jpg")
+    arguments = parser.parse_args()
+    if arguments.clips:
+        measure(arguments.clips, arguments.frames)
+    if arguments.picture:
+        show(arguments.photo, arguments.picture)
+
+
+if __name__ == "__main__":
+    main()
