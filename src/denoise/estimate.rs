@@ -158,7 +158,17 @@ struct Patch {
     energy: f32,
 }
 
-/// Patches spread over the picture, at places that no regular texture follows (Roberts' R2 sequence).
+/// Places spread over an area, which no regular texture follows (Roberts' R2 sequence).
+fn spread(count: usize, [rows, columns]: [usize; 2]) -> impl Iterator<Item = [usize; 2]> {
+    (0..count).map(move |i| {
+        let fraction = |step: f64| (0.5 + step * i as f64).fract();
+        let x = (fraction(0.754_877_666_246_692_8) * columns as f64) as usize;
+        let y = (fraction(0.569_840_290_998_053_3) * rows as f64) as usize;
+        [y, x]
+    })
+}
+
+/// Patches spread over the picture.
 fn sample<T: Sample>(component: ArrayView2<'_, T>) -> Vec<Patch> {
     let (height, width) = component.dim();
     if width < SIDE || height < SIDE {
@@ -167,10 +177,7 @@ fn sample<T: Sample>(component: ArrayView2<'_, T>) -> Vec<Patch> {
     let (rows, columns) = (height - SIDE + 1, width - SIDE + 1);
     let count = PATCHES.min(rows * columns);
     let mut patches = Vec::with_capacity(count);
-    for i in 0..count {
-        let fraction = |step: f64| (0.5 + step * i as f64).fract();
-        let x = (fraction(0.754_877_666_246_692_8) * columns as f64) as usize;
-        let y = (fraction(0.569_840_290_998_053_3) * rows as f64) as usize;
+    for [y, x] in spread(count, [rows, columns]) {
         let mut values = [0.0; DIM];
         let patch = component.slice(s![y..y + SIDE, x..x + SIDE]);
         values.iter_mut().zip(patch).for_each(|(value, sample)| *value = sample.level());
@@ -186,6 +193,44 @@ fn gradient_energy(values: &[f32; DIM]) -> f32 {
     let across = values.chunks_exact(SIDE).flat_map(|row| row.windows(2).map(|pair| pair[0] - pair[1]));
     let down = values.iter().zip(&values[SIDE..]).map(|(a, b)| a - b);
     across.chain(down).map(|difference| difference * difference).sum()
+}
+
+/// Side of the blocks whose whole variance is looked at, and how many there are.
+const BLOCK: usize = 16;
+const BLOCKS: usize = 1500;
+/// The share of these that stays below what is taken for flat.
+const FLAT: f64 = 0.1;
+
+/// Standard deviation, from a slope, in the blocks that deviate least: noise of any colour is no stronger than this. `None` where the picture
+/// is too small to tell.
+pub(crate) fn flat_level<T: Sample>(component: ArrayView2<'_, T>) -> Option<f32> {
+    let (height, width) = component.dim();
+    let (rows, columns) = (height.checked_sub(BLOCK)? + 1, width.checked_sub(BLOCK)? + 1);
+    let mut variances: Vec<f32> = spread(BLOCKS.min(rows * columns), [rows, columns])
+        .filter_map(|[y, x]| {
+            let block = component.slice(s![y..y + BLOCK, x..x + BLOCK]);
+            let mut sums = [0.0f32; 4];
+            let centre = 0.5 * (BLOCK - 1) as f32;
+            for ((y, x), value) in block.indexed_iter() {
+                let value = value.level();
+                let moments = [value, value * value, (x as f32 - centre) * value, (y as f32 - centre) * value];
+                sums.iter_mut().zip(moments).for_each(|(sum, v)| *sum += v);
+            }
+            let area = (BLOCK * BLOCK) as f32;
+            let mean = sums[0] / area;
+            // The mean square of a coordinate, by which slopes are divided.
+            let span = ((BLOCK * BLOCK - 1) as f32) / 12.0;
+            let slopes = (sums[2] * sums[2] + sums[3] * sums[3]) / (area * area * span);
+            let variance = (sums[1] / area - mean * mean - slopes).max(0.0);
+            let margin = 2.0 * variance.sqrt();
+            (mean > margin && mean < 255.0 - margin).then_some(variance)
+        })
+        .collect();
+    if variances.len() < BLOCKS / 20 {
+        return None;
+    }
+    let at = (variances.len() as f64 * FLAT) as usize;
+    Some(variances.select_nth_unstable_by(at, f32::total_cmp).1.sqrt())
 }
 
 fn level_of<'a>(patches: impl Iterator<Item = &'a Patch> + Clone) -> Option<f32> {
@@ -248,6 +293,22 @@ mod tests {
             let (found, truth) = (model.level_at(brightness), level(brightness));
             assert!((found - truth).abs() < 0.1 * truth, "{brightness}: {found} for {truth}");
         }
+    }
+
+    #[test]
+    fn flat_blocks_hold_noise_of_any_colour() {
+        let mut rng = StdRng::seed_from_u64(3);
+        let white = Array2::from_shape_fn((242, 322), |_| 24.0 * rng.random_range(-0.5..0.5f32));
+        let soft = Array2::from_shape_fn((240, 320), |(y, x)| {
+            let mean = white.slice(s![y..y + 3, x..x + 3]).mean().unwrap();
+            // Half of the picture is texture.
+            let texture = if x < 160 { 40.0 * (x as f32 * 0.7).sin() } else { 0.0 };
+            90.0 + 0.2 * y as f32 + 3.0 * mean + texture
+        });
+        let truth = 24.0 / 12f32.sqrt();
+        let (found, white) = (flat_level(soft.view()).unwrap(), noise_level(soft.view()).unwrap());
+        assert!((0.8..1.05).contains(&(found / truth)) && white < 0.6 * truth, "{found} {white} {truth}");
+        assert_eq!(flat_level(Array2::<u8>::zeros((10, 100)).view()), None);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use self::{
     motion::{Motion, Pyramid},
     seen::Seen,
 };
-use super::estimate::NoiseModel;
+use super::estimate::{NoiseModel, flat_level};
 use crate::{
     frame::{Colour, Picture, Sample},
     nn::Threads,
@@ -95,6 +95,7 @@ impl Temporal {
             if worthwhile || self.unprobed >= PROBED_EVERY {
                 self.unprobed = 0;
                 let noise = [noise[0].at_least(LEAST_LEVEL), noise[1]];
+                let flat = [0, 1].map(|i| current.planes.get(i).and_then(|plane| flat_level(plane.view())));
                 current.pyramid.build(&current.planes[0], threads);
                 let (now, then) = ((&current.planes[0], &current.pyramid), (&past.planes[0], &past.pyramid));
                 self.motion.search(now, then, noise[0].level, threads);
@@ -107,7 +108,9 @@ impl Temporal {
                     &mut self.scratch,
                     threads,
                 );
-                self.seen.push(outcome.seen);
+                // Texture that moves differs along time, and texture that stands still differs in space: noise is what does both.
+                let least = |i: usize| flat[i].unwrap_or(f32::INFINITY).min(outcome.seen[i]);
+                self.seen.push([least(0), least(1)]);
                 if outcome.changed > CUT || !worthwhile {
                     current.take(picture);
                 }

@@ -8,6 +8,8 @@ const PICTURES: usize = 5;
 const LEAST: usize = 3;
 /// Noise is corrected where that is larger than the estimate by the first factor at least, wholly by the second.
 const CORRECTED: [f32; 2] = [1.15, 1.4];
+/// The same in levels: what is less may be errors of the motion.
+const WORTHWHILE: [f32; 2] = [1.0, 2.0];
 
 /// Standard deviations that the last pictures have shown, for luma (R, G and B) and chroma.
 #[derive(Debug, Default)]
@@ -34,7 +36,8 @@ impl Seen {
             all.sort_by(f32::total_cmp);
             let seen = all[all.len() / 2];
             let excess = seen / noise.level.max(f32::MIN_POSITIVE);
-            let share = ((excess - CORRECTED[0]) / (CORRECTED[1] - CORRECTED[0])).clamp(0.0, 1.0);
+            let rising = |value: f32, [none, all]: [f32; 2]| ((value - none) / (all - none)).clamp(0.0, 1.0);
+            let share = rising(excess, CORRECTED) * rising(seen, WORTHWHILE);
             noise.at_least(noise.level + share * (seen - noise.level))
         })
     }
@@ -48,18 +51,18 @@ mod tests {
     fn what_is_seen_for_long_counts_and_what_is_seen_once_does_not() {
         let noise = [NoiseModel::uniform(2.0), NoiseModel::default()];
         let mut seen = Seen::default();
-        for levels in [[6.0, 0.0], [50.0, 1.0]] {
+        for levels in [[6.0, 0.0], [50.0, 2.5]] {
             seen.push(levels);
             assert_eq!(seen.correct(noise), noise);
         }
-        seen.push([6.5, 1.0]);
-        assert_eq!(seen.correct(noise).map(|n| n.level), [6.5, 1.0]);
-        seen.push([5.0, 1.0]);
-        seen.push([5.0, 1.0]);
-        assert_eq!(seen.correct(noise).map(|n| n.level), [6.0, 1.0]);
+        seen.push([6.5, 2.5]);
+        assert_eq!(seen.correct(noise).map(|n| n.level), [6.5, 2.5]);
+        seen.push([5.0, 2.5]);
+        seen.push([5.0, 2.5]);
+        assert_eq!(seen.correct(noise).map(|n| n.level), [6.0, 2.5]);
         // What is a little more is chance, and less is what estimates of single pictures are better at.
         for level in [2.2, 1.0] {
-            (0..PICTURES).for_each(|_| seen.push([level, 0.0]));
+            (0..PICTURES).for_each(|_| seen.push([level, 0.9]));
             assert_eq!(seen.correct(noise), noise);
         }
     }
