@@ -197,7 +197,7 @@ fn gradient_energy(values: &[f32; DIM]) -> f32 {
 
 /// Side of the blocks whose whole variance is looked at, and how many there are.
 const BLOCK: usize = 16;
-const BLOCKS: usize = 1500;
+const BLOCKS: usize = 400;
 /// The share of these that stays below what is taken for flat.
 const FLAT: f64 = 0.1;
 

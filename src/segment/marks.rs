@@ -10,6 +10,8 @@ use super::{
 const ROOM: f32 = 0.7;
 /// A view of more than this share of a picture is one of all of it.
 const WHOLE: f32 = 0.8;
+/// Extreme points lie no farther than this from the sides of their bounds, in pixels.
+const ON_SIDE: f32 = 1.5;
 /// Points that a stroke is told by lie so many pixels apart.
 const STROKE_STEP: f32 = 12.0;
 
@@ -69,15 +71,21 @@ impl Marks {
         marks
     }
 
-    /// Bounds of several points that are all inside, when nothing else was said: they may be the outermost of the region.
+    /// Bounds of four points that are all inside, when nothing else was said and each of them lies on one side of these: they may be the
+    /// outermost of the region.
     pub fn extremes(&self) -> Option<[usize; 4]> {
-        if self.inside.len() < 4 || !self.outside.is_empty() {
+        if self.inside.len() != 4 || !self.outside.is_empty() {
             return None;
         }
         let bounds = self.inside.iter().fold([f32::MAX, f32::MAX, 0.0, 0.0], |[x0, y0, x1, y1], [x, y]| {
             [x0.min(*x), y0.min(*y), x1.max(*x), y1.max(*y)]
         });
-        Some(bounds.map(|v| v as usize))
+        // A corner lies on two sides, but can only stand for one.
+        let on = |side: usize, point: usize| (self.inside[point][side % 2] - bounds[side]).abs() <= ON_SIDE;
+        let stands_for = |points: [usize; 4]| (0..4).all(|side| on(side, points[side]));
+        let mut orders = (0..256usize).map(|code| [0, 2, 4, 6].map(|shift| code >> shift & 3));
+        let found = orders.any(|points| (0..4).all(|i| points.contains(&i)) && stands_for(points));
+        found.then(|| bounds.map(|v| v as usize))
     }
 
     pub fn outside_box(&self, [x, y]: [f32; 2]) -> bool {
@@ -139,5 +147,30 @@ impl Marks {
         let (x1, y1) = ((x1 + room).min(width as f32), (y1 + room).min(height as f32));
         let view = View { x: x0, y: y0, width: x1 - x0, height: y1 - y0 };
         (view.width * view.height < WHOLE * (width * height) as f32).then_some(view)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn four_points_on_four_sides_are_extremes() {
+        let extremes = |points: &[[f32; 2]]| {
+            let mut seeds = Seeds::default();
+            for point in points {
+                seeds.add(Seed { label: 1, shape: Shape::Point(point.map(|v| (v + 0.5) / 100.0)) });
+            }
+            Marks::of(1, &seeds, (100, 100)).extremes()
+        };
+        let bounds = extremes(&[[10.0, 50.0], [40.0, 20.0], [90.0, 45.0], [50.0, 80.0]]);
+        assert_eq!(bounds, Some([10, 20, 90, 80]));
+        // Two on the lowest row.
+        let bounds = extremes(&[[10.0, 80.0], [40.0, 20.0], [90.0, 45.0], [50.0, 80.0]]);
+        assert_eq!(bounds, Some([10, 20, 90, 80]));
+        // Clicks inside: one is the lowest and the rightmost, or there are more than four.
+        assert_eq!(extremes(&[[40.0, 30.0], [45.0, 60.0], [10.0, 70.0], [80.0, 80.0]]), None);
+        assert_eq!(extremes(&[[10.0, 50.0], [40.0, 20.0], [90.0, 45.0], [50.0, 80.0], [50.0, 50.0]]), None);
+        assert_eq!(extremes(&[[10.0, 50.0]]), None);
     }
 }
