@@ -323,8 +323,13 @@ impl Segmenter {
         let fresh = fresh && expected.is_none();
         let (inside, outside) = marks.points_with(expected, dim);
         let mut before = region.probability.clone();
-        // Where nothing is known of the region, first all of the picture; then closer, and mirrored as well.
-        for closer in if fresh { [false, true].iter() } else { [true].iter() } {
+        // Where nothing is known of the region, first all of the picture; then closer, and mirrored as well. What bounds gave is looked at again.
+        let looks: &[bool] = match (fresh, expected) {
+            (true, _) => &[false, true],
+            (false, Some(_)) => &[true, true],
+            (false, None) => &[true],
+        };
+        for closer in looks {
             let view = if *closer { marks.view(&before) } else { None };
             let hints = Hints { inside: &inside, outside: &outside, before: &before };
             refiner.run(&self.image, view.unwrap_or(whole), &hints, *closer, &mut self.log_odds)?;
