@@ -24,23 +24,27 @@ impl Seen {
         self.count += 1;
     }
 
-    pub fn correct(&self, noise: [NoiseModel; 2]) -> [NoiseModel; 2] {
+    /// Noise of both, of a higher level where more than that was seen.
+    pub fn correct(&self, [main, chroma]: [NoiseModel; 2]) -> [NoiseModel; 2] {
         if self.count < LEAST {
-            return noise;
+            return [main, chroma];
         }
-        let last = &self.last[..self.count.min(PICTURES)];
-        let mut which = 0..;
-        noise.map(|noise| {
-            let i = which.next().unwrap_or(0);
-            let mut all: Vec<f32> = last.iter().map(|levels| levels[i]).collect();
-            all.sort_by(f32::total_cmp);
-            let seen = all[all.len() / 2];
-            let excess = seen / noise.level.max(f32::MIN_POSITIVE);
-            let rising = |value: f32, [none, all]: [f32; 2]| ((value - none) / (all - none)).clamp(0.0, 1.0);
-            let share = rising(excess, CORRECTED) * rising(seen, WORTHWHILE);
-            noise.at_least(noise.level + share * (seen - noise.level))
-        })
+        [corrected(main, self.median(0)), corrected(chroma, self.median(1))]
     }
+
+    fn median(&self, which: usize) -> f32 {
+        let mut all = self.last.map(|levels| levels[which]);
+        let all = &mut all[..self.count.min(PICTURES)];
+        all.sort_by(f32::total_cmp);
+        all[all.len() / 2]
+    }
+}
+
+fn corrected(noise: NoiseModel, seen: f32) -> NoiseModel {
+    let rising = |value: f32, [none, all]: [f32; 2]| ((value - none) / (all - none)).clamp(0.0, 1.0);
+    let excess = seen / noise.level.max(f32::MIN_POSITIVE);
+    let share = rising(excess, CORRECTED) * rising(seen, WORTHWHILE);
+    noise.at_least(noise.level + share * (seen - noise.level))
 }
 
 #[cfg(test)]

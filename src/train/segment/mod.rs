@@ -123,7 +123,7 @@ impl Lesson for Segmenting<'_> {
             let start = |sample: &Sample| {
                 let mut session = Session::empty(side);
                 session.inside = sample.extremes(&mut rng);
-                session.expect(sample.bounds(), side);
+                session.expect_within(sample.bounds(), side);
                 session
             };
             let mut sessions: Vec<_> = samples.iter().map(start).collect();
@@ -252,10 +252,10 @@ impl Session {
             let mut aside =
                 |v: usize| (v as f32 + rng.random_range(-4.0..4.0f32)).clamp(0.0, side as f32 - 1.0) as usize;
             let [x0, y0, x1, y1] = sample.bounds().map(&mut aside);
-            session.expect([x0, y0, x1.max(x0), y1.max(y0)], side);
+            session.expect_within([x0, y0, x1.max(x0), y1.max(y0)], side);
         } else if kind < BOXED + EXTREMES {
             session.inside = sample.extremes(rng);
-            session.expect(sample.bounds(), side);
+            session.expect_within(sample.bounds(), side);
         } else {
             session.inside.extend(sample.somewhere(rng));
         }
@@ -263,7 +263,7 @@ impl Session {
     }
 
     /// The region is expected within bounds.
-    fn expect(&mut self, bounds: [usize; 4], side: usize) {
+    fn expect_within(&mut self, bounds: [usize; 4], side: usize) {
         let [x0, y0, x1, y1] = bounds;
         for y in y0..=y1 {
             self.before[y * side + x0..=y * side + x1].fill(clue::BOX);
