@@ -24,6 +24,7 @@ mod torch {
     use clap::{Parser, Subcommand, ValueEnum};
     use gstcnnvideo::{
         nn::{
+            Device,
             arch::{Architecture, InvertedUnet, ResidualUnet, Stage},
             model,
         },
@@ -189,6 +190,12 @@ mod torch {
         /// Model file to write; checkpoint and curve go beside it.
         #[arg(long)]
         out: PathBuf,
+        /// Where to train: cpu, or cuda:N with a libtorch that has CUDA.
+        #[arg(long, default_value = "cpu")]
+        device: Device,
+        /// Threads that draw what the next steps learn from. With any, the noise of fused clips does not follow from the seed.
+        #[arg(long, default_value_t = 0)]
+        loaders: usize,
         /// Goes on from the checkpoint beside the model file.
         #[arg(long)]
         resume: bool,
@@ -331,6 +338,8 @@ mod torch {
                 rate: self.rate,
                 bf16_share: self.bf16_share,
                 quantise: self.quantise,
+                device: self.device,
+                loaders: self.loaders,
             }
         }
     }

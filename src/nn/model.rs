@@ -197,6 +197,8 @@ const FORMAT: &str = "1";
 /// No model of this plugin comes near; a larger file is not a model.
 const MAX_FILE_BYTES: u64 = 256 << 20;
 const MAX_PARAMETERS: usize = 32 << 20;
+/// Parameters above which weights are written in float16, for the size of the file.
+const HALF_ABOVE: usize = 400_000;
 /// Trained weights lie well within; beyond, activations could overflow.
 const MAX_WEIGHT: f32 = 1e4;
 
@@ -303,8 +305,8 @@ impl Model {
             .map(|(key, value)| (key.to_owned(), value.to_owned())),
         );
         let mut tensors = Vec::with_capacity(2 * self.weights.len() + 2);
-        // These networks are large, and float16 is fine enough for what they know.
-        let half = matches!(self.architecture, Architecture::InvertedUnet(_));
+        // Float16 is fine enough for what networks know; small ones that are run in 8 bits are kept as they were trained.
+        let half = self.graph.parameters() > HALF_ABOVE;
         for (spec, conv) in self.graph.convs.iter().zip(&self.weights) {
             let (dtype, weights) =
                 if half { (Dtype::F16, half_bytes(&conv.weight)) } else { (Dtype::F32, le_bytes(&conv.weight)) };

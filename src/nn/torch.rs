@@ -39,7 +39,7 @@ impl TorchNetwork {
     /// # Errors
     /// [`Error::Device`] where there is no such device, [`Error::Backend`] for what libtorch reports.
     pub fn new(model: &Model, device: super::Device) -> Result<Self, Error> {
-        let device = torch_device(device)?;
+        let device = self::device(device)?;
         let (graph, parameters) = (model.graph().clone(), parameters(model, device).map_err(backend)?);
         Ok(Self {
             domain: model.domain,
@@ -57,7 +57,7 @@ impl TorchNetwork {
     /// As [`Self::new`]; [`Error::Read`] for a file that libtorch cannot load, [`Error::Invalid`] where the module
     /// does not work on tensors of these shapes.
     pub fn from_script(path: &Path, device: super::Device) -> Result<Self, Error> {
-        let device = torch_device(device)?;
+        let device = self::device(device)?;
         if !path.exists() {
             return Err(Error::NotFound(path.to_owned()));
         }
@@ -177,8 +177,11 @@ impl Session for TorchSession {
     }
 }
 
-/// The device that `auto` stands for here, or an error for one that is not there.
-fn torch_device(device: super::Device) -> Result<tch::Device, Error> {
+/// The device that `auto` stands for here.
+///
+/// # Errors
+/// [`Error::Device`] for one that is not there.
+pub fn device(device: super::Device) -> Result<tch::Device, Error> {
     match device {
         super::Device::Cpu => Ok(tch::Device::Cpu),
         super::Device::Auto => Ok(if cuda_devices() > 0 { tch::Device::Cuda(0) } else { tch::Device::Cpu }),

@@ -7,6 +7,7 @@ use tch::{Kind, Tensor};
 
 use super::{
     Error, Photos, fused,
+    loader::Source,
     noise::{Batch, Camera, Noise},
     quantise::Quantiser,
     run::{self, Lesson},
@@ -55,9 +56,66 @@ pub fn denoise(options: &Options) -> Result<(), Error> {
     println!("{} photographs to train on, {} to validate", photos.train.len(), photos.validation.len());
     let graph = options.run.architecture.graph()?;
     let validation = photos.validation.centres(VALIDATION_PICTURES, VALIDATION_SIDE);
+    let scenes = Scenes { options, photos: &photos };
     let clips = if options.fused > 0.0 { Some(validation_clips(options, &photos)?) } else { None };
     let mut lesson = Denoising { options, graph: &graph, photos: &photos, validation, clips, quantiser: None };
-    run::run(&options.run, &graph, &mut lesson)
+    run::run(&options.run, &graph, &scenes, &mut lesson)
+}
+
+/// Where batches come from.
+struct Scenes<'a> {
+    options: &'a Options,
+    photos: &'a Photos,
+}
+
+/// What a step learns from.
+struct Scene {
+    /// Whether the int8 engine's rounding is learnt.
+    rounded: bool,
+    camera: bool,
+    content: Content,
+}
+
+enum Content {
+    /// Clean photographs, that get their noise where the network is trained.
+    Photographs(Tensor),
+    Fused(Batch),
+}
+
+impl Scenes<'_> {
+    fn clipped(&self, rounded: bool) -> f64 {
+        match (self.options.run.quantise, rounded) {
+            (false, _) => self.options.clipped,
+            (true, false) => 0.0,
+            (true, true) => 1.0,
+        }
+    }
+}
+
+impl Source for Scenes<'_> {
+    type Batch = Scene;
+
+    fn draw(&self, rng: &mut StdRng) -> Result<Scene, Error> {
+        let options = &self.options.run;
+        let (domain, photos) = (options.domain, &self.photos.train);
+        // The same weights must serve in float32 too, where noise is not clipped, so a share of the steps goes there.
+        let rounded = options.quantise && !rng.random_bool(FLOAT_SHARE);
+        let camera = rng.random_bool(self.options.camera);
+        let content = if rng.random_bool(self.options.fused) {
+            let add = |clip: &Tensor, rng: &mut StdRng| {
+                let frames = clip.size()[0] as usize;
+                if camera {
+                    Camera::draw(domain, frames, true, rounded, rng).add(clip)
+                } else {
+                    Noise::of_clip(domain, frames, self.clipped(rounded), rng).add(clip)
+                }
+            };
+            Content::Fused(fused::batch(photos, domain, [options.batch, options.side], add, rng)?)
+        } else {
+            Content::Photographs(photos.patches(rng, options.batch, options.side))
+        };
+        Ok(Scene { rounded, camera, content })
+    }
 }
 
 struct Denoising<'a> {
@@ -69,7 +127,7 @@ struct Denoising<'a> {
     quantiser: Option<Quantiser>,
 }
 
-impl Lesson for Denoising<'_> {
+impl Lesson<Scene> for Denoising<'_> {
     fn prepare(&mut self, weights: &mut [Tensor]) -> Result<(), Error> {
         if self.options.run.quantise {
             self.quantiser = Some(self.quantiser(weights)?);
@@ -77,33 +135,19 @@ impl Lesson for Denoising<'_> {
         Ok(())
     }
 
-    fn loss(&self, weights: &[Tensor], kind: Kind, rng: &mut StdRng) -> Result<Tensor, Error> {
-        // The same weights must serve in float32 too, where noise is not clipped, so a share of the steps goes there.
-        let rounded = self.quantiser.is_some() && !rng.random_bool(FLOAT_SHARE);
-        let clipped = match (&self.quantiser, rounded) {
-            (None, _) => self.options.clipped,
-            (Some(_), false) => 0.0,
-            (Some(_), true) => 1.0,
-        };
-        let options = &self.options.run;
-        let (domain, photos) = (options.domain, &self.photos.train);
-        let camera = rng.random_bool(self.options.camera);
-        let batch = if rng.random_bool(self.options.fused) {
-            let add = |clip: &Tensor, rng: &mut StdRng| {
-                let frames = clip.size()[0] as usize;
+    fn loss(&self, weights: &[Tensor], kind: Kind, scene: Scene, rng: &mut StdRng) -> Result<Tensor, Error> {
+        let Options { run, coloured, .. } = self.options;
+        let (device, Scene { rounded, camera, content }) = (weights[0].device(), scene);
+        let batch = match content {
+            Content::Fused(batch) => batch.to_device(device),
+            Content::Photographs(patches) => {
+                let patches = patches.to_device(device);
                 if camera {
-                    Camera::draw(domain, frames, true, rounded, rng).add(clip)
+                    Camera::draw(run.domain, run.batch, false, rounded, rng).add(&patches)?
                 } else {
-                    Noise::of_clip(domain, frames, clipped, rng).add(clip)
+                    let clipped = Scenes { options: self.options, photos: self.photos }.clipped(rounded);
+                    Noise::draw(run.domain, run.batch, *coloured, clipped, rng).add(&patches)?
                 }
-            };
-            fused::batch(photos, domain, [options.batch, options.side], add, rng)?
-        } else {
-            let patches = photos.patches(rng, options.batch, options.side);
-            if camera {
-                Camera::draw(domain, options.batch, false, rounded, rng).add(&patches)?
-            } else {
-                Noise::draw(domain, options.batch, self.options.coloured, clipped, rng).add(&patches)?
             }
         };
         distance(&self.clean(weights, &batch, kind, rounded)?, &batch.clean)
@@ -113,24 +157,28 @@ impl Lesson for Denoising<'_> {
     fn validate(&self, weights: &[Tensor]) -> Result<Vec<(String, f64)>, Error> {
         let count = self.validation.size()[0] as usize;
         let rounded = self.quantiser.is_some();
+        let pictures = self.validation.to_device(weights[0].device());
         let mut results = Vec::new();
         for (level, clipped) in
             [(15.0, rounded), (25.0, rounded), (50.0, rounded), (if rounded { 5.0 } else { 25.0 }, true)]
         {
             tch::manual_seed(1);
-            let batch = Noise::white(self.options.run.domain, count, level, clipped).add(&self.validation)?;
+            let batch = Noise::white(self.options.run.domain, count, level, clipped).add(&pictures)?;
             let psnr = self.psnr(&self.clean(weights, &batch, Kind::Float, rounded)?, &batch)?;
             results.push((format!("{level:.0}{}", if clipped { " clipped" } else { "" }), psnr));
         }
         if self.options.camera > 0.0 {
             tch::manual_seed(1);
             let noise = Camera::draw(self.options.run.domain, count, false, rounded, &mut StdRng::seed_from_u64(1));
-            let batch = noise.add(&self.validation)?;
+            let batch = noise.add(&pictures)?;
             let psnr = self.psnr(&self.clean(weights, &batch, Kind::Float, rounded)?, &batch)?;
             results.push(("camera".to_owned(), psnr));
         }
         if let Some(batch) = &self.clips {
-            let psnr = self.psnr(&self.clean(weights, batch, Kind::Float, rounded)?, batch)?;
+            let psnr = {
+                let batch = batch.to_device(weights[0].device());
+                self.psnr(&self.clean(weights, &batch, Kind::Float, rounded)?, &batch)?
+            };
             results.push((format!("{VALIDATION_LEVEL:.0} fused"), psnr));
         }
         Ok(results)
@@ -155,13 +203,13 @@ impl Denoising<'_> {
     /// The steps of a run that goes on, or those that fit the weights it starts from.
     fn quantiser(&self, weights: &mut [Tensor]) -> Result<Quantiser, Error> {
         let options = &self.options.run;
-        if let Some(quantiser) = Quantiser::of_resumed(options, self.graph)? {
+        if let Some(quantiser) = Quantiser::of_resumed(options, self.graph, weights[0].device())? {
             return Ok(quantiser);
         }
         let mut rng = StdRng::seed_from_u64(options.seed);
         tch::manual_seed(options.seed as i64);
         let count = 4 * options.batch;
-        let clean = self.photos.train.patches(&mut rng, count, options.side);
+        let clean = self.photos.train.patches(&mut rng, count, options.side).to_device(weights[0].device());
         let batch = Noise::draw(options.domain, count, self.options.coloured, 1.0, &mut rng).add(&clean)?;
         let mut steps = vec![PICTURE_STEP; options.domain.channels()];
         steps.resize(options.domain.inputs(), CONTROL_STEP);

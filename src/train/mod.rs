@@ -8,6 +8,7 @@ mod clips;
 mod data;
 pub mod denoise;
 mod fused;
+mod loader;
 mod noise;
 mod optimiser;
 mod quantise;
@@ -37,6 +38,10 @@ pub enum Error {
     Checkpoint(String),
     #[error("{0} is not trained for 8-bit integers yet")]
     NoQuantisation(&'static str),
+    #[error("a thread that draws what is learnt from ended")]
+    Loader,
+    #[error("the mask of watermarks is trained on the CPU alone")]
+    CpuOnly,
     #[error("the loss is no longer a number at step {0}; lower --rate")]
     Diverged(u64),
 }

@@ -1,7 +1,7 @@
 //! Noisy pictures from clean ones.
 
 use rand::{Rng, rngs::StdRng};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::Error;
 use crate::{denoise::CONTROL_PER_LEVEL, nn::model::Domain};
@@ -18,6 +18,12 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// The same on another device.
+    pub fn to_device(&self, device: Device) -> Self {
+        let to = |t: &Tensor| t.to_device(device);
+        Self { clean: to(&self.clean), noisy: to(&self.noisy), controls: to(&self.controls) }
+    }
+
     /// One of the pictures.
     pub fn frame(&self, number: usize) -> Self {
         let one = |t: &Tensor| t.narrow(0, number as i64, 1);
@@ -89,7 +95,7 @@ impl Noise {
 
     /// White noise of one level, half as strong in chroma.
     pub fn white(domain: Domain, count: usize, level: f64, clipped: bool) -> Self {
-        let all = |value: f64| Tensor::full([count as i64, 1, 1, 1], value, (Kind::Float, tch::Device::Cpu));
+        let all = |value: f64| Tensor::full([count as i64, 1, 1, 1], value, (Kind::Float, Device::Cpu));
         Self {
             domain,
             main: all(level),
@@ -113,11 +119,27 @@ impl Noise {
         }
     }
 
+    /// The same on another device.
+    fn to_device(&self, device: Device) -> Self {
+        let to = |t: &Tensor| t.to_device(device);
+        Self {
+            domain: self.domain,
+            main: to(&self.main),
+            chroma: to(&self.chroma),
+            quantised: to(&self.quantised),
+            blotches: self.blotches.as_ref().map(to),
+            colour: to(&self.colour),
+        }
+    }
+
     /// Adds noise to pictures in RGB (0 to 255), anew with each call.
     ///
     /// # Errors
     /// What libtorch reports.
     pub fn add(&self, rgb: &Tensor) -> Result<Batch, Error> {
+        if rgb.device() != self.main.device() {
+            return self.to_device(rgb.device()).add(rgb);
+        }
         let mut clean = planes(rgb, self.domain)?;
         let size = clean.size();
         let map = |level: &Tensor| level.f_expand([size[0], 1, size[2], size[3]], false);
@@ -188,10 +210,11 @@ impl Camera {
     /// # Errors
     /// What libtorch reports.
     pub fn add(&self, rgb: &Tensor) -> Result<Batch, Error> {
+        let [shot, read, soft] = [&self.shot, &self.read, &self.soft].map(|t| t.to_device(rgb.device()));
         let light = (rgb / 255.0).f_pow_tensor_scalar(GAMMA)?;
-        let noise = light.randn_like() * (&self.shot * &light + self.read.square()).f_sqrt()?;
+        let noise = light.randn_like() * (shot * &light + read.square()).f_sqrt()?;
         let noise = demosaicked(&noise)?;
-        let noise = &noise + &self.soft * (blurred(&noise)? * 0.375 - &noise);
+        let noise = &noise + soft * (blurred(&noise)? * 0.375 - &noise);
         let taken = (light + noise).f_clamp(0.0, 1.0)?.f_pow_tensor_scalar(1.0 / GAMMA)? * 255.0;
         let (clean, mut noisy) = (planes(rgb, self.domain)?, planes(&taken, self.domain)?);
         if self.rounded {
@@ -220,14 +243,15 @@ fn demosaicked(noise: &Tensor) -> Result<Tensor, Error> {
     let tile = |values: [f32; 4]| Tensor::from_slice(&values).view([1, 1, 2, 2]);
     let sites =
         Tensor::f_cat(&[tile([1.0, 0.0, 0.0, 0.0]), tile([0.0, 1.0, 1.0, 0.0]), tile([0.0, 0.0, 0.0, 1.0])], 1)?;
-    let sites = sites.f_repeat([1, 1, size[2].div_euclid(2) + 1, size[3].div_euclid(2) + 1])?;
+    let sites =
+        sites.to_device(noise.device()).f_repeat([1, 1, size[2].div_euclid(2) + 1, size[3].div_euclid(2) + 1])?;
     let sites = sites.f_narrow(2, 0, size[2])?.f_narrow(3, 0, size[3])?;
     let line = [0.5f32, 1.0, 0.5];
     let cross = |i: usize, j: usize| line[i] * line[j];
     let plus = |i: usize, j: usize| [[0.0, 0.25, 0.0], [0.25, 1.0, 0.25], [0.0, 0.25, 0.0f32]][i][j];
     let kernel = |tap: &dyn Fn(usize, usize) -> f32| -> Vec<f32> { (0..9).map(|i| tap(i / 3, i % 3)).collect() };
     let kernels = [kernel(&cross), kernel(&plus), kernel(&cross)].concat();
-    let kernels = Tensor::from_slice(&kernels).view([3, 1, 3, 3]);
+    let kernels = Tensor::from_slice(&kernels).view([3, 1, 3, 3]).to_device(noise.device());
     let padded = (noise * sites).f_reflection_pad2d([2, 2, 2, 2])?;
     let filtered = padded.f_conv2d(&kernels, None::<Tensor>, [1, 1], [0, 0], [1, 1], 3)?;
     Ok(filtered.f_narrow(2, 1, size[2])?.f_narrow(3, 1, size[3])?)
@@ -266,7 +290,7 @@ fn correlated_rgb(like: &Tensor) -> Result<Tensor, Error> {
 /// Unit noise from white noise by a 3x3 binomial filter.
 fn blurred(white: &Tensor) -> Result<Tensor, Error> {
     let channels = white.size()[1];
-    let line = Tensor::from_slice(&[0.25f32, 0.5, 0.25]);
+    let line = Tensor::from_slice(&[0.25f32, 0.5, 0.25]).to_device(white.device());
     let kernel = line.f_outer(&line)?.f_view([1, 1, 3, 3])?.f_repeat([channels, 1, 1, 1])?;
     // The standard deviation that the filter leaves is the norm of its taps.
     Ok(white.f_conv2d(&kernel, None::<Tensor>, [1, 1], [1, 1], [1, 1], channels)? / 0.375)
@@ -281,7 +305,7 @@ mod tests {
     #[test]
     fn noise_of_cameras_is_told_and_is_not_white() {
         tch::manual_seed(2);
-        let grey = Tensor::full([2, 3, 64, 64], 110.0, (Kind::Float, tch::Device::Cpu));
+        let grey = Tensor::full([2, 3, 64, 64], 110.0, (Kind::Float, Device::Cpu));
         let mut rng = StdRng::seed_from_u64(5);
         for domain in [Domain::Yuv420, Domain::Rgb] {
             let batch = Camera::draw(domain, 2, false, false, &mut rng).add(&grey).unwrap();

@@ -27,14 +27,14 @@ pub struct Quantiser {
 }
 
 impl Quantiser {
-    pub fn new(graph: &Graph, quantisation: Quantisation) -> Self {
+    pub fn new(graph: &Graph, quantisation: Quantisation, device: tch::Device) -> Self {
         let mut positive = vec![false; graph.convs.len()];
         for layer in &graph.layers {
             if let Layer::Block { second, .. } = *layer {
                 positive[second] = true;
             }
         }
-        let input = Tensor::from_slice(&quantisation.input).view([1, -1, 1, 1]);
+        let input = Tensor::from_slice(&quantisation.input).view([1, -1, 1, 1]).to_device(device);
         Self { quantisation, positive, input }
     }
 
@@ -42,12 +42,12 @@ impl Quantiser {
     ///
     /// # Errors
     /// A model file that cannot be read.
-    pub fn of_resumed(options: &Options, graph: &Graph) -> Result<Option<Self>, Error> {
+    pub fn of_resumed(options: &Options, graph: &Graph, device: tch::Device) -> Result<Option<Self>, Error> {
         if !options.resume || !options.out.exists() {
             return Ok(None);
         }
         let model = Model::from_file(&options.out)?;
-        Ok(model.quantisation().map(|quantisation| Self::new(graph, quantisation.clone())))
+        Ok(model.quantisation().map(|quantisation| Self::new(graph, quantisation.clone(), device)))
     }
 
     /// Rescales the channels of all feature maps to about the same range, which leaves what the network computes as it
@@ -97,7 +97,7 @@ impl Quantiser {
                 scale_outputs(graph, weights, layer.writer(), &scales)?;
             }
         }
-        Ok(Self::new(graph, Quantisation { input: input_steps, convs }))
+        Ok(Self::new(graph, Quantisation { input: input_steps, convs }, input.device()))
     }
 
     /// Runs the network as the int8 engine does.
@@ -185,7 +185,7 @@ fn step(ranges: &[f64], scales: &[f64], count: f64) -> f32 {
 fn scale_inputs(graph: &Graph, weights: &mut [Tensor], conv: ConvId, scales: &[f64]) -> Result<(), Error> {
     let transposed = graph.convs[conv].kind == ConvKind::Up2x2;
     let shape = if transposed { [-1, 1, 1, 1] } else { [1, -1, 1, 1] };
-    let scales = Tensor::from_slice(scales).to_kind(Kind::Float);
+    let scales = Tensor::from_slice(scales).to_kind(Kind::Float).to_device(weights[2 * conv].device());
     let _ = weights[2 * conv].f_mul_(&scales.view(shape))?;
     Ok(())
 }
@@ -193,7 +193,7 @@ fn scale_inputs(graph: &Graph, weights: &mut [Tensor], conv: ConvId, scales: &[f
 fn scale_outputs(graph: &Graph, weights: &mut [Tensor], conv: ConvId, scales: &[f64]) -> Result<(), Error> {
     let transposed = graph.convs[conv].kind == ConvKind::Up2x2;
     let shape = if transposed { [1, -1, 1, 1] } else { [-1, 1, 1, 1] };
-    let scales = Tensor::from_slice(scales).to_kind(Kind::Float);
+    let scales = Tensor::from_slice(scales).to_kind(Kind::Float).to_device(weights[2 * conv].device());
     let _ = weights[2 * conv].f_div_(&scales.view(shape))?;
     let _ = weights[2 * conv + 1].f_div_(&scales)?;
     Ok(())

@@ -6,17 +6,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rand::{SeedableRng, rngs::StdRng};
+use rand::rngs::StdRng;
 use tch::{Kind, Tensor};
 
 use super::{
     Error,
     checkpoint::{self, Progress},
+    loader::{self, Drawn, Source},
     optimiser::Optimiser,
     report::{self, Entry},
 };
 use crate::nn::{
-    Model,
+    Device, Model,
     arch::{Architecture, ConvKind, Graph},
     model::{ConvWeights, Domain, Quantisation},
     torch,
@@ -44,6 +45,10 @@ pub struct Options {
     pub side: usize,
     /// Learning rate at the start; it falls along a cosine.
     pub rate: f64,
+    /// Where the network is trained.
+    pub device: Device,
+    /// Threads that draw what the next steps learn from; with none, each step draws its own.
+    pub loaders: usize,
     /// Share of the run, from its start, that computes in bfloat16.
     pub bf16_share: f64,
     /// Trains for 8-bit integers: starts from `init`, calibrates steps of quantisation and rounds as the int8 engine does.
@@ -69,8 +74,15 @@ impl Length {
     }
 }
 
-/// What is to be learnt.
-pub(super) trait Lesson {
+impl Options {
+    /// Of all that is random in a step.
+    fn seed_of(&self, step: u64) -> u64 {
+        self.seed.wrapping_mul(0x9e37_79b9).wrapping_add(step)
+    }
+}
+
+/// What is to be learnt, from batches `B`. Weights lie on the device that computes.
+pub(super) trait Lesson<B> {
     /// Prepares for a run, and adapts the weights where it starts.
     ///
     /// # Errors
@@ -83,7 +95,7 @@ pub(super) trait Lesson {
     ///
     /// # Errors
     /// What libtorch reports.
-    fn loss(&self, weights: &[Tensor], kind: Kind, rng: &mut StdRng) -> Result<Tensor, Error>;
+    fn loss(&self, weights: &[Tensor], kind: Kind, batch: B, rng: &mut StdRng) -> Result<Tensor, Error>;
 
     /// Figures of fixed pictures, by condition; larger is better.
     ///
@@ -106,7 +118,14 @@ pub(super) trait Lesson {
 }
 
 /// Trains until the run is over, then writes the model with averaged weights to `out` and the curve beside it.
-pub(super) fn run(options: &Options, graph: &Graph, lesson: &mut dyn Lesson) -> Result<(), Error> {
+pub(super) fn run<S: Source>(
+    options: &Options,
+    graph: &Graph,
+    source: &S,
+    lesson: &mut dyn Lesson<S::Batch>,
+) -> Result<(), Error> {
+    let device = torch::device(options.device)?;
+    tch::Cuda::cudnn_set_benchmark(true);
     println!("{:.0} MAC per pixel, {} parameters", graph.macs_per_pixel() / 4.0, graph.parameters());
     let mut weights = Optimiser::new(graph, options.seed as i64).weights;
     if let Some(path) = &options.pretrained {
@@ -118,6 +137,7 @@ pub(super) fn run(options: &Options, graph: &Graph, lesson: &mut dyn Lesson) -> 
             model.graph().convs.iter().flat_map(|spec| ["weight", "bias"].map(|p| format!("{}.{p}", spec.name)));
         begin_with(graph, &mut weights, &names.zip(torch::parameters(&model, tch::Device::Cpu)?).collect())?;
     }
+    weights.iter_mut().for_each(|weight| *weight = weight.to_device(device));
     lesson.prepare(&mut weights)?;
     let mut optimiser = Optimiser::starting_from(graph, weights);
     let mut progress = Progress::default();
@@ -128,60 +148,71 @@ pub(super) fn run(options: &Options, graph: &Graph, lesson: &mut dyn Lesson) -> 
         println!("resumed at step {}", progress.step);
     }
 
+    let seed = |step| options.seed_of(step);
+    loader::ahead(source, seed, progress.step, options.loaders, |next| {
+        descend(options, lesson, &mut optimiser, progress, next)
+    })
+}
+
+/// Goes on until the run is over.
+fn descend<B>(
+    options: &Options,
+    lesson: &dyn Lesson<B>,
+    optimiser: &mut Optimiser,
+    mut progress: Progress,
+    next: &mut dyn FnMut() -> Drawn<B>,
+) -> Result<(), Error> {
     let bar = report::bar();
     let before = progress.seconds;
     let start = Instant::now();
     let (mut last_checkpoint, mut last_validation) = (Instant::now(), Instant::now());
-    let (mut loss_sum, mut loss_count) = (0.0, 0u32);
+    let mut losses: Vec<Tensor> = Vec::new();
     loop {
         progress.seconds = before + start.elapsed().as_secs_f64();
         let done = options.length.done(&progress);
         let over = done >= 1.0;
-        if (over || last_validation.elapsed() >= VALIDATE_EVERY) && loss_count > 0 {
+        if (over || last_validation.elapsed() >= VALIDATE_EVERY) && !losses.is_empty() {
+            let loss = Tensor::stack(&losses, 0).mean(Kind::Double).double_value(&[]) * 255.0;
+            if !loss.is_finite() {
+                return Err(Error::Diverged(progress.step));
+            }
+            losses.clear();
             let psnr = {
                 let _no_grad = tch::no_grad_guard();
                 lesson.validate(&optimiser.average)?
             };
-            let entry =
-                Entry { step: progress.step, seconds: progress.seconds, loss: loss_sum / f64::from(loss_count), psnr };
+            let entry = Entry { step: progress.step, seconds: progress.seconds, loss, psnr };
             bar.println(entry.to_string());
             if bar.is_hidden() {
                 println!("{entry}");
             }
             progress.log.push(entry);
-            (loss_sum, loss_count) = (0.0, 0);
             last_validation = Instant::now();
         }
         if over || last_checkpoint.elapsed() >= CHECKPOINT_EVERY {
-            checkpoint::save(&options.out, &optimiser, &progress)?;
+            checkpoint::save(&options.out, optimiser, &progress)?;
             report::draw_curve(&options.out.with_extension("png"), &progress.log)?;
             if let Some(picture) = lesson.samples(&optimiser.average)? {
                 let path = options.out.with_extension("samples.png");
                 picture.save(&path).map_err(|err| Error::file(&path, err))?;
             }
-            write_model(options, &optimiser, lesson.quantisation(), progress.step)?;
+            write_model(options, optimiser, lesson.quantisation(), progress.step)?;
             last_checkpoint = Instant::now();
         }
         if over {
             break;
         }
 
-        let seed = options.seed.wrapping_mul(0x9e37_79b9).wrapping_add(progress.step);
-        let mut rng = StdRng::seed_from_u64(seed);
-        tch::manual_seed(seed as i64);
+        tch::manual_seed(options.seed_of(progress.step) as i64);
+        let (batch, mut rng) = next()?;
         let kind = if done < options.bf16_share { Kind::BFloat16 } else { Kind::Float };
-        let loss = lesson.loss(&optimiser.weights, kind, &mut rng)?;
+        let loss = lesson.loss(&optimiser.weights, kind, batch, &mut rng)?;
         let rate = options.rate * (0.5 + 0.5 * (std::f64::consts::PI * done).cos()).max(1e-3);
         optimiser.descend(&loss, rate)?;
-        let loss = loss.double_value(&[]) * 255.0;
-        if !loss.is_finite() {
-            return Err(Error::Diverged(progress.step));
-        }
-        loss_sum += loss;
-        loss_count += 1;
+        losses.push(loss.detach());
         progress.step = optimiser.step;
         bar.set_position((done * 1000.0) as u64);
-        bar.set_message(format!("step {} loss {loss:.2}", progress.step));
+        bar.set_message(format!("step {}", progress.step));
     }
     bar.finish();
     Ok(())

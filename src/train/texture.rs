@@ -11,10 +11,11 @@ use tch::{Kind, Tensor};
 
 use super::{
     Error, Photos,
+    loader::Source,
     run::{self, Lesson},
 };
 use crate::{
-    nn::arch::Graph,
+    nn::{Device, arch::Graph},
     watermark::{
         Key, Payload,
         training::{DEVIATION_SCALE, MOST_LOG, analytic, patterns_at},
@@ -49,6 +50,9 @@ pub fn texture(options: &Options) -> Result<(), Error> {
     if options.run.quantise {
         return Err(Error::NoQuantisation("the mask of watermarks"));
     }
+    if options.run.device != Device::Cpu {
+        return Err(Error::CpuOnly);
+    }
     let photos = Photos::load(&options.data, options.run.side.max(VALIDATION_SIDE) as u32)?;
     println!("{} photographs to train on, {} to validate", photos.train.len(), photos.validation.len());
     let graph = options.run.architecture.graph()?;
@@ -61,12 +65,12 @@ pub fn texture(options: &Options) -> Result<(), Error> {
     };
     let patterns = SIZES.map(patterns).into();
     let validation = luma(&photos.validation.centres(VALIDATION_PICTURES, VALIDATION_SIDE))?;
-    let mut lesson = Masking { options, graph: &graph, photos: &photos, patterns, validation, codec: Codec::new() };
+    let mut lesson = Masking { graph: &graph, patterns, validation, codec: Codec::new() };
     println!("uniform and analytic masks:");
     for mask in [Mask::Uniform, Mask::Analytic] {
         println!("{mask:?}: {:?}", lesson.measured(mask)?);
     }
-    run::run(&options.run, &graph, &mut lesson)
+    run::run(&options.run, &graph, &Pictures(options, &photos), &mut lesson)
 }
 
 /// Patterns for pictures of one size.
@@ -76,9 +80,7 @@ struct Patterns {
 }
 
 struct Masking<'a> {
-    options: &'a Options,
     graph: &'a Graph,
-    photos: &'a Photos,
     patterns: Vec<Patterns>,
     validation: Tensor,
     codec: Codec,
@@ -102,10 +104,20 @@ struct Outcome {
     flat: Tensor,
 }
 
-impl Lesson for Masking<'_> {
-    fn loss(&self, weights: &[Tensor], _kind: Kind, rng: &mut StdRng) -> Result<Tensor, Error> {
-        let options = &self.options.run;
-        let picture = luma(&self.photos.train.patches(rng, options.batch, options.side))?;
+/// Photographs to mark.
+struct Pictures<'a>(&'a Options, &'a Photos);
+
+impl Source for Pictures<'_> {
+    type Batch = Tensor;
+
+    fn draw(&self, rng: &mut StdRng) -> Result<Tensor, Error> {
+        let run = &self.0.run;
+        luma(&self.1.train.patches(rng, run.batch, run.side))
+    }
+}
+
+impl Lesson<Tensor> for Masking<'_> {
+    fn loss(&self, weights: &[Tensor], _kind: Kind, picture: Tensor, rng: &mut StdRng) -> Result<Tensor, Error> {
         let patterns = &self.patterns[rng.random_range(0..self.patterns.len())];
         let amplitudes = self.amplitudes(weights, &picture, patterns.cell)?;
         let outcome = self.mark(&picture, &amplitudes, patterns, rng)?;

@@ -11,11 +11,13 @@ use std::path::PathBuf;
 use image::GrayImage;
 use ndarray::Array2;
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use tch::{Kind, Tensor};
+use rayon::prelude::*;
+use tch::{Device, Kind, Tensor};
 
 use self::regions::{Regions, Sample};
 use super::{
     Error,
+    loader::Source,
     run::{self, Lesson},
 };
 use crate::{
@@ -61,14 +63,31 @@ pub fn segment(options: &Options) -> Result<(), Error> {
     let graph = options.run.architecture.graph()?;
     let mut rng = StdRng::seed_from_u64(u64::MAX);
     let validation = (0..VALIDATION_COUNT).map(|_| regions.validation(options.run.side, &mut rng)).collect();
-    let mut lesson = Segmenting { options, graph: &graph, regions, validation };
-    run::run(&options.run, &graph, &mut lesson)
+    let scenes = Scenes { run: &options.run, regions };
+    let mut lesson = Segmenting { options, graph: &graph, validation };
+    run::run(&options.run, &graph, &scenes, &mut lesson)
+}
+
+/// Where samples come from.
+struct Scenes<'a> {
+    run: &'a run::Options,
+    regions: Regions,
+}
+
+impl Source for Scenes<'_> {
+    type Batch = (Vec<Sample>, Vec<Session>);
+
+    fn draw(&self, rng: &mut StdRng) -> Result<Self::Batch, Error> {
+        let Self { run, regions } = self;
+        let samples: Vec<_> = (0..run.batch).map(|_| regions.sample(run.side, rng)).collect();
+        let sessions = samples.iter().map(|sample| Session::start(sample, run.side, rng)).collect();
+        Ok((samples, sessions))
+    }
 }
 
 struct Segmenting<'a> {
     options: &'a Options,
     graph: &'a Graph,
-    regions: Regions,
     validation: Vec<Sample>,
 }
 
@@ -83,22 +102,27 @@ struct Session {
     before: Vec<f32>,
 }
 
-impl Lesson for Segmenting<'_> {
-    fn loss(&self, weights: &[Tensor], kind: Kind, rng: &mut StdRng) -> Result<Tensor, Error> {
-        let run = &self.options.run;
-        let samples: Vec<_> = (0..run.batch).map(|_| self.regions.sample(run.side, rng)).collect();
-        let mut sessions: Vec<_> = samples.iter().map(|sample| Session::start(sample, run.side, rng)).collect();
+impl Lesson<(Vec<Sample>, Vec<Session>)> for Segmenting<'_> {
+    fn loss(
+        &self,
+        weights: &[Tensor],
+        kind: Kind,
+        (samples, mut sessions): (Vec<Sample>, Vec<Session>),
+        rng: &mut StdRng,
+    ) -> Result<Tensor, Error> {
+        let pictures = self.pictures(&samples, weights[0].device())?;
         // Few rounds more often than many: most people will not click twenty times.
         let most = rng.random_range(0..=MOST_ROUNDS);
         for _ in 0..rng.random_range(0..=most) {
             let _no_grad = tch::no_grad_guard();
-            self.click(weights, &samples, &mut sessions, rng)?;
+            self.update(weights, &pictures, &mut sessions)?;
+            self.point(&samples, &mut sessions, rng, false);
         }
-        let logits = self.see(weights, &samples, &sessions, kind)?;
-        let side = run.side as i64;
+        let logits = self.see(weights, &pictures, &sessions, kind)?;
+        let side = self.options.run.side as i64;
         let truth: Vec<f32> =
             samples.iter().flat_map(|s| s.truth.iter().map(|inside| f32::from(u8::from(*inside)))).collect();
-        let truth = Tensor::from_slice(&truth).view([samples.len() as i64, 1, side, side]);
+        let truth = Tensor::from_slice(&truth).view([samples.len() as i64, 1, side, side]).to_device(logits.device());
         loss(&logits, &truth)
     }
 
@@ -108,10 +132,11 @@ impl Lesson for Segmenting<'_> {
         let mut rng = StdRng::seed_from_u64(7);
         let mut results = VALIDATION_CLICKS.map(|clicks| (format!("{clicks} clicks"), 0.0));
         for samples in self.validation.chunks(16) {
+            let pictures = self.pictures(samples, weights[0].device())?;
             let mut sessions: Vec<_> = samples.iter().map(|_| Session::empty(side)).collect();
             for clicks in 1..=VALIDATION_CLICKS[2] {
                 self.point(samples, &mut sessions, &mut rng, true);
-                self.update(weights, samples, &mut sessions)?;
+                self.update(weights, &pictures, &mut sessions)?;
                 if let Some(at) = VALIDATION_CLICKS.iter().position(|c| *c == clicks) {
                     let all = samples.iter().zip(&sessions).map(|(sample, session)| overlap(sample, session));
                     results[at].1 += 100.0 * all.sum::<f64>() / VALIDATION_COUNT as f64;
@@ -120,6 +145,7 @@ impl Lesson for Segmenting<'_> {
         }
         let mut by_extremes = 0.0;
         for samples in self.validation.chunks(16) {
+            let pictures = self.pictures(samples, weights[0].device())?;
             let start = |sample: &Sample| {
                 let mut session = Session::empty(side);
                 session.inside = sample.extremes(&mut rng);
@@ -127,7 +153,7 @@ impl Lesson for Segmenting<'_> {
                 session
             };
             let mut sessions: Vec<_> = samples.iter().map(start).collect();
-            self.update(weights, samples, &mut sessions)?;
+            self.update(weights, &pictures, &mut sessions)?;
             let all = samples.iter().zip(&sessions).map(|(sample, session)| overlap(sample, session));
             by_extremes += 100.0 * all.sum::<f64>() / VALIDATION_COUNT as f64;
         }
@@ -140,10 +166,11 @@ impl Lesson for Segmenting<'_> {
         let side = self.options.run.side;
         let samples = &self.validation[..8.min(self.validation.len())];
         let mut rng = StdRng::seed_from_u64(7);
+        let pictures = self.pictures(samples, weights[0].device())?;
         let mut sessions: Vec<_> = samples.iter().map(|_| Session::empty(side)).collect();
         for _ in 0..3 {
             self.point(samples, &mut sessions, &mut rng, true);
-            self.update(weights, samples, &mut sessions)?;
+            self.update(weights, &pictures, &mut sessions)?;
         }
         let wide = (samples.len() * side) as u32;
         Ok(Some(GrayImage::from_fn(wide, 3 * side as u32, |x, y| {
@@ -160,34 +187,38 @@ impl Lesson for Segmenting<'_> {
 }
 
 impl Segmenting<'_> {
-    /// Log-odds of the region, `[count, 1, side, side]`.
-    fn see(&self, weights: &[Tensor], samples: &[Sample], sessions: &[Session], kind: Kind) -> Result<Tensor, Error> {
-        let side = self.options.run.side;
-        let (count, full) = (samples.len() as i64, side as i64);
-        let half = side / 2;
+    /// Pictures as the network sees them.
+    fn pictures(&self, samples: &[Sample], device: Device) -> Result<Tensor, Error> {
+        let side = self.options.run.side as i64;
         let plane = |c: usize| {
             let values: Vec<f32> =
                 samples.iter().flat_map(|s| s.yuv.iter().map(move |yuv| (yuv[c] - 128.0) / 255.0)).collect();
-            Tensor::from_slice(&values).view([count, 1, full, full])
+            Tensor::from_slice(&values).view([samples.len() as i64, 1, side, side]).to_device(device)
         };
-        let small = |t: Tensor| t.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None);
+        Ok(Tensor::f_cat(&[plane(0).f_pixel_unshuffle(2)?, halved(&plane(1))?, halved(&plane(2))?], 1)?)
+    }
+
+    /// Log-odds of the region, `[count, 1, side, side]`.
+    fn see(&self, weights: &[Tensor], pictures: &Tensor, sessions: &[Session], kind: Kind) -> Result<Tensor, Error> {
+        let (count, half) = (sessions.len(), self.options.run.side / 2);
+        let maps = |values: Vec<f32>, side: usize| {
+            Tensor::from_slice(&values).view([count as i64, 1, side as i64, side as i64]).to_device(pictures.device())
+        };
         let seeds = |of: fn(&Session) -> [&[[f32; 2]]; 2]| {
-            let mut map = vec![0.0; samples.len() * half * half];
-            for (map, session) in map.chunks_exact_mut(half * half).zip(sessions) {
+            let mut map = vec![0.0; count * half * half];
+            map.par_chunks_exact_mut(half * half).zip(sessions).for_each(|(map, session)| {
                 let seeds = of(session).concat();
                 for (y, row) in map.chunks_exact_mut(half).enumerate() {
                     clue::row(&seeds, y, row);
                 }
-            }
-            Tensor::from_slice(&map).view([count, 1, half as i64, half as i64])
+            });
+            maps(map, half)
         };
         let before: Vec<f32> = sessions.iter().flat_map(|s| s.before.iter().copied()).collect();
-        let before = small(Tensor::from_slice(&before).view([count, 1, full, full]))?;
+        let before = halved(&maps(before, 2 * half))?;
         let input = Tensor::f_cat(
             &[
-                plane(0).f_pixel_unshuffle(2)?,
-                small(plane(1))?,
-                small(plane(2))?,
+                pictures.shallow_clone(),
                 seeds(|s| [&s.inside, &s.hints[0]]),
                 seeds(|s| [&s.outside, &s.hints[1]]),
                 before,
@@ -198,8 +229,8 @@ impl Segmenting<'_> {
     }
 
     /// The network's answer becomes the region so far.
-    fn update(&self, weights: &[Tensor], samples: &[Sample], sessions: &mut [Session]) -> Result<(), Error> {
-        let region = self.see(weights, samples, sessions, Kind::Float)?.sigmoid();
+    fn update(&self, weights: &[Tensor], pictures: &Tensor, sessions: &mut [Session]) -> Result<(), Error> {
+        let region = self.see(weights, pictures, sessions, Kind::Float)?.sigmoid().to_device(Device::Cpu);
         for (i, session) in sessions.iter_mut().enumerate() {
             session.before = Vec::<f32>::try_from(region.get(i as i64).contiguous().view(-1))?;
             session.hints = Default::default();
@@ -210,10 +241,12 @@ impl Segmenting<'_> {
     /// A click for each, where the region so far is wrong.
     fn point(&self, samples: &[Sample], sessions: &mut [Session], rng: &mut StdRng, exact: bool) {
         let side = self.options.run.side;
-        for (sample, session) in samples.iter().zip(sessions) {
+        let seeds: Vec<u64> = samples.iter().map(|_| rng.random()).collect();
+        samples.par_iter().zip(sessions).zip(seeds).for_each(|((sample, session), seed)| {
+            let mut rng = StdRng::seed_from_u64(seed);
             let mask = Array2::from_shape_fn((side, side), |(y, x)| session.before[y * side + x] > 0.5);
             let truth = sample.truth.mapv(Some);
-            let Some((x, y, inside)) = next_click(&mask.view(), &truth.view()) else { continue };
+            let Some((x, y, inside)) = next_click(&mask.view(), &truth.view()) else { return };
             let mut at = [x as f32, y as f32];
             if !exact {
                 let aside = at.map(|v| (v + rng.random_range(-6.0..6.0f32)).clamp(0.0, side as f32 - 1.0));
@@ -223,20 +256,13 @@ impl Segmenting<'_> {
                 }
             }
             if inside { &mut session.inside } else { &mut session.outside }.push(at);
-        }
+        });
     }
+}
 
-    fn click(
-        &self,
-        weights: &[Tensor],
-        samples: &[Sample],
-        sessions: &mut [Session],
-        rng: &mut StdRng,
-    ) -> Result<(), Error> {
-        self.update(weights, samples, sessions)?;
-        self.point(samples, sessions, rng, false);
-        Ok(())
-    }
+/// At half the size.
+fn halved(planes: &Tensor) -> Result<Tensor, tch::TchError> {
+    planes.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)
 }
 
 impl Session {

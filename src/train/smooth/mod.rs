@@ -24,6 +24,7 @@ use self::textures::Textures;
 use super::{
     Error,
     data::{files_below, fnv1a},
+    loader::Source,
     quantise::Quantiser,
     run::{self, Lesson},
 };
@@ -86,23 +87,26 @@ pub struct Options {
 /// # Errors
 /// Files that cannot be read or written, a checkpoint that does not fit, a loss that is no longer a number.
 pub fn smooth(options: &Options) -> Result<(), Error> {
+    let device = torch::device(options.run.device)?;
     let drawings = Drawings::load(&options.drawings, Half::Training)?;
     let textures = Textures::load(&options.textures, Half::Training, options.run.seed)?;
     println!("{} drawings", drawings.len());
-    let photos = Photo::load_all(options)?;
-    println!("{} photographs", photos.len());
+    let mut photos = Photo::load_all(options)?;
+    let held_out = photos.split_off(photos.len() - VALIDATION_COUNT.min(photos.len() / 2));
+    println!("{} photographs, {} to validate", photos.len(), held_out.len());
     let graph = options.run.architecture.graph()?;
-    let mut lesson =
-        Smoothing { options, graph: &graph, drawings, textures, photos, validation: Vec::new(), quantiser: None };
-    lesson.validation = VALIDATION_SCALES
-        .iter()
-        .map(|scale| {
-            let mut rng = StdRng::seed_from_u64(u64::MAX);
-            let patches: Vec<_> = (0..VALIDATION_COUNT).map(|_| lesson.drawn(*scale, &mut rng)).collect();
-            Ok((*scale, lesson.batch(&patches)?))
-        })
-        .collect::<Result<_, Error>>()?;
-    run::run(&options.run, &graph, &mut lesson)
+    let scenes = Scenes { side: options.run.side, count: options.run.batch, drawings, textures, photos };
+    let mut validation = Vec::new();
+    for scale in VALIDATION_SCALES {
+        let mut rng = StdRng::seed_from_u64(u64::MAX);
+        let patches: Vec<_> = (0..VALIDATION_COUNT).map(|_| scenes.drawn(scale, &mut rng)).collect();
+        validation.push((scale, scenes.batch(&patches, device)?));
+        let patches: Vec<_> =
+            held_out.iter().map(|photo| Patch { scale, ..photo.patch(options.run.side, &mut rng) }).collect();
+        validation.push((scale, scenes.batch(&patches, device)?));
+    }
+    let mut lesson = Smoothing { options, graph: &graph, scenes: &scenes, validation, quantiser: None };
+    run::run(&options.run, &graph, &scenes, &mut lesson)
 }
 
 /// A photograph, its structure at one scale, and where people see edges.
@@ -185,6 +189,7 @@ impl Photo {
             target: all.clone().map(structure).collect(),
             edges: all.map(edge).collect(),
             scale: self.scale,
+            exact: false,
         }
     }
 }
@@ -197,6 +202,8 @@ struct Patch {
     /// From 0 to 1.
     edges: Vec<f32>,
     scale: f32,
+    /// Whether the target is exact, as that of a drawing is, or itself an estimate.
+    exact: bool,
 }
 
 /// Patches as the network sees them.
@@ -207,44 +214,54 @@ struct Batch {
     target: Tensor,
     edges: Tensor,
     scales: Vec<f32>,
+    exact: Vec<bool>,
+}
+
+/// Where patches come from.
+struct Scenes {
+    side: usize,
+    /// Patches for a step.
+    count: usize,
+    drawings: Drawings,
+    textures: Textures,
+    photos: Vec<Photo>,
 }
 
 struct Smoothing<'a> {
     options: &'a Options,
     graph: &'a Graph,
-    drawings: Drawings,
-    textures: Textures,
-    photos: Vec<Photo>,
+    scenes: &'a Scenes,
     validation: Vec<(f32, Batch)>,
     quantiser: Option<Quantiser>,
 }
 
-impl Lesson for Smoothing<'_> {
+impl Lesson<Vec<Patch>> for Smoothing<'_> {
     fn prepare(&mut self, weights: &mut [Tensor]) -> Result<(), Error> {
         let options = &self.options.run;
         if !options.quantise {
             return Ok(());
         }
-        self.quantiser = Quantiser::of_resumed(options, self.graph)?;
+        self.quantiser = Quantiser::of_resumed(options, self.graph, weights[0].device())?;
         if self.quantiser.is_some() {
             return Ok(());
         }
         let mut rng = StdRng::seed_from_u64(options.seed);
-        let batch = self.draw(4 * options.batch, &mut rng)?;
+        let patches: Vec<_> = (0..4 * options.batch).map(|_| self.scenes.patch(&mut rng)).collect();
+        let batch = self.scenes.batch(&patches, weights[0].device())?;
         let mut steps = vec![1.0 / 255.0; options.domain.channels()];
         steps.resize(options.domain.inputs(), 1.0 / 127.0);
         self.quantiser = Some(Quantiser::calibrate(self.graph, weights, &batch.input, steps)?);
         Ok(())
     }
 
-    fn loss(&self, weights: &[Tensor], kind: Kind, rng: &mut StdRng) -> Result<Tensor, Error> {
-        let batch = self.draw(self.options.run.batch, rng)?;
+    fn loss(&self, weights: &[Tensor], kind: Kind, patches: Vec<Patch>, _: &mut StdRng) -> Result<Tensor, Error> {
+        let batch = self.scenes.batch(&patches, weights[0].device())?;
         let (guide, edges) = self.see(weights, &batch, kind)?;
-        let error = &guide - &batch.target;
+        let error = (&guide - &batch.target) * self.guide_shares(&batch);
         let luma = distance(&error.narrow(1, 0, 4).f_pixel_shuffle(2)?);
         let chroma = distance(&error.narrow(1, 4, 2));
         let solved = if self.options.solved > 0.0 { Some(self.solved(&batch, &guide, &edges)?) } else { None };
-        let balance = Tensor::from(EDGE_BALANCE as f32);
+        let balance = Tensor::from(EDGE_BALANCE as f32).to_device(edges.device());
         let edges = edges.f_binary_cross_entropy_with_logits::<Tensor>(
             &batch.edges,
             None,
@@ -253,7 +270,7 @@ impl Lesson for Smoothing<'_> {
         )?;
         let guide = luma + chroma * CHROMA_WEIGHT;
         let both = match solved {
-            Some(solved) => guide * (1.0 - self.options.solved) + solved * (SOLVED_WEIGHT * self.options.solved),
+            Some(solved) => guide + solved * (SOLVED_WEIGHT * self.options.solved),
             None => guide,
         };
         Ok(both + edges * EDGE_WEIGHT)
@@ -263,6 +280,10 @@ impl Lesson for Smoothing<'_> {
         let mut results = Vec::new();
         for (scale, batch) in &self.validation {
             let (guide, edges) = self.see(weights, batch, Kind::Float)?;
+            if !batch.exact[0] {
+                results.push((format!("photographs {scale}"), sharpness(&guide, batch)?));
+                continue;
+            }
             if self.options.solved > 0.0 {
                 let error = self.solved(batch, &guide, &edges)?.double_value(&[]);
                 let usual = f64::from(USUAL_ERROR);
@@ -298,6 +319,14 @@ impl Lesson for Smoothing<'_> {
 }
 
 impl Smoothing<'_> {
+    /// How much of each patch's loss judges the guide itself: all of a photograph's, whose target is soft. Judged by what the solver makes
+    /// of them, guides of photographs were soft too.
+    fn guide_shares(&self, batch: &Batch) -> Tensor {
+        let shares: Vec<f32> =
+            batch.exact.iter().map(|exact| if *exact { 1.0 - self.options.solved as f32 } else { 1.0 }).collect();
+        Tensor::from_slice(&shares).view([-1, 1, 1, 1]).to_device(batch.input.device())
+    }
+
     /// Guide, and how likely edges are.
     fn see(&self, weights: &[Tensor], batch: &Batch, kind: Kind) -> Result<(Tensor, Tensor), Error> {
         let output = match &self.quantiser {
@@ -307,7 +336,7 @@ impl Smoothing<'_> {
         Ok((&batch.planes - output.narrow(1, 0, 6), output.narrow(1, 6, 1)))
     }
 
-    /// Logarithm of the root mean square error of luma from the solver, averaged over the pictures, times [`USUAL_ERROR`].
+    /// Logarithm of the root mean square error of luma from the solver, averaged over the drawings, times [`USUAL_ERROR`].
     fn solved(&self, batch: &Batch, guide: &Tensor, edges: &Tensor) -> Result<Tensor, Error> {
         let threads = Threads::new(1)?;
         let levels = |t: Tensor| -> Result<Vec<f32>, tch::TchError> {
@@ -330,6 +359,12 @@ impl Smoothing<'_> {
         let [mut by_guide, mut by_chroma, mut by_edges] =
             [whole, 2 * half, half].map(|size| Vec::with_capacity(count * size));
         for (i, scale) in batch.scales.iter().enumerate() {
+            if !batch.exact[i] {
+                by_guide.extend(std::iter::repeat_n(0.0, whole));
+                by_chroma.extend(std::iter::repeat_n(0.0, 2 * half));
+                by_edges.extend(std::iter::repeat_n(0.0, half));
+                continue;
+            }
             let saying = solved::Saying {
                 guide: plane(&guides, i, side),
                 chroma: [plane(&chromas, 2 * i, side / 2), plane(&chromas, 2 * i + 1, side / 2)],
@@ -346,7 +381,7 @@ impl Smoothing<'_> {
         }
         // Of what these are multiplied with, the derivative is theirs.
         let slope = |by: Vec<f32>, of: &Tensor, step: f64| -> Result<Tensor, tch::TchError> {
-            let by = Tensor::from_slice(&by).view_as(of) * (step / 255.0 / count as f64);
+            let by = Tensor::from_slice(&by).view_as(of).to_device(of.device()) * (step / 255.0 / count as f64);
             let product = (of * by).f_sum(Kind::Float)?;
             product.f_sub(&product.detach())
         };
@@ -354,24 +389,28 @@ impl Smoothing<'_> {
         let slopes = slope(by_guide, &own, 255.0)? + slope(by_chroma, &chroma, 255.0)? + slope(by_edges, edges, 1.0)?;
         Ok(slopes + f64::from(USUAL_ERROR / 255.0 * value))
     }
+}
 
-    fn draw(&self, count: usize, rng: &mut StdRng) -> Result<Batch, Error> {
-        let patches: Vec<_> = (0..count)
-            .map(|_| {
-                if rng.random_bool(PHOTOS) {
-                    self.photos[rng.random_range(0..self.photos.len())].patch(self.options.run.side, rng)
-                } else {
-                    let scale = SCALES.0 * (SCALES.1 / SCALES.0).powf(rng.random());
-                    self.drawn(scale, rng)
-                }
-            })
-            .collect();
-        self.batch(&patches)
+impl Source for Scenes {
+    type Batch = Vec<Patch>;
+
+    fn draw(&self, rng: &mut StdRng) -> Result<Vec<Patch>, Error> {
+        Ok((0..self.count).map(|_| self.patch(rng)).collect())
+    }
+}
+
+impl Scenes {
+    fn patch(&self, rng: &mut StdRng) -> Patch {
+        if rng.random_bool(PHOTOS) {
+            return self.photos[rng.random_range(0..self.photos.len())].patch(self.side, rng);
+        }
+        let scale = SCALES.0 * (SCALES.1 / SCALES.0).powf(rng.random());
+        self.drawn(scale, rng)
     }
 
     /// A scene with texture.
     fn drawn(&self, scale: f32, rng: &mut StdRng) -> Patch {
-        let side = self.options.run.side;
+        let side = self.side;
         let faint = rng.random_bool(FAINT);
         let alone = faint && rng.random_bool(ALONE);
         let mut scene = if alone {
@@ -408,13 +447,13 @@ impl Smoothing<'_> {
             });
         }
         scene.iter_mut().flatten().for_each(|v| *v = v.round().clamp(0.0, 255.0));
-        Patch { picture: scene, target, edges, scale }
+        Patch { picture: scene, target, edges, scale, exact: true }
     }
 
-    fn batch(&self, patches: &[Patch]) -> Result<Batch, Error> {
-        let side = self.options.run.side as i64;
+    fn batch(&self, patches: &[Patch], device: tch::Device) -> Result<Batch, Error> {
+        let side = self.side as i64;
         let count = patches.len() as i64;
-        let plane = |values: Vec<f32>| Tensor::from_slice(&values).view([count, 1, side, side]);
+        let plane = |values: Vec<f32>| Tensor::from_slice(&values).view([count, 1, side, side]).to_device(device);
         let all = |get: &dyn Fn(&Patch) -> Vec<f32>| plane(patches.iter().flat_map(get).collect());
         let scaled = |plane: Tensor| (plane - 128.0) / 255.0;
         let planes = |get: &dyn Fn(&Patch) -> Vec<[f32; 3]>| -> Result<Tensor, Error> {
@@ -425,16 +464,40 @@ impl Smoothing<'_> {
         let target = planes(&|p| p.target.clone())?;
         let planes = planes(&|p| p.picture.iter().map(|rgb| yuv(*rgb)).collect())?;
         let controls: Vec<f32> = patches.iter().map(|p| control(p.scale)).collect();
-        let controls =
-            Tensor::from_slice(&controls).view([count, 1, 1, 1]).f_expand([count, 1, side / 2, side / 2], false)?;
+        let controls = Tensor::from_slice(&controls)
+            .view([count, 1, 1, 1])
+            .to_device(device)
+            .f_expand([count, 1, side / 2, side / 2], false)?;
         Ok(Batch {
             input: Tensor::f_cat(&[&planes, &controls], 1)?,
             planes,
             target,
             scales: patches.iter().map(|p| p.scale).collect(),
+            exact: patches.iter().map(|p| p.exact).collect(),
             edges: all(&|p| p.edges.clone()).f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?,
         })
     }
+}
+
+/// How much stronger a guide's gradients are where people saw boundaries than elsewhere, beside the same of the pictures, in decibels.
+fn sharpness(guide: &Tensor, batch: &Batch) -> Result<f64, Error> {
+    // Where an edge may lie: people draw them a pixel or two away.
+    let near = batch.edges.f_max_pool2d([3, 3], [1, 1], [1, 1], [1, 1], false)?.f_upsample_nearest2d(
+        [2 * batch.edges.size()[2], 2 * batch.edges.size()[3]],
+        None,
+        None,
+    )?;
+    let contrast = |planes: &Tensor| -> Result<f64, Error> {
+        let luma = planes.narrow(1, 0, 4).f_pixel_shuffle(2)?;
+        let side = luma.size()[2] - 1;
+        let at = |t: &Tensor, y: i64, x: i64| t.narrow(2, y, side).narrow(3, x, side);
+        let gradient = (at(&luma, 0, 1) - at(&luma, 0, 0)).abs() + (at(&luma, 1, 0) - at(&luma, 0, 0)).abs();
+        let near = at(&near, 0, 0).gt(0.5).to_kind(Kind::Float);
+        let mean =
+            |where_: &Tensor| ((&gradient * where_).sum(Kind::Float) / where_.sum(Kind::Float)).double_value(&[]);
+        Ok(mean(&near) / mean(&(1.0 - &near)))
+    };
+    Ok(20.0 * (contrast(guide)? / contrast(&batch.planes)?).log10())
 }
 
 /// Adds a texture to a scene, everywhere or in a part of it, a little coloured at times.

@@ -1,0 +1,103 @@
+//! What the steps of a run learn from, drawn ahead on other threads.
+
+use std::{sync::mpsc, thread};
+
+use rand::{SeedableRng, rngs::StdRng};
+
+use super::Error;
+
+/// Batches drawn ahead by each thread.
+const AHEAD: usize = 2;
+
+/// Where a run takes what it learns from.
+pub trait Source: Sync {
+    type Batch: Send;
+
+    /// What one step learns from.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    fn draw(&self, rng: &mut StdRng) -> Result<Self::Batch, Error>;
+}
+
+/// A batch, and the random numbers that go on from it.
+pub type Drawn<B> = Result<(B, StdRng), Error>;
+
+/// Calls `work` with what gives the batches of step `first`, of the next and so on. Each follows from its seed, whichever of `threads`
+/// draws it; without threads, each is drawn when it is asked for.
+pub fn ahead<S: Source, R>(
+    source: &S,
+    seed: impl Fn(u64) -> u64 + Sync,
+    first: u64,
+    threads: usize,
+    work: impl FnOnce(&mut dyn FnMut() -> Drawn<S::Batch>) -> R,
+) -> R {
+    let draw = |step: u64| {
+        let mut rng = StdRng::seed_from_u64(seed(step));
+        source.draw(&mut rng).map(|batch| (batch, rng))
+    };
+    let mut step = first;
+    if threads == 0 {
+        return work(&mut || {
+            step += 1;
+            draw(step - 1)
+        });
+    }
+    thread::scope(|scope| {
+        let receivers: Vec<_> = (0..threads as u64)
+            .map(|number| {
+                let (sender, receiver) = mpsc::sync_channel(AHEAD);
+                let draw = &draw;
+                // Ends when nobody wants more.
+                scope.spawn(move || {
+                    (first + number..).step_by(threads).try_for_each(|step| sender.send(draw(step))).is_ok()
+                });
+                receiver
+            })
+            .collect();
+        work(&mut move || {
+            let receiver = &receivers[((step - first) % threads as u64) as usize];
+            step += 1;
+            receiver.recv().unwrap_or(Err(Error::Loader))
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::Rng;
+
+    use super::*;
+
+    struct Numbers;
+
+    impl Source for Numbers {
+        type Batch = u64;
+
+        fn draw(&self, rng: &mut StdRng) -> Result<u64, Error> {
+            let number = rng.random();
+            if number % 7 == 0 { Err(Error::Loader) } else { Ok(number) }
+        }
+    }
+
+    #[test]
+    fn threads_draw_the_same_in_the_same_order() {
+        let take = |threads: usize| {
+            ahead(
+                &Numbers,
+                |step| 11 * step,
+                5,
+                threads,
+                |next| {
+                    (0..40)
+                        .map(|_| next().ok().map(|(number, mut rng)| (number, rng.random::<u64>())))
+                        .collect::<Vec<_>>()
+                },
+            )
+        };
+        let alone = take(0);
+        assert!(alone.iter().flatten().count() > 20 && alone.contains(&None));
+        assert_eq!(take(1), alone);
+        assert_eq!(take(3), alone);
+    }
+}
