@@ -2,7 +2,7 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use gstcnnvideo::{
-    denoise::{Networks, Parameters, noise_level},
+    denoise::{Networks, Parameters, Rung, noise_level},
     frame::{Colour, Format, Picture, PictureMut},
     nn::{Device, Precision},
 };
@@ -20,7 +20,7 @@ fn planes(width: usize, height: usize) -> [Vec<u8>; 3] {
 }
 
 fn frames(c: &mut Criterion) {
-    let networks = Networks::built_in(Device::Cpu, Precision::Auto).expect("the built-in models load");
+    let networks = Networks::built_in(Rung::Fast, Device::Cpu, Precision::Auto).expect("the built-in models load");
     let mut group = c.benchmark_group("frame");
     group.sample_size(10);
     for (width, height) in SIZES {

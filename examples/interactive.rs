@@ -13,7 +13,7 @@ use gst_video::NavigationEvent;
 use gstcnnvideo::segment::element::SegmentMessage;
 
 const HELP: &str = "click: inside   right or Ctrl+click: outside   drag: stroke   Shift+drag: box   1-8: region\n\
-                    u: undo   c: clear   o: overlay   +/-: texture scale   i: swap inside and outside   d: denoise\n\
+                    wheel, g, s: grow, shrink   u: undo   c: clear   o: overlay   +/-: texture scale   i: swap inside and outside   d: denoise\n\
                     h: this text   q: quit";
 
 #[derive(Parser)]

@@ -171,6 +171,46 @@ fn strokes_boxes_labels_undo_and_clear() {
 }
 
 #[test]
+fn the_wheel_grows_and_shrinks_a_region() {
+    let info = info(VideoFormat::I420, 400, 240);
+    let bytes = scene(&info, DISC, RADIUS);
+    let mut h = harness("cnnsegment", &info);
+    let s = element(&h);
+    let mut number = 0;
+    let mut area = |h: &mut Harness| {
+        number += 1;
+        let mask = mask(&h.push_and_pull(buffer(bytes.clone(), number)).unwrap(), &info);
+        mask.map_or(0, |mask| mask.iter().filter(|label| **label == 1).count())
+    };
+    let turn = |h: &mut Harness, by: f64| {
+        let event = NavigationEvent::new_mouse_scroll(200.0, 120.0, 0.0, by);
+        h.push_upstream_event(gst::event::Navigation::new(event.structure()));
+    };
+    area(&mut h);
+    // Nothing is there to grow.
+    turn(&mut h, 1.0);
+    assert_eq!(area(&mut h), 0);
+    click(&mut h, 200.0, 120.0, 1);
+    let clicked = area(&mut h);
+    (0..20).for_each(|_| turn(&mut h, 1.0));
+    let whole = area(&mut h);
+    assert!(whole > 400 * 240 * 95 / 100, "{whole} of {clicked}");
+    (0..3).for_each(|_| turn(&mut h, -1.0));
+    let smaller = area(&mut h);
+    assert!(smaller < whole * 9 / 10, "{smaller} of {whole}");
+    assert!(s.emit_by_name::<bool>("grow", &[&1u32, &i32::MIN]));
+    let least = area(&mut h);
+    assert!((1..clicked).contains(&least), "{least}");
+    // Each turn can be taken back.
+    (0..24).for_each(|_| s.emit_by_name::<()>("undo", &[]));
+    let back = area(&mut h);
+    assert!(back.abs_diff(clicked) < clicked / 50, "{back}, {clicked}");
+    assert!(!s.emit_by_name::<bool>("grow", &[&0u32, &1i32]));
+    assert!(s.emit_by_name::<bool>("grow", &[&7u32, &1i32]));
+    assert!(area(&mut h).abs_diff(back) < clicked / 50);
+}
+
+#[test]
 fn a_region_follows_and_goes_when_what_it_showed_has_left() {
     let info = info(VideoFormat::I420, 400, 240);
     let mut h = harness("cnnsegment seeds=fg:200,120;bg:20,20;bg:380,220", &info);

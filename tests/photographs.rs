@@ -4,7 +4,7 @@ mod common;
 
 use common::video::normal;
 use gstcnnvideo::{
-    denoise::{Denoiser, Networks, Parameters, noise_level},
+    denoise::{Denoiser, Networks, Parameters, Rung, noise_level},
     frame::{Colour, Format, Picture, PictureMut},
     nn::{Device, Precision},
 };
@@ -58,7 +58,7 @@ fn the_noise_level_is_found_within_ten_percent_or_one_and_a_half() {
 #[test]
 fn rgb_photographs_gain() {
     // Float noise: 8-bit integers would clip it.
-    let networks = Networks::built_in(Device::Cpu, Precision::Fp32).unwrap();
+    let networks = Networks::built_in(Rung::Fast, Device::Cpu, Precision::Fp32).unwrap();
     let format = Format::packed_rgb([0, 1, 2], None, 3);
     // A floor well under what the networks reach, and far over what blurring does.
     for (level, gain) in [(2.0, 0.0), (10.0, 5.0), (25.0, 8.0), (50.0, 10.5)] {
@@ -120,7 +120,8 @@ fn levels(values: &[u8]) -> Vec<f32> {
 
 #[test]
 fn int8_is_as_good_as_float32() {
-    let [int8, fp32] = [Precision::Int8, Precision::Fp32].map(|p| Networks::built_in(Device::Cpu, p).unwrap());
+    let [int8, fp32] =
+        [Precision::Int8, Precision::Fp32].map(|p| Networks::built_in(Rung::Fast, Device::Cpu, p).unwrap());
     let colour = Format::I420.colour();
     // Under weak noise, rounding weighs more.
     for (level, allowed) in [(5.0, 0.15), (15.0, 0.05), (25.0, 0.05), (50.0, 0.05)] {
@@ -147,7 +148,7 @@ fn int8_is_as_good_as_float32() {
 
 #[test]
 fn a_pan_gains_from_the_past() {
-    let networks = Networks::built_in(Device::Cpu, Precision::Auto).unwrap();
+    let networks = Networks::built_in(Rung::Fast, Device::Cpu, Precision::Auto).unwrap();
     let (width, height, level) = (320, 240, 25.0);
     for photograph in photographs() {
         let last = |temporal: bool| {
@@ -167,7 +168,7 @@ fn a_pan_gains_from_the_past() {
 
 #[test]
 fn noise_that_is_not_white_is_seen_along_time() {
-    let networks = Networks::built_in(Device::Cpu, Precision::Auto).unwrap();
+    let networks = Networks::built_in(Rung::Fast, Device::Cpu, Precision::Auto).unwrap();
     let (width, height, level) = (320, 240, 9.0);
     for photograph in photographs() {
         let mut rng = StdRng::seed_from_u64(6);
@@ -199,7 +200,7 @@ fn noise_that_is_not_white_is_seen_along_time() {
 
 #[test]
 fn luma_gains_as_much_in_grey_as_in_colour() {
-    let networks = Networks::built_in(Device::Cpu, Precision::Auto).unwrap();
+    let networks = Networks::built_in(Rung::Fast, Device::Cpu, Precision::Auto).unwrap();
     let level = 25.0;
     for photograph in photographs() {
         let Photograph { name, width, height, rgb } = &photograph;
@@ -235,7 +236,7 @@ fn luma_gains_as_much_in_grey_as_in_colour() {
 
 #[test]
 fn without_noise_a_photograph_stays_what_it_is() {
-    let networks = Networks::built_in(Device::Cpu, Precision::Auto).unwrap();
+    let networks = Networks::built_in(Rung::Fast, Device::Cpu, Precision::Auto).unwrap();
     let format = Format::packed_rgb([0, 1, 2], None, 3);
     for photograph in photographs() {
         let Photograph { name, width, height, rgb } = &photograph;

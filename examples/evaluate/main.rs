@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use clap::{Parser, Subcommand};
 use gst::prelude::*;
 use gstcnnvideo::{
-    denoise::{Networks, Parameters},
+    denoise::{Networks, Parameters, Rung},
     frame::{Colour, Format, Picture, PictureMut},
     nn::{Device, Precision},
     quality::psnr,
@@ -34,6 +34,32 @@ struct Arguments {
     task: Task,
 }
 
+/// Which network of cnndenoise.
+#[derive(clap::Args)]
+struct Network {
+    /// Model file to use instead of the built-in ones.
+    #[arg(long)]
+    model: Option<PathBuf>,
+    /// Which of the built-in ones.
+    #[arg(long, value_enum, default_value = "fast")]
+    quality: Quality,
+}
+
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+enum Quality {
+    Fast,
+    Best,
+}
+
+impl From<Quality> for Rung {
+    fn from(quality: Quality) -> Self {
+        match quality {
+            Quality::Fast => Self::Fast,
+            Quality::Best => Self::Best,
+        }
+    }
+}
+
 #[derive(Subcommand)]
 enum Task {
     /// PSNR of cnndenoise on RGB pictures with white Gaussian noise, and the error of the estimated noise level.
@@ -41,9 +67,8 @@ enum Task {
         /// Folder with clean pictures (.png, .jpg).
         #[arg(long)]
         data: PathBuf,
-        /// Model file to use instead of the built-in ones.
-        #[arg(long)]
-        model: Option<PathBuf>,
+        #[command(flatten)]
+        network: Network,
         /// Noise levels.
         #[arg(long, value_delimiter = ',', default_value = "15,25,50")]
         levels: Vec<f32>,
@@ -72,7 +97,7 @@ enum Task {
 
 fn main() {
     let result = match Arguments::parse().task {
-        Task::Denoise { data, model, levels } => denoise(&data, model.as_deref(), &levels),
+        Task::Denoise { data, network, levels } => denoise(&data, &network, &levels),
         Task::Video(task) => video::run(&task),
         Task::Report(task) => report::run(&task),
         Task::Segment(task) => segment::run(&task),
@@ -88,7 +113,7 @@ fn main() {
     }
 }
 
-fn denoise(data: &Path, model: Option<&Path>, levels: &[f32]) -> Result<()> {
+fn denoise(data: &Path, network: &Network, levels: &[f32]) -> Result<()> {
     gst::init()?;
     gstcnnvideo::plugin_register_static()?;
     let pictures = load(data)?;
@@ -107,9 +132,9 @@ fn denoise(data: &Path, model: Option<&Path>, levels: &[f32]) -> Result<()> {
             let noisy: Vec<f32> = clean.iter().map(|v| v + level * noise.next()).collect();
             let clipped: Vec<u8> = noisy.iter().map(|v| v.round() as u8).collect();
             let size = picture.dimensions();
-            let unclipped = through_library(&noisy, size, model, *level)?;
-            let given = through_element(&clipped, size, model, Some(*level))?;
-            let (blind, estimate) = through_element(&clipped, size, model, None)?;
+            let unclipped = through_library(&noisy, size, network, *level)?;
+            let given = through_element(&clipped, size, network, Some(*level))?;
+            let (blind, estimate) = through_element(&clipped, size, network, None)?;
             let results = [
                 mse(&noisy, &clean),
                 mse(&unclipped, &clean),
@@ -137,12 +162,12 @@ fn load(folder: &Path) -> Result<Vec<RgbImage>> {
 }
 
 /// Denoises values of any size, which no video format could carry.
-fn through_library(noisy: &[f32], (width, height): (u32, u32), model: Option<&Path>, level: f32) -> Result<Vec<f32>> {
+fn through_library(noisy: &[f32], (width, height): (u32, u32), network: &Network, level: f32) -> Result<Vec<f32>> {
     let (width, height) = (width as usize, height as usize);
     // 8-bit integers would clip the picture.
-    let networks = match model {
-        Some(path) => Networks::from_file(path.to_owned(), Device::Auto, Precision::Fp32)?,
-        None => Networks::built_in(Device::Auto, Precision::Fp32)?,
+    let networks = match &network.model {
+        Some(path) => Networks::from_file(path.clone(), Device::Auto, Precision::Fp32)?,
+        None => Networks::built_in(network.quality.into(), Device::Auto, Precision::Fp32)?,
     };
     let mut denoiser = networks.denoiser(Colour::Rgb, false, 0)?;
     let format = Format::packed_rgb([0, 1, 2], None, 3);
@@ -162,9 +187,10 @@ fn through_library(noisy: &[f32], (width, height): (u32, u32), model: Option<&Pa
 }
 
 /// Denoises a picture as a video of one frame; also returns the noise level that the element assumed.
-fn through_element(noisy: &[u8], size: (u32, u32), model: Option<&Path>, level: Option<f32>) -> Result<(Vec<u8>, f32)> {
+fn through_element(noisy: &[u8], size: (u32, u32), network: &Network, level: Option<f32>) -> Result<(Vec<u8>, f32)> {
     let element = gst::ElementFactory::make("cnndenoise").property("noise-level", level.unwrap_or(-1.0)).build()?;
-    element.set_property("model-file", model.and_then(Path::to_str));
+    element.set_property("model-file", network.model.as_deref().and_then(Path::to_str));
+    element.set_property_from_str("quality", if network.quality == Quality::Best { "best" } else { "fast" });
     let denoised = element::through(&element, noisy, size)?;
     Ok((denoised, element.property("estimated-noise-level")))
 }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use gstcnnvideo::{
-    denoise::{Denoiser, Networks, Parameters},
+    denoise::{Denoiser, Networks, Parameters, Rung},
     frame::{Format, Picture, PictureMut},
     nn::{Device, Precision},
     watermark::{Collector, Decoder, Key, Report, Search},
@@ -41,7 +41,7 @@ pub fn run(task: &Residuals) -> Result<()> {
     let names = task.what.names()?;
     let ways = 1 + task.levels.len();
     let mut counts = vec![vec![Count::default(); ways]; names.len()];
-    let networks = Networks::built_in(Device::Cpu, Precision::Auto)?;
+    let networks = Networks::built_in(Rung::Fast, Device::Cpu, Precision::Auto)?;
     task.what.attacked(&[task.target_psnr], |attacked| {
         for (count, report) in counts[attacked.attack].iter_mut().zip(read(task, &networks, attacked)?) {
             count.tried += 1;

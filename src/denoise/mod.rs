@@ -9,7 +9,7 @@ pub(crate) mod temporal;
 
 pub use denoiser::{Denoiser, Error, Levels, Parameters, domain_of};
 pub use estimate::{NoiseModel, noise_level, noise_model};
-pub use networks::Networks;
+pub use networks::{Networks, Rung};
 
 /// Value of a control map per unit of noise level (standard deviation in 8-bit units).
 pub const CONTROL_PER_LEVEL: f32 = 0.01;

@@ -6,16 +6,31 @@ use crate::{
     nn::{self, Device, Domain, ModelSource, Network, Precision, cache},
 };
 
-const BUILT_IN: [ModelSource; 2] = [
-    ModelSource::Embedded {
-        name: "denoise-yuv420-fast",
-        bytes: include_bytes!("../../models/denoise-yuv420-fast.safetensors"),
-    },
-    ModelSource::Embedded {
-        name: "denoise-rgb-fast",
-        bytes: include_bytes!("../../models/denoise-rgb-fast.safetensors"),
-    },
-];
+macro_rules! embedded {
+    ($name:literal) => {
+        ModelSource::Embedded { name: $name, bytes: include_bytes!(concat!("../../models/", $name, ".safetensors")) }
+    };
+}
+
+/// Which of the built-in networks: how much time a frame may take.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Rung {
+    /// For live video, about 8,000 multiply-accumulates for each pixel.
+    #[default]
+    Fast,
+    /// For files, or with CUDA, about 100,000.
+    Best,
+}
+
+impl Rung {
+    /// One network for each domain.
+    fn sources(self) -> [ModelSource; 2] {
+        match self {
+            Self::Fast => [embedded!("denoise-yuv420-fast"), embedded!("denoise-rgb-fast")],
+            Self::Best => [embedded!("denoise-yuv420-best"), embedded!("denoise-rgb-best")],
+        }
+    }
+}
 
 /// The networks that may be needed before a stream's format is known: one for each domain, or one that the user gave.
 pub struct Networks {
@@ -28,9 +43,9 @@ impl Networks {
     /// Loads the networks that are part of the plugin.
     ///
     /// # Errors
-    /// A device that is not there.
-    pub fn built_in(device: Device, precision: Precision) -> Result<Self, nn::Error> {
-        Self::load(&BUILT_IN, device, precision)
+    /// A device that is not there; a rung without 8-bit integers where `precision` asks for them.
+    pub fn built_in(rung: Rung, device: Device, precision: Precision) -> Result<Self, nn::Error> {
+        Self::load(&rung.sources(), device, precision)
     }
 
     /// Loads a model file.

@@ -81,7 +81,7 @@ impl ModelSettings {
         vec![
             ParamSpecEnum::builder_with_default("quality", default.quality)
                 .nick("Quality")
-                .blurb("Size of the network; balanced and best are not trained yet and run as fast")
+                .blurb("Size of the network: fast for live video, best for files or CUDA; balanced runs as fast, and so does what an element has no network for")
                 .mutable_ready()
                 .build(),
             ParamSpecString::builder("model-file")

@@ -11,10 +11,10 @@ pub enum Quality {
     #[enum_value(name = "Fast: live video on two ordinary cores", nick = "fast")]
     Fast,
     /// Between the two.
-    #[enum_value(name = "Balanced (not trained yet: runs as fast)", nick = "balanced")]
+    #[enum_value(name = "Balanced (no network yet: runs as fast)", nick = "balanced")]
     Balanced,
     /// For files, or with CUDA.
-    #[enum_value(name = "Best (not trained yet: runs as fast)", nick = "best")]
+    #[enum_value(name = "Best: files, or CUDA (cnndenoise; others run as fast)", nick = "best")]
     Best,
 }
 

@@ -62,9 +62,11 @@ impl Marks {
                             Some([corner(ax.min(bx)), corner(ay.min(by)), corner(ax.max(bx)), corner(ay.max(by))]);
                     }
                 }
+                Shape::Steps(_) => {}
             }
         }
-        let last_own = seeds.iter().filter(|seed| seed.label == label || seed.label == 0).last();
+        let last_own =
+            seeds.iter().filter(|seed| (seed.label == label || seed.label == 0) && seed.shape.points()).last();
         if matches!(last_own, Some(Seed { shape: Shape::Box(..), .. })) {
             marks.new_box = marks.any_box;
         }

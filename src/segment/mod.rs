@@ -12,6 +12,7 @@ pub mod element;
 pub mod flow;
 pub mod geodesic;
 mod graph_cut;
+mod grow;
 mod hierarchy;
 mod image;
 mod marks;

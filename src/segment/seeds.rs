@@ -4,6 +4,8 @@
 pub const MAX_LABEL: u8 = 8;
 /// Seeds that are kept; the oldest goes first.
 const MOST: usize = 512;
+/// More steps than a tree has.
+const MOST_STEPS: i32 = 64;
 /// Points of a stroke that are kept.
 const MOST_POINTS: usize = 256;
 
@@ -18,6 +20,15 @@ pub enum Shape {
     },
     /// Two opposite corners.
     Box([f32; 2], [f32; 2]),
+    /// The region as it is then, so many steps larger, or smaller, along the tree of regions.
+    Steps(i32),
+}
+
+impl Shape {
+    /// Whether it is somewhere in the picture.
+    pub fn points(&self) -> bool {
+        !matches!(self, Self::Steps(_))
+    }
 }
 
 /// Something that a person pointed at.
@@ -161,6 +172,10 @@ impl Seeds {
                 points.truncate(MOST_POINTS);
                 !points.is_empty() && points.iter_mut().all(whole)
             }
+            Shape::Steps(steps) => {
+                *steps = (*steps).clamp(-MOST_STEPS, MOST_STEPS);
+                seed.label > 0 && self.points_at(seed.label)
+            }
         };
         if !fits || seed.label > MAX_LABEL {
             return false;
@@ -170,6 +185,20 @@ impl Seeds {
         }
         self.0.push(seed);
         true
+    }
+
+    /// Whether anything points at a region.
+    pub fn points_at(&self, label: u8) -> bool {
+        self.0.iter().any(|seed| seed.label == label && seed.shape.points())
+    }
+
+    /// Steps that a region was brought along the tree.
+    pub fn steps(&self, label: u8) -> i32 {
+        let of = |seed: &Seed| match seed.shape {
+            Shape::Steps(steps) if seed.label == label => steps,
+            _ => 0,
+        };
+        self.0.iter().map(of).fold(0, |sum, steps| (sum + steps).clamp(-MOST_STEPS, MOST_STEPS))
     }
 
     /// Takes the last one back.
@@ -216,6 +245,7 @@ impl Seeds {
                     })
                     .is_some()
             }
+            Shape::Steps(_) => true,
         });
     }
 }
@@ -286,6 +316,14 @@ mod tests {
         let Shape::Stroke { points, .. } = &seeds.iter().next().unwrap().shape else { panic!() };
         assert!((points[0][0] - 0.3).abs() < 1e-6);
         assert!(seeds.undo().is_some() && seeds.undo().is_none());
+        // Nothing can grow before it is pointed at.
+        assert!(!seeds.add(Seed { label: 1, shape: Shape::Steps(1) }));
+        seeds.add(Seed { label: 1, shape: Shape::Point([0.5; 2]) });
+        for (steps, sum) in [(2, 2), (-1, 1), (i32::MAX, MOST_STEPS), (i32::MIN, 0)] {
+            assert!(seeds.add(Seed { label: 1, shape: Shape::Steps(steps) }));
+            assert_eq!((seeds.steps(1), seeds.steps(2)), (sum, 0));
+        }
+        seeds.clear();
         (0..2 * MOST).for_each(|_| assert!(seeds.add(Seed { label: 1, shape: Shape::Point([0.5; 2]) })));
         assert_eq!(seeds.len(), MOST);
     }

@@ -7,7 +7,7 @@ use super::{
     edges::EdgeFinder,
     geodesic,
     graph_cut::GraphCut,
-    logistic,
+    grow, logistic,
     marks::Marks,
     mask,
     refine::{Hints, Refiner, View},
@@ -251,15 +251,46 @@ impl Segmenter {
         self.followed = 0;
         for label in 1..=MAX_LABEL {
             let at = usize::from(label) - 1;
-            if !seeds.iter().any(|seed| seed.label == label) {
+            if !seeds.points_at(label) {
                 self.regions[at] = None;
                 continue;
             }
             let mut region = self.regions[at].take().unwrap_or_default();
+            let fresh = region.probability.is_empty();
             self.work_out(label, seeds, &mut region)?;
+            if fresh {
+                self.bring(label, seeds, &mut region, seeds.steps(label));
+            }
             self.regions[at] = Some(region);
         }
         Ok(())
+    }
+
+    /// Brings a region some steps along the tree of regions around what was clicked: larger, or smaller if less than 0. What is not
+    /// there stays so.
+    ///
+    /// # Errors
+    /// A backend that fails.
+    pub fn grow(&mut self, label: u8, seeds: &Seeds, steps: i32) -> Result<(), Error> {
+        let at = usize::from(label.wrapping_sub(1));
+        let Some(mut region) = self.regions.get_mut(at).and_then(Option::take) else { return Ok(()) };
+        self.prepare()?;
+        self.bring(label, seeds, &mut region, steps);
+        self.regions[at] = Some(region);
+        Ok(())
+    }
+
+    fn bring(&self, label: u8, seeds: &Seeds, region: &mut Region, steps: i32) {
+        let parts = &self.parts;
+        let marks = Marks::of(label, seeds, region.probability.dim());
+        let part = |[x, y]: &[f32; 2]| parts.labels[[*y as usize, *x as usize]];
+        let deepest = || distance::deepest(&region.probability.mapv(|p| p > 0.5).view());
+        let around = marks.inside.last().map(part).or_else(|| deepest().map(|(at, _)| parts.labels[at]));
+        let Some(around) = around.filter(|_| steps != 0) else { return };
+        let outside: Vec<_> = marks.outside.iter().map(part).collect();
+        grow::step(&mut region.probability, parts, &Hierarchy::of(parts), around, &outside, steps);
+        marks.enforce(&mut region.probability);
+        region.colours = colours(parts, &parts.means(&region.probability));
     }
 
     fn prepare(&mut self) -> Result<(), Error> {

@@ -8,6 +8,7 @@ mod clips;
 mod data;
 pub mod denoise;
 mod fused;
+mod init;
 mod loader;
 mod noise;
 mod optimiser;

@@ -1,8 +1,7 @@
 //! The training loop, whatever is learnt.
 
 use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -12,13 +11,14 @@ use tch::{Kind, Tensor};
 use super::{
     Error,
     checkpoint::{self, Progress},
+    init,
     loader::{self, Drawn, Source},
     optimiser::Optimiser,
     report::{self, Entry},
 };
 use crate::nn::{
     Device, Model,
-    arch::{Architecture, ConvKind, Graph},
+    arch::{Architecture, Graph},
     model::{ConvWeights, Domain, Quantisation},
     torch,
 };
@@ -129,13 +129,10 @@ pub(super) fn run<S: Source>(
     println!("{:.0} MAC per pixel, {} parameters", graph.macs_per_pixel() / 4.0, graph.parameters());
     let mut weights = Optimiser::new(graph, options.seed as i64).weights;
     if let Some(path) = &options.pretrained {
-        begin_with(graph, &mut weights, &tensors(path)?)?;
+        init::begin_with(graph, &mut weights, &init::tensors(path)?)?;
     }
     if let Some(path) = &options.init {
-        let model = Model::from_file(path)?;
-        let names =
-            model.graph().convs.iter().flat_map(|spec| ["weight", "bias"].map(|p| format!("{}.{p}", spec.name)));
-        begin_with(graph, &mut weights, &names.zip(torch::parameters(&model, tch::Device::Cpu)?).collect())?;
+        init::begin_with(graph, &mut weights, &init::model(path, options.domain)?)?;
     }
     weights.iter_mut().for_each(|weight| *weight = weight.to_device(device));
     lesson.prepare(&mut weights)?;
@@ -223,35 +220,6 @@ pub(super) fn forward(graph: &Graph, weights: &[Tensor], input: &Tensor, kind: K
     let input = torch::channels_last(&input.f_to_kind(kind)?)?;
     let weights = weights.iter().map(|w| w.f_to_kind(kind)).collect::<Result<Vec<_>, _>>()?;
     Ok(torch::forward(graph, &weights, &input)?.f_to_kind(Kind::Float)?)
-}
-
-/// Tensors of a safetensors file.
-fn tensors(path: &Path) -> Result<HashMap<String, Tensor>, Error> {
-    let read = Tensor::read_safetensors(path).map_err(|err| Error::file(path, err))?;
-    Ok(read.into_iter().collect())
-}
-
-/// Puts tensors into those of their name. One that is wider here than there begins with what the narrower one computes, and nothing
-/// reads its new channels yet (Chen et al., "Net2Net", 2016).
-fn begin_with(graph: &Graph, weights: &mut [Tensor], given: &HashMap<String, Tensor>) -> Result<(), Error> {
-    let _no_grad = tch::no_grad_guard();
-    for (spec, own) in graph.convs.iter().zip(weights.chunks_mut(2)) {
-        for (part, own) in ["weight", "bias"].iter().zip(own) {
-            let Some(given) = given.get(&format!("{}.{part}", spec.name)) else { continue };
-            let size = given.size();
-            if own.dim() != size.len() || own.size().iter().zip(&size).any(|(own, given)| own < given) {
-                continue;
-            }
-            let outputs = if spec.kind == ConvKind::Up2x2 && size.len() == 4 { 1 } else { 0 };
-            let _ = own.f_narrow(outputs, 0, size[outputs as usize])?.f_zero_()?;
-            let mut corner = own.shallow_clone();
-            for (dim, length) in size.iter().enumerate() {
-                corner = corner.f_narrow(dim as i64, 0, *length)?;
-            }
-            corner.f_copy_(given)?;
-        }
-    }
-    Ok(())
 }
 
 fn write_model(

@@ -7,7 +7,7 @@ use gst_video::{VideoFrameRef, VideoInfo, subclass::prelude::*};
 
 use super::settings::{self, Settings};
 use crate::{
-    denoise::{Denoiser, Error, Levels, Networks, Parameters},
+    denoise::{Denoiser, Error, Levels, Networks, Parameters, Rung},
     element::{ModelSettings, Pictures, Process, Quality, Request, is_region_mask, lock, pad_templates},
     frame::{Format, Picture, PictureMut, Regions, Sample},
     nn,
@@ -65,7 +65,7 @@ impl CnnDenoise {
         let precision = settings.precision.into();
         match &settings.model_file {
             Some(path) => Networks::from_file(path.clone(), device, precision),
-            None => Networks::built_in(device, precision),
+            None => Networks::built_in(rung(settings.quality), device, precision),
         }
     }
 
@@ -83,6 +83,13 @@ impl CnnDenoise {
             factors: [settings.foreground_strength, settings.background_strength],
             idle: settings.strength == 0.0,
         }
+    }
+}
+
+fn rung(quality: Quality) -> Rung {
+    match quality {
+        Quality::Fast | Quality::Balanced => Rung::Fast,
+        Quality::Best => Rung::Best,
     }
 }
 
@@ -142,8 +149,8 @@ impl BaseTransformImpl for CnnDenoise {
 
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         let settings = lock(&self.settings).model.clone();
-        if settings.quality != Quality::Fast && settings.model_file.is_none() {
-            gst::warning!(CAT, imp = self, "There is no network for quality {:?} yet, using fast", settings.quality);
+        if settings.quality == Quality::Balanced && settings.model_file.is_none() {
+            gst::warning!(CAT, imp = self, "There is no network between fast and best yet, using fast");
         }
         let networks = Self::load(&settings).map_err(|err| settings.error(&err))?;
         gst::info!(CAT, imp = self, "Running on {}", networks.backend());

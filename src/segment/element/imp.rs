@@ -129,12 +129,7 @@ impl CnnSegment {
             let lost = stream.segmenter.see(&view, &mut stream.seeds)?;
             stream.lose(&lost, &mut messages);
             let answered = !commands.is_empty();
-            for command in commands {
-                stream.obey(command);
-            }
-            if answered {
-                stream.segmenter.answer(&stream.seeds)?;
-            }
+            stream.obey(commands)?;
             stream.tell(answered, &mut messages);
         }
         let any = stream.segmenter.has_regions();

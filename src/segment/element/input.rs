@@ -118,13 +118,22 @@ impl Input {
                 self.finish(gesture);
                 true
             }
+            NavigationEvent::MouseScroll { delta_y, .. } if *delta_y != 0.0 => self.grow(delta_y.signum() as i32),
             NavigationEvent::KeyPress { key, .. } => self.press(key),
             _ => false,
         }
     }
 
+    /// The region that clicks are meant for gets larger, or smaller.
+    fn grow(&mut self, steps: i32) -> bool {
+        let label = u32::from(self.label);
+        self.add(label, |_| Some(Shape::Steps(steps)))
+    }
+
     fn press(&mut self, key: &str) -> bool {
         match key {
+            "g" => return self.grow(1),
+            "s" => return self.grow(-1),
             "u" => self.push(Command::Undo),
             "c" => self.push(Command::Clear),
             digit => match digit.parse() {
@@ -192,6 +201,9 @@ mod tests {
         input.navigate(&key("4"));
         input.navigate(&press(1, 10.0, 10.0, NavigationModifierType::SHIFT_MASK));
         input.navigate(&release(1, 60.0, 40.0));
+        input.navigate(&key("g"));
+        input.navigate(&NavigationEvent::new_mouse_scroll(5.0, 5.0, 0.0, -3.0));
+        assert!(!input.navigate(&NavigationEvent::new_mouse_scroll(5.0, 5.0, 1.0, 0.0)));
         input.navigate(&key("u"));
         input.navigate(&key("c"));
         assert!(!input.navigate(&key("9")) && !input.navigate(&key("F11")));
@@ -199,11 +211,14 @@ mod tests {
         input.navigate(&press(1, -3.0, 10.0, none));
         input.navigate(&release(1, -3.0, 10.0));
         let commands: Vec<_> = input.take().into();
-        let [a, b, c, d, e, f] = &commands[..] else { panic!("{commands:?}") };
+        let [a, b, c, d, larger, smaller, e, f] = &commands[..] else { panic!("{commands:?}") };
         assert_eq!(*a, Command::Add(Seed { label: 1, shape: Shape::Point([0.5, 0.5]) }));
         assert!(matches!(b, Command::Add(Seed { label: 0, shape: Shape::Point(_) })));
         assert!(matches!(c, Command::Add(Seed { label: 0, shape: Shape::Stroke { points, .. } }) if points.len() == 3));
         assert!(matches!(d, Command::Add(Seed { label: 4, shape: Shape::Box(..) })));
+        for (command, steps) in [(larger, 1), (smaller, -1)] {
+            assert_eq!(*command, Command::Add(Seed { label: 4, shape: Shape::Steps(steps) }));
+        }
         assert_eq!((e, f), (&Command::Undo, &Command::Clear));
     }
 

@@ -8,9 +8,9 @@ use glib::{
 use super::imp::CnnSegment;
 use crate::segment::{Shape, element::input::Command};
 
-/// `add-seed(x, y, label)`, `add-stroke(points, label, radius)`, `add-box(x0, y0, x1, y1, label)`, `undo()` and `clear()`. Coordinates are
+/// `add-seed(x, y, label)`, `add-stroke(points, label, radius)`, `add-box(x0, y0, x1, y1, label)`, `grow(label, steps)`, `undo()` and `clear()`. Coordinates are
 /// pixels of the frame as doubles, `points` a `GstValueArray` of such pairs, `label` 1 to 8, or 0 for none of the regions. The first
-/// three return whether frames are there to point at.
+/// four return whether frames are there to point at.
 pub(super) fn signals() -> Vec<Signal> {
     let (double, label) = (f64::static_type(), u32::static_type());
     vec![
@@ -51,6 +51,15 @@ pub(super) fn signals() -> Vec<Signal> {
                 let shape = |share: &dyn Fn([f64; 2]) -> [f32; 2]| Some(Shape::Box(share([x0, y0]), share([x1, y1])));
                 // A box around what is in no region says nothing.
                 Some((label > 0 && element.point(label, shape)).to_value())
+            })
+            .build(),
+        Signal::builder("grow")
+            .param_types([label, i32::static_type()])
+            .return_type::<bool>()
+            .action()
+            .class_handler(|args| {
+                let (element, label, steps) = (element(args)?, get::<u32>(args, 1)?, get(args, 2)?);
+                Some((label > 0 && element.point(label, |_| Some(Shape::Steps(steps)))).to_value())
             })
             .build(),
         command("undo", Command::Undo),

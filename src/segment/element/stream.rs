@@ -4,7 +4,7 @@ use ndarray::Array2;
 use super::input::Command;
 use crate::{
     frame::Format,
-    segment::{self, Seeds, Segmenter},
+    segment::{self, Seed, Seeds, Segmenter, Shape},
 };
 
 /// Change of confidence that is worth a message.
@@ -32,7 +32,30 @@ pub(super) struct News {
 }
 
 impl Stream {
-    pub fn obey(&mut self, command: Command) {
+    /// Does what was asked for, in order.
+    ///
+    /// # Errors
+    /// A backend that fails.
+    pub fn obey(&mut self, commands: impl IntoIterator<Item = Command>) -> Result<(), segment::Error> {
+        let mut answered = true;
+        for command in commands {
+            if let Command::Add(Seed { label, shape: Shape::Steps(steps) }) = command {
+                // These start from what was said before.
+                if !std::mem::replace(&mut answered, true) {
+                    self.segmenter.answer(&self.seeds)?;
+                }
+                if self.seeds.add(Seed { label, shape: Shape::Steps(steps) }) {
+                    self.segmenter.grow(label, &self.seeds, steps)?;
+                }
+                continue;
+            }
+            self.note(command);
+            answered = false;
+        }
+        if answered { Ok(()) } else { self.segmenter.answer(&self.seeds) }
+    }
+
+    fn note(&mut self, command: Command) {
         match command {
             Command::Add(seed) => {
                 self.seeds.add(seed);

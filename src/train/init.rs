@@ -1,0 +1,141 @@
+//! What a run begins with.
+
+use std::{collections::HashMap, path::Path};
+
+use tch::Tensor;
+
+use super::Error;
+use crate::nn::{
+    Model,
+    arch::{ConvKind, Graph},
+    model::Domain,
+    torch,
+};
+
+/// Weights by the names of a model's tensors.
+pub type Named = HashMap<String, Tensor>;
+
+/// Tensors of a safetensors file.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn tensors(path: &Path) -> Result<Named, Error> {
+    let read = Tensor::read_safetensors(path).map_err(|err| Error::file(path, err))?;
+    Ok(read.into_iter().collect())
+}
+
+/// Weights of a model file, for a network that works in `domain`.
+///
+/// # Errors
+/// A file that cannot be read or is no model.
+pub fn model(path: &Path, domain: Domain) -> Result<Named, Error> {
+    let model = Model::from_file(path)?;
+    let names = model.graph().convs.iter().flat_map(|spec| ["weight", "bias"].map(|p| format!("{}.{p}", spec.name)));
+    let mut named: Named = names.zip(torch::parameters(&model, tch::Device::Cpu)?).collect();
+    if (model.domain, domain) == (Domain::Rgb, Domain::Yuv420)
+        && let [first, .., last] = model.graph().convs.as_slice()
+    {
+        subsampled(&mut named, &first.name, &last.name)?;
+    }
+    Ok(named)
+}
+
+/// Makes a network for R, G and B one for Y, U and V: it does as before with what its input and output are in R, G and B (ITU-R BT.601),
+/// each value of chroma standing for its four pixels. Of the two noise levels it hears that of luma.
+fn subsampled(named: &mut Named, first: &str, last: &str) -> Result<(), Error> {
+    const TO_RGB: [[f32; 3]; 3] = [[1.164, 0.0, 1.596], [1.164, -0.392, -0.813], [1.164, 2.017, 0.0]];
+    const FROM_RGB: [[f32; 3]; 3] = [[0.2568, 0.5041, 0.0979], [-0.1482, -0.2910, 0.4392], [0.4392, -0.3678, -0.0714]];
+    let (mut to, mut from) = (vec![0.0f32; 13 * 8], vec![0.0f32; 6 * 12]);
+    for colour in 0..3 {
+        for place in 0..4 {
+            let rgb = 4 * colour + place;
+            let [y, u, v] = TO_RGB[colour];
+            (to[rgb * 8 + place], to[rgb * 8 + 4], to[rgb * 8 + 5]) = (y, u, v);
+            from[place * 12 + rgb] = FROM_RGB[0][colour];
+            from[4 * 12 + rgb] = FROM_RGB[1][colour] / 4.0;
+            from[5 * 12 + rgb] = FROM_RGB[2][colour] / 4.0;
+        }
+    }
+    to[12 * 8 + 6] = 1.0;
+    let (to, from) = (Tensor::from_slice(&to).view([13, 8]), Tensor::from_slice(&from).view([6, 12]));
+    // Kernels as [outputs, inputs, height, width].
+    if let Some(kernel) = named.get_mut(&format!("{first}.weight")) {
+        *kernel = Tensor::f_einsum("oihw,ij->ojhw", &[&*kernel, &to], None::<i64>)?;
+    }
+    if let Some(kernel) = named.get_mut(&format!("{last}.weight")) {
+        *kernel = Tensor::f_einsum("pihw,op->oihw", &[&*kernel, &from], None::<i64>)?;
+    }
+    if let Some(bias) = named.get_mut(&format!("{last}.bias")) {
+        *bias = from.f_matmul(bias)?;
+    }
+    Ok(())
+}
+
+/// Puts tensors into those of their name. One that is wider here than there begins with what the narrower one computes, and nothing
+/// reads its new channels yet (Chen et al., "Net2Net", 2016).
+///
+/// # Errors
+/// What libtorch reports.
+pub fn begin_with(graph: &Graph, weights: &mut [Tensor], given: &Named) -> Result<(), Error> {
+    let _no_grad = tch::no_grad_guard();
+    for (spec, own) in graph.convs.iter().zip(weights.chunks_mut(2)) {
+        for (part, own) in ["weight", "bias"].iter().zip(own) {
+            let Some(given) = given.get(&format!("{}.{part}", spec.name)) else { continue };
+            let size = given.size();
+            if own.dim() != size.len() || own.size().iter().zip(&size).any(|(own, given)| own < given) {
+                continue;
+            }
+            let outputs = if spec.kind == ConvKind::Up2x2 && size.len() == 4 { 1 } else { 0 };
+            let _ = own.f_narrow(outputs, 0, size[outputs as usize])?.f_zero_()?;
+            let mut corner = own.shallow_clone();
+            for (dim, length) in size.iter().enumerate() {
+                corner = corner.f_narrow(dim as i64, 0, *length)?;
+            }
+            corner.f_copy_(given)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::Kind;
+
+    use super::*;
+
+    #[test]
+    fn a_network_for_rgb_does_the_same_to_subsampled_chroma() {
+        tch::manual_seed(3);
+        let random = |shape: &[i64]| Tensor::randn(shape, (Kind::Float, tch::Device::Cpu));
+        let (first, last) = (random(&[12, 13, 3, 3]), random(&[12, 12, 3, 3]));
+        let bias = random(&[12]);
+        let run = |x: &Tensor, first: &Tensor, last: &Tensor, bias: &Tensor| {
+            let hidden = x.conv2d(first, None::<Tensor>, [1, 1], [1, 1], [1, 1], 1);
+            hidden.conv2d(last, Some(bias), [1, 1], [1, 1], [1, 1], 1)
+        };
+        let mut named: Named = [
+            ("a.weight".to_owned(), first.shallow_clone()),
+            ("b.weight".to_owned(), last.shallow_clone()),
+            ("b.bias".to_owned(), bias.shallow_clone()),
+        ]
+        .into();
+        subsampled(&mut named, "a", "b").unwrap();
+        let yuv = random(&[1, 8, 6, 6]);
+        let ours = run(&yuv, &named["a.weight"], &named["b.weight"], &named["b.bias"]);
+        // The same by way of pictures in R, G and B.
+        let [y, u, v] = [yuv.narrow(1, 0, 4), yuv.narrow(1, 4, 1), yuv.narrow(1, 5, 1)];
+        let rgb = [&y * 1.164 + &v * 1.596, &y * 1.164 - &u * 0.392 - &v * 0.813, &y * 1.164 + &u * 2.017];
+        let level = yuv.narrow(1, 6, 1);
+        let theirs = run(&Tensor::cat(&[&rgb[0], &rgb[1], &rgb[2], &level], 1), &first, &last, &bias);
+        let mix =
+            |weights: [f64; 3]| (0..3).map(|c| theirs.narrow(1, 4 * c, 4) * weights[c as usize]).reduce(|a, b| a + b);
+        let mean = |t: Tensor| t.mean_dim(&[1i64][..], true, Kind::Float);
+        let expected = [
+            mix([0.2568, 0.5041, 0.0979]).unwrap(),
+            mean(mix([-0.1482, -0.2910, 0.4392]).unwrap()),
+            mean(mix([0.4392, -0.3678, -0.0714]).unwrap()),
+        ];
+        let difference = (ours - Tensor::cat(&expected, 1)).abs().max().double_value(&[]);
+        assert!(difference < 1e-4, "{difference}");
+    }
+}
