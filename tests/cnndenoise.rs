@@ -98,6 +98,22 @@ fn the_estimate_is_near_the_truth() {
 }
 
 #[test]
+fn the_best_network_runs_in_float32_only() {
+    let info = info(VideoFormat::Nv12, 64, 48);
+    let input = bytes(&info, 20.0, 13);
+    let [fast, best] = ["fast", "best"].map(|quality| {
+        let mut h = harness(&format!("cnndenoise quality={quality}"), &info);
+        to_bytes(&h.push_and_pull(buffer(input.clone(), 0)).unwrap())
+    });
+    assert!(fast != best && best != input);
+    let pipeline = gst::parse::launch("videotestsrc ! cnndenoise quality=best precision=int8 ! fakesink").unwrap();
+    let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
+    let _ = pipeline.set_state(gst::State::Playing);
+    let text = common::error_of(&pipeline).to_string();
+    assert!(text.contains("float32"), "{text}");
+}
+
+#[test]
 fn a_model_for_other_planes_is_refused_with_a_reason() {
     let rgb = info(VideoFormat::Rgb, 32, 32);
     let model = concat!(env!("CARGO_MANIFEST_DIR"), "/models/denoise-rgb-fast.safetensors");

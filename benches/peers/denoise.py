@@ -37,6 +37,7 @@ OURS = {
     "cnndenoise": "",
     "cnndenoise temporal=false": "temporal=false",
     "cnndenoise precision=fp32": "precision=fp32",
+    "cnndenoise quality=best": "quality=best",
 }
 
 
@@ -217,7 +218,7 @@ def on_photographs(path, count, threads):
                 np.ascontiguousarray(x.astype(np.uint8)), None, 0.8 * s, 0.8 * s
             ),
         }
-        for name in ("cnndenoise", "cnndenoise precision=fp32"):
+        for name in ("cnndenoise", "cnndenoise precision=fp32", "cnndenoise quality=best"):
 
             def ours(picture, sigma, text=OURS[name]):
                 height, width, _ = picture.shape
