@@ -4,7 +4,7 @@
 //! Intelligence 26(5), 2004, with one threshold for all photographs. Pixels count as matched when one of the others lies within
 //! the tolerance; they are not assigned to each other one by one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use gstcnnvideo::segment::distance::squared_depth;
@@ -31,6 +31,9 @@ pub struct Boundaries {
     skip: usize,
     #[arg(long, default_value_t = 60)]
     count: usize,
+    /// Model file to use instead of the built-in one.
+    #[arg(long)]
+    model: Option<PathBuf>,
     /// Scales to smooth at.
     #[arg(long, value_delimiter = ',', default_value = "4,8,16")]
     scales: Vec<f32>,
@@ -68,7 +71,11 @@ pub fn run(task: &Boundaries) -> Result<()> {
             return Err("a photograph and its boundaries differ in size".into());
         }
         let drawn = Array2::from_shape_vec((height as usize, width as usize), drawn.into_raw())?;
-        let smoothed = task.scales.iter().map(|scale| smoothed(&photo, *scale)).collect::<Result<Vec<_>>>()?;
+        let smoothed = task
+            .scales
+            .iter()
+            .map(|scale| smoothed(&photo, *scale, task.model.as_deref()))
+            .collect::<Result<Vec<_>>>()?;
         let versions = std::iter::once(photo.as_raw()).chain(&smoothed);
         for (version, counts) in versions.zip(&mut counts) {
             let strength = thinned(&luma(version, (width, height)));
@@ -125,8 +132,9 @@ fn squared_distance(set: &Array2<bool>, reach: f32) -> Array2<f32> {
     squared_depth(&unset.view()).slice(inner).to_owned()
 }
 
-fn smoothed(photo: &RgbImage, scale: f32) -> Result<Vec<u8>> {
-    let element = gst::ElementFactory::make("cnnsmooth").property("scale", scale).build()?;
+fn smoothed(photo: &RgbImage, scale: f32, model: Option<&Path>) -> Result<Vec<u8>> {
+    let element = gst::ElementFactory::make("cnnsmooth").property("scale", scale);
+    let element = element.property("model-file", model.and_then(Path::to_str)).build()?;
     element::through(&element, photo, photo.dimensions())
 }
 
