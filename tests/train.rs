@@ -5,7 +5,7 @@ mod common;
 use common::Temporary;
 use gstcnnvideo::{
     nn::{
-        Model, Network, Size,
+        Device, Model, Network, Size,
         arch::{Architecture, InvertedUnet, ResidualUnet, Stage},
         cpu::{FloatNetwork, Int8Network},
         model::Domain,
@@ -43,6 +43,8 @@ fn options(folder: &std::path::Path, minutes: f64, resume: bool) -> Options {
         rate: 2e-3,
         bf16_share: 0.0,
         quantise: false,
+        device: Device::Cpu,
+        loaders: 1,
     };
     Options { run, data: folder.to_owned(), coloured: 0.2, clipped: 0.5, fused: 0.3, camera: 0.3 }
 }
