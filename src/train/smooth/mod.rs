@@ -103,7 +103,9 @@ pub fn smooth(options: &Options) -> Result<(), Error> {
         validation.push((scale, scenes.batch(&patches, device)?));
         let patches: Vec<_> =
             held_out.iter().map(|photo| Patch { scale, ..photo.patch(options.run.side, &mut rng) }).collect();
-        validation.push((scale, scenes.batch(&patches, device)?));
+        if !patches.is_empty() {
+            validation.push((scale, scenes.batch(&patches, device)?));
+        }
     }
     let mut lesson = Smoothing { options, graph: &graph, scenes: &scenes, validation, quantiser: None };
     run::run(&options.run, &graph, &scenes, &mut lesson)
@@ -304,7 +306,7 @@ impl Lesson<Vec<Patch>> for Smoothing<'_> {
         for (_, batch) in &self.validation {
             let guide = self.see(weights, batch, Kind::Float)?.0;
             let columns = [&batch.planes, &batch.target, &guide]
-                .map(|planes| planes.narrow(0, 0, SAMPLES).narrow(1, 0, 4).pixel_shuffle(2));
+                .map(|planes| planes.narrow(0, 0, SAMPLES.min(planes.size()[0])).narrow(1, 0, 4).pixel_shuffle(2));
             rows.push(Tensor::f_cat(&columns, 3)?.f_flatten(0, 2)?);
         }
         let sheet = ((Tensor::f_cat(&rows, 0)? * 255.0 + 128.5).clamp(0.0, 255.0)).to_kind(Kind::Uint8);
@@ -493,8 +495,11 @@ fn sharpness(guide: &Tensor, batch: &Batch) -> Result<f64, Error> {
         let at = |t: &Tensor, y: i64, x: i64| t.narrow(2, y, side).narrow(3, x, side);
         let gradient = (at(&luma, 0, 1) - at(&luma, 0, 0)).abs() + (at(&luma, 1, 0) - at(&luma, 0, 0)).abs();
         let near = at(&near, 0, 0).gt(0.5).to_kind(Kind::Float);
-        let mean =
-            |where_: &Tensor| ((&gradient * where_).sum(Kind::Float) / where_.sum(Kind::Float)).double_value(&[]);
+        // Of flat pictures or such without boundaries there is nothing to say.
+        let mean = |part: &Tensor| {
+            let count = part.sum(Kind::Float).clamp_min(1.0);
+            ((&gradient * part).sum(Kind::Float) / count).double_value(&[]) + 1e-4
+        };
         Ok(mean(&near) / mean(&(1.0 - &near)))
     };
     Ok(20.0 * (contrast(guide)? / contrast(&batch.planes)?).log10())
