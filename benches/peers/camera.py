@@ -22,6 +22,7 @@ import numpy as np
 WAYS = {
     "cnndenoise": ("gst", "cnndenoise"),
     "cnndenoise temporal=false": ("gst", "cnndenoise temporal=false"),
+    "cnndenoise quality=best": ("gst", "cnndenoise quality=best"),
     "hqdn3d (its defaults)": ("ffmpeg", "hqdn3d"),
     "hqdn3d=8": ("ffmpeg", "hqdn3d=8"),
     "nlmeans=s=3": ("ffmpeg", "nlmeans=s=3:p=5:r=9"),
