@@ -82,10 +82,11 @@ enum Content {
     Fused(Batch),
 }
 
-impl Scenes<'_> {
-    fn clipped(&self, rounded: bool) -> f64 {
-        match (self.options.run.quantise, rounded) {
-            (false, _) => self.options.clipped,
+impl Options {
+    /// Share of the patches with clipped noise, in a step that learns the int8 engine's rounding or does not.
+    fn clipped_where(&self, rounded: bool) -> f64 {
+        match (self.run.quantise, rounded) {
+            (false, _) => self.clipped,
             (true, false) => 0.0,
             (true, true) => 1.0,
         }
@@ -107,7 +108,7 @@ impl Source for Scenes<'_> {
                 if camera {
                     Camera::draw(domain, frames, true, rounded, rng).add(clip)
                 } else {
-                    Noise::of_clip(domain, frames, self.clipped(rounded), rng).add(clip)
+                    Noise::of_clip(domain, frames, self.options.clipped_where(rounded), rng).add(clip)
                 }
             };
             Content::Fused(fused::batch(photos, domain, [options.batch, options.side], add, rng)?)
@@ -145,7 +146,7 @@ impl Lesson<Scene> for Denoising<'_> {
                 if camera {
                     Camera::draw(run.domain, run.batch, false, rounded, rng).add(&patches)?
                 } else {
-                    let clipped = Scenes { options: self.options, photos: self.photos }.clipped(rounded);
+                    let clipped = self.options.clipped_where(rounded);
                     Noise::draw(run.domain, run.batch, *coloured, clipped, rng).add(&patches)?
                 }
             }

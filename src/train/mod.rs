@@ -1,7 +1,8 @@
 //! Training of the shipped models (feature `torch`): data, synthesis of noisy pictures, optimiser, checkpoints.
 //!
 //! Everything follows from the seed and the step number, so that a run that was stopped and resumed sees the same
-//! batches as one that was not.
+//! batches as one that was not. The exception: with threads that draw ahead, the noise of fused clips comes from libtorch's generator,
+//! which they share.
 
 mod checkpoint;
 mod clips;
