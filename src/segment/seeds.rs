@@ -247,6 +247,9 @@ impl Seeds {
             }
             Shape::Steps(_) => true,
         });
+        // Steps of a region that nothing points at any more would wait for the next one.
+        let pointed: [bool; 1 + MAX_LABEL as usize] = std::array::from_fn(|label| self.points_at(label as u8));
+        self.0.retain(|seed| pointed[usize::from(seed.label)]);
     }
 }
 
@@ -323,7 +326,9 @@ mod tests {
             assert!(seeds.add(Seed { label: 1, shape: Shape::Steps(steps) }));
             assert_eq!((seeds.steps(1), seeds.steps(2)), (sum, 0));
         }
-        seeds.clear();
+        // They go with what they were said of.
+        seeds.follow(|_| None);
+        assert!(seeds.is_empty());
         (0..2 * MOST).for_each(|_| assert!(seeds.add(Seed { label: 1, shape: Shape::Point([0.5; 2]) })));
         assert_eq!(seeds.len(), MOST);
     }
