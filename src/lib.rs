@@ -9,6 +9,7 @@ pub mod frame;
 pub mod nn;
 pub mod quality;
 pub mod segment;
+mod simd;
 pub mod smooth;
 #[cfg(feature = "torch")]
 pub mod train;

@@ -9,7 +9,7 @@
 use nalgebra::DMatrix;
 use ndarray::{ArrayView2, s};
 
-use crate::frame::Sample;
+use crate::{frame::Sample, simd::vectorise};
 
 /// Side of a patch.
 const SIDE: usize = 6;
@@ -241,14 +241,16 @@ fn level_of<'a>(patches: impl Iterator<Item = &'a Patch> + Clone) -> Option<f32>
     let step = count.div_ceil(USED);
     let count = count.div_ceil(step);
     let mut covariance = [[0.0f32; DIM]; DIM];
-    // `dispatch` compiles the closure for the processor's widest vectors.
-    pulp::Arch::new().dispatch(|| {
-        for patch in patches.step_by(step) {
-            for (row, a) in covariance.iter_mut().zip(&patch.centred) {
-                row.iter_mut().zip(&patch.centred).for_each(|(sum, b)| *sum += a * b);
+    vectorise(
+        #[inline(always)]
+        || {
+            for patch in patches.step_by(step) {
+                for (row, a) in covariance.iter_mut().zip(&patch.centred) {
+                    row.iter_mut().zip(&patch.centred).for_each(|(sum, b)| *sum += a * b);
+                }
             }
-        }
-    });
+        },
+    );
     let matrix = DMatrix::from_fn(DIM, DIM, |i, j| f64::from(covariance[i][j]) / count as f64);
     let mut eigenvalues: Vec<f64> = matrix.symmetric_eigenvalues().iter().map(|v| v.max(0.0)).collect();
     eigenvalues.sort_by(f64::total_cmp);

@@ -3,6 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::Sample;
+use crate::simd;
 
 /// Steps to an 8-bit level.
 const STEPS: f32 = 4.0;
@@ -20,9 +21,9 @@ pub struct Low10([u8; 2]);
 #[repr(transparent)]
 pub struct High10([u8; 2]);
 
+#[inline(always)]
 fn nearest(level: f32) -> u16 {
-    // The cast saturates.
-    ((level * STEPS + 0.5) as u16).min(LARGEST)
+    simd::nearest(level * STEPS, f32::from(LARGEST)) as u16
 }
 
 impl Sample for Low10 {

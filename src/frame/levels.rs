@@ -1,6 +1,6 @@
-//! Rows of samples as levels and back.
+//! Rows of samples as levels.
 
-use ndarray::{ArrayView1, ArrayViewMut1};
+use ndarray::ArrayView1;
 
 use super::Sample;
 
@@ -10,13 +10,5 @@ pub(crate) fn levels<T: Sample>(from: ArrayView1<'_, T>, to: &mut [f32]) {
     match from.to_slice() {
         Some(from) => to.iter_mut().zip(from).for_each(|(to, sample)| *to = sample.level()),
         None => to.iter_mut().zip(from).for_each(|(to, sample)| *to = sample.level()),
-    }
-}
-
-/// Samples nearest to a row of levels.
-pub(crate) fn samples<T: Sample>(from: &[f32], mut to: ArrayViewMut1<'_, T>) {
-    match to.as_slice_mut() {
-        Some(to) => to.iter_mut().zip(from).for_each(|(to, level)| *to = T::from_level(*level)),
-        None => to.iter_mut().zip(from).for_each(|(to, level)| *to = T::from_level(*level)),
     }
 }

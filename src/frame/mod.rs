@@ -48,8 +48,7 @@ impl Sample for u8 {
 
     #[inline(always)]
     fn from_level(level: f32) -> Self {
-        // The cast saturates.
-        (level + 0.5) as u8
+        crate::simd::nearest(level, 255.0) as u8
     }
 }
 

@@ -1,6 +1,8 @@
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
+use crate::simd::vectorise;
+
 /// How steep a picture is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gradient {
@@ -32,7 +34,6 @@ pub fn gradient_difference(a: &ArrayView2<'_, f32>, b: &ArrayView2<'_, f32>, kin
         return f64::NAN;
     }
     let width = a.ncols();
-    let arch = pulp::Arch::new();
     let rows = (0..a.nrows()).into_par_iter().map_init(
         || (Lines::new(width), vec![0.0; width], vec![0.0; width]),
         |(lines, p, q), y| {
@@ -41,7 +42,10 @@ pub fn gradient_difference(a: &ArrayView2<'_, f32>, b: &ArrayView2<'_, f32>, kin
             lines.load(b, y);
             lines.fill(kind, q);
             let (p, q) = (&*p, &*q);
-            arch.dispatch(|| f64::from(sum_of(p.iter().zip(q).map(|(a, b)| (a - b).abs()))))
+            vectorise(
+                #[inline(always)]
+                || f64::from(sum_of(p.iter().zip(q).map(|(a, b)| (a - b).abs()))),
+            )
         },
     );
     rows.sum::<f64>() / a.len() as f64
@@ -87,19 +91,22 @@ impl Lines {
     fn fill(&self, kind: Gradient, to: &mut [f32]) {
         let [a, o, b] = &self.0;
         let n = to.len();
-        pulp::Arch::new().dispatch(|| {
-            let (a, o, b) = (&a[..n + 2], &o[..n + 2], &b[..n + 2]);
-            match kind {
-                Gradient::Sobel => to.iter_mut().enumerate().for_each(|(i, to)| {
-                    let x = (a[i + 2] - a[i]) + 2.0 * (o[i + 2] - o[i]) + (b[i + 2] - b[i]);
-                    let y = (b[i] - a[i]) + 2.0 * (b[i + 1] - a[i + 1]) + (b[i + 2] - a[i + 2]);
-                    *to = 0.125 * (x * x + y * y).sqrt();
-                }),
-                Gradient::Laplacian => to.iter_mut().enumerate().for_each(|(i, to)| {
-                    *to = (a[i + 1] + b[i + 1] + o[i] + o[i + 2] - 4.0 * o[i + 1]).abs();
-                }),
-            }
-        });
+        vectorise(
+            #[inline(always)]
+            || {
+                let (a, o, b) = (&a[..n + 2], &o[..n + 2], &b[..n + 2]);
+                match kind {
+                    Gradient::Sobel => to.iter_mut().enumerate().for_each(|(i, to)| {
+                        let x = (a[i + 2] - a[i]) + 2.0 * (o[i + 2] - o[i]) + (b[i + 2] - b[i]);
+                        let y = (b[i] - a[i]) + 2.0 * (b[i + 1] - a[i + 1]) + (b[i + 2] - a[i + 2]);
+                        *to = 0.125 * (x * x + y * y).sqrt();
+                    }),
+                    Gradient::Laplacian => to.iter_mut().enumerate().for_each(|(i, to)| {
+                        *to = (a[i + 1] + b[i + 1] + o[i] + o[i + 2] - 4.0 * o[i + 1]).abs();
+                    }),
+                }
+            },
+        );
     }
 }
 

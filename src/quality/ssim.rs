@@ -2,6 +2,7 @@ use ndarray::{Array2, ArrayView2, s};
 use rayon::prelude::*;
 
 use super::gradient::sum_of;
+use crate::simd::vectorise;
 
 /// Taps of the window to each side of the middle, and its standard deviation.
 const REACH: usize = 5;
@@ -106,49 +107,55 @@ impl Moments {
         let rows = &mut self.rows[y % SIZE];
         let n = rows[0].len();
         let (a, b) = (&a[..n + 2 * REACH], &b[..n + 2 * REACH]);
-        pulp::Arch::new().dispatch(|| {
-            let [mean_a, mean_b, square_a, square_b, product] = rows;
-            let (mean_a, mean_b) = (&mut mean_a[..n], &mut mean_b[..n]);
-            let (square_a, square_b, product) = (&mut square_a[..n], &mut square_b[..n], &mut product[..n]);
-            for i in 0..n {
-                let mut sums = [0.0; 5];
-                for (k, tap) in taps.iter().enumerate() {
-                    let (a, b) = (a[i + k], b[i + k]);
-                    let (p, q) = (tap * a, tap * b);
-                    sums[0] += p;
-                    sums[1] += q;
-                    sums[2] += p * a;
-                    sums[3] += q * b;
-                    sums[4] += p * b;
+        vectorise(
+            #[inline(always)]
+            || {
+                let [mean_a, mean_b, square_a, square_b, product] = rows;
+                let (mean_a, mean_b) = (&mut mean_a[..n], &mut mean_b[..n]);
+                let (square_a, square_b, product) = (&mut square_a[..n], &mut square_b[..n], &mut product[..n]);
+                for i in 0..n {
+                    let mut sums = [0.0; 5];
+                    for (k, tap) in taps.iter().enumerate() {
+                        let (a, b) = (a[i + k], b[i + k]);
+                        let (p, q) = (tap * a, tap * b);
+                        sums[0] += p;
+                        sums[1] += q;
+                        sums[2] += p * a;
+                        sums[3] += q * b;
+                        sums[4] += p * b;
+                    }
+                    [mean_a[i], mean_b[i], square_a[i], square_b[i], product[i]] = sums;
                 }
-                [mean_a[i], mean_b[i], square_a[i], square_b[i], product[i]] = sums;
-            }
-        });
+            },
+        );
     }
 
     /// Sums of SSIM, and of contrast times structure, along the row whose window begins at row `y`.
     fn similarity(&mut self, y: usize, taps: &[f32; SIZE]) -> (f64, f64) {
         let Self { rows, sums } = self;
         let rows = &*rows;
-        pulp::Arch::new().dispatch(|| {
-            for (i, sum) in sums.iter_mut().enumerate() {
-                sum.fill(0.0);
-                for (k, tap) in taps.iter().enumerate() {
-                    let row = &rows[(y + k) % SIZE][i];
-                    sum.iter_mut().zip(row).for_each(|(to, v)| *to += tap * v);
+        vectorise(
+            #[inline(always)]
+            || {
+                for (i, sum) in sums.iter_mut().enumerate() {
+                    sum.fill(0.0);
+                    for (k, tap) in taps.iter().enumerate() {
+                        let row = &rows[(y + k) % SIZE][i];
+                        sum.iter_mut().zip(row).for_each(|(to, v)| *to += tap * v);
+                    }
                 }
-            }
-            let [a, b, aa, bb, ab] = sums;
-            // Similarities replace the means, contrasts the products.
-            for ((((a, b), aa), bb), ab) in a.iter_mut().zip(b).zip(aa).zip(bb).zip(ab.iter_mut()) {
-                let (variance_a, variance_b, covariance) = (*aa - *a * *a, *bb - *b * *b, *ab - *a * *b);
-                let (x, y) = (*a + CENTRE, *b + CENTRE);
-                let structure = (2.0 * covariance + C2) / (variance_a + variance_b + C2);
-                *ab = structure;
-                *a = structure * (2.0 * x * y + C1) / (x * x + y * y + C1);
-            }
-            (f64::from(sum_of(a.iter().copied())), f64::from(sum_of(ab.iter().copied())))
-        })
+                let [a, b, aa, bb, ab] = sums;
+                // Similarities replace the means, contrasts the products.
+                for ((((a, b), aa), bb), ab) in a.iter_mut().zip(b).zip(aa).zip(bb).zip(ab.iter_mut()) {
+                    let (variance_a, variance_b, covariance) = (*aa - *a * *a, *bb - *b * *b, *ab - *a * *b);
+                    let (x, y) = (*a + CENTRE, *b + CENTRE);
+                    let structure = (2.0 * covariance + C2) / (variance_a + variance_b + C2);
+                    *ab = structure;
+                    *a = structure * (2.0 * x * y + C1) / (x * x + y * y + C1);
+                }
+                (f64::from(sum_of(a.iter().copied())), f64::from(sum_of(ab.iter().copied())))
+            },
+        )
     }
 }
 

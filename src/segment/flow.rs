@@ -7,11 +7,10 @@
 use std::ops::Range;
 
 use ndarray::{Array2, Axis, Zip};
-use pulp::Arch;
 use rayon::prelude::*;
 
 use super::image::bilinear;
-use crate::nn::Threads;
+use crate::{nn::Threads, simd::vectorise};
 
 /// Side of a patch, and how far patches lie apart.
 const PATCH: usize = 8;
@@ -132,7 +131,6 @@ fn search_level(
     // For each patch: its displacement, and how far it is from fitting.
     let mut patches = Array2::from_elem((rows, columns), ([0.0f32; 2], 0.0f32));
     let mut flow = Array2::from_elem((height, width), [0.0; 2]);
-    let arch = Arch::new();
     threads.enter(|| {
         patches.axis_iter_mut(Axis(0)).into_par_iter().enumerate().for_each(|(row, mut found)| {
             let y0 = place(row, height);
@@ -152,7 +150,10 @@ fn search_level(
                     let at = |v: usize, d: isize| v.saturating_add_signed(2 * d);
                     before(at(y, dy), at(x, dx)).unwrap_or([0.0; 2])
                 });
-                *found = arch.dispatch(|| Patch::of(present, y0, x0).find(past, &starts, left));
+                *found = vectorise(
+                    #[inline(always)]
+                    || Patch::of(present, y0, x0).find(past, &starts, left),
+                );
                 left = Some(found.0);
             }
         });
@@ -320,16 +321,18 @@ fn sum(values: &[f32; PATCH]) -> f32 {
 /// Brings the part of a map of the past that begins at `(y, x)` to the present; 0 where it comes from outside.
 pub fn warp(past: &Array2<f32>, flow: &Flow, (y0, x0): (usize, usize), present: &mut Array2<f32>) {
     let (height, width) = past.dim();
-    let arch = Arch::new();
     Zip::indexed(present.rows_mut()).par_for_each(|y, mut row| {
-        arch.dispatch(|| {
-            for (x, to) in row.iter_mut().enumerate() {
-                let [dx, dy] = flow.at(y0 + y, x0 + x);
-                let (u, v) = ((x0 + x) as f32 + dx, (y0 + y) as f32 + dy);
-                let within = u >= -0.5 && v >= -0.5 && u <= width as f32 - 0.5 && v <= height as f32 - 0.5;
-                *to = if within { bilinear(past, u, v) } else { 0.0 };
-            }
-        });
+        vectorise(
+            #[inline(always)]
+            || {
+                for (x, to) in row.iter_mut().enumerate() {
+                    let [dx, dy] = flow.at(y0 + y, x0 + x);
+                    let (u, v) = ((x0 + x) as f32 + dx, (y0 + y) as f32 + dy);
+                    let within = u >= -0.5 && v >= -0.5 && u <= width as f32 - 0.5 && v <= height as f32 - 0.5;
+                    *to = if within { bilinear(past, u, v) } else { 0.0 };
+                }
+            },
+        );
     });
 }
 

@@ -1,7 +1,8 @@
 //! Values of maps between their pixels, line by line.
 
 use ndarray::Array2;
-use pulp::Arch;
+
+use crate::simd::vectorise;
 
 /// A pixel along an axis, and how far a place lies on the way to the next.
 pub(super) type Place = (usize, f32);
@@ -18,11 +19,14 @@ pub(super) fn line(map: &Array2<f32>, (y, share): Place, line: &mut Vec<f32>) {
     let (above, below) = (map.row(y), map.row((y + 1).min(map.nrows() - 1)));
     line.resize(map.ncols(), 0.0);
     match (above.as_slice(), below.as_slice()) {
-        (Some(above), Some(below)) => Arch::new().dispatch(|| {
-            for (to, (a, b)) in line.iter_mut().zip(above.iter().zip(below)) {
-                *to = a + share * (b - a);
-            }
-        }),
+        (Some(above), Some(below)) => vectorise(
+            #[inline(always)]
+            || {
+                for (to, (a, b)) in line.iter_mut().zip(above.iter().zip(below)) {
+                    *to = a + share * (b - a);
+                }
+            },
+        ),
         _ => line.iter_mut().zip(above.iter().zip(below)).for_each(|(to, (a, b))| *to = a + share * (b - a)),
     }
     line.extend(line.last().copied());

@@ -1,11 +1,12 @@
-//! How strongly each pixel is smoothed, and how the guide follows time.
+//! How strongly each pixel is smoothed, and what stays of a picture for the next one.
 
-use ndarray::{Array2, ArrayView2, Axis, Zip};
+use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
 use crate::{
-    frame::{Picture, Regions, Sample, luma::luma_row},
+    frame::Regions,
     nn::Threads,
+    simd::{nearest, vectorise},
 };
 
 /// Mean difference of luma and guide, in levels, from which on a place counts as texture wholly.
@@ -16,82 +17,58 @@ const REACH: usize = 2;
 const LEAST_LAMBDA: f32 = 2.0;
 /// Largest share of the past in the guide, and the change of luma, in levels, at which it ends.
 const MEMORY: f32 = 0.7;
-const CHANGE: f32 = 8.0;
+pub(super) const CHANGE: f32 = 8.0;
 
-/// Texture of a picture, by cells of 2x2 pixels.
-#[derive(Debug, Default)]
-pub(crate) struct Texture {
-    cells: Array2<f32>,
-    sums: Array2<f32>,
-}
-
-impl Texture {
-    /// Fills `share` (root of the share of `lambda`, 0 to 255) for each pixel: `strength` where there is texture.
-    pub fn share<T: Sample>(
-        &mut self,
-        picture: &Picture<'_, T>,
-        guide: &Array2<f32>,
-        strength: f32,
-        lambda: f32,
-        share: &mut Array2<u8>,
-        threads: &Threads,
-    ) {
-        let least = (LEAST_LAMBDA / lambda).sqrt().min(1.0);
-        let (height, width) = guide.dim();
-        let dim = (height.div_ceil(2), width.div_ceil(2));
-        for map in [&mut self.cells, &mut self.sums] {
-            if map.dim() != dim {
-                *map = Array2::zeros(dim);
-            }
-        }
-        threads.enter(|| {
-            let rows = self.cells.axis_iter_mut(Axis(0)).into_par_iter().enumerate();
-            rows.for_each_init(
-                || vec![0.0; width],
-                |luma, (y, mut cells)| {
-                    cells.fill(0.0);
-                    for y in [2 * y, (2 * y + 1).min(height - 1)] {
-                        luma_row(picture, y, luma);
-                        let guide = guide.row(y);
-                        let Some(guide) = guide.as_slice() else { continue };
-                        for ((cell, luma), guide) in cells.iter_mut().zip(luma.chunks(2)).zip(guide.chunks(2)) {
-                            let pair =
-                                (luma[0] - guide[0]).abs() + (luma[luma.len() - 1] - guide[guide.len() - 1]).abs();
-                            *cell += 0.25 * pair;
+/// Fills `share` (root of the share of `lambda`, 0 to 255) for each pixel: `strength` where there is texture. `texture` is the mean
+/// difference of luma and guide by cells of 2x2 pixels.
+pub(crate) fn share(
+    texture: &ArrayView2<'_, f32>,
+    strength: f32,
+    lambda: f32,
+    share: &mut Array2<u8>,
+    threads: &Threads,
+) {
+    let least = (LEAST_LAMBDA / lambda).sqrt().min(1.0);
+    let (height, width) = texture.dim();
+    threads.enter(|| {
+        share.axis_chunks_iter_mut(Axis(0), 2).into_par_iter().enumerate().for_each_init(
+            // Sums along columns, with room to each side, and what comes of them.
+            || (vec![0.0f32; width + 2 * REACH], vec![0u8; width]),
+            |(sums, own), (y, mut rows)| {
+                let near = y.saturating_sub(REACH)..(y + REACH + 1).min(height);
+                let count = near.len();
+                vectorise(
+                    #[inline(always)]
+                    || {
+                        let inner = &mut sums[REACH..REACH + width];
+                        inner.fill(0.0);
+                        for row in near {
+                            if let Some(row) = texture.row(row).to_slice() {
+                                inner.iter_mut().zip(row).for_each(|(sum, cell)| *sum += cell);
+                            }
                         }
-                    }
-                },
-            );
-            // Means along rows; those along columns are taken as the shares are written.
-            let rows = self.cells.axis_iter(Axis(0)).into_par_iter();
-            rows.zip(self.sums.axis_iter_mut(Axis(0)).into_par_iter()).for_each(|(cells, mut sums)| {
-                let cells = cells.as_slice().unwrap_or_default();
-                for (x, sum) in sums.iter_mut().enumerate() {
-                    let part = &cells[x.saturating_sub(REACH)..(x + REACH + 1).min(cells.len())];
-                    *sum = part.iter().sum::<f32>() / part.len() as f32;
-                }
-            });
-            let sums = &self.sums;
-            share.axis_chunks_iter_mut(Axis(0), 2).into_par_iter().enumerate().for_each_init(
-                || vec![0.0; dim.1],
-                |means, (y, mut rows)| {
-                    means.fill(0.0);
-                    let near = y.saturating_sub(REACH)..(y + REACH + 1).min(dim.0);
-                    let scale = 1.0 / (near.len() as f32 * TEXTURE);
-                    for row in near {
-                        means.iter_mut().zip(sums.row(row)).for_each(|(mean, sum)| *mean += sum * scale);
-                    }
-                    for mut row in rows.rows_mut() {
-                        let Some(row) = row.as_slice_mut() else { continue };
-                        for (pair, mean) in row.chunks_mut(2).zip(&*means) {
-                            let part = mean.clamp(least, 1.0);
-                            pair.fill((255.0 * strength * part + 0.5) as u8);
+                        let share_of = |sum: f32, cells: usize| {
+                            let part = (sum / (cells as f32 * TEXTURE)).clamp(least, 1.0);
+                            nearest(255.0 * strength * part, 255.0) as u8
+                        };
+                        for (x, own) in own.iter_mut().enumerate() {
+                            let sum: f32 = sums[x..x + 2 * REACH + 1].iter().sum();
+                            *own = share_of(sum, count * (2 * REACH + 1));
                         }
-                    }
-                },
-            );
-        });
-    }
+                        // At the sides there are fewer cells to take the mean of.
+                        for x in (0..REACH.min(width)).chain(width.saturating_sub(REACH)..width) {
+                            let cells = (x + REACH + 1).min(width) - x.saturating_sub(REACH);
+                            own[x] = share_of(sums[x..x + 2 * REACH + 1].iter().sum(), count * cells);
+                        }
+                        for mut row in rows.rows_mut() {
+                            let Some(row) = row.as_slice_mut() else { continue };
+                            row.chunks_mut(2).zip(&*own).for_each(|(pair, own)| pair.fill(*own));
+                        }
+                    },
+                );
+            },
+        );
+    });
 }
 
 /// Weighs shares by regions. Where nothing is to be smoothed, the solver leaves the pixel as it is.
@@ -128,41 +105,34 @@ pub(super) fn halve<T: Copy + Send + Sync, U: Send + Sync + Default + Clone>(
     });
 }
 
-/// The guide of the picture before, for a guide that does not flicker.
+/// What stays of a picture for the next one, so that the guide does not flicker.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    guide: Array2<f32>,
-    luma: Array2<f32>,
+    /// Luma without texture.
+    pub guide: Array2<f32>,
+    /// Luma, in steps of a [`STEPS`]th of a level.
+    pub luma: Array2<u16>,
     valid: bool,
 }
+
+/// Steps in a level of remembered luma.
+pub(super) const STEPS: f32 = 256.0;
 
 impl Memory {
     pub fn forget(&mut self) {
         self.valid = false;
     }
 
-    /// Averages the guide with what it was, where the picture has not changed.
-    pub fn follow<T: Sample>(&mut self, picture: &Picture<'_, T>, guide: &mut Array2<f32>, threads: &Threads) {
-        if self.guide.dim() != guide.dim() {
-            *self = Self { guide: guide.clone(), luma: Array2::zeros(guide.dim()), valid: false };
+    /// What is made next is remembered.
+    pub fn keep(&mut self) {
+        self.valid = true;
+    }
+
+    /// Makes room for a picture of `dim` (rows, columns), and gives the largest share that the past may have in its guide.
+    pub fn prepare(&mut self, dim: (usize, usize)) -> f32 {
+        if self.guide.dim() != dim {
+            *self = Self { guide: Array2::zeros(dim), luma: Array2::zeros(dim), valid: false };
         }
-        let valid = std::mem::replace(&mut self.valid, true);
-        let width = guide.ncols();
-        threads.enter(|| {
-            let rows = Zip::indexed(guide.rows_mut()).and(self.guide.rows_mut()).and(self.luma.rows_mut());
-            rows.into_par_iter().for_each_init(
-                || vec![0.0; width],
-                |now, (y, mut guide, mut before, mut luma)| {
-                    luma_row(picture, y, now);
-                    let all = guide.iter_mut().zip(before.iter_mut()).zip(luma.iter_mut()).zip(&*now);
-                    for (((guide, before), luma), now) in all {
-                        let calm = (1.0 - (now - *luma).abs() * (1.0 / CHANGE)).max(0.0);
-                        let share = if valid { MEMORY * calm * calm } else { 0.0 };
-                        *guide += share * (*before - *guide);
-                        (*before, *luma) = (*guide, *now);
-                    }
-                },
-            );
-        });
+        if self.valid { MEMORY } else { 0.0 }
     }
 }

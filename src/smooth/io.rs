@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use ndarray::{Array2, ArrayViewMut2};
 
+use super::adapt::{CHANGE, Memory, STEPS};
 use crate::{
     frame::{
         Colour, Picture, Sample,
@@ -12,9 +13,12 @@ use crate::{
         unshuffle::{CENTRE, SCALE, line, pairs, singles},
     },
     nn::{Domain, Output, RowSink, Source, parts},
+    simd::{nearest, vectorise},
 };
 
+/// Channels of the picture, and of what a network makes of it.
 const CHANNELS: usize = 6;
+const OUTPUTS: usize = 7;
 
 /// Log-odds of an edge that are not, and that are wholly, believed; and what is left of a step that is not.
 pub(crate) const BELIEVED: [f32; 2] = [-4.0, 2.0];
@@ -95,69 +99,166 @@ fn chroma<T: Sample>(picture: &Picture<'_, T>, x: usize, y: usize) -> [f32; 2] {
     }
 }
 
-/// Takes what a network of the domain [`Domain::Guide`] makes.
+/// Takes what a network of the domain [`Domain::Guide`] makes. What else is told of a picture row by row is made along with it, as long as
+/// its rows are in cache.
 pub(super) struct Maps<'a, 'b, T> {
     pub picture: &'a Picture<'b, T>,
-    /// Luma without texture, at the picture's size.
-    pub guide: &'a mut Array2<f32>,
-    /// Chroma without texture, for 2x2 pixels.
-    pub chroma: &'a mut [Array2<f32>; 2],
-    /// How far to believe that there is an edge of structure, up to 1, for 2x2 pixels.
-    pub edges: &'a mut Array2<f32>,
+    /// At the picture's size, as they were; then luma without texture, averaged along time, and luma.
+    pub memory: &'a mut Memory,
+    /// Largest share of the past.
+    pub past: f32,
+    pub cells: &'a mut Cells,
+}
+
+/// What is told of 2x2 pixels together.
+#[derive(Debug, Default)]
+pub(super) struct Cells {
+    /// Chroma without texture.
+    pub chroma: [Array2<f32>; 2],
+    /// How far to believe that there is an edge of structure, up to 1.
+    pub edges: Array2<f32>,
+    /// Mean difference of luma and guide.
+    pub texture: Array2<f32>,
+    /// Mean of the guide.
+    pub guide: Array2<f32>,
+}
+
+impl Cells {
+    /// Makes room for a picture of `dim` (rows, columns).
+    pub fn prepare(&mut self, dim: (usize, usize)) {
+        let dim = (dim.0.div_ceil(2), dim.1.div_ceil(2));
+        let Self { chroma: [u, v], edges, texture, guide } = self;
+        for map in [u, v, edges, texture, guide] {
+            if map.dim() != dim {
+                *map = Array2::zeros(dim);
+            }
+        }
+    }
 }
 
 impl<T: Sample> Output for Maps<'_, '_, T> {
     fn split<'c>(&'c mut self, bands: &[Range<usize>]) -> Vec<Box<dyn RowSink + 'c>> {
-        let Self { picture, guide, chroma: [u, v], edges } = self;
-        let rows = parts(guide, bands, 2).into_iter().zip(parts(u, bands, 1)).zip(parts(v, bands, 1));
-        let rows = rows.zip(parts(edges, bands, 1)).zip(bands);
-        rows.map(|((((guide, u), v), edges), band)| -> Box<dyn RowSink + 'c> {
-            Box::new(Band { first: band.start, picture, guide, chroma: [u, v], edges })
+        let Self { picture, memory, past, cells } = self;
+        let (picture, past) = (*picture, *past);
+        let Cells { chroma: [u, v], edges, texture, guide } = &mut **cells;
+        let width = memory.guide.ncols();
+        let mut cells = [u, v, edges, texture, guide].map(|map| parts(map, bands, 1).into_iter());
+        let rows = parts(&mut memory.guide, bands, 2).into_iter().zip(parts(&mut memory.luma, bands, 2)).zip(bands);
+        rows.filter_map(|((guide, luma), band)| -> Option<Box<dyn RowSink + 'c>> {
+            let [u, v, edges, texture, mean] = cells.each_mut().map(Iterator::next);
+            let cells = Rows { chroma: [u?, v?], edges: edges?, texture: texture?, guide: mean? };
+            let scratch = [vec![0.0; width], vec![0.0; width]];
+            Some(Box::new(Band { first: band.start, picture, guide, luma, past, cells, scratch }))
         })
         .collect()
     }
+}
+
+/// A band's rows of [`Cells`].
+struct Rows<'a> {
+    chroma: [ArrayViewMut2<'a, f32>; 2],
+    edges: ArrayViewMut2<'a, f32>,
+    texture: ArrayViewMut2<'a, f32>,
+    guide: ArrayViewMut2<'a, f32>,
 }
 
 struct Band<'a, 'b, T> {
     first: usize,
     picture: &'a Picture<'b, T>,
     guide: ArrayViewMut2<'a, f32>,
-    chroma: [ArrayViewMut2<'a, f32>; 2],
-    edges: ArrayViewMut2<'a, f32>,
+    luma: ArrayViewMut2<'a, u16>,
+    past: f32,
+    cells: Rows<'a>,
+    /// Rows of luma and of texture.
+    scratch: [Vec<f32>; 2],
 }
 
 impl<T: Sample> RowSink for Band<'_, '_, T> {
     fn write_row(&mut self, y: usize, row: &[f32]) {
-        let channels = Domain::Guide.outputs();
         let own = y - self.first;
-        for dy in 0..2 {
-            if 2 * own + dy >= self.guide.nrows() {
-                break;
-            }
-            let mut guide = self.guide.row_mut(2 * own + dy);
-            let Some(guide) = guide.as_slice_mut() else { continue };
-            luma_row(self.picture, 2 * y + dy, guide);
-            for (pair, pixel) in guide.chunks_mut(2).zip(row.chunks_exact(channels)) {
-                for (value, texture) in pair.iter_mut().zip(&pixel[2 * dy..]) {
-                    *value -= SCALE * texture;
-                }
-            }
-        }
-        if own < self.edges.nrows() {
-            for (i, component) in self.chroma.iter_mut().enumerate() {
-                let mut to = component.row_mut(own);
-                let Some(to) = to.as_slice_mut() else { continue };
-                if self.picture.colour == (Colour::Yuv { shift_x: 1, shift_y: 1 }) {
-                    levels(self.picture.components[1 + i].row(y), to);
-                } else {
-                    to.iter_mut().enumerate().for_each(|(x, to)| *to = chroma(self.picture, x, y)[i]);
-                }
-                to.iter_mut().zip(row.chunks_exact(channels)).for_each(|(to, pixel)| *to -= SCALE * pixel[4 + i]);
-            }
-            let [low, high] = BELIEVED;
-            let edges = row.chunks_exact(channels).map(|pixel| (pixel[6] - low) / (high - low));
-            let edges = edges.map(|belief| belief.clamp(LEAST_BELIEF, 1.0));
-            self.edges.row_mut(own).iter_mut().zip(edges).for_each(|(to, edge)| *to = edge);
+        if own < self.cells.edges.nrows() {
+            vectorise(
+                #[inline(always)]
+                || {
+                    self.write_luma(y, own, row);
+                    self.write_chroma(y, own, row);
+                },
+            );
         }
     }
+}
+
+impl<T: Sample> Band<'_, '_, T> {
+    /// Fills two rows of guide and luma, and the cells' means of them.
+    #[inline(always)]
+    fn write_luma(&mut self, y: usize, own: usize, row: &[f32]) {
+        let Self { picture, guide, luma, past, cells, scratch: [now, texture], .. } = self;
+        let (mut means, mut differences) = (cells.guide.row_mut(own), cells.texture.row_mut(own));
+        let (Some(means), Some(differences)) = (means.as_slice_mut(), differences.as_slice_mut()) else { return };
+        means.fill(0.0);
+        differences.fill(0.0);
+        for dy in 0..2 {
+            // Below the last of an odd number of rows it counts twice.
+            let line = (2 * own + dy).min(guide.nrows() - 1);
+            let (mut guide, mut luma) = (guide.row_mut(line), luma.row_mut(line));
+            let (Some(guide), Some(luma)) = (guide.as_slice_mut(), luma.as_slice_mut()) else { return };
+            if line == 2 * own + dy {
+                luma_row(picture, 2 * y + dy, now);
+                spread(row, 2 * dy, texture);
+                follow(now, texture, guide, luma, *past);
+            }
+            add_means(guide, means);
+            now.iter_mut().zip(guide).for_each(|(now, guide)| *now = (*now - *guide).abs());
+            add_means(now, differences);
+        }
+    }
+
+    /// Fills a row of chroma and of edges.
+    #[inline(always)]
+    fn write_chroma(&mut self, y: usize, own: usize, row: &[f32]) {
+        let pixels = || row.as_chunks::<OUTPUTS>().0.iter();
+        for (i, component) in self.cells.chroma.iter_mut().enumerate() {
+            let mut to = component.row_mut(own);
+            let Some(to) = to.as_slice_mut() else { continue };
+            if self.picture.colour == (Colour::Yuv { shift_x: 1, shift_y: 1 }) {
+                levels(self.picture.components[1 + i].row(y), to);
+            } else {
+                to.iter_mut().enumerate().for_each(|(x, to)| *to = chroma(self.picture, x, y)[i]);
+            }
+            to.iter_mut().zip(pixels()).for_each(|(to, pixel)| *to -= SCALE * pixel[4 + i]);
+        }
+        let [low, high] = BELIEVED;
+        let edges = pixels().map(|pixel| ((pixel[6] - low) / (high - low)).clamp(LEAST_BELIEF, 1.0));
+        self.cells.edges.row_mut(own).iter_mut().zip(edges).for_each(|(to, edge)| *to = edge);
+    }
+}
+
+/// Takes two channels, from `first` on, of each pixel.
+#[inline(always)]
+fn spread(row: &[f32], first: usize, to: &mut [f32]) {
+    let (pairs, rest) = to.as_chunks_mut::<2>();
+    let mut pixels = row.as_chunks::<OUTPUTS>().0.iter();
+    pairs.iter_mut().zip(pixels.by_ref()).for_each(|(pair, pixel)| *pair = [pixel[first], pixel[first + 1]]);
+    rest.iter_mut().zip(pixels).for_each(|(to, pixel)| *to = pixel[first]);
+}
+
+/// Takes texture off luma, and averages that with what it was where luma has not changed.
+#[inline(always)]
+fn follow(now: &[f32], texture: &[f32], guide: &mut [f32], luma: &mut [u16], past: f32) {
+    for (((now, texture), guide), luma) in now.iter().zip(texture).zip(guide).zip(luma) {
+        let change = (now - f32::from(*luma) * (1.0 / STEPS)).abs();
+        let calm = (1.0 - change * (1.0 / CHANGE)).max(0.0);
+        let fresh = now - SCALE * texture;
+        *guide = fresh + past * calm * calm * (*guide - fresh);
+        *luma = nearest(now * STEPS, f32::from(u16::MAX)) as u16;
+    }
+}
+
+/// Adds half of the means of two neighbours each.
+#[inline(always)]
+fn add_means(from: &[f32], to: &mut [f32]) {
+    let (pairs, rest) = from.as_chunks::<2>();
+    let mut to = to.iter_mut();
+    pairs.iter().zip(to.by_ref()).for_each(|([a, b], to)| *to += 0.25 * (a + b));
+    rest.iter().zip(to).for_each(|(last, to)| *to += 0.5 * last);
 }

@@ -10,7 +10,7 @@ pub mod wls;
 
 #[cfg(feature = "torch")]
 pub(crate) use self::{
-    adapt::Texture,
+    adapt::share,
     io::{BELIEVED, LEAST_BELIEF},
     smoother::{SIGMA, lambda},
 };

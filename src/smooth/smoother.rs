@@ -1,19 +1,15 @@
 use std::{path::PathBuf, sync::Arc};
 
-use ndarray::{Array2, Axis, Zip};
-use rayon::prelude::*;
+use ndarray::Array2;
 
 use super::{
-    adapt::{self, Memory, Texture, halve},
+    adapt::{self, Memory, halve},
     control,
-    io::{Maps, Planes},
+    io::{Cells, Maps, Planes},
     wls::{Guide, Weights, Wls},
 };
 use crate::{
-    frame::{
-        Picture, PictureMut, Regions, Sample,
-        levels::{levels, samples},
-    },
+    frame::{Picture, PictureMut, Regions, Sample},
     nn::{self, Device, Domain, ModelSource, Network, Precision, Sessions, Threads, cache},
 };
 
@@ -82,22 +78,19 @@ pub struct Smoother {
     sessions: Sessions,
     /// By field for interlaced pictures.
     memory: [Memory; 2],
-    texture: Texture,
     wls: Wls,
     weights: Weights,
     maps: Buffers,
 }
 
-/// Planes that are made for each picture.
+/// Maps that are made for each picture.
 #[derive(Default)]
 struct Buffers {
-    guide: Array2<f32>,
-    chroma: [Array2<f32>; 2],
-    edges: Array2<f32>,
+    cells: Cells,
     share: Array2<u8>,
-    half_guide: Array2<f32>,
-    half_share: Array2<u8>,
-    planes: [Array2<f32>; 3],
+    /// For chroma with fewer pixels than luma.
+    coarse_guide: Array2<f32>,
+    coarse_share: Array2<u8>,
 }
 
 impl Smoother {
@@ -114,7 +107,6 @@ impl Smoother {
             threads: Threads::new(threads)?,
             sessions: Sessions::default(),
             memory: Default::default(),
-            texture: Texture::default(),
             wls: Wls::default(),
             weights: Weights::default(),
             maps: Buffers::default(),
@@ -156,114 +148,85 @@ impl Smoother {
         if input.colour != output.colour || !same {
             return Err(Error::Mismatch);
         }
-        self.see(input, parameters, field)?;
-        if let Some(regions) = regions {
-            adapt::weigh(&mut self.maps.share, &regions, &self.threads);
-        }
-        self.solve(input, output, parameters);
-        Ok(())
+        let field = field.min(1);
+        // Entered once, so that nobody is woken for each of the many small pieces of work.
+        self.threads.clone().enter(|| {
+            self.see(input, parameters, field)?;
+            if let Some(regions) = regions {
+                adapt::weigh(&mut self.maps.share, &regions, &self.threads);
+            }
+            self.solve(input, output, parameters, field);
+            Ok(())
+        })
     }
 
     /// Fills the guide, and how much each pixel is smoothed.
     fn see<T: Sample>(&mut self, input: &Picture<'_, T>, parameters: &Parameters, field: usize) -> Result<(), Error> {
         let (width, height) = input.size();
-        let maps = &mut self.maps;
-        if maps.guide.dim() != (height, width) {
-            maps.guide = Array2::zeros((height, width));
-            let half = (height.div_ceil(2), width.div_ceil(2));
-            maps.chroma = [Array2::zeros(half), Array2::zeros(half)];
-            maps.edges = Array2::zeros(half);
-            maps.share = Array2::zeros((height, width));
+        let Buffers { cells, share, .. } = &mut self.maps;
+        cells.prepare((height, width));
+        if share.dim() != (height, width) {
+            *share = Array2::zeros((height, width));
         }
-        let session = self.sessions.for_frame(&*self.network, self.threads.count(), width, height)?;
-        let source = Planes { picture: input, control: control(parameters.scale) };
-        let (guide, chroma, edges) = (&mut maps.guide, &mut maps.chroma, &mut maps.edges);
-        session.run(&source, &mut Maps { picture: input, guide, chroma, edges })?;
-        let memory = &mut self.memory[field.min(1)];
-        if parameters.temporal {
-            memory.follow(input, &mut maps.guide, &self.threads);
-        } else {
+        let memory = &mut self.memory[field];
+        if !parameters.temporal {
             memory.forget();
         }
-        self.texture.share(
-            input,
-            &maps.guide,
-            parameters.strength,
-            lambda(parameters.scale),
-            &mut maps.share,
-            &self.threads,
-        );
+        let past = memory.prepare((height, width));
+        memory.forget();
+        let session = self.sessions.for_frame(&*self.network, self.threads.count(), width, height)?;
+        let source = Planes { picture: input, control: control(parameters.scale) };
+        session.run(&source, &mut Maps { picture: input, memory, past, cells })?;
+        memory.keep();
+        let lambda = lambda(parameters.scale);
+        adapt::share(&cells.texture.view(), parameters.strength, lambda, share, &self.threads);
         Ok(())
     }
 
-    fn solve<T: Sample>(&mut self, input: &Picture<'_, T>, output: &mut PictureMut<'_, T>, parameters: &Parameters) {
-        let Self { threads, wls, weights, maps, .. } = self;
-        let Buffers { guide, chroma, edges, share, half_guide, half_share, planes, .. } = maps;
+    fn solve<T: Sample>(
+        &mut self,
+        input: &Picture<'_, T>,
+        output: &mut PictureMut<'_, T>,
+        parameters: &Parameters,
+        field: usize,
+    ) {
+        let Self { threads, wls, weights, maps, memory, .. } = self;
+        let Buffers { cells, share, coarse_guide, coarse_share } = maps;
+        let guide = &memory[field].guide;
         let lambda = lambda(parameters.scale);
         let sigma = SIGMA * SIGMA_RANGE.powf(1.0 - 2.0 * parameters.structure);
-        let planes = &mut planes[..input.components.len()];
-        for (plane, component) in planes.iter_mut().zip(&input.components) {
-            load(component, plane, threads);
-        }
         let guides = |luma, shift| {
-            let chroma = chroma.each_ref().map(|plane| Guide { plane: plane.view(), shift });
+            let chroma = cells.chroma.each_ref().map(|plane| Guide { plane: plane.view(), shift });
             [Guide { plane: luma, shift: [0; 2] }, chroma[0], chroma[1]]
         };
-        let belief = |shift| Some(Guide { plane: edges.view(), shift });
+        let belief = |shift| Some(Guide { plane: cells.edges.view(), shift });
         weights.fill(guide.dim(), &guides(guide.view(), [1, 1]), belief([1, 1]), sigma, threads);
-        let [luma, others @ ..] = planes else { return };
-        match (input.colour.shifts(1), others) {
-            ([0, 0], others) => {
-                let mut channels: Vec<_> = std::iter::once(luma).chain(others).collect();
-                wls.smooth(&mut channels, weights, &share.view(), lambda, threads);
-            }
-            (shifts, others) => {
-                wls.smooth(&mut [luma], weights, &share.view(), lambda, threads);
-                if shifts == [1, 1] {
-                    halve(&guide.view(), half_guide, |v| 0.25 * (v[0] + v[1] + v[2] + v[3]), threads);
-                    // Where any pixel is to stay as it is, so is chroma.
-                    halve(&share.view(), half_share, |v| v.into_iter().min().unwrap_or(0), threads);
-                } else {
-                    every_other(guide, half_guide);
-                    every_other(share, half_share);
-                }
-                let shift = [0, 1 - shifts[1]];
-                weights.fill(half_guide.dim(), &guides(half_guide.view(), shift), belief(shift), sigma, threads);
-                // A pixel of chroma is two of luma wide.
-                let mut others: Vec<_> = others.iter_mut().collect();
-                wls.smooth(&mut others, weights, &half_share.view(), lambda / 4.0, threads);
-            }
+        let (from, to) = (&input.components[..], &mut output.components[..]);
+        let shifts = input.colour.shifts(1);
+        if shifts == [0, 0] {
+            wls.smooth(from, to, weights, &share.view(), lambda, threads);
+            return;
         }
-        threads.enter(|| {
-            for (plane, component) in maps.planes.iter().zip(&mut output.components) {
-                Zip::from(component.rows_mut()).and(plane.rows()).par_for_each(|to, from| {
-                    if let Some(from) = from.to_slice() {
-                        samples(from, to);
-                    }
-                });
-            }
-        });
+        wls.smooth(&from[..1], &mut to[..1], weights, &share.view(), lambda, threads);
+        let coarse_guide = if shifts == [1, 1] {
+            // Where any pixel is to stay as it is, so is chroma.
+            halve(&share.view(), coarse_share, |v| v.into_iter().min().unwrap_or(0), threads);
+            &cells.guide
+        } else {
+            every_other(guide, coarse_guide);
+            every_other(share, coarse_share);
+            &*coarse_guide
+        };
+        let shift = [0, 1 - shifts[1]];
+        weights.fill(coarse_guide.dim(), &guides(coarse_guide.view(), shift), belief(shift), sigma, threads);
+        // A pixel of chroma is two of luma wide.
+        wls.smooth(&from[1..], &mut to[1..], weights, &coarse_share.view(), lambda / 4.0, threads);
     }
 }
 
 /// Weight of smoothness for a scale.
 pub(crate) fn lambda(scale: f32) -> f32 {
     LAMBDA * scale * scale + LEAST_LAMBDA
-}
-
-/// Copies a component.
-fn load<T: Sample>(component: &ndarray::ArrayView2<'_, T>, plane: &mut Array2<f32>, threads: &Threads) {
-    if plane.dim() != component.dim() {
-        *plane = Array2::zeros(component.dim());
-    }
-    threads.enter(|| {
-        let rows = plane.axis_iter_mut(Axis(0)).into_par_iter().zip(component.axis_iter(Axis(0)).into_par_iter());
-        rows.for_each(|(to, from)| {
-            if let Some(to) = to.into_slice() {
-                levels(from, to);
-            }
-        });
-    });
 }
 
 /// Left of two neighbours each, for 4:2:2.

@@ -11,6 +11,11 @@ use crate::nn::{
     Error, Model, Source,
     arch::{Activation, ConvId, Graph, Layer, MapId},
 };
+use crate::simd::{nearest, vectorise};
+
+/// Pixels of input that are quantised together, and most channels that they may have.
+const GROUP: usize = 16;
+const MAX_INPUTS: usize = 16;
 
 /// Values in both forms, or in the one that is read: convolutions read the coarse one, sums the fine one.
 #[derive(Debug)]
@@ -106,7 +111,9 @@ pub struct Int8 {
     kernels: Kernels,
     /// In the order of the graph's convolutions, see [`matrices`].
     weights: Vec<Vec<Packed>>,
-    /// One over the steps of the network's input, by channel.
+    /// Of the network's input.
+    channels: usize,
+    /// One over its steps, by channel, for [`GROUP`] pixels.
     per_step: Vec<f32>,
 }
 
@@ -170,8 +177,13 @@ impl Int8 {
                 }
             }
         }
-        let per_step = quantisation.input.iter().map(|step| 1.0 / step).collect();
-        Ok(Self { kernels, weights, per_step })
+        let channels = quantisation.input.len();
+        if channels > MAX_INPUTS {
+            let reason = format!("more than {MAX_INPUTS} channels of input run in float32 only");
+            return Err(Error::invalid("quantisation", reason));
+        }
+        let per_step = quantisation.input.iter().map(|step| 1.0 / step).collect::<Vec<_>>().repeat(GROUP);
+        Ok(Self { kernels, weights, channels, per_step })
     }
 
     fn run(&self, inputs: &Inputs<'_, Self>, finish: Finish<'_>) {
@@ -221,16 +233,25 @@ impl Arithmetic for Int8 {
     }
 
     fn read(&self, source: &dyn Source, y: usize, scratch: &mut [f32], row: LevelsMut<'_>) {
-        let channels = self.per_step.len();
+        let channels = self.channels;
         let aligned = channels.next_multiple_of(Self::INPUT_ALIGNMENT);
         let values = &mut scratch[..row.coarse.len() / aligned * channels];
         source.read_row(y, values);
-        for (levels, values) in row.coarse.chunks_exact_mut(aligned).zip(values.chunks_exact(channels)) {
-            for ((level, value), per_step) in levels.iter_mut().zip(values).zip(&self.per_step) {
-                // The cast saturates.
-                *level = (value * per_step + f32::from(ZERO) + 0.5) as u8;
-            }
-        }
+        vectorise(
+            #[inline(always)]
+            || {
+                let groups = row.coarse.chunks_mut(GROUP * aligned).zip(values.chunks(GROUP * channels));
+                for (levels, values) in groups {
+                    let mut bytes = [0; GROUP * MAX_INPUTS];
+                    for ((byte, value), per_step) in bytes.iter_mut().zip(values).zip(&self.per_step) {
+                        *byte = nearest(value * per_step + f32::from(ZERO), 255.0) as u8;
+                    }
+                    for (level, bytes) in levels.chunks_exact_mut(aligned).zip(bytes.chunks_exact(channels)) {
+                        level.iter_mut().zip(bytes).for_each(|(to, byte)| *to = *byte);
+                    }
+                }
+            },
+        );
     }
 
     fn convolve(

@@ -9,17 +9,24 @@
 //! guide, or several, which tell where edges are; `lambda_i` is a pixel's own. Where it is 0 a pixel stays what it is, bit by bit, and
 //! its neighbours lean on it.
 
+mod layout;
 mod lines;
 mod strips;
 mod weights;
 
-use ndarray::{Array2, ArrayView2};
+use std::sync::Mutex;
 
-use self::strips::Scratch;
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+
 #[cfg(feature = "torch")]
 pub(crate) use self::weights::POWER;
 pub use self::weights::{Guide, Weights};
-use crate::nn::Threads;
+use self::{
+    layout::{COLUMNS, Columns, ROWS, Rows},
+    lines::Lines,
+    strips::{InPlace, System, Through},
+};
+use crate::{frame::Sample, nn::Threads};
 
 /// Rows and columns are solved this many times.
 const ITERATIONS: u32 = 3;
@@ -28,18 +35,22 @@ const ITERATIONS: u32 = 3;
 #[derive(Debug, Default)]
 pub struct Wls {
     /// One for each thread.
-    scratch: Vec<Scratch>,
+    rows: Vec<Mutex<Lines<ROWS>>>,
+    columns: Vec<Mutex<Lines<COLUMNS>>>,
+    /// Channels between two passes.
+    planes: Vec<Array2<f32>>,
 }
 
 impl Wls {
-    /// Smooths `channels`, which share weights, in place. `lambda` is the weight of smoothness, 0 and up: an area without
-    /// edges is smoothed over about its root in pixels. `share` gives the root of each pixel's part of it, 255 for
+    /// Smooths the channels of `input`, which share weights, into those of `output`. `lambda` is the weight of smoothness, 0 and up: an area
+    /// without edges is smoothed over about its root in pixels. `share` gives the root of each pixel's part of it, 255 for
     /// all: so weak smoothing has fine steps.
     ///
-    /// All must have one size and lie row by row in memory without gaps; others are left as they are.
-    pub fn smooth(
+    /// All must have one size, and `share` lie row by row in memory without gaps; else, or where `lambda` is 0, the input is copied.
+    pub fn smooth<T: Sample>(
         &mut self,
-        channels: &mut [&mut Array2<f32>],
+        input: &[ArrayView2<'_, T>],
+        output: &mut [ArrayViewMut2<'_, T>],
         weights: &Weights,
         share: &ArrayView2<'_, u8>,
         lambda: f32,
@@ -48,14 +59,40 @@ impl Wls {
         let dim = weights.across.dim();
         let fits = share.dim() == dim
             && share.is_standard_layout()
-            && channels.iter().all(|c| c.dim() == dim && c.is_standard_layout());
+            && input.iter().all(|c| c.dim() == dim)
+            && output.iter().all(|c| c.dim() == dim);
         if !fits || share.is_empty() || lambda <= 0.0 {
+            let pairs = output.iter_mut().zip(input).filter(|(to, from)| to.dim() == from.dim());
+            pairs.for_each(|(to, from)| to.assign(from));
             return;
         }
-        self.scratch.resize_with(threads.count(), Scratch::default);
+        self.rows.resize_with(threads.count(), Mutex::default);
+        self.columns.resize_with(threads.count(), Mutex::default);
+        self.planes.resize_with(self.planes.len().max(input.len()), || Array2::zeros((0, 0)));
+        let Self { rows, columns, planes } = self;
+        let planes = &mut planes[..input.len()];
+        planes.iter_mut().filter(|plane| plane.dim() != dim).for_each(|plane| *plane = Array2::zeros(dim));
         for iteration in 1..=ITERATIONS {
             let lambda = lambda * part(iteration);
-            strips::solve(channels, weights, share, lambda, &mut self.scratch, threads);
+            let along = System { weights: weights.across.view(), share: *share, lambda };
+            let down = System { weights: weights.down.t(), share: share.t(), lambda };
+            // The first pass reads the input, the last one writes the output.
+            if iteration == 1 {
+                let channels = planes.iter_mut().zip(input);
+                let channels = channels.map(|(to, from)| Through { from: from.view(), to: to.view_mut() });
+                along.solve::<Rows, _, _, _>(channels.collect(), rows, threads);
+            } else {
+                let channels = planes.iter_mut().map(|plane| InPlace(plane.view_mut()));
+                along.solve::<Rows, _, _, _>(channels.collect(), rows, threads);
+            }
+            if iteration == ITERATIONS {
+                let channels = output.iter_mut().zip(&*planes);
+                let channels = channels.map(|(to, from)| Through { from: from.t(), to: to.view_mut().reversed_axes() });
+                down.solve::<Columns, _, _, _>(channels.collect(), columns, threads);
+            } else {
+                let channels = planes.iter_mut().map(|plane| InPlace(plane.view_mut().reversed_axes()));
+                down.solve::<Columns, _, _, _>(channels.collect(), columns, threads);
+            }
         }
     }
 }
@@ -94,10 +131,11 @@ mod tests {
     }
 
     fn smoothed(plane: &Array2<f32>, guide: &Array2<f32>, share: &Array2<u8>, lambda: f32) -> Array2<f32> {
-        let mut plane = plane.clone();
+        let mut result = Array2::zeros(plane.dim());
         let threads = Threads::new(2).unwrap();
-        Wls::default().smooth(&mut [&mut plane], &weights(guide), &share.view(), lambda, &threads);
-        plane
+        let output = &mut [result.view_mut()];
+        Wls::default().smooth(&[plane.view()], output, &weights(guide), &share.view(), lambda, &threads);
+        result
     }
 
     /// The same systems, line by line, as dense matrices in double precision.

@@ -1,187 +1,164 @@
-//! Takes rows or columns of a picture into lanes, and back.
+//! Solves all rows or columns of a picture, a strip of some at a time.
 
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
-use pulp::Arch;
+use std::sync::{Mutex, PoisonError};
+
+use ndarray::{ArrayView2, ArrayViewMut2, Axis, s};
 use rayon::prelude::*;
 
-use super::{lines::Lines, weights::Weights};
-use crate::nn::Threads;
+use super::{
+    layout::{Lanes, Layout, Tile},
+    lines::{Factors, Lines},
+};
+use crate::{frame::Sample, nn::Threads, simd::vectorise};
 
-/// Rows that are solved together: squares of so many pixels are turned into lanes.
-const ROWS: usize = 16;
-/// Columns that are solved together: a few lines of cache wide, as each position lies in another part of memory.
-const COLUMNS: usize = 64;
-
-/// Where the lines run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Direction {
-    Rows,
-    Columns,
+/// A channel that is solved: where its values come from and go to. Lines run along the second axis.
+pub(super) trait Channel: Send + Sized {
+    /// The first `lines` lines, and the others.
+    fn split(self, lines: usize) -> (Self, Self);
+    fn load<L: Layout<LANES, STEP>, const LANES: usize, const STEP: usize>(
+        &self,
+        first: usize,
+        count: usize,
+        to: &mut Tile<LANES, STEP>,
+    );
+    fn store<L: Layout<LANES, STEP>, const LANES: usize, const STEP: usize>(
+        &mut self,
+        first: usize,
+        count: usize,
+        from: &mut Tile<LANES, STEP>,
+    );
 }
 
-/// Memory of one thread.
-#[derive(Debug, Default)]
-pub(super) struct Scratch {
-    rows: Lines<ROWS>,
-    columns: Lines<COLUMNS>,
+/// Solved in place.
+pub(super) struct InPlace<'a>(pub ArrayViewMut2<'a, f32>);
+
+/// Read here and written there.
+pub(super) struct Through<'a, A, B> {
+    pub from: ArrayView2<'a, A>,
+    pub to: ArrayViewMut2<'a, B>,
 }
 
-impl Scratch {
-    fn rows(&mut self) -> &mut Lines<ROWS> {
-        &mut self.rows
+impl Channel for InPlace<'_> {
+    fn split(self, lines: usize) -> (Self, Self) {
+        let (own, after) = self.0.split_at(Axis(0), lines);
+        (Self(own), Self(after))
     }
 
-    fn columns(&mut self) -> &mut Lines<COLUMNS> {
-        &mut self.columns
+    #[inline(always)]
+    fn load<L: Layout<LANES, STEP>, const LANES: usize, const STEP: usize>(
+        &self,
+        first: usize,
+        count: usize,
+        to: &mut Tile<LANES, STEP>,
+    ) {
+        L::gather(&self.0.view(), first, count, to, |v| v);
+    }
+
+    #[inline(always)]
+    fn store<L: Layout<LANES, STEP>, const LANES: usize, const STEP: usize>(
+        &mut self,
+        first: usize,
+        count: usize,
+        from: &mut Tile<LANES, STEP>,
+    ) {
+        L::scatter(from, first, count, &mut self.0);
     }
 }
 
-/// Solves every row, then every column.
-pub(super) fn solve(
-    channels: &mut [&mut Array2<f32>],
-    weights: &Weights,
-    share: &ArrayView2<'_, u8>,
-    lambda: f32,
-    scratch: &mut [Scratch],
-    threads: &Threads,
-) {
-    let arch = Arch::new();
-    let rows = channels.iter_mut().map(|c| c.view_mut()).collect();
-    let system =
-        System { direction: Direction::Rows, weights: weights.across.view(), share: share.view(), lambda, arch };
-    system.solve(rows, scratch, Scratch::rows, threads);
-    let columns = channels.iter_mut().map(|c| c.view_mut().reversed_axes()).collect();
-    let system = System { direction: Direction::Columns, weights: weights.down.t(), share: share.t(), lambda, arch };
-    system.solve(columns, scratch, Scratch::columns, threads);
+impl<A: Sample, B: Sample> Channel for Through<'_, A, B> {
+    fn split(self, lines: usize) -> (Self, Self) {
+        let (from, from_after) = self.from.split_at(Axis(0), lines);
+        let (to, to_after) = self.to.split_at(Axis(0), lines);
+        (Self { from, to }, Self { from: from_after, to: to_after })
+    }
+
+    #[inline(always)]
+    fn load<L: Layout<LANES, STEP>, const LANES: usize, const STEP: usize>(
+        &self,
+        first: usize,
+        count: usize,
+        to: &mut Tile<LANES, STEP>,
+    ) {
+        L::gather(&self.from, first, count, to, Sample::level);
+    }
+
+    #[inline(always)]
+    fn store<L: Layout<LANES, STEP>, const LANES: usize, const STEP: usize>(
+        &mut self,
+        first: usize,
+        count: usize,
+        from: &mut Tile<LANES, STEP>,
+    ) {
+        L::scatter(from, first, count, &mut self.to);
+    }
 }
 
 /// The equations of all lines, which run along the second axis.
 #[derive(Clone, Copy)]
-struct System<'a> {
-    direction: Direction,
-    weights: ArrayView2<'a, u16>,
-    share: ArrayView2<'a, u8>,
-    lambda: f32,
-    arch: Arch,
+pub(super) struct System<'a> {
+    pub weights: ArrayView2<'a, u16>,
+    pub share: ArrayView2<'a, u8>,
+    pub lambda: f32,
 }
 
 impl System<'_> {
-    fn solve<const LANES: usize>(
+    /// Solves all lines, `LANES` at a time, with one of `scratch` for each thread.
+    pub fn solve<L: Layout<LANES, STEP>, C: Channel, const LANES: usize, const STEP: usize>(
         &self,
-        channels: Vec<ArrayViewMut2<'_, f32>>,
-        scratch: &mut [Scratch],
-        lines: fn(&mut Scratch) -> &mut Lines<LANES>,
+        channels: Vec<C>,
+        scratch: &[Mutex<Lines<LANES>>],
         threads: &Threads,
     ) {
         let (count, length) = self.weights.dim();
-        let strips = count.div_ceil(LANES);
-        let bands = scratch.len().min(strips);
         let mut rest = channels;
-        let mut work = Vec::with_capacity(bands);
-        let mut first = 0;
-        for (band, scratch) in scratch[..bands].iter_mut().enumerate() {
-            let end = (strips * (band + 1) / bands * LANES).min(count);
-            let (own, after): (Vec<_>, _) = rest.into_iter().map(|c| c.split_at(Axis(0), end - first)).unzip();
+        let mut strips = Vec::with_capacity(count.div_ceil(LANES));
+        for first in (0..count).step_by(LANES) {
+            let end = (first + LANES).min(count);
+            let (own, after): (Vec<_>, Vec<_>) = rest.into_iter().map(|channel| channel.split(end - first)).unzip();
             rest = after;
             let part = s![first..end, ..];
-            let system = System { weights: self.weights.slice(part), share: self.share.slice(part), ..*self };
-            work.push((own, system, lines(scratch)));
-            first = end;
+            strips.push((System { weights: self.weights.slice(part), share: self.share.slice(part), ..*self }, own));
         }
         threads.enter(|| {
-            work.into_par_iter().for_each(|(mut channels, system, lines)| {
+            strips.into_par_iter().for_each(|(system, mut channels)| {
+                // Those who work here have a number each, so that nobody waits.
+                let worker = rayon::current_thread_index().unwrap_or(0) % scratch.len();
+                let mut lines = scratch[worker].lock().unwrap_or_else(PoisonError::into_inner);
                 lines.resize(length, channels.len());
-                for first in (0..system.weights.nrows()).step_by(LANES) {
-                    system.solve_strip(&mut channels, first, length, lines);
-                }
+                vectorise(
+                    #[inline(always)]
+                    || system.solve_strip::<L, _, LANES, STEP>(&mut channels, &mut lines),
+                );
             });
         });
     }
 
-    fn solve_strip<const LANES: usize>(
+    #[inline(always)]
+    fn solve_strip<L: Layout<LANES, STEP>, C: Channel, const LANES: usize, const STEP: usize>(
         &self,
-        channels: &mut [ArrayViewMut2<'_, f32>],
-        first: usize,
-        length: usize,
+        channels: &mut [C],
         lines: &mut Lines<LANES>,
     ) {
-        let part = s![first..(first + LANES).min(self.weights.nrows()), ..];
-        gather(self.direction, self.weights.slice(part), &mut lines.weights);
-        gather(self.direction, self.share.slice(part), &mut lines.share);
-        for (channel, values) in channels.iter().zip(lines.values.chunks_exact_mut(length)) {
-            gather(self.direction, channel.slice(part), values);
-        }
-        lines.solve(self.arch, self.lambda);
-        for (channel, values) in channels.iter_mut().zip(lines.values.chunks_exact(length)) {
-            scatter(self.direction, values, channel.slice_mut(part));
-        }
-    }
-}
-
-/// Puts lines side by side. Lanes beyond the last line keep what they hold, or repeat it.
-fn gather<T: Copy + Default, const LANES: usize>(
-    direction: Direction,
-    lines: ArrayView2<'_, T>,
-    to: &mut [[T; LANES]],
-) {
-    if direction == Direction::Columns {
-        for (to, position) in to.iter_mut().zip(lines.columns()) {
-            let values = position.to_slice().unwrap_or_default();
-            // A copy of known size is one instruction.
-            match values.first_chunk() {
-                Some(values) => *to = *values,
-                None => to.iter_mut().zip(values).for_each(|(to, value)| *to = *value),
+        let length = self.weights.ncols();
+        let [mut weights, mut share, mut values] = [[Lanes::ZERO; STEP]; 3];
+        let mut factors = Factors::default();
+        for first in (0..length).step_by(STEP) {
+            let count = STEP.min(length - first);
+            L::gather(&self.weights, first, count, &mut weights, f32::from);
+            L::gather(&self.share, first, count, &mut share, f32::from);
+            lines.prepare([first, count], &weights, &share, self.lambda, &mut factors);
+            for (i, channel) in channels.iter().enumerate() {
+                channel.load::<L, LANES, STEP>(first, count, &mut values);
+                lines.eliminate(i, [first, count], &values, &factors);
             }
         }
-        return;
-    }
-    let last = lines.nrows() - 1;
-    let rows: [&[T]; LANES] =
-        std::array::from_fn(|i| lines.index_axis_move(Axis(0), i.min(last)).to_slice().unwrap_or_default());
-    let mut place = 0;
-    let (squares, rest) = to.as_chunks_mut::<LANES>();
-    for square in squares {
-        // References to arrays, so that nothing is checked inside.
-        let tile: [&[T; LANES]; LANES] = std::array::from_fn(|row| chunk(rows[row], place));
-        for x in 0..LANES {
-            for row in 0..LANES {
-                square[x][row] = tile[row][x];
+        for (i, channel) in channels.iter_mut().enumerate() {
+            let mut after = Lanes::ZERO;
+            for first in (0..length).step_by(STEP).rev() {
+                let count = STEP.min(length - first);
+                lines.substitute(i, [first, count], &mut after, &mut values);
+                channel.store::<L, LANES, STEP>(first, count, &mut values);
             }
         }
-        place += LANES;
-    }
-    for (x, to) in rest.iter_mut().enumerate() {
-        *to = std::array::from_fn(|row| rows[row].get(place + x).copied().unwrap_or_default());
-    }
-}
-
-/// `LANES` values from `first` on. There are so many: `Wls::smooth` takes only maps of one size without gaps.
-#[inline(always)]
-fn chunk<T, const LANES: usize>(row: &[T], first: usize) -> &[T; LANES] {
-    row[first..].first_chunk().expect("rows are as long as the lines that are filled")
-}
-
-/// The way back of [`gather`].
-fn scatter<const LANES: usize>(direction: Direction, from: &[[f32; LANES]], mut lines: ArrayViewMut2<'_, f32>) {
-    if direction == Direction::Columns {
-        for (from, mut position) in from.iter().zip(lines.columns_mut()) {
-            let values = position.as_slice_mut().unwrap_or_default();
-            match values.first_chunk_mut() {
-                Some(values) => *values = *from,
-                None => values.iter_mut().zip(from).for_each(|(value, from)| *value = *from),
-            }
-        }
-        return;
-    }
-    let (squares, rest) = from.as_chunks::<LANES>();
-    for (row, mut line) in lines.rows_mut().into_iter().enumerate() {
-        let Some(line) = line.as_slice_mut() else { continue };
-        let (chunks, end) = line.as_chunks_mut::<LANES>();
-        for (chunk, square) in chunks.iter_mut().zip(squares) {
-            for x in 0..LANES {
-                chunk[x] = square[x][row];
-            }
-        }
-        end.iter_mut().zip(rest).for_each(|(to, from)| *to = from[row]);
     }
 }

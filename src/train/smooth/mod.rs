@@ -282,7 +282,7 @@ impl Smoothing<'_> {
                 edges: plane(&odds, i, side / 2),
             };
             let (error, by) =
-                solved::solved(&plane(&luma, i, side), &saying, &plane(&target, i, side), *scale, &threads)?;
+                solved::solved(&plane(&luma, i, side), &saying, &plane(&target, i, side), *scale, &threads);
             errors.push(error);
             // Relative to the error itself: a decibel counts alike where much and where little is left.
             let weight = USUAL_ERROR / (error + LEAST_ERROR);

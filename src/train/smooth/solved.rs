@@ -7,9 +7,8 @@
 use ndarray::{Array2, ArrayView2, Zip, s};
 
 use crate::{
-    frame::{self, Format, Picture},
     nn::Threads,
-    smooth::{BELIEVED, LEAST_BELIEF, SIGMA, Texture, lambda, wls},
+    smooth::{self, BELIEVED, LEAST_BELIEF, SIGMA, lambda, wls},
 };
 
 const POWER: i32 = wls::POWER as i32;
@@ -25,17 +24,14 @@ pub(super) struct Saying {
 }
 
 /// Solves for luma and compares with `target`, all in levels. Gives the root mean square error and how it changes with what the network says.
-///
-/// # Errors
-/// A picture that is none.
 pub(super) fn solved(
     luma: &Array2<f32>,
     saying: &Saying,
     target: &Array2<f32>,
     scale: f32,
     threads: &Threads,
-) -> Result<(f32, Saying), frame::Error> {
-    let share = share_of(luma, saying, scale, threads)?;
+) -> (f32, Saying) {
+    let share = share_of(luma, saying, scale, threads);
     let share = share.mapv(|share: u8| (f32::from(share) / 255.0).powi(2).max(1e-6) * lambda(scale));
 
     let belief =
@@ -85,17 +81,19 @@ pub(super) fn solved(
         let rising = *odds > BELIEVED[0] + LEAST_BELIEF * (BELIEVED[1] - BELIEVED[0]) && *odds < BELIEVED[1];
         *by = if rising { *by / (BELIEVED[1] - BELIEVED[0]) } else { 0.0 };
     });
-    Ok((root, by))
+    (root, by)
 }
 
 /// How strongly each pixel is smoothed.
-fn share_of(luma: &Array2<f32>, saying: &Saying, scale: f32, threads: &Threads) -> Result<Array2<u8>, frame::Error> {
-    let (height, width) = luma.dim();
-    let flat = luma.as_slice().unwrap_or_default();
-    let picture = Picture::new(Format::GRAY8, width, height, &[(flat, width)])?;
+fn share_of(luma: &Array2<f32>, saying: &Saying, scale: f32, threads: &Threads) -> Array2<u8> {
     let mut share = Array2::zeros(luma.dim());
-    Texture::default().share(&picture, &saying.guide, 1.0, lambda(scale), &mut share, threads);
-    Ok(share)
+    let texture = (luma - &saying.guide).mapv(f32::abs);
+    let cells = texture.exact_chunks([2, 2]).into_iter().map(|cell| cell.mean().unwrap_or(0.0)).collect();
+    let dim = (luma.nrows() / 2, luma.ncols() / 2);
+    if let Ok(cells) = Array2::from_shape_vec(dim, cells) {
+        smooth::share(&cells.view(), 1.0, lambda(scale), &mut share, threads);
+    }
+    share
 }
 
 /// Solves lines that run along the first axis.
@@ -211,10 +209,10 @@ mod tests {
             edges: random(half, -3.0, 2.0),
         };
         let threads = Threads::new(1).unwrap();
-        let (error, _) = solved(&luma, &saying, &target, scale, &threads).unwrap();
+        let (error, _) = solved(&luma, &saying, &target, scale, &threads);
 
-        let mut result = luma.clone();
-        let share = share_of(&luma, &saying, scale, &threads).unwrap();
+        let mut result = Array2::zeros(luma.dim());
+        let share = share_of(&luma, &saying, scale, &threads);
         let belief =
             saying.edges.mapv(|odds| ((odds - BELIEVED[0]) / (BELIEVED[1] - BELIEVED[0])).clamp(LEAST_BELIEF, 1.0));
         let halved = |plane| wls::Guide { plane, shift: [1, 1] };
@@ -225,7 +223,8 @@ mod tests {
         ];
         let mut weights = wls::Weights::default();
         weights.fill(dim, &guides, Some(halved(belief.view())), SIGMA, &threads);
-        wls::Wls::default().smooth(&mut [&mut result], &weights, &share.view(), lambda(scale), &threads);
+        let output = &mut [result.view_mut()];
+        wls::Wls::default().smooth(&[luma.view()], output, &weights, &share.view(), lambda(scale), &threads);
         let expected = (&result - &target).mapv(|v| v * v).mean().unwrap().sqrt();
         assert!((&result - &luma).iter().any(|v| v.abs() > 5.0));
         assert!((error - expected).abs() < 0.02, "{error} {expected}");
@@ -245,8 +244,8 @@ mod tests {
             edges: random(half, -2.0, 1.0),
         };
         let threads = Threads::new(1).unwrap();
-        let value = |saying: &Saying| solved(&luma, saying, &target, 4.0, &threads).unwrap().0;
-        let (_, by) = solved(&luma, &saying, &target, 4.0, &threads).unwrap();
+        let value = |saying: &Saying| solved(&luma, saying, &target, 4.0, &threads).0;
+        let (_, by) = solved(&luma, &saying, &target, 4.0, &threads);
         // Texture is far above what changes shares.
         let compare = |name: &str, expected: f32, change: &mut dyn FnMut(&mut Saying, f32)| {
             let differ = |by: f32, change: &mut dyn FnMut(&mut Saying, f32)| {

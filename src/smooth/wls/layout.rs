@@ -1,0 +1,222 @@
+//! How lines of pixels lie in a picture, and side by side in lanes.
+
+use std::ops::Range;
+
+use ndarray::{ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2, Axis};
+
+use crate::{frame::Sample, simd::prefetch};
+
+/// Values of neighbouring lines at a position, next to each other, so that one instruction works on many; each in lines of cache of its own.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[repr(C, align(64))]
+pub(super) struct Lanes<const LANES: usize>(pub [f32; LANES]);
+
+impl<const LANES: usize> Lanes<LANES> {
+    pub const ZERO: Self = Self([0.0; LANES]);
+}
+
+/// Values of `LANES` lines at `STEP` positions.
+pub(super) type Tile<const LANES: usize, const STEP: usize> = [Lanes<LANES>; STEP];
+
+/// Takes lines into lanes, and back. Views have lines along their second axis.
+pub(super) trait Layout<const LANES: usize, const STEP: usize> {
+    /// Fills `tile` from positions `first..first + count`; lanes beyond the last line repeat it or keep what they hold.
+    fn gather<T: Copy>(
+        lines: &ArrayView2<'_, T>,
+        first: usize,
+        count: usize,
+        tile: &mut Tile<LANES, STEP>,
+        convert: impl Fn(T) -> f32,
+    );
+
+    /// The way back; what `tile` holds then is of no use.
+    fn scatter<T: Sample>(tile: &mut Tile<LANES, STEP>, first: usize, count: usize, lines: &mut ArrayViewMut2<'_, T>);
+}
+
+/// Lines are rows: squares of pixels are turned. Two vectors wide, as each position waits for the one before.
+pub(super) struct Rows;
+pub(super) const ROWS: usize = 32;
+
+/// Lines are columns, a few lines of cache wide, as each position lies in another part of memory.
+pub(super) struct Columns;
+pub(super) const COLUMNS: usize = 64;
+/// Positions of columns that are worked on together.
+const STEP: usize = 16;
+
+// Plain Rust, compiled once for each instruction set where it is called; loops where closures might stay functions of their own.
+impl Layout<ROWS, ROWS> for Rows {
+    #[inline(always)]
+    fn gather<T: Copy>(
+        lines: &ArrayView2<'_, T>,
+        first: usize,
+        count: usize,
+        tile: &mut Square,
+        convert: impl Fn(T) -> f32,
+    ) {
+        let last = lines.nrows() - 1;
+        for (row, to) in tile.iter_mut().enumerate() {
+            let line = lines.index_axis(Axis(0), row.min(last));
+            if let Some(next) = line.to_slice().and_then(|line| line.get(first + ROWS..first + 2 * ROWS)) {
+                prefetch(next);
+            }
+            copy_in(line, first..first + count, &mut to.0, &convert);
+        }
+        transpose(tile);
+    }
+
+    #[inline(always)]
+    fn scatter<T: Sample>(tile: &mut Square, first: usize, count: usize, lines: &mut ArrayViewMut2<'_, T>) {
+        transpose(tile);
+        for (from, line) in tile.iter().zip(lines.rows_mut()) {
+            copy_out(&from.0, line, first..first + count);
+        }
+    }
+}
+
+impl Layout<COLUMNS, STEP> for Columns {
+    #[inline(always)]
+    fn gather<T: Copy>(
+        lines: &ArrayView2<'_, T>,
+        first: usize,
+        count: usize,
+        tile: &mut Tile<COLUMNS, STEP>,
+        convert: impl Fn(T) -> f32,
+    ) {
+        for (to, position) in tile.iter_mut().zip(first..first + count) {
+            if position + STEP < lines.ncols()
+                && let Some(next) = lines.index_axis(Axis(1), position + STEP).to_slice()
+            {
+                prefetch(next);
+            }
+            let position = lines.index_axis(Axis(1), position);
+            copy_in(position, 0..position.len(), &mut to.0, &convert);
+        }
+    }
+
+    #[inline(always)]
+    fn scatter<T: Sample>(
+        tile: &mut Tile<COLUMNS, STEP>,
+        first: usize,
+        count: usize,
+        lines: &mut ArrayViewMut2<'_, T>,
+    ) {
+        for (from, position) in tile.iter().zip(first..first + count) {
+            let position = lines.index_axis_mut(Axis(1), position);
+            let count = position.len();
+            copy_out(&from.0, position, 0..count);
+        }
+    }
+}
+
+/// Loops over as many values as there are, not a number known beforehand: compilers unroll those before they think of vectors.
+#[inline(always)]
+fn copy_in<T: Copy, const N: usize>(
+    from: ArrayView1<'_, T>,
+    part: Range<usize>,
+    to: &mut [f32; N],
+    convert: &impl Fn(T) -> f32,
+) {
+    if let Some(values) = from.to_slice().and_then(|from| from.get(part.clone())) {
+        for (to, value) in to.iter_mut().zip(values) {
+            *to = convert(*value);
+        }
+    } else {
+        for (to, value) in to.iter_mut().zip(from.iter().skip(part.start).take(part.len())) {
+            *to = convert(*value);
+        }
+    }
+}
+
+#[inline(always)]
+fn copy_out<T: Sample, const N: usize>(from: &[f32; N], mut to: ArrayViewMut1<'_, T>, part: Range<usize>) {
+    if let Some(values) = to.as_slice_mut().and_then(|to| to.get_mut(part.clone())) {
+        for (to, value) in values.iter_mut().zip(from) {
+            *to = T::from_level(*value);
+        }
+    } else {
+        for (to, value) in to.iter_mut().skip(part.start).take(part.len()).zip(from) {
+            *to = T::from_level(*value);
+        }
+    }
+}
+
+type Square = Tile<ROWS, ROWS>;
+
+/// Turns a square of values.
+#[inline(always)]
+fn transpose(tile: &mut Square) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = pulp::x86::V3::try_new() {
+        return by_eights(simd, tile);
+    }
+    for row in 0..ROWS {
+        for x in 0..row {
+            (tile[row].0[x], tile[x].0[row]) = (tile[x].0[row], tile[row].0[x]);
+        }
+    }
+}
+
+/// [`transpose`] by squares of 8x8, in which neighbours take turns three times, in registers: compilers find no way like that.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn by_eights(simd: pulp::x86::V3, tile: &mut Square) {
+    for y in (0..ROWS).step_by(EIGHT) {
+        for x in (0..=y).step_by(EIGHT) {
+            let (turned, other) = (turned(simd, tile, y, x), turned(simd, tile, x, y));
+            for i in 0..EIGHT {
+                tile[x + i].0[y..y + EIGHT].copy_from_slice(&turned[i]);
+                tile[y + i].0[x..x + EIGHT].copy_from_slice(&other[i]);
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+const EIGHT: usize = 8;
+
+/// The square at `(y, x)`, turned. Loops, not closures, which would not be compiled for the instructions that they are made of.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn turned(simd: pulp::x86::V3, tile: &Square, y: usize, x: usize) -> [[f32; EIGHT]; EIGHT] {
+    let avx = simd.avx;
+    let mut rows = [avx._mm256_setzero_ps(); EIGHT];
+    let mut next = rows;
+    for (i, row) in rows.iter_mut().enumerate() {
+        let mut values = [0.0f32; EIGHT];
+        values.copy_from_slice(&tile[y + i].0[x..x + EIGHT]);
+        *row = pulp::cast(values);
+    }
+    for i in 0..EIGHT / 2 {
+        next[2 * i] = avx._mm256_unpacklo_ps(rows[2 * i], rows[2 * i + 1]);
+        next[2 * i + 1] = avx._mm256_unpackhi_ps(rows[2 * i], rows[2 * i + 1]);
+    }
+    for i in [0, 1, 4, 5] {
+        let to = if i % 4 == 0 { i } else { i + 1 };
+        rows[to] = avx._mm256_shuffle_ps::<0b01_00_01_00>(next[i], next[i + 2]);
+        rows[to + 1] = avx._mm256_shuffle_ps::<0b11_10_11_10>(next[i], next[i + 2]);
+    }
+    for i in 0..EIGHT / 2 {
+        next[i] = avx._mm256_permute2f128_ps::<0x20>(rows[i], rows[i + 4]);
+        next[i + 4] = avx._mm256_permute2f128_ps::<0x31>(rows[i], rows[i + 4]);
+    }
+    let mut result = [[0.0; EIGHT]; EIGHT];
+    for (to, from) in result.iter_mut().zip(next) {
+        *to = pulp::cast(from);
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_turned_and_turned_back() {
+        let mut tile: Square = std::array::from_fn(|y| Lanes(std::array::from_fn(|x| (100 * y + x) as f32)));
+        let before = tile;
+        transpose(&mut tile);
+        assert!((0..ROWS).all(|y| (0..ROWS).all(|x| tile[x].0[y] == before[y].0[x])));
+        transpose(&mut tile);
+        assert_eq!(tile, before);
+    }
+}
