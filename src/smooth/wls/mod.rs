@@ -29,7 +29,7 @@ use self::{
 use crate::{frame::Sample, nn::Threads};
 
 /// Rows and columns are solved this many times.
-const ITERATIONS: u32 = 3;
+const ITERATIONS: u32 = 2;
 
 /// Smooths pictures; keeps memory from one to the next.
 #[derive(Debug, Default)]
