@@ -63,7 +63,7 @@ pub fn domain_of(colour: Colour) -> Domain {
 pub struct Denoiser {
     network: Arc<dyn Network>,
     threads: usize,
-    /// Threads for what is not the network's, once they are needed.
+    /// Those threads, once they are needed.
     pool: Option<Threads>,
     /// What was seen before, by field for interlaced pictures.
     temporal: [Temporal; 2],
@@ -131,6 +131,24 @@ impl Denoiser {
         if input.colour != output.colour || !same {
             return Err(Error::Mismatch);
         }
+        let pool = match &self.pool {
+            Some(pool) => pool.clone(),
+            None => self.pool.insert(Threads::new(self.threads)?).clone(),
+        };
+        // Entered once, so that nobody is woken for each of the many small pieces of work.
+        pool.enter(|| self.work(input, output, parameters, regions, field, &pool))
+    }
+
+    fn work<T: Sample>(
+        &mut self,
+        input: &Picture<'_, T>,
+        output: &mut PictureMut<'_, T>,
+        parameters: &Parameters,
+        regions: Option<Regions<'_>>,
+        field: usize,
+        pool: &Threads,
+    ) -> Result<Levels, Error> {
+        let domain = self.network.domain();
         let estimates = self.estimate(input, parameters);
         let temporal = &mut self.temporal[field.min(1)];
         let [main, chroma] = if parameters.temporal { temporal.corrected(estimates) } else { estimates };
@@ -152,10 +170,6 @@ impl Denoiser {
         let (width, height) = input.size();
         let session = self.sessions.for_frame(&*self.network, self.threads, width, height)?;
         if parameters.temporal {
-            let pool = match &mut self.pool {
-                Some(pool) => pool,
-                none => none.insert(Threads::new(self.threads)?),
-            };
             let fused = temporal.fuse(input, &[main, chroma], pool);
             let planes = Planes::new(&fused.picture, domain, &controls, Some(fused.variance))
                 .with_regions(regions, parameters.strength);

@@ -11,6 +11,7 @@ use crate::{
         unshuffle::{CENTRE, SCALE, line, pairs, singles},
     },
     nn::{Domain, Output, RowSink, Source},
+    simd::nearest,
 };
 
 /// What the control maps hold.
@@ -90,8 +91,7 @@ impl<T: Sample> Source for Planes<'_, '_, T> {
         let luma = if self.domain == Domain::Rgb { first } else { 4 };
         for pixel in row.chunks_exact_mut(channels) {
             let brightness = pixel[..luma].iter().sum::<f32>() / luma as f32 * SCALE + CENTRE;
-            // The cast saturates.
-            pixel[first] = self.controls.main[usize::from((brightness + 0.5) as u8)];
+            pixel[first] = self.controls.main[nearest(brightness, 255.0) as usize];
             if let Some(chroma) = pixel.get_mut(first + 1) {
                 *chroma = self.controls.chroma;
             }

@@ -5,7 +5,7 @@ use pulp::{Arch, WithSimd};
 use rayon::prelude::*;
 
 use super::{History, NoiseModel};
-use crate::{frame::Colour, nn::Threads};
+use crate::{frame::Colour, nn::Threads, simd::vectorise};
 
 /// Least share of the present: beyond, little is gained and errors of the motion pile up.
 const LEAST_GAIN: f32 = 0.1;
@@ -100,21 +100,32 @@ fn gains(
         for ((from, reach), to) in windows.iter().zip(&mut *means) {
             boxed(from, *reach, first, &mut to.slice_mut(s![..rows.nrows(), ..]), columns);
         }
-        let [narrow, wide, chroma, mean] = &*means;
         let mut changed = 0usize;
-        for (y, mut variance) in rows.rows_mut().into_iter().enumerate() {
-            let energies = narrow.row(y).into_iter().zip(wide.row(y)).zip(chroma.row(y)).zip(mean.row(y));
-            let past = past_variance.row(first + y);
-            for ((variance, past), (((narrow, wide), chroma), mean)) in variance.iter_mut().zip(past).zip(energies) {
-                let expected = 1.0 + past;
-                let beyond = |energy: f32, chance: f32| energy - expected * (1.0 + chance);
-                let energy =
-                    beyond(*narrow, NARROW.1).max(beyond(*wide, WIDE.1)).max(beyond(calm * chroma, WIDE.1)).max(0.0);
-                let shift = (mean * mean - expected * mean_chance).max(0.0);
-                changed += usize::from(energy > CHANGED);
-                let uncertain = past + WEIGHT * energy + MEAN_WEIGHT * shift;
-                *variance = (uncertain / (uncertain + 1.0)).max(LEAST_GAIN);
-            }
+        for (y, variance) in rows.rows_mut().into_iter().enumerate() {
+            let [narrow, wide, chroma, mean] =
+                means.each_ref().map(|means| means.row(y).to_slice().unwrap_or_default());
+            let past = past_variance.row(first + y).to_slice().unwrap_or_default();
+            let Some(variance) = variance.into_slice() else { continue };
+            vectorise(
+                #[inline(always)]
+                || {
+                    let mut here = 0u32;
+                    let energies = narrow.iter().zip(wide).zip(chroma).zip(mean);
+                    for ((variance, past), (((narrow, wide), chroma), mean)) in
+                        variance.iter_mut().zip(past).zip(energies)
+                    {
+                        let expected = 1.0 + past;
+                        let energy = (narrow - expected * (1.0 + NARROW.1))
+                            .max(wide.max(calm * chroma) - expected * (1.0 + WIDE.1))
+                            .max(0.0);
+                        let shift = (mean * mean - expected * mean_chance).max(0.0);
+                        here += u32::from(energy > CHANGED);
+                        let uncertain = past + WEIGHT * energy + MEAN_WEIGHT * shift;
+                        *variance = (uncertain / (uncertain + 1.0)).max(LEAST_GAIN);
+                    }
+                    changed += here as usize;
+                },
+            );
         }
         changed
     };
@@ -132,14 +143,24 @@ fn mix(present: &mut History, past: &[Array2<f32>], threads: &Threads) {
             rows.enumerate().for_each(|(y, (mut row, past))| {
                 let (Some(row), Some(past)) = (row.as_slice_mut(), past.to_slice()) else { return };
                 let gains = variance.row((y << shift_y) / 2);
-                let mix = |value: &mut f32, past: &f32, gain: f32| *value = past + gain * (*value - past);
-                if shift_x == 0 {
-                    for ((values, past), gain) in row.chunks_mut(2).zip(past.chunks(2)).zip(gains) {
-                        values.iter_mut().zip(past).for_each(|(value, past)| mix(value, past, *gain));
-                    }
-                } else {
-                    row.iter_mut().zip(past).zip(gains).for_each(|((value, past), gain)| mix(value, past, *gain));
-                }
+                let gains = gains.to_slice().unwrap_or_default();
+                vectorise(
+                    #[inline(always)]
+                    || {
+                        if shift_x == 0 {
+                            let ((pairs, last), (past, last_past)) = (row.as_chunks_mut::<2>(), past.as_chunks::<2>());
+                            for ((values, past), gain) in pairs.iter_mut().zip(past).zip(gains) {
+                                *values = [0, 1].map(|i| past[i] + gain * (values[i] - past[i]));
+                            }
+                            if let ([value], [past], [.., gain]) = (last, last_past, gains) {
+                                *value = past + gain * (*value - past);
+                            }
+                        } else {
+                            let all = row.iter_mut().zip(past).zip(gains);
+                            all.for_each(|((value, past), gain)| *value = past + gain * (*value - past));
+                        }
+                    },
+                );
             });
         });
     }
@@ -244,16 +265,22 @@ fn chroma_differences(
             for (plane, past) in present.planes.iter().zip(past).skip(1) {
                 let y = (2 * y) >> shift_y;
                 let (Some(now), Some(then)) = (plane.row(y).to_slice(), past.row(y).to_slice()) else { continue };
-                let add = |energy: &mut f32, now: &f32, then: &f32| {
+                let square = |now: &f32, then: &f32| {
                     let d = (now - then) * per_level;
-                    *energy += 0.5 * d * d;
+                    0.5 * d * d
                 };
-                let all = energy.iter_mut();
-                if shift_x == 0 {
-                    all.zip(now.chunks(2).zip(then.chunks(2))).for_each(|(e, (now, then))| add(e, &now[0], &then[0]));
-                } else {
-                    all.zip(now.iter().zip(then)).for_each(|(e, (now, then))| add(e, now, then));
-                }
+                vectorise(
+                    #[inline(always)]
+                    || {
+                        if shift_x == 0 {
+                            let all = energy.iter_mut().zip(now.chunks(2).zip(then.chunks(2)));
+                            all.for_each(|(energy, (now, then))| *energy += square(&now[0], &then[0]));
+                        } else {
+                            let all = energy.iter_mut().zip(now.iter().zip(then));
+                            all.for_each(|(energy, (now, then))| *energy += square(now, then));
+                        }
+                    },
+                );
             }
         });
     });
@@ -269,7 +296,12 @@ fn boxed(from: &Array2<f32>, reach: usize, first: usize, to: &mut ArrayViewMut2<
     let arch = Arch::new();
     columns.fill(0.0);
     let add = |columns: &mut [f32], y: usize, sign: f32| {
-        columns.iter_mut().zip(from.row(y)).for_each(|(sum, v)| *sum += sign * v);
+        let row = from.row(y);
+        let row = row.to_slice().unwrap_or_default();
+        vectorise(
+            #[inline(always)]
+            || columns.iter_mut().zip(row).for_each(|(sum, v)| *sum += sign * v),
+        );
     };
     (first.saturating_sub(reach)..(first + reach).min(height)).for_each(|y| add(columns, y, 1.0));
     for (y, row) in to.rows_mut().into_iter().enumerate().map(|(i, row)| (first + i, row)) {

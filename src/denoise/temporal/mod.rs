@@ -12,7 +12,8 @@ mod motion;
 mod seen;
 mod smoothness;
 
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
+use rayon::prelude::*;
 
 use self::{
     motion::{Motion, Pyramid},
@@ -20,7 +21,7 @@ use self::{
 };
 use super::estimate::{NoiseModel, flat_level};
 use crate::{
-    frame::{Colour, Picture, Sample},
+    frame::{Colour, Picture, Sample, levels::levels},
     nn::Threads,
 };
 
@@ -87,7 +88,7 @@ impl Temporal {
             Some(spare) if spare.fits(picture) => spare,
             _ => History::new(picture),
         };
-        current.take(picture);
+        current.take(picture, threads);
         let fits = self.history.as_ref().is_some_and(|past| past.fits(picture));
         if let Some(past) = self.history.take_if(|_| fits) {
             let worthwhile = noise[0].level >= LEAST_LEVEL;
@@ -95,11 +96,16 @@ impl Temporal {
             if worthwhile || self.unprobed >= PROBED_EVERY {
                 self.unprobed = 0;
                 let noise = [noise[0].at_least(LEAST_LEVEL), noise[1]];
-                let flat = [0, 1].map(|i| current.planes.get(i).and_then(|plane| flat_level(plane.view())));
-                current.pyramid.build(&current.planes[0], threads);
-                let (now, then) = ((&current.planes[0], &current.pyramid), (&past.planes[0], &past.pyramid));
-                self.motion.search(now, then, noise[0].level, threads);
-                self.follow(&past, threads);
+                let History { planes, pyramid, .. } = &mut current;
+                // The level takes one thread; others follow the motion meanwhile.
+                let flat = || [0, 1].map(|i| planes.get(i).and_then(|plane| flat_level(plane.view())));
+                let follow = || {
+                    pyramid.build(&planes[0], threads);
+                    let then = (&past.planes[0], &past.pyramid);
+                    self.motion.search((&planes[0], &*pyramid), then, noise[0].level, threads);
+                    self.follow(&past, threads);
+                };
+                let (flat, ()) = threads.enter(|| rayon::join(flat, follow));
                 let outcome = fuse::fuse(
                     &mut current,
                     &self.compensated,
@@ -112,7 +118,7 @@ impl Temporal {
                 let least = |i: usize| flat[i].unwrap_or(f32::INFINITY).min(outcome.seen[i]);
                 self.seen.push([least(0), least(1)]);
                 if outcome.changed > CUT || !worthwhile {
-                    current.take(picture);
+                    current.take(picture, threads);
                 }
             }
             self.spare = Some(past);
@@ -149,10 +155,17 @@ impl History {
     }
 
     /// Takes over a picture as it is.
-    fn take<T: Sample>(&mut self, picture: &Picture<'_, T>) {
-        for (plane, component) in self.planes.iter_mut().zip(&picture.components) {
-            plane.zip_mut_with(component, |to, from| *to = from.level());
-        }
+    fn take<T: Sample>(&mut self, picture: &Picture<'_, T>, threads: &Threads) {
+        threads.enter(|| {
+            for (plane, component) in self.planes.iter_mut().zip(&picture.components) {
+                let rows = plane.axis_iter_mut(Axis(0)).into_par_iter().zip(component.axis_iter(Axis(0)));
+                rows.for_each(|(to, from)| {
+                    if let Some(to) = to.into_slice() {
+                        levels(from, to);
+                    }
+                });
+            }
+        });
         self.variance.fill(1.0);
     }
 }
