@@ -5,7 +5,7 @@
 //!
 //! `sum (u_i - f_i)^2 / lambda_i + sum w_(i,i+1) (u_i - u_(i+1))^2`, `w = exp(-|g_i - g_(i+1)| / sigma)`,
 //!
-//! three times over with `lambda` falling as in the paper's equation for iterations, so that no stripes are left. `g` is a
+//! twice over with `lambda` falling as in the paper's equation for iterations, so that no stripes are left. `g` is a
 //! guide, or several, which tell where edges are; `lambda_i` is a pixel's own. Where it is 0 a pixel stays what it is, bit by bit, and
 //! its neighbours lean on it.
 
