@@ -1,4 +1,7 @@
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 use ndarray::{Array2, ArrayViewMut2, Zip};
 
@@ -123,6 +126,8 @@ pub struct Segmenter {
     image: Image,
     edges: Array2<f32>,
     parts: Superpixels,
+    /// Of the superpixels, once it is needed.
+    tree: OnceLock<Hierarchy>,
     /// Whether the superpixels are those of the image.
     current: bool,
     regions: Vec<Option<Region>>,
@@ -147,6 +152,7 @@ impl Segmenter {
             image: Image::default(),
             edges: Array2::zeros((0, 0)),
             parts: Superpixels::default(),
+            tree: OnceLock::new(),
             current: false,
             regions: vec![None; usize::from(MAX_LABEL)],
             log_odds: Array2::zeros((0, 0)),
@@ -288,9 +294,13 @@ impl Segmenter {
         let around = marks.inside.last().map(part).or_else(|| deepest().map(|(at, _)| parts.labels[at]));
         let Some(around) = around.filter(|_| steps != 0) else { return };
         let outside: Vec<_> = marks.outside.iter().map(part).collect();
-        grow::step(&mut region.probability, parts, &Hierarchy::of(parts), around, &outside, steps);
+        grow::step(&mut region.probability, parts, self.tree(), around, &outside, steps);
         marks.enforce(&mut region.probability);
         region.colours = colours(parts, &parts.means(&region.probability));
+    }
+
+    fn tree(&self) -> &Hierarchy {
+        self.tree.get_or_init(|| Hierarchy::of(&self.parts))
     }
 
     fn prepare(&mut self) -> Result<(), Error> {
@@ -298,6 +308,7 @@ impl Segmenter {
             self.edge_finder.find(&self.image, &mut self.edges)?;
             let strength = superpixel::strength(&self.image, Some(&self.edges));
             self.parts = Superpixels::of(&self.image, &strength);
+            self.tree.take();
             self.current = true;
         }
         Ok(())
@@ -424,7 +435,7 @@ impl Segmenter {
         let parts = &self.parts;
         let mut model = region.colours.clone();
         model.fade(0.5);
-        let tree = Hierarchy::of(parts);
+        let tree = self.tree();
         let most = MOST_GROWN * parts.labels.len() as f32;
         for (seeds, side, others) in [(inside, true, outside), (outside, false, inside)] {
             for seed in seeds {
