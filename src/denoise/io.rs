@@ -11,7 +11,7 @@ use crate::{
         unshuffle::{CENTRE, SCALE, line, pairs, singles},
     },
     nn::{Domain, Output, RowSink, Source},
-    simd::nearest,
+    simd::{nearest, vectorise},
 };
 
 /// What the control maps hold.
@@ -170,7 +170,8 @@ impl<T: Sample> Output for PlanesMut<'_, '_, T> {
         let parts = bands.iter().zip(split_rows(&mut self.picture, bands));
         parts
             .map(|(band, components)| {
-                Box::new(Band { first: band.start, domain, colour, components, shares, seen }) as Box<dyn RowSink + 'b>
+                Box::new(Band { first: band.start, domain, colour, components, shares, seen, noise: Vec::new() })
+                    as Box<dyn RowSink + 'b>
             })
             .collect()
     }
@@ -210,40 +211,50 @@ struct Band<'a, 's, T> {
     components: Vec<ArrayViewMut2<'a, T>>,
     shares: Shares<'a>,
     seen: Option<&'a Picture<'s, f32>>,
+    /// Of a row of a component.
+    noise: Vec<f32>,
 }
 
 impl<T: Sample> RowSink for Band<'_, '_, T> {
     fn write_row(&mut self, y: usize, row: &[f32]) {
         let channels = self.domain.channels();
+        let pixels = || row.chunks_exact(channels);
         for i in 0..self.components.len() {
+            let own = y - self.first;
             if rows_are_halved(self.colour, i) {
-                self.subtract(i, y, y - self.first, row.chunks_exact(channels).map(|pixel| pixel[3 + i]));
+                self.noise.clear();
+                self.noise.extend(pixels().map(|pixel| pixel[3 + i]));
+                self.subtract(i, y, own);
                 continue;
             }
             for dy in 0..2 {
                 let at = 4 * i + 2 * dy;
-                let (whole, own) = (2 * y + dy, 2 * (y - self.first) + dy);
-                let pixels = row.chunks_exact(channels);
+                self.noise.clear();
                 match (self.domain, self.colour) {
                     (Domain::Rgb, Colour::Yuv { shift_x, .. }) => {
                         let yuv =
                             |pixel: &[f32], dx: usize| rgb_to_yuv([0, 4, 8].map(|plane| pixel[plane + 2 * dy + dx]))[i];
                         if shift_x == 1 && i > 0 {
-                            self.subtract(i, whole, own, pixels.map(|p| 0.5 * (yuv(p, 0) + yuv(p, 1))));
+                            self.noise.extend(pixels().map(|p| 0.5 * (yuv(p, 0) + yuv(p, 1))));
                         } else {
-                            self.subtract(i, whole, own, pixels.flat_map(|p| [yuv(p, 0), yuv(p, 1)]));
+                            self.noise.extend(pixels().flat_map(|p| [yuv(p, 0), yuv(p, 1)]));
                         }
                     }
-                    _ => self.subtract(i, whole, own, pixels.flat_map(|p| [p[at], p[at + 1]])),
+                    _ => {
+                        self.noise.resize(2 * row.len() / channels, 0.0);
+                        let pairs = self.noise.as_chunks_mut::<2>().0.iter_mut();
+                        pairs.zip(pixels()).for_each(|(pair, pixel)| *pair = [pixel[at], pixel[at + 1]]);
+                    }
                 }
+                self.subtract(i, 2 * y + dy, 2 * own + dy);
             }
         }
     }
 }
 
 impl<T: Sample> Band<'_, '_, T> {
-    /// Subtracts noise from row `own` of a component of this band, which is row `whole` of the picture, if there is one.
-    fn subtract(&mut self, component: usize, whole: usize, own: usize, noise: impl Iterator<Item = f32>) {
+    /// Subtracts the noise from row `own` of a component of this band, which is row `whole` of the picture, if there is one.
+    fn subtract(&mut self, component: usize, whole: usize, own: usize) {
         let Shares { components: shares, strength, regions } = self.shares;
         let share = shares[component.min(1)];
         let [shift_x, shift_y] = self.colour.shifts(component);
@@ -252,29 +263,42 @@ impl<T: Sample> Band<'_, '_, T> {
             return;
         }
         let mut row = samples.index_axis_mut(Axis(0), own);
-        let whole_row = share * strength.min(1.0);
-        match (self.seen, regions) {
-            (None, None) => {
-                let scale = whole_row * SCALE;
-                row.iter_mut().zip(noise).for_each(|(to, noise)| *to = T::from_level(to.level() - scale * noise));
-            }
-            (Some(seen), None) => {
-                let seen = seen.components[component].index_axis(Axis(0), whole);
-                for ((to, noise), seen) in row.iter_mut().zip(noise).zip(seen) {
-                    *to = T::from_level(to.level() + whole_row * (seen - SCALE * noise - to.level()));
+        let seen = self.seen.map(|seen| seen.components[component].index_axis(Axis(0), whole));
+        if let Some(regions) = regions {
+            let factors = regions.row(whole << shift_y, shift_x);
+            for (x, ((to, noise), factor)) in row.iter_mut().zip(&self.noise).zip(factors).enumerate() {
+                let share = share * (strength * factor).clamp(0.0, 1.0);
+                // What is to stay is not even rounded.
+                if share > 0.0 {
+                    let seen = seen.map_or(to.level(), |seen| seen[x]);
+                    *to = T::from_level(to.level() + share * (seen - SCALE * noise - to.level()));
                 }
             }
-            (seen, Some(regions)) => {
-                let seen = seen.map(|seen| seen.components[component].index_axis(Axis(0), whole));
-                let factors = regions.row(whole << shift_y, shift_x);
-                for (x, ((to, noise), factor)) in row.iter_mut().zip(noise).zip(factors).enumerate() {
-                    let share = share * (strength * factor).clamp(0.0, 1.0);
-                    // What is to stay is not even rounded.
-                    if share > 0.0 {
-                        let seen = seen.map_or(to.level(), |seen| seen[x]);
-                        *to = T::from_level(to.level() + share * (seen - SCALE * noise - to.level()));
-                    }
-                }
+            return;
+        }
+        let share = share * strength.min(1.0);
+        let scale = share * SCALE;
+        let single = |to: &mut T, noise: &f32| *to = T::from_level(to.level() - scale * noise);
+        let fused = |to: &mut T, noise: &f32, seen: &f32| {
+            *to = T::from_level(to.level() + share * (seen - SCALE * noise - to.level()));
+        };
+        let noise = &self.noise;
+        // Samples that lie side by side are worked on many at a time.
+        match (seen, row.as_slice_mut()) {
+            (None, Some(row)) => vectorise(
+                #[inline(always)]
+                || row.iter_mut().zip(noise).for_each(|(to, noise)| single(to, noise)),
+            ),
+            (None, None) => row.iter_mut().zip(noise).for_each(|(to, noise)| single(to, noise)),
+            (Some(seen), Some(row)) if seen.is_standard_layout() => {
+                let seen = seen.to_slice().unwrap_or_default();
+                vectorise(
+                    #[inline(always)]
+                    || row.iter_mut().zip(noise).zip(seen).for_each(|((to, noise), seen)| fused(to, noise, seen)),
+                );
+            }
+            (Some(seen), _) => {
+                row.iter_mut().zip(noise).zip(seen).for_each(|((to, noise), seen)| fused(to, noise, seen));
             }
         }
     }
