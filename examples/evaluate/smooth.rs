@@ -21,6 +21,12 @@ pub struct Smooth {
     factor: f32,
     #[arg(long, default_value_t = 0.5)]
     structure: f32,
+    /// Level of white noise to add to the pictures.
+    #[arg(long, default_value_t = 0.0)]
+    noise: f32,
+    /// Puts cnndenoise before cnnsmooth.
+    #[arg(long)]
+    denoise: bool,
     /// Folder to write the results to.
     #[arg(long)]
     out: Option<PathBuf>,
@@ -38,17 +44,27 @@ pub fn run(task: &Smooth) -> Result<()> {
         return Err(format!("no pictures in {}", task.data.display()).into());
     }
     let mut sums = std::collections::BTreeMap::<u32, ([f64; 4], f64)>::new();
-    for input in &inputs {
+    for (number, input) in inputs.iter().enumerate() {
         let name = input.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let scale: f32 = name.split('-').nth(1).and_then(|scale| scale.parse().ok()).ok_or("no scale in the name")?;
         let target = input.with_file_name(name.replace("input", "target")).with_extension("png");
-        let (noisy, target) = (open(input)?, open(&target)?);
+        let (mut noisy, target) = (open(input)?, open(&target)?);
+        if task.noise > 0.0 {
+            let mut noise = support::Noise::new(number as u64);
+            noisy.iter_mut().for_each(|v| *v = (f32::from(*v) + task.noise * noise.next()).round() as u8);
+        }
         let element = gst::ElementFactory::make("cnnsmooth")
             .property("scale", (scale * task.factor).clamp(1.0, 64.0))
             .property("structure", task.structure)
             .property("model-file", task.model.as_deref().and_then(Path::to_str))
             .build()?;
-        let result = element::through(&element, &noisy, noisy.dimensions())?;
+        let result = if task.denoise {
+            let denoiser = gst::ElementFactory::make("cnndenoise").build()?;
+            let denoised = element::through(&denoiser, &noisy, noisy.dimensions())?;
+            element::through(&element, &denoised, noisy.dimensions())?
+        } else {
+            element::through(&element, &noisy, noisy.dimensions())?
+        };
         if let Some(out) = &task.out {
             std::fs::create_dir_all(out)?;
             let picture = image::RgbImage::from_raw(noisy.width(), noisy.height(), result.clone()).ok_or("size")?;
