@@ -122,12 +122,15 @@ fn the_shipped_models_load_and_keep_their_budget() {
         let entry = entry.unwrap();
         assert!(entry.metadata().unwrap().len() < 2_000_000, "{:?}", entry.file_name());
     }
-    for (name, domain) in [("rgb", Domain::Rgb), ("yuv420", Domain::Yuv420)] {
-        let path = format!("{}/models/denoise-{name}-fast.safetensors", env!("CARGO_MANIFEST_DIR"));
-        let model = ModelSource::File(path.into()).load().unwrap();
-        assert_eq!(model.domain, domain);
-        // Per pixel of the frame, which has four for one of the network's.
-        assert!(model.graph().macs_per_pixel() / 4.0 <= 8200.0);
+    for (rung, most) in [("fast", 8_200.0), ("balanced", 20_000.0)] {
+        for (name, domain) in [("rgb", Domain::Rgb), ("yuv420", Domain::Yuv420)] {
+            let path = format!("{}/models/denoise-{name}-{rung}.safetensors", env!("CARGO_MANIFEST_DIR"));
+            let model = ModelSource::File(path.into()).load().unwrap();
+            assert_eq!(model.domain, domain);
+            assert!(model.quantisation().is_some(), "{name}-{rung}");
+            // Per pixel of the frame, which has four for one of the network's.
+            assert!(model.graph().macs_per_pixel() / 4.0 <= most);
+        }
     }
 }
 

@@ -84,23 +84,25 @@ fn rgb_photographs_gain() {
 }
 
 #[test]
-fn the_best_rung_is_better_than_the_fast_one() {
-    let [fast, best] =
-        [Rung::Fast, Rung::Best].map(|rung| Networks::built_in(rung, Device::Cpu, Precision::Fp32).unwrap());
+fn each_rung_is_better_than_the_one_below() {
+    let rungs = [Rung::Fast, Rung::Balanced, Rung::Best];
+    let rungs = rungs.map(|rung| Networks::built_in(rung, Device::Cpu, Precision::Fp32).unwrap());
     let (colour, level) = (Format::I420.colour(), 25.0);
+    let (mut rgb, mut luma) = ([0.0; 3], [0.0; 3]);
     for photograph in photographs() {
         let noise = noisy(&photograph.rgb, level, 8);
-        let rgb = [&fast, &best].map(|n| psnr(&denoise_rgb(n, &photograph, &noise, level), &photograph.rgb));
         let (width, height) = (photograph.width & !1, photograph.height & !1);
         let (planes, clean) = window(&photograph, [0, 0, width, height], level, 8);
-        let luma = [&fast, &best].map(|networks| {
+        for (i, networks) in rungs.iter().enumerate() {
+            rgb[i] += psnr(&denoise_rgb(networks, &photograph, &noise, level), &photograph.rgb) / 4.0;
             let mut denoiser = networks.denoiser(colour, false, 2).unwrap();
             let (output, _) = denoise_420(&mut denoiser, &planes, [width, height], Some(level), false);
-            psnr(&levels(&output), &clean)
-        });
-        println!("{}: {rgb:.2?} and {luma:.2?} dB", photograph.name);
-        assert!(rgb[1] > rgb[0] + 0.25 && luma[1] > luma[0] + 0.1, "{}: {rgb:?} and {luma:?}", photograph.name);
+            luma[i] += psnr(&levels(&output), &clean) / 4.0;
+        }
     }
+    println!("{rgb:.2?} and {luma:.2?} dB");
+    let better = |by: [f64; 3]| by[1] > by[0] + 0.04 && by[2] > by[1] + 0.2;
+    assert!(better(rgb) && better(luma), "{rgb:?} and {luma:?}");
 }
 
 /// Luma of an 8-bit picture of I420, row after row, denoised; and the level of noise that was assumed.
@@ -146,29 +148,26 @@ fn levels(values: &[u8]) -> Vec<f32> {
 
 #[test]
 fn int8_is_as_good_as_float32() {
-    let [int8, fp32] =
-        [Precision::Int8, Precision::Fp32].map(|p| Networks::built_in(Rung::Fast, Device::Cpu, p).unwrap());
-    let colour = Format::I420.colour();
-    // Under weak noise, rounding weighs more.
-    for (level, allowed) in [(5.0, 0.15), (15.0, 0.05), (25.0, 0.05), (50.0, 0.05)] {
-        let mut lost = 0.0;
-        for photograph in photographs() {
-            let (width, height) = (photograph.width & !1, photograph.height & !1);
-            let (planes, clean) = window(&photograph, [0, 0, width, height], level, 4);
-            let result = |networks: &Networks| {
-                let (output, _) = denoise_420(
-                    &mut networks.denoiser(colour, false, 2).unwrap(),
-                    &planes,
-                    [width, height],
-                    Some(level),
-                    false,
-                );
-                psnr(&levels(&output), &clean)
-            };
-            lost += result(&fp32) - result(&int8);
+    // Under weak noise, rounding weighs more; the middle rung has been trained for it for less time.
+    for (rung, limits) in [(Rung::Fast, [0.15, 0.05, 0.05, 0.05]), (Rung::Balanced, [0.16, 0.06, 0.05, 0.05])] {
+        let [int8, fp32] =
+            [Precision::Int8, Precision::Fp32].map(|p| Networks::built_in(rung, Device::Cpu, p).unwrap());
+        let colour = Format::I420.colour();
+        for (level, allowed) in [5.0, 15.0, 25.0, 50.0].into_iter().zip(limits) {
+            let mut lost = 0.0;
+            for photograph in photographs() {
+                let (width, height) = (photograph.width & !1, photograph.height & !1);
+                let (planes, clean) = window(&photograph, [0, 0, width, height], level, 4);
+                let result = |networks: &Networks| {
+                    let mut denoiser = networks.denoiser(colour, false, 2).unwrap();
+                    let (output, _) = denoise_420(&mut denoiser, &planes, [width, height], Some(level), false);
+                    psnr(&levels(&output), &clean)
+                };
+                lost += result(&fp32) - result(&int8);
+            }
+            println!("{rung:?}, level {level}: {:.3} dB lost", lost / 4.0);
+            assert!(lost / 4.0 <= allowed, "{rung:?}: {:.3} dB lost at level {level}", lost / 4.0);
         }
-        println!("level {level}: {:.3} dB lost", lost / 4.0);
-        assert!(lost / 4.0 <= allowed, "{:.3} dB lost at level {level}", lost / 4.0);
     }
 }
 

@@ -48,6 +48,7 @@ struct Network {
 #[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
 enum Quality {
     Fast,
+    Balanced,
     Best,
 }
 
@@ -55,6 +56,7 @@ impl From<Quality> for Rung {
     fn from(quality: Quality) -> Self {
         match quality {
             Quality::Fast => Self::Fast,
+            Quality::Balanced => Self::Balanced,
             Quality::Best => Self::Best,
         }
     }
@@ -190,7 +192,12 @@ fn through_library(noisy: &[f32], (width, height): (u32, u32), network: &Network
 fn through_element(noisy: &[u8], size: (u32, u32), network: &Network, level: Option<f32>) -> Result<(Vec<u8>, f32)> {
     let element = gst::ElementFactory::make("cnndenoise").property("noise-level", level.unwrap_or(-1.0)).build()?;
     element.set_property("model-file", network.model.as_deref().and_then(Path::to_str));
-    element.set_property_from_str("quality", if network.quality == Quality::Best { "best" } else { "fast" });
+    let quality = match network.quality {
+        Quality::Fast => "fast",
+        Quality::Balanced => "balanced",
+        Quality::Best => "best",
+    };
+    element.set_property_from_str("quality", quality);
     let denoised = element::through(&element, noisy, size)?;
     Ok((denoised, element.property("estimated-noise-level")))
 }

@@ -18,6 +18,8 @@ pub enum Rung {
     /// For live video, about 8,000 multiply-accumulates for each pixel.
     #[default]
     Fast,
+    /// About 20,000.
+    Balanced,
     /// For files, or with CUDA, about 100,000.
     Best,
 }
@@ -27,6 +29,7 @@ impl Rung {
     fn sources(self) -> [ModelSource; 2] {
         match self {
             Self::Fast => [embedded!("denoise-yuv420-fast"), embedded!("denoise-rgb-fast")],
+            Self::Balanced => [embedded!("denoise-yuv420-balanced"), embedded!("denoise-rgb-balanced")],
             Self::Best => [embedded!("denoise-yuv420-best"), embedded!("denoise-rgb-best")],
         }
     }

@@ -81,7 +81,7 @@ impl ModelSettings {
         vec![
             ParamSpecEnum::builder_with_default("quality", default.quality)
                 .nick("Quality")
-                .blurb("Size of the network: fast for live video, best for files or CUDA; balanced runs as fast, and so does what an element has no network for")
+                .blurb("Size of the network: fast for live video, balanced between, best for files or CUDA; what an element has no network for runs as fast")
                 .mutable_ready()
                 .build(),
             ParamSpecString::builder("model-file")

@@ -10,8 +10,8 @@ pub enum Quality {
     #[default]
     #[enum_value(name = "Fast: live video on two ordinary cores", nick = "fast")]
     Fast,
-    /// Between the two.
-    #[enum_value(name = "Balanced (no network yet: runs as fast)", nick = "balanced")]
+    /// Small video, or files that are not to take long.
+    #[enum_value(name = "Balanced: small video, files (cnndenoise; others run as fast)", nick = "balanced")]
     Balanced,
     /// For files, or with CUDA.
     #[enum_value(name = "Best: files, or CUDA (cnndenoise; others run as fast)", nick = "best")]

@@ -88,7 +88,8 @@ impl CnnDenoise {
 
 fn rung(quality: Quality) -> Rung {
     match quality {
-        Quality::Fast | Quality::Balanced => Rung::Fast,
+        Quality::Fast => Rung::Fast,
+        Quality::Balanced => Rung::Balanced,
         Quality::Best => Rung::Best,
     }
 }
@@ -149,9 +150,6 @@ impl BaseTransformImpl for CnnDenoise {
 
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         let settings = lock(&self.settings).model.clone();
-        if settings.quality == Quality::Balanced && settings.model_file.is_none() {
-            gst::warning!(CAT, imp = self, "There is no network between fast and best yet, using fast");
-        }
         let networks = Self::load(&settings).map_err(|err| settings.error(&err))?;
         gst::info!(CAT, imp = self, "Running on {}", networks.backend());
         let backend = networks.backend();
