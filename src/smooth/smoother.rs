@@ -78,9 +78,15 @@ pub struct Smoother {
     sessions: Sessions,
     /// By field for interlaced pictures.
     memory: [Memory; 2],
-    wls: Wls,
-    weights: Weights,
+    /// For luma, and for chroma with fewer pixels: what changes its size is made anew.
+    solvers: [Solver; 2],
     maps: Buffers,
+}
+
+#[derive(Default)]
+struct Solver {
+    weights: Weights,
+    wls: Wls,
 }
 
 /// Maps that are made for each picture.
@@ -107,8 +113,7 @@ impl Smoother {
             threads: Threads::new(threads)?,
             sessions: Sessions::default(),
             memory: Default::default(),
-            wls: Wls::default(),
-            weights: Weights::default(),
+            solvers: Default::default(),
             maps: Buffers::default(),
         })
     }
@@ -190,7 +195,8 @@ impl Smoother {
         parameters: &Parameters,
         field: usize,
     ) {
-        let Self { threads, wls, weights, maps, memory, .. } = self;
+        let Self { threads, solvers: [solver, coarse_solver], maps, memory, .. } = self;
+        let Solver { weights, wls } = solver;
         let Buffers { cells, share, coarse_guide, coarse_share } = maps;
         let guide = &memory[field].guide;
         let lambda = lambda(parameters.scale);
@@ -218,6 +224,7 @@ impl Smoother {
             &*coarse_guide
         };
         let shift = [0, 1 - shifts[1]];
+        let Solver { weights, wls } = coarse_solver;
         weights.fill(coarse_guide.dim(), &guides(coarse_guide.view(), shift), belief(shift), sigma, threads);
         // A pixel of chroma is two of luma wide.
         wls.smooth(&from[1..], &mut to[1..], weights, &coarse_share.view(), lambda / 4.0, threads);
