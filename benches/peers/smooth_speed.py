@@ -16,7 +16,6 @@ import cv2
 import numpy as np
 
 WIDTH, HEIGHT, FRAMES, ROUNDS = 1920, 1080, 40, 7
-SIZE = WIDTH * HEIGHT * 3 // 2
 cv2.setNumThreads(2)
 
 

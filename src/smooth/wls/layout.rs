@@ -149,6 +149,11 @@ fn transpose(tile: &mut Square) {
     if let Some(simd) = pulp::x86::V3::try_new() {
         return by_eights(simd, tile);
     }
+    one_by_one(tile);
+}
+
+#[inline(always)]
+fn one_by_one(tile: &mut Square) {
     for row in 0..ROWS {
         for x in 0..row {
             (tile[row].0[x], tile[x].0[row]) = (tile[x].0[row], tile[row].0[x]);
@@ -214,9 +219,11 @@ mod tests {
     fn rows_are_turned_and_turned_back() {
         let mut tile: Square = std::array::from_fn(|y| Lanes(std::array::from_fn(|x| (100 * y + x) as f32)));
         let before = tile;
-        transpose(&mut tile);
-        assert!((0..ROWS).all(|y| (0..ROWS).all(|x| tile[x].0[y] == before[y].0[x])));
-        transpose(&mut tile);
-        assert_eq!(tile, before);
+        for turn in [transpose, one_by_one] {
+            turn(&mut tile);
+            assert!((0..ROWS).all(|y| (0..ROWS).all(|x| tile[x].0[y] == before[y].0[x])));
+            turn(&mut tile);
+            assert_eq!(tile, before);
+        }
     }
 }

@@ -97,7 +97,11 @@ impl Scratch {
 
     #[inline(always)]
     fn believe(&mut self, belief: Option<Guide<'_>>, y: usize) {
-        let Some((row, shift)) = belief.and_then(|belief| Some((belief.row(y)?, belief.shift[0]))) else { return };
+        let Some((row, shift)) = belief.and_then(|belief| Some((belief.row(y)?, belief.shift[0]))) else {
+            // That of another row is not this one's.
+            self.belief.fill(1.0);
+            return;
+        };
         match shift {
             0 => self.belief.iter_mut().zip(row).for_each(|(to, from)| *to = *from),
             _ => in_pairs(&mut self.belief, row, |pair, from| pair.fill(from)),
