@@ -202,6 +202,9 @@ mod torch {
         /// Model file to take weights from; wider layers grow from its narrower ones.
         #[arg(long)]
         init: Option<PathBuf>,
+        /// Lets hidden channels begin anew whose weights ran away.
+        #[arg(long, requires = "init")]
+        renew: bool,
         /// File of weights to begin with, from scripts/efficientnet-lite.
         #[arg(long)]
         pretrained: Option<PathBuf>,
@@ -329,6 +332,7 @@ mod torch {
                 domain,
                 architecture,
                 init: self.init,
+                renew: self.renew,
                 pretrained: self.pretrained,
                 resume: self.resume,
                 length: self.steps.map_or(train::Length::Minutes(self.minutes), train::Length::Steps),

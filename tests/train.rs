@@ -34,6 +34,7 @@ fn options(folder: &std::path::Path, minutes: f64, resume: bool) -> Options {
         domain: Domain::Yuv420,
         architecture: unet(Domain::Yuv420, [8, 8], [8, 8]),
         init: None,
+        renew: false,
         pretrained: None,
         resume,
         length: Length::Minutes(minutes),

@@ -2,12 +2,12 @@
 
 use std::{collections::HashMap, path::Path};
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::Error;
 use crate::nn::{
     Model,
-    arch::{ConvKind, Graph},
+    arch::{ConvKind, Graph, Layer},
     model::Domain,
     torch,
 };
@@ -97,11 +97,42 @@ pub fn begin_with(graph: &Graph, weights: &mut [Tensor], given: &Named) -> Resul
     Ok(())
 }
 
+/// Kernels of hidden channels, by root mean square beside that of random ones, that ran away.
+const RUNAWAY: f64 = 8.0;
+
+/// Lets hidden channels of residual blocks begin anew whose kernels have run away: such channels are silent, or clip, for almost all there
+/// is to see, and the optimiser's steps are too short to bring them back. They begin as in `fresh`, and nothing reads them yet. Gives how
+/// many there are.
+///
+/// # Errors
+/// What libtorch reports.
+pub fn renew(graph: &Graph, weights: &mut [Tensor], fresh: &[Tensor]) -> Result<usize, Error> {
+    let _no_grad = tch::no_grad_guard();
+    let mut count = 0;
+    for layer in &graph.layers {
+        let Layer::Block { first, second, .. } = *layer else { continue };
+        let size = |kernels: &Tensor| -> Result<Vec<f64>, Error> {
+            let squares = kernels.f_square()?.f_mean_dim(&[1i64, 2, 3][..], false, Kind::Double)?;
+            Ok(Vec::try_from(squares.f_sqrt()?)?)
+        };
+        let random = size(&fresh[2 * first])?;
+        for (channel, (own, random)) in size(&weights[2 * first])?.into_iter().zip(random).enumerate() {
+            if own > RUNAWAY * random {
+                count += 1;
+                for i in [2 * first, 2 * first + 1] {
+                    weights[i].get(channel as i64).f_copy_(&fresh[i].get(channel as i64))?;
+                }
+                let _ = weights[2 * second].f_narrow(1, channel as i64, 1)?.f_zero_()?;
+            }
+        }
+    }
+    Ok(count)
+}
+
 #[cfg(test)]
 mod tests {
-    use tch::Kind;
-
     use super::*;
+    use crate::{nn::arch::ResidualUnet, train::optimiser::Optimiser};
 
     #[test]
     fn a_network_for_rgb_does_the_same_to_subsampled_chroma() {
@@ -137,5 +168,36 @@ mod tests {
         ];
         let difference = (ours - Tensor::cat(&expected, 1)).abs().max().double_value(&[]);
         assert!(difference < 1e-4, "{difference}");
+    }
+
+    #[test]
+    fn channels_that_ran_away_begin_anew() {
+        let unet = ResidualUnet {
+            inputs: 4,
+            outputs: 2,
+            widths: vec![8],
+            hidden: vec![6],
+            down_blocks: vec![1],
+            up_blocks: vec![],
+        };
+        let graph = unet.graph().unwrap();
+        let fresh = Optimiser::new(&graph, 1).weights;
+        let mut weights = Optimiser::starting_from(&graph, Optimiser::new(&graph, 2).weights).weights;
+        let _no_grad = tch::no_grad_guard();
+        let before: Vec<Tensor> = weights.iter().map(|w| w.copy()).collect();
+        let Some(Layer::Block { first, second, .. }) =
+            graph.layers.iter().copied().find(|layer| matches!(layer, Layer::Block { .. }))
+        else {
+            panic!("no block");
+        };
+        let _ = weights[2 * first].get(4).g_mul_scalar_(900.0);
+        assert_eq!(renew(&graph, &mut weights, &fresh).unwrap(), 1);
+        for channel in 0..6 {
+            let expected = if channel == 4 { &fresh } else { &before };
+            assert_eq!(weights[2 * first].get(channel), expected[2 * first].get(channel));
+            let reads = weights[2 * second].narrow(1, channel, 1);
+            assert_eq!(reads.abs().max().double_value(&[]) == 0.0, channel == 4);
+        }
+        assert_eq!(renew(&graph, &mut weights, &fresh).unwrap(), 0);
     }
 }

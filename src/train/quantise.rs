@@ -16,8 +16,8 @@ use crate::nn::{
 const WITHIN: f64 = 0.9999;
 /// A channel's range counts as at least this share of the widest's.
 const NARROWEST: f64 = 1.0 / 64.0;
-/// Maps whose widest range is below this stay as they are: a block that does nothing must not get weights without bounds.
-const LEAST_RANGE: f64 = 0.02;
+/// A channel whose range is a smaller share is dead, and stays as it is.
+const DEAD: f64 = 1e-3;
 
 /// Rounds weights and feature maps.
 pub struct Quantiser {
@@ -50,7 +50,7 @@ impl Quantiser {
         Ok(model.quantisation().map(|quantisation| Self::new(graph, quantisation.clone(), device)))
     }
 
-    /// Rescales the channels of all feature maps to about the same range, which leaves what the network computes as it
+    /// Rescales the channels of each feature map to about the same range, which leaves what the network computes as it
     /// is (Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019), and finds
     /// the steps. `input` is a batch of what the network will see, `input_steps` the steps of its channels.
     ///
@@ -163,17 +163,20 @@ fn ties(graph: &Graph) -> Vec<MapId> {
     ties
 }
 
-/// Scales by channel that bring `ranges`, of several maps, near 1.
+/// Scales by channel that bring `ranges`, of several maps, near each other. They are 1 on (geometric) average: the optimiser's steps are
+/// as long for small weights as for large ones, so a block that says little must not get larger ones.
 fn scales(ranges: &[&[f64]]) -> Vec<f64> {
     let count = ranges[0].len();
-    let mean: Vec<f64> = (0..count)
-        .map(|c| (ranges.iter().map(|r| r[c].max(1e-6).ln()).sum::<f64>() / ranges.len() as f64).exp())
-        .collect();
-    let widest = mean.iter().copied().fold(0.0, f64::max);
-    if widest < LEAST_RANGE {
-        return vec![1.0; count];
-    }
-    mean.iter().map(|m| m.max(widest * NARROWEST)).collect()
+    let mean = |values: &mut dyn Iterator<Item = f64>| {
+        let (sum, count) = values.fold((0.0, 0.0), |(sum, count), v| (sum + v.max(1e-12).ln(), count + 1.0));
+        (sum / f64::max(count, 1.0)).exp()
+    };
+    let own: Vec<f64> = (0..count).map(|c| mean(&mut ranges.iter().map(|r| r[c]))).collect();
+    let widest = own.iter().copied().fold(1e-9, f64::max);
+    let alive = |range: &f64| *range > widest * DEAD;
+    let average = mean(&mut own.iter().copied().filter(alive).map(|range| range.max(widest * NARROWEST)));
+    let scale = |range| if alive(&range) { range.max(widest * NARROWEST) / average } else { 1.0 };
+    own.into_iter().map(scale).collect()
 }
 
 /// A step of which `count` cover the widest range, after channels were divided by `scales`.

@@ -35,6 +35,8 @@ pub struct Options {
     pub architecture: Architecture,
     /// Model whose weights to start from; layers that are wider than its own are grown from them, others start at random.
     pub init: Option<PathBuf>,
+    /// Lets hidden channels of `init` begin anew whose weights ran away.
+    pub renew: bool,
     /// File of weights in float32, named as those of a model, to begin with where `init` does not tell.
     pub pretrained: Option<PathBuf>,
     pub resume: bool,
@@ -127,12 +129,19 @@ pub(super) fn run<S: Source>(
     let device = torch::device(options.device)?;
     tch::Cuda::cudnn_set_benchmark(true);
     println!("{:.0} MAC per pixel, {} parameters", graph.macs_per_pixel() / 4.0, graph.parameters());
-    let mut weights = Optimiser::new(graph, options.seed as i64).weights;
+    if let Some(folder) = options.out.parent() {
+        std::fs::create_dir_all(folder).map_err(|err| Error::file(folder, err))?;
+    }
+    let random = || Optimiser::new(graph, options.seed as i64).weights;
+    let mut weights = random();
     if let Some(path) = &options.pretrained {
         init::begin_with(graph, &mut weights, &init::tensors(path)?)?;
     }
     if let Some(path) = &options.init {
         init::begin_with(graph, &mut weights, &init::model(path, options.domain)?)?;
+    }
+    if options.renew {
+        println!("{} hidden channels begin anew", init::renew(graph, &mut weights, &random())?);
     }
     weights.iter_mut().for_each(|weight| *weight = weight.to_device(device));
     lesson.prepare(&mut weights)?;
