@@ -8,8 +8,9 @@
 
 use nalgebra::DMatrix;
 use ndarray::{ArrayView2, s};
+use rayon::prelude::*;
 
-use crate::{frame::Sample, simd::vectorise};
+use crate::frame::Sample;
 
 /// Side of a patch.
 const SIDE: usize = 6;
@@ -89,16 +90,17 @@ impl NoiseModel {
 /// White Gaussian noise on photographs is found within 10% or 1.5 levels from 3 to 50; grain that a photograph had
 /// before counts as noise. Patches that black or white may have clipped are left out where enough others remain.
 pub fn noise_level<T: Sample>(component: ArrayView2<'_, T>) -> Option<f32> {
-    Some(overall(&sample(component))?.level)
+    Some(overall(&sample(component).iter().collect::<Vec<_>>())?.level)
 }
 
 /// Noise of a component by brightness, or `None` where the picture is too small to tell.
 pub fn noise_model<T: Sample>(component: ArrayView2<'_, T>) -> Option<NoiseModel> {
-    let mut patches = sample(component);
+    let patches = sample(component);
+    let mut patches: Vec<&Patch> = patches.iter().collect();
     let Class { level, .. } = overall(&patches)?;
     patches.sort_by(|a, b| a.mean.total_cmp(&b.mean));
     let size = patches.len().div_ceil(CLASSES);
-    let classes: Vec<Class> = patches.chunks(size).filter_map(|class| settle(class, level)).collect();
+    let classes: Vec<Class> = patches.par_chunks(size).filter_map(|class| settle(class, level)).collect();
     Some(fit(&classes, level))
 }
 
@@ -124,22 +126,23 @@ fn fit(classes: &[Class], level: f32) -> NoiseModel {
     NoiseModel { level, constant: variance - slope * brightness, slope }
 }
 
-fn overall(patches: &[Patch]) -> Option<Class> {
-    settle(patches, level_of(patches.iter())?).or_else(|| {
+fn overall(patches: &[&Patch]) -> Option<Class> {
+    settle(patches, level_of(patches.iter().copied())?).or_else(|| {
         // Too few patches without texture: what all of them say is an upper bound, and the best there is.
-        Some(Class { level: level_of(patches.iter())?, count: patches.len() as f32, brightness: 0.0 })
+        Some(Class { level: level_of(patches.iter().copied())?, count: patches.len() as f32, brightness: 0.0 })
     })
 }
 
 /// Takes turns at choosing patches without texture and finding the level of their noise.
-fn settle(patches: &[Patch], start: f32) -> Option<Class> {
+fn settle(patches: &[&Patch], start: f32) -> Option<Class> {
     let mut found = None;
     let mut level = start;
     for _ in 0..ROUNDS {
         let margin = 2.0 * level;
         let usable = |p: &&Patch| p.energy <= ENERGY * level * level && p.mean > margin && p.mean < 255.0 - margin;
-        let Some(better) = level_of(patches.iter().filter(usable)) else { break };
-        let (count, sum) = patches.iter().filter(usable).fold((0.0, 0.0), |(n, sum), p| (n + 1.0, sum + p.mean));
+        let Some(better) = level_of(patches.iter().copied().filter(usable)) else { break };
+        let (count, sum) =
+            patches.iter().copied().filter(usable).fold((0.0, 0.0), |(n, sum), p| (n + 1.0, sum + p.mean));
         let settled = (better - level).abs() < 0.02 * level;
         level = better;
         found = Some(Class { level, count, brightness: sum / count });
@@ -158,9 +161,12 @@ struct Patch {
     energy: f32,
 }
 
+/// Fewer places than this are not worth another thread.
+const MIN_PLACES: usize = 64;
+
 /// Places spread over an area, which no regular texture follows (Roberts' R2 sequence).
-fn spread(count: usize, [rows, columns]: [usize; 2]) -> impl Iterator<Item = [usize; 2]> {
-    (0..count).map(move |i| {
+fn spread(count: usize, [rows, columns]: [usize; 2]) -> impl IndexedParallelIterator<Item = [usize; 2]> {
+    (0..count).into_par_iter().with_min_len(MIN_PLACES).map(move |i| {
         let fraction = |step: f64| (0.5 + step * i as f64).fract();
         let x = (fraction(0.754_877_666_246_692_8) * columns as f64) as usize;
         let y = (fraction(0.569_840_290_998_053_3) * rows as f64) as usize;
@@ -176,16 +182,17 @@ fn sample<T: Sample>(component: ArrayView2<'_, T>) -> Vec<Patch> {
     }
     let (rows, columns) = (height - SIDE + 1, width - SIDE + 1);
     let count = PATCHES.min(rows * columns);
-    let mut patches = Vec::with_capacity(count);
-    for [y, x] in spread(count, [rows, columns]) {
+    let patch = |[y, x]: [usize; 2]| {
         let mut values = [0.0; DIM];
-        let patch = component.slice(s![y..y + SIDE, x..x + SIDE]);
-        values.iter_mut().zip(patch).for_each(|(value, sample)| *value = sample.level());
+        let rows = component.slice(s![y..y + SIDE, x..x + SIDE]);
+        for (values, row) in values.chunks_exact_mut(SIDE).zip(rows.rows()) {
+            values.iter_mut().zip(row).for_each(|(value, sample)| *value = sample.level());
+        }
         let mean = values.iter().sum::<f32>() / DIM as f32;
         values.iter_mut().for_each(|value| *value -= mean);
-        patches.push(Patch { energy: gradient_energy(&values), centred: values, mean });
-    }
-    patches
+        Patch { energy: gradient_energy(&values), centred: values, mean }
+    };
+    spread(count, [rows, columns]).map(patch).collect()
 }
 
 /// Sum of the squares of all differences between horizontal and vertical neighbours.
@@ -239,19 +246,11 @@ fn level_of<'a>(patches: impl Iterator<Item = &'a Patch> + Clone) -> Option<f32>
         return None;
     }
     let step = count.div_ceil(USED);
-    let count = count.div_ceil(step);
-    let mut covariance = [[0.0f32; DIM]; DIM];
-    vectorise(
-        #[inline(always)]
-        || {
-            for patch in patches.step_by(step) {
-                for (row, a) in covariance.iter_mut().zip(&patch.centred) {
-                    row.iter_mut().zip(&patch.centred).for_each(|(sum, b)| *sum += a * b);
-                }
-            }
-        },
-    );
-    let matrix = DMatrix::from_fn(DIM, DIM, |i, j| f64::from(covariance[i][j]) / count as f64);
+    let values: Vec<f32> = patches.step_by(step).flat_map(|patch| patch.centred).collect();
+    let count = values.len() / DIM;
+    let values = ArrayView2::from_shape((count, DIM), &values).ok()?;
+    let covariance = values.t().dot(&values);
+    let matrix = DMatrix::from_fn(DIM, DIM, |i, j| f64::from(covariance[[i, j]]) / count as f64);
     let mut eigenvalues: Vec<f64> = matrix.symmetric_eigenvalues().iter().map(|v| v.max(0.0)).collect();
     eigenvalues.sort_by(f64::total_cmp);
     // Without their mean, patches have nothing along one direction.

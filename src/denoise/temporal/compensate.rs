@@ -1,14 +1,15 @@
 //! Shifts the past to where things are now.
 
-use ndarray::{Array2, ArrayViewMut2, Axis};
-use pulp::{Arch, WithSimd};
+use ndarray::{Array2, ArrayViewMut1, ArrayViewMut2, Axis};
 use rayon::prelude::*;
 
 use super::motion::{BLOCK, Motion};
-use crate::nn::Threads;
+use crate::{nn::Threads, simd::vectorise};
 
 /// Neighbours in a row or column that a value between pixels is made from.
 const TAPS: usize = 6;
+/// Places between two pixels that values are made for: what comes to rest close to a pixel is not interpolated again and again.
+const PLACES: usize = 32;
 
 /// Shifts a plane block by block, with Lanczos's interpolation between pixels (Duchon, "Lanczos filtering in one and two
 /// dimensions", Journal of Applied Meteorology 18, 1979): the past goes through this again with each picture, and a
@@ -35,19 +36,27 @@ fn blocks<const SIDE: usize, const LINE: usize>(
 ) {
     let Some(values) = plane.as_slice() else { return };
     let side_y = BLOCK >> shifts[1];
-    let scale = shifts.map(|shift| 1.0 / (1 << shift) as f32);
-    let arch = Arch::new();
+    let scale = shifts.map(|shift| PLACES as f32 / (1 << shift) as f32);
+    let weights: [[f32; TAPS]; PLACES] = std::array::from_fn(|i| lanczos(i as f32 / PLACES as f32));
     threads.enter(|| {
         to.axis_chunks_iter_mut(Axis(0), side_y).into_par_iter().enumerate().for_each(|(by, mut rows)| {
             for (bx, to) in rows.axis_chunks_iter_mut(Axis(1), SIDE).enumerate() {
-                let [dx, dy] = motion.blocks[[by, bx]];
-                let along = |at: usize, d: f32| {
-                    let whole = d.floor();
-                    ((at as isize).saturating_add(whole as isize), lanczos(d - whole))
+                let motion = motion.blocks[[by, bx]];
+                let [along, down] = [0, 1].map(|axis| (motion[axis] * scale[axis]).round() as isize);
+                let whole = |at: usize, d: isize| (at as isize).saturating_add(d.div_euclid(PLACES as isize));
+                let fraction = |d: isize| d.rem_euclid(PLACES as isize) as usize;
+                let block = Block::<SIDE, LINE> {
+                    values,
+                    dim: plane.dim(),
+                    place: [whole(bx * SIDE, along), whole(by * side_y, down)],
+                    across: &weights[fraction(along)],
+                    down: &weights[fraction(down)],
+                    between: (fraction(along), fraction(down)) != (0, 0),
                 };
-                let (x, across) = along(bx * SIDE, dx * scale[0]);
-                let (y, down) = along(by * side_y, dy * scale[1]);
-                arch.dispatch(Block::<SIDE, LINE> { values, dim: plane.dim(), place: [x, y], across, down, to });
+                vectorise(
+                    #[inline(always)]
+                    || block.shift(to),
+                );
             }
         });
     });
@@ -61,45 +70,72 @@ struct Block<'a, const SIDE: usize, const LINE: usize> {
     dim: (usize, usize),
     /// Where it lies in the plane, `[x, y]`, and weights of the neighbours.
     place: [isize; 2],
-    across: [f32; TAPS],
-    down: [f32; TAPS],
-    to: ArrayViewMut2<'a, f32>,
+    across: &'a [f32; TAPS],
+    down: &'a [f32; TAPS],
+    /// Whether it lies between pixels at all.
+    between: bool,
 }
 
-impl<const SIDE: usize, const LINE: usize> WithSimd for Block<'_, SIDE, LINE> {
-    type Output = ();
+impl<const SIDE: usize, const LINE: usize> Block<'_, SIDE, LINE> {
+    const BEFORE: isize = TAPS as isize / 2 - 1;
 
-    // Plain Rust, compiled once for each instruction set.
     #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) {
-        const BEFORE: isize = TAPS as isize / 2 - 1;
-        let Block { values, dim: (height, width), place: [x, y], across, down, mut to } = self;
-        let start = x.saturating_sub(BEFORE);
-        let mut line = [0.0; LINE];
-        let mut made = [0.0; SIDE];
-        for (i, mut to) in to.rows_mut().into_iter().enumerate() {
-            let rows: [&[f32]; TAPS] = std::array::from_fn(|r| {
-                let row = y.saturating_add(i as isize + r as isize - BEFORE).clamp(0, height as isize - 1);
-                &values[row as usize * width..][..width]
-            });
-            let inside = rows.map(|row| row.get(start.max(0) as usize..).and_then(|row| row.first_chunk::<LINE>()));
-            if let ([Some(a), Some(b), Some(c), Some(d), Some(e), Some(f)], true) = (inside, start >= 0) {
-                for (x, value) in line.iter_mut().enumerate() {
-                    let (low, high) = (down[0] * a[x] + down[1] * b[x], down[4] * e[x] + down[5] * f[x]);
-                    *value = low + (down[2] * c[x] + down[3] * d[x]) + high;
-                }
-            } else {
-                for (x, value) in line.iter_mut().enumerate() {
-                    let at = start.saturating_add(x as isize).clamp(0, width as isize - 1) as usize;
-                    *value = (0..TAPS).map(|r| down[r] * rows[r][at]).sum();
-                }
+    fn shift(&self, mut to: ArrayViewMut2<'_, f32>) {
+        let Some(area) = self.inside(to.nrows()) else { return self.shift_at_edge(to) };
+        let width = self.dim.1;
+        let line = |y: usize| area.get(y * width..).and_then(|row| row.first_chunk::<LINE>()).unwrap_or(&[0.0; LINE]);
+        if !self.between {
+            for (i, to) in to.rows_mut().into_iter().enumerate() {
+                let line = &line(i + Self::BEFORE as usize)[Self::BEFORE as usize..];
+                to.into_iter().zip(line).for_each(|(to, v)| *to = *v);
             }
-            made.fill(0.0);
-            for (weight, values) in across.iter().zip(line.windows(SIDE)) {
-                made.iter_mut().zip(values).for_each(|(sum, v)| *sum += weight * v);
-            }
-            to.iter_mut().zip(made).for_each(|(to, v)| *to = v);
+            return;
         }
+        let mut rows: [&[f32; LINE]; TAPS] = std::array::from_fn(line);
+        for (i, to) in to.rows_mut().into_iter().enumerate() {
+            let [a, b, c, d, e, f] = rows;
+            self.across(
+                |x| {
+                    let (low, high) =
+                        (self.down[0] * a[x] + self.down[1] * b[x], self.down[4] * e[x] + self.down[5] * f[x]);
+                    low + (self.down[2] * c[x] + self.down[3] * d[x]) + high
+                },
+                to,
+            );
+            rows = [b, c, d, e, f, line(i + TAPS)];
+        }
+    }
+
+    /// What a block of some rows is made from, where all of that lies inside of the plane.
+    #[inline(always)]
+    fn inside(&self, rows: usize) -> Option<&[f32]> {
+        let [x, y] = self.place.map(|at| usize::try_from(at.checked_sub(Self::BEFORE)?).ok());
+        let ((height, width), x, y) = (self.dim, x?, y?);
+        let fits = x.checked_add(LINE)? <= width && y.checked_add(rows + TAPS)? <= height;
+        if fits { self.values.get(y * width + x..) } else { None }
+    }
+
+    /// Where the plane ends, its last pixels go on.
+    fn shift_at_edge(&self, mut to: ArrayViewMut2<'_, f32>) {
+        let Self { values, dim: (height, width), place: [x, y], .. } = *self;
+        let at = |at: isize, i: usize, count: usize| {
+            at.saturating_add(i as isize - Self::BEFORE).clamp(0, count as isize - 1) as usize
+        };
+        for (i, to) in to.rows_mut().into_iter().enumerate() {
+            let rows: [&[f32]; TAPS] = std::array::from_fn(|r| &values[at(y, i + r, height) * width..][..width]);
+            self.across(|i| (0..TAPS).map(|r| self.down[r] * rows[r][at(x, i, width)]).sum(), to);
+        }
+    }
+
+    /// Fills a row from a line of values beside it.
+    #[inline(always)]
+    fn across(&self, line: impl Fn(usize) -> f32, to: ArrayViewMut1<'_, f32>) {
+        let values: [f32; LINE] = std::array::from_fn(line);
+        let mut made = [0.0; SIDE];
+        for (weight, values) in self.across.iter().zip(values.windows(SIDE)) {
+            made.iter_mut().zip(values).for_each(|(sum, v)| *sum += weight * v);
+        }
+        to.into_iter().zip(made).for_each(|(to, v)| *to = v);
     }
 }
 

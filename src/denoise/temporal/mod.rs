@@ -101,8 +101,7 @@ impl Temporal {
                 let flat = || [0, 1].map(|i| planes.get(i).and_then(|plane| flat_level(plane.view())));
                 let follow = || {
                     pyramid.build(&planes[0], threads);
-                    let then = (&past.planes[0], &past.pyramid);
-                    self.motion.search((&planes[0], &*pyramid), then, noise[0].level, threads);
+                    self.motion.search(pyramid, &past.pyramid, noise[0].level, threads);
                     self.follow(&past, threads);
                 };
                 let (flat, ()) = threads.enter(|| rayon::join(flat, follow));

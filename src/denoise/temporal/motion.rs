@@ -1,11 +1,13 @@
 //! Motion of blocks between two pictures, from coarse to fine.
 
-use ndarray::{Array2, Axis};
-use pulp::{Arch, WithSimd};
+use ndarray::{Array2, ArrayViewMut1, Axis};
 use rayon::prelude::*;
 
 use super::smoothness::{self, Found};
-use crate::nn::Threads;
+use crate::{
+    nn::Threads,
+    simd::{nearest, vectorise},
+};
 
 /// Side of a block in pixels of the picture; the finest level of the pyramid has half as many.
 pub(super) const BLOCK: usize = 16;
@@ -18,38 +20,60 @@ const REACH: i32 = 5;
 /// Weight of the distance to the motion of a block's neighbours, per pixel of the level and level of noise: what keeps
 /// blocks without texture from following the noise.
 const SMOOTHNESS: f32 = 0.02;
+/// How often a search goes on from a better neighbour.
+const STEPS: usize = 2;
+/// Rows of a plane that are worth another thread.
+const MIN_ROWS: usize = 16;
 /// Noise counts as at least this: patterns that repeat must not be found wherever they repeat.
 const LEAST_LEVEL: f32 = 2.0;
 
-/// Luma at a half, a quarter and an eighth of its size.
+/// Luma in 8 bits, at its own size, a half, a quarter and an eighth of it.
 #[derive(Debug, Default)]
-pub(super) struct Pyramid(Vec<Array2<f32>>);
+pub(super) struct Pyramid(Vec<Array2<u8>>);
 
 impl Pyramid {
     pub fn build(&mut self, luma: &Array2<f32>, threads: &Threads) {
-        self.0.resize_with(LEVELS, || Array2::zeros((0, 0)));
+        self.0.resize_with(1 + LEVELS, || Array2::zeros((0, 0)));
+        fill(&mut self.0[0], luma.dim(), threads, |y, to| {
+            let from = luma.row(y);
+            to.iter_mut().zip(from.to_slice().unwrap_or_default()).for_each(|(to, v)| *to = nearest(*v, 255.0) as u8);
+        });
         for level in 0..LEVELS {
-            let (finer, coarser) = self.0.split_at_mut(level);
-            halve(finer.last().unwrap_or(luma), &mut coarser[0], threads);
+            let (finer, coarser) = self.0.split_at_mut(level + 1);
+            halve(&finer[level], &mut coarser[0], threads);
         }
     }
 }
 
-/// Means of 2x2 pixels, those at odd edges of what is there.
-fn halve(from: &Array2<f32>, to: &mut Array2<f32>, threads: &Threads) {
-    let (height, width) = from.dim();
-    let dim = (height.div_ceil(2), width.div_ceil(2));
+/// Fills a plane of some size row by row.
+fn fill(to: &mut Array2<u8>, dim: (usize, usize), threads: &Threads, row: impl Fn(usize, &mut [u8]) + Sync) {
     if to.dim() != dim {
         *to = Array2::zeros(dim);
     }
-    threads.enter(|| {
-        to.axis_iter_mut(Axis(0)).into_par_iter().enumerate().for_each(|(y, mut row)| {
-            let (above, below) = (from.row(2 * y), from.row((2 * y + 1).min(height - 1)));
-            let sum = |x: usize| above[x] + below[x];
-            for (x, to) in row.iter_mut().enumerate() {
-                *to = 0.25 * (sum(2 * x) + sum((2 * x + 1).min(width - 1)));
-            }
-        });
+    let fill = |(y, to): (usize, ArrayViewMut1<'_, u8>)| {
+        let Some(to) = to.into_slice() else { return };
+        vectorise(
+            #[inline(always)]
+            || row(y, to),
+        );
+    };
+    threads.enter(|| to.axis_iter_mut(Axis(0)).into_par_iter().with_min_len(MIN_ROWS).enumerate().for_each(fill));
+}
+
+/// Means of 2x2 pixels, those at odd edges of what is there.
+fn halve(from: &Array2<u8>, to: &mut Array2<u8>, threads: &Threads) {
+    let (height, width) = from.dim();
+    fill(to, (height.div_ceil(2), width.div_ceil(2)), threads, |y, to| {
+        let [above, below] = [2 * y, (2 * y + 1).min(height - 1)].map(|y| from.row(y).to_slice().unwrap_or_default());
+        let mean = |sum: [u8; 4]| ((sum.iter().map(|v| u16::from(*v)).sum::<u16>() + 2) / 4) as u8;
+        let ((pairs, last), (pairs_below, last_below)) = (above.as_chunks::<2>(), below.as_chunks::<2>());
+        let (to, to_last) = to.split_at_mut(pairs.len());
+        for ((to, [a, b]), [c, d]) in to.iter_mut().zip(pairs).zip(pairs_below) {
+            *to = mean([*a, *b, *c, *d]);
+        }
+        if let ([to], [a], [b]) = (to_last, last, last_below) {
+            *to = mean([*a, *a, *b, *b]);
+        }
     });
 }
 
@@ -62,26 +86,21 @@ pub(super) struct Motion {
 }
 
 impl Motion {
-    /// Finds the motion from `past` to `present`, each luma and its pyramid. `level` is the noise of luma's pixels.
-    pub fn search(
-        &mut self,
-        (present, present_pyramid): (&Array2<f32>, &Pyramid),
-        (past, past_pyramid): (&Array2<f32>, &Pyramid),
-        level: f32,
-        threads: &Threads,
-    ) {
+    /// Finds the motion from `past` to `present`. `level` is the noise of luma's pixels.
+    pub fn search(&mut self, present: &Pyramid, past: &Pyramid, level: f32, threads: &Threads) {
         let level = level.max(LEAST_LEVEL);
-        let mut coarser: Option<Array2<[i32; 2]>> = None;
-        for number in (0..LEVELS).rev() {
+        let pair = |number: usize, side| {
             // Means of 4 pixels have half the noise.
-            let weight = SMOOTHNESS * level / (2 << number) as f32;
-            let Some(pair) = Pair::new(&present_pyramid.0[number], &past_pyramid.0[number], SIDE, weight) else {
-                return;
-            };
+            let weight = SMOOTHNESS * level / (1 << number) as f32;
+            Pair::new(present.0.get(number)?, past.0.get(number)?, side, weight)
+        };
+        let mut coarser: Option<Array2<[i32; 2]>> = None;
+        for number in (1..=LEVELS).rev() {
+            let Some(pair) = pair(number, SIDE) else { return };
             coarser = Some(pair.search(coarser.as_ref(), threads));
         }
         let Some(finest) = coarser else { return };
-        let Some(pair) = Pair::new(present, past, BLOCK as isize, SMOOTHNESS * level) else { return };
+        let Some(pair) = pair(0, BLOCK as isize) else { return };
         if self.found.dim() != finest.dim() {
             self.found = Array2::default(finest.dim());
         }
@@ -110,15 +129,14 @@ const FARTHEST: f32 = 0.6;
 /// Two pictures, or one level of their pyramids.
 struct Pair<'a> {
     /// Rows without gaps.
-    present: &'a [f32],
-    past: &'a [f32],
+    present: &'a [u8],
+    past: &'a [u8],
     /// Height and width.
     dim: (usize, usize),
     /// Side of a block in pixels.
     side: isize,
     /// What a pixel of distance from the expected motion costs.
     weight: f32,
-    arch: Arch,
 }
 
 /// The best motion of a block so far.
@@ -136,33 +154,37 @@ impl<'a, 'b> Best<'a, 'b> {
     }
 
     fn consider(&mut self, d: [i32; 2]) {
+        if d == self.found && self.cost < f32::INFINITY {
+            return;
+        }
         let distance = (d[0] - self.expected[0]).abs() + (d[1] - self.expected[1]).abs();
         let cost = self.pair.weight * distance as f32;
         if cost < self.cost {
-            let cost = cost + self.pair.difference(self.block, d, f32::abs);
+            let cost = cost + self.pair.difference(self.block, d, |a, b| u32::from(a.abs_diff(b)));
             if cost < self.cost {
                 (self.found, self.cost) = (d, cost);
             }
         }
     }
 
-    /// Considers the eight neighbours of what was found.
+    /// Considers the four neighbours of what was found, and if one of them is better, its neighbours.
     fn consider_around(&mut self) {
-        let [x, y] = self.found;
-        for dy in -1..=1 {
-            for dx in -1..=1 {
-                if (dx, dy) != (0, 0) {
-                    self.consider([x + dx, y + dy]);
-                }
+        for _ in 0..STEPS {
+            let [x, y] = self.found;
+            for [dx, dy] in [[-1, 0], [1, 0], [0, -1], [0, 1]] {
+                self.consider([x + dx, y + dy]);
+            }
+            if self.found == [x, y] {
+                break;
             }
         }
     }
 }
 
 impl<'a> Pair<'a> {
-    fn new(present: &'a Array2<f32>, past: &'a Array2<f32>, side: isize, weight: f32) -> Option<Self> {
+    fn new(present: &'a Array2<u8>, past: &'a Array2<u8>, side: isize, weight: f32) -> Option<Self> {
         let (dim, present, past) = (present.dim(), present.as_slice()?, past.as_slice()?);
-        Some(Self { dim, present, past, side, weight, arch: Arch::new() })
+        Some(Self { dim, present, past, side, weight })
     }
 
     /// The motion of each block in pixels of this level, from that of the next coarser one.
@@ -217,7 +239,7 @@ impl<'a> Pair<'a> {
     /// Fractions of a pixel, from a parabola through the mean squares beside the best whole displacement, and how certain
     /// they are: noise moves the smallest by what its curvature allows. `level` is the noise of this level's pixels.
     fn refine(&self, block: (usize, usize), d: [i32; 2], level: f32) -> Found {
-        let square = |d: [i32; 2]| self.difference(block, d, |v| v * v);
+        let square = |d: [i32; 2]| self.difference(block, d, |a, b| u32::from(a.abs_diff(b)).pow(2));
         let centre = square(d);
         let mut found = Found { motion: d.map(|d| d as f32), ..Found::default() };
         for axis in 0..2 {
@@ -241,7 +263,7 @@ impl<'a> Pair<'a> {
 
     /// Mean of a measure of the differences between a block and what lies displaced from it in the past, in a window
     /// somewhat larger.
-    fn difference(&self, (by, bx): (usize, usize), [dx, dy]: [i32; 2], measure: impl Fn(f32) -> f32) -> f32 {
+    fn difference(&self, (by, bx): (usize, usize), [dx, dy]: [i32; 2], measure: impl Fn(u8, u8) -> u32) -> f32 {
         let (height, width) = self.dim;
         let side = self.side;
         let range = |block: usize, d: i32, length: usize| {
@@ -257,64 +279,55 @@ impl<'a> Pair<'a> {
         }
         let at = |y: isize, x: isize| y as usize * width + x as usize;
         let (length, rows) = ((x1 - x0) as usize, (y1 - y0) as usize);
-        let present = &self.present[at(y0, x0)..];
-        let past = &self.past[at(y0 + dy as isize, x0 + dx as isize)..];
-        let sum = self.arch.dispatch(Sum { present, past, width, length, rows, measure });
-        sum / (length * rows) as f32
+        let areas = [&self.present[at(y0, x0)..], &self.past[at(y0 + dy as isize, x0 + dx as isize)..]];
+        let sum = vectorise(
+            #[inline(always)]
+            || match length {
+                // Lengths that the compiler knows of become a few instructions.
+                16 => area(areas, width, rows, 16, &measure),
+                24 => area(areas, width, rows, 24, &measure),
+                _ => area(areas, width, rows, length, &measure),
+            },
+        );
+        sum as f32 / (length * rows) as f32
     }
 }
 
-/// Differences that are added up side by side.
-const LANES: usize = 8;
-
-/// Adds up a measure of the differences of two areas, which begin where the slices do.
-struct Sum<'a, F> {
-    present: &'a [f32],
-    past: &'a [f32],
-    /// Of a row of the pictures, and of one of the areas.
-    width: usize,
-    length: usize,
-    rows: usize,
-    measure: F,
-}
-
-impl<F: Fn(f32) -> f32> Sum<'_, F> {
-    /// Adds a row to sums side by side, which the compiler can keep in a vector.
-    #[inline(always)]
-    fn add(&self, sums: &mut [f32; LANES], present: &[f32], past: &[f32]) {
-        let ((present, more_present), (past, more_past)) = (present.as_chunks::<LANES>(), past.as_chunks::<LANES>());
-        for (a, b) in present.iter().zip(past) {
-            for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-                *sum += (self.measure)(a - b);
-            }
-        }
-        for ((sum, a), b) in sums.iter_mut().zip(more_present).zip(more_past) {
-            *sum += (self.measure)(a - b);
+/// Adds up a measure of the differences of two areas, which begin where the slices do, in pictures of a `width`.
+#[inline(always)]
+fn area([a, b]: [&[u8]; 2], width: usize, rows: usize, length: usize, measure: &impl Fn(u8, u8) -> u32) -> u32 {
+    let mut sum = 0;
+    for at in (0..rows).map(|y| y * width) {
+        if let (Some(a), Some(b)) = (a.get(at..at + length), b.get(at..at + length)) {
+            sum += pieces(a, b, measure);
         }
     }
+    sum
 }
 
-impl<F: Fn(f32) -> f32> WithSimd for Sum<'_, F> {
-    type Output = f32;
-
-    // Plain Rust, compiled once for each instruction set.
-    #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) -> f32 {
-        // Two rows at a time: a sum has to wait for itself.
-        let [mut even, mut odd] = [[0.0; LANES]; 2];
-        let pairs = self.present.chunks(2 * self.width).zip(self.past.chunks(2 * self.width));
-        for (i, (present, past)) in pairs.take(self.rows.div_ceil(2)).enumerate() {
-            let line = |row: usize| {
-                let columns = row * self.width..row * self.width + self.length;
-                present.get(columns.clone()).zip(past.get(columns))
-            };
-            if let Some((present, past)) = line(0) {
-                self.add(&mut even, present, past);
-            }
-            if let (Some((present, past)), true) = (line(1), 2 * i + 1 < self.rows) {
-                self.add(&mut odd, present, past);
-            }
-        }
-        even.iter().zip(odd).map(|(a, b)| a + b).sum()
+/// Adds up a measure of the differences, as many as fill a vector at a time.
+#[inline(always)]
+fn pieces(a: &[u8], b: &[u8], measure: &impl Fn(u8, u8) -> u32) -> u32 {
+    const PIECE: usize = 16;
+    let mut sum = 0;
+    let ((a, more_a), (b, more_b)) = (a.as_chunks::<PIECE>(), b.as_chunks::<PIECE>());
+    for (a, b) in a.iter().zip(b) {
+        sum += piece(a, b, measure);
     }
+    if !more_a.is_empty() {
+        let [mut a, mut b] = [[0; PIECE]; 2];
+        a[..more_a.len()].copy_from_slice(more_a);
+        b[..more_b.len()].copy_from_slice(more_b);
+        sum += piece(&a, &b, measure);
+    }
+    sum
+}
+
+#[inline(always)]
+fn piece<const N: usize>(a: &[u8; N], b: &[u8; N], measure: &impl Fn(u8, u8) -> u32) -> u32 {
+    let mut sum = 0;
+    for i in 0..N {
+        sum += measure(a[i], b[i]);
+    }
+    sum
 }

@@ -29,32 +29,40 @@ pub(super) fn smooth(found: &Array2<Found>, field: &mut Array2<[f32; 2]>) {
     }
     field.zip_mut_with(found, |to, found| *to = found.motion);
     let (rows, columns) = field.dim();
-    let count = rows * columns;
+    let (Some(field), Some(found)) = (field.as_slice_mut(), found.as_slice()) else { return };
     for sweep in 0..SWEEPS {
-        for i in 0..count {
-            let i = if sweep % 2 == 0 { i } else { count - 1 - i };
-            let (y, x) = (i / columns, i % columns);
-            let own = field[[y, x]];
-            let Found { motion, precision } = found[[y, x]];
-            let mut sum: [f32; 2] = std::array::from_fn(|axis| precision[axis] * motion[axis]);
-            let mut weights = precision;
-            // Beyond the edge, indices wrap to what `get` does not find.
-            for place in [[y.wrapping_sub(1), x], [y + 1, x], [y, x.wrapping_sub(1)], [y, x + 1]] {
-                let Some(other) = field.get(place) else { continue };
-                let distance = (other[0] - own[0]).powi(2) + (other[1] - own[1]).powi(2);
-                let weight = (1.0 + distance / (APART * APART)).powi(-2) / (SPREAD * SPREAD);
-                for axis in 0..2 {
-                    sum[axis] += weight * other[axis];
-                    weights[axis] += weight;
-                }
-            }
-            for axis in 0..2 {
-                if weights[axis] > 0.0 {
-                    field[[y, x]][axis] = sum[axis] / weights[axis];
-                }
-            }
+        for i in 0..rows * columns {
+            let i = if sweep % 2 == 0 { i } else { rows * columns - 1 - i };
+            let x = i % columns;
+            // Beyond the edge a block stands for its own neighbour, which leaves it where it is.
+            let beside = [
+                if i < columns { i } else { i - columns },
+                if i + columns < field.len() { i + columns } else { i },
+                if x == 0 { i } else { i - 1 },
+                if x + 1 == columns { i } else { i + 1 },
+            ];
+            field[i] = settled(field[i], beside.map(|other| field[other]), &found[i]);
         }
     }
+}
+
+/// Where a block settles between its neighbours and what it found.
+#[inline(always)]
+fn settled(own: [f32; 2], beside: [[f32; 2]; 4], found: &Found) -> [f32; 2] {
+    const WEIGHT: f32 = 1.0 / (SPREAD * SPREAD);
+    let mut sum = [0, 1].map(|axis| found.precision[axis] * found.motion[axis]);
+    let mut weights = found.precision;
+    for other in beside {
+        let distance = [0, 1].map(|axis| (other[axis] - own[axis]).powi(2));
+        let near = 1.0 / (1.0 + (distance[0] + distance[1]) * (1.0 / (APART * APART)));
+        let weight = WEIGHT * near * near;
+        for axis in 0..2 {
+            sum[axis] += weight * other[axis];
+            weights[axis] += weight;
+        }
+    }
+    // Neighbours alike weigh as much as they can: no block is without weights.
+    [0, 1].map(|axis| sum[axis] / weights[axis])
 }
 
 #[cfg(test)]
