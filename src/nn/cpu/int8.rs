@@ -9,7 +9,7 @@ use super::{
 };
 use crate::nn::{
     Error, Model, Source,
-    arch::{Activation, ConvId, Graph, Layer, MapId},
+    arch::{Activation, ConvId, ConvKind, Graph, Layer, MapId},
 };
 use crate::simd::{nearest, vectorise};
 
@@ -110,11 +110,22 @@ fn part_mut<'a, T>(values: &'a mut [T], range: &Range<usize>) -> &'a mut [T] {
 pub struct Int8 {
     kernels: Kernels,
     /// In the order of the graph's convolutions, see [`matrices`].
-    weights: Vec<Vec<Packed>>,
+    weights: Vec<Vec<Weights>>,
     /// Of the network's input.
     channels: usize,
     /// One over its steps, by channel, for [`GROUP`] pixels.
     per_step: Vec<f32>,
+}
+
+/// Most outputs of a 3x3 convolution that is computed for two pixels side by side: more would not fit a vector of sums.
+const MAX_PAIRED: usize = 8;
+
+/// A matrix, packed.
+#[derive(Debug)]
+struct Weights {
+    single: Packed,
+    /// The same for two pixels at a time, whose inputs overlap: few outputs leave most of a vector idle.
+    pairs: Option<Packed>,
 }
 
 impl Int8 {
@@ -126,7 +137,7 @@ impl Int8 {
             Error::invalid("quantisation", "the model has none, so it runs in float32 only (train it with `quantise`)")
         })?;
         let steps = Steps { graph, convs: &quantisation.convs };
-        let mut weights: Vec<Vec<Packed>> = graph.convs.iter().map(|_| Vec::new()).collect();
+        let mut weights: Vec<Vec<Weights>> = graph.convs.iter().map(|_| Vec::new()).collect();
         let mut pack = |conv: ConvId, form: Input, sign: Sign, step: f32, ratio: f32| {
             let spec = &graph.convs[conv];
             let channels = if conv == 0 { spec.inputs.next_multiple_of(Self::INPUT_ALIGNMENT) } else { spec.inputs };
@@ -142,20 +153,37 @@ impl Int8 {
             let given = &model.weights()[conv];
             for matrix in 0..matrices(spec) {
                 let Matrix { segments, depth, outputs } = Matrix::of(spec, channels);
-                weights[conv].push(Packed::new(
-                    kernels,
-                    Quantised {
-                        input: form,
-                        zero: if form == Input::Coarse { zero(sign) } else { 0 },
-                        segments,
-                        depth,
-                        outputs,
-                        weight: &|s, d, o| weight(spec, given, channels, matrix, [s, d, o]) * input_step(d % channels),
-                        bias: &repeat_bias(spec, given),
-                        step,
-                        ratio,
-                    },
-                ));
+                let weight = |s, d, o| weight(spec, given, channels, matrix, [s, d, o]) * input_step(d % channels);
+                let bias = repeat_bias(spec, given);
+                let single = Quantised {
+                    input: form,
+                    zero: if form == Input::Coarse { zero(sign) } else { 0 },
+                    segments,
+                    depth,
+                    outputs,
+                    taps: segments * depth,
+                    weight: &weight,
+                    bias: &bias,
+                    step,
+                    ratio,
+                };
+                // The second pixel's inputs begin a pixel later.
+                let shifted = |s, d: usize, o: usize| match d.checked_sub(o / outputs * channels) {
+                    Some(d) if d < depth => weight(s, d, o % outputs),
+                    _ => 0.0,
+                };
+                let paired = spec.kind == ConvKind::Same3x3 && outputs <= MAX_PAIRED;
+                let pairs = paired.then(|| {
+                    let pairs = Quantised {
+                        depth: depth + channels,
+                        outputs: 2 * outputs,
+                        weight: &shifted,
+                        bias: &[bias.as_slice(); 2].concat(),
+                        ..single
+                    };
+                    Packed::new(kernels, pairs)
+                });
+                weights[conv].push(Weights { single: Packed::new(kernels, single), pairs });
             }
             Ok(())
         };
@@ -187,14 +215,23 @@ impl Int8 {
     }
 
     fn run(&self, inputs: &Inputs<'_, Self>, finish: Finish<'_>) {
-        let weights = &self.weights[inputs.conv][inputs.matrix];
-        let coarse: [&[u8]; MAX_SEGMENTS] = inputs.segments.map(|s| s.coarse);
-        let fine: [&[i16]; MAX_SEGMENTS] = inputs.segments.map(|s| s.fine);
+        let Weights { single, pairs } = &self.weights[inputs.conv][inputs.matrix];
+        let Some(pairs) = pairs else { return self.run_matrix(single, inputs, 0, inputs.pitch, finish) };
+        let pixels = finish.values() / single.outputs() / 2 * 2;
+        let (even, last) = finish.split_at(pixels * single.outputs());
+        self.run_matrix(pairs, inputs, 0, 2 * inputs.pitch, even);
+        self.run_matrix(single, inputs, pixels * inputs.pitch, inputs.pitch, last);
+    }
+
+    /// Runs a matrix on inputs from value `first` on.
+    fn run_matrix(&self, weights: &Packed, inputs: &Inputs<'_, Self>, first: usize, pitch: usize, finish: Finish<'_>) {
+        let coarse: [&[u8]; MAX_SEGMENTS] = inputs.segments.map(|s| s.coarse.get(first..).unwrap_or_default());
+        let fine: [&[i16]; MAX_SEGMENTS] = inputs.segments.map(|s| s.fine.get(first..).unwrap_or_default());
         let segments = match weights.input() {
             Input::Coarse => Segments::Coarse(&coarse[..inputs.count]),
             Input::Fine => Segments::Fine(&fine[..inputs.count]),
         };
-        self.kernels.run(RowJob { segments, pitch: inputs.pitch, weights, finish });
+        self.kernels.run(RowJob { segments, pitch, weights, finish });
     }
 }
 

@@ -25,8 +25,8 @@ pub use pack::{Input, Packed, Quantised};
 pub const FINE_BITS: u32 = 7;
 /// The coarse form of zero in maps that may be negative.
 pub const ZERO: u8 = 128;
-/// Most values in a segment of a pixel: three pixels of the widest map that an architecture may have.
-const MAX_DEPTH: usize = 3 * 512;
+/// Most values in a segment: four pixels (for two of output) of the widest map that an architecture may have.
+const MAX_DEPTH: usize = 4 * 512;
 
 /// One row of output pixels to compute; as [`float::RowJob`](super::float::RowJob).
 pub struct RowJob<'a> {
@@ -56,19 +56,47 @@ pub enum Finish<'a> {
     Float { out: &'a mut [f32] },
 }
 
+impl<'a> Finish<'a> {
+    /// Of the first `values`, and of the others.
+    pub fn split_at(self, values: usize) -> (Self, Self) {
+        match self {
+            Self::Relu { coarse } => {
+                let (first, rest) = coarse.split_at_mut(values);
+                (Self::Relu { coarse: first }, Self::Relu { coarse: rest })
+            }
+            Self::Signed { add, fine, coarse } => {
+                let (add, add_rest) = add.map(|add| add.split_at(values)).unzip();
+                let ((fine, fine_rest), (coarse, coarse_rest)) =
+                    (fine.split_at_mut(values), coarse.split_at_mut(values));
+                let rest = Self::Signed { add: add_rest, fine: fine_rest, coarse: coarse_rest };
+                (Self::Signed { add, fine, coarse }, rest)
+            }
+            Self::Float { out } => {
+                let (first, rest) = out.split_at_mut(values);
+                (Self::Float { out: first }, Self::Float { out: rest })
+            }
+        }
+    }
+
+    /// How many there are.
+    pub fn values(&self) -> usize {
+        match self {
+            Self::Relu { coarse } => coarse.len(),
+            Self::Signed { fine, .. } => fine.len(),
+            Self::Float { out } => out.len(),
+        }
+    }
+}
+
 impl RowJob<'_> {
     /// Panics unless every access that a kernel makes lies within its slice; kernels rely on it. Gives the pixels.
     fn check(&self) -> usize {
         let outputs = self.weights.outputs();
-        let values = match &self.finish {
-            Finish::Relu { coarse } => coarse.len(),
-            Finish::Signed { add, fine, coarse } => {
-                assert_eq!(fine.len(), coarse.len());
-                assert!(add.is_none_or(|add| add.len() == fine.len()));
-                fine.len()
-            }
-            Finish::Float { out } => out.len(),
-        };
+        let values = self.finish.values();
+        if let Finish::Signed { add, coarse, .. } = &self.finish {
+            assert_eq!(coarse.len(), values);
+            assert!(add.is_none_or(|add| add.len() == values));
+        }
         let pixels = values / outputs;
         assert_eq!(values, pixels * outputs);
         if pixels > 0 {
@@ -239,6 +267,7 @@ mod tests {
                         segments,
                         depth,
                         outputs,
+                        taps: segments * depth,
                         weight: &|s, d, o| weights[(s * depth + d) * outputs + o],
                         bias: &bias,
                         step,
@@ -288,6 +317,7 @@ mod tests {
                 segments: 1,
                 depth,
                 outputs,
+                taps: depth,
                 weight: &|_, d, o| weights[d * outputs + o],
                 bias: &[3.0; 5],
                 step: 1.0,
@@ -317,6 +347,7 @@ mod tests {
             segments: 1,
             depth: 8,
             outputs: 1,
+            taps: 8,
             weight: &|_, _, _| 1.0,
             bias: &[0.0],
             step: 1.0,

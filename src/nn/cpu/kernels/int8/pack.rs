@@ -45,6 +45,8 @@ pub struct Quantised<'a> {
     /// Values in each segment; whole words.
     pub depth: usize,
     pub outputs: usize,
+    /// Products in a sum, where those with zeros that only fill up are not counted.
+    pub taps: usize,
     /// `weight(segment, input, output)` for inputs in units of their steps.
     pub weight: &'a dyn Fn(usize, usize, usize) -> f32,
     pub bias: &'a [f32],
@@ -81,13 +83,13 @@ impl Packed {
     /// # Panics
     /// If a segment is not of whole words, or too deep.
     pub(in crate::nn::cpu) fn new(kernels: Kernels, weights: Quantised<'_>) -> Self {
-        let Quantised { input, zero, segments, depth, outputs, weight, bias, step, ratio } = weights;
+        let Quantised { input, zero, segments, depth, outputs, taps: count, weight, bias, step, ratio } = weights;
         let per_word = kernels.weights_per_word(input);
         assert!(depth <= MAX_DEPTH, "{depth} values are too many");
         assert!(depth.is_multiple_of(per_word), "{depth} values are no whole words");
         let block = kernels.block(outputs);
         let padded = outputs.next_multiple_of(block);
-        let limit = input.weight_limit(segments * depth) as f32;
+        let limit = input.weight_limit(count) as f32;
         let taps = || (0..segments).flat_map(|s| (0..depth).map(move |d| (s, d)));
         let steps: Vec<f32> = (0..outputs)
             .map(|o| {
