@@ -94,14 +94,13 @@ impl<const SIDE: usize, const LINE: usize> Block<'_, SIDE, LINE> {
         let mut rows: [&[f32; LINE]; TAPS] = std::array::from_fn(line);
         for (i, to) in to.rows_mut().into_iter().enumerate() {
             let [a, b, c, d, e, f] = rows;
-            self.across(
-                |x| {
-                    let (low, high) =
-                        (self.down[0] * a[x] + self.down[1] * b[x], self.down[4] * e[x] + self.down[5] * f[x]);
-                    low + (self.down[2] * c[x] + self.down[3] * d[x]) + high
-                },
-                to,
-            );
+            let mut values = [0.0; LINE];
+            for (x, value) in values.iter_mut().enumerate() {
+                let (low, high) =
+                    (self.down[0] * a[x] + self.down[1] * b[x], self.down[4] * e[x] + self.down[5] * f[x]);
+                *value = low + (self.down[2] * c[x] + self.down[3] * d[x]) + high;
+            }
+            self.across(&values, to);
             rows = [b, c, d, e, f, line(i + TAPS)];
         }
     }
@@ -123,14 +122,14 @@ impl<const SIDE: usize, const LINE: usize> Block<'_, SIDE, LINE> {
         };
         for (i, to) in to.rows_mut().into_iter().enumerate() {
             let rows: [&[f32]; TAPS] = std::array::from_fn(|r| &values[at(y, i + r, height) * width..][..width]);
-            self.across(|i| (0..TAPS).map(|r| self.down[r] * rows[r][at(x, i, width)]).sum(), to);
+            let values = std::array::from_fn(|i| (0..TAPS).map(|r| self.down[r] * rows[r][at(x, i, width)]).sum());
+            self.across(&values, to);
         }
     }
 
     /// Fills a row from a line of values beside it.
     #[inline(always)]
-    fn across(&self, line: impl Fn(usize) -> f32, to: ArrayViewMut1<'_, f32>) {
-        let values: [f32; LINE] = std::array::from_fn(line);
+    fn across(&self, values: &[f32; LINE], to: ArrayViewMut1<'_, f32>) {
         let mut made = [0.0; SIDE];
         for (weight, values) in self.across.iter().zip(values.windows(SIDE)) {
             made.iter_mut().zip(values).for_each(|(sum, v)| *sum += weight * v);

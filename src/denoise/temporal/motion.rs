@@ -34,10 +34,16 @@ pub(super) struct Pyramid(Vec<Array2<u8>>);
 impl Pyramid {
     pub fn build(&mut self, luma: &Array2<f32>, threads: &Threads) {
         self.0.resize_with(1 + LEVELS, || Array2::zeros((0, 0)));
-        fill(&mut self.0[0], luma.dim(), threads, |y, to| {
-            let from = luma.row(y);
-            to.iter_mut().zip(from.to_slice().unwrap_or_default()).for_each(|(to, v)| *to = nearest(*v, 255.0) as u8);
-        });
+        fill(
+            &mut self.0[0],
+            luma.dim(),
+            threads,
+            #[inline(always)]
+            |y, to| {
+                let from = luma.row(y).to_slice().unwrap_or_default();
+                to.iter_mut().zip(from).for_each(|(to, v)| *to = nearest(*v, 255.0) as u8);
+            },
+        );
         for level in 0..LEVELS {
             let (finer, coarser) = self.0.split_at_mut(level + 1);
             halve(&finer[level], &mut coarser[0], threads);
@@ -57,24 +63,32 @@ fn fill(to: &mut Array2<u8>, dim: (usize, usize), threads: &Threads, row: impl F
             || row(y, to),
         );
     };
-    threads.enter(|| to.axis_iter_mut(Axis(0)).into_par_iter().with_min_len(MIN_ROWS).enumerate().for_each(fill));
+    let rows = to.axis_iter_mut(Axis(0)).into_par_iter().with_min_len(MIN_ROWS);
+    threads.enter(|| rows.enumerate().for_each(fill));
 }
 
 /// Means of 2x2 pixels, those at odd edges of what is there.
 fn halve(from: &Array2<u8>, to: &mut Array2<u8>, threads: &Threads) {
     let (height, width) = from.dim();
-    fill(to, (height.div_ceil(2), width.div_ceil(2)), threads, |y, to| {
-        let [above, below] = [2 * y, (2 * y + 1).min(height - 1)].map(|y| from.row(y).to_slice().unwrap_or_default());
-        let mean = |sum: [u8; 4]| ((sum.iter().map(|v| u16::from(*v)).sum::<u16>() + 2) / 4) as u8;
-        let ((pairs, last), (pairs_below, last_below)) = (above.as_chunks::<2>(), below.as_chunks::<2>());
-        let (to, to_last) = to.split_at_mut(pairs.len());
-        for ((to, [a, b]), [c, d]) in to.iter_mut().zip(pairs).zip(pairs_below) {
-            *to = mean([*a, *b, *c, *d]);
-        }
-        if let ([to], [a], [b]) = (to_last, last, last_below) {
-            *to = mean([*a, *a, *b, *b]);
-        }
-    });
+    fill(
+        to,
+        (height.div_ceil(2), width.div_ceil(2)),
+        threads,
+        #[inline(always)]
+        |y, to| {
+            let [above, below] =
+                [2 * y, (2 * y + 1).min(height - 1)].map(|y| from.row(y).to_slice().unwrap_or_default());
+            let mean = |sum: [u8; 4]| ((sum.iter().map(|v| u16::from(*v)).sum::<u16>() + 2) / 4) as u8;
+            let ((pairs, last), (pairs_below, last_below)) = (above.as_chunks::<2>(), below.as_chunks::<2>());
+            let (to, to_last) = to.split_at_mut(pairs.len());
+            for ((to, [a, b]), [c, d]) in to.iter_mut().zip(pairs).zip(pairs_below) {
+                *to = mean([*a, *b, *c, *d]);
+            }
+            if let ([to], [a], [b]) = (to_last, last, last_below) {
+                *to = mean([*a, *a, *b, *b]);
+            }
+        },
+    );
 }
 
 /// Where blocks of the present picture lie in the past one.
