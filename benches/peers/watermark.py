@@ -18,7 +18,6 @@ import types
 import cv2
 import numpy
 
-FRAMES = 12
 SIZE = (1280, 720)
 BITS = numpy.random.default_rng(1).integers(0, 2, 64)
 
@@ -130,6 +129,7 @@ def attack(step, marked, folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", nargs="+", type=pathlib.Path)
+    parser.add_argument("--frames", type=int, default=12)
     parser.add_argument("--method", action="append", help="only methods whose name begins so")
     arguments = parser.parse_args()
     clips = arguments.clips
@@ -143,7 +143,7 @@ def main():
         for clip in clips:
             scaled = folder / "clip.mkv"
             fit = f"scale={SIZE[0]}:{SIZE[1]}:force_original_aspect_ratio=increase,crop={SIZE[0]}:{SIZE[1]},setsar=1"
-            ffmpeg("-i", clip, "-frames:v", FRAMES, "-vf", fit, "-c:v", "ffv1", "-pix_fmt", "yuv420p", scaled)
+            ffmpeg("-i", clip, "-frames:v", arguments.frames, "-vf", fit, "-c:v", "ffv1", "-pix_fmt", "yuv420p", scaled)
             clean = frames(scaled)
             for method in methods:
                 pictures = [method.embed(frame) for frame in clean]

@@ -1,7 +1,6 @@
 //! How much of the past to believe at each pixel.
 
 use ndarray::{Array2, ArrayViewMut2, Axis, s};
-use pulp::{Arch, WithSimd};
 use rayon::prelude::*;
 
 use super::{History, NoiseModel};
@@ -195,7 +194,6 @@ fn main_components(colour: Colour) -> usize {
 fn differences(present: &History, past: &[Array2<f32>], noise: &NoiseModel, scratch: &mut Scratch, threads: &Threads) {
     let main = main_components(present.colour);
     let height = present.planes[0].nrows();
-    let arch = Arch::new();
     let rows = scratch.energy.axis_iter_mut(Axis(0)).into_par_iter();
     let rows = rows.zip(scratch.mean.axis_iter_mut(Axis(0)).into_par_iter()).enumerate();
     threads.enter(|| {
@@ -206,7 +204,10 @@ fn differences(present: &History, past: &[Array2<f32>], noise: &NoiseModel, scra
             for (plane, past) in present.planes[..main].iter().zip(past) {
                 for y in [2 * y, (2 * y + 1).min(height - 1)] {
                     if let (Some(now), Some(then)) = (plane.row(y).to_slice(), past.row(y).to_slice()) {
-                        arch.dispatch(Differences { now, then, noise, share: 0.25 / main as f32, energy, mean });
+                        vectorise(
+                            #[inline(always)]
+                            || add_differences([now, then], noise, 0.25 / main as f32, energy, mean),
+                        );
                     }
                 }
             }
@@ -214,36 +215,21 @@ fn differences(present: &History, past: &[Array2<f32>], noise: &NoiseModel, scra
     });
 }
 
-/// Adds a `share` of what two rows differ by, and of its square, in units of the noise.
-struct Differences<'a> {
-    now: &'a [f32],
-    then: &'a [f32],
-    noise: &'a NoiseModel,
-    share: f32,
-    energy: &'a mut [f32],
-    mean: &'a mut [f32],
-}
-
-impl WithSimd for Differences<'_> {
-    type Output = ();
-
-    // Plain Rust, compiled once for each instruction set.
-    #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) {
-        let Self { now, then, noise, share, energy, mean } = self;
-        let add = |energy: &mut f32, mean: &mut f32, [a, b]: [f32; 2], brightness: f32| {
-            let level = noise.level_at(brightness).max(LEAST_LEVEL);
-            *energy += share * (a * a + b * b) / (level * level);
-            *mean += share * (a + b) / level;
-        };
-        let ((now, last_now), (then, last_then)) = (now.as_chunks::<2>(), then.as_chunks::<2>());
-        for ((energy, mean), (now, then)) in energy.iter_mut().zip(&mut *mean).zip(now.iter().zip(then)) {
-            add(energy, mean, [now[0] - then[0], now[1] - then[1]], then[0]);
-        }
-        // The last column of an odd width counts twice.
-        if let ([now], [then], [.., energy], [.., mean]) = (last_now, last_then, energy, mean) {
-            add(energy, mean, [now - then; 2], *then);
-        }
+/// Adds a `share` of what two rows, of the present and the past, differ by, and of its square, in units of the noise.
+#[inline(always)]
+fn add_differences([now, then]: [&[f32]; 2], noise: &NoiseModel, share: f32, energy: &mut [f32], mean: &mut [f32]) {
+    let add = |energy: &mut f32, mean: &mut f32, [a, b]: [f32; 2], brightness: f32| {
+        let level = noise.level_at(brightness).max(LEAST_LEVEL);
+        *energy += share * (a * a + b * b) / (level * level);
+        *mean += share * (a + b) / level;
+    };
+    let ((now, last_now), (then, last_then)) = (now.as_chunks::<2>(), then.as_chunks::<2>());
+    for ((energy, mean), (now, then)) in energy.iter_mut().zip(&mut *mean).zip(now.iter().zip(then)) {
+        add(energy, mean, [now[0] - then[0], now[1] - then[1]], then[0]);
+    }
+    // The last column of an odd width counts twice.
+    if let ([now], [then], [.., energy], [.., mean]) = (last_now, last_then, energy, mean) {
+        add(energy, mean, [now - then; 2], *then);
     }
 }
 
@@ -293,7 +279,6 @@ const BAND: usize = 32;
 /// `columns` has room for a row.
 fn boxed(from: &Array2<f32>, reach: usize, first: usize, to: &mut ArrayViewMut2<'_, f32>, columns: &mut [f32]) {
     let height = from.nrows();
-    let arch = Arch::new();
     columns.fill(0.0);
     let add = |columns: &mut [f32], y: usize, sign: f32| {
         let row = from.row(y);
@@ -313,44 +298,34 @@ fn boxed(from: &Array2<f32>, reach: usize, first: usize, to: &mut ArrayViewMut2<
         }
         let count = (y + reach).min(height - 1) - y.saturating_sub(reach) + 1;
         if let Some(to) = row.into_slice() {
-            arch.dispatch(Across { columns, reach, count: count as f32, to });
+            vectorise(
+                #[inline(always)]
+                || across(columns, reach, count as f32, to),
+            );
         }
     }
 }
 
-/// Means along a row of sums of `count` values.
-struct Across<'a> {
-    columns: &'a [f32],
-    reach: usize,
-    count: f32,
-    to: &'a mut [f32],
-}
-
-impl WithSimd for Across<'_> {
-    type Output = ();
-
-    // Plain Rust, compiled once for each instruction set.
-    #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) {
-        let Self { columns, reach, count, to } = self;
-        let width = columns.len();
-        let window = 2 * reach + 1;
-        let inner = width.saturating_sub(window - 1);
-        for x in (0..reach.min(width)).chain((reach + inner).min(width)..width) {
-            let part = &columns[x.saturating_sub(reach)..(x + reach + 1).min(width)];
-            to[x] = part.iter().sum::<f32>() / (part.len() as f32 * count);
-        }
-        if inner == 0 {
-            return;
-        }
-        let to = &mut to[reach..][..inner];
-        to.copy_from_slice(&columns[..inner]);
-        for offset in 1..window {
-            to.iter_mut().zip(&columns[offset..]).for_each(|(sum, v)| *sum += v);
-        }
-        let share = 1.0 / (window as f32 * count);
-        to.iter_mut().for_each(|sum| *sum *= share);
+/// Means along a row of `columns`, each the sum of `count` values.
+#[inline(always)]
+fn across(columns: &[f32], reach: usize, count: f32, to: &mut [f32]) {
+    let width = columns.len();
+    let window = 2 * reach + 1;
+    let inner = width.saturating_sub(window - 1);
+    for x in (0..reach.min(width)).chain((reach + inner).min(width)..width) {
+        let part = &columns[x.saturating_sub(reach)..(x + reach + 1).min(width)];
+        to[x] = part.iter().sum::<f32>() / (part.len() as f32 * count);
     }
+    if inner == 0 {
+        return;
+    }
+    let to = &mut to[reach..][..inner];
+    to.copy_from_slice(&columns[..inner]);
+    for offset in 1..window {
+        to.iter_mut().zip(&columns[offset..]).for_each(|(sum, v)| *sum += v);
+    }
+    let share = 1.0 / (window as f32 * count);
+    to.iter_mut().for_each(|sum| *sum *= share);
 }
 
 #[cfg(test)]
