@@ -21,6 +21,9 @@ pub struct Attack {
     what: Clips,
     #[arg(long, value_delimiter = ',', default_value = "45,42")]
     target_psnr: Vec<f32>,
+    /// Frames that the detector adds evidence up over.
+    #[arg(long, default_value_t = 48)]
+    window: u32,
 }
 
 /// What is marked and attacked.
@@ -131,9 +134,10 @@ pub fn run(task: &Attack) -> Result<()> {
         launch(
             &format!(
                 "filesrc location={} ! matroskademux ! avdec_ffv1 ! videoconvert ! watermarkdetect key-file={} \
-                 post-all=true ! fakesink",
+                 window={} post-all=true ! fakesink",
                 quoted(path(file)?),
-                quoted(path(key)?)
+                quoted(path(key)?),
+                task.window
             ),
             |message| {
                 if message.report.payload == Some(*payload) && found.is_none() {
