@@ -8,7 +8,7 @@ use ndarray::{Array2, ArrayViewMut2, Axis};
 use crate::{
     frame::{
         Colour, Picture, PictureMut, Regions, Sample,
-        unshuffle::{CENTRE, SCALE, line, pairs, singles},
+        unshuffle::{CENTRE, SCALE, line, pairs, quads, singles},
     },
     nn::{Domain, Output, RowSink, Source},
     simd::{nearest, vectorise},
@@ -47,57 +47,75 @@ impl<'a, 'b, T: Sample> Planes<'a, 'b, T> {
     }
 }
 
+/// Channels of the input, controls included.
+const RGB: usize = 13;
+const YUV420: usize = 8;
+
 impl<T: Sample> Source for Planes<'_, '_, T> {
     fn read_row(&self, y: usize, row: &mut [f32]) {
+        vectorise(
+            #[inline(always)]
+            || match self.domain {
+                Domain::Rgb => {
+                    self.read_rgb(y, row);
+                    self.control::<RGB, 12>(y, row.as_chunks_mut().0);
+                }
+                Domain::Yuv420 | Domain::Guide | Domain::Region | Domain::Texture => {
+                    let components = &self.picture.components;
+                    let luma = [0, 1].map(|dy| line(&components[0], 2 * y + dy));
+                    let chroma = match &components[1..] {
+                        [u, v] => Some([u, v].map(|plane| line(plane, y))),
+                        _ => None,
+                    };
+                    let (pixels, _) = row.as_chunks_mut();
+                    quads(luma, chroma, pixels);
+                    self.control::<YUV420, 4>(y, pixels);
+                }
+            },
+        );
+    }
+}
+
+impl<T: Sample> Planes<'_, '_, T> {
+    #[inline(always)]
+    fn read_rgb(&self, y: usize, row: &mut [f32]) {
         let components = &self.picture.components;
-        let channels = self.domain.channels() + self.domain.controls();
-        match (self.domain, self.picture.colour) {
-            (Domain::Yuv420 | Domain::Guide | Domain::Region | Domain::Texture, _) => {
+        let Colour::Yuv { shift_x, .. } = self.picture.colour else {
+            for (i, component) in components.iter().enumerate() {
                 for dy in 0..2 {
-                    pairs(line(&components[0], 2 * y + dy), row, channels, 2 * dy);
-                }
-                match components.get(1..) {
-                    Some([u, v]) => {
-                        singles(line(u, y), row, channels, 4);
-                        singles(line(v, y), row, channels, 5);
-                    }
-                    _ => row.chunks_exact_mut(channels).for_each(|pixel| pixel[4..6].fill(0.0)),
+                    pairs(line(component, 2 * y + dy), row, RGB, 4 * i + 2 * dy);
                 }
             }
-            (Domain::Rgb, Colour::Yuv { shift_x, .. }) => {
-                for dy in 0..2 {
-                    pairs(line(&components[0], 2 * y + dy), row, channels, 2 * dy);
-                    for (i, chroma) in components[1..].iter().enumerate() {
-                        let first = 4 * (i + 1) + 2 * dy;
-                        if shift_x == 0 {
-                            pairs(line(chroma, 2 * y + dy), row, channels, first);
-                        } else {
-                            singles(line(chroma, 2 * y + dy), row, channels, first);
-                            row.chunks_exact_mut(channels).for_each(|pixel| pixel[first + 1] = pixel[first]);
-                        }
-                    }
-                }
-                row.chunks_exact_mut(channels).for_each(|pixel| matrix(pixel, yuv_to_rgb));
-            }
-            (Domain::Rgb, _) => {
-                for (i, component) in components.iter().enumerate() {
-                    for dy in 0..2 {
-                        pairs(line(component, 2 * y + dy), row, channels, 4 * i + 2 * dy);
-                    }
+            return;
+        };
+        for dy in 0..2 {
+            pairs(line(&components[0], 2 * y + dy), row, RGB, 2 * dy);
+            for (i, chroma) in components[1..].iter().enumerate() {
+                let first = 4 * (i + 1) + 2 * dy;
+                if shift_x == 0 {
+                    pairs(line(chroma, 2 * y + dy), row, RGB, first);
+                } else {
+                    singles(line(chroma, 2 * y + dy), row, RGB, first);
+                    row.chunks_exact_mut(RGB).for_each(|pixel| pixel[first + 1] = pixel[first]);
                 }
             }
         }
+        row.chunks_exact_mut(RGB).for_each(|pixel| matrix(pixel, yuv_to_rgb));
+    }
+
+    /// Fills the last channels of a row of pixels from the first `MAIN`, which tell the brightness.
+    #[inline(always)]
+    fn control<const N: usize, const MAIN: usize>(&self, y: usize, row: &mut [[f32; N]]) {
         let first = self.domain.channels();
-        let luma = if self.domain == Domain::Rgb { first } else { 4 };
-        for pixel in row.chunks_exact_mut(channels) {
-            let brightness = pixel[..luma].iter().sum::<f32>() / luma as f32 * SCALE + CENTRE;
+        for pixel in &mut *row {
+            let brightness = pixel[..MAIN].iter().sum::<f32>() * (SCALE / MAIN as f32) + CENTRE;
             pixel[first] = self.controls.main[nearest(brightness, 255.0) as usize];
             if let Some(chroma) = pixel.get_mut(first + 1) {
                 *chroma = self.controls.chroma;
             }
         }
         if let Some((regions, strength)) = &self.regions {
-            for (pixel, factor) in row.chunks_exact_mut(channels).zip(regions.row(2 * y, 1)) {
+            for (pixel, factor) in row.iter_mut().zip(regions.row(2 * y, 1)) {
                 let more = (strength * factor).max(1.0) / strength.max(1.0);
                 pixel[first..].iter_mut().for_each(|level| *level *= more);
             }
@@ -106,7 +124,7 @@ impl<T: Sample> Source for Planes<'_, '_, T> {
             let variance = variance.view();
             let shares = line(&variance, y);
             let shares = shares.iter().chain(std::iter::repeat(&shares[shares.len() - 1]));
-            for (pixel, share) in row.chunks_exact_mut(channels).zip(shares) {
+            for (pixel, share) in row.iter_mut().zip(shares) {
                 let share = share.sqrt();
                 pixel[first..].iter_mut().for_each(|level| *level *= share);
             }

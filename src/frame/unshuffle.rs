@@ -18,6 +18,44 @@ pub(crate) fn line<'a, T>(component: &'a ArrayView2<'a, T>, y: usize) -> ArrayVi
     component.index_axis(Axis(0), y.min(component.len_of(Axis(0)) - 1))
 }
 
+/// Fills the first six channels of pixels of `N` from what 2x2 pixels of 4:2:0 share: two lines of luma, and one each of U and V, if there are any.
+/// Beyond the ends of the lines their last samples are repeated.
+#[inline(always)]
+pub(crate) fn quads<T: Sample, const N: usize>(
+    luma: [ArrayView1<'_, T>; 2],
+    chroma: Option<[ArrayView1<'_, T>; 2]>,
+    row: &mut [[f32; N]],
+) {
+    let put = |pixel: &mut [f32; N], [a, b]: [[T; 2]; 2], [u, v]: [f32; 2]| {
+        let values = [value(a[0]), value(a[1]), value(b[0]), value(b[1]), u, v];
+        pixel.iter_mut().zip(values).for_each(|(to, v)| *to = v);
+    };
+    let mut done = 0;
+    if let [Some(above), Some(below)] = luma.each_ref().map(|line| line.to_slice()) {
+        let pairs = above.as_chunks::<2>().0.iter().zip(below.as_chunks::<2>().0);
+        match chroma.map(|lines| lines.map(|line| line.to_slice())) {
+            None => {
+                done = pairs.len().min(row.len());
+                row.iter_mut().zip(pairs).for_each(|(pixel, (a, b))| put(pixel, [*a, *b], [0.0; 2]));
+            }
+            Some([Some(u), Some(v)]) => {
+                done = pairs.len().min(u.len()).min(row.len());
+                for (pixel, ((a, b), (u, v))) in row.iter_mut().zip(pairs.zip(u.iter().zip(v))) {
+                    put(pixel, [*a, *b], [value(*u), value(*v)]);
+                }
+            }
+            // Of interleaved chroma no line is a slice.
+            Some(_) => {}
+        }
+    }
+    let at = |line: &ArrayView1<'_, T>, x: usize| line[x.min(line.len() - 1)];
+    for (x, pixel) in row.iter_mut().enumerate().skip(done) {
+        let pair = |line: &ArrayView1<'_, T>| [at(line, 2 * x), at(line, 2 * x + 1)];
+        let chroma = chroma.map_or([0.0; 2], |lines| lines.each_ref().map(|line| value(at(line, x))));
+        put(pixel, luma.each_ref().map(pair), chroma);
+    }
+}
+
 /// Puts neighbouring samples of a line into channels `first` and `first + 1` of the pixels of `row`.
 pub(crate) fn pairs<T: Sample>(line: ArrayView1<'_, T>, row: &mut [f32], channels: usize, first: usize) {
     let mut pixels = row.chunks_exact_mut(channels);
@@ -47,4 +85,36 @@ pub(crate) fn singles<T: Sample>(line: ArrayView1<'_, T>, row: &mut [f32], chann
     let mut pixels = row.chunks_exact_mut(channels);
     line.iter().zip(pixels.by_ref()).for_each(|(sample, pixel)| pixel[channel] = value(*sample));
     pixels.for_each(|pixel| pixel[channel] = value(*last));
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, s};
+
+    use super::*;
+
+    #[test]
+    fn quads_are_pairs_and_singles() {
+        let luma = Array2::from_shape_fn((2, 13), |(y, x)| (17 * y + 5 * x) as u8);
+        let chroma = Array2::from_shape_fn((2, 14), |(y, x)| (90 + 3 * y + 7 * x) as u8);
+        // U and V in lines of their own, or interleaved.
+        for [u, v] in [[s![0, ..7], s![1, ..7]].map(|part| part.into()), [s![0, ..;2].into(), s![0, 1..;2].into()]] {
+            let part =
+                |part: ndarray::SliceInfo<[ndarray::SliceInfoElem; 2], ndarray::Ix2, ndarray::Ix1>| chroma.slice(part);
+            let (u, v) = (part(u), part(v));
+            let lines = [luma.row(0), luma.row(1)];
+            let mut ours = [[f32::NAN; 7]; 9];
+            quads(lines, Some([u, v]), &mut ours);
+            let mut expected = vec![f32::NAN; 7 * 9];
+            pairs(lines[0], &mut expected, 7, 0);
+            pairs(lines[1], &mut expected, 7, 2);
+            singles(u, &mut expected, 7, 4);
+            singles(v, &mut expected, 7, 5);
+            for (ours, expected) in ours.iter().zip(expected.chunks(7)) {
+                assert_eq!(ours[..6], expected[..6]);
+            }
+            quads(lines, None, &mut ours);
+            assert!(ours.iter().zip(expected.chunks(7)).all(|(a, b)| a[..4] == b[..4] && a[4..6] == [0.0; 2]));
+        }
+    }
 }

@@ -10,14 +10,15 @@ use crate::{
         Colour, Picture, Sample,
         levels::levels,
         luma::{chroma_of, luma, luma_row},
-        unshuffle::{CENTRE, SCALE, line, pairs, singles},
+        unshuffle::{CENTRE, SCALE, line, pairs, quads},
     },
-    nn::{Domain, Output, RowSink, Source, parts},
+    nn::{Output, RowSink, Source, parts},
     simd::{nearest, vectorise},
 };
 
-/// Channels of the picture, and of what a network makes of it.
+/// Channels of the picture, of it and the scale, and of what a network makes of it.
 const CHANNELS: usize = 6;
+const INPUTS: usize = 7;
 const OUTPUTS: usize = 7;
 
 /// Log-odds of an edge that are not, and that are wholly, believed; and what is left of a step that is not.
@@ -32,26 +33,28 @@ pub(crate) struct Planes<'a, 'b, T> {
 
 impl<T: Sample> Source for Planes<'_, '_, T> {
     fn read_row(&self, y: usize, row: &mut [f32]) {
-        let channels = Domain::Guide.inputs();
         let components = &self.picture.components;
         match self.picture.colour {
             Colour::Rgb => self.read_rgb(y, row),
-            colour => {
+            Colour::Yuv { shift_x: 1, shift_y: 1 } => {
+                let luma = [0, 1].map(|dy| line(&components[0], 2 * y + dy));
+                let chroma = [1, 2].map(|i| line(&components[i], y));
+                vectorise(
+                    #[inline(always)]
+                    || quads::<T, INPUTS>(luma, Some(chroma), row.as_chunks_mut().0),
+                );
+            }
+            _ => {
                 for dy in 0..2 {
-                    pairs(line(&components[0], 2 * y + dy), row, channels, 2 * dy);
+                    pairs(line(&components[0], 2 * y + dy), row, INPUTS, 2 * dy);
                 }
-                if colour == (Colour::Yuv { shift_x: 1, shift_y: 1 }) {
-                    singles(line(&components[1], y), row, channels, 4);
-                    singles(line(&components[2], y), row, channels, 5);
-                } else {
-                    for (x, pixel) in row.chunks_exact_mut(channels).enumerate() {
-                        let chroma = chroma(self.picture, x, y);
-                        pixel[4..CHANNELS].iter_mut().zip(chroma).for_each(|(to, v)| *to = (v - CENTRE) / SCALE);
-                    }
+                for (x, pixel) in row.chunks_exact_mut(INPUTS).enumerate() {
+                    let chroma = chroma(self.picture, x, y);
+                    pixel[4..CHANNELS].iter_mut().zip(chroma).for_each(|(to, v)| *to = (v - CENTRE) / SCALE);
                 }
             }
         }
-        row.chunks_exact_mut(channels).for_each(|pixel| pixel[CHANNELS] = self.control);
+        row.chunks_exact_mut(INPUTS).for_each(|pixel| pixel[CHANNELS] = self.control);
     }
 }
 
@@ -60,7 +63,7 @@ impl<T: Sample> Planes<'_, '_, T> {
         let components = &self.picture.components;
         let last = components[0].ncols() - 1;
         let lines = [0, 1].map(|dy| [0, 1, 2].map(|c| line(&components[c], 2 * y + dy)));
-        for (x, pixel) in row.chunks_exact_mut(Domain::Guide.inputs()).enumerate() {
+        for (x, pixel) in row.chunks_exact_mut(INPUTS).enumerate() {
             let mut mean = [0.0; 3];
             for i in 0..4 {
                 let x = (2 * x + i % 2).min(last);
