@@ -62,7 +62,11 @@ pub(crate) fn share(
                         }
                         for mut row in rows.rows_mut() {
                             let Some(row) = row.as_slice_mut() else { continue };
-                            row.chunks_mut(2).zip(&*own).for_each(|(pair, own)| pair.fill(*own));
+                            let (pairs, last) = row.as_chunks_mut::<2>();
+                            pairs.iter_mut().zip(&*own).for_each(|(pair, own)| *pair = [*own; 2]);
+                            if let ([last], [.., own]) = (last, &**own) {
+                                *last = *own;
+                            }
                         }
                     },
                 );
@@ -97,9 +101,17 @@ pub(super) fn halve<T: Copy + Send + Sync, U: Send + Sync + Default + Clone>(
     threads.enter(|| {
         to.axis_iter_mut(Axis(0)).into_par_iter().enumerate().for_each(|(y, mut to)| {
             let (above, below) = (from.row(2 * y), from.row((2 * y + 1).min(height - 1)));
-            let (Some(above), Some(below)) = (above.to_slice(), below.to_slice()) else { return };
-            for ((to, a), b) in to.iter_mut().zip(above.chunks(2)).zip(below.chunks(2)) {
-                *to = mean([a[0], a[a.len() - 1], b[0], b[b.len() - 1]]);
+            let (Some(above), Some(below), Some(to)) = (above.to_slice(), below.to_slice(), to.as_slice_mut()) else {
+                return;
+            };
+            let ((above, last_above), (below, last_below)) = (above.as_chunks::<2>(), below.as_chunks::<2>());
+            let (to, last) = to.split_at_mut(above.len());
+            vectorise(
+                #[inline(always)]
+                || to.iter_mut().zip(above).zip(below).for_each(|((to, [a, b]), [c, d])| *to = mean([*a, *b, *c, *d])),
+            );
+            if let ([to], [a], [b]) = (last, last_above, last_below) {
+                *to = mean([*a, *a, *b, *b]);
             }
         });
     });

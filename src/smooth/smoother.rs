@@ -216,7 +216,7 @@ impl Smoother {
         wls.smooth(&from[..1], &mut to[..1], weights, &share.view(), lambda, threads);
         let coarse_guide = if shifts == [1, 1] {
             // Where any pixel is to stay as it is, so is chroma.
-            halve(&share.view(), coarse_share, |v| v.into_iter().min().unwrap_or(0), threads);
+            halve(&share.view(), coarse_share, |[a, b, c, d]| a.min(b).min(c.min(d)), threads);
             &cells.guide
         } else {
             every_other(guide, coarse_guide);
