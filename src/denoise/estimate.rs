@@ -10,7 +10,7 @@ use nalgebra::DMatrix;
 use ndarray::{ArrayView2, s};
 use rayon::prelude::*;
 
-use crate::frame::Sample;
+use crate::{frame::Sample, simd::vectorise};
 
 /// Side of a patch.
 const SIDE: usize = 6;
@@ -216,13 +216,10 @@ pub(crate) fn flat_level<T: Sample>(component: ArrayView2<'_, T>) -> Option<f32>
     let mut variances: Vec<f32> = spread(BLOCKS.min(rows * columns), [rows, columns])
         .filter_map(|[y, x]| {
             let block = component.slice(s![y..y + BLOCK, x..x + BLOCK]);
-            let mut sums = [0.0f32; 4];
-            let centre = 0.5 * (BLOCK - 1) as f32;
-            for ((y, x), value) in block.indexed_iter() {
-                let value = value.level();
-                let moments = [value, value * value, (x as f32 - centre) * value, (y as f32 - centre) * value];
-                sums.iter_mut().zip(moments).for_each(|(sum, v)| *sum += v);
-            }
+            let sums = vectorise(
+                #[inline(always)]
+                || moments(block),
+            );
             let area = (BLOCK * BLOCK) as f32;
             let mean = sums[0] / area;
             // The mean square of a coordinate, by which slopes are divided.
@@ -238,6 +235,24 @@ pub(crate) fn flat_level<T: Sample>(component: ArrayView2<'_, T>) -> Option<f32>
     }
     let at = (variances.len() as f64 * FLAT) as usize;
     Some(variances.select_nth_unstable_by(at, f32::total_cmp).1.sqrt())
+}
+
+/// Sums over a block of its values, their squares, and themselves times the coordinates from its centre.
+#[inline(always)]
+fn moments<T: Sample>(block: ArrayView2<'_, T>) -> [f32; 4] {
+    let from_centre = |at: usize| at as f32 - 0.5 * (BLOCK - 1) as f32;
+    let [mut values, mut squares, mut down] = [[0.0f32; BLOCK]; 3];
+    for (y, row) in block.rows().into_iter().enumerate() {
+        let mut line = [0.0; BLOCK];
+        line.iter_mut().zip(row).for_each(|(to, sample)| *to = sample.level());
+        for x in 0..BLOCK {
+            values[x] += line[x];
+            squares[x] += line[x] * line[x];
+            down[x] += from_centre(y) * line[x];
+        }
+    }
+    let across = values.iter().enumerate().map(|(x, value)| from_centre(x) * value).sum();
+    [values.iter().sum(), squares.iter().sum(), across, down.iter().sum()]
 }
 
 fn level_of<'a>(patches: impl Iterator<Item = &'a Patch> + Clone) -> Option<f32> {

@@ -258,16 +258,25 @@ impl<T: Sample> RowSink for Band<'_, '_, T> {
                             self.noise.extend(pixels().flat_map(|p| [yuv(p, 0), yuv(p, 1)]));
                         }
                     }
-                    _ => {
-                        self.noise.resize(2 * row.len() / channels, 0.0);
-                        let pairs = self.noise.as_chunks_mut::<2>().0.iter_mut();
-                        pairs.zip(pixels()).for_each(|(pair, pixel)| *pair = [pixel[at], pixel[at + 1]]);
-                    }
+                    (Domain::Rgb, _) => take_pairs::<12>(row, at, &mut self.noise),
+                    _ => take_pairs::<6>(row, at, &mut self.noise),
                 }
                 self.subtract(i, 2 * y + dy, 2 * own + dy);
             }
         }
     }
+}
+
+/// Takes channels `at` and `at + 1` of each pixel.
+fn take_pairs<const N: usize>(row: &[f32], at: usize, to: &mut Vec<f32>) {
+    let pixels = row.as_chunks::<N>().0;
+    to.resize(2 * pixels.len(), 0.0);
+    let at = at.min(N - 2);
+    let pairs = to.as_chunks_mut::<2>().0;
+    vectorise(
+        #[inline(always)]
+        || pairs.iter_mut().zip(pixels).for_each(|(pair, pixel)| *pair = [pixel[at], pixel[at + 1]]),
+    );
 }
 
 impl<T: Sample> Band<'_, '_, T> {

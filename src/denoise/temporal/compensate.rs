@@ -91,17 +91,20 @@ impl<const SIDE: usize, const LINE: usize> Block<'_, SIDE, LINE> {
             }
             return;
         }
+        // All lines first: a line that was only just written cannot be read at other places without waiting for it.
+        let mut lines = [[0.0; LINE]; BLOCK];
         let mut rows: [&[f32; LINE]; TAPS] = std::array::from_fn(line);
-        for (i, to) in to.rows_mut().into_iter().enumerate() {
+        for (i, made) in lines.iter_mut().enumerate().take(to.nrows()) {
             let [a, b, c, d, e, f] = rows;
-            let mut values = [0.0; LINE];
-            for (x, value) in values.iter_mut().enumerate() {
+            for (x, value) in made.iter_mut().enumerate() {
                 let (low, high) =
                     (self.down[0] * a[x] + self.down[1] * b[x], self.down[4] * e[x] + self.down[5] * f[x]);
                 *value = low + (self.down[2] * c[x] + self.down[3] * d[x]) + high;
             }
-            self.across(&values, to);
             rows = [b, c, d, e, f, line(i + TAPS)];
+        }
+        for (line, to) in lines.iter().zip(to.rows_mut()) {
+            self.across(line, to);
         }
     }
 
