@@ -108,8 +108,17 @@ unsafe fn compute<S: Simd, const VECTORS: usize, const N: usize>(isa: S, tile: &
                 }
             }
         }
+        // The loop below may be too long to be unrolled; were it to index `sums`, these would lie in memory all along.
+        let mut done = [[isa.splat_f32s(0.0); VECTORS]; N];
+        for (done, sum) in done.iter_mut().zip(sums) {
+            // As one copy it would need `sums` in memory as well.
+            #[allow(clippy::manual_memcpy)]
+            for v in 0..VECTORS {
+                done[v] = sum[v];
+            }
+        }
         let range = tile.range.map(|range| range.map(|limit| isa.splat_f32s(limit)));
-        for (i, sum) in sums.iter().enumerate() {
+        for (i, sum) in std::hint::black_box(&done).iter().enumerate() {
             let at = (x + i) * tile.outputs + tile.first;
             for (v, sum) in sum.iter().enumerate() {
                 let from = v * lanes;
