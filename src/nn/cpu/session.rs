@@ -1,4 +1,7 @@
-use std::{ops::Range, sync::Arc};
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use rayon::prelude::*;
 
@@ -24,7 +27,30 @@ pub(super) struct CpuSession<A: Arithmetic> {
     threads: Threads,
     chains: Vec<(Chain, Vec<Range<usize>>)>,
     buffers: Vec<Map<A::Rows>>,
-    scratch: Vec<Scratch<A>>,
+    scratch: Spares<A>,
+}
+
+/// Memory of bands: one for each thread, handed on from band to band.
+struct Spares<A: Arithmetic> {
+    steps: usize,
+    rows: usize,
+    stride: usize,
+    spare: Mutex<Vec<Scratch<A>>>,
+}
+
+impl<A: Arithmetic> Spares<A> {
+    fn new(count: usize, [steps, rows, stride]: [usize; 3]) -> Self {
+        let spare = (0..count).map(|_| Scratch::new(steps, rows, stride)).collect();
+        Self { steps, rows, stride, spare: Mutex::new(spare) }
+    }
+
+    fn with(&self, work: impl FnOnce(&mut Scratch<A>)) {
+        let spare = || self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = spare().pop();
+        let mut scratch = taken.unwrap_or_else(|| Scratch::new(self.steps, self.rows, self.stride));
+        work(&mut scratch);
+        spare().push(scratch);
+    }
 }
 
 impl<A: Arithmetic> CpuSession<A> {
@@ -46,10 +72,9 @@ impl<A: Arithmetic> CpuSession<A> {
                 (chain, bands)
             })
             .collect();
-        let most = chains.iter().map(|(_, bands)| bands.len()).max().unwrap_or(0);
         Ok(Self {
             buffers: plan.buffers.into_iter().map(|(shape, uses)| Map::new(shape, uses)).collect(),
-            scratch: (0..most).map(|_| Scratch::new(steps, rows, stride)).collect(),
+            scratch: Spares::new(threads.count(), [steps, rows, stride]),
             network,
             size,
             threads,
@@ -80,7 +105,7 @@ fn run_chain<A: Arithmetic>(
     chain: &Chain,
     bands: &[Range<usize>],
     buffers: &mut [Map<A::Rows>],
-    scratch: &mut [Scratch<A>],
+    scratch: &Spares<A>,
     source: &dyn Source,
     output: &mut dyn Output,
 ) {
@@ -110,8 +135,10 @@ fn run_chain<A: Arithmetic>(
     }
 
     let stream = Stream { arithmetic, chain, buffers, source };
-    let work = outputs.into_par_iter().zip(bands).zip(scratch);
-    work.with_max_len(1).for_each(|((mut output, band), scratch)| stream.run(band.clone(), &mut output, scratch));
+    let work = outputs.into_par_iter().zip(bands);
+    work.with_max_len(1).for_each(|(mut output, band)| {
+        scratch.with(|scratch| stream.run(band.clone(), &mut output, scratch));
+    });
 
     for ((_, buffer), rows) in stores.into_iter().zip(written) {
         buffers[buffer].rows = rows;
