@@ -37,6 +37,7 @@ OURS = {
     "cnndenoise": "",
     "cnndenoise temporal=false": "temporal=false",
     "cnndenoise precision=fp32": "precision=fp32",
+    "cnndenoise quality=balanced": "quality=balanced",
     "cnndenoise quality=best": "quality=best",
 }
 
