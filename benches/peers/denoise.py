@@ -281,7 +281,13 @@ def plot(path, rows, level):
         if "fp32" not in name:
             ours = name.startswith("cnnd")
             axes.scatter(milliseconds, np.mean(quality), color="tab:red" if ours else "tab:gray", zorder=3)
-            axes.annotate(name, (milliseconds, np.mean(quality)), xytext=(6, 4), textcoords="offset points", fontsize=8)
+            # So that neighbours do not cover each other.
+            left = ((-6, 4), "right")
+            place, side = {"cnndenoise quality=balanced": ((6, -12), "left"), "cnndenoise": left, "cnndenoise quality=best": left}.get(
+                name, ((6, 4), "left")
+            )
+            point = (milliseconds, np.mean(quality))
+            axes.annotate(name, point, xytext=place, textcoords="offset points", fontsize=8, ha=side)
     axes.set_xscale("log")
     axes.set_xlabel("milliseconds for a frame of 1280x720, two threads")
     axes.set_ylabel("luma PSNR in dB")

@@ -97,11 +97,9 @@ mod tests {
     fn quads_are_pairs_and_singles() {
         let luma = Array2::from_shape_fn((2, 13), |(y, x)| (17 * y + 5 * x) as u8);
         let chroma = Array2::from_shape_fn((2, 14), |(y, x)| (90 + 3 * y + 7 * x) as u8);
-        // U and V in lines of their own, or interleaved.
-        for [u, v] in [[s![0, ..7], s![1, ..7]].map(|part| part.into()), [s![0, ..;2].into(), s![0, 1..;2].into()]] {
-            let part =
-                |part: ndarray::SliceInfo<[ndarray::SliceInfoElem; 2], ndarray::Ix2, ndarray::Ix1>| chroma.slice(part);
-            let (u, v) = (part(u), part(v));
+        let apart = [s![0, ..7], s![1, ..7]].map(|part| chroma.slice(part));
+        let interleaved = [s![0, ..;2], s![0, 1..;2]].map(|part| chroma.slice(part));
+        for [u, v] in [apart, interleaved] {
             let lines = [luma.row(0), luma.row(1)];
             let mut ours = [[f32::NAN; 7]; 9];
             quads(lines, Some([u, v]), &mut ours);

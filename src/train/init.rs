@@ -185,11 +185,8 @@ mod tests {
         let mut weights = Optimiser::starting_from(&graph, Optimiser::new(&graph, 2).weights).weights;
         let _no_grad = tch::no_grad_guard();
         let before: Vec<Tensor> = weights.iter().map(|w| w.copy()).collect();
-        let Some(Layer::Block { first, second, .. }) =
-            graph.layers.iter().copied().find(|layer| matches!(layer, Layer::Block { .. }))
-        else {
-            panic!("no block");
-        };
+        let block = graph.layers.iter().find(|layer| matches!(layer, Layer::Block { .. }));
+        let Some(&Layer::Block { first, second, .. }) = block else { panic!("no block") };
         let _ = weights[2 * first].get(4).g_mul_scalar_(900.0);
         assert_eq!(renew(&graph, &mut weights, &fresh).unwrap(), 1);
         for channel in 0..6 {
