@@ -183,6 +183,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn blocks_are_shifted_alike_inside_and_at_the_edges() {
+        let (height, width) = (53, 75);
+        let plane = Array2::from_shape_fn((height, width), |(y, x)| ((31 * y + 17 * x + x * y) % 97) as f32);
+        let threads = Threads::new(2).unwrap();
+        for (motion, fractions) in [([3.0, -2.0], [0.0; 2]), ([-5.25, 1.5], [0.75, 0.5]), ([40.0, 0.125], [0.0, 0.125])]
+        {
+            let mut blocks = Motion::default();
+            blocks.blocks = Array2::from_elem((height.div_ceil(BLOCK), width.div_ceil(BLOCK)), motion);
+            let mut shifted = Array2::zeros((0, 0));
+            shift(&plane, &blocks, [0, 0], &mut shifted, &threads);
+            let [across, down] = fractions.map(lanczos);
+            let at = |i: usize, d: f32, tap: usize, count: usize| {
+                (i as isize + d.floor() as isize + tap as isize - 2).clamp(0, count as isize - 1) as usize
+            };
+            for ((y, x), found) in shifted.indexed_iter() {
+                let line = |ty| (0..TAPS).map(|tx| across[tx] * plane[[ty, at(x, motion[0], tx, width)]]).sum::<f32>();
+                let expected: f32 = (0..TAPS).map(|ty| down[ty] * line(at(y, motion[1], ty, height))).sum();
+                assert!((found - expected).abs() < 1e-3, "{motion:?} at {y} {x}: {found} for {expected}");
+            }
+        }
+    }
+
+    #[test]
     fn weights_are_those_of_the_formula() {
         let sinc = |x: f64| if x == 0.0 { 1.0 } else { (std::f64::consts::PI * x).sin() / (std::f64::consts::PI * x) };
         for fraction in [0.0f32, 1e-5, 1e-3, 0.1, 0.25, 0.5, 0.77, 0.999] {
