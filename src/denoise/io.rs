@@ -48,8 +48,8 @@ impl<'a, 'b, T: Sample> Planes<'a, 'b, T> {
 }
 
 /// Channels of the input, controls included.
-const RGB: usize = 13;
-const YUV420: usize = 8;
+const RGB: usize = Domain::Rgb.inputs();
+const YUV420: usize = Domain::Yuv420.inputs();
 
 impl<T: Sample> Source for Planes<'_, '_, T> {
     fn read_row(&self, y: usize, row: &mut [f32]) {
@@ -258,8 +258,8 @@ impl<T: Sample> RowSink for Band<'_, '_, T> {
                             self.noise.extend(pixels().flat_map(|p| [yuv(p, 0), yuv(p, 1)]));
                         }
                     }
-                    (Domain::Rgb, _) => take_pairs::<12>(row, at, &mut self.noise),
-                    _ => take_pairs::<6>(row, at, &mut self.noise),
+                    (Domain::Rgb, _) => take_pairs::<{ Domain::Rgb.channels() }>(row, at, &mut self.noise),
+                    _ => take_pairs::<{ Domain::Yuv420.channels() }>(row, at, &mut self.noise),
                 }
                 self.subtract(i, 2 * y + dy, 2 * own + dy);
             }
@@ -271,6 +271,7 @@ impl<T: Sample> RowSink for Band<'_, '_, T> {
 fn take_pairs<const N: usize>(row: &[f32], at: usize, to: &mut Vec<f32>) {
     let pixels = row.as_chunks::<N>().0;
     to.resize(2 * pixels.len(), 0.0);
+    // It always is; compilers that know check no pixel for it.
     let at = at.min(N - 2);
     let pairs = to.as_chunks_mut::<2>().0;
     vectorise(

@@ -7,6 +7,7 @@
 
 mod deep;
 mod format;
+mod halve;
 mod interpolate;
 pub(crate) mod levels;
 pub(crate) mod luma;
@@ -17,6 +18,7 @@ pub(crate) mod unshuffle;
 
 pub use deep::{High10, Low10};
 pub use format::{Colour, Format, Place};
+pub(crate) use halve::halve;
 pub(crate) use interpolate::cubic;
 pub use picture::{Picture, PictureMut, Plane, PlaneMut};
 pub use regions::Regions;

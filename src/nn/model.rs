@@ -96,7 +96,7 @@ impl Domain {
     }
 
     /// Channels of picture content in the input.
-    pub fn channels(self) -> usize {
+    pub const fn channels(self) -> usize {
         match self {
             Self::Rgb => 12,
             Self::Yuv420 | Self::Guide | Self::Region => 6,
@@ -105,7 +105,7 @@ impl Domain {
     }
 
     /// Control maps that follow them.
-    pub fn controls(self) -> usize {
+    pub const fn controls(self) -> usize {
         match self {
             Self::Rgb | Self::Guide => 1,
             Self::Yuv420 => 2,
@@ -115,7 +115,7 @@ impl Domain {
     }
 
     /// All channels of the input.
-    pub fn inputs(self) -> usize {
+    pub const fn inputs(self) -> usize {
         self.channels() + self.controls()
     }
 

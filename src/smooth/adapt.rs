@@ -86,37 +86,6 @@ pub(super) fn weigh(share: &mut Array2<u8>, regions: &Regions<'_>, threads: &Thr
     });
 }
 
-/// Values for 2x2 times fewer pixels.
-pub(super) fn halve<T: Copy + Send + Sync, U: Send + Sync + Default + Clone>(
-    from: &ArrayView2<'_, T>,
-    to: &mut Array2<U>,
-    mean: impl Fn([T; 4]) -> U + Sync,
-    threads: &Threads,
-) {
-    let (height, width) = from.dim();
-    let dim = (height.div_ceil(2), width.div_ceil(2));
-    if to.dim() != dim {
-        *to = Array2::default(dim);
-    }
-    threads.enter(|| {
-        to.axis_iter_mut(Axis(0)).into_par_iter().enumerate().for_each(|(y, mut to)| {
-            let (above, below) = (from.row(2 * y), from.row((2 * y + 1).min(height - 1)));
-            let (Some(above), Some(below), Some(to)) = (above.to_slice(), below.to_slice(), to.as_slice_mut()) else {
-                return;
-            };
-            let ((above, last_above), (below, last_below)) = (above.as_chunks::<2>(), below.as_chunks::<2>());
-            let (to, last) = to.split_at_mut(above.len());
-            vectorise(
-                #[inline(always)]
-                || to.iter_mut().zip(above).zip(below).for_each(|((to, [a, b]), [c, d])| *to = mean([*a, *b, *c, *d])),
-            );
-            if let ([to], [a], [b]) = (last, last_above, last_below) {
-                *to = mean([*a, *a, *b, *b]);
-            }
-        });
-    });
-}
-
 /// What stays of a picture for the next one, so that the guide does not flicker.
 #[derive(Debug, Default)]
 pub(super) struct Memory {

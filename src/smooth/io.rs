@@ -12,13 +12,13 @@ use crate::{
         luma::{chroma_of, luma, luma_row},
         unshuffle::{CENTRE, SCALE, line, pairs, quads},
     },
-    nn::{Output, RowSink, Source, parts},
+    nn::{Domain, Output, RowSink, Source, parts},
     simd::{nearest, vectorise},
 };
 
 /// Channels of the picture, of it and the scale, and of what a network makes of it.
-const CHANNELS: usize = 6;
-const INPUTS: usize = 7;
+const CHANNELS: usize = Domain::Guide.channels();
+const INPUTS: usize = Domain::Guide.inputs();
 const OUTPUTS: usize = 7;
 
 /// Log-odds of an edge that are not, and that are wholly, believed; and what is left of a step that is not.

@@ -3,13 +3,13 @@ use std::{path::PathBuf, sync::Arc};
 use ndarray::Array2;
 
 use super::{
-    adapt::{self, Memory, halve},
+    adapt::{self, Memory},
     control,
     io::{Cells, Maps, Planes},
     wls::{Guide, Weights, Wls},
 };
 use crate::{
-    frame::{Picture, PictureMut, Regions, Sample},
+    frame::{Picture, PictureMut, Regions, Sample, halve},
     nn::{self, Device, Domain, ModelSource, Network, Precision, Sessions, Threads, cache},
 };
 
@@ -216,7 +216,13 @@ impl Smoother {
         wls.smooth(&from[..1], &mut to[..1], weights, &share.view(), lambda, threads);
         let coarse_guide = if shifts == [1, 1] {
             // Where any pixel is to stay as it is, so is chroma.
-            halve(&share.view(), coarse_share, |[a, b, c, d]| a.min(b).min(c.min(d)), threads);
+            halve(
+                &share.view(),
+                coarse_share,
+                threads,
+                #[inline(always)]
+                |[a, b, c, d]| a.min(b).min(c.min(d)),
+            );
             &cells.guide
         } else {
             every_other(guide, coarse_guide);

@@ -1,5 +1,7 @@
 //! Shifts the past to where things are now.
 
+use std::sync::LazyLock;
+
 use ndarray::{Array2, ArrayViewMut1, ArrayViewMut2, Axis};
 use rayon::prelude::*;
 
@@ -10,6 +12,9 @@ use crate::{nn::Threads, simd::vectorise};
 const TAPS: usize = 6;
 /// Places between two pixels that values are made for: what comes to rest close to a pixel is not interpolated again and again.
 const PLACES: usize = 32;
+/// For each of these.
+static WEIGHTS: LazyLock<[[f32; TAPS]; PLACES]> =
+    LazyLock::new(|| std::array::from_fn(|i| lanczos(i as f32 / PLACES as f32)));
 
 /// Shifts a plane block by block, with Lanczos's interpolation between pixels (Duchon, "Lanczos filtering in one and two
 /// dimensions", Journal of Applied Meteorology 18, 1979): the past goes through this again with each picture, and a
@@ -37,7 +42,6 @@ fn blocks<const SIDE: usize, const LINE: usize>(
     let Some(values) = plane.as_slice() else { return };
     let side_y = BLOCK >> shifts[1];
     let scale = shifts.map(|shift| PLACES as f32 / (1 << shift) as f32);
-    let weights: [[f32; TAPS]; PLACES] = std::array::from_fn(|i| lanczos(i as f32 / PLACES as f32));
     threads.enter(|| {
         to.axis_chunks_iter_mut(Axis(0), side_y).into_par_iter().enumerate().for_each(|(by, mut rows)| {
             for (bx, to) in rows.axis_chunks_iter_mut(Axis(1), SIDE).enumerate() {
@@ -49,8 +53,8 @@ fn blocks<const SIDE: usize, const LINE: usize>(
                     values,
                     dim: plane.dim(),
                     place: [whole(bx * SIDE, along), whole(by * side_y, down)],
-                    across: &weights[fraction(along)],
-                    down: &weights[fraction(down)],
+                    across: &WEIGHTS[fraction(along)],
+                    down: &WEIGHTS[fraction(down)],
                     between: (fraction(along), fraction(down)) != (0, 0),
                 };
                 vectorise(

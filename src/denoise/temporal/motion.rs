@@ -1,10 +1,11 @@
 //! Motion of blocks between two pictures, from coarse to fine.
 
-use ndarray::{Array2, ArrayViewMut1, Axis};
+use ndarray::{Array2, ArrayView1, ArrayViewMut1, Axis};
 use rayon::prelude::*;
 
 use super::smoothness::{self, Found};
 use crate::{
+    frame::halve,
     nn::Threads,
     simd::{nearest, vectorise},
 };
@@ -15,6 +16,9 @@ const LEVELS: usize = 3;
 /// Side of a block at each level of the pyramid, and how far its window reaches beyond.
 const SIDE: isize = 8;
 const MARGIN: isize = 4;
+/// Sides of windows, at each level and in the picture itself.
+const WINDOW: usize = (SIDE + 2 * MARGIN) as usize;
+const WHOLE_WINDOW: usize = BLOCK + 2 * MARGIN as usize;
 /// Reach of the search at the coarsest level, in its pixels: 8 of the picture's.
 const REACH: i32 = 5;
 /// Weight of the distance to the motion of a block's neighbours, per pixel of the level and level of noise: what keeps
@@ -34,61 +38,31 @@ pub(super) struct Pyramid(Vec<Array2<u8>>);
 impl Pyramid {
     pub fn build(&mut self, luma: &Array2<f32>, threads: &Threads) {
         self.0.resize_with(1 + LEVELS, || Array2::zeros((0, 0)));
-        fill(
-            &mut self.0[0],
-            luma.dim(),
-            threads,
-            #[inline(always)]
-            |y, to| {
-                let from = luma.row(y).to_slice().unwrap_or_default();
-                to.iter_mut().zip(from).for_each(|(to, v)| *to = nearest(*v, 255.0) as u8);
-            },
-        );
+        let whole = &mut self.0[0];
+        if whole.dim() != luma.dim() {
+            *whole = Array2::zeros(luma.dim());
+        }
+        let row = |(mut to, from): (ArrayViewMut1<'_, u8>, ArrayView1<'_, f32>)| {
+            if let (Some(to), Some(from)) = (to.as_slice_mut(), from.to_slice()) {
+                vectorise(
+                    #[inline(always)]
+                    || to.iter_mut().zip(from).for_each(|(to, v)| *to = nearest(*v, 255.0) as u8),
+                );
+            }
+        };
+        let rows = whole.axis_iter_mut(Axis(0)).into_par_iter().with_min_len(MIN_ROWS);
+        threads.enter(|| rows.zip(luma.axis_iter(Axis(0))).for_each(row));
         for level in 0..LEVELS {
             let (finer, coarser) = self.0.split_at_mut(level + 1);
-            halve(&finer[level], &mut coarser[0], threads);
+            halve(
+                &finer[level].view(),
+                &mut coarser[0],
+                threads,
+                #[inline(always)]
+                |four| ((four.map(u16::from).iter().sum::<u16>() + 2) / 4) as u8,
+            );
         }
     }
-}
-
-/// Fills a plane of some size row by row.
-fn fill(to: &mut Array2<u8>, dim: (usize, usize), threads: &Threads, row: impl Fn(usize, &mut [u8]) + Sync) {
-    if to.dim() != dim {
-        *to = Array2::zeros(dim);
-    }
-    let fill = |(y, to): (usize, ArrayViewMut1<'_, u8>)| {
-        let Some(to) = to.into_slice() else { return };
-        vectorise(
-            #[inline(always)]
-            || row(y, to),
-        );
-    };
-    let rows = to.axis_iter_mut(Axis(0)).into_par_iter().with_min_len(MIN_ROWS);
-    threads.enter(|| rows.enumerate().for_each(fill));
-}
-
-/// Means of 2x2 pixels, those at odd edges of what is there.
-fn halve(from: &Array2<u8>, to: &mut Array2<u8>, threads: &Threads) {
-    let (height, width) = from.dim();
-    fill(
-        to,
-        (height.div_ceil(2), width.div_ceil(2)),
-        threads,
-        #[inline(always)]
-        |y, to| {
-            let [above, below] =
-                [2 * y, (2 * y + 1).min(height - 1)].map(|y| from.row(y).to_slice().unwrap_or_default());
-            let mean = |sum: [u8; 4]| ((sum.iter().map(|v| u16::from(*v)).sum::<u16>() + 2) / 4) as u8;
-            let ((pairs, last), (pairs_below, last_below)) = (above.as_chunks::<2>(), below.as_chunks::<2>());
-            let (to, to_last) = to.split_at_mut(pairs.len());
-            for ((to, [a, b]), [c, d]) in to.iter_mut().zip(pairs).zip(pairs_below) {
-                *to = mean([*a, *b, *c, *d]);
-            }
-            if let ([to], [a], [b]) = (to_last, last, last_below) {
-                *to = mean([*a, *a, *b, *b]);
-            }
-        },
-    );
 }
 
 /// Where blocks of the present picture lie in the past one.
@@ -298,8 +272,8 @@ impl<'a> Pair<'a> {
             #[inline(always)]
             || match length {
                 // Lengths that the compiler knows of become a few instructions.
-                16 => area(areas, width, rows, 16, &measure),
-                24 => area(areas, width, rows, 24, &measure),
+                WINDOW => area(areas, width, rows, WINDOW, &measure),
+                WHOLE_WINDOW => area(areas, width, rows, WHOLE_WINDOW, &measure),
                 _ => area(areas, width, rows, length, &measure),
             },
         );
@@ -319,12 +293,14 @@ fn area([a, b]: [&[u8]; 2], width: usize, rows: usize, length: usize, measure: &
     sum
 }
 
-/// Adds up a measure of the differences, as many as fill a vector at a time.
+/// Values that fill a vector.
+const PIECE: usize = 16;
+
+/// Adds up a measure of the differences, as many as fill a vector at a time. What fills the last one up differs in nothing.
 #[inline(always)]
 fn pieces(a: &[u8], b: &[u8], measure: &impl Fn(u8, u8) -> u32) -> u32 {
-    const PIECE: usize = 16;
     let mut sum = 0;
-    let ((a, more_a), (b, more_b)) = (a.as_chunks::<PIECE>(), b.as_chunks::<PIECE>());
+    let ((a, more_a), (b, more_b)) = (a.as_chunks(), b.as_chunks());
     for (a, b) in a.iter().zip(b) {
         sum += piece(a, b, measure);
     }
@@ -337,10 +313,11 @@ fn pieces(a: &[u8], b: &[u8], measure: &impl Fn(u8, u8) -> u32) -> u32 {
     sum
 }
 
+/// A loop, which compilers turn into the instructions that there are for such sums.
 #[inline(always)]
-fn piece<const N: usize>(a: &[u8; N], b: &[u8; N], measure: &impl Fn(u8, u8) -> u32) -> u32 {
+fn piece(a: &[u8; PIECE], b: &[u8; PIECE], measure: &impl Fn(u8, u8) -> u32) -> u32 {
     let mut sum = 0;
-    for i in 0..N {
+    for i in 0..PIECE {
         sum += measure(a[i], b[i]);
     }
     sum

@@ -83,17 +83,17 @@ impl Packed {
     /// # Panics
     /// If a segment is not of whole words, or too deep.
     pub(in crate::nn::cpu) fn new(kernels: Kernels, weights: Quantised<'_>) -> Self {
-        let Quantised { input, zero, segments, depth, outputs, taps: count, weight, bias, step, ratio } = weights;
+        let Quantised { input, zero, segments, depth, outputs, taps, weight, bias, step, ratio } = weights;
         let per_word = kernels.weights_per_word(input);
         assert!(depth <= MAX_DEPTH, "{depth} values are too many");
         assert!(depth.is_multiple_of(per_word), "{depth} values are no whole words");
         let block = kernels.block(outputs);
         let padded = outputs.next_multiple_of(block);
-        let limit = input.weight_limit(count) as f32;
-        let taps = || (0..segments).flat_map(|s| (0..depth).map(move |d| (s, d)));
+        let limit = input.weight_limit(taps) as f32;
+        let places = || (0..segments).flat_map(|s| (0..depth).map(move |d| (s, d)));
         let steps: Vec<f32> = (0..outputs)
             .map(|o| {
-                let largest = taps().map(|(s, d)| weight(s, d, o).abs()).fold(0.0, f32::max);
+                let largest = places().map(|(s, d)| weight(s, d, o).abs()).fold(0.0, f32::max);
                 (largest / limit).max(bias[o].abs() / MAX_BIAS).max(f32::MIN_POSITIVE * 1e6)
             })
             .collect();
@@ -118,10 +118,10 @@ impl Packed {
         }
         let (mut biases, mut scales) = (vec![0; padded], vec![0.0; padded]);
         for o in 0..outputs {
-            let sum: i32 = taps().map(|(s, d)| quantise(s, d, o)).sum();
+            let sum: i32 = places().map(|(s, d)| quantise(s, d, o)).sum();
             // What the inputs' zeros would add.
             biases[o] = (bias[o] / steps[o]).round_ties_even() as i32 - sum * i32::from(zero);
-            let largest: f32 = taps().map(|(s, d)| quantise(s, d, o).unsigned_abs() as f32 * input.largest()).sum();
+            let largest: f32 = places().map(|(s, d)| quantise(s, d, o).unsigned_abs() as f32 * input.largest()).sum();
             scales[o] = (steps[o] / step).min(MAX_RESULT / (largest + biases[o].unsigned_abs() as f32 + 1.0));
             biases[o] += sum * kernels.excess(input);
         }
