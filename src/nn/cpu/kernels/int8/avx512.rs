@@ -109,6 +109,12 @@ unsafe fn row<T: Value, const VECTORS: usize, const TILE: usize>(tile: &mut Tile
                         _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(line));
                     }
                 }
+                if let Finish::Signed { add: Some(add), .. } = tile.finish {
+                    let next = add.as_ptr().wrapping_add((x + TILE) * tile.outputs + tile.first).cast::<i8>();
+                    for pixel in 0..TILE {
+                        _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(pixel * tile.outputs * 2));
+                    }
+                }
                 compute::<T, VECTORS, TILE>(tile, x.min(pixels - TILE));
             }
         } else if pixels >= 4 {
@@ -148,7 +154,7 @@ unsafe fn compute<T: Value, const VECTORS: usize, const N: usize>(tile: &mut Til
                 }
             }
         }
-        // The loop below is too long to be unrolled; were it to index `sums`, these would lie in memory all along.
+        // The loops of `store` are too long to be unrolled; were they to index `sums`, these would lie in memory all along.
         let mut done = [[_mm512_setzero_si512(); VECTORS]; N];
         for (done, sum) in done.iter_mut().zip(sums) {
             // As one copy it would need `sums` in memory as well.
@@ -157,15 +163,96 @@ unsafe fn compute<T: Value, const VECTORS: usize, const N: usize>(tile: &mut Til
                 done[v] = sum[v];
             }
         }
+        store(tile, x, std::hint::black_box(&done));
+    }
+}
+
+/// Scales, rounds and stores the sums of the pixels from `x` on.
+///
+/// # Safety
+/// As [`compute`].
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn store<T: Value, const VECTORS: usize>(tile: &mut Tile<'_, '_, T>, x: usize, sums: &[[__m512i; VECTORS]]) {
+    // SAFETY: all offsets stay within the bounds that the caller vouches for; lanes that do not exist are masked.
+    unsafe {
         let scale: [__m512; VECTORS] = std::array::from_fn(|v| _mm512_loadu_ps(tile.scale.add(v * LINE)));
-        for (i, sum) in std::hint::black_box(&done).iter().enumerate() {
-            let at = (x + i) * tile.outputs + tile.first;
+        let (last, outputs) = (scale[VECTORS - 1], tile.outputs);
+        // Two whole vectors lie side by side: of one pixel or, with 16 outputs, of two.
+        let apart = if VECTORS == 2 { outputs } else { 2 * LINE };
+        if tile.last == 0xffff && (VECTORS == 2 || outputs == LINE && sums.len().is_multiple_of(2)) {
+            let scaled = |sum: &__m512i, scale| _mm512_mul_ps(_mm512_cvtepi32_ps(*sum), scale);
+            let pairs = sums.as_flattened().as_chunks::<2>().0.iter();
+            let pairs = pairs.map(|[a, b]| [scaled(a, scale[0]), scaled(b, last)]);
+            let first = x * outputs + tile.first;
+            let places = pairs.enumerate().map(|(i, pair)| (first + i * apart, pair));
+            match tile.finish {
+                Finish::Relu { coarse } => {
+                    for (at, pair) in places {
+                        let value = _mm512_max_epi16(narrowed(pair), _mm512_setzero_si512());
+                        _mm256_storeu_si256(coarse.as_mut_ptr().add(at).cast(), _mm512_cvtusepi16_epi8(value));
+                    }
+                }
+                Finish::Signed { add: Some(add), fine, coarse } => {
+                    let ratio = _mm512_set1_ps(tile.ratio);
+                    for (at, [a, b]) in places {
+                        let more = |t, at: *const i16| {
+                            let more = _mm512_cvtepi16_epi32(_mm256_loadu_si256(at.cast()));
+                            _mm512_add_ps(t, _mm512_mul_ps(_mm512_cvtepi32_ps(more), ratio))
+                        };
+                        let add = add.as_ptr().add(at);
+                        let value = narrowed([more(a, add), more(b, add.add(LINE))]);
+                        store_signed(fine.as_mut_ptr().add(at), coarse.as_mut_ptr().add(at), value);
+                    }
+                }
+                Finish::Signed { add: None, fine, coarse } => {
+                    for (at, pair) in places {
+                        store_signed(fine.as_mut_ptr().add(at), coarse.as_mut_ptr().add(at), narrowed(pair));
+                    }
+                }
+                Finish::Float { out } => {
+                    for (at, [a, b]) in places {
+                        _mm512_storeu_ps(out.as_mut_ptr().add(at), a);
+                        _mm512_storeu_ps(out.as_mut_ptr().add(at + LINE), b);
+                    }
+                }
+            }
+            return;
+        }
+        for (i, sum) in sums.iter().enumerate() {
+            let at = (x + i) * outputs + tile.first;
             for v in 0..VECTORS {
                 let t = _mm512_mul_ps(_mm512_cvtepi32_ps(sum[v]), scale[v]);
                 let mask = if v + 1 == VECTORS { tile.last } else { 0xffff };
                 finish(tile.finish, tile.ratio, at + v * LINE, mask, t);
             }
         }
+    }
+}
+
+/// Two vectors rounded to 16 bits.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn narrowed([a, b]: [__m512; 2]) -> __m512i {
+    // Packing takes turns by 128 bits.
+    let turns = _mm512_set_epi64(7, 5, 3, 1, 6, 4, 2, 0);
+    _mm512_permutexvar_epi64(turns, _mm512_packs_epi32(_mm512_cvtps_epi32(a), _mm512_cvtps_epi32(b)))
+}
+
+/// Stores values in both forms.
+///
+/// # Safety
+/// There is room for 32 values at each.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn store_signed(fine: *mut i16, coarse: *mut u8, value: __m512i) {
+    // SAFETY: as the caller vouches.
+    unsafe {
+        _mm512_storeu_si512(fine.cast(), value);
+        // That the sum saturates does not show: the coarse form ends at half the fine one's range.
+        let half = _mm512_adds_epi16(value, _mm512_set1_epi16(1 << (FINE_BITS - 1)));
+        let steps = _mm512_cvtsepi16_epi8(_mm512_srai_epi16::<{ FINE_BITS }>(half));
+        _mm256_storeu_si256(coarse.cast(), _mm256_xor_si256(steps, _mm256_set1_epi8(i8::MIN)));
     }
 }
 
