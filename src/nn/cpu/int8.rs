@@ -115,6 +115,18 @@ pub struct Int8 {
     channels: usize,
     /// One over its steps, by channel, for [`GROUP`] pixels.
     per_step: Vec<f32>,
+    /// What stands for zero in it, alike, by row.
+    zeros: [Vec<f32>; DITHER],
+}
+
+/// Side of the pattern by which control maps are dithered: their steps are coarse beside what they tell, and convolutions average over
+/// neighbours. The pictures' own steps are those of their samples.
+const DITHER: usize = 4;
+
+/// Thresholds of ordered dithering, between -1/2 and 1/2 (Bayer, "An optimum method for two-level rendition of continuous-tone pictures", 1973).
+fn threshold(x: usize, y: usize) -> f32 {
+    const BAYER: [[u8; DITHER]; DITHER] = [[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]];
+    (f32::from(BAYER[y % DITHER][x % DITHER]) + 0.5) / (DITHER * DITHER) as f32 - 0.5
 }
 
 /// Most outputs of a 3x3 convolution that is computed for two pixels side by side: more would not fit a vector of sums.
@@ -211,7 +223,12 @@ impl Int8 {
             return Err(Error::invalid("quantisation", reason));
         }
         let per_step = quantisation.input.iter().map(|step| 1.0 / step).collect::<Vec<_>>().repeat(GROUP);
-        Ok(Self { kernels, weights, channels, per_step })
+        let pictures = model.domain.channels();
+        let zeros = std::array::from_fn(|y| {
+            let zero = |x, channel| f32::from(ZERO) + if channel < pictures { 0.0 } else { threshold(x, y) };
+            (0..GROUP).flat_map(|x| (0..channels).map(move |channel| zero(x, channel))).collect()
+        });
+        Ok(Self { kernels, weights, channels, per_step, zeros })
     }
 
     fn run(&self, inputs: &Inputs<'_, Self>, finish: Finish<'_>) {
@@ -280,8 +297,9 @@ impl Arithmetic for Int8 {
                 let groups = row.coarse.chunks_mut(GROUP * aligned).zip(values.chunks(GROUP * channels));
                 for (levels, values) in groups {
                     let mut bytes = [0; GROUP * MAX_INPUTS];
-                    for ((byte, value), per_step) in bytes.iter_mut().zip(values).zip(&self.per_step) {
-                        *byte = nearest(value * per_step + f32::from(ZERO), 255.0) as u8;
+                    let steps = self.per_step.iter().zip(&self.zeros[y % DITHER]);
+                    for ((byte, value), (per_step, zero)) in bytes.iter_mut().zip(values).zip(steps) {
+                        *byte = nearest(value * per_step + zero, 255.0) as u8;
                     }
                     for (level, bytes) in levels.chunks_exact_mut(aligned).zip(bytes.chunks_exact(channels)) {
                         level.iter_mut().zip(bytes).for_each(|(to, byte)| *to = *byte);
@@ -308,5 +326,64 @@ impl Arithmetic for Int8 {
 
     fn finish(&self, inputs: &Inputs<'_, Self>, out: &mut [f32]) {
         self.run(inputs, Finish::Float { out });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::{
+        arch::{Architecture, ResidualUnet},
+        model::{ConvWeights, Domain, Quantisation},
+    };
+
+    /// A picture of one brightness, and a level.
+    struct Even(f32);
+
+    impl Source for Even {
+        fn read_row(&self, _y: usize, row: &mut [f32]) {
+            for pixel in row.chunks_exact_mut(Domain::Rgb.inputs()) {
+                pixel.fill(64.0 / 255.0);
+                pixel[Domain::Rgb.channels()] = self.0;
+            }
+        }
+    }
+
+    #[test]
+    fn controls_are_told_more_finely_than_their_steps() {
+        let unet = Architecture::ResidualUnet(ResidualUnet {
+            inputs: Domain::Rgb.inputs(),
+            outputs: Domain::Rgb.outputs(),
+            widths: vec![4],
+            hidden: vec![4],
+            down_blocks: vec![0],
+            up_blocks: vec![],
+        });
+        let graph = unet.graph().unwrap();
+        let zeros = |spec: &crate::nn::arch::ConvSpec| ConvWeights {
+            weight: vec![0.0; spec.weight_shape().iter().product()],
+            bias: vec![0.0; spec.outputs],
+        };
+        let step = 0.01;
+        let mut input = vec![1.0 / 255.0; Domain::Rgb.channels()];
+        input.push(step);
+        let convs = vec![0.1; graph.convs.len()];
+        let model = Model::new(Domain::Rgb, unet, graph.convs.iter().map(zeros).collect()).unwrap();
+        let model = model.with_quantisation(Quantisation { input, convs }).unwrap();
+        let int8 = Int8::new(&model, Kernels::available()[0]).unwrap();
+
+        let (width, channels) = (2 * GROUP, Domain::Rgb.inputs());
+        let aligned = channels.next_multiple_of(Int8::INPUT_ALIGNMENT);
+        let mut told = 0.0;
+        for y in 0..DITHER {
+            let mut coarse = vec![ZERO; width * aligned];
+            let mut scratch = vec![0.0; width * channels];
+            int8.read(&Even(8.3 * step), y, &mut scratch, LevelsMut { coarse: &mut coarse, fine: &mut [] });
+            for pixel in coarse.chunks_exact(aligned) {
+                assert!(pixel[..Domain::Rgb.channels()].iter().all(|byte| *byte == ZERO + 64), "{pixel:?}");
+                told += f32::from(pixel[Domain::Rgb.channels()] - ZERO) / (width * DITHER) as f32;
+            }
+        }
+        assert!((told - 8.3).abs() < 1.0 / (DITHER * DITHER) as f32, "{told}");
     }
 }
