@@ -10,6 +10,7 @@ use super::{
     loader::Source,
     noise::{Batch, Camera, Noise},
     quantise::Quantiser,
+    rounding,
     run::{self, Lesson},
 };
 use crate::{
@@ -25,6 +26,9 @@ use crate::{
 /// the element asks for.
 const PICTURE_STEP: f32 = 1.0 / 255.0;
 const CONTROL_STEP: f32 = MAX_CONTROL_LEVEL * CONTROL_PER_LEVEL / 127.0;
+/// Noise of the pictures by which roundings are chosen, so many for each level.
+const EXAMPLE_LEVELS: [f64; 5] = [5.0, 10.0, 20.0, 35.0, 55.0];
+const EXAMPLES: usize = 6;
 /// Share of the steps of a run for 8-bit integers that are computed in float32.
 const FLOAT_SHARE: f64 = 0.35;
 const VALIDATION_PICTURES: usize = 16;
@@ -85,11 +89,7 @@ enum Content {
 impl Options {
     /// Share of the patches with clipped noise, in a step that learns the int8 engine's rounding or does not.
     fn clipped_where(&self, rounded: bool) -> f64 {
-        match (self.run.quantise, rounded) {
-            (false, _) => self.clipped,
-            (true, false) => 0.0,
-            (true, true) => 1.0,
-        }
+        if rounded { 1.0 } else { self.clipped }
     }
 }
 
@@ -185,6 +185,13 @@ impl Lesson<Scene> for Denoising<'_> {
         Ok(results)
     }
 
+    fn shipped(&self, average: &[Tensor]) -> Result<Vec<Tensor>, Error> {
+        match &self.quantiser {
+            Some(quantiser) => rounding::settled(self.graph, average, quantiser),
+            None => Ok(average.iter().map(Tensor::shallow_clone).collect()),
+        }
+    }
+
     fn quantisation(&self) -> Option<&Quantisation> {
         self.quantiser.as_ref().map(|quantiser| &quantiser.quantisation)
     }
@@ -198,23 +205,38 @@ impl Denoising<'_> {
             Some(quantiser) => quantiser.forward(self.graph, weights, &torch::channels_last(&input)?)?,
             None => run::forward(self.graph, weights, &input, kind)?,
         };
-        Ok(&batch.noisy - noise)
+        Ok(batch.cleaned(&noise))
     }
 
-    /// The steps of a run that goes on, or those that fit the weights it starts from.
+    /// Steps of a run for 8-bit integers, chosen anew for the weights it begins with.
     fn quantiser(&self, weights: &mut [Tensor]) -> Result<Quantiser, Error> {
         let options = &self.options.run;
-        if let Some(quantiser) = Quantiser::of_resumed(options, self.graph, weights[0].device())? {
-            return Ok(quantiser);
-        }
         let mut rng = StdRng::seed_from_u64(options.seed);
         tch::manual_seed(options.seed as i64);
-        let count = 4 * options.batch;
-        let clean = self.photos.train.patches(&mut rng, count, options.side).to_device(weights[0].device());
-        let batch = Noise::draw(options.domain, count, self.options.coloured, 1.0, &mut rng).add(&clean)?;
+        let device = weights[0].device();
+        let white = |level| -> Result<Batch, Error> {
+            let clean = self.photos.train.patches(&mut rng, EXAMPLES, options.side).to_device(device);
+            Noise::white(options.domain, EXAMPLES, level, true).add(&clean)
+        };
+        let batches = EXAMPLE_LEVELS.into_iter().map(white).collect::<Result<Vec<_>, _>>()?;
+        let examples = batches.iter().map(Batch::input).collect::<Result<_, _>>()?;
         let mut steps = vec![PICTURE_STEP; options.domain.channels()];
         steps.resize(options.domain.inputs(), CONTROL_STEP);
-        Quantiser::calibrate(self.graph, weights, &batch.input()?, steps)
+        let mut quantiser = Quantiser::begin(options, self.graph, weights, examples, steps)?;
+        if !options.resumes() {
+            // As for PSNR, weak and strong noise count alike.
+            quantiser.tune(|quantiser| {
+                batches.iter().try_fold(0.0, |sum, batch| {
+                    let clean = batch.cleaned(&quantiser.forward(
+                        self.graph,
+                        weights,
+                        &torch::channels_last(&batch.input()?)?,
+                    )?);
+                    Ok(sum + distance(&clean, &batch.clean)?.double_value(&[]).ln())
+                })
+            })?;
+        }
+        Ok(quantiser)
     }
 
     /// Of luma alone in 4:2:0, where chroma has a quarter of the pixels. Mean over pictures.

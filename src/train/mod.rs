@@ -15,6 +15,7 @@ mod noise;
 mod optimiser;
 mod quantise;
 mod report;
+mod rounding;
 mod run;
 pub mod segment;
 pub mod smooth;

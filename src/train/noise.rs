@@ -49,6 +49,11 @@ impl Batch {
         Ok([level(0)?, level(last)?])
     }
 
+    /// The pictures without what a network takes for noise.
+    pub fn cleaned(&self, noise: &Tensor) -> Tensor {
+        &self.noisy - noise
+    }
+
     /// Input of a network.
     pub fn input(&self) -> Result<Tensor, tch::TchError> {
         Tensor::f_cat(&[&self.noisy, &self.controls], 1)

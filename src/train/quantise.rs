@@ -1,5 +1,6 @@
-//! Training for 8-bit integers: the forward pass rounds as the int8 engine does, the gradient passes as if it did not
+//! Training for 8-bit integers: the forward pass rounds feature maps as the int8 engine does, the gradient passes as if it did not
 //! (Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", 2018).
+//! Weights are trained as they are and rounded at the end ([`super::rounding`]).
 
 use tch::{Kind, Tensor};
 
@@ -7,8 +8,7 @@ use super::{Error, run::Options};
 use crate::nn::{
     Model,
     arch::{ConvId, ConvKind, Graph, Layer, MapId},
-    cpu::kernels::int8::Input,
-    model::Quantisation,
+    model::{Domain, Quantisation},
     torch,
 };
 
@@ -20,52 +20,77 @@ const NARROWEST: f64 = 1.0 / 64.0;
 /// A channel whose range is a smaller share is dead, and stays as it is.
 const DEAD: f64 = 1e-3;
 
-/// Rounds weights and feature maps.
+/// Factor between the steps of a map that are tried.
+const STEP_RATIO: f32 = 0.85;
+/// Times that the steps of all maps are gone through.
+const ROUNDS: usize = 2;
+/// What a loss must fall by, for another step.
+const GAIN: f64 = 1e-6;
+
+/// Rounds feature maps.
 pub struct Quantiser {
     pub quantisation: Quantisation,
     positive: Vec<bool>,
     input: Tensor,
+    /// Channels of the input that are pictures.
+    pictures: i64,
+    /// Batches of what the network will see.
+    examples: Vec<Tensor>,
 }
 
 impl Quantiser {
-    pub fn new(graph: &Graph, quantisation: Quantisation, device: tch::Device) -> Self {
+    fn new(graph: &Graph, domain: Domain, quantisation: Quantisation, examples: Vec<Tensor>) -> Self {
         let mut positive = vec![false; graph.convs.len()];
         for layer in &graph.layers {
             if let Layer::Block { second, .. } = *layer {
                 positive[second] = true;
             }
         }
+        let device = examples.first().map_or(tch::Device::Cpu, Tensor::device);
         let input = Tensor::from_slice(&quantisation.input).view([1, -1, 1, 1]).to_device(device);
-        Self { quantisation, positive, input }
+        Self { quantisation, positive, input, pictures: domain.channels() as i64, examples }
     }
 
-    /// That of the model that a resumed run has written, if it is one.
+    /// With the steps of the model that a run goes on with or begins with, or else calibrated ones. `examples` are batches of what the
+    /// network will see, `input_steps` the steps of its channels.
     ///
     /// # Errors
-    /// A model file that cannot be read.
-    pub fn of_resumed(options: &Options, graph: &Graph, device: tch::Device) -> Result<Option<Self>, Error> {
-        if !options.resume || !options.out.exists() {
-            return Ok(None);
+    /// A model file that cannot be read, or what libtorch reports.
+    pub fn begin(
+        options: &Options,
+        graph: &Graph,
+        weights: &mut [Tensor],
+        examples: Vec<Tensor>,
+        input_steps: Vec<f32>,
+    ) -> Result<Self, Error> {
+        let resumed = options.resumes().then_some(&options.out);
+        if let Some(path) = resumed.or(options.init.as_ref()) {
+            let model = Model::from_file(path)?;
+            let alike = model.domain == options.domain && model.architecture == options.architecture;
+            if let Some(quantisation) = model.quantisation().filter(|_| alike) {
+                return Ok(Self::new(graph, options.domain, quantisation.clone(), examples));
+            }
         }
-        let model = Model::from_file(&options.out)?;
-        Ok(model.quantisation().map(|quantisation| Self::new(graph, quantisation.clone(), device)))
+        Self::calibrate(graph, options.domain, weights, examples, input_steps)
     }
 
     /// Rescales the channels of each feature map to about the same range, which leaves what the network computes as it
     /// is (Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019), and finds
-    /// the steps. `input` is a batch of what the network will see, `input_steps` the steps of its channels.
+    /// the steps.
     ///
     /// # Errors
     /// What libtorch reports.
-    pub fn calibrate(
+    fn calibrate(
         graph: &Graph,
+        domain: Domain,
         weights: &mut [Tensor],
-        input: &Tensor,
+        examples: Vec<Tensor>,
         input_steps: Vec<f32>,
     ) -> Result<Self, Error> {
         let _no_grad = tch::no_grad_guard();
+        let input = Tensor::f_cat(&examples, 0)?;
         let mut ranges: Vec<Vec<f64>> = vec![Vec::new(); graph.convs.len()];
-        let _ = torch::forward_with(graph, weights, input, |conv, x| {
+        let _ = torch::forward_with(graph, weights, &input, |conv, x| {
             let channels = x.size()[1];
             let values = x.f_permute([1, 0, 2, 3])?.f_reshape([channels, -1])?.f_abs()?;
             let quantile = values.f_quantile_scalar(WITHIN, Some(1), false, "linear")?;
@@ -98,26 +123,81 @@ impl Quantiser {
                 scale_outputs(graph, weights, layer.writer(), &scales)?;
             }
         }
-        Ok(Self::new(graph, Quantisation { input: input_steps, convs }, input.device()))
+        Ok(Self::new(graph, domain, Quantisation { input: input_steps, convs }, examples))
     }
 
-    /// Runs the network as the int8 engine does.
+    /// Looks for steps, map by map, with which `loss` is smaller.
+    ///
+    /// # Errors
+    /// What `loss` reports.
+    pub fn tune(&mut self, loss: impl Fn(&Self) -> Result<f64, Error>) -> Result<(), Error> {
+        let _no_grad = tch::no_grad_guard();
+        let mut least = loss(self)?;
+        // The input's steps are given, those of the last one's are too fine to matter.
+        let inner = 1..self.quantisation.convs.len().saturating_sub(1);
+        for conv in std::iter::repeat_n(inner.rev(), ROUNDS).flatten() {
+            let first = self.quantisation.convs[conv];
+            for ratio in [STEP_RATIO, STEP_RATIO.recip()] {
+                let mut best = self.quantisation.convs[conv];
+                loop {
+                    self.quantisation.convs[conv] = best * ratio;
+                    let now = loss(self)?;
+                    if now > least - GAIN {
+                        break;
+                    }
+                    (least, best) = (now, best * ratio);
+                }
+                self.quantisation.convs[conv] = best;
+                if best != first {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs the network as the int8 engine does, but for the weights.
     ///
     /// # Errors
     /// What libtorch reports.
     pub fn forward(&self, graph: &Graph, weights: &[Tensor], x: &Tensor) -> Result<Tensor, tch::TchError> {
-        let mut rounded = Vec::with_capacity(weights.len());
-        for (conv, pair) in weights.chunks(2).enumerate() {
-            rounded.push(self.round_weights(graph, conv, &pair[0])?);
-            rounded.push(pair[1].shallow_clone());
+        torch::forward_with(graph, weights, x, |conv, x| self.round_map(graph, conv, x))
+    }
+
+    /// What a convolution reads of each example.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub(super) fn read(&self, graph: &Graph, weights: &[Tensor], conv: ConvId) -> Result<Vec<Tensor>, tch::TchError> {
+        let mut read = Vec::with_capacity(self.examples.len());
+        for example in &self.examples {
+            let _ = torch::forward_with(graph, weights, &torch::channels_last(example)?, |id, x| {
+                let x = self.round_map(graph, id, x)?;
+                if id == conv {
+                    read.push(x.shallow_clone());
+                }
+                Ok(x)
+            })?;
         }
-        torch::forward_with(graph, &rounded, x, |conv, x| self.round_map(graph, conv, x))
+        Ok(read)
+    }
+
+    /// Steps of the values that a convolution's weights are multiplied with, where they are not alike.
+    pub(super) fn input_steps(&self, conv: ConvId) -> Option<&Tensor> {
+        (conv == 0).then_some(&self.input)
     }
 
     fn round_map(&self, graph: &Graph, conv: ConvId, x: Tensor) -> Result<Tensor, tch::TchError> {
         let step = f64::from(self.quantisation.convs[conv]);
         match conv {
-            0 => through(&x, &((&x / &self.input).f_round()?.f_clamp(-128.0, 127.0)? * &self.input)),
+            // Control maps are dithered, which is as if they were not rounded.
+            0 => {
+                let levels = (&x / &self.input).f_clamp(-128.0, 127.0)?;
+                let controls = levels.size()[1] - self.pictures;
+                let pictures = levels.f_narrow(1, 0, self.pictures)?.f_round()?;
+                let levels = Tensor::f_cat(&[pictures, levels.f_narrow(1, self.pictures, controls)?], 1)?;
+                through(&x, &(levels * &self.input))
+            }
             // The last one reads the fine form, whose steps are too small to matter.
             _ if conv + 1 == graph.convs.len() => Ok(x),
             _ => {
@@ -126,19 +206,6 @@ impl Quantiser {
                 through(&x, &((&x / step).f_round()? * step))
             }
         }
-    }
-
-    fn round_weights(&self, graph: &Graph, conv: ConvId, weight: &Tensor) -> Result<Tensor, tch::TchError> {
-        let spec = &graph.convs[conv];
-        // Each output of a matrix has a step of its own; for a transposed convolution that is each of 2x2 pixels.
-        let dims: &[i64] = if spec.kind == ConvKind::Up2x2 { &[0] } else { &[1, 2, 3] };
-        let form = if conv + 1 == graph.convs.len() { Input::Fine } else { Input::Coarse };
-        let limit = f64::from(form.weight_limit(spec.macs_per_output() / spec.outputs));
-        let scaled = if conv == 0 { weight * &self.input } else { weight.shallow_clone() };
-        let step = scaled.detach().f_abs()?.f_amax(dims, true)? / limit + 1e-12;
-        let rounded = (&scaled / &step).f_round()? * &step;
-        let rounded = if conv == 0 { rounded / &self.input } else { rounded };
-        through(weight, &rounded)
     }
 }
 

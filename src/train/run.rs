@@ -77,6 +77,11 @@ impl Length {
 }
 
 impl Options {
+    /// Whether the run goes on from what it wrote before.
+    pub(super) fn resumes(&self) -> bool {
+        self.resume && self.out.exists()
+    }
+
     /// Of all that is random in a step.
     fn seed_of(&self, step: u64) -> u64 {
         self.seed.wrapping_mul(0x9e37_79b9).wrapping_add(step)
@@ -111,6 +116,14 @@ pub(super) trait Lesson<B> {
     /// What libtorch reports.
     fn samples(&self, _weights: &[Tensor]) -> Result<Option<image::GrayImage>, Error> {
         Ok(None)
+    }
+
+    /// Averaged weights as they are shipped.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    fn shipped(&self, average: &[Tensor]) -> Result<Vec<Tensor>, Error> {
+        Ok(average.iter().map(Tensor::shallow_clone).collect())
     }
 
     /// How the model is to be run in 8-bit integers.
@@ -177,33 +190,36 @@ fn descend<B>(
         progress.seconds = before + start.elapsed().as_secs_f64();
         let done = options.length.done(&progress);
         let over = done >= 1.0;
-        if (over || last_validation.elapsed() >= VALIDATE_EVERY) && !losses.is_empty() {
-            let loss = Tensor::stack(&losses, 0).mean(Kind::Double).double_value(&[]) * 255.0;
-            if !loss.is_finite() {
-                return Err(Error::Diverged(progress.step));
+        let validate = (over || last_validation.elapsed() >= VALIDATE_EVERY) && !losses.is_empty();
+        let save = over || last_checkpoint.elapsed() >= CHECKPOINT_EVERY;
+        if validate || save {
+            let _no_grad = tch::no_grad_guard();
+            let shipped = lesson.shipped(&optimiser.average)?;
+            if validate {
+                let loss = Tensor::stack(&losses, 0).mean(Kind::Double).double_value(&[]) * 255.0;
+                if !loss.is_finite() {
+                    return Err(Error::Diverged(progress.step));
+                }
+                losses.clear();
+                let psnr = lesson.validate(&shipped)?;
+                let entry = Entry { step: progress.step, seconds: progress.seconds, loss, psnr };
+                bar.println(entry.to_string());
+                if bar.is_hidden() {
+                    println!("{entry}");
+                }
+                progress.log.push(entry);
+                last_validation = Instant::now();
             }
-            losses.clear();
-            let psnr = {
-                let _no_grad = tch::no_grad_guard();
-                lesson.validate(&optimiser.average)?
-            };
-            let entry = Entry { step: progress.step, seconds: progress.seconds, loss, psnr };
-            bar.println(entry.to_string());
-            if bar.is_hidden() {
-                println!("{entry}");
+            if save {
+                checkpoint::save(&options.out, optimiser, &progress)?;
+                report::draw_curve(&options.out.with_extension("png"), &progress.log)?;
+                if let Some(picture) = lesson.samples(&shipped)? {
+                    let path = options.out.with_extension("samples.png");
+                    picture.save(&path).map_err(|err| Error::file(&path, err))?;
+                }
+                write_model(options, &shipped, lesson.quantisation(), progress.step)?;
+                last_checkpoint = Instant::now();
             }
-            progress.log.push(entry);
-            last_validation = Instant::now();
-        }
-        if over || last_checkpoint.elapsed() >= CHECKPOINT_EVERY {
-            checkpoint::save(&options.out, optimiser, &progress)?;
-            report::draw_curve(&options.out.with_extension("png"), &progress.log)?;
-            if let Some(picture) = lesson.samples(&optimiser.average)? {
-                let path = options.out.with_extension("samples.png");
-                picture.save(&path).map_err(|err| Error::file(&path, err))?;
-            }
-            write_model(options, optimiser, lesson.quantisation(), progress.step)?;
-            last_checkpoint = Instant::now();
         }
         if over {
             break;
@@ -233,13 +249,12 @@ pub(super) fn forward(graph: &Graph, weights: &[Tensor], input: &Tensor, kind: K
 
 fn write_model(
     options: &Options,
-    optimiser: &Optimiser,
+    weights: &[Tensor],
     quantisation: Option<&Quantisation>,
     step: u64,
 ) -> Result<(), Error> {
     let values = |t: &Tensor| Vec::<f32>::try_from(t.detach().contiguous().view(-1));
-    let weights = optimiser
-        .average
+    let weights = weights
         .chunks(2)
         .map(|pair| Ok(ConvWeights { weight: values(&pair[0])?, bias: values(&pair[1])? }))
         .collect::<Result<Vec<_>, tch::TchError>>()?;

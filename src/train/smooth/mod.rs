@@ -26,6 +26,7 @@ use super::{
     Error,
     loader::Source,
     quantise::Quantiser,
+    rounding,
     run::{self, Lesson},
 };
 use crate::{
@@ -152,16 +153,12 @@ impl Lesson<Vec<Patch>> for Smoothing<'_> {
         if !options.quantise {
             return Ok(());
         }
-        self.quantiser = Quantiser::of_resumed(options, self.graph, weights[0].device())?;
-        if self.quantiser.is_some() {
-            return Ok(());
-        }
         let mut rng = StdRng::seed_from_u64(options.seed);
         let patches: Vec<_> = (0..4 * options.batch).map(|_| self.scenes.patch(&mut rng)).collect();
         let batch = self.scenes.batch(&patches, weights[0].device())?;
         let mut steps = vec![1.0 / 255.0; options.domain.channels()];
         steps.resize(options.domain.inputs(), 1.0 / 127.0);
-        self.quantiser = Some(Quantiser::calibrate(self.graph, weights, &batch.input, steps)?);
+        self.quantiser = Some(Quantiser::begin(options, self.graph, weights, vec![batch.input], steps)?);
         Ok(())
     }
 
@@ -222,6 +219,13 @@ impl Lesson<Vec<Patch>> for Smoothing<'_> {
         let (height, width) = sheet.size2()?;
         let bytes = Vec::<u8>::try_from(sheet.contiguous().view(-1))?;
         Ok(GrayImage::from_raw(width as u32, height as u32, bytes))
+    }
+
+    fn shipped(&self, average: &[Tensor]) -> Result<Vec<Tensor>, Error> {
+        match &self.quantiser {
+            Some(quantiser) => rounding::settled(self.graph, average, quantiser),
+            None => Ok(average.iter().map(Tensor::shallow_clone).collect()),
+        }
     }
 
     fn quantisation(&self) -> Option<&Quantisation> {
