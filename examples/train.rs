@@ -211,7 +211,7 @@ mod torch {
         /// Length of the whole run in minutes, counted over resumes.
         #[arg(long, default_value_t = 120.0)]
         minutes: f64,
-        /// Length of the whole run in steps, instead of in minutes; such a run can be repeated exactly.
+        /// Length of the whole run in steps, instead of in minutes; such a run can be repeated exactly. With 0, `--quantise` only rounds.
         #[arg(long, conflicts_with = "minutes")]
         steps: Option<u64>,
         /// Threads of libtorch. One is best; run several trainings beside each other instead.

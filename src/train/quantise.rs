@@ -269,3 +269,60 @@ fn scale_outputs(graph: &Graph, weights: &mut [Tensor], conv: ConvId, scales: &[
     let _ = weights[2 * conv + 1].f_div_(&scales)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{nn::arch::ResidualUnet, train::optimiser::Optimiser, train::rounding};
+
+    /// A small network, its weights and its calibrated steps.
+    fn network() -> (Graph, Vec<Tensor>, Quantiser) {
+        let unet = ResidualUnet {
+            inputs: Domain::Yuv420.inputs(),
+            outputs: Domain::Yuv420.outputs(),
+            widths: vec![8, 8],
+            hidden: vec![8, 8],
+            down_blocks: vec![1, 1],
+            up_blocks: vec![1],
+        };
+        let graph = unet.graph().unwrap();
+        let mut weights: Vec<Tensor> = Optimiser::new(&graph, 3).weights.into_iter().map(|w| w.detach()).collect();
+        let examples = vec![Tensor::rand([2, unet.inputs as i64, 16, 16], (Kind::Float, tch::Device::Cpu)) - 0.5];
+        let steps = vec![1.0 / 255.0; unet.inputs];
+        let quantiser = Quantiser::calibrate(&graph, Domain::Yuv420, &mut weights, examples, steps).unwrap();
+        (graph, weights, quantiser)
+    }
+
+    /// By how much rounding changes what comes out.
+    fn error(graph: &Graph, [exact, used]: [&[Tensor]; 2], quantiser: &Quantiser) -> f64 {
+        let _no_grad = tch::no_grad_guard();
+        let input = &quantiser.examples[0];
+        let rounded = quantiser.forward(graph, used, input).unwrap();
+        (rounded - torch::forward(graph, exact, input).unwrap()).square().mean(Kind::Double).double_value(&[]).sqrt()
+    }
+
+    #[test]
+    fn steps_that_are_far_too_large_are_found_out() {
+        let (graph, weights, mut quantiser) = network();
+        let error = |quantiser: &Quantiser| error(&graph, [&weights, &weights], quantiser);
+        let calibrated = error(&quantiser);
+        quantiser.quantisation.convs.iter_mut().for_each(|step| *step *= 8.0);
+        assert!(error(&quantiser) > 3.0 * calibrated);
+        quantiser.tune(|quantiser| Ok(error(quantiser))).unwrap();
+        assert!(error(&quantiser) < 1.2 * calibrated, "{} and {calibrated}", error(&quantiser));
+    }
+
+    #[test]
+    fn settled_weights_change_little() {
+        let (graph, weights, quantiser) = network();
+        let settled = rounding::settled(&graph, &weights, &quantiser).unwrap();
+        let [maps, both] = [&weights, &settled].map(|used| error(&graph, [&weights, used], &quantiser));
+        assert!(both < 2.0 * maps, "{both} and {maps}");
+        // They stay as they are.
+        let again = rounding::settled(&graph, &settled, &quantiser).unwrap();
+        for (first, second) in settled.iter().zip(&again).step_by(2) {
+            let change = (first - second).abs().max().double_value(&[]);
+            assert!(change < 1e-5, "{change}");
+        }
+    }
+}

@@ -61,7 +61,8 @@ pub struct Options {
 #[derive(Debug, Clone, Copy)]
 pub enum Length {
     Minutes(f64),
-    /// The learning rate follows from the step alone, so a run can be repeated bit for bit.
+    /// The learning rate follows from the step alone, so a run can be repeated bit for bit. None: what a run begins with is only written as it
+    /// is shipped, rounded to 8 bits for one.
     Steps(u64),
 }
 
@@ -70,6 +71,7 @@ impl Length {
     fn done(self, progress: &Progress) -> f64 {
         let done = match self {
             Self::Minutes(minutes) => progress.seconds / (minutes * 60.0),
+            Self::Steps(0) => 1.0,
             Self::Steps(steps) => progress.step as f64 / steps as f64,
         };
         done.min(1.0)
@@ -263,12 +265,15 @@ fn write_model(
         model = model.with_quantisation(quantisation.clone())?;
     }
     model.version = env!("CARGO_PKG_VERSION").to_owned();
-    model.training = format!(
-        "{step} steps of {} patches of {}x{}, seed {}, Muon and Adam {} cosine, averaged weights",
-        options.batch, options.side, options.side, options.seed, options.rate
-    );
-    if quantisation.is_some() {
-        model.training += ", rounded to 8 bits as it is run";
+    model.training = match &options.init {
+        Some(path) if step == 0 => Model::from_file(path)?.training,
+        _ => format!(
+            "{step} steps of {} patches of {}x{}, seed {}, Muon and Adam {} cosine, averaged weights",
+            options.batch, options.side, options.side, options.seed, options.rate
+        ),
+    };
+    if quantisation.is_some() && !model.training.ends_with("8 bits") {
+        model.training += ", rounded to 8 bits";
     }
     checkpoint::replace(&options.out, &model.to_bytes()?)
 }
