@@ -98,16 +98,26 @@ fn the_estimate_is_near_the_truth() {
 }
 
 #[test]
-fn the_best_network_runs_in_float32_only() {
+fn each_quality_has_its_network() {
     let info = info(VideoFormat::Nv12, 64, 48);
     let input = bytes(&info, 20.0, 13);
-    let [fast, best] = ["fast", "best"].map(|quality| {
+    let [fast, balanced, best] = ["fast", "balanced", "best"].map(|quality| {
         let mut h = harness(&format!("cnndenoise quality={quality}"), &info);
-        to_bytes(&h.push_and_pull(buffer(input.clone(), 0)).unwrap())
+        let output = to_bytes(&h.push_and_pull(buffer(input.clone(), 0)).unwrap());
+        let stats: gst::Structure = element(&h).property("stats");
+        let backend = stats.get::<String>("backend").unwrap();
+        assert!(backend.contains("int8"), "{quality}: {backend}");
+        output
     });
-    assert!(fast != best && best != input);
-    let pipeline = gst::parse::launch("videotestsrc ! cnndenoise quality=best precision=int8 ! fakesink").unwrap();
-    let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
+    assert!(fast != balanced && balanced != best && best != fast && best != input);
+}
+
+#[test]
+fn a_network_in_float32_is_not_run_in_8_bits() {
+    init();
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/models/smooth-fast-fp32.safetensors");
+    let description = format!("videotestsrc ! cnnsmooth model-file={model} precision=int8 ! fakesink");
+    let pipeline = gst::parse::launch(&description).unwrap().downcast::<gst::Pipeline>().unwrap();
     let _ = pipeline.set_state(gst::State::Playing);
     let text = common::error_of(&pipeline).to_string();
     assert!(text.contains("float32"), "{text}");

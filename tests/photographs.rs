@@ -148,12 +148,13 @@ fn levels(values: &[u8]) -> Vec<f32> {
 
 #[test]
 fn int8_is_as_good_as_float32() {
-    // Under weak noise rounding weighs more, and most in the better network.
-    for (rung, limits) in [(Rung::Fast, [0.15, 0.05, 0.05, 0.05]), (Rung::Balanced, [0.22, 0.06, 0.05, 0.05])] {
+    let mut failed = Vec::new();
+    for rung in [Rung::Fast, Rung::Balanced, Rung::Best] {
         let [int8, fp32] =
             [Precision::Int8, Precision::Fp32].map(|p| Networks::built_in(rung, Device::Cpu, p).unwrap());
         let colour = Format::I420.colour();
-        for (level, allowed) in [5.0, 15.0, 25.0, 50.0].into_iter().zip(limits) {
+        // Under weak noise rounding weighs more.
+        for (level, allowed) in [(5.0, 0.15), (15.0, 0.06), (25.0, 0.05), (50.0, 0.05)] {
             let mut lost = 0.0;
             for photograph in photographs() {
                 let (width, height) = (photograph.width & !1, photograph.height & !1);
@@ -163,12 +164,15 @@ fn int8_is_as_good_as_float32() {
                     let (output, _) = denoise_420(&mut denoiser, &planes, [width, height], Some(level), false);
                     psnr(&levels(&output), &clean)
                 };
-                lost += result(&fp32) - result(&int8);
+                lost += (result(&fp32) - result(&int8)) / 4.0;
             }
-            println!("{rung:?}, level {level}: {:.3} dB lost", lost / 4.0);
-            assert!(lost / 4.0 <= allowed, "{rung:?}: {:.3} dB lost at level {level}", lost / 4.0);
+            println!("{rung:?}, level {level}: {lost:.3} dB lost");
+            if lost > allowed {
+                failed.push(format!("{rung:?} loses {lost:.3} dB at level {level}"));
+            }
         }
     }
+    assert!(failed.is_empty(), "{failed:?}");
 }
 
 #[test]
