@@ -232,7 +232,7 @@ impl Denoising<'_> {
                         weights,
                         &torch::channels_last(&batch.input()?)?,
                     )?);
-                    Ok(sum + distance(&clean, &batch.clean)?.double_value(&[]).ln())
+                    Ok(sum + distance(&clean, &batch.clean)?.double_value(&[]))
                 })
             })?;
         }
@@ -258,9 +258,13 @@ fn validation_clips(options: &Options, photos: &Photos) -> Result<Batch, Error> 
     fused::batch(&photos.validation, domain, [3 * VALIDATION_PICTURES, options.run.side], white, &mut rng)
 }
 
-/// Root mean square error per picture, averaged: weak and strong noise count alike (it follows PSNR).
+/// Error that is too small to see, in levels: below it, less is no better.
+const UNSEEN: f64 = 1.0;
+
+/// Logarithm of the root mean square error of each picture, averaged: a decibel counts alike under weak noise and strong.
 fn distance(a: &Tensor, b: &Tensor) -> Result<Tensor, Error> {
     let error = a - b;
     let squares = (&error * &error).f_mean_dim(&[1i64, 2, 3][..], false, Kind::Float)?;
-    Ok((squares + 1e-8).sqrt().mean(Kind::Float))
+    let levels = (squares + 1e-8).sqrt() * 255.0;
+    Ok((levels / UNSEEN).log1p().mean(Kind::Float) / 255.0)
 }
