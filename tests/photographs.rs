@@ -149,12 +149,12 @@ fn levels(values: &[u8]) -> Vec<f32> {
 #[test]
 fn int8_is_as_good_as_float32() {
     let mut failed = Vec::new();
-    for rung in [Rung::Fast, Rung::Balanced, Rung::Best] {
+    // Under weak noise rounding weighs more, and most in narrow maps.
+    for (rung, weak) in [(Rung::Fast, 0.15), (Rung::Balanced, 0.08), (Rung::Best, 0.08)] {
         let [int8, fp32] =
             [Precision::Int8, Precision::Fp32].map(|p| Networks::built_in(rung, Device::Cpu, p).unwrap());
         let colour = Format::I420.colour();
-        // Under weak noise rounding weighs more.
-        for (level, allowed) in [(5.0, 0.15), (15.0, 0.06), (25.0, 0.05), (50.0, 0.05)] {
+        for (level, allowed) in [(5.0, weak), (15.0, 0.05), (25.0, 0.05), (50.0, 0.05)] {
             let mut lost = 0.0;
             for photograph in photographs() {
                 let (width, height) = (photograph.width & !1, photograph.height & !1);

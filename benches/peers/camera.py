@@ -22,6 +22,7 @@ import numpy as np
 WAYS = {
     "cnndenoise": ("gst", "cnndenoise"),
     "cnndenoise temporal=false": ("gst", "cnndenoise temporal=false"),
+    "cnndenoise quality=balanced": ("gst", "cnndenoise quality=balanced"),
     "cnndenoise quality=best": ("gst", "cnndenoise quality=best"),
     "hqdn3d (its defaults)": ("ffmpeg", "hqdn3d"),
     "hqdn3d=8": ("ffmpeg", "hqdn3d=8"),
@@ -124,8 +125,8 @@ def noisy(clip, folder):
     folder.compress("camera", "camera, H.264")
 
 
-def measure(clips, frames):
-    print("| clip | noise | " + " | ".join(["as it is", *WAYS]) + " |\n| --- |" + " --- |" * (2 + len(WAYS)))
+def measure(clips, frames, ways):
+    print("| clip | noise | " + " | ".join(["as it is", *ways]) + " |\n| --- |" + " --- |" * (2 + len(ways)))
     for path in clips:
         clip = load(path, frames)
         height, width = clip[0].shape[:2]
@@ -135,7 +136,7 @@ def measure(clips, frames):
             clean = folder.read("clean")
             for noise in ("camera", "camera, H.264"):
                 cells = ["{:.2f}, {:.2f}".format(*psnr(folder.read(noise), clean))]
-                for way in WAYS.values():
+                for way in ways.values():
                     folder.denoise(way, noise, "out")
                     cells.append("{:.2f}, {:.2f}".format(*psnr(folder.read("out"), clean)))
                 name = os.path.basename(os.path.dirname(path) if os.path.basename(path) == "frames" else path)
@@ -158,11 +159,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", nargs="*")
     parser.add_argument("--frames", type=int, default=40)
+    parser.add_argument("--way", default="", help="only what begins so, such as cnndenoise")
     parser.add_argument("--picture")
     parser.add_argument("--photo", default="tests/data/coffee.jpg")
     arguments = parser.parse_args()
     if arguments.clips:
-        measure(arguments.clips, arguments.frames)
+        ways = {name: way for name, way in WAYS.items() if name.startswith(arguments.way)}
+        measure(arguments.clips, arguments.frames, ways)
     if arguments.picture:
         show(arguments.photo, arguments.picture)
 
