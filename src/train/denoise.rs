@@ -10,16 +10,11 @@ use super::{
     loader::Source,
     noise::{Batch, Camera, Noise},
     quantise::Quantiser,
-    rounding,
     run::{self, Lesson},
 };
 use crate::{
     denoise::{CONTROL_PER_LEVEL, MAX_LEVEL as MAX_CONTROL_LEVEL},
-    nn::{
-        arch::Graph,
-        model::{Domain, Quantisation},
-        torch,
-    },
+    nn::{arch::Graph, model::Domain, torch},
 };
 
 /// Steps of the network's input in 8-bit integers: those of 8-bit pictures, and for noise levels up to the highest that
@@ -131,7 +126,7 @@ struct Denoising<'a> {
 impl Lesson<Scene> for Denoising<'_> {
     fn prepare(&mut self, weights: &mut [Tensor]) -> Result<(), Error> {
         if self.options.run.quantise {
-            self.quantiser = Some(self.quantiser(weights)?);
+            self.quantiser = Some(self.choose_steps(weights)?);
         }
         Ok(())
     }
@@ -185,15 +180,8 @@ impl Lesson<Scene> for Denoising<'_> {
         Ok(results)
     }
 
-    fn shipped(&self, average: &[Tensor]) -> Result<Vec<Tensor>, Error> {
-        match &self.quantiser {
-            Some(quantiser) => rounding::settled(self.graph, average, quantiser),
-            None => Ok(average.iter().map(Tensor::shallow_clone).collect()),
-        }
-    }
-
-    fn quantisation(&self) -> Option<&Quantisation> {
-        self.quantiser.as_ref().map(|quantiser| &quantiser.quantisation)
+    fn quantiser(&self) -> Option<&Quantiser> {
+        self.quantiser.as_ref()
     }
 }
 
@@ -209,7 +197,7 @@ impl Denoising<'_> {
     }
 
     /// Steps of a run for 8-bit integers, chosen anew for the weights it begins with.
-    fn quantiser(&self, weights: &mut [Tensor]) -> Result<Quantiser, Error> {
+    fn choose_steps(&self, weights: &mut [Tensor]) -> Result<Quantiser, Error> {
         let options = &self.options.run;
         let mut rng = StdRng::seed_from_u64(options.seed);
         tch::manual_seed(options.seed as i64);

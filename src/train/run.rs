@@ -14,12 +14,14 @@ use super::{
     init,
     loader::{self, Drawn, Source},
     optimiser::Optimiser,
+    quantise::Quantiser,
     report::{self, Entry},
+    rounding,
 };
 use crate::nn::{
     Device, Model,
     arch::{Architecture, Graph},
-    model::{ConvWeights, Domain, Quantisation},
+    model::{ConvWeights, Domain},
     torch,
 };
 
@@ -120,16 +122,8 @@ pub(super) trait Lesson<B> {
         Ok(None)
     }
 
-    /// Averaged weights as they are shipped.
-    ///
-    /// # Errors
-    /// What libtorch reports.
-    fn shipped(&self, average: &[Tensor]) -> Result<Vec<Tensor>, Error> {
-        Ok(average.iter().map(Tensor::shallow_clone).collect())
-    }
-
-    /// How the model is to be run in 8-bit integers.
-    fn quantisation(&self) -> Option<&Quantisation> {
+    /// What rounds a network that is to be run in 8-bit integers.
+    fn quantiser(&self) -> Option<&Quantiser> {
         None
     }
 }
@@ -171,13 +165,14 @@ pub(super) fn run<S: Source>(
 
     let seed = |step| options.seed_of(step);
     loader::ahead(source, seed, progress.step, options.loaders, |next| {
-        descend(options, lesson, &mut optimiser, progress, next)
+        descend(options, graph, lesson, &mut optimiser, progress, next)
     })
 }
 
 /// Goes on until the run is over.
 fn descend<B>(
     options: &Options,
+    graph: &Graph,
     lesson: &dyn Lesson<B>,
     optimiser: &mut Optimiser,
     mut progress: Progress,
@@ -196,7 +191,10 @@ fn descend<B>(
         let save = over || last_checkpoint.elapsed() >= CHECKPOINT_EVERY;
         if validate || save {
             let _no_grad = tch::no_grad_guard();
-            let shipped = lesson.shipped(&optimiser.average)?;
+            let shipped = match lesson.quantiser() {
+                Some(quantiser) => rounding::settled(graph, &optimiser.average, quantiser)?,
+                None => optimiser.average.iter().map(Tensor::shallow_clone).collect(),
+            };
             if validate {
                 let loss = Tensor::stack(&losses, 0).mean(Kind::Double).double_value(&[]) * 255.0;
                 if !loss.is_finite() {
@@ -219,7 +217,7 @@ fn descend<B>(
                     let path = options.out.with_extension("samples.png");
                     picture.save(&path).map_err(|err| Error::file(&path, err))?;
                 }
-                write_model(options, &shipped, lesson.quantisation(), progress.step)?;
+                write_model(options, &shipped, lesson.quantiser(), progress.step)?;
                 last_checkpoint = Instant::now();
             }
         }
@@ -249,20 +247,15 @@ pub(super) fn forward(graph: &Graph, weights: &[Tensor], input: &Tensor, kind: K
     Ok(torch::forward(graph, &weights, &input)?.f_to_kind(Kind::Float)?)
 }
 
-fn write_model(
-    options: &Options,
-    weights: &[Tensor],
-    quantisation: Option<&Quantisation>,
-    step: u64,
-) -> Result<(), Error> {
+fn write_model(options: &Options, weights: &[Tensor], quantiser: Option<&Quantiser>, step: u64) -> Result<(), Error> {
     let values = |t: &Tensor| Vec::<f32>::try_from(t.detach().contiguous().view(-1));
     let weights = weights
         .chunks(2)
         .map(|pair| Ok(ConvWeights { weight: values(&pair[0])?, bias: values(&pair[1])? }))
         .collect::<Result<Vec<_>, tch::TchError>>()?;
     let mut model = Model::new(options.domain, options.architecture.clone(), weights)?;
-    if let Some(quantisation) = quantisation {
-        model = model.with_quantisation(quantisation.clone())?;
+    if let Some(quantiser) = quantiser {
+        model = model.with_quantisation(quantiser.quantisation.clone())?;
     }
     model.version = env!("CARGO_PKG_VERSION").to_owned();
     model.training = match &options.init {
@@ -272,7 +265,7 @@ fn write_model(
             options.batch, options.side, options.side, options.seed, options.rate
         ),
     };
-    if quantisation.is_some() && !model.training.ends_with("8 bits") {
+    if quantiser.is_some() && !model.training.ends_with("8 bits") {
         model.training += ", rounded to 8 bits";
     }
     checkpoint::replace(&options.out, &model.to_bytes()?)

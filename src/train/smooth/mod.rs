@@ -26,12 +26,11 @@ use super::{
     Error,
     loader::Source,
     quantise::Quantiser,
-    rounding,
     run::{self, Lesson},
 };
 use crate::{
     frame::luma::yuv,
-    nn::{Threads, arch::Graph, model::Quantisation, torch},
+    nn::{Threads, arch::Graph, torch},
     smooth::control,
 };
 
@@ -221,15 +220,8 @@ impl Lesson<Vec<Patch>> for Smoothing<'_> {
         Ok(GrayImage::from_raw(width as u32, height as u32, bytes))
     }
 
-    fn shipped(&self, average: &[Tensor]) -> Result<Vec<Tensor>, Error> {
-        match &self.quantiser {
-            Some(quantiser) => rounding::settled(self.graph, average, quantiser),
-            None => Ok(average.iter().map(Tensor::shallow_clone).collect()),
-        }
-    }
-
-    fn quantisation(&self) -> Option<&Quantisation> {
-        self.quantiser.as_ref().map(|quantiser| &quantiser.quantisation)
+    fn quantiser(&self) -> Option<&Quantiser> {
+        self.quantiser.as_ref()
     }
 }
 
