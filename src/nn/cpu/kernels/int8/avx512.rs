@@ -167,7 +167,7 @@ unsafe fn compute<T: Value, const VECTORS: usize, const N: usize>(tile: &mut Til
     }
 }
 
-/// Scales, rounds and stores the sums of the pixels from `x` on.
+/// Scales, rounds and stores the sums of the pixels from `x` on, two vectors at a time.
 ///
 /// # Safety
 /// As [`compute`].
@@ -177,54 +177,65 @@ unsafe fn store<T: Value, const VECTORS: usize>(tile: &mut Tile<'_, '_, T>, x: u
     // SAFETY: all offsets stay within the bounds that the caller vouches for; lanes that do not exist are masked.
     unsafe {
         let scale: [__m512; VECTORS] = std::array::from_fn(|v| _mm512_loadu_ps(tile.scale.add(v * LINE)));
-        let (last, outputs) = (scale[VECTORS - 1], tile.outputs);
-        // Two whole vectors lie side by side: of one pixel or, with 16 outputs, of two.
-        let apart = if VECTORS == 2 { outputs } else { 2 * LINE };
+        let (scale, outputs) = ([scale[0], scale[VECTORS - 1]], tile.outputs);
+        let scaled = |sums: [__m512i; 2]| [0, 1].map(|v| _mm512_mul_ps(_mm512_cvtepi32_ps(sums[v]), scale[v]));
+        let (finish, first) = (&mut *tile.finish, x * outputs + tile.first);
+        // Whole vectors that lie side by side: two of one pixel or, with 16 outputs, those of two.
         if tile.last == 0xffff && (VECTORS == 2 || outputs == LINE && sums.len().is_multiple_of(2)) {
-            let scaled = |sum: &__m512i, scale| _mm512_mul_ps(_mm512_cvtepi32_ps(*sum), scale);
-            let pairs = sums.as_flattened().as_chunks::<2>().0.iter();
-            let pairs = pairs.map(|[a, b]| [scaled(a, scale[0]), scaled(b, last)]);
-            let first = x * outputs + tile.first;
-            let places = pairs.enumerate().map(|(i, pair)| (first + i * apart, pair));
-            match tile.finish {
-                Finish::Relu { coarse } => {
-                    for (at, pair) in places {
-                        let value = _mm512_max_epi16(narrowed(pair), _mm512_setzero_si512());
-                        _mm256_storeu_si256(coarse.as_mut_ptr().add(at).cast(), _mm512_cvtusepi16_epi8(value));
-                    }
-                }
-                Finish::Signed { add: Some(add), fine, coarse } => {
-                    let ratio = _mm512_set1_ps(tile.ratio);
-                    for (at, [a, b]) in places {
-                        let more = |t, at: *const i16| {
-                            let more = _mm512_cvtepi16_epi32(_mm256_loadu_si256(at.cast()));
-                            _mm512_add_ps(t, _mm512_mul_ps(_mm512_cvtepi32_ps(more), ratio))
-                        };
-                        let add = add.as_ptr().add(at);
-                        let value = narrowed([more(a, add), more(b, add.add(LINE))]);
-                        store_signed(fine.as_mut_ptr().add(at), coarse.as_mut_ptr().add(at), value);
-                    }
-                }
-                Finish::Signed { add: None, fine, coarse } => {
-                    for (at, pair) in places {
-                        store_signed(fine.as_mut_ptr().add(at), coarse.as_mut_ptr().add(at), narrowed(pair));
-                    }
-                }
-                Finish::Float { out } => {
-                    for (at, [a, b]) in places {
-                        _mm512_storeu_ps(out.as_mut_ptr().add(at), a);
-                        _mm512_storeu_ps(out.as_mut_ptr().add(at + LINE), b);
-                    }
+            let apart = if VECTORS == 2 { outputs } else { 2 * LINE };
+            let pairs = sums.as_flattened().as_chunks::<2>().0.iter().enumerate();
+            finish_all(finish, tile.ratio, pairs.map(|(i, pair)| (first + i * apart, !0, scaled(*pair))));
+        } else {
+            let last = u32::from(tile.last);
+            let mask = if VECTORS == 2 { last << LINE | 0xffff } else { last };
+            let pairs = sums.iter().enumerate();
+            let pairs = pairs.map(|(i, sum)| (first + i * outputs, mask, scaled([sum[0], sum[VECTORS - 1]])));
+            finish_all(finish, tile.ratio, pairs);
+        }
+    }
+}
+
+/// Rounds and stores pairs of vectors: where each begins, which of its values exist, and these.
+///
+/// # Safety
+/// Those values lie within the slices of `finish`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn finish_all(
+    finish: &mut Finish<'_>,
+    ratio: f32,
+    pairs: impl Iterator<Item = (usize, __mmask32, [__m512; 2])>,
+) {
+    // SAFETY: masked loads and stores touch only the values that the caller vouches for.
+    unsafe {
+        match finish {
+            Finish::Relu { coarse } => {
+                for (at, mask, pair) in pairs {
+                    let value = _mm512_max_epi16(narrowed(pair), _mm512_setzero_si512());
+                    _mm256_mask_storeu_epi8(coarse.as_mut_ptr().add(at).cast(), mask, _mm512_cvtusepi16_epi8(value));
                 }
             }
-            return;
-        }
-        for (i, sum) in sums.iter().enumerate() {
-            let at = (x + i) * outputs + tile.first;
-            for v in 0..VECTORS {
-                let t = _mm512_mul_ps(_mm512_cvtepi32_ps(sum[v]), scale[v]);
-                let mask = if v + 1 == VECTORS { tile.last } else { 0xffff };
-                finish(tile.finish, tile.ratio, at + v * LINE, mask, t);
+            Finish::Signed { add: Some(add), fine, coarse } => {
+                let ratio = _mm512_set1_ps(ratio);
+                for (at, mask, [a, b]) in pairs {
+                    let add = _mm512_maskz_loadu_epi16(mask, add.as_ptr().add(at));
+                    let more =
+                        |t, add| _mm512_add_ps(t, _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(add)), ratio));
+                    let [low, high] = [_mm512_castsi512_si256(add), _mm512_extracti64x4_epi64::<1>(add)];
+                    store_signed(fine, coarse, at, mask, narrowed([more(a, low), more(b, high)]));
+                }
+            }
+            Finish::Signed { add: None, fine, coarse } => {
+                for (at, mask, pair) in pairs {
+                    store_signed(fine, coarse, at, mask, narrowed(pair));
+                }
+            }
+            Finish::Float { out } => {
+                for (at, mask, [a, b]) in pairs {
+                    let out = out.as_mut_ptr().add(at);
+                    _mm512_mask_storeu_ps(out, mask as __mmask16, a);
+                    _mm512_mask_storeu_ps(out.wrapping_add(LINE), (mask >> LINE) as __mmask16, b);
+                }
             }
         }
     }
@@ -242,51 +253,17 @@ fn narrowed([a, b]: [__m512; 2]) -> __m512i {
 /// Stores values in both forms.
 ///
 /// # Safety
-/// There is room for 32 values at each.
+/// The values from `at` on whose bit in `mask` is set lie within both slices.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn store_signed(fine: *mut i16, coarse: *mut u8, value: __m512i) {
+unsafe fn store_signed(fine: &mut [i16], coarse: &mut [u8], at: usize, mask: __mmask32, value: __m512i) {
     // SAFETY: as the caller vouches.
     unsafe {
-        _mm512_storeu_si512(fine.cast(), value);
+        _mm512_mask_storeu_epi16(fine.as_mut_ptr().add(at), mask, value);
         // That the sum saturates does not show: the coarse form ends at half the fine one's range.
         let half = _mm512_adds_epi16(value, _mm512_set1_epi16(1 << (FINE_BITS - 1)));
         let steps = _mm512_cvtsepi16_epi8(_mm512_srai_epi16::<{ FINE_BITS }>(half));
-        _mm256_storeu_si256(coarse.cast(), _mm256_xor_si256(steps, _mm256_set1_epi8(i8::MIN)));
-    }
-}
-
-/// # Safety
-/// The values from `at` on whose bit in `mask` is set lie within the slices of `finish`.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn finish(finish: &mut Finish<'_>, ratio: f32, at: usize, mask: __mmask16, t: __m512) {
-    // SAFETY: masked loads and stores touch only the values that the caller vouches for.
-    unsafe {
-        match finish {
-            Finish::Relu { coarse } => {
-                // The narrowing takes its input for unsigned.
-                let value = _mm512_max_epi32(_mm512_cvtps_epi32(t), _mm512_setzero_si512());
-                _mm_mask_storeu_epi8(coarse.as_mut_ptr().add(at).cast(), mask, _mm512_cvtusepi32_epi8(value));
-            }
-            Finish::Signed { add, fine, coarse } => {
-                let t = match add {
-                    Some(add) => {
-                        let add = _mm256_maskz_loadu_epi16(mask, add.as_ptr().add(at));
-                        let add = _mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(add));
-                        _mm512_add_ps(t, _mm512_mul_ps(add, _mm512_set1_ps(ratio)))
-                    }
-                    None => t,
-                };
-                let value = _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(t));
-                _mm256_mask_storeu_epi16(fine.as_mut_ptr().add(at), mask, value);
-                // That the sum saturates does not show: the coarse form ends at half the fine one's range.
-                let half = _mm256_adds_epi16(value, _mm256_set1_epi16(1 << (FINE_BITS - 1)));
-                let steps = _mm256_cvtsepi16_epi8(_mm256_srai_epi16::<{ FINE_BITS as i32 }>(half));
-                let bytes = _mm_xor_si128(steps, _mm_set1_epi8(i8::MIN));
-                _mm_mask_storeu_epi8(coarse.as_mut_ptr().add(at).cast(), mask, bytes);
-            }
-            Finish::Float { out } => _mm512_mask_storeu_ps(out.as_mut_ptr().add(at), mask, t),
-        }
+        let bytes = _mm256_xor_si256(steps, _mm256_set1_epi8(i8::MIN));
+        _mm256_mask_storeu_epi8(coarse.as_mut_ptr().add(at).cast(), mask, bytes);
     }
 }
