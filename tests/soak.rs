@@ -6,8 +6,18 @@ use common::video::{buffer, bytes, element, harness, info};
 use gst::prelude::*;
 use gst_video::VideoFormat;
 
-/// Memory that belongs to this process alone, in KiB.
+#[cfg(target_env = "gnu")]
+unsafe extern "C" {
+    fn malloc_trim(pad: usize) -> i32;
+}
+
+/// Memory that belongs to this process alone, in KiB, without what glibc's allocator keeps of what was given back to it.
 fn resident_kib() -> u64 {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it may be called at any time, from any thread.
+    unsafe {
+        malloc_trim(0);
+    }
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
     statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4
 }
