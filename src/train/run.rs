@@ -63,8 +63,8 @@ pub struct Options {
 #[derive(Debug, Clone, Copy)]
 pub enum Length {
     Minutes(f64),
-    /// The learning rate follows from the step alone, so a run can be repeated bit for bit. None: what a run begins with is only written as it
-    /// is shipped, rounded to 8 bits for one.
+    /// The learning rate follows from the step alone, so a run can be repeated bit for bit. With 0 nothing is learnt: what the run begins with
+    /// is written, rounded where it is for 8 bits.
     Steps(u64),
 }
 
