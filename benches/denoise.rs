@@ -2,7 +2,7 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use gstcnnvideo::{
-    denoise::{Networks, Parameters, Rung, noise_level},
+    denoise::{Estimator, Networks, Parameters, Rung},
     frame::{Colour, Format, Picture, PictureMut},
     nn::{Device, Precision},
 };
@@ -50,7 +50,12 @@ fn frames(c: &mut Criterion) {
 fn estimate(c: &mut Criterion) {
     let [luma, ..] = planes(1280, 720);
     let luma = Array2::from_shape_vec((720, 1280), luma).expect("the plane fits");
-    c.bench_function("noise level of 1280x720", |b| b.iter(|| noise_level(luma.view())));
+    for threads in [1, 2] {
+        let mut estimator = Estimator::built_in(threads).expect("the built-in model loads");
+        c.bench_function(&format!("noise level, {threads} threads"), |b| {
+            b.iter(|| estimator.noise(&luma.view(), 1).expect("the network runs"))
+        });
+    }
 }
 
 criterion_group!(benches, frames, estimate);

@@ -42,6 +42,8 @@ mod torch {
     enum Task {
         /// The networks of cnndenoise.
         Denoise(Denoise),
+        /// The network that tells cnndenoise how strong noise is.
+        Level(Level),
         /// The network of cnnsmooth.
         Smooth(Smooth),
         /// The network of cnnsegment.
@@ -167,6 +169,27 @@ mod torch {
     }
 
     #[derive(clap::Args)]
+    struct Level {
+        /// Folder with photographs (.jpg, .png), searched with its subfolders.
+        #[arg(long)]
+        data: PathBuf,
+        /// Channels of each level, the finest first.
+        #[arg(long, value_delimiter = ',', default_value = "16,24,32")]
+        widths: Vec<usize>,
+        /// Channels inside the residual blocks of each level.
+        #[arg(long, value_delimiter = ',', default_value = "16,24,32")]
+        hidden: Vec<usize>,
+        /// Blocks of each level on the way down.
+        #[arg(long, value_delimiter = ',', default_value = "0,1,2")]
+        down_blocks: Vec<usize>,
+        /// Blocks of each level but the coarsest on the way up.
+        #[arg(long, value_delimiter = ',', default_value = "0,0")]
+        up_blocks: Vec<usize>,
+        #[command(flatten)]
+        run: Run,
+    }
+
+    #[derive(clap::Args)]
     struct SmoothSet {
         /// Folder with drawings on transparent ground (.png).
         #[arg(long)]
@@ -259,6 +282,11 @@ mod torch {
                     run: task.run.options(domain, unet),
                     data: task.data,
                 })
+            }
+            Task::Level(task) => {
+                let domain = model::Domain::Plane;
+                let unet = unet(domain, task.widths, task.hidden, task.down_blocks, task.up_blocks);
+                train::level::level(&train::level::Options { run: task.run.options(domain, unet), data: task.data })
             }
             Task::SmoothSet(task) => smooth_set(&task),
             Task::Segment(task) => {

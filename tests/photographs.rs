@@ -4,7 +4,7 @@ mod common;
 
 use common::video::normal;
 use gstcnnvideo::{
-    denoise::{Denoiser, Networks, Parameters, Rung, noise_level},
+    denoise::{Denoiser, Estimator, Networks, Parameters, Rung},
     frame::{Colour, Format, Picture, PictureMut},
     nn::{Device, Precision},
 };
@@ -48,7 +48,7 @@ fn the_noise_level_is_found_within_ten_percent_or_one_and_a_half() {
         for level in [3.0, 5.0, 8.0, 12.0, 18.0, 25.0, 35.0, 50.0] {
             let noisy = noisy(&green, level, 1);
             let component = Array2::from_shape_vec((photograph.height, photograph.width), noisy).unwrap();
-            let found = noise_level(component.view()).unwrap();
+            let found = Estimator::built_in(2).unwrap().noise(&component.view(), 3).unwrap().unwrap().level;
             let allowed = 1.5f32.max(0.1 * level);
             assert!((found - level).abs() <= allowed, "{} at {level}: {found}", photograph.name);
         }
@@ -196,13 +196,13 @@ fn a_pan_gains_from_the_past() {
 }
 
 #[test]
-fn noise_that_is_not_white_is_seen_along_time() {
+fn noise_that_is_not_white_is_seen_and_removed() {
     let networks = Networks::built_in(Rung::Fast, Device::Cpu, Precision::Auto).unwrap();
     let (width, height, level) = (320, 240, 9.0);
     for photograph in photographs() {
         let mut rng = StdRng::seed_from_u64(6);
         let mut denoiser = networks.denoiser(Format::I420.colour(), false, 2).unwrap();
-        let (mut first, mut last, mut gain) = (0.0, 0.0, 0.0);
+        let mut results = Vec::new();
         for frame in 0..10 {
             let ([mut noisy, ..], clean) = window(&photograph, [2 * frame, frame, width, height], 0.0, 0);
             // Means of nine values, as demosaicking and scaling leave noise.
@@ -215,15 +215,14 @@ fn noise_that_is_not_white_is_seen_along_time() {
             let neutral = vec![128; width / 2 * (height / 2)];
             let planes = [noisy, neutral.clone(), neutral];
             let (output, assumed) = denoise_420(&mut denoiser, &planes, [width, height], None, true);
-            if frame == 0 {
-                first = assumed;
-            }
-            (last, gain) = (assumed, psnr(&levels(&output), &clean) - psnr(&levels(&planes[0]), &clean));
+            results.push((assumed, psnr(&levels(&output), &clean) - psnr(&levels(&planes[0]), &clean)));
         }
-        let name = photograph.name;
-        println!("{name}: {first:.1} to {last:.1}, {gain:.2} dB");
-        assert!(first < 0.5 * level && (0.7..1.3).contains(&(last / level)), "{name}: {first} to {last} of {level}");
-        assert!(gain > 2.0, "{name}: {gain:.2} dB");
+        let (first, last) = (results[0], results[9]);
+        println!("{}: {first:.2?} to {last:.2?}", photograph.name);
+        for (assumed, _) in [first, last] {
+            assert!((0.7..1.3).contains(&(assumed / level)), "{}: {assumed} of {level}", photograph.name);
+        }
+        assert!(first.1 > 1.0 && last.1 > 2.0, "{}: {first:?}, {last:?}", photograph.name);
     }
 }
 
@@ -277,5 +276,67 @@ fn without_noise_a_photograph_stays_what_it_is() {
             .process(&input, &mut view, &Parameters { noise_level: Some(0.0), strength: 1.0, temporal: false }, None, 0)
             .unwrap();
         assert_eq!(output, *rgb, "{name}");
+    }
+}
+
+/// Y, U and V of a photograph by BT.601, chroma averaged over cells of pixels.
+fn yuv(photograph: &Photograph, [width, height]: [usize; 2], [shift_x, shift_y]: [u32; 2]) -> [Vec<f32>; 3] {
+    let pixel = |x: usize, y: usize| {
+        let at = 3 * (y * photograph.width + x);
+        [0, 1, 2].map(|i| photograph.rgb[at + i])
+    };
+    let plane = |weights: [f32; 3], offset: f32, across: usize, down: usize| -> Vec<f32> {
+        let value = |x: usize, y: usize| offset + pixel(x, y).iter().zip(weights).map(|(v, w)| v * w).sum::<f32>();
+        let cell = |i: usize| {
+            let (x, y) = (i % (width / across) * across, i / (width / across) * down);
+            (0..across * down).map(|i| value(x + i % across, y + i / across)).sum::<f32>() / (across * down) as f32
+        };
+        (0..width / across * (height / down)).map(cell).collect()
+    };
+    let (across, down) = (1 << shift_x, 1 << shift_y);
+    [
+        plane([0.299, 0.587, 0.114], 0.0, 1, 1),
+        plane([-0.169, -0.331, 0.5], 128.0, across, down),
+        plane([0.5, -0.419, -0.081], 128.0, across, down),
+    ]
+}
+
+#[test]
+fn chroma_gains_at_any_resolution() {
+    let networks = Networks::built_in(Rung::Fast, Device::Cpu, Precision::Auto).unwrap();
+    let level = 12.0;
+    for photograph in photographs() {
+        let (width, height) = (photograph.width & !1, photograph.height & !1);
+        let mut all = Vec::new();
+        for format in [Format::I420, Format::Y42B, Format::Y444] {
+            let [shift_x, shift_y] = format.colour().shifts(1);
+            let clean = yuv(&photograph, [width, height], [shift_x, shift_y]);
+            let mut seed = 30;
+            let noisy = clean.each_ref().map(|plane| {
+                seed += 1;
+                noisy(plane, level, seed).iter().map(|v| v.round() as u8).collect::<Vec<_>>()
+            });
+            for temporal in [false, true] {
+                let strides = [width, width >> shift_x, width >> shift_x];
+                let mut output = noisy.clone();
+                let views: Vec<_> = noisy.iter().map(Vec::as_slice).zip(strides).collect();
+                let input = Picture::new(format, width, height, &views).unwrap();
+                let views = output.iter_mut().map(Vec::as_mut_slice).zip(strides);
+                let mut view = PictureMut::new(format, width, height, views).unwrap();
+                let mut denoiser = networks.denoiser(format.colour(), false, 2).unwrap();
+                let parameters = Parameters { noise_level: None, strength: 1.0, temporal };
+                let told = denoiser.process(&input, &mut view, &parameters, None, 0).unwrap();
+                assert!((told.chroma / level - 1.0).abs() < 0.25, "{}: {told:?}", photograph.name);
+                let gain = |i: usize| psnr(&levels(&output[i]), &clean[i]) - psnr(&levels(&noisy[i]), &clean[i]);
+                all.push([0, 1, 2].map(gain));
+            }
+        }
+        println!("{}: {all:.1?}", photograph.name);
+        let (coarse, fine) = all.split_at(2);
+        for gains in fine {
+            assert!((gains[0] - coarse[0][0]).abs() < 0.4, "{}: luma {all:.2?}", photograph.name);
+            let near = gains[1..].iter().zip(&coarse[0][1..]).all(|(fine, coarse)| *fine > coarse - 2.5);
+            assert!(near && gains[1..].iter().all(|gain| *gain > 6.0), "{}: {all:.2?}", photograph.name);
+        }
     }
 }

@@ -287,3 +287,30 @@ fn a_run_for_the_mask_of_watermarks_learns_and_leaves_a_model_that_runs() {
     options.run.quantise = true;
     assert!(matches!(train::texture::texture(&options), Err(train::Error::NoQuantisation(_))));
 }
+
+#[test]
+fn a_run_for_the_estimate_of_noise_learns_and_leaves_a_model_that_runs() {
+    tch::set_num_threads(1);
+    let folder = Temporary::new("level-training");
+    pictures(&folder.0, "png", 40, 256, |i, x, y| image::Rgb([(x / 2 + 3 * i) as u8, (60 + y / 2) as u8, 120]));
+    let domain = Domain::Plane;
+    let mut run = options(&folder.0, 0.0, false).run;
+    run.domain = domain;
+    run.architecture = unet(domain, [8, 8], [8, 8]);
+    (run.side, run.batch, run.rate) = (64, 2, 3e-3);
+    run.length = Length::Steps(80);
+    let mut options = train::level::Options { run, data: folder.0.clone() };
+    train::level::level(&options).unwrap();
+    let losses = log(&folder.0);
+    options.run.resume = true;
+    options.run.length = Length::Steps(160);
+    train::level::level(&options).unwrap();
+    let [first, last] = [losses.last().unwrap().1, log(&folder.0).last().unwrap().1];
+    assert!(last < first, "{first} to {last}");
+    let model = Model::from_file(&options.run.out).unwrap();
+    FloatNetwork::new(model).unwrap().session(Size { width: 32, height: 32 }, 1).unwrap();
+
+    options.run.init = Some(options.run.out.clone());
+    options.run.quantise = true;
+    assert!(matches!(train::level::level(&options), Err(train::Error::NoQuantisation(_))));
+}

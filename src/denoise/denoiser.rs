@@ -2,8 +2,10 @@ use std::sync::Arc;
 
 use super::{
     CONTROL_PER_LEVEL, MAX_LEVEL,
-    estimate::{NoiseModel, noise_model},
+    chroma::Means,
+    estimate::Estimator,
     io::{Controls, Planes, PlanesMut, Shares},
+    noise::NoiseModel,
     temporal::Temporal,
 };
 use crate::{
@@ -14,10 +16,11 @@ use crate::{
 /// The networks err by a level or two themselves. Noise weaker than the first of these is left alone, noise stronger than
 /// the second is removed wholly.
 const FADE: [f32; 2] = [0.5, 3.0];
-/// What chroma noise adds to R, G and B, on (quadratic) average: the matrix is BT.601's.
-const CHROMA_IN_RGB: f32 = 1.383;
 /// Share of a new estimate in the smoothed one.
 const FOLLOW: f32 = 0.3;
+
+/// Rounds of the first look at a component; later there is one each time.
+const FIRST_LOOK: usize = 3;
 
 /// What can go wrong with a picture.
 #[derive(Debug, thiserror::Error)]
@@ -54,8 +57,8 @@ pub struct Levels {
 /// The planes that a network must work on to denoise pictures of a kind.
 pub fn domain_of(colour: Colour) -> Domain {
     match colour {
-        Colour::Gray | Colour::Yuv { shift_x: 1, shift_y: 1 } => Domain::Yuv420,
-        Colour::Yuv { .. } | Colour::Rgb => Domain::Rgb,
+        Colour::Gray | Colour::Yuv { .. } => Domain::Yuv420,
+        Colour::Rgb => Domain::Rgb,
     }
 }
 
@@ -68,8 +71,12 @@ pub struct Denoiser {
     /// What was seen before, by field for interlaced pictures.
     temporal: [Temporal; 2],
     sessions: Sessions,
+    /// What tells noise levels, once they are needed.
+    estimator: Option<Estimator>,
     /// Noise levels of the components, as far as they are known, smoothed over time.
     estimates: [Option<NoiseModel>; 3],
+    /// Deviation of the noise that chroma has beyond what the network sees of it, where it has more samples.
+    details: [f32; 3],
     /// Pictures since the start or the last reset.
     pictures: u64,
 }
@@ -84,7 +91,9 @@ impl Denoiser {
             pool: None,
             temporal,
             sessions: Sessions::default(),
+            estimator: None,
             estimates: [None; 3],
+            details: [0.0; 3],
             pictures: 0,
         }
     }
@@ -97,6 +106,8 @@ impl Denoiser {
     /// Forgets what was learnt from earlier pictures: the next one belongs to another scene.
     pub fn reset(&mut self) {
         self.estimates = [None; 3];
+        self.details = [0.0; 3];
+        self.estimator.iter_mut().for_each(Estimator::reset);
         self.pictures = 0;
         self.temporal.iter_mut().for_each(Temporal::reset);
     }
@@ -149,23 +160,21 @@ impl Denoiser {
         pool: &Threads,
     ) -> Result<Levels, Error> {
         let domain = self.network.domain();
-        let estimates = self.estimate(input, parameters);
+        let [main, seen_chroma] = self.estimate(input, parameters)?;
         let temporal = &mut self.temporal[field.min(1)];
-        let [main, chroma] = if parameters.temporal { temporal.corrected(estimates) } else { estimates };
+        // Of samples, the network sees means, whose noise is weaker.
+        let detail = self.details[1].hypot(self.details[2]) / 2f32.sqrt();
+        let chroma = seen_chroma.at_least(seen_chroma.level.hypot(detail));
         let main = parameters.noise_level.map_or(main, NoiseModel::uniform);
         let levels = Levels { main: main.level, chroma: chroma.level };
-        let added = match (domain, input.colour) {
-            (Domain::Rgb, Colour::Yuv { .. }) => CHROMA_IN_RGB * levels.chroma,
-            _ => 0.0,
-        };
         let control = |level: f32| (level * parameters.strength.max(1.0)).clamp(0.0, MAX_LEVEL) * CONTROL_PER_LEVEL;
-        let of_brightness = |brightness: usize| control(main.level_at(brightness as f32).hypot(added));
-        let controls = Controls { main: std::array::from_fn(of_brightness), chroma: control(levels.chroma) };
+        let of_brightness = |brightness: usize| control(main.level_at(brightness as f32));
+        let controls = Controls { main: std::array::from_fn(of_brightness), chroma: control(seen_chroma.level) };
         let share = |level: f32| ((level - FADE[0]) / (FADE[1] - FADE[0])).clamp(0.0, 1.0);
-        let rgb_level = levels.main.hypot(added);
-        let shares = [share(rgb_level), share(if domain == Domain::Rgb { rgb_level } else { levels.chroma })];
+        let chroma_share = if domain == Domain::Rgb { levels.main } else { levels.chroma };
+        let shares = [share(levels.main), share(chroma_share)];
         let regions = regions.as_ref().map(Regions::reborrow);
-        let shares = Shares { components: shares, strength: parameters.strength, regions };
+        let shares = Shares { components: shares, strength: parameters.strength, details: self.details, regions };
 
         let (width, height) = input.size();
         let session = self.sessions.for_frame(&*self.network, self.threads, width, height)?;
@@ -173,7 +182,7 @@ impl Denoiser {
             let fused = temporal.fuse(input, &[main, chroma], pool);
             let planes = Planes::new(&fused.picture, domain, &controls, Some(fused.variance))
                 .with_regions(regions, parameters.strength);
-            session.run(&planes, &mut PlanesMut::new(output.reborrow(), domain, shares, Some(&fused.picture)))?;
+            session.run(&planes, &mut PlanesMut::new(output.reborrow(), domain, shares, Some(&fused)))?;
         } else {
             temporal.reset();
             let planes = Planes::new(input, domain, &controls, None).with_regions(regions, parameters.strength);
@@ -184,7 +193,11 @@ impl Denoiser {
 
     /// Estimates what `parameters` leave open: the noise of luma (of R, G and B), and that of chroma. The first picture is looked at as a whole; later, components take turns,
     /// so that no picture takes much longer than another, and estimates are smoothed.
-    fn estimate<T: Sample>(&mut self, input: &Picture<'_, T>, parameters: &Parameters) -> [NoiseModel; 2] {
+    fn estimate<T: Sample>(
+        &mut self,
+        input: &Picture<'_, T>,
+        parameters: &Parameters,
+    ) -> Result<[NoiseModel; 2], Error> {
         // Components that speak for the main level come first.
         let (main, all) = match input.colour {
             Colour::Gray => (1, 1),
@@ -194,15 +207,33 @@ impl Denoiser {
         let wanted = |i: usize| i >= main || parameters.noise_level.is_none();
         let turn = self.pictures % (2 * all as u64);
         for i in (0..all).filter(|i| wanted(*i)) {
-            let known = self.estimates[i];
-            if (known.is_none() || turn == 2 * i as u64)
-                && let Some(found) = noise_model(input.components[i].view())
-            {
+            let rounds = match self.estimates[i] {
+                None => FIRST_LOOK,
+                Some(_) if turn == 2 * i as u64 => 1,
+                Some(_) => continue,
+            };
+            let estimator = match &mut self.estimator {
+                Some(estimator) => estimator,
+                none => none.insert(Estimator::built_in(self.threads)?),
+            };
+            let component = &input.components[i];
+            let found = match input.colour.shifts(i) {
+                // Chroma that has more samples than the network sees of it.
+                shifts @ ([0, _] | [_, 0]) if i >= main => {
+                    let means = Means::new(component, shifts);
+                    let detail = means.detail_level();
+                    let share = if self.estimates[i].is_none() { 1.0 } else { FOLLOW };
+                    self.details[i] += share * (detail - self.details[i]);
+                    estimator.noise(&means, rounds)?
+                }
+                _ => estimator.noise(component, rounds)?,
+            };
+            if let Some(found) = found {
                 self.estimates[i].get_or_insert(found).follow(&found, FOLLOW);
             }
         }
         self.pictures += 1;
         let mean = |part: &[Option<NoiseModel>]| NoiseModel::mean(part.iter().copied().flatten());
-        [mean(&self.estimates[..main]), mean(&self.estimates[main..all])]
+        Ok([mean(&self.estimates[..main]), mean(&self.estimates[main..all])])
     }
 }

@@ -1,14 +1,19 @@
 //! Pictures as networks see them: pixel-unshuffled to half size on the way in, the noise taken from the pixels on the
 //! way out.
 
-use std::ops::Range;
+use std::{iter::repeat_n, ops::Range};
 
 use ndarray::{Array2, ArrayViewMut2, Axis};
 
+use super::{
+    chroma::{Detail, Means},
+    estimate::Levels,
+    temporal::Fused,
+};
 use crate::{
     frame::{
         Colour, Picture, PictureMut, Regions, Sample,
-        unshuffle::{CENTRE, SCALE, line, pairs, quads, singles},
+        unshuffle::{CENTRE, SCALE, line, pairs, quads},
     },
     nn::{Domain, Output, RowSink, Source},
     simd::{nearest, vectorise},
@@ -60,15 +65,18 @@ impl<T: Sample> Source for Planes<'_, '_, T> {
                     self.read_rgb(y, row);
                     self.control::<RGB, 12>(y, row.as_chunks_mut().0);
                 }
-                Domain::Yuv420 | Domain::Guide | Domain::Region | Domain::Texture => {
+                Domain::Yuv420 | Domain::Plane | Domain::Guide | Domain::Region | Domain::Texture => {
                     let components = &self.picture.components;
                     let luma = [0, 1].map(|dy| line(&components[0], 2 * y + dy));
                     let chroma = match &components[1..] {
-                        [u, v] => Some([u, v].map(|plane| line(plane, y))),
+                        [u, v] if rows_are_halved(self.picture.colour, 1) => Some([u, v].map(|plane| line(plane, y))),
                         _ => None,
                     };
                     let (pixels, _) = row.as_chunks_mut();
                     quads(luma, chroma, pixels);
+                    if chroma.is_none() {
+                        self.finer_chroma(y, pixels);
+                    }
                     self.control::<YUV420, 4>(y, pixels);
                 }
             },
@@ -79,28 +87,23 @@ impl<T: Sample> Source for Planes<'_, '_, T> {
 impl<T: Sample> Planes<'_, '_, T> {
     #[inline(always)]
     fn read_rgb(&self, y: usize, row: &mut [f32]) {
-        let components = &self.picture.components;
-        let Colour::Yuv { shift_x, .. } = self.picture.colour else {
-            for (i, component) in components.iter().enumerate() {
-                for dy in 0..2 {
-                    pairs(line(component, 2 * y + dy), row, RGB, 4 * i + 2 * dy);
-                }
-            }
-            return;
-        };
-        for dy in 0..2 {
-            pairs(line(&components[0], 2 * y + dy), row, RGB, 2 * dy);
-            for (i, chroma) in components[1..].iter().enumerate() {
-                let first = 4 * (i + 1) + 2 * dy;
-                if shift_x == 0 {
-                    pairs(line(chroma, 2 * y + dy), row, RGB, first);
-                } else {
-                    singles(line(chroma, 2 * y + dy), row, RGB, first);
-                    row.chunks_exact_mut(RGB).for_each(|pixel| pixel[first + 1] = pixel[first]);
-                }
+        for (i, component) in self.picture.components.iter().enumerate() {
+            for dy in 0..2 {
+                pairs(line(component, 2 * y + dy), row, RGB, 4 * i + 2 * dy);
             }
         }
-        row.chunks_exact_mut(RGB).for_each(|pixel| matrix(pixel, yuv_to_rgb));
+    }
+
+    /// Chroma that has more samples than pixels of the network.
+    #[inline(always)]
+    fn finer_chroma(&self, y: usize, pixels: &mut [[f32; YUV420]]) {
+        for (i, component) in self.picture.components.iter().enumerate().skip(1) {
+            let means = Means::new(component, self.picture.colour.shifts(i));
+            let last = means.size()[1] - 1;
+            for (x, pixel) in pixels.iter_mut().enumerate() {
+                pixel[3 + i] = (means.level(y, x.min(last)) - CENTRE) * (1.0 / SCALE);
+            }
+        }
     }
 
     /// Fills the last channels of a row of pixels from the first `MAIN`, which tell the brightness.
@@ -132,31 +135,12 @@ impl<T: Sample> Planes<'_, '_, T> {
     }
 }
 
-/// Applies a colour transform to the four pixels whose components lie in channels 0 to 11.
-fn matrix(pixel: &mut [f32], transform: fn([f32; 3]) -> [f32; 3]) {
-    for i in 0..4 {
-        [pixel[i], pixel[4 + i], pixel[8 + i]] = transform([pixel[i], pixel[4 + i], pixel[8 + i]]);
-    }
-}
-
-/// ITU-R BT.601, full range. It need not be the stream's own: what matters is that the networks, made for RGB, see
-/// plausible colours, and that the noise goes back through the exact inverse.
-fn yuv_to_rgb([y, u, v]: [f32; 3]) -> [f32; 3] {
-    [y + 1.402 * v, y - 0.344_136 * u - 0.714_136 * v, y + 1.772 * u]
-}
-
-/// The inverse of [`yuv_to_rgb`].
-fn rgb_to_yuv([r, g, b]: [f32; 3]) -> [f32; 3] {
-    let y = 0.299 * r + 0.587 * g + 0.114 * b;
-    [y, (b - y) / 1.772, (r - y) / 1.402]
-}
-
 /// A picture that what a network makes goes into.
 pub(super) struct PlanesMut<'a, 's, T> {
     picture: PictureMut<'a, T>,
     domain: Domain,
     shares: Shares<'a>,
-    seen: Option<&'a Picture<'s, f32>>,
+    seen: Option<&'a Fused<'s>>,
 }
 
 /// How much of what comes out goes into a picture.
@@ -165,18 +149,15 @@ pub(super) struct Shares<'a> {
     /// Without strength: of the first component, and of the others.
     pub components: [f32; 2],
     pub strength: f32,
+    /// Deviation of the noise that the components have beyond what the network sees of them, in 8-bit units.
+    pub details: [f32; 3],
     pub regions: Option<Regions<'a>>,
 }
 
 impl<'a, 's, T: Sample> PlanesMut<'a, 's, T> {
     /// The network's output is subtracted from what it has `seen`, or where that is `None` from `picture` itself.
     /// `shares` tells how much of that result goes into `picture`.
-    pub fn new(
-        picture: PictureMut<'a, T>,
-        domain: Domain,
-        shares: Shares<'a>,
-        seen: Option<&'a Picture<'s, f32>>,
-    ) -> Self {
+    pub fn new(picture: PictureMut<'a, T>, domain: Domain, shares: Shares<'a>, seen: Option<&'a Fused<'s>>) -> Self {
         Self { picture, domain, shares, seen }
     }
 }
@@ -188,8 +169,16 @@ impl<T: Sample> Output for PlanesMut<'_, '_, T> {
         let parts = bands.iter().zip(split_rows(&mut self.picture, bands));
         parts
             .map(|(band, components)| {
-                Box::new(Band { first: band.start, domain, colour, components, shares, seen, noise: Vec::new() })
-                    as Box<dyn RowSink + 'b>
+                Box::new(Band {
+                    first: band.start,
+                    domain,
+                    colour,
+                    components,
+                    shares,
+                    seen,
+                    noise: Vec::new(),
+                    detail: Detail::default(),
+                }) as Box<dyn RowSink + 'b>
             })
             .collect()
     }
@@ -228,9 +217,10 @@ struct Band<'a, 's, T> {
     colour: Colour,
     components: Vec<ArrayViewMut2<'a, T>>,
     shares: Shares<'a>,
-    seen: Option<&'a Picture<'s, f32>>,
+    seen: Option<&'a Fused<'s>>,
     /// Of a row of a component.
     noise: Vec<f32>,
+    detail: Detail,
 }
 
 impl<T: Sample> RowSink for Band<'_, '_, T> {
@@ -245,20 +235,14 @@ impl<T: Sample> RowSink for Band<'_, '_, T> {
                 self.subtract(i, y, own);
                 continue;
             }
+            if i > 0 && self.domain == Domain::Yuv420 {
+                self.finer(i, y, row);
+                continue;
+            }
             for dy in 0..2 {
                 let at = 4 * i + 2 * dy;
-                self.noise.clear();
-                match (self.domain, self.colour) {
-                    (Domain::Rgb, Colour::Yuv { shift_x, .. }) => {
-                        let yuv =
-                            |pixel: &[f32], dx: usize| rgb_to_yuv([0, 4, 8].map(|plane| pixel[plane + 2 * dy + dx]))[i];
-                        if shift_x == 1 && i > 0 {
-                            self.noise.extend(pixels().map(|p| 0.5 * (yuv(p, 0) + yuv(p, 1))));
-                        } else {
-                            self.noise.extend(pixels().flat_map(|p| [yuv(p, 0), yuv(p, 1)]));
-                        }
-                    }
-                    (Domain::Rgb, _) => take_pairs::<{ Domain::Rgb.channels() }>(row, at, &mut self.noise),
+                match self.domain {
+                    Domain::Rgb => take_pairs::<{ Domain::Rgb.channels() }>(row, at, &mut self.noise),
                     _ => take_pairs::<{ Domain::Yuv420.channels() }>(row, at, &mut self.noise),
                 }
                 self.subtract(i, 2 * y + dy, 2 * own + dy);
@@ -281,9 +265,36 @@ fn take_pairs<const N: usize>(row: &[f32], at: usize, to: &mut Vec<f32>) {
 }
 
 impl<T: Sample> Band<'_, '_, T> {
+    /// Takes the noise from a component of chroma that has more samples than the network has pixels.
+    fn finer(&mut self, component: usize, y: usize, row: &[f32]) {
+        let [shift_x, shift_y] = self.colour.shifts(component);
+        let [down, across] = [2 >> shift_y, 2 >> shift_x];
+        let (whole, own) = (down * y, down * (y - self.first));
+        let samples = &self.components[component];
+        let last = samples.nrows() - 1;
+        for dy in 0..down {
+            match self.seen {
+                Some(seen) => {
+                    let seen = &seen.picture.components[component];
+                    self.detail.take(dy, seen.row((whole + dy).min(seen.nrows() - 1)).iter().copied());
+                }
+                None => self.detail.take(dy, samples.row((own + dy).min(last)).iter().map(|sample| sample.level())),
+            }
+        }
+        let left = self.seen.map(|seen| seen.variance.row(y.min(seen.variance.nrows() - 1)));
+        self.detail.keep_noise([down, across], self.shares.details[component], left);
+        for dy in 0..down {
+            self.noise.clear();
+            let means =
+                row.chunks_exact(Domain::Yuv420.channels()).flat_map(|pixel| repeat_n(pixel[3 + component], across));
+            self.noise.extend(self.detail.rows[dy].iter().zip(means).map(|(detail, mean)| mean + detail / SCALE));
+            self.subtract(component, whole + dy, own + dy);
+        }
+    }
+
     /// Subtracts the noise from row `own` of a component of this band, which is row `whole` of the picture, if there is one.
     fn subtract(&mut self, component: usize, whole: usize, own: usize) {
-        let Shares { components: shares, strength, regions } = self.shares;
+        let Shares { components: shares, strength, regions, .. } = self.shares;
         let share = shares[component.min(1)];
         let [shift_x, shift_y] = self.colour.shifts(component);
         let samples = &mut self.components[component];
@@ -291,7 +302,7 @@ impl<T: Sample> Band<'_, '_, T> {
             return;
         }
         let mut row = samples.index_axis_mut(Axis(0), own);
-        let seen = self.seen.map(|seen| seen.components[component].index_axis(Axis(0), whole));
+        let seen = self.seen.map(|seen| seen.picture.components[component].index_axis(Axis(0), whole));
         if let Some(regions) = regions {
             let factors = regions.row(whole << shift_y, shift_x);
             for (x, ((to, noise), factor)) in row.iter_mut().zip(&self.noise).zip(factors).enumerate() {

@@ -79,14 +79,6 @@ pub(crate) fn pairs<T: Sample>(line: ArrayView1<'_, T>, row: &mut [f32], channel
     pixels.for_each(|pixel| put(pixel, [*last; 2]));
 }
 
-/// Puts the samples of a line into channel `channel` of the pixels of `row`.
-pub(crate) fn singles<T: Sample>(line: ArrayView1<'_, T>, row: &mut [f32], channels: usize, channel: usize) {
-    let Some(last) = line.last() else { return };
-    let mut pixels = row.chunks_exact_mut(channels);
-    line.iter().zip(pixels.by_ref()).for_each(|(sample, pixel)| pixel[channel] = value(*sample));
-    pixels.for_each(|pixel| pixel[channel] = value(*last));
-}
-
 #[cfg(test)]
 mod tests {
     use ndarray::{Array2, s};
@@ -106,8 +98,9 @@ mod tests {
             let mut expected = vec![f32::NAN; 7 * 9];
             pairs(lines[0], &mut expected, 7, 0);
             pairs(lines[1], &mut expected, 7, 2);
-            singles(u, &mut expected, 7, 4);
-            singles(v, &mut expected, 7, 5);
+            for (x, pixel) in expected.chunks_exact_mut(7).enumerate() {
+                [pixel[4], pixel[5]] = [u, v].map(|line| value(line[x.min(line.len() - 1)]));
+            }
             for (ours, expected) in ours.iter().zip(expected.chunks(7)) {
                 assert_eq!(ours[..6], expected[..6]);
             }

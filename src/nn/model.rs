@@ -5,8 +5,8 @@
 //! | key | value |
 //! | --- | --- |
 //! | `format` | `1` |
-//! | `task` | `denoise`, `smooth`, `segment` or `watermark` |
-//! | `domain` | `rgb`, `yuv420`, `guide`, `region` or `texture`: the planes that go in and come out, see [`Domain`] |
+//! | `task` | `denoise`, `estimate`, `smooth`, `segment` or `watermark` |
+//! | `domain` | `rgb`, `yuv420`, `plane`, `guide`, `region` or `texture`: the planes that go in and come out, see [`Domain`] |
 //! | `architecture` | `residual-unet` or `inverted-unet`, see [`Architecture`] |
 //! | `hyper-parameters` | JSON object of the architecture's fields |
 //! | `version` | free text |
@@ -37,6 +37,8 @@ use super::{
 pub enum Task {
     /// Tells the noise of a picture.
     Denoise,
+    /// Tells how strong the noise of a picture is.
+    Estimate,
     /// Tells the texture of a picture, and where structure has edges.
     Smooth,
     /// Tells the region that a person points at.
@@ -49,6 +51,7 @@ impl Task {
     fn name(self) -> &'static str {
         match self {
             Self::Denoise => "denoise",
+            Self::Estimate => "estimate",
             Self::Smooth => "smooth",
             Self::Segment => "segment",
             Self::Watermark => "watermark",
@@ -64,6 +67,9 @@ pub enum Domain {
     Rgb,
     /// Y in four channels, then U and V; two control maps, for luma and for chroma. Out comes the noise of the same planes.
     Yuv420,
+    /// One component: how the columns, the rows and the diagonals of 2x2 pixels differ, and how their mean differs from that of the four to the left and
+    /// above, all for a standard deviation as that of white noise and as square roots with their sign; and that mean. Out come a logarithm of the noise's level and one of the scale of its error.
+    Plane,
     /// Y in four channels, then U and V; one control map. Out comes the texture of the same planes, and how likely an edge
     /// of structure is (before the logistic function).
     Guide,
@@ -75,20 +81,22 @@ pub enum Domain {
 }
 
 impl Domain {
-    const NAMED: [(&str, Self); 5] = [
+    const NAMED: [(&str, Self); 6] = [
         ("rgb", Self::Rgb),
         ("yuv420", Self::Yuv420),
+        ("plane", Self::Plane),
         ("guide", Self::Guide),
         ("region", Self::Region),
         ("texture", Self::Texture),
     ];
 
-    pub const ALL: [Self; 5] = [Self::Yuv420, Self::Rgb, Self::Guide, Self::Region, Self::Texture];
+    pub const ALL: [Self; 6] = [Self::Yuv420, Self::Rgb, Self::Plane, Self::Guide, Self::Region, Self::Texture];
 
     /// What models that work on these planes are for.
     pub fn task(self) -> Task {
         match self {
             Self::Rgb | Self::Yuv420 => Task::Denoise,
+            Self::Plane => Task::Estimate,
             Self::Guide => Task::Smooth,
             Self::Region => Task::Segment,
             Self::Texture => Task::Watermark,
@@ -99,7 +107,7 @@ impl Domain {
     pub const fn channels(self) -> usize {
         match self {
             Self::Rgb => 12,
-            Self::Yuv420 | Self::Guide | Self::Region => 6,
+            Self::Yuv420 | Self::Plane | Self::Guide | Self::Region => 6,
             Self::Texture => 2,
         }
     }
@@ -110,7 +118,7 @@ impl Domain {
             Self::Rgb | Self::Guide => 1,
             Self::Yuv420 => 2,
             Self::Region => 3,
-            Self::Texture => 0,
+            Self::Plane | Self::Texture => 0,
         }
     }
 
@@ -124,6 +132,7 @@ impl Domain {
         match self {
             Self::Rgb => 12,
             Self::Yuv420 => 6,
+            Self::Plane => 2,
             Self::Guide => 7,
             Self::Region => 4,
             Self::Texture => 1,
@@ -244,7 +253,7 @@ impl Model {
                 .ok_or_else(|| Error::invalid(key, format!("'{}' is not one of {}", excerpt(value), known.join(", "))))
         };
         one_of("format", &[FORMAT])?;
-        let tasks = [Task::Denoise, Task::Smooth, Task::Segment, Task::Watermark];
+        let tasks = [Task::Denoise, Task::Estimate, Task::Smooth, Task::Segment, Task::Watermark];
         let task = tasks[one_of("task", &tasks.map(Task::name))?];
         let (_, domain) = Domain::NAMED[one_of("domain", &Domain::NAMED.map(|(name, _)| name))?];
         if domain.task() != task {

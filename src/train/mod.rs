@@ -6,10 +6,12 @@
 
 mod checkpoint;
 mod clips;
+mod codec;
 mod data;
 pub mod denoise;
 mod fused;
 mod init;
+pub mod level;
 mod loader;
 mod noise;
 mod optimiser;
@@ -43,8 +45,8 @@ pub enum Error {
     NoQuantisation(&'static str),
     #[error("a thread that draws what is learnt from ended")]
     Loader,
-    #[error("the mask of watermarks is trained on the CPU alone")]
-    CpuOnly,
+    #[error("{0} is trained on the CPU alone")]
+    CpuOnly(&'static str),
     #[error("the loss is no longer a number at step {0}; lower --rate")]
     Diverged(u64),
 }

@@ -210,17 +210,25 @@ impl Camera {
         }
     }
 
-    /// As [`Noise::add`]. The network is told of the noise's deviation in each picture.
+    /// Pictures in RGB (0 to 255) with this noise, anew with each call.
     ///
     /// # Errors
     /// What libtorch reports.
-    pub fn add(&self, rgb: &Tensor) -> Result<Batch, Error> {
+    pub fn taken(&self, rgb: &Tensor) -> Result<Tensor, Error> {
         let [shot, read, soft] = [&self.shot, &self.read, &self.soft].map(|t| t.to_device(rgb.device()));
         let light = (rgb / 255.0).f_pow_tensor_scalar(GAMMA)?;
         let noise = light.randn_like() * (shot * &light + read.square()).f_sqrt()?;
         let noise = demosaicked(&noise)?;
         let noise = &noise + soft * (blurred(&noise)? * 0.375 - &noise);
-        let taken = (light + noise).f_clamp(0.0, 1.0)?.f_pow_tensor_scalar(1.0 / GAMMA)? * 255.0;
+        Ok((light + noise).f_clamp(0.0, 1.0)?.f_pow_tensor_scalar(1.0 / GAMMA)? * 255.0)
+    }
+
+    /// As [`Noise::add`]. The network is told of the noise's deviation in each picture.
+    ///
+    /// # Errors
+    /// What libtorch reports.
+    pub fn add(&self, rgb: &Tensor) -> Result<Batch, Error> {
+        let taken = self.taken(rgb)?;
         let (clean, mut noisy) = (planes(rgb, self.domain)?, planes(&taken, self.domain)?);
         if self.rounded {
             noisy = (noisy * 255.0).f_round()?.f_clamp(-128.0, 127.0)? / 255.0;
@@ -267,7 +275,7 @@ fn planes(rgb: &Tensor, domain: Domain) -> Result<Tensor, Error> {
     let scaled = |x: &Tensor| (x - 128.0) / 255.0;
     match domain {
         Domain::Rgb => Ok(scaled(rgb).f_pixel_unshuffle(2)?),
-        Domain::Yuv420 | Domain::Guide | Domain::Region | Domain::Texture => {
+        Domain::Yuv420 | Domain::Plane | Domain::Guide | Domain::Region | Domain::Texture => {
             let luma = mix(rgb, [0.2568, 0.5041, 0.0979], 16.0)?;
             let u = mix(rgb, [-0.1482, -0.2910, 0.4392], 128.0)?;
             let v = mix(rgb, [0.4392, -0.3678, -0.0714], 128.0)?;
@@ -293,7 +301,7 @@ fn correlated_rgb(like: &Tensor) -> Result<Tensor, Error> {
 }
 
 /// Unit noise from white noise by a 3x3 binomial filter.
-fn blurred(white: &Tensor) -> Result<Tensor, Error> {
+pub(super) fn blurred(white: &Tensor) -> Result<Tensor, Error> {
     let channels = white.size()[1];
     let line = Tensor::from_slice(&[0.25f32, 0.5, 0.25]).to_device(white.device());
     let kernel = line.f_outer(&line)?.f_view([1, 1, 3, 3])?.f_repeat([channels, 1, 1, 1])?;

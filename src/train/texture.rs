@@ -11,6 +11,7 @@ use tch::{Kind, Tensor};
 
 use super::{
     Error, Photos,
+    codec::Codec,
     loader::Source,
     run::{self, Lesson},
 };
@@ -51,7 +52,7 @@ pub fn texture(options: &Options) -> Result<(), Error> {
         return Err(Error::NoQuantisation("the mask of watermarks"));
     }
     if options.run.device != Device::Cpu {
-        return Err(Error::CpuOnly);
+        return Err(Error::CpuOnly("the mask of watermarks"));
     }
     let photos = Photos::load(&options.data, options.run.side.max(VALIDATION_SIDE) as u32)?;
     println!("{} photographs to train on, {} to validate", photos.train.len(), photos.validation.len());
@@ -191,7 +192,7 @@ impl Masking<'_> {
         let visible = (&over * &over).f_square()?.f_mean_dim(&[1i64, 2, 3][..], false, Kind::Float)?;
 
         let quality = rng.random_range(0.6..2.2);
-        let seen = self.codec.run(&blur(&marked, rng.random_range(0.0..0.6))?, quality)?;
+        let seen = self.codec.run(&blur(&marked, rng.random_range(0.0..0.6))?, &(&self.codec.steps * quality), 0.5)?;
         let canonical = |x: &Tensor| mean_of(x, cell / 2);
         let residual = residual(&canonical(&seen)?)?;
         let wanted = canonical(&pattern)?;
@@ -294,40 +295,4 @@ fn noticeable(picture: &Tensor) -> Result<Tensor, Error> {
     let rough = box_mean(&(step(2)? + step(3)?), 9)?;
     let least = -(-rough).f_replication_pad2d([6; 4])?.f_max_pool2d([13, 13], [1, 1], [0, 0], [1, 1], false)?;
     Ok(adapted.f_clamp_max(1.3)? * 1.5 + least * 0.35)
-}
-
-/// What JPEG does to luma: quantises the cosine transform of 8x8 pixels; the gradient passes as if it did not.
-struct Codec {
-    basis: Tensor,
-    steps: Tensor,
-}
-
-/// Luma quantisation at quality 50 (ITU-T T.81, annex K).
-const STEPS: [f32; 64] = [
-    16., 11., 10., 16., 24., 40., 51., 61., 12., 12., 14., 19., 26., 58., 60., 55., 14., 13., 16., 24., 40., 57., 69.,
-    56., 14., 17., 22., 29., 51., 87., 80., 62., 18., 22., 37., 56., 68., 109., 103., 77., 24., 35., 55., 64., 81.,
-    104., 113., 92., 49., 64., 78., 87., 103., 121., 120., 101., 72., 92., 95., 98., 112., 100., 103., 99.,
-];
-
-impl Codec {
-    fn new() -> Self {
-        let wave = |k: usize, i: usize| {
-            let norm = if k == 0 { (1.0f32 / 8.0).sqrt() } else { 0.5 };
-            norm * ((2 * i + 1) as f32 * k as f32 * std::f32::consts::PI / 16.0).cos()
-        };
-        let values: Vec<f32> = (0..64 * 64).map(|n| wave(n / 512, n / 8 % 8) * wave(n / 64 % 8, n % 8)).collect();
-        Self {
-            basis: Tensor::from_slice(&values).view([64, 1, 8, 8]),
-            steps: Tensor::from_slice(&STEPS).view([1, 64, 1, 1]),
-        }
-    }
-
-    fn run(&self, picture: &Tensor, coarseness: f64) -> Result<Tensor, Error> {
-        let steps = &self.steps * coarseness;
-        let waves = (picture - 128.0).f_conv2d(&self.basis, None::<Tensor>, [8, 8], [0, 0], [1, 1], 1)? / &steps;
-        let rounded = &waves + (waves.f_round()? - &waves).f_detach()?;
-        let back =
-            (rounded * steps).f_conv_transpose2d(&self.basis, None::<Tensor>, [8, 8], [0, 0], [0, 0], 1, [1, 1])?;
-        Ok(back + 128.0)
-    }
 }

@@ -37,15 +37,7 @@ pub(super) struct Scratch {
     chroma: Array2<f32>,
 }
 
-/// What fusing has shown.
-pub(super) struct Outcome {
-    /// Share of the picture that changed.
-    pub changed: f32,
-    /// Standard deviation of what luma (or R, G and B) and chroma differ by in half of the picture at most, as noise of a single picture.
-    pub seen: [f32; 2],
-}
-
-/// Fuses `present` with the past.
+/// Fuses `present` with the past; tells the share of the picture that changed.
 pub(super) fn fuse(
     present: &mut History,
     past: &[Array2<f32>],
@@ -53,7 +45,7 @@ pub(super) fn fuse(
     noise: &[NoiseModel; 2],
     scratch: &mut Scratch,
     threads: &Threads,
-) -> Outcome {
+) -> f32 {
     let dim = past_variance.dim();
     for map in [&mut scratch.energy, &mut scratch.mean, &mut scratch.chroma] {
         if map.dim() != dim {
@@ -65,17 +57,14 @@ pub(super) fn fuse(
     if has_chroma {
         chroma_differences(present, past, &noise[1], scratch, threads);
     }
-    let [_, usual] = excess(&scratch.energy, past_variance, threads);
-    let [calm_chroma, usual_chroma] =
-        if has_chroma { excess(&scratch.chroma, past_variance, threads) } else { [0.0; 2] };
-    let calm = if has_chroma { 1.0 / calm_chroma.clamp(1.0, MOST_EXCESS) } else { 0.0 };
-    let seen = [noise[0].level.max(LEAST_LEVEL) * usual.sqrt(), noise[1].level.max(LEAST_CHROMA) * usual_chroma.sqrt()];
+    let calm =
+        if has_chroma { 1.0 / excess(&scratch.chroma, past_variance, threads).clamp(1.0, MOST_EXCESS) } else { 0.0 };
 
     let samples = 4.0 * main_components(present.colour) as f32;
     let mean_chance = MEAN_CHANCE / (samples * ((2 * MEAN + 1) * (2 * MEAN + 1)) as f32);
     let changed = gains(&mut present.variance, past_variance, scratch, calm, mean_chance, threads);
     mix(present, past, threads);
-    Outcome { changed: changed as f32 / past_variance.len() as f32, seen }
+    changed as f32 / past_variance.len() as f32
 }
 
 /// Fills the gains, which are the variances that are left too; gives the number of places that changed. `calm` is the
@@ -165,11 +154,11 @@ fn mix(present: &mut History, past: &[Array2<f32>], threads: &Threads) {
     }
 }
 
-/// How much more than expected a map of energies holds, as a factor that a quarter and that half of the picture stay below.
+/// How much more than expected a map of energies holds, as a factor that a quarter of the picture stays below.
 ///
 /// Noise of chroma mostly comes in blotches, and that of cameras is coloured by demosaicking and compression, which the estimate of
 /// its level takes for weaker than it is.
-fn excess(map: &Array2<f32>, past_variance: &Array2<f32>, threads: &Threads) -> [f32; 2] {
+fn excess(map: &Array2<f32>, past_variance: &Array2<f32>, threads: &Threads) -> f32 {
     let (height, width) = map.dim();
     let row = |(columns, mean): &mut (Vec<f32>, Array2<f32>), y: usize| {
         boxed(map, WIDE.0, y, &mut mean.view_mut(), columns);
@@ -179,10 +168,8 @@ fn excess(map: &Array2<f32>, past_variance: &Array2<f32>, threads: &Threads) -> 
     let memory = || (vec![0.0; width], Array2::zeros((1, width)));
     let rows = (0..height).into_par_iter().step_by(CALM_STEP[0]);
     let mut ratios: Vec<f32> = threads.enter(|| rows.map_init(memory, row).flatten_iter().collect());
-    [4, 2].map(|part| {
-        let at = ratios.len() / part;
-        *ratios.select_nth_unstable_by(at, f32::total_cmp).1
-    })
+    let quarter = ratios.len() / 4;
+    *ratios.select_nth_unstable_by(quarter, f32::total_cmp).1
 }
 
 /// Components that speak for the main noise level.

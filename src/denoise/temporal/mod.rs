@@ -9,17 +9,13 @@
 mod compensate;
 mod fuse;
 mod motion;
-mod seen;
 mod smoothness;
 
 use ndarray::{Array2, Axis};
 use rayon::prelude::*;
 
-use self::{
-    motion::{Motion, Pyramid},
-    seen::Seen,
-};
-use super::estimate::{NoiseModel, flat_level};
+use self::motion::{Motion, Pyramid};
+use super::noise::NoiseModel;
 use crate::{
     frame::{Colour, Picture, Sample, levels::levels},
     nn::Threads,
@@ -27,8 +23,6 @@ use crate::{
 
 /// Noise weaker than this (standard deviation in 8-bit units) is not worth the risk of ghosts.
 const LEAST_LEVEL: f32 = 1.0;
-/// Where noise seems weaker, one in so many pictures is compared with the past all the same: noise that is not white is easily overlooked.
-const PROBED_EVERY: u32 = 6;
 /// Share of a picture that must differ for it to be called another scene.
 const CUT: f32 = 0.6;
 
@@ -42,9 +36,6 @@ pub struct Temporal {
     compensated: Vec<Array2<f32>>,
     compensated_variance: Array2<f32>,
     scratch: fuse::Scratch,
-    seen: Seen,
-    /// Pictures since one was compared with the past.
-    unprobed: u32,
 }
 
 /// Planes of a picture, as levels from 0 to 255.
@@ -67,14 +58,7 @@ pub struct Fused<'a> {
 impl Temporal {
     /// Forgets the past.
     pub fn reset(&mut self) {
-        self.seen = Seen::default();
-        self.unprobed = 0;
         self.spare = self.history.take().or(self.spare.take());
-    }
-
-    /// Noise of luma (of R, G and B) and of chroma, where pictures have differed by clearly more than what was estimated of single ones.
-    pub fn corrected(&self, noise: [NoiseModel; 2]) -> [NoiseModel; 2] {
-        self.seen.correct(noise)
     }
 
     /// Fuses a picture with the past. `noise` is that of luma (of R, G and B) and of chroma.
@@ -91,32 +75,20 @@ impl Temporal {
         current.take(picture, threads);
         let fits = self.history.as_ref().is_some_and(|past| past.fits(picture));
         if let Some(past) = self.history.take_if(|_| fits) {
-            let worthwhile = noise[0].level >= LEAST_LEVEL;
-            self.unprobed += 1;
-            if worthwhile || self.unprobed >= PROBED_EVERY {
-                self.unprobed = 0;
-                let noise = [noise[0].at_least(LEAST_LEVEL), noise[1]];
+            if noise[0].level >= LEAST_LEVEL {
                 let History { planes, pyramid, .. } = &mut current;
-                // The level takes one thread; others follow the motion meanwhile.
-                let flat = || [0, 1].map(|i| planes.get(i).and_then(|plane| flat_level(plane.view())));
-                let follow = || {
-                    pyramid.build(&planes[0], threads);
-                    self.motion.search(pyramid, &past.pyramid, noise[0].level, threads);
-                    self.follow(&past, threads);
-                };
-                let (flat, ()) = threads.enter(|| rayon::join(flat, follow));
-                let outcome = fuse::fuse(
+                pyramid.build(&planes[0], threads);
+                self.motion.search(pyramid, &past.pyramid, noise[0].level, threads);
+                self.follow(&past, threads);
+                let changed = fuse::fuse(
                     &mut current,
                     &self.compensated,
                     &self.compensated_variance,
-                    &noise,
+                    noise,
                     &mut self.scratch,
                     threads,
                 );
-                // Texture that moves differs along time, and texture that stands still differs in space: noise is what does both.
-                let least = |i: usize| flat[i].unwrap_or(f32::INFINITY).min(outcome.seen[i]);
-                self.seen.push([least(0), least(1)]);
-                if outcome.changed > CUT || !worthwhile {
+                if changed > CUT {
                     current.take(picture, threads);
                 }
             }

@@ -1,0 +1,192 @@
+//! Chroma of more pixels than networks see.
+//!
+//! The networks for 4:2:0 serve 4:2:2 and 4:4:4 as well: they see the means of what 2x2 pixels of luma share, and tell their noise. What chroma
+//! has beyond those means is kept as far as it is stronger there than noise (Wiener's filter, as in Lee, "Digital image enhancement and
+//! noise filtering by use of local statistics", IEEE Transactions on Pattern Analysis and Machine Intelligence 2(2), 1980).
+
+use ndarray::{ArrayView1, ArrayView2};
+
+use super::estimate::Levels;
+use crate::frame::Sample;
+
+/// Cells on each side whose energy counts for one.
+const REACH: usize = 6;
+/// What that energy may be beyond the noise's by chance, as a factor.
+const CHANCE: f32 = 1.5;
+/// Cells that are looked at to see how strong the noise is.
+const CELLS: usize = 4096;
+/// Median of the absolute values of normal noise of unit deviation.
+const MEDIAN: f32 = 0.6745;
+/// Values further out than so many deviations are no noise, and the deviation of normal noise without them.
+const FARTHEST: f32 = 2.5;
+const WITHIN: f32 = 0.9546;
+
+/// A component of chroma as the means of what 2x2 pixels of luma share.
+pub(super) struct Means<'a, T> {
+    component: &'a ArrayView2<'a, T>,
+    /// Samples of a cell, down and across.
+    cell: [usize; 2],
+}
+
+impl<'a, T: Sample> Means<'a, T> {
+    /// `shifts` are those of the component, across and down.
+    pub fn new(component: &'a ArrayView2<'a, T>, [shift_x, shift_y]: [u32; 2]) -> Self {
+        Self { component, cell: [2 >> shift_y, 2 >> shift_x] }
+    }
+
+    /// Places of the samples of a cell; beyond the component, its last ones are repeated.
+    #[inline(always)]
+    fn places(&self, y: usize, x: usize) -> impl Iterator<Item = [usize; 2]> {
+        let ([down, across], (height, width)) = (self.cell, self.component.dim());
+        let rows = (down * y..down * (y + 1)).map(move |y| y.min(height - 1));
+        rows.flat_map(move |y| (across * x..across * (x + 1)).map(move |x| [y, x.min(width - 1)]))
+    }
+
+    /// Standard deviation of what noise samples have beyond these means, in 8-bit units: that of most of them.
+    pub fn detail_level(&self) -> f32 {
+        let [rows, columns] = self.size();
+        let mut details = Vec::new();
+        for i in 0..CELLS.min(rows * columns) {
+            let at = |step: f64, length: usize| ((0.5 + step * i as f64).fract() * length as f64) as usize;
+            let [y, x] = [at(0.569_840_290_998_053_3, rows), at(0.754_877_666_246_692_8, columns)];
+            let mean = self.level(y, x);
+            details.extend(self.places(y, x).map(|place| (self.component[place].level() - mean).abs()));
+        }
+        if details.is_empty() {
+            return 0.0;
+        }
+        let middle = details.len() / 2;
+        let median = *details.select_nth_unstable_by(middle, f32::total_cmp).1;
+        // Half a level more, for samples are whole numbers.
+        let most = FARTHEST * (median + 0.5) / MEDIAN;
+        let near = details.iter().filter(|detail| **detail <= most);
+        let (count, squares) = near.fold((0.0, 0.0), |(count, sum), detail| (count + 1.0, sum + detail * detail));
+        (squares / f32::max(count, 1.0)).sqrt() / WITHIN
+    }
+}
+
+impl<T: Sample> Levels for Means<'_, T> {
+    fn size(&self) -> [usize; 2] {
+        let (height, width) = self.component.dim();
+        [height.div_ceil(self.cell[0]), width.div_ceil(self.cell[1])]
+    }
+
+    #[inline(always)]
+    fn level(&self, y: usize, x: usize) -> f32 {
+        let sum: f32 = self.places(y, x).map(|place| self.component[place].level()).sum();
+        sum / (self.cell[0] * self.cell[1]) as f32
+    }
+}
+
+/// What the samples of a row of cells have beyond the means of the cells.
+#[derive(Debug, Default)]
+pub(super) struct Detail {
+    /// Rows of samples, of which a row of cells has one or two.
+    pub rows: [Vec<f32>; 2],
+    /// Mean squares, by cell.
+    energy: Vec<f32>,
+}
+
+impl Detail {
+    /// Takes a row of samples.
+    pub fn take(&mut self, number: usize, levels: impl Iterator<Item = f32>) {
+        let row = &mut self.rows[number];
+        row.clear();
+        row.extend(levels);
+    }
+
+    /// Leaves in the first `down` rows what is noise of them; cells are `across` samples wide. `level` is the deviation of that noise, and of its
+    /// variance the share `left` is left in each cell, where that is known.
+    pub fn keep_noise(&mut self, [down, across]: [usize; 2], level: f32, left: Option<ArrayView1<'_, f32>>) {
+        let rows = &mut self.rows[..down];
+        let width = rows.iter().map(Vec::len).min().unwrap_or(0);
+        let cell = |x: usize| across * x..(across * (x + 1)).min(width);
+        let count = width.div_ceil(across);
+        self.energy.clear();
+        for x in 0..count {
+            let samples = (down * cell(x).len()) as f32;
+            let mean = rows.iter().map(|row| row[cell(x)].iter().sum::<f32>()).sum::<f32>() / samples;
+            let mut energy = 0.0;
+            for value in rows.iter_mut().flat_map(|row| &mut row[cell(x)]) {
+                *value -= mean;
+                energy += *value * *value;
+            }
+            self.energy.push(energy / samples);
+        }
+        let mut window: f32 = self.energy[..REACH.min(count)].iter().sum();
+        for x in 0..count {
+            window += self.energy.get(x + REACH).copied().unwrap_or(0.0);
+            if let Some(last) = x.checked_sub(REACH + 1) {
+                window -= self.energy[last];
+            }
+            let cells = (x + REACH).min(count - 1) - x.saturating_sub(REACH) + 1;
+            let left = left.map_or(1.0, |left| left[x.min(left.len() - 1)]);
+            let noise = (CHANCE * level * level * left * cells as f32 / window.max(f32::MIN_POSITIVE)).min(1.0);
+            rows.iter_mut().flat_map(|row| &mut row[cell(x)]).for_each(|value| *value *= noise);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+
+    use super::*;
+
+    fn white(size: (usize, usize)) -> Array2<f32> {
+        let mut rng = StdRng::seed_from_u64(1);
+        Array2::from_shape_simple_fn(size, || (0..12).map(|_| rng.random::<f32>()).sum::<f32>() - 6.0)
+    }
+
+    #[test]
+    fn means_are_those_of_cells_and_edges_repeat() {
+        let plane = Array2::from_shape_fn((3, 5), |(y, x)| (10 * y + x) as f32);
+        let view = plane.view();
+        let means = Means::new(&view, [0, 0]);
+        assert_eq!(means.size(), [2, 3]);
+        assert_eq!((means.level(0, 0), means.level(0, 2), means.level(1, 2)), (5.5, 9.0, 24.0));
+        let means = Means::new(&view, [1, 0]);
+        assert_eq!(means.size(), [2, 5]);
+        assert_eq!((means.level(0, 3), means.level(1, 3)), (8.0, 23.0));
+    }
+
+    #[test]
+    fn the_noise_of_details_is_found_beside_edges() {
+        let noise = white((90, 120));
+        // Of the variance, cells of two and of four samples have a half and a quarter in their means.
+        for (shifts, share) in [([1, 0], 0.5f32), ([0, 0], 0.75)] {
+            for level in [2.0, 9.0] {
+                let plane = Array2::from_shape_fn(noise.dim(), |(y, x)| {
+                    let edge = if x % 24 == 7 { 90.0 } else { 0.0 };
+                    (100.0 + edge + level * noise[[y, x]]).round() as u8
+                });
+                let (found, truth) = (Means::new(&plane.view(), shifts).detail_level(), level * share.sqrt());
+                assert!((found - truth).abs() < 0.25 * truth, "{shifts:?}: {found} for {truth}");
+            }
+        }
+        let grey = Array2::<u8>::from_elem((20, 20), 128);
+        assert_eq!(Means::new(&grey.view(), [0, 0]).detail_level(), 0.0);
+    }
+
+    #[test]
+    fn noise_of_details_goes_and_structure_stays() {
+        let noise = white((2, 400));
+        let mut detail = Detail::default();
+        for y in 0..2 {
+            // Lines of chroma that only one of the rows has, on the right.
+            let line = |x: usize| if x >= 200 && y == 0 { 60.0 } else { 0.0 };
+            detail.take(y, (0..400).map(|x| 128.0 + line(x) + 4.0 * noise[[y, x]]));
+        }
+        detail.keep_noise([2, 1], 4.0 / 2f32.sqrt(), None);
+        let squares = |range: std::ops::Range<usize>| {
+            detail.rows[0][range.clone()].iter().map(|v| v * v).sum::<f32>() / range.len() as f32
+        };
+        let (flat, line) = (squares(0..190), squares(210..400));
+        // Half of the variance of 16 is in details; of the line, 30 levels of both signs.
+        assert!((6.0..9.5).contains(&flat) && line < 0.5, "{flat} {line}");
+        // Nothing is noise where none is left.
+        detail.keep_noise([2, 1], 4.0, Some(ndarray::aview1(&[0.0; 400])));
+        assert!(detail.rows[0].iter().all(|v| *v == 0.0));
+    }
+}

@@ -1,0 +1,304 @@
+//! Training of the network that tells how strong noise is.
+//!
+//! It sees squares of single components, four beside each other as the element lays them out, and gives at each place the
+//! logarithm of the noise's level and how sure it is of that (maximum likelihood of a Laplace distribution whose scale is told
+//! as well: Kendall and Gal, "What Uncertainties Do We Need in Bayesian Deep Learning for Computer Vision?", NeurIPS 2017).
+//! A map of the level as in Guo et al., "Toward Convolutional Blind Denoising of Real Photographs" (CVPR 2019).
+
+use std::path::PathBuf;
+
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use tch::{Device, Kind, Tensor};
+
+use super::{
+    Error, Photos,
+    codec::Codec,
+    loader::Source,
+    noise::{Camera, blurred},
+    run::{self, Lesson},
+};
+use crate::{
+    denoise::estimate::{LEAST, MOST_LOG_SCALE, ROOT_SCALE},
+    nn::{self, arch::Graph, model::Domain},
+};
+
+/// Share of the squares that are of luma, R, G or B; the others are of chroma at half the resolution.
+const FULL: f64 = 0.6;
+/// Shares of the squares whose noise is that of cameras, that have none, and that are compressed.
+const CAMERA: f64 = 0.4;
+const CLEAN: f64 = 0.1;
+const COMPRESSED: f64 = 0.4;
+/// Levels of noise that is not of cameras, and shares of it that are softened once and twice.
+const LEVELS: [f64; 2] = [0.5, 65.0];
+const SOFT: [f64; 2] = [0.25, 0.12];
+/// JPEG's steps over those of quality 50, and the step of all waves alike, as of H.264 with its default matrices.
+const COARSENESS: [f64; 2] = [0.05, 1.2];
+const ALIKE: [f64; 2] = [2.0, 30.0];
+/// Side of the areas that the level is told of where it differs by place.
+const AREA: i64 = 16;
+const VALIDATION_PICTURES: usize = 24;
+const VALIDATION_SIDE: usize = 256;
+
+/// A training run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// `batch` is the number of pictures, each of four squares of half its `side`.
+    pub run: run::Options,
+    /// Photographs.
+    pub data: PathBuf,
+}
+
+/// Trains until the run is over; writes the model and its curve.
+///
+/// # Errors
+/// Files that cannot be read or written, a checkpoint that does not fit, a loss that is no longer a number.
+pub fn level(options: &Options) -> Result<(), Error> {
+    if options.run.quantise {
+        return Err(Error::NoQuantisation("the estimate of noise"));
+    }
+    if options.run.device != nn::Device::Cpu {
+        return Err(Error::CpuOnly("the estimate of noise"));
+    }
+    let photos = Photos::load(&options.data, options.run.side.max(VALIDATION_SIDE) as u32)?;
+    println!("{} photographs to train on, {} to validate", photos.train.len(), photos.validation.len());
+    let graph = options.run.architecture.graph()?;
+    let validation = photos.validation.centres(VALIDATION_PICTURES, VALIDATION_SIDE);
+    let mut lesson = Telling { graph: &graph, validation, codec: Codec::new() };
+    run::run(&options.run, &graph, &Squares(options, &photos), &mut lesson)
+}
+
+/// Where squares come from.
+struct Squares<'a>(&'a Options, &'a Photos);
+
+/// What a step learns from: photographs, and the noise that each gets.
+struct Batch {
+    rgb: Tensor,
+    kinds: Vec<Kinds>,
+}
+
+impl Source for Squares<'_> {
+    type Batch = Batch;
+
+    fn draw(&self, rng: &mut StdRng) -> Result<Batch, Error> {
+        let run = &self.0.run;
+        let rgb = self.1.train.patches(rng, 4 * run.batch, run.side);
+        Ok(Batch { rgb, kinds: (0..4 * run.batch).map(|_| Kinds::draw(rng)).collect() })
+    }
+}
+
+/// What the noise of a square is like.
+#[derive(Debug, Clone, Copy)]
+struct Kinds {
+    camera: bool,
+    /// Level of noise that is not of cameras, and how often it is softened.
+    level: f32,
+    soft: usize,
+    compressed: bool,
+    /// Which of the components.
+    component: usize,
+}
+
+impl Kinds {
+    fn draw(rng: &mut StdRng) -> Self {
+        let camera = rng.random_bool(CAMERA);
+        let level = if camera || rng.random_bool(CLEAN) { 0.0 } else { between(LEVELS, rng) as f32 };
+        let part: f64 = rng.random();
+        let soft = if part < SOFT[1] { 2 } else { usize::from(part < SOFT[0] + SOFT[1]) };
+        Self { camera, level, soft, compressed: rng.random_bool(COMPRESSED), component: rng.random_range(0..12) }
+    }
+}
+
+/// A value whose logarithm is spread evenly.
+fn between([low, high]: [f64; 2], rng: &mut StdRng) -> f64 {
+    low * (high / low).powf(rng.random())
+}
+
+/// One component of each picture, `[n, 1, side, side]`: of the first `full` at full resolution, of the others chroma at half of it.
+fn components(rgb: &Tensor, full: i64, side: i64, kinds: &[Kinds]) -> Result<Tensor, Error> {
+    const Y: [f32; 4] = [0.2568, 0.5041, 0.0979, 16.0];
+    const MAIN: [[f32; 4]; 4] = [Y, [1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]];
+    const CHROMA: [[f32; 4]; 2] = [[-0.1482, -0.2910, 0.4392, 128.0], [0.4392, -0.3678, -0.0714, 128.0]];
+    let mixed = |first: i64, count: i64, of: &dyn Fn(usize) -> [f32; 4]| -> Result<Tensor, Error> {
+        let weights: Vec<f32> = (first..first + count).flat_map(|i| of(kinds[i as usize].component)).collect();
+        let weights = Tensor::from_slice(&weights).view([count, 4, 1, 1]);
+        let sum =
+            (rgb.f_narrow(0, first, count)? * weights.f_narrow(1, 0, 3)?).f_sum_dim_intlist(1, true, Kind::Float)?;
+        Ok(sum + weights.f_narrow(1, 3, 1)?)
+    };
+    let count = rgb.size()[0];
+    // Half of those at full resolution are of luma.
+    let main = mixed(0, full, &|n| if n % 2 == 0 { MAIN[0] } else { MAIN[1 + n / 2 % 3] })?;
+    let main = main.f_narrow(2, 0, side)?.f_narrow(3, 0, side)?;
+    let chroma = mixed(full, count - full, &|n| CHROMA[n % 2])?;
+    let chroma = chroma.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)?;
+    Ok(Tensor::f_cat(&[main, chroma], 0)?)
+}
+
+/// Puts four squares each together to one picture. Those of a kind follow each other, so pictures take them in turns.
+fn beside(squares: &Tensor) -> Result<Tensor, Error> {
+    let size = squares.size();
+    let (count, channels, side) = (size[0] / 4, size[1], size[2]);
+    let pictures = squares.f_view([2, 2, count, channels, side, side])?.f_permute([2, 3, 0, 4, 1, 5])?;
+    Ok(pictures.f_reshape([count, channels, 2 * side, 2 * side])?)
+}
+
+/// What the network sees of pictures of one component: see [`Domain::Plane`].
+fn input(picture: &Tensor) -> Result<Tensor, Error> {
+    let cells = picture.f_pixel_unshuffle(2)?;
+    let [a, b, c, d] = [0, 1, 2, 3].map(|i| cells.narrow(1, i, 1));
+    let haar = [&a - &b + &c - &d, &a + &b - &c - &d, &a - &b - &c + &d].map(|sum| sum * 0.5);
+    let mean = (&a + &b + &c + &d) * 0.25;
+    let before = |dim: i64| -> Result<Tensor, Error> {
+        let length = mean.size()[dim as usize];
+        let others = Tensor::f_cat(&[&mean.narrow(dim, 0, 1), &mean.narrow(dim, 0, length - 1)], dim)?;
+        Ok((&mean - others) * std::f64::consts::SQRT_2)
+    };
+    let differences = Tensor::f_cat(&[&haar[0], &haar[1], &haar[2], &before(3)?, &before(2)?], 1)?;
+    let compressed = differences.sign() * differences.abs().f_sqrt()? * f64::from(ROOT_SCALE);
+    Ok(Tensor::f_cat(&[compressed, (mean - 128.0) / 255.0], 1)?)
+}
+
+struct Telling<'a> {
+    graph: &'a Graph,
+    /// Photographs.
+    validation: Tensor,
+    codec: Codec,
+}
+
+impl Lesson<Batch> for Telling<'_> {
+    fn loss(&self, weights: &[Tensor], kind: Kind, batch: Batch, rng: &mut StdRng) -> Result<Tensor, Error> {
+        let count = batch.kinds.len() as i64;
+        let full = ((FULL * count as f64) as i64).clamp(1, count - 1);
+        let (noisy, level) = self.noisy(&batch.rgb, full, batch.rgb.size()[2] / 2, &batch.kinds, rng)?;
+        let level = beside(&level.f_slice(2, None, None, 2)?.f_slice(3, None, None, 2)?)?;
+        let [log, doubt] = self.told(weights, &beside(&input(&noisy)?)?, kind)?;
+        let error = log - (level + f64::from(LEAST)).f_log()?;
+        let likely = error.abs() * (-&doubt).f_exp()? + doubt;
+        // The loop counts losses in units of pictures from 0 to 1.
+        Ok(likely.mean(Kind::Float) / 255.0)
+    }
+
+    /// Mean deviation of estimates from the truth, in percent and as a negative number; where there is no noise, the level that is told.
+    fn validate(&self, weights: &[Tensor]) -> Result<Vec<(String, f64)>, Error> {
+        let rgb = &self.validation;
+        let luma = |rgb: &Tensor| -> Result<Tensor, Error> {
+            let parts = [0.2568, 0.5041, 0.0979].into_iter().enumerate().map(|(i, w)| rgb.narrow(1, i as i64, 1) * w);
+            Ok(parts.reduce(|a, b| a + b).unwrap_or_else(|| rgb.shallow_clone()) + 16.0)
+        };
+        let clean = luma(rgb)?;
+        tch::manual_seed(1);
+        let mut noisy = vec![("clean", clean.shallow_clone())];
+        for (name, level) in [("2", 2.0), ("5", 5.0), ("15", 15.0), ("25", 25.0), ("50", 50.0)] {
+            noisy.push((name, &clean + clean.randn_like() * level));
+        }
+        let camera = luma(
+            &Camera::draw(
+                Domain::Rgb,
+                VALIDATION_PICTURES.min(rgb.size()[0] as usize),
+                false,
+                false,
+                &mut StdRng::seed_from_u64(1),
+            )
+            .taken(rgb)?,
+        )?;
+        let steps = &self.codec.steps * 0.3;
+        let coded = self.codec.run(&camera, &steps, 0.5)?;
+        noisy.extend([("camera", camera), ("compressed", coded)]);
+        let mut results = Vec::new();
+        for (name, noisy) in noisy {
+            let truth = match name.parse::<f64>() {
+                Ok(level) => Tensor::full([rgb.size()[0]], level, (Kind::Float, Device::Cpu)),
+                Err(_) => {
+                    let reference =
+                        if name == "compressed" { self.codec.run(&clean, &steps, 0.5)? } else { clean.shallow_clone() };
+                    (&noisy - reference).f_square()?.f_mean_dim(&[1i64, 2, 3][..], false, Kind::Float)?.f_sqrt()?
+                }
+            };
+            let told = self.overall(weights, &noisy.f_round()?.f_clamp(0.0, 255.0)?)?;
+            let figure = if name == "clean" { told } else { (told / truth).f_log()?.abs() * 100.0 };
+            results.push((name.to_owned(), -figure.mean(Kind::Float).double_value(&[])));
+        }
+        Ok(results)
+    }
+}
+
+impl Telling<'_> {
+    /// Squares with noise, the first `full` of them of components at full resolution, and the level of it at each pixel.
+    fn noisy(
+        &self,
+        rgb: &Tensor,
+        full: i64,
+        side: i64,
+        kinds: &[Kinds],
+        rng: &mut StdRng,
+    ) -> Result<(Tensor, Tensor), Error> {
+        let count = kinds.len() as i64;
+        let column = |value: &dyn Fn(&Kinds) -> f32| {
+            Tensor::from_slice(&kinds.iter().map(value).collect::<Vec<_>>()).view([count, 1, 1, 1])
+        };
+        let flag = |value: bool| f32::from(u8::from(value));
+        let camera = column(&|k| flag(k.camera));
+        let taken = Camera::draw(Domain::Rgb, count as usize, false, false, rng).taken(rgb)?;
+        let taken = rgb + &camera * (taken - rgb);
+        let plane = |rgb: &Tensor| components(rgb, full, side, kinds);
+        let (clean, mut noisy) = (plane(rgb)?, plane(&taken)?);
+
+        let white = clean.randn_like();
+        let softer = blurred(&white)?;
+        // What two filters leave, over what one does.
+        let softest = blurred(&softer)? * (0.375 * 0.375 / 0.2734);
+        let unit = column(&|k| flag(k.soft == 0)) * white
+            + column(&|k| flag(k.soft == 1)) * softer
+            + column(&|k| flag(k.soft == 2)) * softest;
+        let level = column(&|k| k.level);
+        noisy = (noisy + unit * &level).f_clamp(0.0, 255.0)?;
+
+        let compressed = column(&|k| flag(k.compressed));
+        let (coded, coded_clean) = self.coded(&noisy, &clean, rng)?;
+        let clean = &clean + &compressed * (coded_clean - &clean);
+        noisy = &noisy + &compressed * (coded - &noisy);
+        noisy = noisy.f_round()?.f_clamp(0.0, 255.0)?;
+        let squares = (&noisy - clean).f_square()?.f_avg_pool2d([AREA; 2], [AREA; 2], [0, 0], false, true, None)?;
+        let seen = squares.f_sqrt()?.f_upsample_nearest2d([side, side], None, None)?;
+        // Of white noise what it was before black and white cut it off.
+        let told = column(&|k| flag(!k.camera && !k.compressed));
+        let level = &seen + told * (level - &seen);
+        Ok((noisy, level))
+    }
+
+    /// Both compressed in the same way: the grid of blocks anywhere, all pictures with steps of their own.
+    fn coded(&self, noisy: &Tensor, clean: &Tensor, rng: &mut StdRng) -> Result<(Tensor, Tensor), Error> {
+        let steps = (0..noisy.size()[0])
+            .map(|_| {
+                if rng.random_bool(0.5) {
+                    &self.codec.steps * between(COARSENESS, rng)
+                } else {
+                    self.codec.steps.full_like(between(ALIKE, rng))
+                }
+            })
+            .collect::<Vec<_>>();
+        let steps = Tensor::f_cat(&steps, 0)?;
+        let shift = [rng.random_range(0..8), rng.random_range(0..8i64)];
+        let up = rng.random_range(0.5..0.85);
+        let run = |picture: &Tensor| -> Result<Tensor, Error> {
+            let moved = picture.f_roll(shift, [2, 3])?;
+            Ok(self.codec.run(&moved, &steps, up)?.f_clamp(0.0, 255.0)?.f_roll(shift.map(|s| -s), [2, 3])?)
+        };
+        Ok((run(noisy)?, run(clean)?))
+    }
+
+    /// Logarithm of the level, and of the scale of its error.
+    fn told(&self, weights: &[Tensor], input: &Tensor, kind: Kind) -> Result<[Tensor; 2], Error> {
+        let output = run::forward(self.graph, weights, input, kind)?;
+        let most = f64::from(MOST_LOG_SCALE);
+        Ok([output.f_narrow(1, 0, 1)?, output.f_narrow(1, 1, 1)?.f_clamp(-most, most)?])
+    }
+
+    /// One level for each picture.
+    fn overall(&self, weights: &[Tensor], pictures: &Tensor) -> Result<Tensor, Error> {
+        let [log, doubt] = self.told(weights, &input(pictures)?, Kind::Float)?;
+        let weight = (doubt * -2.0).f_exp()?;
+        let sum = |t: &Tensor| t.f_sum_dim_intlist(&[1i64, 2, 3][..], false, Kind::Float);
+        Ok(((sum(&(&weight * log))? / sum(&weight)?).f_exp()? - f64::from(LEAST)).f_clamp_min(0.01)?)
+    }
+}
