@@ -6,7 +6,8 @@
     python benches/peers/camera.py FRAMES... [--picture OUT.jpg --photo PHOTO]
 
 Frames in linear light get shot noise and read noise behind a Bayer pattern, are demosaicked (edge-aware, OpenCV's) and brought to 8-bit
-4:2:0: "camera"; then compressed by x264 at CRF 20: "camera, H.264". PSNR of Y and of U and V, mean of the frames from the ninth on.
+4:2:0: "camera"; then compressed by x264 at CRF 20: "camera, H.264"; or brought to 4:2:2 and compressed frame by frame, as webcams do: "camera, MJPEG".
+PSNR of Y and of U and V, mean of the frames from the ninth on.
 FRAMES is a folder with the frames of a clip; PHOTO is panned over for a picture: noisy, cnndenoise, clean.
 """
 
@@ -30,6 +31,13 @@ WAYS = {
     "nlmeans=s=6": ("ffmpeg", "nlmeans=s=6:p=5:r=9"),
     "vaguedenoiser": ("ffmpeg", "vaguedenoiser=threshold=4"),
 }
+
+
+# Names that ffmpeg has for formats, and pixels of luma that share a sample of chroma.
+FFMPEG = {"I420": "yuv420p", "Y42B": "yuv422p"}
+SHARES = {"I420": 4, "Y42B": 2}
+# Kinds of noise, and the format of each.
+NOISES = {"camera": "I420", "camera, H.264": "I420", "camera, MJPEG": "Y42B"}
 
 
 def camera(picture, rng, shot=5e-3, read=0.012):
@@ -59,12 +67,12 @@ def pan(photo, count):
     return [np.ascontiguousarray(picture[i : i + height, i : i + width]) for i in range(count)]
 
 
-def planes(raw, width, height):
-    """Y, U and V of I420 frames."""
-    size = width * height * 3 // 2
-    frames = np.frombuffer(raw, np.uint8).reshape(-1, size).astype(np.float64)
+def planes(raw, width, height, form="I420"):
+    """Y, U and V of frames."""
     luma = width * height
-    return [frames[:, :luma], frames[:, luma : luma * 5 // 4], frames[:, luma * 5 // 4 :]]
+    chroma = luma // SHARES[form]
+    frames = np.frombuffer(raw, np.uint8).reshape(-1, luma + 2 * chroma).astype(np.float64)
+    return [frames[:, :luma], frames[:, luma : luma + chroma], frames[:, luma + chroma :]]
 
 
 def psnr(a, b):
@@ -74,43 +82,54 @@ def psnr(a, b):
 
 
 class Folder:
-    """Streams of raw I420 in a temporary folder."""
+    """Streams of raw video in a temporary folder, of a format each."""
 
     def __init__(self, folder, width, height):
         self.folder, self.width, self.height = folder, width, height
-        self.form = ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"{width}x{height}", "-framerate", "25"]
 
-    def path(self, name):
-        return os.path.join(self.folder, name.replace(", ", "-"))
+    def path(self, name, form="I420"):
+        return os.path.join(self.folder, name.replace(", ", "-") + "." + form)
+
+    def raw(self, pixels):
+        return ["-f", "rawvideo", "-pix_fmt", pixels, "-s", f"{self.width}x{self.height}"]
+
+    def input(self, name, form):
+        return [*self.raw(FFMPEG[form]), "-framerate", "25", "-i", self.path(name, form)]
+
+    def output(self, name, form):
+        return ["-f", "rawvideo", "-pix_fmt", FFMPEG[form], self.path(name, form)]
 
     def ffmpeg(self, *arguments):
         subprocess.run(["ffmpeg", "-v", "error", "-y", *arguments], check=True)
 
     def write(self, name, pictures):
-        source = self.path("rgb")
+        """In all formats."""
+        source = os.path.join(self.folder, "rgb")
         with open(source, "wb") as file:
             file.writelines(picture.tobytes() for picture in pictures)
-        rgb = ["-f", "rawvideo", "-pix_fmt", "bgr24", "-s", f"{self.width}x{self.height}", "-framerate", "25"]
-        self.ffmpeg(*rgb, "-i", source, *self.form[:4], self.path(name))
+        for form in FFMPEG:
+            self.ffmpeg(*self.raw("bgr24"), "-framerate", "25", "-i", source, *self.output(name, form))
 
-    def compress(self, name, to):
-        self.ffmpeg(*self.form, "-i", self.path(name), "-c:v", "libx264", "-crf", "20", self.path("h264.mkv"))
-        self.ffmpeg("-i", self.path("h264.mkv"), *self.form[:4], self.path(to))
+    def compress(self, name, to, form, *codec):
+        video = os.path.join(self.folder, "compressed.mkv")
+        self.ffmpeg(*self.input(name, form), *codec, video)
+        self.ffmpeg("-i", video, *self.output(to, form))
 
-    def denoise(self, way, name, to):
+    def denoise(self, way, name, to, form="I420"):
         tool, filter = way
         if tool == "ffmpeg":
-            return self.ffmpeg(*self.form, "-i", self.path(name), "-vf", filter, *self.form[:4], self.path(to))
+            return self.ffmpeg(*self.input(name, form), "-vf", filter, *self.output(to, form))
+        luma = self.width * self.height
         size = f"width={self.width} height={self.height} framerate=25/1"
         command = (
-            f"filesrc location={self.path(name)} blocksize={self.width * self.height * 3 // 2} ! rawvideoparse format=i420 {size} "
-            f"! {filter} ! filesink location={self.path(to)}"
+            f"filesrc location={self.path(name, form)} blocksize={luma + 2 * luma // SHARES[form]} ! rawvideoparse format={form.lower()} {size} "
+            f"! {filter} ! filesink location={self.path(to, form)}"
         )
         subprocess.run(["gst-launch-1.0", "-q", *command.split()], check=True, stdout=subprocess.DEVNULL)
 
-    def read(self, name):
-        with open(self.path(name), "rb") as file:
-            return planes(file.read(), self.width, self.height)
+    def read(self, name, form="I420"):
+        with open(self.path(name, form), "rb") as file:
+            return planes(file.read(), self.width, self.height, form)
 
     def picture(self, name, number):
         """A frame in colour."""
@@ -122,7 +141,8 @@ def noisy(clip, folder):
     folder.write("clean", clip)
     rng = np.random.default_rng(3)
     folder.write("camera", [camera(picture, rng) for picture in clip])
-    folder.compress("camera", "camera, H.264")
+    folder.compress("camera", "camera, H.264", "I420", "-c:v", "libx264", "-crf", "20")
+    folder.compress("camera", "camera, MJPEG", "Y42B", "-c:v", "mjpeg", "-q:v", "4")
 
 
 def measure(clips, frames, ways):
@@ -133,12 +153,12 @@ def measure(clips, frames, ways):
         with tempfile.TemporaryDirectory() as temporary:
             folder = Folder(temporary, width, height)
             noisy(clip, folder)
-            clean = folder.read("clean")
-            for noise in ("camera", "camera, H.264"):
-                cells = ["{:.2f}, {:.2f}".format(*psnr(folder.read(noise), clean))]
+            for noise, form in NOISES.items():
+                clean = folder.read("clean", form)
+                cells = ["{:.2f}, {:.2f}".format(*psnr(folder.read(noise, form), clean))]
                 for way in ways.values():
-                    folder.denoise(way, noise, "out")
-                    cells.append("{:.2f}, {:.2f}".format(*psnr(folder.read("out"), clean)))
+                    folder.denoise(way, noise, "out", form)
+                    cells.append("{:.2f}, {:.2f}".format(*psnr(folder.read("out", form), clean)))
                 name = os.path.basename(os.path.dirname(path) if os.path.basename(path) == "frames" else path)
                 print(f"| {name} | {noise} | " + " | ".join(cells) + " |", flush=True)
 

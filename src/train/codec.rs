@@ -1,8 +1,9 @@
 //! What compression does to pictures.
 
+use rand::{Rng, rngs::StdRng};
 use tch::Tensor;
 
-use super::Error;
+use super::{Error, noise::between};
 
 /// Quantises the cosine transform of 8x8 pixels, as JPEG does to each component and video codecs much alike; the gradient passes as if it did not.
 pub struct Codec {
@@ -10,6 +11,12 @@ pub struct Codec {
     /// JPEG's steps for luma at quality 50, `[1, 64, 1, 1]`.
     pub steps: Tensor,
 }
+
+/// JPEG's steps over those of quality 50, and the step of all waves alike, as of H.264 with its default matrices.
+const COARSENESS: [f64; 2] = [0.05, 1.2];
+const ALIKE: [f64; 2] = [2.0, 30.0];
+/// Shares of a step from which on encoders round up: video's leave more to nothing than JPEG's.
+pub const UP: std::ops::Range<f64> = 0.5..0.85;
 
 /// Luma quantisation at quality 50 (ITU-T T.81, annex K).
 const STEPS: [f32; 64] = [
@@ -31,16 +38,25 @@ impl Codec {
         }
     }
 
+    /// Steps of some picture, `[1, 64, 1, 1]`: JPEG's, or alike for all waves.
+    pub fn draw(&self, rng: &mut StdRng) -> Tensor {
+        if rng.random_bool(0.5) {
+            &self.steps * between(COARSENESS, rng)
+        } else {
+            self.steps.full_like(between(ALIKE, rng))
+        }
+    }
+
     /// Pictures of one channel, 0 to 255, rounded to `steps` from `up` of a step on.
     ///
     /// # Errors
     /// What libtorch reports.
     pub fn run(&self, picture: &Tensor, steps: &Tensor, up: f64) -> Result<Tensor, Error> {
-        let waves = (picture - 128.0).f_conv2d(&self.basis, None::<Tensor>, [8, 8], [0, 0], [1, 1], 1)? / steps;
+        let basis = self.basis.to_device(picture.device());
+        let waves = (picture - 128.0).f_conv2d(&basis, None::<Tensor>, [8, 8], [0, 0], [1, 1], 1)? / steps;
         let whole = waves.sign() * (waves.abs() + (1.0 - up)).f_floor()?;
         let rounded = &waves + (whole - &waves).f_detach()?;
-        let back =
-            (rounded * steps).f_conv_transpose2d(&self.basis, None::<Tensor>, [8, 8], [0, 0], [0, 0], 1, [1, 1])?;
+        let back = (rounded * steps).f_conv_transpose2d(&basis, None::<Tensor>, [8, 8], [0, 0], [0, 0], 1, [1, 1])?;
         Ok(back + 128.0)
     }
 }

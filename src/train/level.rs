@@ -12,9 +12,9 @@ use tch::{Device, Kind, Tensor};
 
 use super::{
     Error, Photos,
-    codec::Codec,
+    codec::{Codec, UP},
     loader::Source,
-    noise::{Camera, blurred},
+    noise::{Camera, between, blurred},
     run::{self, Lesson},
 };
 use crate::{
@@ -31,9 +31,6 @@ const COMPRESSED: f64 = 0.4;
 /// Levels of noise that is not of cameras, and shares of it that are softened once and twice.
 const LEVELS: [f64; 2] = [0.5, 65.0];
 const SOFT: [f64; 2] = [0.25, 0.12];
-/// JPEG's steps over those of quality 50, and the step of all waves alike, as of H.264 with its default matrices.
-const COARSENESS: [f64; 2] = [0.05, 1.2];
-const ALIKE: [f64; 2] = [2.0, 30.0];
 /// Side of the areas that the level is told of where it differs by place.
 const AREA: i64 = 16;
 const VALIDATION_PICTURES: usize = 24;
@@ -108,14 +105,11 @@ impl Kinds {
     }
 }
 
-/// A value whose logarithm is spread evenly.
-fn between([low, high]: [f64; 2], rng: &mut StdRng) -> f64 {
-    low * (high / low).powf(rng.random())
-}
+/// Weights of R, G and B in luma, and what is added.
+const Y: [f32; 4] = [0.2568, 0.5041, 0.0979, 16.0];
 
 /// One component of each picture, `[n, 1, side, side]`: of the first `full` at full resolution, of the others chroma at half of it.
 fn components(rgb: &Tensor, full: i64, side: i64, kinds: &[Kinds]) -> Result<Tensor, Error> {
-    const Y: [f32; 4] = [0.2568, 0.5041, 0.0979, 16.0];
     const MAIN: [[f32; 4]; 4] = [Y, [1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]];
     const CHROMA: [[f32; 4]; 2] = [[-0.1482, -0.2910, 0.4392, 128.0], [0.4392, -0.3678, -0.0714, 128.0]];
     let mixed = |first: i64, count: i64, of: &dyn Fn(usize) -> [f32; 4]| -> Result<Tensor, Error> {
@@ -158,6 +152,9 @@ fn input(picture: &Tensor) -> Result<Tensor, Error> {
     Ok(Tensor::f_cat(&[compressed, (mean - 128.0) / 255.0], 1)?)
 }
 
+/// Name of a kind of noise, pictures that have it, and the level in each where there is any.
+type Condition = (&'static str, Tensor, Option<Tensor>);
+
 struct Telling<'a> {
     graph: &'a Graph,
     /// Photographs.
@@ -180,42 +177,13 @@ impl Lesson<Batch> for Telling<'_> {
 
     /// Mean deviation of estimates from the truth, in percent and as a negative number; where there is no noise, the level that is told.
     fn validate(&self, weights: &[Tensor]) -> Result<Vec<(String, f64)>, Error> {
-        let rgb = &self.validation;
-        let luma = |rgb: &Tensor| -> Result<Tensor, Error> {
-            let parts = [0.2568, 0.5041, 0.0979].into_iter().enumerate().map(|(i, w)| rgb.narrow(1, i as i64, 1) * w);
-            Ok(parts.reduce(|a, b| a + b).unwrap_or_else(|| rgb.shallow_clone()) + 16.0)
-        };
-        let clean = luma(rgb)?;
-        tch::manual_seed(1);
-        let mut noisy = vec![("clean", clean.shallow_clone())];
-        for (name, level) in [("2", 2.0), ("5", 5.0), ("15", 15.0), ("25", 25.0), ("50", 50.0)] {
-            noisy.push((name, &clean + clean.randn_like() * level));
-        }
-        let camera = luma(
-            &Camera::draw(
-                Domain::Rgb,
-                VALIDATION_PICTURES.min(rgb.size()[0] as usize),
-                false,
-                false,
-                &mut StdRng::seed_from_u64(1),
-            )
-            .taken(rgb)?,
-        )?;
-        let steps = &self.codec.steps * 0.3;
-        let coded = self.codec.run(&camera, &steps, 0.5)?;
-        noisy.extend([("camera", camera), ("compressed", coded)]);
         let mut results = Vec::new();
-        for (name, noisy) in noisy {
-            let truth = match name.parse::<f64>() {
-                Ok(level) => Tensor::full([rgb.size()[0]], level, (Kind::Float, Device::Cpu)),
-                Err(_) => {
-                    let reference =
-                        if name == "compressed" { self.codec.run(&clean, &steps, 0.5)? } else { clean.shallow_clone() };
-                    (&noisy - reference).f_square()?.f_mean_dim(&[1i64, 2, 3][..], false, Kind::Float)?.f_sqrt()?
-                }
-            };
+        for (name, noisy, truth) in self.conditions()? {
             let told = self.overall(weights, &noisy.f_round()?.f_clamp(0.0, 255.0)?)?;
-            let figure = if name == "clean" { told } else { (told / truth).f_log()?.abs() * 100.0 };
+            let figure = match truth {
+                Some(truth) => (told / truth).f_log()?.abs() * 100.0,
+                None => told,
+            };
             results.push((name.to_owned(), -figure.mean(Kind::Float).double_value(&[])));
         }
         Ok(results)
@@ -223,6 +191,36 @@ impl Lesson<Batch> for Telling<'_> {
 }
 
 impl Telling<'_> {
+    /// Luma of the photographs to validate on with fixed noise, and the level of each.
+    fn conditions(&self) -> Result<Vec<Condition>, Error> {
+        let rgb = &self.validation;
+        let count = rgb.size()[0];
+        let luma = |rgb: &Tensor| -> Result<Tensor, Error> {
+            let weights = Tensor::from_slice(&Y[..3]).view([1, 3, 1, 1]);
+            Ok((rgb * weights).f_sum_dim_intlist(1, true, Kind::Float)? + f64::from(Y[3]))
+        };
+        let difference = |a: &Tensor, b: &Tensor| -> Result<Tensor, Error> {
+            Ok((a - b).f_square()?.f_mean_dim(&[1i64, 2, 3][..], false, Kind::Float)?.f_sqrt()?)
+        };
+        tch::manual_seed(1);
+        let clean = luma(rgb)?;
+        let white = |(name, level): (&'static str, f64)| {
+            let truth = Tensor::full([count], level, (Kind::Float, Device::Cpu));
+            (name, &clean + clean.randn_like() * level, Some(truth))
+        };
+        let mut all = vec![("clean", clean.shallow_clone(), None)];
+        all.extend([("2", 2.0), ("5", 5.0), ("15", 15.0), ("25", 25.0), ("50", 50.0)].map(white));
+        let mut rng = StdRng::seed_from_u64(1);
+        let camera = luma(&Camera::draw(Domain::Rgb, count as usize, false, false, &mut rng).taken(rgb)?)?;
+        let coded = |picture: &Tensor| self.codec.run(picture, &(&self.codec.steps * 0.3), 0.5);
+        let compressed = coded(&camera)?;
+        let truth = difference(&compressed, &coded(&clean)?)?;
+        all.push(("compressed", compressed, Some(truth)));
+        let truth = difference(&camera, &clean)?;
+        all.push(("camera", camera, Some(truth)));
+        Ok(all)
+    }
+
     /// Squares with noise, the first `full` of them of components at full resolution, and the level of it at each pixel.
     fn noisy(
         &self,
@@ -268,18 +266,10 @@ impl Telling<'_> {
 
     /// Both compressed in the same way: the grid of blocks anywhere, all pictures with steps of their own.
     fn coded(&self, noisy: &Tensor, clean: &Tensor, rng: &mut StdRng) -> Result<(Tensor, Tensor), Error> {
-        let steps = (0..noisy.size()[0])
-            .map(|_| {
-                if rng.random_bool(0.5) {
-                    &self.codec.steps * between(COARSENESS, rng)
-                } else {
-                    self.codec.steps.full_like(between(ALIKE, rng))
-                }
-            })
-            .collect::<Vec<_>>();
+        let steps = (0..noisy.size()[0]).map(|_| self.codec.draw(rng)).collect::<Vec<_>>();
         let steps = Tensor::f_cat(&steps, 0)?;
         let shift = [rng.random_range(0..8), rng.random_range(0..8i64)];
-        let up = rng.random_range(0.5..0.85);
+        let up = rng.random_range(UP);
         let run = |picture: &Tensor| -> Result<Tensor, Error> {
             let moved = picture.f_roll(shift, [2, 3])?;
             Ok(self.codec.run(&moved, &steps, up)?.f_clamp(0.0, 255.0)?.f_roll(shift.map(|s| -s), [2, 3])?)

@@ -3,7 +3,10 @@
 use rand::{Rng, rngs::StdRng};
 use tch::{Device, Kind, Tensor};
 
-use super::Error;
+use super::{
+    Error,
+    codec::{Codec, UP},
+};
 use crate::{denoise::CONTROL_PER_LEVEL, nn::model::Domain};
 
 /// Largest noise level (standard deviation in 8-bit units) in training.
@@ -185,11 +188,15 @@ pub struct Camera {
     read: Tensor,
     /// Share of the noise that is softened.
     soft: Tensor,
+    /// What the pictures are compressed by, for 4:2:0.
+    coding: Option<Coding>,
     rounded: bool,
 }
 
-const SHOT: [f32; 2] = [3e-4, 2e-2];
-const READ: [f32; 2] = [1e-3, 3e-2];
+/// Share of the draws for 4:2:0 that are compressed.
+const COMPRESSED: f64 = 0.5;
+const SHOT: [f64; 2] = [3e-4, 2e-2];
+const READ: [f64; 2] = [1e-3, 3e-2];
 const GAMMA: f64 = 2.2;
 
 impl Camera {
@@ -200,12 +207,13 @@ impl Camera {
             let values: Vec<f32> = (0..count).map(|_| if clip { first } else { draw(rng) }).collect();
             Tensor::from_slice(&values).view([count as i64, 1, 1, 1])
         };
-        let within = |[low, high]: [f32; 2]| move |rng: &mut StdRng| low * (high / low).powf(rng.random());
+        let within = |range: [f64; 2]| move |rng: &mut StdRng| between(range, rng) as f32;
         Self {
             domain,
             shot: column(&within(SHOT)),
             read: column(&within(READ)),
             soft: column(&|rng| if rng.random_bool(0.5) { 0.0 } else { rng.random() }),
+            coding: (domain == Domain::Yuv420 && rng.random_bool(COMPRESSED)).then(|| Coding::draw(count, clip, rng)),
             rounded,
         }
     }
@@ -230,6 +238,9 @@ impl Camera {
     pub fn add(&self, rgb: &Tensor) -> Result<Batch, Error> {
         let taken = self.taken(rgb)?;
         let (clean, mut noisy) = (planes(rgb, self.domain)?, planes(&taken, self.domain)?);
+        if let Some(coding) = &self.coding {
+            noisy = coding.run(&noisy)?;
+        }
         if self.rounded {
             noisy = (noisy * 255.0).f_round()?.f_clamp(-128.0, 127.0)? / 255.0;
         }
@@ -247,6 +258,40 @@ impl Camera {
             controls.push(control(main, size[1] - main)?);
         }
         Ok(Batch { clean, noisy, controls: Tensor::f_cat(&controls, 1)? })
+    }
+}
+
+/// A value whose logarithm is spread evenly.
+pub fn between([low, high]: [f64; 2], rng: &mut StdRng) -> f64 {
+    low * (high / low).powf(rng.random())
+}
+
+/// How pictures of 4:2:0 are compressed.
+struct Coding {
+    codec: Codec,
+    /// Steps of each picture.
+    steps: Tensor,
+    up: f64,
+}
+
+impl Coding {
+    fn draw(count: usize, clip: bool, rng: &mut StdRng) -> Self {
+        let codec = Codec::new();
+        let first = codec.draw(rng);
+        let steps: Vec<_> = (0..count).map(|_| if clip { first.shallow_clone() } else { codec.draw(rng) }).collect();
+        Self { steps: Tensor::cat(&steps, 0), codec, up: rng.random_range(UP) }
+    }
+
+    /// `planes` are those of a network for 4:2:0.
+    fn run(&self, planes: &Tensor) -> Result<Tensor, Error> {
+        let steps = self.steps.to_device(planes.device());
+        let coded = |plane: &Tensor| -> Result<Tensor, Error> {
+            let coded = self.codec.run(&(plane * 255.0 + 128.0), &steps, self.up)?;
+            Ok((coded.f_clamp(0.0, 255.0)? - 128.0) / 255.0)
+        };
+        let luma = coded(&planes.f_narrow(1, 0, 4)?.f_pixel_shuffle(2)?)?.f_pixel_unshuffle(2)?;
+        let [u, v] = [4, 5].map(|i| planes.narrow(1, i, 1));
+        Ok(Tensor::f_cat(&[luma, coded(&u)?, coded(&v)?], 1)?)
     }
 }
 
