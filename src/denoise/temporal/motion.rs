@@ -26,6 +26,10 @@ const REACH: i32 = 5;
 const SMOOTHNESS: f32 = 0.02;
 /// How often a search goes on from a better neighbour.
 const STEPS: usize = 2;
+/// Neighbours of a displacement.
+const BESIDE: [[i32; 2]; 4] = [[-1, 0], [1, 0], [0, -1], [0, 1]];
+/// Mean absolute value of normal noise of unit deviation.
+const MEAN_ABSOLUTE: f32 = 0.798;
 /// Rows of a plane that are worth another thread.
 const MIN_ROWS: usize = 16;
 /// Noise counts as at least this: patterns that repeat must not be found wherever they repeat.
@@ -96,10 +100,7 @@ impl Motion {
             let rows = self.found.axis_iter_mut(Axis(0)).into_par_iter().zip(finest.axis_iter(Axis(0)).into_par_iter());
             rows.enumerate().for_each(|(by, (mut row, finest))| {
                 for (bx, (block, coarse)) in row.iter_mut().zip(finest).enumerate() {
-                    let mut best = Best::new(&pair, (by, bx), coarse.map(|d| 2 * d));
-                    best.consider(best.expected);
-                    best.consider_around();
-                    *block = pair.refine((by, bx), best.found, level);
+                    *block = pair.settle((by, bx), coarse.map(|d| 2 * d), level);
                 }
             });
         });
@@ -159,7 +160,7 @@ impl<'a, 'b> Best<'a, 'b> {
     fn consider_around(&mut self) {
         for _ in 0..STEPS {
             let [x, y] = self.found;
-            for [dx, dy] in [[-1, 0], [1, 0], [0, -1], [0, 1]] {
+            for [dx, dy] in BESIDE {
                 self.consider([x + dx, y + dy]);
             }
             if self.found == [x, y] {
@@ -224,18 +225,41 @@ impl<'a> Pair<'a> {
         best.found
     }
 
-    /// Fractions of a pixel, from a parabola through the mean squares beside the best whole displacement, and how certain
-    /// they are: noise moves the smallest by what its curvature allows. `level` is the noise of this level's pixels.
-    fn refine(&self, block: (usize, usize), d: [i32; 2], level: f32) -> Found {
+    /// The motion to fractions of a pixel, near the `expected` one: from a parabola through the mean squares beside the best whole displacement; and
+    /// how certain it is: noise moves the smallest by what its curvature allows. `level` is the noise of this level's pixels.
+    fn settle(&self, block: (usize, usize), expected: [i32; 2], level: f32) -> Found {
         let square = |d: [i32; 2]| self.difference(block, d, |a, b| u32::from(a.abs_diff(b)).pow(2));
-        let centre = square(d);
-        let mut found = Found { motion: d.map(|d| d as f32), ..Found::default() };
-        for axis in 0..2 {
-            let [before, after] = [-1, 1].map(|offset| {
-                let mut d = d;
-                d[axis] += offset;
-                square(d)
-            });
+        let beside = |[x, y]: [i32; 2]| BESIDE.map(|[dx, dy]| [x + dx, y + dy]);
+        // As absolute differences cost elsewhere.
+        let cost = |d: [i32; 2], square: f32| {
+            let distance = (d[0] - expected[0]).abs() + (d[1] - expected[1]).abs();
+            MEAN_ABSOLUTE * square.sqrt() + self.weight * distance as f32
+        };
+        let (mut best, mut centre) = (expected, square(expected));
+        if centre == f32::INFINITY {
+            // It lies outside.
+            (best, centre) = ([0; 2], square([0; 2]));
+        }
+        let mut around = beside(best).map(square);
+        for _ in 0..STEPS {
+            let mut better = None;
+            let mut least = cost(best, centre);
+            for (i, (d, square)) in beside(best).into_iter().zip(around).enumerate() {
+                let cost = cost(d, square);
+                if cost < least {
+                    (better, least) = (Some(i), cost);
+                }
+            }
+            let Some(side) = better else { break };
+            let before = centre;
+            (best, centre) = (beside(best)[side], around[side]);
+            // Opposite sides follow each other.
+            let back = side ^ 1;
+            let places = beside(best);
+            around = std::array::from_fn(|i| if i == back { before } else { square(places[i]) });
+        }
+        let mut found = Found { motion: best.map(|d| d as f32), ..Found::default() };
+        for (axis, &[before, after]) in around.as_chunks::<2>().0.iter().enumerate() {
             let curvature = before + after - 2.0 * centre;
             // Not a number, or infinite, beside the edge.
             if !(curvature > 0.0 && curvature < f32::INFINITY) {
