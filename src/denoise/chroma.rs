@@ -42,6 +42,24 @@ impl<'a, T: Sample> Means<'a, T> {
         rows.flat_map(move |y| (across * x..across * (x + 1)).map(move |x| [y, x.min(width - 1)]))
     }
 
+    /// Calls `put` with the number and the mean of each cell of a row.
+    #[inline(always)]
+    pub fn row(&self, y: usize, mut put: impl FnMut(usize, f32)) {
+        let last = self.component.nrows() - 1;
+        let [down, across] = self.cell;
+        // Where a cell has one row, that counts twice.
+        let rows = [0, down - 1].map(|dy| self.component.row((down * y + dy).min(last)));
+        match rows.map(|row| row.to_slice()) {
+            [Some(a), Some(b)] => {
+                for (x, (a, b)) in a.chunks(across).zip(b.chunks(across)).enumerate() {
+                    let sum: f32 = a.iter().zip(b).map(|(a, b)| a.level() + b.level()).sum();
+                    put(x, sum / (2 * a.len()) as f32);
+                }
+            }
+            _ => (0..self.size()[1]).for_each(|x| put(x, self.level(y, x))),
+        }
+    }
+
     /// Standard deviation of what noise samples have beyond these means, in 8-bit units: that of most of them.
     pub fn detail_level(&self) -> f32 {
         let [rows, columns] = self.size();
@@ -149,6 +167,18 @@ mod tests {
         let means = Means::new(&view, [1, 0]);
         assert_eq!(means.size(), [2, 5]);
         assert_eq!((means.level(0, 3), means.level(1, 3)), (8.0, 23.0));
+        for component in [view, plane.slice(ndarray::s![.., ..;2])] {
+            for shifts in [[0, 0], [1, 0], [0, 1]] {
+                let means = Means::new(&component, shifts);
+                let [rows, columns] = means.size();
+                for y in 0..rows {
+                    let mut found = Vec::new();
+                    means.row(y, |x, mean| found.push((x, mean)));
+                    let expected: Vec<_> = (0..columns).map(|x| (x, means.level(y, x))).collect();
+                    assert_eq!(found, expected);
+                }
+            }
+        }
     }
 
     #[test]

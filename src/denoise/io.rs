@@ -7,7 +7,6 @@ use ndarray::{Array2, ArrayViewMut2, Axis};
 
 use super::{
     chroma::{Detail, Means},
-    estimate::Levels,
     temporal::Fused,
 };
 use crate::{
@@ -99,10 +98,14 @@ impl<T: Sample> Planes<'_, '_, T> {
     fn finer_chroma(&self, y: usize, pixels: &mut [[f32; YUV420]]) {
         for (i, component) in self.picture.components.iter().enumerate().skip(1) {
             let means = Means::new(component, self.picture.colour.shifts(i));
-            let last = means.size()[1] - 1;
-            for (x, pixel) in pixels.iter_mut().enumerate() {
-                pixel[3 + i] = (means.level(y, x.min(last)) - CENTRE) * (1.0 / SCALE);
-            }
+            let (mut count, mut last) = (0, 0.0);
+            means.row(y, |x, mean| {
+                (count, last) = (x + 1, (mean - CENTRE) * (1.0 / SCALE));
+                if let Some(pixel) = pixels.get_mut(x) {
+                    pixel[3 + i] = last;
+                }
+            });
+            pixels.iter_mut().skip(count).for_each(|pixel| pixel[3 + i] = last);
         }
     }
 
