@@ -39,6 +39,9 @@ const ENOUGH: f32 = 0.1;
 /// Classes of brightness in which noise is told apart, and the side in cells of the areas whose brightness it is.
 const CLASSES: usize = 32;
 const AREA: usize = 4;
+/// The level is no more than what these shares of the areas stay below, times a factor: noise is everywhere, texture is not. Noise of cameras after H.264
+/// just so stays clear of it.
+const MOST: [(f32, f32); 2] = [(0.2, 1.75), (0.5, 1.15)];
 
 /// Tells how strong noise is.
 pub struct Estimator {
@@ -73,14 +76,14 @@ impl Estimator {
         if component.size().into_iter().min() < Some(MIN_SIDE) {
             return Ok(None);
         }
-        let mut sums = [Sums::default(); CLASSES];
+        let mut areas = Vec::with_capacity(rounds * self.told.len() / (AREA * AREA));
         for _ in 0..rounds {
             let squares = Squares::new(component, self.looked);
             self.looked += ACROSS * ACROSS;
             self.session.run(&squares, &mut Told(&mut self.told))?;
-            squares.add(&self.told, &mut sums);
+            squares.add(&self.told, &mut areas);
         }
-        Ok(Some(model(&sums)))
+        Ok(Some(model(areas)))
     }
 }
 
@@ -103,56 +106,59 @@ impl<T: Sample> Levels for ArrayView2<'_, T> {
     }
 }
 
-/// What places of about one brightness tell.
-#[derive(Debug, Clone, Copy, Default)]
-struct Sums {
+/// What the cells of an area tell.
+#[derive(Debug, Clone, Copy)]
+struct Area {
     weight: f32,
-    log: f32,
-    brightness: f32,
-    /// Scales of the errors.
+    level: f32,
+    /// Scale of the error of the level's logarithm.
     doubt: f32,
+    brightness: f32,
 }
 
-impl Sums {
-    fn level(&self) -> f32 {
-        ((self.log / self.weight).exp() - LEAST).max(0.0)
-    }
-
-    fn brightness(&self) -> f32 {
-        self.brightness / self.weight
-    }
-
-    fn plus(self, other: &Self) -> Self {
-        Self {
-            weight: self.weight + other.weight,
-            log: self.log + other.log,
-            brightness: self.brightness + other.brightness,
-            doubt: self.doubt + other.doubt,
-        }
-    }
+/// Sum of the weights, and weighted mean of a value.
+fn mean(areas: &[Area], value: impl Fn(&Area) -> f32) -> (f32, f32) {
+    let weight: f32 = areas.iter().map(|area| area.weight).sum();
+    (weight, areas.iter().map(|area| area.weight * value(area)).sum::<f32>() / weight)
 }
 
-fn model(sums: &[Sums]) -> NoiseModel {
-    let total = |sums: &[Sums]| sums.iter().fold(Sums::default(), Sums::plus);
-    let mut kept: Vec<Sums> = sums.iter().filter(|s| s.weight > 0.0).copied().collect();
-    let all = total(&kept);
-    if kept.is_empty() {
+fn model(mut areas: Vec<Area>) -> NoiseModel {
+    if areas.is_empty() {
         return NoiseModel::default();
     }
+    let (all, mut level) = mean(&areas, |area| area.level);
     for _ in 0..2 {
         // Black and white cut noise off.
-        let margin = CUT_OFF * total(&kept).level();
-        let inner =
-            kept.iter().filter(|s| (margin..255.0 - margin).contains(&s.brightness())).copied().collect::<Vec<_>>();
-        if total(&inner).weight < ENOUGH * all.weight {
+        let margin = CUT_OFF * level;
+        let inside = |area: &&Area| (margin..255.0 - margin).contains(&area.brightness);
+        let inner: Vec<Area> = areas.iter().filter(inside).copied().collect();
+        let (weight, inner_level) = mean(&inner, |area| area.level);
+        if weight < ENOUGH * all {
             break;
         }
-        kept = inner;
+        (areas, level) = (inner, inner_level);
     }
-    let total = total(&kept);
-    let sure = ((UNSURE[1] - total.doubt / total.weight) / (UNSURE[1] - UNSURE[0])).clamp(0.0, 1.0);
-    let place = |s: &Sums| Place { level: s.level(), brightness: s.brightness(), weight: s.weight };
-    NoiseModel::fit(&kept.iter().map(place).collect::<Vec<_>>(), total.level()).scaled(sure)
+    areas.sort_by(|a, b| a.level.total_cmp(&b.level));
+    let (weight, doubt) = mean(&areas, |area| area.doubt);
+    let most = MOST.map(|(share, factor)| {
+        let mut below = 0.0;
+        let at = areas.iter().position(|area| {
+            below += area.weight;
+            below >= share * weight
+        });
+        factor * at.map_or(level, |at| areas[at].level)
+    });
+    let even = most.into_iter().fold(level, f32::min) / level.max(f32::MIN_POSITIVE);
+    let sure = ((UNSURE[1] - doubt) / (UNSURE[1] - UNSURE[0])).clamp(0.0, 1.0);
+    let class = |area: &Area| ((area.brightness * (CLASSES as f32 / 256.0)) as usize).min(CLASSES - 1);
+    let mut classes = vec![Vec::new(); CLASSES];
+    areas.iter().for_each(|area| classes[class(area)].push(*area));
+    let place = |areas: &Vec<Area>| {
+        let (weight, level) = mean(areas, |area| area.level);
+        Place { level, brightness: mean(areas, |area| area.brightness).1, weight }
+    };
+    let places: Vec<Place> = classes.iter().filter(|areas| !areas.is_empty()).map(place).collect();
+    NoiseModel::fit(&places, level).scaled(even * sure)
 }
 
 /// Squares of a component beside each other.
@@ -214,12 +220,11 @@ impl<'a, L: Levels> Squares<'a, L> {
         Cell { differences, mean: here }
     }
 
-    /// Adds up what was told of the cells, the surer the more.
-    fn add(&self, told: &Array2<[f32; 2]>, sums: &mut [Sums; CLASSES]) {
-        for (area, told) in told.exact_chunks((AREA, AREA)).into_iter().enumerate() {
-            let (y, x) = (area / (ACROSS * SIDE / AREA), area % (ACROSS * SIDE / AREA));
-            let mut here = Sums::default();
-            let mut brightness = 0.0;
+    /// Adds what was told of the cells, by area, the surer the more.
+    fn add(&self, told: &Array2<[f32; 2]>, areas: &mut Vec<Area>) {
+        for (number, told) in told.exact_chunks((AREA, AREA)).into_iter().enumerate() {
+            let (y, x) = (number / (ACROSS * SIDE / AREA), number % (ACROSS * SIDE / AREA));
+            let [mut weights, mut levels, mut doubts, mut brightness] = [0.0; 4];
             for ((dy, dx), &[log, doubt]) in told.indexed_iter() {
                 let Cell { differences, mean } = self.cell(AREA * y + dy, AREA * x + dx);
                 brightness += mean / (AREA * AREA) as f32;
@@ -229,13 +234,13 @@ impl<'a, L: Levels> Squares<'a, L> {
                 }
                 let doubt = doubt.clamp(-MOST_LOG_SCALE, MOST_LOG_SCALE).exp();
                 let weight = 1.0 / (doubt * doubt);
-                here.weight += weight;
-                here.log += weight * log;
-                here.doubt += weight * doubt;
+                weights += weight;
+                levels += weight * (log.exp() - LEAST).max(0.0);
+                doubts += weight * doubt;
             }
-            here.brightness = here.weight * brightness;
-            let class = &mut sums[((brightness * (CLASSES as f32 / 256.0)) as usize).min(CLASSES - 1)];
-            *class = class.plus(&here);
+            if weights > 0.0 {
+                areas.push(Area { weight: weights, level: levels / weights, doubt: doubts / weights, brightness });
+            }
         }
     }
 }

@@ -213,8 +213,9 @@ impl Telling<'_> {
         let mut rng = StdRng::seed_from_u64(1);
         let camera = luma(&Camera::draw(Domain::Rgb, count as usize, false, false, &mut rng).taken(rgb)?)?;
         let coded = |picture: &Tensor| self.codec.run(picture, &(&self.codec.steps * 0.3), 0.5);
-        let compressed = coded(&camera)?;
-        let truth = difference(&compressed, &coded(&clean)?)?;
+        let (compressed, reference) = (coded(&camera)?, coded(&clean)?);
+        let left = difference(&compressed, &reference)?;
+        let truth = (left.square() + left.f_minimum(&difference(&reference, &clean)?)?.square()).f_sqrt()?;
         all.push(("compressed", compressed, Some(truth)));
         let truth = difference(&camera, &clean)?;
         all.push(("camera", camera, Some(truth)));
@@ -253,11 +254,15 @@ impl Telling<'_> {
 
         let compressed = column(&|k| flag(k.compressed));
         let (coded, coded_clean) = self.coded(&noisy, &clean, rng)?;
-        let clean = &clean + &compressed * (coded_clean - &clean);
+        let reference = &clean + &compressed * (coded_clean - &clean);
         noisy = &noisy + &compressed * (coded - &noisy);
         noisy = noisy.f_round()?.f_clamp(0.0, 255.0)?;
-        let squares = (&noisy - clean).f_square()?.f_avg_pool2d([AREA; 2], [AREA; 2], [0, 0], false, true, None)?;
-        let seen = squares.f_sqrt()?.f_upsample_nearest2d([side, side], None, None)?;
+        let squares =
+            |a: &Tensor, b: &Tensor| (a - b).f_square()?.f_avg_pool2d([AREA; 2], [AREA; 2], [0, 0], false, true, None);
+        // Errors of the compression count as noise, but not more than what is left of that: where there is none, they are the picture's own.
+        let left = squares(&noisy, &reference)?;
+        let energy = &left + left.f_minimum(&squares(&reference, &clean)?)?;
+        let seen = energy.f_sqrt()?.f_upsample_nearest2d([side, side], None, None)?;
         // Of white noise what it was before black and white cut it off.
         let told = column(&|k| flag(!k.camera && !k.compressed));
         let level = &seen + told * (level - &seen);
