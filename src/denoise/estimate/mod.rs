@@ -4,18 +4,21 @@
 //! it is of that: what is texture gives way to what is flat. It was shown white noise, and that of cameras, as it is and compressed
 //! (`src/train/level.rs`); of noise that is not white, single frequencies tell too little.
 
+mod areas;
+
 use std::ops::Range;
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
-use super::noise::{NoiseModel, Place};
+use self::areas::Area;
+use super::noise::NoiseModel;
 use crate::{
     frame::Sample,
     nn::{self, Device, Domain, ModelSource, Output, Precision, RowSink, Session, Size, Source, cache, parts},
 };
 
 const BUILT_IN: ModelSource =
-    ModelSource::Embedded { name: "noise-level", bytes: include_bytes!("../../models/noise-level.safetensors") };
+    ModelSource::Embedded { name: "noise-level", bytes: include_bytes!("../../../models/noise-level.safetensors") };
 /// Levels are told as the logarithm of so much more.
 pub(crate) const LEAST: f32 = 0.5;
 /// Furthest that the logarithm of the scale of an error lies from 0.
@@ -30,18 +33,8 @@ const ACROSS: usize = 4;
 const MIN_SIDE: usize = 16;
 /// Brightness closer than this to black or white may be cut off.
 const MARGIN: f32 = 4.0;
-/// Mean scale of the errors of the logarithm from which less noise is assumed, and from which on none: where all is texture, it is better to
-/// leave noise than to take detail away.
-const UNSURE: [f32; 2] = [0.35, 0.6];
-/// So many deviations of the noise from black and white it is not cut off; places there do not count if this share of the others is left.
-const CUT_OFF: f32 = 2.0;
-const ENOUGH: f32 = 0.1;
-/// Classes of brightness in which noise is told apart, and the side in cells of the areas whose brightness it is.
-const CLASSES: usize = 32;
+/// Side in cells of the areas whose cells are taken together.
 const AREA: usize = 4;
-/// The level is no more than what these shares of the areas stay below, times a factor: noise is everywhere, texture is not. Noise of cameras after H.264
-/// just so stays clear of it.
-const MOST: [(f32, f32); 2] = [(0.2, 1.75), (0.5, 1.15)];
 
 /// Tells how strong noise is.
 pub struct Estimator {
@@ -83,7 +76,7 @@ impl Estimator {
             self.session.run(&squares, &mut Told(&mut self.told))?;
             squares.add(&self.told, &mut areas);
         }
-        Ok(Some(model(areas)))
+        Ok(Some(areas::model(areas)))
     }
 }
 
@@ -104,61 +97,6 @@ impl<T: Sample> Levels for ArrayView2<'_, T> {
     fn level(&self, y: usize, x: usize) -> f32 {
         self[[y, x]].level()
     }
-}
-
-/// What the cells of an area tell.
-#[derive(Debug, Clone, Copy)]
-struct Area {
-    weight: f32,
-    level: f32,
-    /// Scale of the error of the level's logarithm.
-    doubt: f32,
-    brightness: f32,
-}
-
-/// Sum of the weights, and weighted mean of a value.
-fn mean(areas: &[Area], value: impl Fn(&Area) -> f32) -> (f32, f32) {
-    let weight: f32 = areas.iter().map(|area| area.weight).sum();
-    (weight, areas.iter().map(|area| area.weight * value(area)).sum::<f32>() / weight)
-}
-
-fn model(mut areas: Vec<Area>) -> NoiseModel {
-    if areas.is_empty() {
-        return NoiseModel::default();
-    }
-    let (all, mut level) = mean(&areas, |area| area.level);
-    for _ in 0..2 {
-        // Black and white cut noise off.
-        let margin = CUT_OFF * level;
-        let inside = |area: &&Area| (margin..255.0 - margin).contains(&area.brightness);
-        let inner: Vec<Area> = areas.iter().filter(inside).copied().collect();
-        let (weight, inner_level) = mean(&inner, |area| area.level);
-        if weight < ENOUGH * all {
-            break;
-        }
-        (areas, level) = (inner, inner_level);
-    }
-    areas.sort_by(|a, b| a.level.total_cmp(&b.level));
-    let (weight, doubt) = mean(&areas, |area| area.doubt);
-    let most = MOST.map(|(share, factor)| {
-        let mut below = 0.0;
-        let at = areas.iter().position(|area| {
-            below += area.weight;
-            below >= share * weight
-        });
-        factor * at.map_or(level, |at| areas[at].level)
-    });
-    let even = most.into_iter().fold(level, f32::min) / level.max(f32::MIN_POSITIVE);
-    let sure = ((UNSURE[1] - doubt) / (UNSURE[1] - UNSURE[0])).clamp(0.0, 1.0);
-    let class = |area: &Area| ((area.brightness * (CLASSES as f32 / 256.0)) as usize).min(CLASSES - 1);
-    let mut classes = vec![Vec::new(); CLASSES];
-    areas.iter().for_each(|area| classes[class(area)].push(*area));
-    let place = |areas: &Vec<Area>| {
-        let (weight, level) = mean(areas, |area| area.level);
-        Place { level, brightness: mean(areas, |area| area.brightness).1, weight }
-    };
-    let places: Vec<Place> = classes.iter().filter(|areas| !areas.is_empty()).map(place).collect();
-    NoiseModel::fit(&places, level).scaled(even * sure)
 }
 
 /// Squares of a component beside each other.
