@@ -340,3 +340,33 @@ fn chroma_gains_at_any_resolution() {
         }
     }
 }
+
+#[test]
+fn small_pictures_of_any_chroma_are_denoised_alike_on_any_threads() {
+    let networks = Networks::built_in(Rung::Fast, Device::Cpu, Precision::Auto).unwrap();
+    for (width, height) in [(1, 1), (2, 2), (3, 1), (1, 7), (17, 2), (20, 21)] {
+        for format in [Format::Y42B, Format::Y444] {
+            let size = |i: usize| format.component_size(i, width, height);
+            let noise = noisy(&vec![120.0; width * height], 9.0, 1);
+            let noise: Vec<u8> = noise.iter().map(|v| v.round() as u8).collect();
+            for temporal in [false, true] {
+                let mut results = Vec::new();
+                for threads in [1, 4] {
+                    let planes = [0, 1, 2].map(|i| noise[..size(i).0 * size(i).1].to_vec());
+                    let mut output = planes.clone();
+                    let views: Vec<_> = planes.iter().enumerate().map(|(i, p)| (p.as_slice(), size(i).0)).collect();
+                    let input = Picture::new(format, width, height, &views).unwrap();
+                    let views = output.iter_mut().enumerate().map(|(i, p)| (p.as_mut_slice(), size(i).0));
+                    let mut view = PictureMut::new(format, width, height, views).unwrap();
+                    let mut denoiser = networks.denoiser(format.colour(), false, threads).unwrap();
+                    let parameters = Parameters { noise_level: Some(9.0), strength: 1.0, temporal };
+                    for _ in 0..2 {
+                        denoiser.process(&input, &mut view, &parameters, None, 0).unwrap();
+                    }
+                    results.push(output);
+                }
+                assert_eq!(results[0], results[1], "{width}x{height} {format:?}");
+            }
+        }
+    }
+}

@@ -6,7 +6,7 @@
 
 use ndarray::{ArrayView1, ArrayView2};
 
-use super::estimate::Levels;
+use super::estimate::{Levels, spread};
 use crate::frame::Sample;
 
 /// Cells on each side whose energy counts for one.
@@ -62,11 +62,10 @@ impl<'a, T: Sample> Means<'a, T> {
 
     /// Standard deviation of what noise samples have beyond these means, in 8-bit units: that of most of them.
     pub fn detail_level(&self) -> f32 {
-        let [rows, columns] = self.size();
+        let size = self.size();
         let mut details = Vec::new();
-        for i in 0..CELLS.min(rows * columns) {
-            let at = |step: f64, length: usize| ((0.5 + step * i as f64).fract() * length as f64) as usize;
-            let [y, x] = [at(0.569_840_290_998_053_3, rows), at(0.754_877_666_246_692_8, columns)];
+        for i in 0..CELLS.min(size[0] * size[1]) {
+            let [y, x] = spread(i, size);
             let mean = self.level(y, x);
             details.extend(self.places(y, x).map(|place| (self.component[place].level() - mean).abs()));
         }

@@ -274,7 +274,8 @@ impl<T: Sample> Band<'_, '_, T> {
         let [down, across] = [2 >> shift_y, 2 >> shift_x];
         let (whole, own) = (down * y, down * (y - self.first));
         let samples = &self.components[component];
-        let last = samples.nrows() - 1;
+        // The network's rows go on beyond those of small pictures.
+        let Some(last) = samples.nrows().checked_sub(1) else { return };
         for dy in 0..down {
             match self.seen {
                 Some(seen) => {

@@ -80,6 +80,12 @@ impl Estimator {
     }
 }
 
+/// One place of many in an area of some rows and columns, which no regular texture follows (Roberts' R2 sequence).
+pub(super) fn spread(number: usize, [rows, columns]: [usize; 2]) -> [usize; 2] {
+    let at = |step: f64, length: usize| ((0.5 + step * number as f64).fract() * length as f64) as usize;
+    [at(0.569_840_290_998_053_3, rows), at(0.754_877_666_246_692_8, columns)]
+}
+
 /// What noise is looked for in.
 pub trait Levels: Sync {
     /// Rows and columns.
@@ -113,15 +119,10 @@ struct Cell {
 }
 
 impl<'a, L: Levels> Squares<'a, L> {
-    /// Those that follow `first` ones, spread so that no regular texture follows them (Roberts' R2 sequence).
+    /// Those that follow `first` ones.
     fn new(component: &'a L, first: usize) -> Self {
         let room = component.size().map(|n| n.saturating_sub(2 * SIDE) + 1);
-        let place = |number: usize| {
-            let fraction = |step: f64| (0.5 + step * number as f64).fract();
-            [(0.569_840_290_998_053_3, room[0]), (0.754_877_666_246_692_8, room[1])]
-                .map(|(step, room)| (fraction(step) * room as f64) as usize)
-        };
-        Self { component, origins: (first..first + ACROSS * ACROSS).map(place).collect() }
+        Self { component, origins: (first..first + ACROSS * ACROSS).map(|number| spread(number, room)).collect() }
     }
 
     /// Four pixels of a square; beyond the picture it is mirrored.
