@@ -191,7 +191,7 @@ impl Denoiser {
         Ok(levels)
     }
 
-    /// Estimates what `parameters` leave open: the noise of luma (of R, G and B), and that of chroma. The first picture is looked at as a whole; later, components take turns,
+    /// Estimates what `parameters` leave open: the noise of luma (of R, G and B), and that of chroma. The first picture is looked at more closely; later, components take turns,
     /// so that no picture takes much longer than another, and estimates are smoothed.
     fn estimate<T: Sample>(
         &mut self,

@@ -14,7 +14,7 @@ use super::{
     Error, Photos,
     codec::{Codec, UP},
     loader::Source,
-    noise::{Camera, between, blurred},
+    noise::{Camera, between, blurred, luma},
     run::{self, Lesson},
 };
 use crate::{
@@ -105,11 +105,10 @@ impl Kinds {
     }
 }
 
-/// Weights of R, G and B in luma, and what is added.
-const Y: [f32; 4] = [0.2568, 0.5041, 0.0979, 16.0];
-
 /// One component of each picture, `[n, 1, side, side]`: of the first `full` at full resolution, of the others chroma at half of it.
 fn components(rgb: &Tensor, full: i64, side: i64, kinds: &[Kinds]) -> Result<Tensor, Error> {
+    // Weights of R, G and B, and what is added.
+    const Y: [f32; 4] = [0.2568, 0.5041, 0.0979, 16.0];
     const MAIN: [[f32; 4]; 4] = [Y, [1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]];
     const CHROMA: [[f32; 4]; 2] = [[-0.1482, -0.2910, 0.4392, 128.0], [0.4392, -0.3678, -0.0714, 128.0]];
     let mixed = |first: i64, count: i64, of: &dyn Fn(usize) -> [f32; 4]| -> Result<Tensor, Error> {
@@ -195,10 +194,6 @@ impl Telling<'_> {
     fn conditions(&self) -> Result<Vec<Condition>, Error> {
         let rgb = &self.validation;
         let count = rgb.size()[0];
-        let luma = |rgb: &Tensor| -> Result<Tensor, Error> {
-            let weights = Tensor::from_slice(&Y[..3]).view([1, 3, 1, 1]);
-            Ok((rgb * weights).f_sum_dim_intlist(1, true, Kind::Float)? + f64::from(Y[3]))
-        };
         let difference = |a: &Tensor, b: &Tensor| -> Result<Tensor, Error> {
             Ok((a - b).f_square()?.f_mean_dim(&[1i64, 2, 3][..], false, Kind::Float)?.f_sqrt()?)
         };

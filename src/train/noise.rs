@@ -321,13 +321,18 @@ fn planes(rgb: &Tensor, domain: Domain) -> Result<Tensor, Error> {
     match domain {
         Domain::Rgb => Ok(scaled(rgb).f_pixel_unshuffle(2)?),
         Domain::Yuv420 | Domain::Plane | Domain::Guide | Domain::Region | Domain::Texture => {
-            let luma = mix(rgb, [0.2568, 0.5041, 0.0979], 16.0)?;
+            let luma = luma(rgb)?;
             let u = mix(rgb, [-0.1482, -0.2910, 0.4392], 128.0)?;
             let v = mix(rgb, [0.4392, -0.3678, -0.0714], 128.0)?;
             let chroma = Tensor::f_cat(&[u, v], 1)?.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)?;
             Ok(Tensor::f_cat(&[scaled(&luma).f_pixel_unshuffle(2)?, scaled(&chroma)], 1)?)
         }
     }
+}
+
+/// Luma, 16 to 235, of pictures in RGB (0 to 255).
+pub fn luma(rgb: &Tensor) -> Result<Tensor, Error> {
+    mix(rgb, [0.2568, 0.5041, 0.0979], 16.0)
 }
 
 fn mix(rgb: &Tensor, weights: [f64; 3], offset: f64) -> Result<Tensor, Error> {

@@ -13,6 +13,7 @@ use super::{
     Error, Photos,
     codec::Codec,
     loader::Source,
+    noise::luma,
     run::{self, Lesson},
 };
 use crate::{
@@ -205,11 +206,6 @@ impl Masking<'_> {
             flat: flat_error,
         })
     }
-}
-
-fn luma(rgb: &Tensor) -> Result<Tensor, Error> {
-    let part = |i: i64, weight: f64| rgb.f_narrow(1, i, 1).map(|c| c * weight);
-    Ok(part(0, 0.2568)? + part(1, 0.5041)? + part(2, 0.0979)? + 16.0)
 }
 
 /// Means of squares of some pixels to a side.
