@@ -222,7 +222,7 @@ mod torch {
         /// Goes on from the checkpoint beside the model file.
         #[arg(long)]
         resume: bool,
-        /// Model file to take weights from; wider layers grow from its narrower ones.
+        /// Model file to take weights from; wider layers grow from its narrower ones, hidden channels that are too many go.
         #[arg(long)]
         init: Option<PathBuf>,
         /// Lets hidden channels begin anew whose weights ran away.

@@ -97,6 +97,31 @@ pub fn begin_with(graph: &Graph, weights: &mut [Tensor], given: &Named) -> Resul
     Ok(())
 }
 
+/// Leaves residual blocks as many hidden channels as they have here, where they had more: those that say most, by the norms of what they read with
+/// and are read by (whose product does not depend on the channel's scale).
+///
+/// # Errors
+/// What libtorch reports.
+pub fn narrow(graph: &Graph, named: &mut Named) -> Result<(), Error> {
+    for layer in &graph.layers {
+        let Layer::Block { first, second, .. } = *layer else { continue };
+        let tensor = |conv: usize, part: &str| format!("{}.{part}", graph.convs[conv].name);
+        let keys = [tensor(first, "weight"), tensor(first, "bias"), tensor(second, "weight")];
+        let [Some(kernels), Some(bias), Some(readers)] = keys.each_ref().map(|key| named.get(key)) else { continue };
+        let (had, left) = (kernels.size()[0], graph.convs[first].outputs as i64);
+        if had <= left {
+            continue;
+        }
+        let said = kernels.f_square()?.f_sum_dim_intlist(&[1i64, 2, 3][..], false, Kind::Float)?
+            * readers.f_square()?.f_sum_dim_intlist(&[0i64, 2, 3][..], false, Kind::Float)?;
+        let (kept, _) = said.f_topk(left, 0, true, false)?.1.f_sort(0, false)?;
+        let less =
+            [kernels.f_index_select(0, &kept)?, bias.f_index_select(0, &kept)?, readers.f_index_select(1, &kept)?];
+        named.extend(keys.into_iter().zip(less));
+    }
+    Ok(())
+}
+
 /// Kernels of hidden channels, by root mean square beside that of random ones, that ran away.
 const RUNAWAY: f64 = 8.0;
 
@@ -168,6 +193,36 @@ mod tests {
         ];
         let difference = (ours - Tensor::cat(&expected, 1)).abs().max().double_value(&[]);
         assert!(difference < 1e-4, "{difference}");
+    }
+
+    #[test]
+    fn hidden_channels_that_say_nothing_go_first() {
+        let unet = |hidden| ResidualUnet {
+            inputs: 4,
+            outputs: 2,
+            widths: vec![8],
+            hidden: vec![hidden],
+            down_blocks: vec![1],
+            up_blocks: vec![],
+        };
+        let (wide, small) = (unet(6).graph().unwrap(), unet(4).graph().unwrap());
+        let weights = Optimiser::new(&wide, 1).weights;
+        let _no_grad = tch::no_grad_guard();
+        let block = wide.layers.iter().find(|layer| matches!(layer, Layer::Block { .. }));
+        let Some(&Layer::Block { first, second, .. }) = block else { panic!("no block") };
+        // One hears nothing, one is not heard.
+        let _ = weights[2 * first].get(1).g_zero_();
+        let _ = weights[2 * first + 1].get(1).g_zero_();
+        let _ = weights[2 * second].narrow(1, 4, 1).g_zero_();
+        let names = wide.convs.iter().flat_map(|spec| ["weight", "bias"].map(|p| format!("{}.{p}", spec.name)));
+        let mut named: Named = names.zip(weights.iter().map(|w| w.detach().copy())).collect();
+        narrow(&small, &mut named).unwrap();
+        let mut less = Optimiser::new(&small, 2).weights;
+        begin_with(&small, &mut less, &named).unwrap();
+        let picture = Tensor::randn([1, 4, 6, 6], (Kind::Float, tch::Device::Cpu));
+        let difference =
+            torch::forward(&wide, &weights, &picture).unwrap() - torch::forward(&small, &less, &picture).unwrap();
+        assert!(difference.abs().max().double_value(&[]) < 1e-6);
     }
 
     #[test]

@@ -35,7 +35,8 @@ pub struct Options {
     pub out: PathBuf,
     pub domain: Domain,
     pub architecture: Architecture,
-    /// Model whose weights to start from; layers that are wider than its own are grown from them, others start at random.
+    /// Model whose weights to start from; layers that are wider than its own are grown from them, blocks that are narrower
+    /// inside keep what says most, others start at random.
     pub init: Option<PathBuf>,
     /// Lets hidden channels of `init` begin anew whose weights ran away.
     pub renew: bool,
@@ -147,7 +148,9 @@ pub(super) fn run<S: Source>(
         init::begin_with(graph, &mut weights, &init::tensors(path)?)?;
     }
     if let Some(path) = &options.init {
-        init::begin_with(graph, &mut weights, &init::model(path, options.domain)?)?;
+        let mut given = init::model(path, options.domain)?;
+        init::narrow(graph, &mut given)?;
+        init::begin_with(graph, &mut weights, &given)?;
     }
     if options.renew {
         println!("{} hidden channels begin anew", init::renew(graph, &mut weights, &random())?);

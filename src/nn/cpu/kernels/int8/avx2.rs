@@ -4,11 +4,11 @@
 
 use std::arch::x86_64::*;
 
-use super::{FINE_BITS, Finish, MAX_DEPTH, RowJob, Segments, ZERO, pack::LINE};
+use super::{FINE_BITS, Finish, MAX_DEPTH, RowJob, Segments, ZERO, pack::LINE, winograd};
 
 /// Values in a vector, and vectors in a block.
-const LANES: usize = 8;
-const VECTORS: usize = LINE / LANES;
+pub(super) const LANES: usize = 8;
+pub(super) const VECTORS: usize = LINE / LANES;
 /// Pixels that share each load of weights: with their sums, two vectors of weights and one of input all registers are full.
 const TILE: usize = 6;
 pub(super) const MAX_SEGMENTS: usize = 3;
@@ -69,6 +69,10 @@ pub(super) fn run(mut job: RowJob<'_>) {
             segments.iter_mut().zip(list).for_each(|(to, from)| *to = from.as_ptr());
             // SAFETY: `check` has shown that all pixels of every segment and of the result exist.
             unsafe { blocks::<Madd>(&mut job, &segments[..count], 0, 0, pixels) };
+        }
+        Segments::Coarse(list) if job.weights.filters(job.pitch) && pixels >= winograd::SPAN => {
+            // SAFETY: `check` has shown that all pixels of every segment and of the result exist.
+            unsafe { winograd::run(&mut job, list, pixels) };
         }
         Segments::Coarse(list) => {
             let (pitch, depth) = (job.pitch, job.weights.depth());
@@ -164,56 +168,63 @@ unsafe fn compute<D: Dot, const N: usize>(tile: &mut Tile<'_, '_, D::Value>, x: 
             }
         }
         let scale: [__m256; VECTORS] = std::array::from_fn(|v| _mm256_loadu_ps(tile.scale.add(v * LANES)));
-        // The loop below is too long to be unrolled; were it to index `sums`, these would lie in memory all along.
-        let mut done = [[_mm256_setzero_si256(); VECTORS]; N];
-        for (done, sum) in done.iter_mut().zip(sums) {
-            // As one copy it would need `sums` in memory as well.
-            #[allow(clippy::manual_memcpy)]
+        let mut t = [[_mm256_setzero_ps(); VECTORS]; N];
+        for i in 0..N {
             for v in 0..VECTORS {
-                done[v] = sum[v];
+                t[i][v] = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[i][v]), scale[v]);
             }
         }
-        for (i, sum) in std::hint::black_box(&done).iter().enumerate() {
-            let at = (x + i) * tile.outputs + tile.first;
-            let t = std::array::from_fn(|v| _mm256_mul_ps(_mm256_cvtepi32_ps(sum[v]), scale[v]));
-            finish(tile.finish, tile.ratio, at, tile.width, t);
-        }
+        let at = x * tile.outputs + tile.first;
+        finish(tile.finish, tile.ratio, [at, tile.outputs, tile.width], &t);
     }
 }
 
-/// Up to [`LINE`] values of what [`Finish`] tells. Saturation stands in for its clamps: no value leaves 32 bits before it.
+/// Makes of some pixels what [`Finish`] tells. Saturation stands in for its clamps: no value leaves 32 bits before it.
 ///
 /// # Safety
-/// `count` values from `at` on lie within the slices of `finish`.
+/// From `at` on, and from there in steps of `outputs`, `width` values lie within the slices of `finish`.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn finish(finish: &mut Finish<'_>, ratio: f32, at: usize, count: usize, t: [__m256; VECTORS]) {
-    // SAFETY: only `count` values are read and written.
+pub(super) unsafe fn finish<const N: usize>(
+    finish: &mut Finish<'_>,
+    ratio: f32,
+    [at, outputs, width]: [usize; 3],
+    t: &[[__m256; VECTORS]; N],
+) {
+    let places = || t.iter().enumerate().map(|(i, t)| (at + i * outputs, *t));
+    // SAFETY: only `width` values are read and written at each place.
     unsafe {
         match finish {
             Finish::Relu { coarse } => {
-                store(coarse.as_mut_ptr().add(at), count, bytes::<true>(words(t)));
+                for (at, t) in places() {
+                    store(coarse.as_mut_ptr().add(at), width, bytes::<true>(words(t)));
+                }
             }
             Finish::Signed { add, fine, coarse } => {
-                let t = match add {
-                    Some(add) => {
-                        let add = load_words(add.as_ptr().add(at), count);
-                        let ratio = _mm256_set1_ps(ratio);
-                        let added = |t, add| {
-                            _mm256_add_ps(t, _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(add)), ratio))
-                        };
-                        [added(t[0], _mm256_castsi256_si128(add)), added(t[1], _mm256_extracti128_si256::<1>(add))]
+                let ratio = _mm256_set1_ps(ratio);
+                for (at, mut t) in places() {
+                    if let Some(add) = add {
+                        let add = load_words(add.as_ptr().add(at), width);
+                        for (t, add) in
+                            t.iter_mut().zip([_mm256_castsi256_si128(add), _mm256_extracti128_si256::<1>(add)])
+                        {
+                            let add = _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(add));
+                            *t = _mm256_add_ps(*t, _mm256_mul_ps(add, ratio));
+                        }
                     }
-                    None => t,
-                };
-                let value = words(t);
-                store(fine.as_mut_ptr().add(at), count, value);
-                let half = _mm256_set1_epi16(1 << (FINE_BITS - 1));
-                let steps = _mm256_srai_epi16::<{ FINE_BITS as i32 }>(_mm256_adds_epi16(value, half));
-                let excess = _mm_xor_si128(bytes::<false>(steps), _mm_set1_epi8(ZERO.cast_signed()));
-                store(coarse.as_mut_ptr().add(at), count, excess);
+                    let value = words(t);
+                    store(fine.as_mut_ptr().add(at), width, value);
+                    let half = _mm256_set1_epi16(1 << (FINE_BITS - 1));
+                    let steps = _mm256_srai_epi16::<{ FINE_BITS as i32 }>(_mm256_adds_epi16(value, half));
+                    let excess = _mm_xor_si128(bytes::<false>(steps), _mm_set1_epi8(ZERO.cast_signed()));
+                    store(coarse.as_mut_ptr().add(at), width, excess);
+                }
             }
-            Finish::Float { out } => store(out.as_mut_ptr().add(at), count, t),
+            Finish::Float { out } => {
+                for (at, t) in places() {
+                    store(out.as_mut_ptr().add(at), width, t);
+                }
+            }
         }
     }
 }

@@ -18,7 +18,10 @@ mod pack;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod vnni256;
+#[cfg(target_arch = "x86_64")]
+mod winograd;
 
+use pack::Line;
 pub use pack::{Input, Packed, Quantised};
 
 /// Fine steps in a coarse one, as a power of two.
@@ -194,6 +197,20 @@ impl Kernels {
         }
     }
 
+    /// Weights for minimal filtering, where that is faster and possible; see [`winograd::pack`].
+    fn filtered(
+        self,
+        matrix: [usize; 3],
+        largest: f32,
+        weight: &dyn Fn(usize, usize, usize) -> i32,
+    ) -> Option<Vec<Line>> {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => winograd::pack(matrix, largest, weight),
+            _ => None,
+        }
+    }
+
     /// What is taken off values before they are multiplied.
     fn excess(self, input: Input) -> i32 {
         match (self.0, input) {
@@ -242,9 +259,14 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(11);
         for round in 0..600 {
             let input = if rng.random_bool(0.7) { Input::Coarse } else { Input::Fine };
-            let (segments, depth) = (rng.random_range(1..=3), 4 * rng.random_range(1..=30));
+            let (mut segments, mut depth) = (rng.random_range(1..=3), 4 * rng.random_range(1..=30));
             let (outputs, pixels) = (rng.random_range(1..=70), rng.random_range(0..=60));
-            let pitch = rng.random_range(1..=40);
+            let mut pitch = rng.random_range(1..=40);
+            // 3x3 convolutions, some of whose kernels filter.
+            if rng.random_bool(0.4) {
+                pitch = 8 * rng.random_range(1..=6);
+                (segments, depth) = (3, 3 * pitch);
+            }
             let length = pixels * pitch + depth;
             let bytes: Vec<Vec<u8>> = (0..segments).map(|_| (0..length).map(|_| rng.random()).collect()).collect();
             let words: Vec<Vec<i16>> = (0..segments).map(|_| (0..length).map(|_| rng.random()).collect()).collect();
