@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use super::{
-    arithmetic::{Arithmetic, Inputs, MAX_SEGMENTS, Rows, Sign, Uses},
+    arithmetic::{Arithmetic, Inputs, MAX_SEGMENTS, Rows, Sign, TOGETHER, Uses},
     float::{Matrix, matrices, repeat_bias, weight},
-    kernels::int8::{FINE_BITS, Finish, Input, Kernels, Packed, Quantised, RowJob, Segments, ZERO},
+    kernels::int8::{FINE_BITS, Finish, Input, Kernels, Packed, Quantised, RowJob, RowsJob, Segments, ZERO},
 };
 use crate::nn::{
     Error, Model, Source,
@@ -316,16 +316,38 @@ impl Arithmetic for Int8 {
         activation: Activation,
         out: LevelsMut<'_>,
     ) {
-        let finish = if activation != Activation::None {
-            Finish::Relu { coarse: out.coarse }
-        } else {
-            Finish::Signed { add: add.map(|add| add.fine), fine: out.fine, coarse: out.coarse }
-        };
-        self.run(inputs, finish);
+        self.run(inputs, finish(add, activation, out));
+    }
+
+    fn joins(&self, conv: ConvId, width: usize) -> bool {
+        self.weights[conv].first().is_some_and(|weights| self.kernels.joins(&weights.single, width))
+    }
+
+    fn convolve_rows(
+        &self,
+        inputs: &Inputs<'_, Self>,
+        add: [Option<LevelsRef<'_>>; TOGETHER],
+        activation: Activation,
+        out: [LevelsMut<'_>; TOGETHER],
+    ) {
+        let weights = &self.weights[inputs.conv][inputs.matrix].single;
+        let mut add = add.into_iter();
+        let finish = out.map(|out| finish(add.next().flatten(), activation, out));
+        let segments = inputs.segments.map(|s| s.coarse);
+        self.kernels.run_rows(RowsJob { segments, pitch: inputs.pitch, weights, finish });
     }
 
     fn finish(&self, inputs: &Inputs<'_, Self>, out: &mut [f32]) {
         self.run(inputs, Finish::Float { out });
+    }
+}
+
+/// What makes the values of a row of a feature map.
+fn finish<'a>(add: Option<LevelsRef<'a>>, activation: Activation, out: LevelsMut<'a>) -> Finish<'a> {
+    if activation != Activation::None {
+        Finish::Relu { coarse: out.coarse }
+    } else {
+        Finish::Signed { add: add.map(|add| add.fine), fine: out.fine, coarse: out.coarse }
     }
 }
 

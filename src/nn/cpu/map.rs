@@ -67,13 +67,18 @@ impl<R: Rows> Ring<R> {
         self.rows[y % self.rows.len()].view(0..shape.stride())
     }
 
-    /// The inner pixels of a row to be written. Rows of other shapes may have lain here, so the zeros are set anew.
-    pub fn start_row(&mut self, y: usize, shape: Shape, sign: Sign) -> R::Mut<'_> {
+    /// The inner pixels of `N` rows to be written, from row `y` on. Rows of other shapes may have lain here, so the zeros are set anew.
+    ///
+    /// # Panics
+    /// If there is no room for so many.
+    pub fn start_rows<const N: usize>(&mut self, y: usize, shape: Shape, sign: Sign) -> [R::Mut<'_>; N] {
         let count = self.rows.len();
-        let row = &mut self.rows[y % count];
-        let inner = shape.inner();
-        row.clear(0..inner.start, sign);
-        row.clear(inner.end..shape.stride(), sign);
-        row.view_mut(inner)
+        let rows = self.rows.get_disjoint_mut(std::array::from_fn(|i| (y + i) % count));
+        rows.expect("rings have room for the rows that are made together").map(|row| {
+            let inner = shape.inner();
+            row.clear(0..inner.start, sign);
+            row.clear(inner.end..shape.stride(), sign);
+            row.view_mut(inner)
+        })
     }
 }

@@ -9,7 +9,7 @@ use crate::nn::{
 };
 
 use super::{
-    arithmetic::{Sign, Uses},
+    arithmetic::{Arithmetic, Sign, Uses},
     map::Shape,
 };
 
@@ -61,6 +61,13 @@ pub(super) struct Step {
     pub shape: Shape,
     /// Buffer that keeps what it makes.
     pub store: Option<BufferId>,
+}
+
+impl Step {
+    /// Whether several rows of it are made together.
+    pub fn joins<A: Arithmetic>(&self, arithmetic: &A) -> bool {
+        matches!(self.op, Op::Same { conv, .. } if arithmetic.joins(conv, self.shape.width))
+    }
 }
 
 /// Steps through which rows stream together.

@@ -6,7 +6,7 @@ use std::{
 use rayon::prelude::*;
 
 use super::{
-    arithmetic::{Arithmetic, Rows, Sign, Uses},
+    arithmetic::{Arithmetic, Rows, Sign, TOGETHER, Uses},
     map::Map,
     network::Shared,
     plan::{Chain, Op, Plan},
@@ -60,6 +60,10 @@ impl<A: Arithmetic> CpuSession<A> {
         let plan = Plan::new(network.model.graph(), size, A::INPUT_ALIGNMENT)?;
         let steps = plan.chains.iter().map(|c| c.steps.len()).max().unwrap_or(0);
         let rows = plan.chains.iter().flat_map(|c| &c.steps).map(|s| s.op.rows()).max().unwrap_or(0);
+        // Where two convolutions in a row each make several rows at once, what the first one reads is added to what the second one makes: then
+        // it may be two such steps behind.
+        let joins = plan.chains.iter().flat_map(|c| &c.steps).any(|s| s.joins(&network.arithmetic));
+        let rows = if joins { rows.max(3 * TOGETHER) } else { rows };
         let strides = plan.chains.iter().flat_map(|c| &c.steps).map(|s| s.shape.stride());
         let stride = strides.chain(plan.buffers.iter().map(|(shape, _)| shape.stride())).max().unwrap_or(0);
         let chains: Vec<_> = plan

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{
-    arithmetic::{Arithmetic, Inputs, MAX_SEGMENTS, Rows, RowsMut, RowsRef, Sign, Uses},
+    arithmetic::{Arithmetic, Inputs, MAX_SEGMENTS, Rows, RowsMut, RowsRef, Sign, TOGETHER, Uses},
     map::{Map, Ring, Shape},
     plan::{BufferId, Chain, Op},
 };
@@ -13,8 +13,9 @@ use crate::nn::{RowSink, Source, arch::Activation};
 pub(super) struct Scratch<A: Arithmetic> {
     /// One for each step of the longest chain.
     rings: Vec<Ring<A::Rows>>,
-    /// Next row of each step.
+    /// Next row of each step, and the one after its last.
     next: Vec<usize>,
+    end: Vec<usize>,
     /// A row of the network's input or output.
     values: Vec<f32>,
     /// Rows above or below the picture.
@@ -28,6 +29,7 @@ impl<A: Arithmetic> Scratch<A> {
         Self {
             rings: (0..steps).map(|_| Ring::new(rows, stride)).collect(),
             next: vec![0; steps],
+            end: vec![0; steps],
             values: vec![0.0; stride],
             zeros: A::Rows::zeros(stride, Sign::Signed, Uses::ALL),
             positive_zeros: A::Rows::zeros(stride, Sign::Positive, Uses::ALL),
@@ -63,48 +65,57 @@ pub(super) struct Stream<'a, A: Arithmetic> {
 impl<A: Arithmetic> Stream<'_, A> {
     /// Computes rows `band` of the last step, and of the others what these need.
     pub fn run(&self, band: Range<usize>, output: &mut BandOutput<'_, A>, scratch: &mut Scratch<A>) {
-        let mut first = band.start;
+        let mut rows = band.clone();
         for (i, step) in self.chain.steps.iter().enumerate().rev() {
-            scratch.next[i] = first;
-            first = match step.op {
-                Op::Same { .. } => first.saturating_sub(1),
-                Op::Down { .. } => 2 * first,
-                Op::Depthwise { window, .. } => (first * window.stride).saturating_sub(window.before()),
-                Op::Read | Op::Up { .. } | Op::Point { .. } => first,
+            (scratch.next[i], scratch.end[i]) = (rows.start, rows.end);
+            rows.end = self.needed(i, rows.end - 1);
+            rows.start = match step.op {
+                Op::Same { .. } => rows.start.saturating_sub(1),
+                Op::Down { .. } => 2 * rows.start,
+                Op::Depthwise { window, .. } => (rows.start * window.stride).saturating_sub(window.before()),
+                Op::Read | Op::Up { .. } | Op::Point { .. } => rows.start,
             };
         }
         self.advance(self.chain.steps.len() - 1, band.end, output, scratch);
     }
 
-    /// Makes rows of step `i` up to row `end`.
+    /// Rows of the step before that there must be for row `y` of step `i`.
+    fn needed(&self, i: usize, y: usize) -> usize {
+        let step = &self.chain.steps[i];
+        match step.op {
+            Op::Same { .. } => (y + 2).min(step.shape.height),
+            Op::Down { .. } => 2 * y + 2,
+            Op::Depthwise { window, .. } => {
+                let rows = step.shape.height * window.stride;
+                (y * window.stride + window.side - window.before()).min(rows)
+            }
+            Op::Point { .. } => y + 1,
+            Op::Read | Op::Up { .. } => 0,
+        }
+    }
+
+    /// Makes rows of step `i` up to row `end`, or a few more of those that will be needed.
     fn advance(&self, i: usize, end: usize, output: &mut BandOutput<'_, A>, scratch: &mut Scratch<A>) {
+        let joins = self.chain.steps[i].joins(self.arithmetic);
         while scratch.next[i] < end {
             let y = scratch.next[i];
-            let step = &self.chain.steps[i];
-            let needed = match step.op {
-                Op::Same { .. } => (y + 2).min(step.shape.height),
-                Op::Down { .. } => 2 * y + 2,
-                Op::Depthwise { window, .. } => {
-                    let rows = step.shape.height * window.stride;
-                    (y * window.stride + window.side - window.before()).min(rows)
-                }
-                Op::Point { .. } => y + 1,
-                Op::Read | Op::Up { .. } => 0,
-            };
+            let count = if joins && y + TOGETHER <= scratch.end[i] { TOGETHER } else { 1 };
             if let Some(before) = i.checked_sub(1) {
-                self.advance(before, needed, output, scratch);
+                self.advance(before, self.needed(i, y + count - 1), output, scratch);
             }
-            self.make_row(i, y, output, scratch);
-            scratch.next[i] += 1;
+            if count == 1 {
+                self.make_row(i, y, output, scratch);
+            } else {
+                self.make_rows(i, y, output, scratch);
+            }
+            scratch.next[i] += count;
         }
     }
 
     fn make_row(&self, i: usize, y: usize, output: &mut BandOutput<'_, A>, scratch: &mut Scratch<A>) {
         let step = &self.chain.steps[i];
         let shape = step.shape;
-        let Scratch { rings, values, zeros, positive_zeros, .. } = scratch;
-        let (before, own) = rings.split_at_mut(i);
-        let before = Before { stream: self, i, rings: before, zeros, positive_zeros };
+        let (before, own, values) = self.split(i, scratch);
         let map = output.maps.iter_mut().find(|m| m.step == i);
         let last = i + 1 == self.chain.steps.len();
         // What does not keep all that is computed gets a copy of the rest.
@@ -119,16 +130,45 @@ impl<A: Arithmetic> Stream<'_, A> {
                 }
             }
             (map, _) => {
-                before.compute(y, values, own[0].start_row(y, shape, step.op.sign()));
-                if let Some(map) = map.filter(|m| m.contains(y, shape)) {
-                    A::Rows::copy(inner::<A>((own[0].row(y, shape), shape)), map.inner_mut(y, shape));
+                let [row] = own.start_rows(y, shape, step.op.sign());
+                before.compute(y, values, row);
+                if let Some(map) = map {
+                    map.take(y, own, shape);
                 }
             }
         }
     }
+
+    /// Makes [`TOGETHER`] rows.
+    fn make_rows(&self, i: usize, y: usize, output: &mut BandOutput<'_, A>, scratch: &mut Scratch<A>) {
+        let step = &self.chain.steps[i];
+        let (before, own, _) = self.split(i, scratch);
+        before.compute_rows(y, own.start_rows(y, step.shape, step.op.sign()));
+        if let Some(map) = output.maps.iter_mut().find(|m| m.step == i) {
+            (y..y + TOGETHER).for_each(|y| map.take(y, own, step.shape));
+        }
+    }
+
+    /// What step `i` reads, what it writes, and a row of floats.
+    fn split<'a>(
+        &'a self,
+        i: usize,
+        scratch: &'a mut Scratch<A>,
+    ) -> (Before<'a, A>, &'a mut Ring<A::Rows>, &'a mut [f32]) {
+        let Scratch { rings, values, zeros, positive_zeros, .. } = scratch;
+        let (before, own) = rings.split_at_mut(i);
+        (Before { stream: self, i, rings: before, zeros, positive_zeros }, &mut own[0], values)
+    }
 }
 
 impl<A: Arithmetic> BandRows<'_, A> {
+    /// Takes row `y` from a ring, if it is one of the band's.
+    fn take(&mut self, y: usize, ring: &Ring<A::Rows>, shape: Shape) {
+        if self.contains(y, shape) {
+            A::Rows::copy(inner::<A>((ring.row(y, shape), shape)), self.inner_mut(y, shape));
+        }
+    }
+
     fn contains(&self, y: usize, shape: Shape) -> bool {
         (self.first..self.first + A::Rows::length(&self.rows) / shape.stride()).contains(&y)
     }
@@ -210,6 +250,15 @@ impl<A: Arithmetic> Before<'_, A> {
         }
     }
 
+    /// Makes [`TOGETHER`] rows of a feature map, from row `y` on.
+    fn compute_rows(&self, y: usize, out: [RowsMut<'_, A>; TOGETHER]) {
+        let Op::Same { conv, activation, residual } = self.stream.chain.steps[self.i].op else { return };
+        let segments = std::array::from_fn(|i| self.padded_row((y + i).checked_sub(1), 1));
+        let inputs = Inputs { conv, matrix: 0, segments, count: MAX_SEGMENTS, pitch: self.shape(1).channels };
+        let add = std::array::from_fn(|i| residual.then(|| inner::<A>(self.row(2, y + i))));
+        self.stream.arithmetic.convolve_rows(&inputs, add, activation, out);
+    }
+
     /// Makes row `y` of the network's output.
     fn finish(&self, y: usize, out: &mut [f32]) {
         if let Some(inputs) = self.inputs(y) {
@@ -223,7 +272,7 @@ impl<A: Arithmetic> Before<'_, A> {
             Op::Read => return None,
             Op::Same { conv, .. } => {
                 let [a, b, c] = [y.checked_sub(1), Some(y), Some(y + 1)].map(|y| self.padded_row(y, 1));
-                Inputs { conv, matrix: 0, segments: [a, b, c, c, c], count: 3, pitch: self.shape(1).channels }
+                Inputs { conv, matrix: 0, segments: [a, b, c, c, c, c], count: 3, pitch: self.shape(1).channels }
             }
             Op::Point { conv, .. } => {
                 let row = self.row(1, y);
@@ -239,7 +288,7 @@ impl<A: Arithmetic> Before<'_, A> {
             Op::Down { conv, .. } => {
                 let rows = [self.row(1, 2 * y), self.row(1, 2 * y + 1)];
                 let [a, b] = rows.map(inner::<A>);
-                Inputs { conv, matrix: 0, segments: [a, b, b, b, b], count: 2, pitch: 2 * rows[0].1.channels }
+                Inputs { conv, matrix: 0, segments: [a, b, b, b, b, b], count: 2, pitch: 2 * rows[0].1.channels }
             }
             Op::Up { conv, from, .. } => {
                 let row = self.map_row(from, y / 2);

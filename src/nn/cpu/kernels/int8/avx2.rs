@@ -4,7 +4,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{FINE_BITS, Finish, MAX_DEPTH, RowJob, Segments, ZERO, pack::LINE, winograd};
+use super::{FINE_BITS, Finish, MAX_DEPTH, RowJob, Segments, ZERO, pack::LINE};
 
 /// Values in a vector, and vectors in a block.
 pub(super) const LANES: usize = 8;
@@ -69,10 +69,6 @@ pub(super) fn run(mut job: RowJob<'_>) {
             segments.iter_mut().zip(list).for_each(|(to, from)| *to = from.as_ptr());
             // SAFETY: `check` has shown that all pixels of every segment and of the result exist.
             unsafe { blocks::<Madd>(&mut job, &segments[..count], 0, 0, pixels) };
-        }
-        Segments::Coarse(list) if job.weights.filters(job.pitch) && pixels >= winograd::SPAN => {
-            // SAFETY: `check` has shown that all pixels of every segment and of the result exist.
-            unsafe { winograd::run(&mut job, list, pixels) };
         }
         Segments::Coarse(list) => {
             let (pitch, depth) = (job.pitch, job.weights.depth());

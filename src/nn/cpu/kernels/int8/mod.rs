@@ -41,6 +41,19 @@ pub struct RowJob<'a> {
     pub finish: Finish<'a>,
 }
 
+/// Rows that some kernels compute together.
+pub const TOGETHER: usize = 4;
+
+/// As many rows of a 3x3 convolution of bytes.
+pub struct RowsJob<'a> {
+    /// All rows that they are made of.
+    pub segments: [&'a [u8]; TOGETHER + 2],
+    /// Values from one pixel to the next in `segments`.
+    pub pitch: usize,
+    pub weights: &'a Packed,
+    pub finish: [Finish<'a>; TOGETHER],
+}
+
 /// Runs of input values.
 #[derive(Clone, Copy)]
 pub enum Segments<'a> {
@@ -81,6 +94,14 @@ impl<'a> Finish<'a> {
         }
     }
 
+    fn reborrow(&mut self) -> Finish<'_> {
+        match self {
+            Self::Relu { coarse } => Finish::Relu { coarse },
+            Self::Signed { add, fine, coarse } => Finish::Signed { add: *add, fine, coarse },
+            Self::Float { out } => Finish::Float { out },
+        }
+    }
+
     /// How many there are.
     pub fn values(&self) -> usize {
         match self {
@@ -88,6 +109,21 @@ impl<'a> Finish<'a> {
             Self::Signed { fine, .. } => fine.len(),
             Self::Float { out } => out.len(),
         }
+    }
+}
+
+impl RowsJob<'_> {
+    /// As [`RowJob::check`].
+    fn check(&mut self) -> usize {
+        let [first, others @ ..] = &self.finish;
+        assert!(others.iter().all(|row| row.values() == first.values()));
+        assert_eq!((self.weights.segments(), self.weights.depth()), (3, 3 * self.pitch));
+        // Rows are checked one by one.
+        for y in 0..TOGETHER {
+            let segments = Segments::Coarse(&self.segments[y..y + 3]);
+            RowJob { segments, pitch: self.pitch, weights: self.weights, finish: self.finish[y].reborrow() }.check();
+        }
+        self.finish[0].values() / self.weights.outputs()
     }
 }
 
@@ -198,15 +234,10 @@ impl Kernels {
     }
 
     /// Weights for minimal filtering, where that is faster and possible; see [`winograd::pack`].
-    fn filtered(
-        self,
-        matrix: [usize; 3],
-        largest: f32,
-        weight: &dyn Fn(usize, usize, usize) -> i32,
-    ) -> Option<Vec<Line>> {
+    fn filtered(self, matrix: [usize; 3], weight: &dyn Fn(usize, usize, usize) -> i32) -> Option<Vec<Line>> {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Set::Avx2 => winograd::pack(matrix, largest, weight),
+            Set::Avx2 => winograd::pack(matrix, weight),
             _ => None,
         }
     }
@@ -217,6 +248,32 @@ impl Kernels {
             #[cfg(target_arch = "aarch64")]
             (Set::Neon, Input::Coarse) => neon::EXCESS,
             _ => 0,
+        }
+    }
+
+    /// Whether it is faster to compute [`TOGETHER`] rows of `pixels` pixels at once.
+    pub fn joins(self, weights: &Packed, pixels: usize) -> bool {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => weights.filters() && pixels >= winograd::SPAN,
+            _ => false,
+        }
+    }
+
+    /// Computes rows, together where that is faster.
+    pub fn run_rows(self, mut job: RowsJob<'_>) {
+        let pixels = job.check();
+        if !self.joins(job.weights, pixels) {
+            for (y, finish) in job.finish.into_iter().enumerate() {
+                let segments = Segments::Coarse(&job.segments[y..y + 3]);
+                self.run(RowJob { segments, pitch: job.pitch, weights: job.weights, finish });
+            }
+            return;
+        }
+        // SAFETY: `available` has seen these instructions on this processor, and only it makes such values. `check` has shown that all pixels exist.
+        #[cfg(target_arch = "x86_64")]
+        unsafe {
+            winograd::run(&mut job, pixels);
         }
     }
 
@@ -259,14 +316,9 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(11);
         for round in 0..600 {
             let input = if rng.random_bool(0.7) { Input::Coarse } else { Input::Fine };
-            let (mut segments, mut depth) = (rng.random_range(1..=3), 4 * rng.random_range(1..=30));
+            let (segments, depth) = (rng.random_range(1..=3), 4 * rng.random_range(1..=30));
             let (outputs, pixels) = (rng.random_range(1..=70), rng.random_range(0..=60));
-            let mut pitch = rng.random_range(1..=40);
-            // 3x3 convolutions, some of whose kernels filter.
-            if rng.random_bool(0.4) {
-                pitch = 8 * rng.random_range(1..=6);
-                (segments, depth) = (3, 3 * pitch);
-            }
+            let pitch = rng.random_range(1..=40);
             let length = pixels * pitch + depth;
             let bytes: Vec<Vec<u8>> = (0..segments).map(|_| (0..length).map(|_| rng.random()).collect()).collect();
             let words: Vec<Vec<i16>> = (0..segments).map(|_| (0..length).map(|_| rng.random()).collect()).collect();
@@ -323,6 +375,67 @@ mod tests {
                 assert_eq!(compute(kernels), expected, "{} round {round}", kernels.name());
             }
         }
+    }
+
+    #[test]
+    fn rows_together_are_what_they_are_one_by_one() {
+        let mut rng = StdRng::seed_from_u64(12);
+        let mut joined = 0;
+        for round in 0..100 {
+            let pitch = 4 * rng.random_range(1..=21);
+            let (depth, outputs, pixels) = (3 * pitch, rng.random_range(1..=40), rng.random_range(20..=80));
+            // Extremes now and then, for the largest sums that there are.
+            let extreme = rng.random_bool(0.2);
+            let rows: [Vec<u8>; TOGETHER + 2] = std::array::from_fn(|_| {
+                let byte = |rng: &mut StdRng| if extreme { 255 * rng.random_range(0..=1u8) } else { rng.random() };
+                (0..pixels * pitch + depth).map(|_| byte(&mut rng)).collect()
+            });
+            let weights: Vec<f32> =
+                (0..3 * depth * outputs)
+                    .map(|_| {
+                        if extreme { 1.0f32.copysign(rng.random_range(-1.0..3.0)) } else { rng.random_range(-1.0..1.0) }
+                    })
+                    .collect();
+            let add: Vec<i16> = (0..pixels * outputs).map(|_| rng.random()).collect();
+            let compute = |kernels: Kernels| {
+                let packed = Packed::new(
+                    kernels,
+                    Quantised {
+                        input: Input::Coarse,
+                        zero: ZERO,
+                        segments: 3,
+                        depth,
+                        outputs,
+                        taps: 3 * depth,
+                        weight: &|s, d, o| weights[(s * depth + d) * outputs + o],
+                        bias: &vec![0.3; outputs],
+                        step: 0.07,
+                        ratio: 0.37,
+                    },
+                );
+                let mut made: [Made; TOGETHER] = std::array::from_fn(|_| Made {
+                    coarse: vec![77; pixels * outputs],
+                    fine: vec![77; pixels * outputs],
+                    float: Vec::new(),
+                });
+                let finish = made.each_mut().map(|made| Finish::Signed {
+                    add: Some(&add),
+                    fine: &mut made.fine,
+                    coarse: &mut made.coarse,
+                });
+                let segments = rows.each_ref().map(Vec::as_slice);
+                let joins = kernels.joins(&packed, pixels);
+                kernels.run_rows(RowsJob { segments, pitch, weights: &packed, finish });
+                (made, joins)
+            };
+            let (expected, _) = compute(Kernels::PORTABLE);
+            for kernels in Kernels::available() {
+                let (made, joins) = compute(kernels);
+                assert_eq!(made, expected, "{} round {round}", kernels.name());
+                joined += usize::from(joins);
+            }
+        }
+        assert_eq!(joined > 0, Kernels::available().iter().any(|kernels| kernels.name() == "avx2"));
     }
 
     #[test]

@@ -119,19 +119,17 @@ impl Packed {
             }
         }
         let (mut biases, mut scales) = (vec![0; padded], vec![0.0; padded]);
-        let mut largest_of_all = 0f32;
         for o in 0..outputs {
             let sum: i32 = places().map(|(s, d)| quantise(s, d, o)).sum();
             // What the inputs' zeros would add.
             biases[o] = (bias[o] / steps[o]).round_ties_even() as i32 - sum * i32::from(zero);
             let largest: f32 = places().map(|(s, d)| quantise(s, d, o).unsigned_abs() as f32 * input.largest()).sum();
-            largest_of_all = largest_of_all.max(largest);
             scales[o] = (steps[o] / step).min(MAX_RESULT / (largest + biases[o].unsigned_abs() as f32 + 1.0));
             biases[o] += sum * kernels.excess(input);
         }
         let coarse = input == Input::Coarse;
         Self {
-            filtered: coarse.then(|| kernels.filtered([segments, depth, outputs], largest_of_all, &quantise)).flatten(),
+            filtered: coarse.then(|| kernels.filtered([segments, depth, outputs], &quantise)).flatten(),
             bias: biases,
             scale: scales,
             lines: lines(&words),
@@ -184,9 +182,9 @@ impl Packed {
         &self.lines[first / self.block * lines..][..lines]
     }
 
-    /// Whether there are weights for minimal filtering of runs with `pitch` values from one pixel to the next.
-    pub(super) fn filters(&self, pitch: usize) -> bool {
-        self.filtered.is_some() && self.depth == 3 * pitch
+    /// Whether there are weights for minimal filtering.
+    pub(super) fn filters(&self) -> bool {
+        self.filtered.is_some()
     }
 
     /// The weights for it of the block with output `first`; none where it has none.

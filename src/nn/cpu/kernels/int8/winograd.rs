@@ -1,70 +1,75 @@
-//! 3x3 convolutions with half of the products, for AVX2: minimal filtering F(4, 3) along the row (Winograd, "Arithmetic Complexity of
-//! Computations", 1980; Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016). Six products make four pixels of a row of three taps,
-//! which take twelve one by one. What goes into them needs more than bytes, which costs nothing here: AVX2 multiplies 16-bit values anyway.
+//! 3x3 convolutions with a quarter of the products, for AVX2: minimal filtering F(4x4, 3x3) (Winograd, "Arithmetic Complexity of Computations",
+//! 1980; Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016). 36 products make a tile of 4x4 pixels, which take 144 one
+//! by one. What is multiplied needs more than bytes, which costs nothing here: AVX2 multiplies 16-bit values anyway.
 //!
-//! It is exact. Weights are taken 24 times, so that their transforms are integers, and sums are divided by 24 at the end; what runs over 32 bits on the way
-//! comes back. So results are those of the other kernels, bit for bit.
+//! It is exact, so results are those of the other kernels, bit for bit. Transformed weights and sums are 24 times too large for each of the
+//! two directions, so that all of it are integers, and the sums are divided by that at the end; what runs over 32 bits on the way comes back.
 
-use std::arch::x86_64::*;
+use std::{arch::x86_64::*, mem::MaybeUninit};
 
 use super::{
-    RowJob,
+    RowsJob, TOGETHER,
     avx2::{LANES, VECTORS, finish},
     pack::{LINE, Line},
 };
 
 /// Rows and columns of the kernel.
 const TAPS: usize = 3;
-/// Pixels that are made of one tile, and values that they are made of.
-const STEP: usize = 4;
-const POINTS: usize = STEP + TAPS - 1;
-/// Tiles that share each load of weights.
+/// Rows and columns of a tile, and values in each direction that it is made of.
+const SIDE: usize = TOGETHER;
+const POINTS: usize = SIDE + TAPS - 1;
+/// Tiles beside each other that share each load of weights.
 const TILES: usize = 6;
-/// Pixels of all of these: the least that a row must have.
-pub(super) const SPAN: usize = TILES * STEP;
-/// Most channels: values of a span stay in the first cache.
-const MAX_CHANNELS: usize = 128;
-/// Values from one tile to the next: the same for all, so that it stands in the instructions, and no multiple of what the cache's ways are apart.
-const STRIDE: usize = MAX_CHANNELS + 16;
+/// Columns of all of these: the least that a row must have.
+pub(super) const SPAN: usize = TILES * SIDE;
+/// Most channels, so that the values of a span stay in cache. It is also the distance of two tiles' values: alike for all, so that it stands in the instructions.
+const MAX_CHANNELS: usize = 80;
 /// Channels that are transformed together.
 const GROUP: usize = 16;
-/// Factor by which transformed weights, and so the sums, are too large: 8 times 3.
-const FACTOR: i32 = 24;
-/// Times 3, this is 1 in 32 bits.
-const THIRD: i32 = 0xAAAA_AAABu32.cast_signed();
+/// The factor of 24 squared is 9 times 2 to the power of this.
+const SHIFT: i32 = 6;
+/// Times 9, this is 1 in 32 bits.
+const NINTH: i32 = 0x38e3_8e39;
+// What is left of 32 bits when the factor has been divided out has room for all sums of bytes and weights.
+const _: () = assert!((TAPS * TAPS * MAX_CHANNELS * 255 * 127) >> (31 - SHIFT) == 0);
 
-/// A kernel row of three weights, transformed.
+/// Three weights in a line, transformed.
 fn transformed([a, b, c]: [i32; TAPS]) -> [i32; POINTS] {
-    [6 * a, -4 * (a + b + c), -4 * (a - b + c), a + 2 * b + 4 * c, a - 2 * b + 4 * c, 24 * c]
+    // The last one is as small as it may be: it is multiplied by 8 later.
+    [6 * a, -4 * (a + b + c), -4 * (a - b + c), a + 2 * b + 4 * c, a - 2 * b + 4 * c, 3 * c]
 }
 
-/// Weights of a convolution of three runs of three pixels, packed: for each block of outputs, point and run, the words of all channels. `None` where
-/// this does not fit: sums that could be too large, or channels that are no whole groups. `largest` is that of all sums, `weight` as in `Quantised`.
+/// Weights of a 3x3 convolution, packed: for each block of outputs and each point, the words of all channels. `None` for channels that are too
+/// many or no whole groups. `weight` tells quantised weights as in `Quantised`.
 pub(super) fn pack(
     [segments, depth, outputs]: [usize; 3],
-    largest: f32,
     weight: &dyn Fn(usize, usize, usize) -> i32,
 ) -> Option<Vec<Line>> {
     let channels = depth / TAPS;
     let fits = segments == TAPS && depth == TAPS * channels && channels.is_multiple_of(GROUP / 2);
-    if !fits || channels > MAX_CHANNELS || largest >= (i32::MAX / FACTOR) as f32 {
+    if !fits || channels > MAX_CHANNELS {
         return None;
     }
-    let mut lines = Vec::new();
-    for first in (0..outputs).step_by(LINE) {
-        for point in 0..POINTS {
-            for row in 0..TAPS {
-                for channel in (0..channels).step_by(2) {
-                    lines.push(Line(std::array::from_fn(|lane| {
-                        let value = |channel: usize| {
-                            let output = first + lane;
-                            let tap = |tap: usize| {
-                                if output < outputs { weight(row, tap * channels + channel, output) } else { 0 }
-                            };
-                            transformed(std::array::from_fn(tap))[point] as u32 & 0xffff
-                        };
-                        value(channel) | value(channel + 1) << 16
-                    })));
+    let points = |channel: usize, output: usize| -> [[i32; POINTS]; POINTS] {
+        if output >= outputs {
+            return [[0; POINTS]; POINTS];
+        }
+        let rows: [_; TAPS] = std::array::from_fn(|row| {
+            transformed(std::array::from_fn(|tap| weight(row, tap * channels + channel, output)))
+        });
+        let columns: [_; POINTS] = std::array::from_fn(|x| transformed(rows.map(|row| row[x])));
+        std::array::from_fn(|y| columns.map(|column| column[y]))
+    };
+    let words = channels / 2;
+    let mut lines = vec![Line([0; LINE]); outputs.div_ceil(LINE) * POINTS * POINTS * words];
+    for (block, lines) in lines.chunks_exact_mut(POINTS * POINTS * words).enumerate() {
+        for lane in 0..LINE {
+            for word in 0..words {
+                let [low, high] = [0, 1].map(|i| points(2 * word + i, block * LINE + lane));
+                let pairs = low.as_flattened().iter().zip(high.as_flattened());
+                for (point, (low, high)) in pairs.enumerate() {
+                    // All fit 16 bits: they are at most 12 times 12 times 127.
+                    lines[point * words + word].0[lane] = (*low as u32 & 0xffff) | (*high as u32) << 16;
                 }
             }
         }
@@ -72,140 +77,183 @@ pub(super) fn pack(
     Some(lines)
 }
 
-/// Values of a span, transformed: by point, row and tile, those of all channels.
-type Values = [[[[i16; STRIDE]; TILES]; TAPS]; POINTS];
+/// Values of the tiles of a span, transformed: by point and tile, those of all channels. To clear all that a row might need would take its time.
+type Values = [[[MaybeUninit<i16>; MAX_CHANNELS]; TILES]; POINTS * POINTS];
+/// Sums of the products of a point, for each tile, of a block of outputs.
+type Sums = [[__m256i; VECTORS]; TILES];
 
-/// Computes a row of at least [`SPAN`] pixels.
+/// Computes [`TOGETHER`] rows of at least [`SPAN`] pixels.
 ///
 /// # Safety
-/// The processor has AVX2; `pixels` pixels of every segment and of the result exist, and there are weights for this.
+/// The processor has AVX2; `pixels` pixels of every segment and of the results exist, and there are weights for this.
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn run(job: &mut RowJob<'_>, list: &[&[u8]], pixels: usize) {
+pub(super) unsafe fn run(job: &mut RowsJob<'_>, pixels: usize) {
     let channels = job.pitch;
-    let mut values: Values = [[[[0; _]; _]; _]; _];
-    let mut sums = [[[_mm256_setzero_si256(); VECTORS]; TILES]; POINTS];
+    // SAFETY: what may be anything may be left as it is. (Written as repeated elements, they would be cleared after all.)
+    let (mut values, mut sums) = unsafe {
+        let (values, sums) = (MaybeUninit::<Values>::uninit(), MaybeUninit::<[MaybeUninit<Sums>; _]>::uninit());
+        (values.assume_init(), sums.assume_init())
+    };
     for start in (0..pixels).step_by(SPAN) {
         // The last span may overlap the one before; it computes the same values again.
         let start = start.min(pixels - SPAN);
-        for (row, segment) in list.iter().enumerate() {
-            let bytes = &segment[start * channels..][..(SPAN + TAPS - 1) * channels];
-            if channels.is_multiple_of(GROUP) {
-                transform::<GROUP>(bytes, channels, row, &mut values);
-            } else {
-                transform::<{ GROUP / 2 }>(bytes, channels, row, &mut values);
+        let segments = job.segments.map(|segment| &segment[start * channels..][..(SPAN + TAPS - 1) * channels]);
+        for tile in 0..TILES {
+            for channel in (0..channels).step_by(GROUP) {
+                transform(&segments, [tile, channel, channels], &mut values);
             }
         }
-        let (outputs, words) = (job.weights.outputs(), TAPS * channels / 2);
+        let (outputs, words) = (job.weights.outputs(), channels / 2);
         for first in (0..outputs).step_by(LINE) {
-            let weights = job.weights.filtered_lines(first);
-            let width = LINE.min(outputs - first);
-            // SAFETY: a block has weights for each point, biases and scales; the pixels of the span exist.
+            let weights = job.weights.filtered_lines(first).chunks_exact(words);
+            let (bias, scale) = job.weights.block_scales(first);
+            // SAFETY: all channels of the values have been written. A block has weights for each point, so that all sums are written, and biases
+            // and scales for its vectors; the pixels of the span exist.
             unsafe {
-                for ((sums, values), weights) in sums.iter_mut().zip(&values).zip(weights.chunks_exact(words)) {
-                    *sums = multiply(values, channels, weights.as_ptr().cast());
+                for ((sums, values), weights) in sums.iter_mut().zip(&values).zip(weights) {
+                    sums.write(multiply(values, weights));
                 }
-                let (bias, scale) = job.weights.block_scales(first);
                 let bias = std::array::from_fn(|v| _mm256_loadu_si256(bias.as_ptr().add(v * LANES).cast()));
                 let scale = std::array::from_fn(|v| _mm256_loadu_ps(scale.as_ptr().add(v * LANES)));
                 for tile in 0..TILES {
-                    let at = (start + tile * STEP) * outputs + first;
-                    let pixels = combine(&sums, tile, bias, scale);
-                    finish(&mut job.finish, job.weights.ratio(), [at, outputs, width], &pixels);
-                }
-            }
-        }
-    }
-}
-
-/// Transforms the bytes of a span of a row, `W` channels at a time.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn transform<const W: usize>(bytes: &[u8], channels: usize, row: usize, values: &mut Values) {
-    for tile in 0..TILES {
-        let bytes = &bytes[tile * STEP * channels..][..POINTS * channels];
-        for channel in (0..channels).step_by(W) {
-            // As closures these loops would be compiled for every processor.
-            let mut d = [[0i16; W]; POINTS];
-            for (i, d) in d.iter_mut().enumerate() {
-                let from = &bytes[i * channels + channel..][..W];
-                for c in 0..W {
-                    d[c] = i16::from(from[c]);
-                }
-            }
-            let mut v = [[0i16; W]; POINTS];
-            for c in 0..W {
-                let (even, odd) = (d[4][c] - 4 * d[2][c], d[3][c] - 4 * d[1][c]);
-                let (even_far, odd_far) = (d[4][c] - d[2][c], 2 * (d[3][c] - d[1][c]));
-                v[0][c] = 4 * d[0][c] - 5 * d[2][c] + d[4][c];
-                v[1][c] = even + odd;
-                v[2][c] = even - odd;
-                v[3][c] = even_far + odd_far;
-                v[4][c] = even_far - odd_far;
-                v[5][c] = 4 * d[1][c] - 5 * d[3][c] + d[5][c];
-            }
-            for (values, v) in values.iter_mut().zip(&v) {
-                values[row][tile][channel..][..W].copy_from_slice(v);
-            }
-        }
-    }
-}
-
-/// Sums of products of one point, for each tile.
-///
-/// # Safety
-/// From `weights` on lie the lines of the point's words; there are at most [`MAX_CHANNELS`] channels.
-#[inline]
-#[target_feature(enable = "avx2")]
-unsafe fn multiply(
-    values: &[[[i16; STRIDE]; TILES]; TAPS],
-    channels: usize,
-    mut weights: *const u32,
-) -> [[__m256i; VECTORS]; TILES] {
-    let mut sums = [[_mm256_setzero_si256(); VECTORS]; TILES];
-    // SAFETY: as the caller vouches.
-    unsafe {
-        for row in values {
-            let mut values = row.as_ptr().cast::<i32>();
-            for _ in 0..channels / 2 {
-                let w: [__m256i; VECTORS] = std::array::from_fn(|v| _mm256_loadu_si256(weights.add(v * LANES).cast()));
-                weights = weights.add(LINE);
-                for (tile, sum) in sums.iter_mut().enumerate() {
-                    let value = _mm256_set1_epi32(values.add(tile * STRIDE / 2).read_unaligned());
-                    for v in 0..VECTORS {
-                        sum[v] = _mm256_add_epi32(sum[v], _mm256_madd_epi16(value, w[v]));
+                    let at = [(start + tile * SIDE) * outputs + first, outputs, LINE.min(outputs - first)];
+                    let columns = combine_columns(&sums, tile);
+                    for (y, to) in job.finish.iter_mut().enumerate() {
+                        finish(to, job.weights.ratio(), at, &row(&columns, y, bias, scale));
                     }
                 }
-                values = values.add(1);
             }
+        }
+    }
+}
+
+/// Transforms a line of values, of [`GROUP`] channels each.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn transform_line(d: &[__m256i; POINTS]) -> [__m256i; POINTS] {
+    let four = |v| _mm256_slli_epi16::<2>(v);
+    let (even, odd) = (_mm256_sub_epi16(d[4], four(d[2])), _mm256_sub_epi16(d[3], four(d[1])));
+    let (even_far, half_odd_far) = (_mm256_sub_epi16(d[4], d[2]), _mm256_sub_epi16(d[3], d[1]));
+    let odd_far = _mm256_add_epi16(half_odd_far, half_odd_far);
+    [
+        _mm256_add_epi16(four(_mm256_sub_epi16(d[0], d[2])), even_far),
+        _mm256_add_epi16(even, odd),
+        _mm256_sub_epi16(even, odd),
+        _mm256_add_epi16(even_far, odd_far),
+        _mm256_sub_epi16(even_far, odd_far),
+        _mm256_sub_epi16(_mm256_sub_epi16(d[5], d[3]), four(half_odd_far)),
+    ]
+}
+
+/// Transforms the values of a tile from `channel` on. They stay within 68 times 255.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn transform(segments: &[&[u8]; POINTS], [tile, channel, channels]: [usize; 3], values: &mut Values) {
+    // Written out, since arrays that are cleared first would be in memory.
+    let line = |y: usize| {
+        let pixel = |x: usize| load(&segments[y][(tile * SIDE + x) * channels + channel..], channels - channel);
+        transform_line(&[pixel(0), pixel(1), pixel(2), pixel(3), pixel(4), pixel(5)])
+    };
+    let rows = [line(0), line(1), line(2), line(3), line(4), line(5)];
+    for x in 0..POINTS {
+        let column = transform_line(&[rows[0][x], rows[1][x], rows[2][x], rows[3][x], rows[4][x], rows[5][x]]);
+        for (y, v) in column.iter().enumerate() {
+            let to: &mut [_; GROUP] = &mut values[y * POINTS + x][tile].as_chunks_mut().0[channel / GROUP];
+            // SAFETY: it has the size of a vector.
+            unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), *v) };
+        }
+    }
+}
+
+/// The next [`GROUP`] channels of `count`, or half as many and zeros.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn load(bytes: &[u8], count: usize) -> __m256i {
+    let from = bytes[..count.min(GROUP)].as_ptr().cast();
+    // SAFETY: there are as many, or half as many, as `pack` allows no others.
+    let bytes = unsafe { if count >= GROUP { _mm_loadu_si128(from) } else { _mm_loadl_epi64(from) } };
+    _mm256_cvtepu8_epi16(bytes)
+}
+
+/// Sums of products of one point: of a word of two channels with each line.
+///
+/// # Safety
+/// As many values have been written.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn multiply(values: &[[MaybeUninit<i16>; MAX_CHANNELS]; TILES], weights: &[Line]) -> Sums {
+    assert!(weights.len() <= MAX_CHANNELS / 2);
+    let mut sums = [[_mm256_setzero_si256(); VECTORS]; TILES];
+    let mut values = values.as_ptr().cast::<i32>();
+    for line in weights {
+        // SAFETY: each tile has as many words as there can be lines; the caller vouches for what is in them.
+        unsafe {
+            let w: [__m256i; VECTORS] =
+                std::array::from_fn(|v| _mm256_load_si256(line.0.as_ptr().add(v * LANES).cast()));
+            for (tile, sum) in sums.iter_mut().enumerate() {
+                let value = _mm256_set1_epi32(values.add(tile * MAX_CHANNELS / 2).read_unaligned());
+                for v in 0..VECTORS {
+                    sum[v] = _mm256_add_epi32(sum[v], _mm256_madd_epi16(value, w[v]));
+                }
+            }
+            values = values.add(1);
         }
     }
     sums
 }
 
-/// The pixels of a tile from the sums of its points, in units of the output.
+/// What a line of points comes to.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn combine(
-    sums: &[[[__m256i; VECTORS]; TILES]; POINTS],
+fn combine_line(m: &[__m256i; POINTS]) -> [__m256i; SIDE] {
+    let (near, near_odd) = (_mm256_add_epi32(m[1], m[2]), _mm256_sub_epi32(m[1], m[2]));
+    let (far, far_odd) = (_mm256_add_epi32(m[3], m[4]), _mm256_sub_epi32(m[3], m[4]));
+    [
+        _mm256_add_epi32(m[0], _mm256_add_epi32(near, far)),
+        _mm256_add_epi32(near_odd, _mm256_add_epi32(far_odd, far_odd)),
+        _mm256_add_epi32(near, _mm256_slli_epi32::<2>(far)),
+        _mm256_add_epi32(near_odd, _mm256_slli_epi32::<3>(_mm256_add_epi32(far_odd, m[5]))),
+    ]
+}
+
+/// Columns of points of a tile, combined, for each vector of outputs.
+///
+/// # Safety
+/// All sums have been written.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn combine_columns(
+    sums: &[MaybeUninit<Sums>; POINTS * POINTS],
     tile: usize,
+) -> [[[__m256i; SIDE]; POINTS]; VECTORS] {
+    let column = |x: usize, v: usize| {
+        // SAFETY: the caller vouches for it.
+        let sum = |y: usize| unsafe { sums[y * POINTS + x].assume_init_ref() }[tile][v];
+        combine_line(&[sum(0), sum(1), sum(2), sum(3), sum(4), sum(5)])
+    };
+    let columns = |v: usize| [column(0, v), column(1, v), column(2, v), column(3, v), column(4, v), column(5, v)];
+    [columns(0), columns(1)]
+}
+
+/// A row of pixels from combined columns, in units of the output.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn row(
+    columns: &[[[__m256i; SIDE]; POINTS]; VECTORS],
+    y: usize,
     bias: [__m256i; VECTORS],
     scale: [__m256; VECTORS],
-) -> [[__m256; VECTORS]; STEP] {
-    let (add, sub) = (|a, b| _mm256_add_epi32(a, b), |a, b| _mm256_sub_epi32(a, b));
-    let mut pixels = [[_mm256_setzero_ps(); VECTORS]; STEP];
-    for v in 0..VECTORS {
-        let m: [__m256i; POINTS] = std::array::from_fn(|point| sums[point][tile][v]);
-        let (near, near_odd, far, far_odd) = (add(m[1], m[2]), sub(m[1], m[2]), add(m[3], m[4]), sub(m[3], m[4]));
-        let made = [
-            add(m[0], add(near, far)),
-            add(near_odd, _mm256_slli_epi32::<1>(far_odd)),
-            add(near, _mm256_slli_epi32::<2>(far)),
-            add(m[5], add(near_odd, _mm256_slli_epi32::<3>(far_odd))),
-        ];
-        for (pixel, made) in pixels.iter_mut().zip(&made) {
-            let sum = _mm256_srai_epi32::<3>(_mm256_mullo_epi32(*made, _mm256_set1_epi32(THIRD)));
-            pixel[v] = _mm256_mul_ps(_mm256_cvtepi32_ps(add(sum, bias[v])), scale[v]);
-        }
-    }
-    pixels
+) -> [[__m256; VECTORS]; SIDE] {
+    let line = |v: usize| {
+        let c = &columns[v];
+        combine_line(&[c[0][y], c[1][y], c[2][y], c[3][y], c[4][y], c[5][y]])
+    };
+    let lines = [line(0), line(1)];
+    let value = |x: usize, v: usize| {
+        let sum = _mm256_mullo_epi32(lines[v][x], _mm256_set1_epi32(NINTH));
+        let sum = _mm256_add_epi32(_mm256_srai_epi32::<SHIFT>(sum), bias[v]);
+        _mm256_mul_ps(_mm256_cvtepi32_ps(sum), scale[v])
+    };
+    let pixel = |x: usize| [value(x, 0), value(x, 1)];
+    [pixel(0), pixel(1), pixel(2), pixel(3)]
 }
