@@ -100,7 +100,20 @@ pub(super) unsafe fn run(job: &mut RowsJob<'_>, pixels: usize) {
         let segments = job.segments.map(|segment| &segment[start * channels..][..(SPAN + TAPS - 1) * channels]);
         for tile in 0..TILES {
             for channel in (0..channels).step_by(GROUP) {
-                transform(&segments, [tile, channel, channels], &mut values);
+                let segments = segments.map(|segment| segment[tile * SIDE * channels + channel..].as_ptr());
+                let store = |point: usize, v: __m256i| {
+                    let to: &mut [_; GROUP] = &mut values[point][tile].as_chunks_mut().0[channel / GROUP];
+                    // SAFETY: it has the size of a vector.
+                    unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), v) };
+                };
+                // SAFETY: the slices above have shown that these pixels exist. Channels are whole groups but for the last one, half of which there may be.
+                unsafe {
+                    if channels - channel >= GROUP {
+                        transform::<false>(segments, channels, store);
+                    } else {
+                        transform::<true>(segments, channels, store);
+                    }
+                }
             }
         }
         let (outputs, words) = (job.weights.outputs(), channels / 2);
@@ -117,7 +130,7 @@ pub(super) unsafe fn run(job: &mut RowsJob<'_>, pixels: usize) {
                 let scale = std::array::from_fn(|v| _mm256_loadu_ps(scale.as_ptr().add(v * LANES)));
                 for tile in 0..TILES {
                     let at = [(start + tile * SIDE) * outputs + first, outputs, LINE.min(outputs - first)];
-                    let columns = combine_columns(&sums, tile);
+                    let columns = [combine_columns(&sums, tile, 0), combine_columns(&sums, tile, 1)];
                     for (y, to) in job.finish.iter_mut().enumerate() {
                         finish(to, job.weights.ratio(), at, &row(&columns, y, bias, scale));
                     }
@@ -145,34 +158,33 @@ fn transform_line(d: &[__m256i; POINTS]) -> [__m256i; POINTS] {
     ]
 }
 
-/// Transforms the values of a tile from `channel` on. They stay within 68 times 255.
+/// Transforms [`GROUP`] channels of the values of a tile, or half as many, whose values lie `pitch` apart. They stay within 68 times 255.
+///
+/// # Safety
+/// From each segment on lie the values of the tile.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn transform(segments: &[&[u8]; POINTS], [tile, channel, channels]: [usize; 3], values: &mut Values) {
+unsafe fn transform<const HALF: bool>(
+    segments: [*const u8; POINTS],
+    pitch: usize,
+    mut store: impl FnMut(usize, __m256i),
+) {
     // Written out, since arrays that are cleared first would be in memory.
     let line = |y: usize| {
-        let pixel = |x: usize| load(&segments[y][(tile * SIDE + x) * channels + channel..], channels - channel);
-        transform_line(&[pixel(0), pixel(1), pixel(2), pixel(3), pixel(4), pixel(5)])
+        let load = |x: usize| {
+            let from = segments[y].wrapping_add(x * pitch).cast();
+            // SAFETY: the caller vouches for it.
+            _mm256_cvtepu8_epi16(unsafe { if HALF { _mm_loadl_epi64(from) } else { _mm_loadu_si128(from) } })
+        };
+        transform_line(&[load(0), load(1), load(2), load(3), load(4), load(5)])
     };
     let rows = [line(0), line(1), line(2), line(3), line(4), line(5)];
     for x in 0..POINTS {
         let column = transform_line(&[rows[0][x], rows[1][x], rows[2][x], rows[3][x], rows[4][x], rows[5][x]]);
         for (y, v) in column.iter().enumerate() {
-            let to: &mut [_; GROUP] = &mut values[y * POINTS + x][tile].as_chunks_mut().0[channel / GROUP];
-            // SAFETY: it has the size of a vector.
-            unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), *v) };
+            store(y * POINTS + x, *v);
         }
     }
-}
-
-/// The next [`GROUP`] channels of `count`, or half as many and zeros.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn load(bytes: &[u8], count: usize) -> __m256i {
-    let from = bytes[..count.min(GROUP)].as_ptr().cast();
-    // SAFETY: there are as many, or half as many, as `pack` allows no others.
-    let bytes = unsafe { if count >= GROUP { _mm_loadu_si128(from) } else { _mm_loadl_epi64(from) } };
-    _mm256_cvtepu8_epi16(bytes)
 }
 
 /// Sums of products of one point: of a word of two channels with each line.
@@ -216,7 +228,7 @@ fn combine_line(m: &[__m256i; POINTS]) -> [__m256i; SIDE] {
     ]
 }
 
-/// Columns of points of a tile, combined, for each vector of outputs.
+/// Columns of points of a tile, combined, for a vector of outputs.
 ///
 /// # Safety
 /// All sums have been written.
@@ -225,14 +237,14 @@ fn combine_line(m: &[__m256i; POINTS]) -> [__m256i; SIDE] {
 unsafe fn combine_columns(
     sums: &[MaybeUninit<Sums>; POINTS * POINTS],
     tile: usize,
-) -> [[[__m256i; SIDE]; POINTS]; VECTORS] {
-    let column = |x: usize, v: usize| {
+    v: usize,
+) -> [[__m256i; SIDE]; POINTS] {
+    let column = |x: usize| {
         // SAFETY: the caller vouches for it.
         let sum = |y: usize| unsafe { sums[y * POINTS + x].assume_init_ref() }[tile][v];
         combine_line(&[sum(0), sum(1), sum(2), sum(3), sum(4), sum(5)])
     };
-    let columns = |v: usize| [column(0, v), column(1, v), column(2, v), column(3, v), column(4, v), column(5, v)];
-    [columns(0), columns(1)]
+    [column(0), column(1), column(2), column(3), column(4), column(5)]
 }
 
 /// A row of pixels from combined columns, in units of the output.
