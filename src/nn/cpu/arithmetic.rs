@@ -31,11 +31,6 @@ pub(super) trait Rows: Debug + Send + Sync + 'static {
     type Ref<'a>: Copy;
     type Mut<'a>: Send;
 
-    /// What maps that are read for `uses` are kept for.
-    fn kept(_uses: Uses) -> Uses {
-        Uses::ALL
-    }
-
     /// `count` zeros that are kept for `uses`.
     fn zeros(count: usize, sign: Sign, uses: Uses) -> Self;
 
@@ -49,8 +44,11 @@ pub(super) trait Rows: Debug + Send + Sync + 'static {
     fn part_mut<'a>(rows: &'a mut Self::Mut<'_>, range: Range<usize>) -> Self::Mut<'a>;
     fn split(rows: Self::Mut<'_>, at: usize) -> (Self::Mut<'_>, Self::Mut<'_>);
     fn length(rows: &Self::Mut<'_>) -> usize;
-    /// Copies what `to` keeps.
-    fn copy(from: Self::Ref<'_>, to: Self::Mut<'_>);
+
+    /// Where a row is to be written that is kept in a map and in a ring, of which `uses` are read: to the map but for these.
+    fn placed<'a>(ring: Self::Mut<'a>, map: Self::Mut<'a>, uses: Uses) -> Self::Mut<'a>;
+    /// Copies from a ring what a map keeps of it and is not written there, see [`Self::placed`].
+    fn copy(ring: Self::Ref<'_>, map: Self::Mut<'_>, uses: Uses);
 }
 
 pub(super) type RowsRef<'a, A> = <<A as Arithmetic>::Rows as Rows>::Ref<'a>;

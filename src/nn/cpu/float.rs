@@ -48,8 +48,14 @@ impl Rows for Vec<f32> {
         rows.len()
     }
 
-    fn copy(from: &[f32], to: &mut [f32]) {
-        to.copy_from_slice(from);
+    fn placed<'a>(ring: Self::Mut<'a>, map: Self::Mut<'a>, uses: Uses) -> Self::Mut<'a> {
+        if uses == Uses::default() { map } else { ring }
+    }
+
+    fn copy(ring: &[f32], map: &mut [f32], uses: Uses) {
+        if uses != Uses::default() {
+            map.copy_from_slice(ring);
+        }
     }
 }
 

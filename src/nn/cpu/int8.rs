@@ -46,10 +46,6 @@ impl Rows for Levels {
     type Ref<'a> = LevelsRef<'a>;
     type Mut<'a> = LevelsMut<'a>;
 
-    fn kept(uses: Uses) -> Uses {
-        uses
-    }
-
     fn zeros(count: usize, sign: Sign, uses: Uses) -> Self {
         let length = |used: bool| if used { count } else { 0 };
         Self { coarse: vec![zero(sign); length(uses.convolved)], fine: vec![0; length(uses.added)] }
@@ -86,12 +82,19 @@ impl Rows for Levels {
         rows.coarse.len().max(rows.fine.len())
     }
 
-    fn copy(from: LevelsRef<'_>, to: LevelsMut<'_>) {
-        if !to.coarse.is_empty() {
-            to.coarse.copy_from_slice(from.coarse);
+    fn placed<'a>(ring: Self::Mut<'a>, map: Self::Mut<'a>, uses: Uses) -> Self::Mut<'a> {
+        LevelsMut {
+            coarse: if uses.convolved || map.coarse.is_empty() { ring.coarse } else { map.coarse },
+            fine: if uses.added || map.fine.is_empty() { ring.fine } else { map.fine },
         }
-        if !to.fine.is_empty() {
-            to.fine.copy_from_slice(from.fine);
+    }
+
+    fn copy(ring: LevelsRef<'_>, map: LevelsMut<'_>, uses: Uses) {
+        if uses.convolved && !map.coarse.is_empty() {
+            map.coarse.copy_from_slice(ring.coarse);
+        }
+        if uses.added && !map.fine.is_empty() {
+            map.fine.copy_from_slice(ring.fine);
         }
     }
 }

@@ -34,14 +34,12 @@ impl Shape {
 #[derive(Debug)]
 pub(super) struct Map<R> {
     pub shape: Shape,
-    pub uses: Uses,
     pub rows: R,
 }
 
 impl<R: Rows> Map<R> {
     pub fn new(shape: Shape, uses: Uses) -> Self {
-        let uses = R::kept(uses);
-        Self { shape, uses, rows: R::zeros(shape.stride() * shape.height, Sign::Signed, uses) }
+        Self { shape, rows: R::zeros(shape.stride() * shape.height, Sign::Signed, uses) }
     }
 
     pub fn row(&self, y: usize) -> R::Ref<'_> {

@@ -111,6 +111,16 @@ impl Plan {
 }
 
 impl Chain {
+    /// What later steps read of what step `i` makes.
+    pub fn uses(&self, i: usize) -> Uses {
+        let residual = |steps: usize| match self.steps.get(i + steps).map(|step| step.op) {
+            Some(Op::Same { residual, .. }) => residual && steps == 2,
+            Some(Op::Point { residual, .. }) => residual && steps == 3,
+            _ => false,
+        };
+        Uses { convolved: i + 1 < self.steps.len(), added: residual(2) || residual(3) }
+    }
+
     fn tell_uses(&self, buffers: &mut [(Shape, Uses)]) {
         for (i, step) in self.steps.iter().enumerate() {
             match step.op {

@@ -122,14 +122,14 @@ fn run_chain<A: Arithmetic>(
     let halved = matches!(chain.steps.last(), Some(step) if matches!(step.op, Op::Down { .. }));
     let mut outputs: Vec<_> = bands.iter().map(|_| BandOutput { maps: Vec::new(), sink: None }).collect();
     for ((step, buffer), rows) in stores.iter().zip(&mut written) {
-        let Map { shape, uses, .. } = buffers[*buffer];
+        let shape = buffers[*buffer].shape;
         let stride = shape.stride();
         // Bands count rows of the last step; before it, a halving chain has twice as many.
         let scale = if halved && step + 1 < chain.steps.len() { 2 } else { 1 };
         let mut rest = rows.view_mut(0..stride * shape.height);
         for (band, output) in bands.iter().zip(&mut outputs) {
             let (rows, after) = A::Rows::split(rest, scale * band.len() * stride);
-            output.maps.push(BandRows { step: *step, uses, first: scale * band.start, rows });
+            output.maps.push(BandRows { step: *step, first: scale * band.start, rows });
             rest = after;
         }
     }

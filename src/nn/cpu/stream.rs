@@ -40,7 +40,6 @@ impl<A: Arithmetic> Scratch<A> {
 /// Rows of a map that a band writes.
 pub(super) struct BandRows<'a, A: Arithmetic> {
     pub step: usize,
-    pub uses: Uses,
     /// Number of the first row.
     pub first: usize,
     pub rows: RowsMut<'a, A>,
@@ -103,49 +102,58 @@ impl<A: Arithmetic> Stream<'_, A> {
             if let Some(before) = i.checked_sub(1) {
                 self.advance(before, self.needed(i, y + count - 1), output, scratch);
             }
-            if count == 1 {
-                self.make_row(i, y, output, scratch);
+            if i + 1 == self.chain.steps.len() && self.chain.steps[i].store.is_none() {
+                self.finish_row(i, y, output, scratch);
+            } else if count == 1 {
+                self.make_rows(i, y, output, scratch, |before, values, [out]| before.compute(y, values, out));
             } else {
-                self.make_rows(i, y, output, scratch);
+                self.make_rows(i, y, output, scratch, |before, _, out| before.compute_rows(y, out));
             }
             scratch.next[i] += count;
         }
     }
 
-    fn make_row(&self, i: usize, y: usize, output: &mut BandOutput<'_, A>, scratch: &mut Scratch<A>) {
-        let step = &self.chain.steps[i];
-        let shape = step.shape;
-        let (before, own, values) = self.split(i, scratch);
-        let map = output.maps.iter_mut().find(|m| m.step == i);
-        let last = i + 1 == self.chain.steps.len();
-        // What does not keep all that is computed gets a copy of the rest.
-        let whole = |map: &BandRows<'_, A>| map.uses == Uses::ALL;
-        match (map, last) {
-            (Some(map), true) if whole(map) => before.compute(y, values, map.inner_mut(y, shape)),
-            (None, true) => {
-                let row = &mut values[..shape.width * shape.channels];
-                before.finish(y, row);
-                if let Some(sink) = &mut output.sink {
-                    sink.write_row(y, row);
-                }
-            }
-            (map, _) => {
-                let [row] = own.start_rows(y, shape, step.op.sign());
-                before.compute(y, values, row);
-                if let Some(map) = map {
-                    map.take(y, own, shape);
-                }
-            }
+    /// Makes row `y` of the network's output.
+    fn finish_row(&self, i: usize, y: usize, output: &mut BandOutput<'_, A>, scratch: &mut Scratch<A>) {
+        let shape = self.chain.steps[i].shape;
+        let (before, _, values) = self.split(i, scratch);
+        let row = &mut values[..shape.width * shape.channels];
+        before.finish(y, row);
+        if let Some(sink) = &mut output.sink {
+            sink.write_row(y, row);
         }
     }
 
-    /// Makes [`TOGETHER`] rows.
-    fn make_rows(&self, i: usize, y: usize, output: &mut BandOutput<'_, A>, scratch: &mut Scratch<A>) {
+    /// Makes `N` rows of a feature map, from row `y` on, where later steps or a map are to have them.
+    fn make_rows<const N: usize>(
+        &self,
+        i: usize,
+        y: usize,
+        output: &mut BandOutput<'_, A>,
+        scratch: &mut Scratch<A>,
+        compute: impl FnOnce(&Before<'_, A>, &mut [f32], [RowsMut<'_, A>; N]),
+    ) {
         let step = &self.chain.steps[i];
-        let (before, own, _) = self.split(i, scratch);
-        before.compute_rows(y, own.start_rows(y, step.shape, step.op.sign()));
-        if let Some(map) = output.maps.iter_mut().find(|m| m.step == i) {
-            (y..y + TOGETHER).for_each(|y| map.take(y, own, step.shape));
+        let uses = self.chain.uses(i);
+        let mut map = output.maps.iter_mut().find(|m| m.step == i);
+        let (before, own, values) = self.split(i, scratch);
+        let rows = own.start_rows(y, step.shape, step.op.sign());
+        let rows = match &mut map {
+            Some(map) => {
+                let mut kept = map.rows_mut::<N>(y, step.shape).into_iter();
+                rows.map(|row| match kept.next().flatten() {
+                    Some(kept) => A::Rows::placed(row, kept, uses),
+                    None => row,
+                })
+            }
+            None => rows,
+        };
+        compute(&before, values, rows);
+        if let Some(map) = map {
+            for (y, kept) in (y..).zip(map.rows_mut::<N>(y, step.shape)) {
+                let ring = inner::<A>((own.row(y, step.shape), step.shape));
+                kept.into_iter().for_each(|kept| A::Rows::copy(ring, kept, uses));
+            }
         }
     }
 
@@ -162,20 +170,19 @@ impl<A: Arithmetic> Stream<'_, A> {
 }
 
 impl<A: Arithmetic> BandRows<'_, A> {
-    /// Takes row `y` from a ring, if it is one of the band's.
-    fn take(&mut self, y: usize, ring: &Ring<A::Rows>, shape: Shape) {
-        if self.contains(y, shape) {
-            A::Rows::copy(inner::<A>((ring.row(y, shape), shape)), self.inner_mut(y, shape));
-        }
-    }
-
-    fn contains(&self, y: usize, shape: Shape) -> bool {
-        (self.first..self.first + A::Rows::length(&self.rows) / shape.stride()).contains(&y)
-    }
-
-    fn inner_mut(&mut self, y: usize, shape: Shape) -> RowsMut<'_, A> {
-        let (start, inner) = ((y - self.first) * shape.stride(), shape.inner());
-        A::Rows::part_mut(&mut self.rows, start + inner.start..start + inner.end)
+    /// The pixels of `N` rows, from row `y` on, as far as they are the band's.
+    fn rows_mut<const N: usize>(&mut self, y: usize, shape: Shape) -> [Option<RowsMut<'_, A>>; N] {
+        let (stride, inner) = (shape.stride(), shape.inner());
+        let own = self.first..self.first + A::Rows::length(&self.rows) / stride;
+        let (start, end) = (y.clamp(own.start, own.end) - own.start, (y + N).clamp(own.start, own.end) - own.start);
+        let mut rest = Some(A::Rows::part_mut(&mut self.rows, start * stride..end * stride));
+        std::array::from_fn(|i| {
+            let rows = rest.take_if(|_| own.contains(&(y + i)))?;
+            let (row, others) = A::Rows::split(rows, stride);
+            rest = Some(others);
+            let (_, row) = A::Rows::split(row, inner.start);
+            Some(A::Rows::split(row, inner.len()).0)
+        })
     }
 }
 

@@ -179,9 +179,9 @@ unsafe fn transform<const HALF: bool>(
         transform_line(&[load(0), load(1), load(2), load(3), load(4), load(5)])
     };
     let rows = [line(0), line(1), line(2), line(3), line(4), line(5)];
+    let column = |x: usize| transform_line(&[rows[0][x], rows[1][x], rows[2][x], rows[3][x], rows[4][x], rows[5][x]]);
     for x in 0..POINTS {
-        let column = transform_line(&[rows[0][x], rows[1][x], rows[2][x], rows[3][x], rows[4][x], rows[5][x]]);
-        for (y, v) in column.iter().enumerate() {
+        for (y, v) in column(x).iter().enumerate() {
             store(y * POINTS + x, *v);
         }
     }
