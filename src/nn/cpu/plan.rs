@@ -9,7 +9,7 @@ use crate::nn::{
 };
 
 use super::{
-    arithmetic::{Arithmetic, Sign, Uses},
+    arithmetic::{Arithmetic, Sign, TOGETHER, Uses},
     map::Shape,
 };
 
@@ -34,14 +34,6 @@ pub(super) enum Op {
 }
 
 impl Op {
-    /// Rows of the step before that must be there at once.
-    pub fn rows(self) -> usize {
-        match self {
-            Self::Depthwise { window, .. } => window.side,
-            _ => 3,
-        }
-    }
-
     /// Whether what it makes can be negative.
     pub fn sign(self) -> Sign {
         match self {
@@ -64,9 +56,12 @@ pub(super) struct Step {
 }
 
 impl Step {
-    /// Whether several rows of it are made together.
-    pub fn joins<A: Arithmetic>(&self, arithmetic: &A) -> bool {
-        matches!(self.op, Op::Same { conv, .. } if arithmetic.joins(conv, self.shape.width))
+    /// Rows that are made together.
+    pub fn together<A: Arithmetic>(&self, arithmetic: &A) -> usize {
+        match self.op {
+            Op::Same { conv, .. } if arithmetic.joins(conv, self.shape.width) => TOGETHER,
+            _ => 1,
+        }
     }
 }
 
@@ -111,14 +106,38 @@ impl Plan {
 }
 
 impl Chain {
+    /// Step `i + back`, if it adds what step `i` makes.
+    fn adding(&self, i: usize, back: usize) -> Option<&Step> {
+        self.steps.get(i + back).filter(|step| match step.op {
+            Op::Same { residual, .. } => residual && back == 2,
+            Op::Point { residual, .. } => residual && back == 3,
+            _ => false,
+        })
+    }
+
     /// What later steps read of what step `i` makes.
     pub fn uses(&self, i: usize) -> Uses {
-        let residual = |steps: usize| match self.steps.get(i + steps).map(|step| step.op) {
-            Some(Op::Same { residual, .. }) => residual && steps == 2,
-            Some(Op::Point { residual, .. }) => residual && steps == 3,
-            _ => false,
+        let added = [2, 3].iter().any(|back| self.adding(i, *back).is_some());
+        Uses { convolved: i + 1 < self.steps.len(), added }
+    }
+
+    /// Rows of step `i` that there must be room for. A step runs ahead by up to one less than the rows that it makes together.
+    pub fn rows<A: Arithmetic>(&self, i: usize, arithmetic: &A) -> usize {
+        let together = |step: &Step| step.together(arithmetic);
+        let own = together(&self.steps[i]);
+        let Some(next) = self.steps.get(i + 1) else { return own };
+        let read = match next.op {
+            Op::Same { .. } => together(next) + 2,
+            Op::Down { .. } => 2,
+            Op::Depthwise { window, .. } => window.side,
+            Op::Read | Op::Up { .. } | Op::Point { .. } => 1,
         };
-        Uses { convolved: i + 1 < self.steps.len(), added: residual(2) || residual(3) }
+        // What is added has to wait for the steps between.
+        let added = |back: usize| match self.adding(i, back) {
+            Some(_) => self.steps[i + 1..=i + back].iter().map(|step| together(step) - 1).sum::<usize>() + back + 1,
+            None => 0,
+        };
+        read.max(added(2)).max(added(3)) + own - 1
     }
 
     fn tell_uses(&self, buffers: &mut [(Shape, Uses)]) {

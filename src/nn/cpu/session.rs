@@ -6,7 +6,7 @@ use std::{
 use rayon::prelude::*;
 
 use super::{
-    arithmetic::{Arithmetic, Rows, Sign, TOGETHER, Uses},
+    arithmetic::{Arithmetic, Rows, Sign, Uses},
     map::Map,
     network::Shared,
     plan::{Chain, Op, Plan},
@@ -32,22 +32,21 @@ pub(super) struct CpuSession<A: Arithmetic> {
 
 /// Memory of bands: one for each thread, handed on from band to band.
 struct Spares<A: Arithmetic> {
-    steps: usize,
-    rows: usize,
+    rings: Vec<[usize; 2]>,
     stride: usize,
     spare: Mutex<Vec<Scratch<A>>>,
 }
 
 impl<A: Arithmetic> Spares<A> {
-    fn new(count: usize, [steps, rows, stride]: [usize; 3]) -> Self {
-        let spare = (0..count).map(|_| Scratch::new(steps, rows, stride)).collect();
-        Self { steps, rows, stride, spare: Mutex::new(spare) }
+    fn new(count: usize, rings: Vec<[usize; 2]>, stride: usize) -> Self {
+        let spare = (0..count).map(|_| Scratch::new(&rings, stride)).collect();
+        Self { rings, stride, spare: Mutex::new(spare) }
     }
 
     fn with(&self, work: impl FnOnce(&mut Scratch<A>)) {
         let spare = || self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = spare().pop();
-        let mut scratch = taken.unwrap_or_else(|| Scratch::new(self.steps, self.rows, self.stride));
+        let mut scratch = taken.unwrap_or_else(|| Scratch::new(&self.rings, self.stride));
         work(&mut scratch);
         spare().push(scratch);
     }
@@ -58,14 +57,17 @@ impl<A: Arithmetic> CpuSession<A> {
     /// [`Error::Backend`] for a graph that this engine has no schedule for.
     pub fn new(network: Arc<Shared<A>>, size: Size, threads: Threads) -> Result<Self, Error> {
         let plan = Plan::new(network.model.graph(), size, A::INPUT_ALIGNMENT)?;
-        let steps = plan.chains.iter().map(|c| c.steps.len()).max().unwrap_or(0);
-        let rows = plan.chains.iter().flat_map(|c| &c.steps).map(|s| s.op.rows()).max().unwrap_or(0);
-        // Where two convolutions in a row each make several rows at once, what the first one reads is added to what the second one makes: then
-        // it may be two such steps behind.
-        let joins = plan.chains.iter().flat_map(|c| &c.steps).any(|s| s.joins(&network.arithmetic));
-        let rows = if joins { rows.max(3 * TOGETHER) } else { rows };
-        let strides = plan.chains.iter().flat_map(|c| &c.steps).map(|s| s.shape.stride());
-        let stride = strides.chain(plan.buffers.iter().map(|(shape, _)| shape.stride())).max().unwrap_or(0);
+        // Room for what each step of any chain keeps.
+        let mut rings: Vec<[usize; 2]> = Vec::new();
+        for chain in &plan.chains {
+            rings.resize(rings.len().max(chain.steps.len()), [0, 0]);
+            for (i, ([rows, stride], step)) in rings.iter_mut().zip(&chain.steps).enumerate() {
+                *rows = chain.rows(i, &network.arithmetic).max(*rows);
+                *stride = step.shape.stride().max(*stride);
+            }
+        }
+        let strides = plan.buffers.iter().map(|(shape, _)| shape.stride());
+        let stride = strides.chain(rings.iter().map(|[_, stride]| *stride)).max().unwrap_or(0);
         let chains: Vec<_> = plan
             .chains
             .into_iter()
@@ -78,7 +80,7 @@ impl<A: Arithmetic> CpuSession<A> {
             .collect();
         Ok(Self {
             buffers: plan.buffers.into_iter().map(|(shape, uses)| Map::new(shape, uses)).collect(),
-            scratch: Spares::new(threads.count(), [steps, rows, stride]),
+            scratch: Spares::new(threads.count(), rings, stride),
             network,
             size,
             threads,

@@ -24,12 +24,12 @@ pub(super) struct Scratch<A: Arithmetic> {
 }
 
 impl<A: Arithmetic> Scratch<A> {
-    /// For chains of up to `steps` steps, of each of which `rows` rows of up to `stride` values are kept.
-    pub fn new(steps: usize, rows: usize, stride: usize) -> Self {
+    /// With rings of so many rows of up to so many values for each step, and rows of up to `stride` values.
+    pub fn new(rings: &[[usize; 2]], stride: usize) -> Self {
         Self {
-            rings: (0..steps).map(|_| Ring::new(rows, stride)).collect(),
-            next: vec![0; steps],
-            end: vec![0; steps],
+            rings: rings.iter().map(|[rows, stride]| Ring::new(*rows, *stride)).collect(),
+            next: vec![0; rings.len()],
+            end: vec![0; rings.len()],
             values: vec![0.0; stride],
             zeros: A::Rows::zeros(stride, Sign::Signed, Uses::ALL),
             positive_zeros: A::Rows::zeros(stride, Sign::Positive, Uses::ALL),
@@ -95,10 +95,10 @@ impl<A: Arithmetic> Stream<'_, A> {
 
     /// Makes rows of step `i` up to row `end`, or a few more of those that will be needed.
     fn advance(&self, i: usize, end: usize, output: &mut BandOutput<'_, A>, scratch: &mut Scratch<A>) {
-        let joins = self.chain.steps[i].joins(self.arithmetic);
+        let together = self.chain.steps[i].together(self.arithmetic);
         while scratch.next[i] < end {
             let y = scratch.next[i];
-            let count = if joins && y + TOGETHER <= scratch.end[i] { TOGETHER } else { 1 };
+            let count = if y + together <= scratch.end[i] { together } else { 1 };
             if let Some(before) = i.checked_sub(1) {
                 self.advance(before, self.needed(i, y + count - 1), output, scratch);
             }
