@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     frame::{
-        Colour, Picture, PictureMut, Regions, Sample,
+        Colour, Fixed, Picture, PictureMut, Regions, Sample,
         unshuffle::{CENTRE, SCALE, line, pairs, quads},
     },
     nn::{Domain, Output, RowSink, Source},
@@ -280,7 +280,7 @@ impl<T: Sample> Band<'_, '_, T> {
             match self.seen {
                 Some(seen) => {
                     let seen = &seen.picture.components[component];
-                    self.detail.take(dy, seen.row((whole + dy).min(seen.nrows() - 1)).iter().copied());
+                    self.detail.take(dy, seen.row((whole + dy).min(seen.nrows() - 1)).iter().map(|v| v.level()));
                 }
                 None => self.detail.take(dy, samples.row((own + dy).min(last)).iter().map(|sample| sample.level())),
             }
@@ -313,7 +313,7 @@ impl<T: Sample> Band<'_, '_, T> {
                 let share = share * (strength * factor).clamp(0.0, 1.0);
                 // What is to stay is not even rounded.
                 if share > 0.0 {
-                    let seen = seen.map_or(to.level(), |seen| seen[x]);
+                    let seen = seen.map_or(to.level(), |seen| seen[x].level());
                     *to = T::from_level(to.level() + share * (seen - SCALE * noise - to.level()));
                 }
             }
@@ -322,8 +322,8 @@ impl<T: Sample> Band<'_, '_, T> {
         let share = share * strength.min(1.0);
         let scale = share * SCALE;
         let single = |to: &mut T, noise: &f32| *to = T::from_level(to.level() - scale * noise);
-        let fused = |to: &mut T, noise: &f32, seen: &f32| {
-            *to = T::from_level(to.level() + share * (seen - SCALE * noise - to.level()));
+        let fused = |to: &mut T, noise: &f32, seen: &Fixed| {
+            *to = T::from_level(to.level() + share * (seen.level() - SCALE * noise - to.level()));
         };
         let noise = &self.noise;
         // Samples that lie side by side are worked on many at a time.

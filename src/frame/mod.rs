@@ -54,6 +54,28 @@ impl Sample for u8 {
     }
 }
 
+/// For pictures in memory: a level in 16 bits, with 256 steps to each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(transparent)]
+pub struct Fixed(u16);
+
+impl Fixed {
+    pub const ZERO: Self = Self(0);
+    const STEPS: f32 = 256.0;
+}
+
+impl Sample for Fixed {
+    #[inline(always)]
+    fn level(self) -> f32 {
+        f32::from(self.0) * (1.0 / Self::STEPS)
+    }
+
+    #[inline(always)]
+    fn from_level(level: f32) -> Self {
+        Self(crate::simd::nearest(level * Self::STEPS, f32::from(u16::MAX)) as u16)
+    }
+}
+
 /// For pictures in memory, with values of any size.
 impl Sample for f32 {
     #[inline(always)]

@@ -8,7 +8,7 @@ use tch::Tensor;
 use super::{Error, PhotoSet, noise::Batch};
 use crate::{
     denoise::{NoiseModel, temporal::Temporal},
-    frame::{Colour, Picture},
+    frame::{Colour, Picture, Sample},
     nn::{Domain, Threads},
 };
 
@@ -48,7 +48,7 @@ pub fn batch(
             let picture = Picture { colour, components: planes.iter().map(|plane| plane.view()).collect() };
             let fused = temporal.fuse(&picture, &models, &threads);
             if chosen.contains(&frame) {
-                let planes: Vec<_> = fused.picture.components.iter().map(|c| c.to_owned()).collect();
+                let planes: Vec<_> = fused.picture.components.iter().map(|c| c.mapv(Sample::level)).collect();
                 parts.push(one.fused(unshuffled(&planes, domain)?, &tensor(fused.variance)));
             }
         }

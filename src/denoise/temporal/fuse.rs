@@ -4,7 +4,11 @@ use ndarray::{Array2, ArrayViewMut2, Axis, s};
 use rayon::prelude::*;
 
 use super::{History, NoiseModel};
-use crate::{frame::Colour, nn::Threads, simd::vectorise};
+use crate::{
+    frame::{Colour, Fixed, Sample},
+    nn::Threads,
+    simd::vectorise,
+};
 
 /// Least share of the present: beyond, little is gained and errors of the motion pile up.
 const LEAST_GAIN: f32 = 0.1;
@@ -40,7 +44,7 @@ pub(super) struct Scratch {
 /// Fuses `present` with the past; tells the share of the picture that changed.
 pub(super) fn fuse(
     present: &mut History,
-    past: &[Array2<f32>],
+    past: &[Array2<Fixed>],
     past_variance: &Array2<f32>,
     noise: &[NoiseModel; 2],
     scratch: &mut Scratch,
@@ -122,7 +126,7 @@ fn gains(
 }
 
 /// Mixes the planes with the past, by the gains.
-fn mix(present: &mut History, past: &[Array2<f32>], threads: &Threads) {
+fn mix(present: &mut History, past: &[Array2<Fixed>], threads: &Threads) {
     let History { colour, planes, variance, .. } = present;
     for (i, (plane, past)) in planes.iter_mut().zip(past).enumerate() {
         let [shift_x, shift_y] = colour.shifts(i);
@@ -132,20 +136,24 @@ fn mix(present: &mut History, past: &[Array2<f32>], threads: &Threads) {
                 let (Some(row), Some(past)) = (row.as_slice_mut(), past.to_slice()) else { return };
                 let gains = variance.row((y << shift_y) / 2);
                 let gains = gains.to_slice().unwrap_or_default();
+                let mixed = |now: Fixed, past: Fixed, gain: f32| {
+                    let past = past.level();
+                    Fixed::from_level(past + gain * (now.level() - past))
+                };
                 vectorise(
                     #[inline(always)]
                     || {
                         if shift_x == 0 {
                             let ((pairs, last), (past, last_past)) = (row.as_chunks_mut::<2>(), past.as_chunks::<2>());
                             for ((values, past), gain) in pairs.iter_mut().zip(past).zip(gains) {
-                                *values = [0, 1].map(|i| past[i] + gain * (values[i] - past[i]));
+                                *values = [mixed(values[0], past[0], *gain), mixed(values[1], past[1], *gain)];
                             }
                             if let ([value], [past], [.., gain]) = (last, last_past, gains) {
-                                *value = past + gain * (*value - past);
+                                *value = mixed(*value, *past, *gain);
                             }
                         } else {
                             let all = row.iter_mut().zip(past).zip(gains);
-                            all.for_each(|((value, past), gain)| *value = past + gain * (*value - past));
+                            all.for_each(|((value, past), gain)| *value = mixed(*value, *past, *gain));
                         }
                     },
                 );
@@ -178,7 +186,13 @@ fn main_components(colour: Colour) -> usize {
 }
 
 /// Fills `energy` and `mean`.
-fn differences(present: &History, past: &[Array2<f32>], noise: &NoiseModel, scratch: &mut Scratch, threads: &Threads) {
+fn differences(
+    present: &History,
+    past: &[Array2<Fixed>],
+    noise: &NoiseModel,
+    scratch: &mut Scratch,
+    threads: &Threads,
+) {
     let main = main_components(present.colour);
     let height = present.planes[0].nrows();
     let rows = scratch.energy.axis_iter_mut(Axis(0)).into_par_iter();
@@ -204,7 +218,7 @@ fn differences(present: &History, past: &[Array2<f32>], noise: &NoiseModel, scra
 
 /// Adds a `share` of what two rows, of the present and the past, differ by, and of its square, in units of the noise.
 #[inline(always)]
-fn add_differences([now, then]: [&[f32]; 2], noise: &NoiseModel, share: f32, energy: &mut [f32], mean: &mut [f32]) {
+fn add_differences([now, then]: [&[Fixed]; 2], noise: &NoiseModel, share: f32, energy: &mut [f32], mean: &mut [f32]) {
     let add = |energy: &mut f32, mean: &mut f32, [a, b]: [f32; 2], brightness: f32| {
         let level = noise.level_at(brightness).max(LEAST_LEVEL);
         *energy += share * (a * a + b * b) / (level * level);
@@ -212,18 +226,19 @@ fn add_differences([now, then]: [&[f32]; 2], noise: &NoiseModel, share: f32, ene
     };
     let ((now, last_now), (then, last_then)) = (now.as_chunks::<2>(), then.as_chunks::<2>());
     for ((energy, mean), (now, then)) in energy.iter_mut().zip(&mut *mean).zip(now.iter().zip(then)) {
+        let (now, then) = ([now[0].level(), now[1].level()], [then[0].level(), then[1].level()]);
         add(energy, mean, [now[0] - then[0], now[1] - then[1]], then[0]);
     }
     // The last column of an odd width counts twice.
     if let ([now], [then], [.., energy], [.., mean]) = (last_now, last_then, energy, mean) {
-        add(energy, mean, [now - then; 2], *then);
+        add(energy, mean, [now.level() - then.level(); 2], then.level());
     }
 }
 
 /// Fills the map of chroma.
 fn chroma_differences(
     present: &History,
-    past: &[Array2<f32>],
+    past: &[Array2<Fixed>],
     noise: &NoiseModel,
     scratch: &mut Scratch,
     threads: &Threads,
@@ -238,8 +253,8 @@ fn chroma_differences(
             for (plane, past) in present.planes.iter().zip(past).skip(1) {
                 let y = (2 * y) >> shift_y;
                 let (Some(now), Some(then)) = (plane.row(y).to_slice(), past.row(y).to_slice()) else { continue };
-                let square = |now: &f32, then: &f32| {
-                    let d = (now - then) * per_level;
+                let square = |now: &Fixed, then: &Fixed| {
+                    let d = (now.level() - then.level()) * per_level;
                     0.5 * d * d
                 };
                 vectorise(

@@ -17,7 +17,7 @@ use rayon::prelude::*;
 use self::motion::{Motion, Pyramid};
 use super::noise::NoiseModel;
 use crate::{
-    frame::{Colour, Picture, Sample, levels::levels},
+    frame::{Colour, Fixed, Picture, Sample, levels::levels},
     nn::Threads,
 };
 
@@ -33,16 +33,16 @@ pub struct Temporal {
     /// Memory for the next picture.
     spare: Option<History>,
     motion: Motion,
-    compensated: Vec<Array2<f32>>,
+    compensated: Vec<Array2<Fixed>>,
     compensated_variance: Array2<f32>,
     scratch: fuse::Scratch,
 }
 
-/// Planes of a picture, as levels from 0 to 255.
+/// What is known after a picture.
 #[derive(Debug)]
 struct History {
     colour: Colour,
-    planes: Vec<Array2<f32>>,
+    planes: Vec<Array2<Fixed>>,
     /// Variance of the noise that is left, over that of a single picture; one value for 2x2 pixels.
     variance: Array2<f32>,
     pyramid: Pyramid,
@@ -50,7 +50,7 @@ struct History {
 
 /// A picture with less noise.
 pub struct Fused<'a> {
-    pub picture: Picture<'a, f32>,
+    pub picture: Picture<'a, Fixed>,
     /// Variance of the noise that is left, over that before; one value for 2x2 pixels.
     pub variance: &'a Array2<f32>,
 }
@@ -102,7 +102,7 @@ impl Temporal {
 
     /// Shifts the past to where things are now.
     fn follow(&mut self, past: &History, threads: &Threads) {
-        self.compensated.resize_with(past.planes.len(), || Array2::zeros((0, 0)));
+        self.compensated.resize_with(past.planes.len(), || Array2::default((0, 0)));
         for (i, (plane, to)) in past.planes.iter().zip(&mut self.compensated).enumerate() {
             compensate::shift(plane, &self.motion, past.colour.shifts(i), to, threads);
         }
@@ -115,7 +115,7 @@ impl History {
         let (width, height) = picture.size();
         Self {
             colour: picture.colour,
-            planes: picture.components.iter().map(|c| Array2::zeros(c.dim())).collect(),
+            planes: picture.components.iter().map(|c| Array2::default(c.dim())).collect(),
             variance: Array2::ones((height.div_ceil(2), width.div_ceil(2))),
             pyramid: Pyramid::default(),
         }
@@ -176,7 +176,7 @@ mod tests {
         for plane in pictures {
             let picture = Picture { colour: Colour::Gray, components: vec![plane.view()] };
             let fused = temporal.fuse(&picture, &[NoiseModel::uniform(level); 2], &threads);
-            last = Some((fused.picture.components[0].to_owned(), fused.variance.mean().unwrap()));
+            last = Some((fused.picture.components[0].mapv(Fixed::level), fused.variance.mean().unwrap()));
         }
         last.unwrap()
     }
@@ -225,12 +225,14 @@ mod tests {
     #[test]
     fn without_a_past_pictures_stay_as_they_are() {
         let mut temporal = Temporal::default();
-        let pictures = [scene(64, 48, (0.0, 0.0), 9.0, 1), scene(64, 48, (0.0, 0.0), 9.0, 2)];
+        let scene =
+            |width, height, seed| scene(width, height, (0.0, 0.0), 9.0, seed).mapv(|v| Fixed::from_level(v).level());
+        let pictures = [scene(64, 48, 1), scene(64, 48, 2)];
         assert_eq!(fuse_all(&mut temporal, &pictures[..1], 9.0), (pictures[0].clone(), 1.0));
         temporal.reset();
         assert_eq!(fuse_all(&mut temporal, &pictures[1..], 9.0), (pictures[1].clone(), 1.0));
         // Another size is another scene.
-        let other = scene(33, 7, (0.0, 0.0), 9.0, 3);
+        let other = scene(33, 7, 3);
         assert_eq!(fuse_all(&mut temporal, std::slice::from_ref(&other), 9.0).0, other);
     }
 

@@ -5,9 +5,9 @@ use rayon::prelude::*;
 
 use super::smoothness::{self, Found};
 use crate::{
-    frame::halve,
+    frame::{Fixed, Sample, halve},
     nn::Threads,
-    simd::{nearest, vectorise},
+    simd::vectorise,
 };
 
 /// Side of a block in pixels of the picture; the finest level of the pyramid has half as many.
@@ -40,17 +40,17 @@ const LEAST_LEVEL: f32 = 2.0;
 pub(super) struct Pyramid(Vec<Array2<u8>>);
 
 impl Pyramid {
-    pub fn build(&mut self, luma: &Array2<f32>, threads: &Threads) {
+    pub fn build(&mut self, luma: &Array2<Fixed>, threads: &Threads) {
         self.0.resize_with(1 + LEVELS, || Array2::zeros((0, 0)));
         let whole = &mut self.0[0];
         if whole.dim() != luma.dim() {
             *whole = Array2::zeros(luma.dim());
         }
-        let row = |(mut to, from): (ArrayViewMut1<'_, u8>, ArrayView1<'_, f32>)| {
+        let row = |(mut to, from): (ArrayViewMut1<'_, u8>, ArrayView1<'_, Fixed>)| {
             if let (Some(to), Some(from)) = (to.as_slice_mut(), from.to_slice()) {
                 vectorise(
                     #[inline(always)]
-                    || to.iter_mut().zip(from).for_each(|(to, v)| *to = nearest(*v, 255.0) as u8),
+                    || to.iter_mut().zip(from).for_each(|(to, v)| *to = u8::from_level(v.level())),
                 );
             }
         };
