@@ -211,9 +211,9 @@ mod tests {
         let block = wide.layers.iter().find(|layer| matches!(layer, Layer::Block { .. }));
         let Some(&Layer::Block { first, second, .. }) = block else { panic!("no block") };
         // One hears nothing, one is not heard.
-        let _ = weights[2 * first].get(1).g_zero_();
-        let _ = weights[2 * first + 1].get(1).g_zero_();
-        let _ = weights[2 * second].narrow(1, 4, 1).g_zero_();
+        let _ = weights[2 * first].get(1).zero_();
+        let _ = weights[2 * first + 1].get(1).zero_();
+        let _ = weights[2 * second].narrow(1, 4, 1).zero_();
         let names = wide.convs.iter().flat_map(|spec| ["weight", "bias"].map(|p| format!("{}.{p}", spec.name)));
         let mut named: Named = names.zip(weights.iter().map(|w| w.detach().copy())).collect();
         narrow(&small, &mut named).unwrap();

@@ -1,6 +1,6 @@
 //! AVX2, which has no exact product of bytes: they are spread to 16 bits, a few pixels at a time, and weights are kept in
 //! 16 bits from the start. A product of pairs and an addition then do 16 steps, on two vectors of outputs for each load.
-//! `vnni256.rs` shares the tiles, with other products.
+//! `vnni256.rs` shares the tiles, with other products. Most rows of 3x3 convolutions go through `winograd.rs`.
 
 use std::arch::x86_64::*;
 
