@@ -233,7 +233,8 @@ impl Kernels {
         }
     }
 
-    /// Weights for minimal filtering, where that is faster and possible; see [`winograd::pack`].
+    /// Weights for minimal filtering, where that is faster and possible; see `winograd::pack`.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables))]
     fn filtered(self, matrix: [usize; 3], weight: &dyn Fn(usize, usize, usize) -> i32) -> Option<Vec<Line>> {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
@@ -252,6 +253,7 @@ impl Kernels {
     }
 
     /// Whether it is faster to compute [`TOGETHER`] rows of `pixels` pixels at once.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables))]
     pub fn joins(self, weights: &Packed, pixels: usize) -> bool {
         match self.0 {
             #[cfg(target_arch = "x86_64")]

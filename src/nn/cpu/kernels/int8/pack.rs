@@ -183,11 +183,13 @@ impl Packed {
     }
 
     /// Whether there are weights for minimal filtering.
+    #[cfg(target_arch = "x86_64")]
     pub(super) fn filters(&self) -> bool {
         self.filtered.is_some()
     }
 
     /// The weights for it of the block with output `first`; none where it has none.
+    #[cfg(target_arch = "x86_64")]
     pub(super) fn filtered_lines(&self, first: usize) -> &[Line] {
         let all = self.filtered.as_deref().unwrap_or_default();
         let lines = all.len() / self.outputs.div_ceil(LINE);
