@@ -117,8 +117,11 @@ impl Chain {
 
     /// What later steps read of what step `i` makes.
     pub fn uses(&self, i: usize) -> Uses {
-        let added = [2, 3].iter().any(|back| self.adding(i, *back).is_some());
-        Uses { convolved: i + 1 < self.steps.len(), added }
+        let rest = self.steps.get(i + 1..).unwrap_or_default();
+        // The network's output is made from what it adds up, not from the coarser form.
+        let before_output = matches!(rest, [last] if last.store.is_none());
+        let added = before_output || [2, 3].iter().any(|back| self.adding(i, *back).is_some());
+        Uses { convolved: !rest.is_empty(), added }
     }
 
     /// Rows of step `i` that there must be room for. A step runs ahead by up to one less than the rows that it makes together.
