@@ -54,25 +54,27 @@ impl Sample for u8 {
     }
 }
 
-/// For pictures in memory: a level in 16 bits, with 256 steps to each.
+/// For pictures in memory: a level in 16 bits, with 128 steps to each. There is room beyond black and white, where noise and interpolation lead.
 #[derive(Debug, Clone, Copy, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(transparent)]
 pub struct Fixed(u16);
 
 impl Fixed {
-    pub const ZERO: Self = Self(0);
-    const STEPS: f32 = 256.0;
+    pub const ZERO: Self = Self((Self::BELOW * Self::STEPS) as u16);
+    const STEPS: f32 = 128.0;
+    /// Levels below black.
+    const BELOW: f32 = 128.0;
 }
 
 impl Sample for Fixed {
     #[inline(always)]
     fn level(self) -> f32 {
-        f32::from(self.0) * (1.0 / Self::STEPS)
+        f32::from(self.0) * (1.0 / Self::STEPS) - Self::BELOW
     }
 
     #[inline(always)]
     fn from_level(level: f32) -> Self {
-        Self(crate::simd::nearest(level * Self::STEPS, f32::from(u16::MAX)) as u16)
+        Self(crate::simd::nearest((level + Self::BELOW) * Self::STEPS, f32::from(u16::MAX)) as u16)
     }
 }
 

@@ -222,7 +222,7 @@ mod tests {
                     |ty| (0..TAPS).map(|tx| across[tx] * plane[[ty, at(x, motion[0], tx, width)]].level()).sum::<f32>();
                 let expected: f32 = (0..TAPS).map(|ty| down[ty] * line(at(y, motion[1], ty, height))).sum();
                 let found = found.level();
-                assert!((found - expected).abs() < 3e-3, "{motion:?} at {y} {x}: {found} for {expected}");
+                assert!((found - expected).abs() < 5e-3, "{motion:?} at {y} {x}: {found} for {expected}");
             }
         }
     }
