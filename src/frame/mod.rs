@@ -55,7 +55,7 @@ impl Sample for u8 {
 }
 
 /// For pictures in memory: a level in 16 bits, with 128 steps to each. There is room beyond black and white, where noise and interpolation lead.
-#[derive(Debug, Clone, Copy, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+#[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(transparent)]
 pub struct Fixed(u16);
 
@@ -64,6 +64,12 @@ impl Fixed {
     const STEPS: f32 = 128.0;
     /// Levels below black.
     const BELOW: f32 = 128.0;
+}
+
+impl Default for Fixed {
+    fn default() -> Self {
+        Self::ZERO
+    }
 }
 
 impl Sample for Fixed {

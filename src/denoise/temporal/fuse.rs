@@ -125,6 +125,13 @@ fn gains(
     threads.enter(|| bands.map_init(memory, band).sum())
 }
 
+/// A sample with a share of the present.
+#[inline(always)]
+fn mixed(now: Fixed, past: Fixed, gain: f32) -> Fixed {
+    let past = past.level();
+    Fixed::from_level(past + gain * (now.level() - past))
+}
+
 /// Mixes the planes with the past, by the gains.
 fn mix(present: &mut History, past: &[Array2<Fixed>], threads: &Threads) {
     let History { colour, planes, variance, .. } = present;
@@ -136,10 +143,6 @@ fn mix(present: &mut History, past: &[Array2<Fixed>], threads: &Threads) {
                 let (Some(row), Some(past)) = (row.as_slice_mut(), past.to_slice()) else { return };
                 let gains = variance.row((y << shift_y) / 2);
                 let gains = gains.to_slice().unwrap_or_default();
-                let mixed = |now: Fixed, past: Fixed, gain: f32| {
-                    let past = past.level();
-                    Fixed::from_level(past + gain * (now.level() - past))
-                };
                 vectorise(
                     #[inline(always)]
                     || {
