@@ -95,7 +95,7 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
     // The time does not depend on the steps.
     let steps = |count: usize| vec![0.01; count];
     let (input, convs) = (steps(model.graph().input_channels()), steps(model.graph().convs.len()));
-    let quantised = model.clone().with_quantisation(Quantisation { input, convs })?;
+    let quantised = model.clone().with_quantisation(Quantisation::new(input, convs))?;
     for kernels in kernels::int8::Kernels::available() {
         networks.push(Arc::new(Int8Network::with_kernels(quantised.clone(), kernels)?));
     }

@@ -9,7 +9,7 @@ use gstcnnvideo::nn::{
     Error, Model, ModelSource,
     arch::{Architecture, ResidualUnet},
     cpu::Int8Network,
-    model::{ConvWeights, Domain, Quantisation},
+    model::{ConvWeights, Domain, Finer, Quantisation},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -87,7 +87,7 @@ fn networks_of_inverted_blocks_run_in_float32_only() {
     assert_eq!(field_of(&join(&other, data)), "hyper-parameters");
 
     let convs = vec![0.02; model.graph().convs.len()];
-    let quantisation = Quantisation { input: vec![1.0 / 255.0; model.graph().input_channels()], convs };
+    let quantisation = Quantisation::new(vec![1.0 / 255.0; model.graph().input_channels()], convs);
     let int8 = Int8Network::new(model.with_quantisation(quantisation).unwrap());
     assert!(matches!(int8, Err(Error::Invalid { field, .. }) if field == "quantisation"));
 }
@@ -99,7 +99,7 @@ fn steps_of_quantisation_are_kept_and_checked() {
     assert_eq!(Model::from_bytes(&bytes).unwrap().quantisation(), model.quantisation());
 
     let (header, data) = parts(&bytes);
-    for name in ["quantisation.input", "quantisation.steps"] {
+    for name in ["quantisation.input", "quantisation.steps", "quantisation.finer"] {
         let begin = header[name]["data_offsets"][0].as_u64().unwrap() as usize;
         for value in [0.0, -1.0, f32::NAN, f32::INFINITY, 1e9] {
             let mut data = data.to_vec();
@@ -110,6 +110,20 @@ fn steps_of_quantisation_are_kept_and_checked() {
         let tensor = renamed.as_object_mut().unwrap().remove(name).unwrap();
         renamed["else"] = tensor;
         assert_eq!(field_of(&join(&renamed, data)), name);
+    }
+    // Without the values up to which there are finer steps, these are a tensor that nobody knows.
+    let mut renamed = header.clone();
+    let tensor = renamed.as_object_mut().unwrap().remove("quantisation.most").unwrap();
+    renamed["else"] = tensor;
+    assert_eq!(field_of(&join(&renamed, data)), "tensors");
+    let sets = |most: &[f32]| {
+        let quantisation = model.quantisation().unwrap().clone();
+        let finer = most.iter().map(|most| Finer { most: *most, ..quantisation.finer[0].clone() }).collect();
+        model.clone().with_quantisation(Quantisation { finer, ..quantisation })
+    };
+    assert!(sets(&[0.1, 0.2]).is_ok_and(|model| Model::from_bytes(&model.to_bytes().unwrap()).is_ok()));
+    for most in [vec![0.2, 0.1], vec![0.1, 0.1], vec![f32::NAN], (0..20).map(|i| i as f32).collect()] {
+        assert!(matches!(sets(&most), Err(Error::Invalid { field, .. }) if field == "quantisation.most"), "{most:?}");
     }
     // Int8 arithmetic needs them.
     let without = Int8Network::new(random_model(Domain::Rgb, 2));

@@ -5,10 +5,10 @@ mod common;
 use gstcnnvideo::nn::{
     Network, Size,
     cpu::{FloatNetwork, Int8Network, kernels::float::Kernels, kernels::int8},
-    model::Domain,
+    model::{Domain, Quantisation},
 };
 
-use common::nets::{Picture, quantised_model, random_model, run};
+use common::nets::{MOST_OF_FINER, Picture, quantised_model, random_model, run};
 
 /// A twentieth of an 8-bit level, in the networks' units.
 const TOLERANCE: f32 = 0.05 / 255.0;
@@ -48,7 +48,8 @@ fn int8_kernel_sets_and_threads_agree_bit_for_bit() {
         let model = quantised_model(domain, 3);
         for (width, height) in SIZES {
             let size = Size { width, height };
-            let picture = Picture::random(size, domain.inputs(), 5);
+            let mut picture = Picture::random(size, domain.inputs(), 5);
+            picture.most = if width % 3 == 0 { MOST_OF_FINER } else { f32::INFINITY };
             let reference = Int8Network::with_kernels(model.clone(), int8::Kernels::PORTABLE).unwrap();
             let expected = run(&reference, &picture, 1);
             for kernels in int8::Kernels::available() {
@@ -73,6 +74,25 @@ fn int8_is_close_to_float32() {
         let error = power(&mut exact.iter().zip(&rounded).map(|(a, b)| a - b));
         let ratio = 10.0 * (power(&mut exact.iter().copied()) / error).log10();
         assert!(ratio > 30.0, "{domain:?}: signal to quantisation noise {ratio:.1} dB");
+    }
+}
+
+#[test]
+fn finer_steps_are_taken_where_control_maps_are_low() {
+    let model = quantised_model(Domain::Yuv420, 7);
+    let quantisation = model.quantisation().unwrap().clone();
+    let of = |convs: &[f32]| {
+        let quantisation = Quantisation::new(quantisation.input.clone(), convs.to_vec());
+        Int8Network::new(model.clone().with_quantisation(quantisation).unwrap()).unwrap()
+    };
+    let [coarse, fine] = [&quantisation.convs, &quantisation.finer[0].convs].map(|convs| of(convs));
+    let both = Int8Network::new(model.clone()).unwrap();
+    let mut picture = Picture::random(Size { width: 132, height: 68 }, Domain::Yuv420.inputs(), 5);
+    let [coarse, fine] = [coarse, fine].map(|network| run(&network, &picture, 2));
+    assert_ne!(coarse, fine);
+    for (most, expected) in [(0.0, &fine), (MOST_OF_FINER, &fine), (0.11, &coarse), (f32::NAN, &coarse)] {
+        picture.most = most;
+        assert!(run(&both, &picture, 2) == *expected, "{most}");
     }
 }
 

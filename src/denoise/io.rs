@@ -51,11 +51,22 @@ impl<'a, 'b, T: Sample> Planes<'a, 'b, T> {
     }
 }
 
+/// By how much more noise is assumed where a region has a `factor`.
+#[inline(always)]
+fn more(strength: f32, factor: f32) -> f32 {
+    (strength * factor).max(1.0) / strength.max(1.0)
+}
+
 /// Channels of the input, controls included.
 const RGB: usize = Domain::Rgb.inputs();
 const YUV420: usize = Domain::Yuv420.inputs();
 
 impl<T: Sample> Source for Planes<'_, '_, T> {
+    fn most(&self) -> f32 {
+        let levels = self.controls.main.iter().chain(&[self.controls.chroma]).fold(0.0, |most: f32, v| most.max(*v));
+        levels * self.regions.as_ref().map_or(1.0, |(regions, strength)| more(*strength, regions.most()))
+    }
+
     fn read_row(&self, y: usize, row: &mut [f32]) {
         vectorise(
             #[inline(always)]
@@ -122,7 +133,7 @@ impl<T: Sample> Planes<'_, '_, T> {
         }
         if let Some((regions, strength)) = &self.regions {
             for (pixel, factor) in row.iter_mut().zip(regions.row(2 * y, 1)) {
-                let more = (strength * factor).max(1.0) / strength.max(1.0);
+                let more = more(*strength, factor);
                 pixel[first..].iter_mut().for_each(|level| *level *= more);
             }
         }
@@ -342,6 +353,41 @@ impl<T: Sample> Band<'_, '_, T> {
             }
             (Some(seen), _) => {
                 row.iter_mut().zip(noise).zip(seen).for_each(|((to, noise), seen)| fused(to, noise, seen));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_the_control_maps_is_beyond_the_most() {
+        let luma = Array2::from_shape_fn((12, 18), |(y, x)| (13 * y + 9 * x) as u8);
+        let chroma = Array2::from_elem((6, 9), 128u8);
+        let colour = Colour::Yuv { shift_x: 1, shift_y: 1 };
+        let picture = Picture { colour, components: vec![luma.view(), chroma.view(), chroma.view()] };
+        let labels = Array2::from_shape_fn((12, 18), |(y, _)| u8::from(y < 6));
+        let regions = Regions { labels: labels.view(), foreground: 3.0, background: 0.5 };
+        let variance = Array2::from_elem((6, 9), 0.5);
+        for (chroma, main) in [(0.02, 0.3), (0.4, 0.1)] {
+            let controls = Controls { main: std::array::from_fn(|level| main * level as f32 / 255.0), chroma };
+            for variance in [None, Some(&variance)] {
+                for (regions, factor) in [(None, 1.0), (Some(regions), 1.8)] {
+                    let regions = regions.as_ref().map(Regions::reborrow);
+                    let planes = Planes::new(&picture, Domain::Yuv420, &controls, variance).with_regions(regions, 0.6);
+                    let mut highest = 0.0f32;
+                    for y in 0..6 {
+                        let mut row = [0.0; 9 * YUV420];
+                        planes.read_row(y, &mut row);
+                        let controls = row.as_chunks::<YUV420>().0.iter().flat_map(|pixel| &pixel[6..]);
+                        highest = controls.fold(highest, |highest, v| highest.max(*v));
+                    }
+                    let expected = chroma.max(main) * factor;
+                    assert!((planes.most() - expected).abs() < 1e-6, "{} for {expected}", planes.most());
+                    assert!((0.5 * expected..=expected + 1e-6).contains(&highest), "{highest} of {expected}");
+                }
             }
         }
     }

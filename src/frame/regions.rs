@@ -20,6 +20,11 @@ impl<'a> Regions<'a> {
         known.into_iter().flatten().map(factor).chain(std::iter::repeat(background))
     }
 
+    /// The largest factor that there may be.
+    pub(crate) fn most(&self) -> f32 {
+        self.foreground.max(self.background)
+    }
+
     /// The same regions, borrowed for a shorter time.
     pub fn reborrow(&self) -> Regions<'_> {
         Regions { labels: self.labels.reborrow(), ..*self }

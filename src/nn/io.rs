@@ -13,6 +13,11 @@ pub struct Size {
 pub trait Source: Sync {
     /// Writes row `y` as interleaved pixels, `width * input_channels` values.
     fn read_row(&self, y: usize, row: &mut [f32]);
+
+    /// A value that nothing in the control maps exceeds. Models that run in 8-bit integers may have finer steps where it is low.
+    fn most(&self) -> f32 {
+        f32::INFINITY
+    }
 }
 
 /// Takes rows of a network's output for one band of the picture.

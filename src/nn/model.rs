@@ -13,7 +13,8 @@
 //! | `training` | free text: data, steps, seed |
 //!
 //! Tensors are float32 or, to halve the file, float16, named after the layers ([`ConvSpec::name`]). A model that can run in 8-bit integers also has
-//! `quantisation.input` and `quantisation.steps`, see [`Quantisation`]. There are no others.
+//! `quantisation.input` and `quantisation.steps`, and may have `quantisation.most` and `quantisation.finer`, a row of steps for each of its values,
+//! see [`Quantisation`]. There are no others.
 //! Everything is checked before it is used; a file from anywhere gives a model or an [`Error`] that names the field.
 
 use std::{
@@ -26,7 +27,7 @@ use std::{
 use half::f16;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
-pub use super::quantisation::Quantisation;
+pub use super::quantisation::{Finer, Quantisation};
 use super::{
     Error,
     arch::{Architecture, ConvSpec, Graph},
@@ -265,7 +266,8 @@ impl Model {
 
         let weights = graph.convs.iter().map(|spec| read_conv(&file, spec)).collect::<Result<Vec<_>, _>>()?;
         let quantisation = read_quantisation(&file, &graph)?;
-        let count = 2 * graph.convs.len() + if quantisation.is_some() { 2 } else { 0 };
+        let steps = quantisation.as_ref().map_or(0, |steps| if steps.finer.is_empty() { 2 } else { 4 });
+        let count = 2 * graph.convs.len() + steps;
         if file.len() != count {
             return Err(Error::invalid("tensors", format!("{} where {count} are needed", file.len())));
         }
@@ -313,7 +315,7 @@ impl Model {
             ]
             .map(|(key, value)| (key.to_owned(), value.to_owned())),
         );
-        let mut tensors = Vec::with_capacity(2 * self.weights.len() + 2);
+        let mut tensors = Vec::with_capacity(2 * self.weights.len() + 4);
         // Float16 is fine enough for what networks know; small ones that are run in 8 bits are kept as they were trained.
         let half = self.graph.parameters() > HALF_ABOVE;
         for (spec, conv) in self.graph.convs.iter().zip(&self.weights) {
@@ -322,9 +324,15 @@ impl Model {
             tensors.push((format!("{}.weight", spec.name), spec.weight_shape().to_vec(), dtype, weights));
             tensors.push((format!("{}.bias", spec.name), vec![spec.outputs], Dtype::F32, le_bytes(&conv.bias)));
         }
-        if let Some(Quantisation { input, convs }) = &self.quantisation {
+        if let Some(Quantisation { input, convs, finer }) = &self.quantisation {
             tensors.push((INPUT_STEPS.to_owned(), vec![input.len()], Dtype::F32, le_bytes(input)));
             tensors.push((CONV_STEPS.to_owned(), vec![convs.len()], Dtype::F32, le_bytes(convs)));
+            if !finer.is_empty() {
+                let most: Vec<f32> = finer.iter().map(|finer| finer.most).collect();
+                let steps: Vec<f32> = finer.iter().flat_map(|finer| finer.convs.iter().copied()).collect();
+                tensors.push((MOST.to_owned(), vec![most.len()], Dtype::F32, le_bytes(&most)));
+                tensors.push((FINER_STEPS.to_owned(), vec![most.len(), convs.len()], Dtype::F32, le_bytes(&steps)));
+            }
         }
         let views = tensors
             .iter()
@@ -361,15 +369,24 @@ impl Model {
 
 const INPUT_STEPS: &str = "quantisation.input";
 const CONV_STEPS: &str = "quantisation.steps";
+const MOST: &str = "quantisation.most";
+const FINER_STEPS: &str = "quantisation.finer";
 
 fn read_quantisation(file: &SafeTensors<'_>, graph: &Graph) -> Result<Option<Quantisation>, Error> {
     if file.tensor(INPUT_STEPS).is_err() && file.tensor(CONV_STEPS).is_err() {
         return Ok(None);
     }
-    let quantisation = Quantisation {
-        input: read_tensor(file, INPUT_STEPS, &[graph.input_channels()])?,
-        convs: read_tensor(file, CONV_STEPS, &[graph.convs.len()])?,
-    };
+    let convs = graph.convs.len();
+    let mut quantisation = Quantisation::new(
+        read_tensor(file, INPUT_STEPS, &[graph.input_channels()])?,
+        read_tensor(file, CONV_STEPS, &[convs])?,
+    );
+    if let Ok(most) = file.tensor(MOST) {
+        let most = read_tensor(file, MOST, &[most.shape().iter().product()])?;
+        let steps = read_tensor(file, FINER_STEPS, &[most.len(), convs])?;
+        let finer = most.into_iter().zip(steps.chunks(convs));
+        quantisation.finer = finer.map(|(most, convs)| Finer { most, convs: convs.to_vec() }).collect();
+    }
     quantisation.check(graph)?;
     Ok(Some(quantisation))
 }

@@ -23,6 +23,9 @@ const PICTURE_STEP: f32 = 1.0 / 255.0;
 const CONTROL_STEP: f32 = MAX_CONTROL_LEVEL * CONTROL_PER_LEVEL / 127.0;
 /// Noise of the pictures by which roundings are chosen, so many for each level.
 const EXAMPLE_LEVELS: [f64; 5] = [5.0, 10.0, 20.0, 35.0, 55.0];
+/// Levels up to which there are finer steps, the highest first, and the levels by which these are chosen, as shares.
+const FINER: [f64; 4] = [32.0, 16.0, 8.0, 4.0];
+const FINER_EXAMPLES: [f64; 2] = [0.95, 0.65];
 const EXAMPLES: usize = 6;
 /// Share of the steps of a run for 8-bit integers that are computed in float32.
 const FLOAT_SHARE: f64 = 0.35;
@@ -202,27 +205,33 @@ impl Denoising<'_> {
         let mut rng = StdRng::seed_from_u64(options.seed);
         tch::manual_seed(options.seed as i64);
         let device = weights[0].device();
-        let white = |level| -> Result<Batch, Error> {
+        let mut white = |level| -> Result<Batch, Error> {
             let clean = self.photos.train.patches(&mut rng, EXAMPLES, options.side).to_device(device);
             Noise::white(options.domain, EXAMPLES, level, true).add(&clean)
         };
-        let batches = EXAMPLE_LEVELS.into_iter().map(white).collect::<Result<Vec<_>, _>>()?;
+        let batches = EXAMPLE_LEVELS.into_iter().map(&mut white).collect::<Result<Vec<_>, _>>()?;
         let examples = batches.iter().map(Batch::input).collect::<Result<_, _>>()?;
         let mut steps = vec![PICTURE_STEP; options.domain.channels()];
         steps.resize(options.domain.inputs(), CONTROL_STEP);
         let mut quantiser = Quantiser::begin(options, self.graph, weights, examples, steps)?;
-        if !options.resumes() {
-            // As for PSNR, weak and strong noise count alike.
-            quantiser.tune(|quantiser| {
-                batches.iter().try_fold(0.0, |sum, batch| {
-                    let clean = batch.cleaned(&quantiser.forward(
-                        self.graph,
-                        weights,
-                        &torch::channels_last(&batch.input()?)?,
-                    )?);
-                    Ok(sum + distance(&clean, &batch.clean)?.double_value(&[]))
-                })
-            })?;
+        if options.resumes() {
+            return Ok(quantiser);
+        }
+        // As for PSNR, weak and strong noise count alike.
+        let loss = |quantiser: &Quantiser, batches: &[Batch]| {
+            batches.iter().try_fold(0.0, |sum, batch| {
+                let input = torch::channels_last(&batch.input()?)?;
+                let clean = batch.cleaned(&quantiser.forward(self.graph, weights, &input)?);
+                Ok(sum + distance(&clean, &batch.clean)?.double_value(&[]))
+            })
+        };
+        quantiser.quantisation.finer.clear();
+        let strong = EXAMPLE_LEVELS.iter().position(|level| *level > FINER[0]).unwrap_or_default();
+        quantiser.tune(|quantiser| loss(quantiser, &batches[strong..]))?;
+        for level in FINER {
+            let batches =
+                FINER_EXAMPLES.map(|share| white(share * level)).into_iter().collect::<Result<Vec<_>, _>>()?;
+            quantiser.refine((level * f64::from(CONTROL_PER_LEVEL)) as f32, |quantiser| loss(quantiser, &batches))?;
         }
         Ok(quantiser)
     }

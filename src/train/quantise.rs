@@ -8,7 +8,7 @@ use super::{Error, run::Options};
 use crate::nn::{
     Model,
     arch::{ConvId, ConvKind, Graph, Layer, MapId},
-    model::{Domain, Quantisation},
+    model::{Domain, Finer, Quantisation},
     torch,
 };
 
@@ -123,31 +123,54 @@ impl Quantiser {
                 scale_outputs(graph, weights, layer.writer(), &scales)?;
             }
         }
-        Ok(Self::new(graph, domain, Quantisation { input: input_steps, convs }, examples))
+        Ok(Self::new(graph, domain, Quantisation::new(input_steps, convs), examples))
     }
 
-    /// Looks for steps, map by map, with which `loss` is smaller.
+    /// Looks for steps, map by map, with which `loss` is smaller; for all pictures but those that have finer ones.
     ///
     /// # Errors
     /// What `loss` reports.
     pub fn tune(&mut self, loss: impl Fn(&Self) -> Result<f64, Error>) -> Result<(), Error> {
+        self.tune_class(self.quantisation.finer.len(), loss)
+    }
+
+    /// Looks for finer steps, with which `loss` is smaller, for pictures of which the control maps hold no more than `most`, which is less than
+    /// others before had.
+    ///
+    /// # Errors
+    /// What `loss` reports.
+    pub fn refine(&mut self, most: f32, loss: impl Fn(&Self) -> Result<f64, Error>) -> Result<(), Error> {
+        let convs = self.steps(0).clone();
+        self.quantisation.finer.insert(0, Finer { most, convs });
+        self.tune_class(0, loss)
+    }
+
+    /// The steps of a class, in the order of [`Quantisation::classes`].
+    fn steps(&mut self, class: usize) -> &mut Vec<f32> {
+        match self.quantisation.finer.get_mut(class) {
+            Some(finer) => &mut finer.convs,
+            None => &mut self.quantisation.convs,
+        }
+    }
+
+    fn tune_class(&mut self, class: usize, loss: impl Fn(&Self) -> Result<f64, Error>) -> Result<(), Error> {
         let _no_grad = tch::no_grad_guard();
         let mut least = loss(self)?;
         // The input's steps are given, those of the last one's are too fine to matter.
         let inner = 1..self.quantisation.convs.len().saturating_sub(1);
         for conv in std::iter::repeat_n(inner.rev(), ROUNDS).flatten() {
-            let first = self.quantisation.convs[conv];
+            let first = self.steps(class)[conv];
             for ratio in [STEP_RATIO, STEP_RATIO.recip()] {
-                let mut best = self.quantisation.convs[conv];
+                let mut best = self.steps(class)[conv];
                 loop {
-                    self.quantisation.convs[conv] = best * ratio;
+                    self.steps(class)[conv] = best * ratio;
                     let now = loss(self)?;
                     if now > least - GAIN {
                         break;
                     }
                     (least, best) = (now, best * ratio);
                 }
-                self.quantisation.convs[conv] = best;
+                self.steps(class)[conv] = best;
                 if best != first {
                     break;
                 }
@@ -161,7 +184,21 @@ impl Quantiser {
     /// # Errors
     /// What libtorch reports.
     pub fn forward(&self, graph: &Graph, weights: &[Tensor], x: &Tensor) -> Result<Tensor, tch::TchError> {
-        torch::forward_with(graph, weights, x, |conv, x| self.round_map(graph, conv, x))
+        let classes = self.classes(x)?;
+        torch::forward_with(graph, weights, x, |conv, x| self.round_map(graph, conv, x, &classes))
+    }
+
+    /// Which steps each picture has, as the engine finds it.
+    fn classes(&self, input: &Tensor) -> Result<Tensor, tch::TchError> {
+        let size = input.size();
+        let controls = size[1] - self.pictures;
+        if controls == 0 {
+            return Tensor::f_full([size[0]], self.quantisation.finer.len() as i64, (Kind::Int64, input.device()));
+        }
+        let most = input.f_narrow(1, self.pictures, controls)?.f_amax([1i64, 2, 3], false)?;
+        let limits: Vec<f32> = self.quantisation.finer.iter().map(|finer| finer.most).collect();
+        let limits = Tensor::from_slice(&limits).to_device(input.device());
+        most.f_unsqueeze(1)?.f_gt_tensor(&limits)?.f_sum_dim_intlist([1i64], false, Kind::Int64)
     }
 
     /// What a convolution reads of each example.
@@ -171,8 +208,9 @@ impl Quantiser {
     pub(super) fn read(&self, graph: &Graph, weights: &[Tensor], conv: ConvId) -> Result<Vec<Tensor>, tch::TchError> {
         let mut read = Vec::with_capacity(self.examples.len());
         for example in &self.examples {
+            let classes = self.classes(example)?;
             let _ = torch::forward_with(graph, weights, &torch::channels_last(example)?, |id, x| {
-                let x = self.round_map(graph, id, x)?;
+                let x = self.round_map(graph, id, x, &classes)?;
                 if id == conv {
                     read.push(x.shallow_clone());
                 }
@@ -187,8 +225,7 @@ impl Quantiser {
         (conv == 0).then_some(&self.input)
     }
 
-    fn round_map(&self, graph: &Graph, conv: ConvId, x: Tensor) -> Result<Tensor, tch::TchError> {
-        let step = f64::from(self.quantisation.convs[conv]);
+    fn round_map(&self, graph: &Graph, conv: ConvId, x: Tensor, classes: &Tensor) -> Result<Tensor, tch::TchError> {
         match conv {
             // Control maps are dithered, which is as if they were not rounded.
             0 => {
@@ -202,8 +239,11 @@ impl Quantiser {
             _ if conv + 1 == graph.convs.len() => Ok(x),
             _ => {
                 let (low, high) = if self.positive[conv] { (0.0, 255.0) } else { (-128.0, 127.0) };
-                let x = x.f_clamp(low * step, high * step)?;
-                through(&x, &((&x / step).f_round()? * step))
+                let steps: Vec<f32> = self.quantisation.classes().map(|(_, steps)| steps[conv]).collect();
+                let steps = Tensor::from_slice(&steps).to_device(x.device()).f_index_select(0, classes)?;
+                let steps = steps.f_view([-1, 1, 1, 1])?;
+                let levels = x.f_div(&steps)?.f_clamp(low, high)?;
+                through(&levels, &levels.f_round()?)?.f_mul(&steps)
             }
         }
     }
@@ -310,6 +350,26 @@ mod tests {
         assert!(error(&quantiser) > 3.0 * calibrated);
         quantiser.tune(|quantiser| Ok(error(quantiser))).unwrap();
         assert!(error(&quantiser) < 1.2 * calibrated, "{} and {calibrated}", error(&quantiser));
+    }
+
+    #[test]
+    fn weak_noise_gets_finer_steps() {
+        let (graph, weights, mut quantiser) = network();
+        let strong = &quantiser.examples[0].narrow(0, 0, 1) * 1.0;
+        let weak = &strong * 0.05;
+        let error = |quantiser: &Quantiser, input: &Tensor| {
+            let _no_grad = tch::no_grad_guard();
+            let rounded = quantiser.forward(&graph, &weights, input).unwrap();
+            (rounded - torch::forward(&graph, &weights, input).unwrap()).square().mean(Kind::Double).double_value(&[])
+        };
+        let before = [&strong, &weak].map(|input| error(&quantiser, input));
+        quantiser.refine(0.05, |quantiser| Ok(error(quantiser, &weak).sqrt())).unwrap();
+        let after = [&strong, &weak].map(|input| error(&quantiser, input));
+        assert_eq!(after[0], before[0]);
+        assert!(after[1] < 0.2 * before[1], "{} and {}", after[1], before[1]);
+        // Each picture of a batch has its own.
+        let both = error(&quantiser, &Tensor::cat(&[&strong, &weak], 0));
+        assert!((both - 0.5 * (after[0] + after[1])).abs() < 1e-3 * both);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::ops::Range;
 use gstcnnvideo::nn::{
     Model, Network, Output, RowSink, Size, Source,
     arch::{Architecture, InvertedUnet, ResidualUnet, Stage},
-    model::{ConvWeights, Domain, Quantisation},
+    model::{ConvWeights, Domain, Finer, Quantisation},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -53,14 +53,16 @@ pub fn random_model(domain: Domain, seed: u64) -> Model {
     Model::new(domain, architecture, weights).unwrap()
 }
 
-/// [`random_model`] with steps of quantisation that its feature maps fit into.
+/// Up to this value of its control maps a [`quantised_model`] has finer steps.
+pub const MOST_OF_FINER: f32 = 0.1;
+
+/// [`random_model`] with steps of quantisation that its feature maps fit into, and others of half the width.
 pub fn quantised_model(domain: Domain, seed: u64) -> Model {
     let model = random_model(domain, seed);
-    let quantisation = Quantisation {
-        input: vec![1.0 / 255.0; model.graph().input_channels()],
-        convs: vec![2.5 / 127.0; model.graph().convs.len()],
-    };
-    model.with_quantisation(quantisation).unwrap()
+    let convs = vec![2.5 / 127.0; model.graph().convs.len()];
+    let input = vec![1.0 / 255.0; model.graph().input_channels()];
+    let finer = vec![Finer { most: MOST_OF_FINER, convs: convs.iter().map(|step| 0.5 * step).collect() }];
+    model.with_quantisation(Quantisation { input, convs, finer }).unwrap()
 }
 
 /// Interleaved pixels.
@@ -68,17 +70,23 @@ pub struct Picture {
     pub size: Size,
     pub channels: usize,
     pub data: Vec<f32>,
+    /// See [`Source::most`].
+    pub most: f32,
 }
 
 impl Picture {
     pub fn random(size: Size, channels: usize, seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let data = (0..size.width * size.height * channels).map(|_| rng.random_range(-0.5..0.5)).collect();
-        Self { size, channels, data }
+        Self { size, channels, data, most: f32::INFINITY }
     }
 }
 
 impl Source for Picture {
+    fn most(&self) -> f32 {
+        self.most
+    }
+
     fn read_row(&self, y: usize, row: &mut [f32]) {
         let stride = self.size.width * self.channels;
         row.copy_from_slice(&self.data[y * stride..][..stride]);

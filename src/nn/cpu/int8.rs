@@ -10,6 +10,7 @@ use super::{
 use crate::nn::{
     Error, Model, Source,
     arch::{Activation, ConvId, ConvKind, Graph, Layer, MapId},
+    model::Quantisation,
 };
 use crate::simd::{nearest, vectorise};
 
@@ -144,16 +145,26 @@ struct Weights {
 }
 
 impl Int8 {
+    /// For each class of steps that the model has, and up to which value of the control maps it holds.
+    ///
     /// # Errors
     /// [`Error::Invalid`] for a model that has no steps of quantisation, or widths that are no multiples of 4.
-    pub(super) fn new(model: &Model, kernels: Kernels) -> Result<Self, Error> {
-        let graph = model.graph();
+    pub(super) fn classes(model: &Model, kernels: Kernels) -> Result<Vec<(f32, Self)>, Error> {
         let quantisation = model.quantisation().ok_or_else(|| {
             Error::invalid("quantisation", "the model has none, so it runs in float32 only (train it with `quantise`)")
         })?;
-        let steps = Steps { graph, convs: &quantisation.convs };
+        let general = Self::new(model, quantisation, kernels)?;
+        quantisation
+            .classes()
+            .map(|(most, steps)| Ok((most, general.with_steps(model, quantisation, steps)?)))
+            .collect()
+    }
+
+    /// With the steps for all pictures.
+    fn new(model: &Model, quantisation: &Quantisation, kernels: Kernels) -> Result<Self, Error> {
+        let graph = model.graph();
         let mut weights: Vec<Vec<Weights>> = graph.convs.iter().map(|_| Vec::new()).collect();
-        let mut pack = |conv: ConvId, form: Input, sign: Sign, step: f32, ratio: f32| {
+        for Role { conv, form, sign, step, ratio } in roles(graph, &quantisation.convs)? {
             let spec = &graph.convs[conv];
             let channels = if conv == 0 { spec.inputs.next_multiple_of(Self::INPUT_ALIGNMENT) } else { spec.inputs };
             if !channels.is_multiple_of(4) {
@@ -193,31 +204,12 @@ impl Int8 {
                         depth: depth + channels,
                         outputs: 2 * outputs,
                         weight: &shifted,
-                        bias: &[bias.as_slice(); 2].concat(),
+                        bias: &bias.repeat(2),
                         ..single
                     };
                     Packed::new(kernels, pairs)
                 });
                 weights[conv].push(Weights { single: Packed::new(kernels, single), pairs });
-            }
-            Ok(())
-        };
-        for layer in &graph.layers {
-            match *layer {
-                Layer::Conv { conv, to, .. } if to == graph.output() => {
-                    pack(conv, Input::Fine, Sign::Signed, 1.0, 1.0)?;
-                }
-                Layer::Conv { conv, to, add, .. } => {
-                    let ratio = add.map_or(Ok(1.0), |add| steps.ratio(add, to))?;
-                    pack(conv, Input::Coarse, Sign::Signed, steps.of(to)? / FINE, ratio)?;
-                }
-                Layer::Inverted { .. } => {
-                    return Err(Error::invalid("quantisation", "inverted residual blocks run in float32 only"));
-                }
-                Layer::Block { first, second, from, to } => {
-                    pack(first, Input::Coarse, Sign::Signed, quantisation.convs[second], 1.0)?;
-                    pack(second, Input::Coarse, Sign::Positive, steps.of(to)? / FINE, steps.ratio(from, to)?)?;
-                }
             }
         }
         let channels = quantisation.input.len();
@@ -232,6 +224,29 @@ impl Int8 {
             (0..GROUP).flat_map(|x| (0..channels).map(move |channel| zero(x, channel))).collect()
         });
         Ok(Self { kernels, weights, channels, per_step, zeros })
+    }
+
+    /// The same weights with other steps of what convolutions read.
+    fn with_steps(&self, model: &Model, quantisation: &Quantisation, steps: &[f32]) -> Result<Self, Error> {
+        let graph = model.graph();
+        let mut weights: Vec<Vec<Weights>> = graph.convs.iter().map(|_| Vec::new()).collect();
+        for Role { conv, step, ratio, .. } in roles(graph, steps)? {
+            // The first one reads the input, whose steps are the same.
+            let finer = if conv == 0 { 1.0 } else { steps[conv] / quantisation.convs[conv] };
+            let bias = repeat_bias(&graph.convs[conv], &model.weights()[conv]);
+            let rescaled = |Weights { single, pairs }: &Weights| Weights {
+                single: single.rescaled(finer, &bias, step, ratio),
+                pairs: pairs.as_ref().map(|pairs| pairs.rescaled(finer, &bias.repeat(2), step, ratio)),
+            };
+            weights[conv] = self.weights[conv].iter().map(rescaled).collect();
+        }
+        Ok(Self {
+            kernels: self.kernels,
+            weights,
+            channels: self.channels,
+            per_step: self.per_step.clone(),
+            zeros: self.zeros.clone(),
+        })
     }
 
     fn run(&self, inputs: &Inputs<'_, Self>, finish: Finish<'_>) {
@@ -256,6 +271,43 @@ impl Int8 {
 }
 
 const FINE: f32 = (1 << FINE_BITS) as f32;
+
+/// What a convolution reads and what is made of its sums.
+struct Role {
+    conv: ConvId,
+    form: Input,
+    sign: Sign,
+    /// One unit of its output, and how many of them there are in a unit of what is added.
+    step: f32,
+    ratio: f32,
+}
+
+/// The roles of all convolutions where what they read has these steps.
+fn roles(graph: &Graph, convs: &[f32]) -> Result<Vec<Role>, Error> {
+    let steps = Steps { graph, convs };
+    let role = |conv, form, sign, step, ratio| Role { conv, form, sign, step, ratio };
+    let mut roles = Vec::with_capacity(graph.convs.len());
+    for layer in &graph.layers {
+        match *layer {
+            Layer::Conv { conv, to, .. } if to == graph.output() => {
+                roles.push(role(conv, Input::Fine, Sign::Signed, 1.0, 1.0));
+            }
+            Layer::Conv { conv, to, add, .. } => {
+                let ratio = add.map_or(Ok(1.0), |add| steps.ratio(add, to))?;
+                roles.push(role(conv, Input::Coarse, Sign::Signed, steps.of(to)? / FINE, ratio));
+            }
+            Layer::Inverted { .. } => {
+                return Err(Error::invalid("quantisation", "inverted residual blocks run in float32 only"));
+            }
+            Layer::Block { first, second, from, to } => {
+                roles.push(role(first, Input::Coarse, Sign::Signed, convs[second], 1.0));
+                let ratio = steps.ratio(from, to)?;
+                roles.push(role(second, Input::Coarse, Sign::Positive, steps.of(to)? / FINE, ratio));
+            }
+        }
+    }
+    Ok(roles)
+}
 
 /// Steps of feature maps.
 struct Steps<'a> {
@@ -394,8 +446,8 @@ mod tests {
         input.push(step);
         let convs = vec![0.1; graph.convs.len()];
         let model = Model::new(Domain::Rgb, unet, graph.convs.iter().map(zeros).collect()).unwrap();
-        let model = model.with_quantisation(Quantisation { input, convs }).unwrap();
-        let int8 = Int8::new(&model, Kernels::available()[0]).unwrap();
+        let model = model.with_quantisation(Quantisation::new(input, convs)).unwrap();
+        let int8 = Int8::classes(&model, Kernels::available()[0]).unwrap().remove(0).1;
 
         let (width, channels) = (2 * GROUP, Domain::Rgb.inputs());
         let aligned = channels.next_multiple_of(Int8::INPUT_ALIGNMENT);

@@ -23,7 +23,16 @@ pub type Int8Network = CpuNetwork<Int8>;
 #[derive(Debug)]
 pub(super) struct Shared<A> {
     pub model: Model,
-    pub arithmetic: A,
+    /// For pictures of which the control maps hold no more than a value; the lowest first, the last for all.
+    classes: Vec<(f32, A)>,
+}
+
+impl<A> Shared<A> {
+    /// For pictures of which the control maps hold no more than `most`.
+    pub fn arithmetic(&self, most: f32) -> &A {
+        let fits = self.classes.iter().position(|(limit, _)| most <= *limit);
+        &self.classes[fits.unwrap_or(self.classes.len() - 1)].1
+    }
 }
 
 impl FloatNetwork {
@@ -41,7 +50,7 @@ impl FloatNetwork {
     /// [`Error::Backend`] for a graph that this engine has no schedule for.
     pub fn with_kernels(model: Model, kernels: kernels::float::Kernels) -> Result<Self, Error> {
         let arithmetic = Float::new(&model, kernels);
-        Self::checked(model, arithmetic)
+        Self::checked(model, vec![(f32::INFINITY, arithmetic)])
     }
 }
 
@@ -60,19 +69,19 @@ impl Int8Network {
     /// [`Error::Backend`] for a graph that this engine has no schedule for, [`Error::Invalid`] for a model that has no
     /// [`Quantisation`](crate::nn::model::Quantisation) or cannot be quantised.
     pub fn with_kernels(model: Model, kernels: kernels::int8::Kernels) -> Result<Self, Error> {
-        let arithmetic = Int8::new(&model, kernels)?;
-        Self::checked(model, arithmetic)
+        let classes = Int8::classes(&model, kernels)?;
+        Self::checked(model, classes)
     }
 }
 
 // `Arithmetic` is this module's own matter.
 #[allow(private_bounds)]
 impl<A: Arithmetic> CpuNetwork<A> {
-    fn checked(model: Model, arithmetic: A) -> Result<Self, Error> {
+    fn checked(model: Model, classes: Vec<(f32, A)>) -> Result<Self, Error> {
         // Sizes do not matter to what can be planned; better to fail here than when the first frame comes.
         let side = model.graph().granularity();
         Plan::new(model.graph(), Size { width: side, height: side }, A::INPUT_ALIGNMENT)?;
-        Ok(Self { shared: Arc::new(Shared { model, arithmetic }) })
+        Ok(Self { shared: Arc::new(Shared { model, classes }) })
     }
 }
 
@@ -86,7 +95,7 @@ impl<A: Arithmetic> Network for CpuNetwork<A> {
     }
 
     fn backend(&self) -> String {
-        format!("cpu/{}/{}", A::NAME, self.shared.arithmetic.kernels())
+        format!("cpu/{}/{}", A::NAME, self.shared.arithmetic(f32::INFINITY).kernels())
     }
 
     fn session(&self, size: Size, threads: usize) -> Result<Box<dyn Session>, Error> {

@@ -62,7 +62,7 @@ impl<A: Arithmetic> CpuSession<A> {
         for chain in &plan.chains {
             rings.resize(rings.len().max(chain.steps.len()), [0, 0]);
             for (i, ([rows, stride], step)) in rings.iter_mut().zip(&chain.steps).enumerate() {
-                *rows = chain.rows(i, &network.arithmetic).max(*rows);
+                *rows = chain.rows(i, network.arithmetic(f32::INFINITY)).max(*rows);
                 *stride = step.shape.stride().max(*stride);
             }
         }
@@ -96,9 +96,10 @@ impl<A: Arithmetic> Session for CpuSession<A> {
 
     fn run(&mut self, source: &dyn Source, output: &mut dyn Output) -> Result<(), Error> {
         let Self { network, threads, chains, buffers, scratch, .. } = self;
+        let arithmetic = network.arithmetic(source.most());
         threads.enter(|| {
             for (chain, bands) in chains.iter() {
-                run_chain(&network.arithmetic, chain, bands, buffers, scratch, source, output);
+                run_chain(arithmetic, chain, bands, buffers, scratch, source, output);
             }
         });
         Ok(())

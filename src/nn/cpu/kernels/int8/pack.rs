@@ -1,5 +1,7 @@
 //! Quantised weights in the order in which the kernels read them.
 
+use std::sync::Arc;
+
 use super::{Kernels, MAX_DEPTH};
 
 /// Words in a [`Line`].
@@ -56,22 +58,42 @@ pub struct Quantised<'a> {
     pub ratio: f32,
 }
 
-/// Weights of [`RowJob`](super::RowJob), in the order of [`float::Packed`](super::super::float::Packed).
+/// Weights of [`RowJob`](super::RowJob), in the order of [`float::Packed`](super::super::float::Packed), and what makes outputs of their sums.
 #[derive(Debug, Clone)]
 pub struct Packed {
-    lines: Vec<Line>,
-    /// The same for minimal filtering, where kernels do that.
-    filtered: Option<Vec<Line>>,
+    /// Shared by all whose inputs and outputs have other steps.
+    matrix: Arc<Matrix>,
     /// Padded with zeros to whole blocks, like `scale`.
     bias: Vec<i32>,
     scale: Vec<f32>,
     ratio: f32,
+}
+
+/// Whole numbers, whatever the steps of what they are multiplied with.
+#[derive(Debug)]
+struct Matrix {
+    lines: Vec<Line>,
+    /// The same for minimal filtering, where kernels do that.
+    filtered: Option<Vec<Line>>,
+    sums: Vec<Sum>,
     input: Input,
     segments: usize,
     depth: usize,
     per_word: usize,
     outputs: usize,
     block: usize,
+}
+
+/// What is known of the sums of an output.
+#[derive(Debug)]
+struct Sum {
+    /// One unit of them, for the inputs' steps that the matrix was made with.
+    step: f32,
+    /// What the inputs' zeros add, and what kernels that take something off the inputs lack.
+    offset: i32,
+    excess: i32,
+    /// Largest magnitude without the bias.
+    largest: f32,
 }
 
 /// Biases beyond this (in the units of the sums) would use up the range of 32 bits.
@@ -118,53 +140,70 @@ impl Packed {
                 }
             }
         }
-        let (mut biases, mut scales) = (vec![0; padded], vec![0.0; padded]);
-        for o in 0..outputs {
-            let sum: i32 = places().map(|(s, d)| quantise(s, d, o)).sum();
-            // What the inputs' zeros would add.
-            biases[o] = (bias[o] / steps[o]).round_ties_even() as i32 - sum * i32::from(zero);
-            let largest: f32 = places().map(|(s, d)| quantise(s, d, o).unsigned_abs() as f32 * input.largest()).sum();
-            scales[o] = (steps[o] / step).min(MAX_RESULT / (largest + biases[o].unsigned_abs() as f32 + 1.0));
-            biases[o] += sum * kernels.excess(input);
-        }
+        let sums = (0..outputs).map(|o| {
+            let values = || places().map(|(s, d)| quantise(s, d, o));
+            let sum: i32 = values().sum();
+            Sum {
+                step: steps[o],
+                offset: -sum * i32::from(zero),
+                excess: sum * kernels.excess(input),
+                largest: values().map(|v| v.unsigned_abs() as f32 * input.largest()).sum(),
+            }
+        });
         let coarse = input == Input::Coarse;
-        Self {
+        let matrix = Matrix {
             filtered: coarse.then(|| kernels.filtered([segments, depth, outputs], &quantise)).flatten(),
-            bias: biases,
-            scale: scales,
+            sums: sums.collect(),
             lines: lines(&words),
-            ratio: ratio.min(MAX_RESULT / 32768.0),
             input,
             segments,
             depth,
             per_word,
             outputs,
             block,
+        };
+        Self::of(Arc::new(matrix), 1.0, bias, step, ratio)
+    }
+
+    /// The same weights where the steps of inputs are `finer` times what they were, and what comes out is as [`Quantised`] tells.
+    pub(in crate::nn::cpu) fn rescaled(&self, finer: f32, bias: &[f32], step: f32, ratio: f32) -> Self {
+        Self::of(self.matrix.clone(), finer, bias, step, ratio)
+    }
+
+    fn of(matrix: Arc<Matrix>, finer: f32, bias: &[f32], step: f32, ratio: f32) -> Self {
+        let padded = matrix.outputs.next_multiple_of(matrix.block);
+        let (mut biases, mut scales) = (vec![0; padded], vec![0.0; padded]);
+        for (o, (sum, bias)) in matrix.sums.iter().zip(bias).enumerate() {
+            let unit = sum.step * finer;
+            let own = (bias / unit).round_ties_even().clamp(-MAX_BIAS, MAX_BIAS) as i32 + sum.offset;
+            scales[o] = (unit / step).min(MAX_RESULT / (sum.largest + own.unsigned_abs() as f32 + 1.0));
+            biases[o] = own + sum.excess;
         }
+        Self { matrix, bias: biases, scale: scales, ratio: ratio.min(MAX_RESULT / 32768.0) }
     }
 
     pub fn input(&self) -> Input {
-        self.input
+        self.matrix.input
     }
 
     /// Runs of input per pixel.
     pub fn segments(&self) -> usize {
-        self.segments
+        self.matrix.segments
     }
 
     /// Values in each run.
     pub fn depth(&self) -> usize {
-        self.depth
+        self.matrix.depth
     }
 
     /// Values per output pixel.
     pub fn outputs(&self) -> usize {
-        self.outputs
+        self.matrix.outputs
     }
 
     /// Outputs that are computed together.
     pub fn block(&self) -> usize {
-        self.block
+        self.matrix.block
     }
 
     pub(super) fn ratio(&self) -> f32 {
@@ -173,32 +212,32 @@ impl Packed {
 
     /// Words in each run.
     pub(super) fn words(&self) -> usize {
-        self.depth / self.per_word
+        self.matrix.depth / self.matrix.per_word
     }
 
     /// The weights of the block with output `first`: `segments * words * block` words.
     pub(super) fn block_lines(&self, first: usize) -> &[Line] {
-        let lines = self.segments * self.words() * self.block / LINE;
-        &self.lines[first / self.block * lines..][..lines]
+        let lines = self.segments() * self.words() * self.block() / LINE;
+        &self.matrix.lines[first / self.block() * lines..][..lines]
     }
 
     /// Whether there are weights for minimal filtering.
     #[cfg(target_arch = "x86_64")]
     pub(super) fn filters(&self) -> bool {
-        self.filtered.is_some()
+        self.matrix.filtered.is_some()
     }
 
     /// The weights for it of the block with output `first`; none where it has none.
     #[cfg(target_arch = "x86_64")]
     pub(super) fn filtered_lines(&self, first: usize) -> &[Line] {
-        let all = self.filtered.as_deref().unwrap_or_default();
-        let lines = all.len() / self.outputs.div_ceil(LINE);
+        let all = self.matrix.filtered.as_deref().unwrap_or_default();
+        let lines = all.len() / self.outputs().div_ceil(LINE);
         &all[first / LINE * lines..][..lines]
     }
 
     /// Bias and scale of the outputs of a block.
     pub(super) fn block_scales(&self, first: usize) -> (&[i32], &[f32]) {
-        (&self.bias[first..first + self.block], &self.scale[first..first + self.block])
+        (&self.bias[first..][..self.block()], &self.scale[first..][..self.block()])
     }
 }
 
