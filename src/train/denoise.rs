@@ -23,9 +23,10 @@ const PICTURE_STEP: f32 = 1.0 / 255.0;
 const CONTROL_STEP: f32 = MAX_CONTROL_LEVEL * CONTROL_PER_LEVEL / 127.0;
 /// Noise of the pictures by which roundings are chosen, so many for each level.
 const EXAMPLE_LEVELS: [f64; 5] = [5.0, 10.0, 20.0, 35.0, 55.0];
-/// Levels up to which there are finer steps, the highest first, and the levels by which these are chosen, as shares.
+/// Levels up to which there are finer steps, the highest first, the levels by which these are chosen, as shares, and so many pictures for each.
 const FINER: [f64; 4] = [32.0, 16.0, 8.0, 4.0];
-const FINER_EXAMPLES: [f64; 2] = [0.95, 0.65];
+const FINER_LEVELS: [f64; 2] = [0.95, 0.65];
+const FINER_EXAMPLES: usize = 12;
 const EXAMPLES: usize = 6;
 /// Share of the steps of a run for 8-bit integers that are computed in float32.
 const FLOAT_SHARE: f64 = 0.35;
@@ -205,11 +206,11 @@ impl Denoising<'_> {
         let mut rng = StdRng::seed_from_u64(options.seed);
         tch::manual_seed(options.seed as i64);
         let device = weights[0].device();
-        let mut white = |level| -> Result<Batch, Error> {
-            let clean = self.photos.train.patches(&mut rng, EXAMPLES, options.side).to_device(device);
-            Noise::white(options.domain, EXAMPLES, level, true).add(&clean)
+        let mut white = |level, count| -> Result<Batch, Error> {
+            let clean = self.photos.train.patches(&mut rng, count, options.side).to_device(device);
+            Noise::white(options.domain, count, level, true).add(&clean)
         };
-        let batches = EXAMPLE_LEVELS.into_iter().map(&mut white).collect::<Result<Vec<_>, _>>()?;
+        let batches = EXAMPLE_LEVELS.into_iter().map(|level| white(level, EXAMPLES)).collect::<Result<Vec<_>, _>>()?;
         let examples = batches.iter().map(Batch::input).collect::<Result<_, _>>()?;
         let mut steps = vec![PICTURE_STEP; options.domain.channels()];
         steps.resize(options.domain.inputs(), CONTROL_STEP);
@@ -217,23 +218,43 @@ impl Denoising<'_> {
         if options.resumes() {
             return Ok(quantiser);
         }
+        quantiser.quantisation.finer.clear();
         // As for PSNR, weak and strong noise count alike.
-        let loss = |quantiser: &Quantiser, batches: &[Batch]| {
+        quantiser.tune(|quantiser| {
             batches.iter().try_fold(0.0, |sum, batch| {
                 let input = torch::channels_last(&batch.input()?)?;
                 let clean = batch.cleaned(&quantiser.forward(self.graph, weights, &input)?);
                 Ok(sum + distance(&clean, &batch.clean)?.double_value(&[]))
             })
-        };
-        quantiser.quantisation.finer.clear();
-        let strong = EXAMPLE_LEVELS.iter().position(|level| *level > FINER[0]).unwrap_or_default();
-        quantiser.tune(|quantiser| loss(quantiser, &batches[strong..]))?;
+        })?;
         for level in FINER {
-            let batches =
-                FINER_EXAMPLES.map(|share| white(share * level)).into_iter().collect::<Result<Vec<_>, _>>()?;
-            quantiser.refine((level * f64::from(CONTROL_PER_LEVEL)) as f32, |quantiser| loss(quantiser, &batches))?;
+            let batches = FINER_LEVELS
+                .map(|share| white(share * level, FINER_EXAMPLES))
+                .into_iter()
+                .collect::<Result<Vec<_>, _>>()?;
+            self.refine(weights, &mut quantiser, (level * f64::from(CONTROL_PER_LEVEL)) as f32, &batches)?;
         }
         Ok(quantiser)
+    }
+
+    /// Finds steps for control maps of up to `most`. What coarser ones lose there is little beside what the network misses, so the measure is how far
+    /// each picture goes from what is computed without rounding, as a share of that.
+    fn refine(&self, weights: &[Tensor], quantiser: &mut Quantiser, most: f32, batches: &[Batch]) -> Result<(), Error> {
+        let _no_grad = tch::no_grad_guard();
+        let squares = |error: Tensor| error.f_square()?.f_mean_dim(&[1i64, 2, 3][..], false, Kind::Float);
+        let examples = batches.iter().map(|batch| {
+            let input = torch::channels_last(&batch.input()?)?;
+            let exact = torch::forward(self.graph, weights, &input)?;
+            let missed = squares(batch.cleaned(&exact) - &batch.clean)?;
+            Ok((input, exact, missed))
+        });
+        let examples = examples.collect::<Result<Vec<_>, Error>>()?;
+        quantiser.refine(most, |quantiser| {
+            examples.iter().try_fold(0.0, |sum, (input, exact, missed)| {
+                let lost = squares(quantiser.forward(self.graph, weights, input)? - exact)?;
+                Ok(sum + (lost / (missed + 1e-8)).f_mean(Kind::Double)?.double_value(&[]))
+            })
+        })
     }
 
     /// Of luma alone in 4:2:0, where chroma has a quarter of the pixels. Mean over pictures.

@@ -198,7 +198,7 @@ impl Quantiser {
         let most = input.f_narrow(1, self.pictures, controls)?.f_amax([1i64, 2, 3], false)?;
         let limits: Vec<f32> = self.quantisation.finer.iter().map(|finer| finer.most).collect();
         let limits = Tensor::from_slice(&limits).to_device(input.device());
-        most.f_unsqueeze(1)?.f_gt_tensor(&limits)?.f_sum_dim_intlist([1i64], false, Kind::Int64)
+        most.f_unsqueeze(1)?.f_gt_tensor(&limits)?.f_sum_dim_intlist(&[1i64][..], false, Kind::Int64)
     }
 
     /// What a convolution reads of each example.
