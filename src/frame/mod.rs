@@ -54,33 +54,43 @@ impl Sample for u8 {
     }
 }
 
-/// For pictures in memory: a level in 16 bits, with 128 steps to each. There is room beyond black and white, where noise and interpolation lead.
+/// For pictures in memory: a level in 16 bits, with 128 steps to each, from medium grey. There is room beyond black and white, where noise and
+/// interpolation lead.
 #[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(transparent)]
-pub struct Fixed(u16);
+pub struct Fixed(pub(crate) i16);
 
 impl Fixed {
-    pub const ZERO: Self = Self((Self::BELOW * Self::STEPS) as u16);
     const STEPS: f32 = 128.0;
-    /// Levels below black.
-    const BELOW: f32 = 128.0;
+    const GREY: f32 = 128.0;
+    /// Levels between black and what the lowest number stands for.
+    const BELOW: f32 = -(i16::MIN as f32) / Self::STEPS - Self::GREY;
+
+    /// The nearest whole level from 0 to 255.
+    #[inline(always)]
+    pub(crate) fn byte(self) -> u8 {
+        const HALF: i16 = Fixed::STEPS as i16 / 2;
+        const SHIFT: u32 = (Fixed::STEPS as u32).ilog2();
+        ((self.0.saturating_add(HALF) >> SHIFT) + Self::GREY as i16).clamp(0, 255) as u8
+    }
 }
 
 impl Default for Fixed {
     fn default() -> Self {
-        Self::ZERO
+        Self::from_level(0.0)
     }
 }
 
 impl Sample for Fixed {
     #[inline(always)]
     fn level(self) -> f32 {
-        f32::from(self.0) * (1.0 / Self::STEPS) - Self::BELOW
+        f32::from(self.0) * (1.0 / Self::STEPS) + Self::GREY
     }
 
     #[inline(always)]
     fn from_level(level: f32) -> Self {
-        Self(crate::simd::nearest((level + Self::BELOW) * Self::STEPS, f32::from(u16::MAX)) as u16)
+        let steps = crate::simd::nearest((level + Self::BELOW) * Self::STEPS, f32::from(u16::MAX));
+        Self((steps as u16 ^ 0x8000).cast_signed())
     }
 }
 

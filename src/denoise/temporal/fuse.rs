@@ -14,8 +14,10 @@ use crate::{
 const LEAST_GAIN: f32 = 0.1;
 /// Windows (their reach to each side, in 2x2 pixels) in which energy is compared, and how far beyond the expected one it
 /// may go by chance, as a share.
-const NARROW: (usize, f32) = (1, 0.3);
-const WIDE: (usize, f32) = (5, 0.03);
+const NARROW_REACH: usize = 1;
+const WIDE_REACH: usize = 5;
+const NARROW_CHANCE: f32 = 0.3;
+const WIDE_CHANCE: f32 = 0.03;
 /// Window in which a change of brightness is looked for, how many standard errors it may have by chance, and its weight.
 const MEAN: usize = 4;
 const MEAN_CHANCE: f32 = 9.0;
@@ -83,7 +85,7 @@ fn gains(
 ) -> usize {
     let Scratch { energy, mean, chroma } = scratch;
     let width = variance.ncols();
-    let windows = [(energy, NARROW.0), (energy, WIDE.0), (chroma, WIDE.0), (mean, MEAN)];
+    let windows = [(energy, NARROW_REACH), (energy, WIDE_REACH), (chroma, WIDE_REACH), (mean, MEAN)];
     // Means in windows are needed for a few rows at a time only.
     let memory = || (vec![0.0; width], windows.map(|_| Array2::zeros((BAND, width))));
     let band = |(columns, means): &mut (Vec<f32>, [Array2<f32>; 4]),
@@ -107,8 +109,8 @@ fn gains(
                         variance.iter_mut().zip(past).zip(energies)
                     {
                         let expected = 1.0 + past;
-                        let energy = (narrow - expected * (1.0 + NARROW.1))
-                            .max(wide.max(calm * chroma) - expected * (1.0 + WIDE.1))
+                        let energy = (narrow - expected * (1.0 + NARROW_CHANCE))
+                            .max(wide.max(calm * chroma) - expected * (1.0 + WIDE_CHANCE))
                             .max(0.0);
                         let shift = (mean * mean - expected * mean_chance).max(0.0);
                         here += u32::from(energy > CHANGED);
@@ -172,7 +174,7 @@ fn mix(present: &mut History, past: &[Array2<Fixed>], threads: &Threads) {
 fn excess(map: &Array2<f32>, past_variance: &Array2<f32>, threads: &Threads) -> f32 {
     let (height, width) = map.dim();
     let row = |(columns, mean): &mut (Vec<f32>, Array2<f32>), y: usize| {
-        boxed(map, WIDE.0, y, &mut mean.view_mut(), columns);
+        boxed(map, WIDE_REACH, y, &mut mean.view_mut(), columns);
         let pairs = mean.iter().zip(past_variance.row(y)).step_by(CALM_STEP[1]);
         pairs.map(|(energy, past)| energy / (1.0 + past)).collect::<Vec<_>>()
     };
@@ -325,12 +327,25 @@ fn across(columns: &[f32], reach: usize, count: f32, to: &mut [f32]) {
         return;
     }
     let to = &mut to[reach..][..inner];
-    to.copy_from_slice(&columns[..inner]);
-    for offset in 1..window {
-        to.iter_mut().zip(&columns[offset..]).for_each(|(sum, v)| *sum += v);
-    }
     let share = 1.0 / (window as f32 * count);
-    to.iter_mut().for_each(|sum| *sum *= share);
+    // Lengths that the compiler knows of become one loop, in which sums stay in registers.
+    match reach {
+        NARROW_REACH => sums::<{ 2 * NARROW_REACH + 1 }>(columns, share, to),
+        WIDE_REACH => sums::<{ 2 * WIDE_REACH + 1 }>(columns, share, to),
+        MEAN => sums::<{ 2 * MEAN + 1 }>(columns, share, to),
+        _ => to.iter_mut().enumerate().for_each(|(x, to)| *to = columns[x..][..window].iter().sum::<f32>() * share),
+    }
+}
+
+/// Sums of `WINDOW` neighbours, times a factor.
+#[inline(always)]
+fn sums<const WINDOW: usize>(columns: &[f32], factor: f32, to: &mut [f32]) {
+    let count = to.len().min((columns.len() + 1).saturating_sub(WINDOW));
+    // One slice for each neighbour, all of the same length.
+    let neighbours: [&[f32]; WINDOW] = std::array::from_fn(|i| &columns[i..i + count]);
+    for (x, to) in to[..count].iter_mut().enumerate() {
+        *to = neighbours.iter().map(|values| values[x]).sum::<f32>() * factor;
+    }
 }
 
 #[cfg(test)]

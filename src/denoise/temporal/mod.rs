@@ -7,6 +7,7 @@
 //! first shifted along estimated motion. Only the past is used: there is no delay.
 
 mod compensate;
+mod differences;
 mod fuse;
 mod motion;
 mod smoothness;

@@ -3,9 +3,12 @@
 use ndarray::{Array2, ArrayView1, ArrayViewMut1, Axis};
 use rayon::prelude::*;
 
-use super::smoothness::{self, Found};
+use super::{
+    differences,
+    smoothness::{self, Found},
+};
 use crate::{
-    frame::{Fixed, Sample, halve},
+    frame::{Fixed, halve},
     nn::Threads,
     simd::vectorise,
 };
@@ -17,8 +20,8 @@ const LEVELS: usize = 3;
 const SIDE: isize = 8;
 const MARGIN: isize = 4;
 /// Sides of windows, at each level and in the picture itself.
-const WINDOW: usize = (SIDE + 2 * MARGIN) as usize;
-const WHOLE_WINDOW: usize = BLOCK + 2 * MARGIN as usize;
+pub(super) const WINDOW: usize = (SIDE + 2 * MARGIN) as usize;
+pub(super) const WHOLE_WINDOW: usize = BLOCK + 2 * MARGIN as usize;
 /// Reach of the search at the coarsest level, in its pixels: 8 of the picture's.
 const REACH: i32 = 5;
 /// Weight of the distance to the motion of a block's neighbours, per pixel of the level and level of noise: what keeps
@@ -50,7 +53,7 @@ impl Pyramid {
             if let (Some(to), Some(from)) = (to.as_slice_mut(), from.to_slice()) {
                 vectorise(
                     #[inline(always)]
-                    || to.iter_mut().zip(from).for_each(|(to, v)| *to = u8::from_level(v.level())),
+                    || to.iter_mut().zip(from).for_each(|(to, v)| *to = v.byte()),
                 );
             }
         };
@@ -149,7 +152,7 @@ impl<'a, 'b> Best<'a, 'b> {
         let distance = (d[0] - self.expected[0]).abs() + (d[1] - self.expected[1]).abs();
         let cost = self.pair.weight * distance as f32;
         if cost < self.cost {
-            let cost = cost + self.pair.difference(self.block, d, |a, b| u32::from(a.abs_diff(b)));
+            let cost = cost + self.pair.difference::<false>(self.block, d);
             if cost < self.cost {
                 (self.found, self.cost) = (d, cost);
             }
@@ -228,7 +231,7 @@ impl<'a> Pair<'a> {
     /// The motion to fractions of a pixel, near the `expected` one: from a parabola through the mean squares beside the best whole displacement; and
     /// how certain it is: noise moves the smallest by what its curvature allows. `level` is the noise of this level's pixels.
     fn settle(&self, block: (usize, usize), expected: [i32; 2], level: f32) -> Found {
-        let square = |d: [i32; 2]| self.difference(block, d, |a, b| u32::from(a.abs_diff(b)).pow(2));
+        let square = |d: [i32; 2]| self.difference::<true>(block, d);
         let beside = |[x, y]: [i32; 2]| BESIDE.map(|[dx, dy]| [x + dx, y + dy]);
         // As absolute differences cost elsewhere.
         let cost = |d: [i32; 2], square: f32| {
@@ -273,9 +276,9 @@ impl<'a> Pair<'a> {
         found
     }
 
-    /// Mean of a measure of the differences between a block and what lies displaced from it in the past, in a window
+    /// Mean absolute difference, or with `SQUARED` mean square, between a block and what lies displaced from it in the past, in a window
     /// somewhat larger.
-    fn difference(&self, (by, bx): (usize, usize), [dx, dy]: [i32; 2], measure: impl Fn(u8, u8) -> u32) -> f32 {
+    fn difference<const SQUARED: bool>(&self, (by, bx): (usize, usize), [dx, dy]: [i32; 2]) -> f32 {
         let (height, width) = self.dim;
         let side = self.side;
         let range = |block: usize, d: i32, length: usize| {
@@ -292,57 +295,7 @@ impl<'a> Pair<'a> {
         let at = |y: isize, x: isize| y as usize * width + x as usize;
         let (length, rows) = ((x1 - x0) as usize, (y1 - y0) as usize);
         let areas = [&self.present[at(y0, x0)..], &self.past[at(y0 + dy as isize, x0 + dx as isize)..]];
-        let sum = vectorise(
-            #[inline(always)]
-            || match length {
-                // Lengths that the compiler knows of become a few instructions.
-                WINDOW => area(areas, width, rows, WINDOW, &measure),
-                WHOLE_WINDOW => area(areas, width, rows, WHOLE_WINDOW, &measure),
-                _ => area(areas, width, rows, length, &measure),
-            },
-        );
+        let sum = differences::sum::<SQUARED>(areas, width, rows, length);
         sum as f32 / (length * rows) as f32
     }
-}
-
-/// Adds up a measure of the differences of two areas, which begin where the slices do, in pictures of a `width`.
-#[inline(always)]
-fn area([a, b]: [&[u8]; 2], width: usize, rows: usize, length: usize, measure: &impl Fn(u8, u8) -> u32) -> u32 {
-    let mut sum = 0;
-    for at in (0..rows).map(|y| y * width) {
-        if let (Some(a), Some(b)) = (a.get(at..at + length), b.get(at..at + length)) {
-            sum += pieces(a, b, measure);
-        }
-    }
-    sum
-}
-
-/// Values that fill a vector.
-const PIECE: usize = 16;
-
-/// Adds up a measure of the differences, as many as fill a vector at a time. What fills the last one up differs in nothing.
-#[inline(always)]
-fn pieces(a: &[u8], b: &[u8], measure: &impl Fn(u8, u8) -> u32) -> u32 {
-    let mut sum = 0;
-    let ((a, more_a), (b, more_b)) = (a.as_chunks(), b.as_chunks());
-    for (a, b) in a.iter().zip(b) {
-        sum += piece(a, b, measure);
-    }
-    if !more_a.is_empty() {
-        let [mut a, mut b] = [[0; PIECE]; 2];
-        a[..more_a.len()].copy_from_slice(more_a);
-        b[..more_b.len()].copy_from_slice(more_b);
-        sum += piece(&a, &b, measure);
-    }
-    sum
-}
-
-/// A loop, which compilers turn into the instructions that there are for such sums.
-#[inline(always)]
-fn piece(a: &[u8; PIECE], b: &[u8; PIECE], measure: &impl Fn(u8, u8) -> u32) -> u32 {
-    let mut sum = 0;
-    for i in 0..PIECE {
-        sum += measure(a[i], b[i]);
-    }
-    sum
 }
