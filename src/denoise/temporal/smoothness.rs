@@ -12,6 +12,8 @@ use ndarray::Array2;
 const SPREAD: f32 = 0.1;
 const APART: f32 = 1.5;
 const SWEEPS: usize = 6;
+/// Rows that are worked on at once.
+const ABREAST: usize = 4;
 
 /// What a block finds for itself.
 #[derive(Debug, Clone, Copy, Default)]
@@ -30,18 +32,29 @@ pub(super) fn smooth(found: &Array2<Found>, field: &mut Array2<[f32; 2]>) {
     field.zip_mut_with(found, |to, found| *to = found.motion);
     let (rows, columns) = field.dim();
     let (Some(field), Some(found)) = (field.as_slice_mut(), found.as_slice()) else { return };
+    let mut settle = |y: usize, x: usize| {
+        let i = y * columns + x;
+        // Beyond the edge a block stands for its own neighbour, which leaves it where it is.
+        let beside = [
+            if y == 0 { i } else { i - columns },
+            if y + 1 == rows { i } else { i + columns },
+            if x == 0 { i } else { i - 1 },
+            if x + 1 == columns { i } else { i + 1 },
+        ];
+        field[i] = settled(field[i], beside.map(|other| field[other]), &found[i]);
+    };
     for sweep in 0..SWEEPS {
-        for i in 0..rows * columns {
-            let i = if sweep % 2 == 0 { i } else { rows * columns - 1 - i };
-            let x = i % columns;
-            // Beyond the edge a block stands for its own neighbour, which leaves it where it is.
-            let beside = [
-                if i < columns { i } else { i - columns },
-                if i + columns < field.len() { i + columns } else { i },
-                if x == 0 { i } else { i - 1 },
-                if x + 1 == columns { i } else { i + 1 },
-            ];
-            field[i] = settled(field[i], beside.map(|other| field[other]), &found[i]);
+        for first in (0..rows).step_by(ABREAST) {
+            let lanes = ABREAST.min(rows - first);
+            // Each block waits for the one before it. So a few rows go abreast, each a block behind the one above, which changes nothing.
+            for step in 0..columns + lanes - 1 {
+                for lane in 0..lanes {
+                    if let Some(x) = step.checked_sub(lane).filter(|x| *x < columns) {
+                        let y = first + lane;
+                        if sweep % 2 == 0 { settle(y, x) } else { settle(rows - 1 - y, columns - 1 - x) }
+                    }
+                }
+            }
         }
     }
 }
@@ -86,6 +99,34 @@ mod tests {
             }
         });
         assert!(field.iter().all(|[x, y]| (x - 2.25).abs() < 0.02 && (y + 1.0).abs() < 0.02), "{field:?}");
+    }
+
+    #[test]
+    fn rows_abreast_are_rows_one_after_the_other() {
+        for (rows, columns) in [(1, 1), (3, 7), (4, 1), (9, 5), (13, 2)] {
+            let value = |y: usize, x: usize, k: usize| ((y * 7 + x * 13 + k * 5) % 11) as f32 - 5.0;
+            let found = Array2::from_shape_fn((rows, columns), |(y, x)| Found {
+                motion: [value(y, x, 0), value(y, x, 1)],
+                precision: [value(y, x, 2).abs(), value(y, x, 3).abs()],
+            });
+            let mut expected = found.mapv(|found| found.motion);
+            for sweep in 0..SWEEPS {
+                for i in 0..rows * columns {
+                    let i = if sweep % 2 == 0 { i } else { rows * columns - 1 - i };
+                    let (y, x) = (i / columns, i % columns);
+                    let beside = [
+                        [y.saturating_sub(1), x],
+                        [(y + 1).min(rows - 1), x],
+                        [y, x.saturating_sub(1)],
+                        [y, (x + 1).min(columns - 1)],
+                    ];
+                    expected[[y, x]] = settled(expected[[y, x]], beside.map(|other| expected[other]), &found[[y, x]]);
+                }
+            }
+            let mut field = Array2::default((0, 0));
+            smooth(&found, &mut field);
+            assert_eq!(field, expected, "{rows}x{columns}");
+        }
     }
 
     #[test]
