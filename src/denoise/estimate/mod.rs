@@ -6,7 +6,7 @@
 
 mod areas;
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
@@ -14,7 +14,7 @@ use self::areas::Area;
 use super::noise::NoiseModel;
 use crate::{
     frame::Sample,
-    nn::{self, Device, Domain, ModelSource, Output, Precision, RowSink, Session, Size, Source, cache, parts},
+    nn::{self, Device, Domain, ModelSource, Network, Output, Precision, RowSink, Session, Size, Source, cache, parts},
 };
 
 const BUILT_IN: ModelSource =
@@ -26,9 +26,10 @@ pub(crate) const MOST_LOG_SCALE: f32 = 2.5;
 /// The network sees differences as their square roots, of either sign, times this.
 pub(crate) const ROOT_SCALE: f32 = 0.25;
 
-/// Side of a square in cells of 2x2 pixels, and how many squares lie beside each other each way in what the network sees.
+/// Side of a square in cells of 2x2 pixels, how many squares lie beside each other in what the network sees, and how many rows of them at most.
 const SIDE: usize = 32;
 const ACROSS: usize = 4;
+const MOST_ROWS: usize = 4;
 /// Smaller pictures tell nothing.
 const MIN_SIDE: usize = 16;
 /// Brightness closer than this to black or white may be cut off.
@@ -38,22 +39,35 @@ const AREA: usize = 4;
 
 /// Tells how strong noise is.
 pub struct Estimator {
-    session: Box<dyn Session>,
-    told: Array2<[f32; 2]>,
+    network: Arc<dyn Network>,
+    threads: usize,
+    /// By rows of squares, once they are needed.
+    looks: [Option<Look>; MOST_ROWS],
     /// Squares that were looked at so far: others take their turns.
     looked: usize,
+}
+
+/// Looks at squares.
+struct Look {
+    session: Box<dyn Session>,
+    told: Array2<[f32; 2]>,
+}
+
+impl Look {
+    fn new(network: &dyn Network, rows: usize, threads: usize) -> Result<Self, nn::Error> {
+        let size = Size { width: ACROSS * SIDE, height: rows * SIDE };
+        Ok(Self { session: network.session(size, threads)?, told: Array2::default((size.height, size.width)) })
+    }
 }
 
 impl Estimator {
     /// With the network that is part of the plugin, on `threads` threads; 0 takes all that the machine has.
     ///
     /// # Errors
-    /// A backend that fails.
+    /// A network that does not load.
     pub fn built_in(threads: usize) -> Result<Self, nn::Error> {
         let network = cache::load(&BUILT_IN, Device::Cpu, Precision::Fp32)?;
-        let side = ACROSS * SIDE;
-        let session = network.session(Size { width: side, height: side }, threads)?;
-        Ok(Self { session, told: Array2::default((side, side)), looked: 0 })
+        Ok(Self { network, threads, looks: Default::default(), looked: 0 })
     }
 
     /// Forgets which squares were looked at: equal pictures get equal estimates.
@@ -61,20 +75,28 @@ impl Estimator {
         self.looked = 0;
     }
 
-    /// Noise of a component, seen in `rounds` times sixteen squares of 64x64 pixels; `None` where the picture is too small to tell.
+    /// Noise of a component, seen in `rounds` times sixteen squares of 64x64 pixels, fewer where that is more than all of it; `None` where the picture
+    /// is too small to tell.
     ///
     /// # Errors
     /// A backend that fails.
     pub fn noise(&mut self, component: &impl Levels, rounds: usize) -> Result<Option<NoiseModel>, nn::Error> {
-        if component.size().into_iter().min() < Some(MIN_SIDE) {
+        let size = component.size();
+        if size.into_iter().min() < Some(MIN_SIDE) {
             return Ok(None);
         }
-        let mut areas = Vec::with_capacity(rounds * self.told.len() / (AREA * AREA));
+        let row_of_squares = ACROSS * (2 * SIDE).pow(2);
+        let rows = (size[0] * size[1]).div_ceil(row_of_squares).clamp(1, MOST_ROWS);
+        let Look { session, told } = match &mut self.looks[rows - 1] {
+            Some(look) => look,
+            none => none.insert(Look::new(&*self.network, rows, self.threads)?),
+        };
+        let mut areas = Vec::with_capacity(rounds * told.len() / (AREA * AREA));
         for _ in 0..rounds {
-            let squares = Squares::new(component, self.looked);
-            self.looked += ACROSS * ACROSS;
-            self.session.run(&squares, &mut Told(&mut self.told))?;
-            squares.add(&self.told, &mut areas);
+            let squares = Squares::new(component, self.looked, ACROSS * rows);
+            self.looked += ACROSS * rows;
+            session.run(&squares, &mut Told(told))?;
+            squares.add(told, &mut areas);
         }
         Ok(Some(areas::model(areas)))
     }
@@ -119,10 +141,10 @@ struct Cell {
 }
 
 impl<'a, L: Levels> Squares<'a, L> {
-    /// Those that follow `first` ones.
-    fn new(component: &'a L, first: usize) -> Self {
+    /// So many that follow `first` ones.
+    fn new(component: &'a L, first: usize, count: usize) -> Self {
         let room = component.size().map(|n| n.saturating_sub(2 * SIDE) + 1);
-        Self { component, origins: (first..first + ACROSS * ACROSS).map(|number| spread(number, room)).collect() }
+        Self { component, origins: (first..first + count).map(|number| spread(number, room)).collect() }
     }
 
     /// Four pixels of a square; beyond the picture it is mirrored.
