@@ -6,29 +6,47 @@
 #[cfg(target_arch = "x86_64")]
 use super::motion::{WHOLE_WINDOW, WINDOW};
 
-/// Sum of absolute differences, or with `SQUARED` of their squares, of two areas of `rows` by `length` values, which begin where the slices do, in
-/// pictures of a `width`.
+/// Two areas of `rows` by `length` values, which begin where the slices do, in pictures of a `width`.
+#[derive(Clone, Copy)]
+pub(super) struct Areas<'a> {
+    pub values: [&'a [u8]; 2],
+    pub width: usize,
+    pub rows: usize,
+    pub length: usize,
+}
+
+/// Sum of absolute differences.
 #[inline(always)]
-pub(super) fn sum<const SQUARED: bool>(areas: [&[u8]; 2], width: usize, rows: usize, length: usize) -> u32 {
+pub(super) fn absolute(areas: Areas<'_>) -> u32 {
+    sum::<false>(areas)
+}
+
+/// Sum of squared differences.
+#[inline(always)]
+pub(super) fn squared(areas: Areas<'_>) -> u32 {
+    sum::<true>(areas)
+}
+
+#[inline(always)]
+fn sum<const SQUARED: bool>(areas: Areas<'_>) -> u32 {
     #[cfg(target_arch = "x86_64")]
-    if let Some(last) = rows.checked_sub(1)
-        && areas.iter().all(|area| area.len() >= last * width + length)
+    if let Some(last) = areas.rows.checked_sub(1)
+        && areas.values.iter().all(|values| values.len() >= last * areas.width + areas.length)
     {
-        let [a, b] = areas.map(<[u8]>::as_ptr);
         // SAFETY: the areas lie within the slices. SSE2 is part of every x86-64.
-        match length {
-            WINDOW => return unsafe { x86::sum::<SQUARED, WINDOW>(a, b, width, rows) },
-            WHOLE_WINDOW => return unsafe { x86::sum::<SQUARED, WHOLE_WINDOW>(a, b, width, rows) },
+        match areas.length {
+            WINDOW => return unsafe { x86::sum::<SQUARED, WINDOW>(areas) },
+            WHOLE_WINDOW => return unsafe { x86::sum::<SQUARED, WHOLE_WINDOW>(areas) },
             _ => {}
         }
     }
-    any::<SQUARED>(areas, width, rows, length)
+    any::<SQUARED>(areas)
 }
 
 /// Of any length, as far as the slices go.
-fn any<const SQUARED: bool>(areas: [&[u8]; 2], width: usize, rows: usize, length: usize) -> u32 {
+fn any<const SQUARED: bool>(Areas { values, width, rows, length }: Areas<'_>) -> u32 {
     let mut sum = 0;
-    let [a, b] = areas.map(|area| area.chunks(width).take(rows));
+    let [a, b] = values.map(|values| values.chunks(width).take(rows));
     for (a, b) in a.zip(b) {
         let apart = a.iter().zip(b).take(length).map(|(a, b)| u32::from(a.abs_diff(*b)));
         sum += if SQUARED { apart.map(|apart| apart * apart).sum::<u32>() } else { apart.sum() };
@@ -40,21 +58,19 @@ fn any<const SQUARED: bool>(areas: [&[u8]; 2], width: usize, rows: usize, length
 mod x86 {
     use std::arch::x86_64::*;
 
+    use super::Areas;
+
     /// Of areas of `LENGTH` values across, a multiple of 8 from 16 on.
     ///
     /// # Safety
-    /// There are `rows` rows of as many values from `a` and `b` on, `width` apart.
+    /// Areas of that length lie within the slices.
     #[inline]
     #[target_feature(enable = "sse2")]
-    pub unsafe fn sum<const SQUARED: bool, const LENGTH: usize>(
-        mut a: *const u8,
-        mut b: *const u8,
-        width: usize,
-        rows: usize,
-    ) -> u32 {
+    pub unsafe fn sum<const SQUARED: bool, const LENGTH: usize>(areas: Areas<'_>) -> u32 {
         const { assert!(LENGTH >= 16 && LENGTH.is_multiple_of(8)) };
+        let [mut a, mut b] = areas.values.map(<[u8]>::as_ptr);
         let mut sums = _mm_setzero_si128();
-        for _ in 0..rows {
+        for _ in 0..areas.rows {
             // SAFETY: as the caller vouches.
             unsafe {
                 for x in (0..LENGTH - 15).step_by(16) {
@@ -66,7 +82,7 @@ mod x86 {
                         add::<SQUARED>(sums, _mm_loadl_epi64(a.add(last).cast()), _mm_loadl_epi64(b.add(last).cast()));
                 }
             }
-            (a, b) = (a.wrapping_add(width), b.wrapping_add(width));
+            (a, b) = (a.wrapping_add(areas.width), b.wrapping_add(areas.width));
         }
         bytemuck::cast::<_, [u32; 4]>(sums).iter().sum()
     }
@@ -97,14 +113,14 @@ mod tests {
         for (length, rows) in [(0, 3), (1, 1), (7, 4), (8, 2), (16, 16), (16, 0), (24, 24), (24, 1), (40, 9)] {
             let apart = |y: usize, x: usize| u32::from(a[90 + y * width + x].abs_diff(b[95 + y * width + x]));
             let places = || (0..rows).flat_map(|y| (0..length).map(move |x| (y, x)));
-            let areas = [&a[90..], &b[95..]];
-            let absolute: u32 = places().map(|(y, x)| apart(y, x)).sum();
-            let squared: u32 = places().map(|(y, x)| apart(y, x).pow(2)).sum();
-            assert_eq!(sum::<false>(areas, width, rows, length), absolute, "{length} {rows}");
-            assert_eq!(sum::<true>(areas, width, rows, length), squared, "{length} {rows}");
+            let areas = Areas { values: [&a[90..], &b[95..]], width, rows, length };
+            assert_eq!(absolute(areas), places().map(|(y, x)| apart(y, x)).sum::<u32>(), "{length} {rows}");
+            assert_eq!(squared(areas), places().map(|(y, x)| apart(y, x).pow(2)).sum::<u32>(), "{length} {rows}");
         }
         // What the pictures lack counts for nothing.
-        let short = sum::<false>([&a[..70], &b[..70]], width, 2, 16);
-        assert_eq!(short, sum::<false>([&a, &b], width, 1, 16) + sum::<false>([&a[61..70], &b[61..70]], width, 1, 9));
+        let of = |part: std::ops::Range<usize>, rows, length| {
+            absolute(Areas { values: [&a[part.clone()], &b[part]], width, rows, length })
+        };
+        assert_eq!(of(0..70, 2, 16), of(0..61, 1, 16) + of(61..70, 1, 9));
     }
 }

@@ -12,14 +12,13 @@ use crate::{
 
 /// Least share of the present: beyond, little is gained and errors of the motion pile up.
 const LEAST_GAIN: f32 = 0.1;
-/// Windows (their reach to each side, in 2x2 pixels) in which energy is compared, and how far beyond the expected one it
-/// may go by chance, as a share.
-const NARROW_REACH: usize = 1;
-const WIDE_REACH: usize = 5;
+/// Sides (in 2x2 pixels) of windows in which energy is compared, and how far beyond the expected one it may go by chance, as a share.
+const NARROW: usize = 3;
+const WIDE: usize = 11;
 const NARROW_CHANCE: f32 = 0.3;
 const WIDE_CHANCE: f32 = 0.03;
-/// Window in which a change of brightness is looked for, how many standard errors it may have by chance, and its weight.
-const MEAN: usize = 4;
+/// Side of the window in which a change of brightness is looked for, how many standard errors it may have by chance, and its weight.
+const MEAN: usize = 9;
 const MEAN_CHANCE: f32 = 9.0;
 const MEAN_WEIGHT: f32 = 20.0;
 /// Weight of the energy that noise does not explain: it is structure, which hurts more than noise of the same energy.
@@ -67,7 +66,7 @@ pub(super) fn fuse(
         if has_chroma { 1.0 / excess(&scratch.chroma, past_variance, threads).clamp(1.0, MOST_EXCESS) } else { 0.0 };
 
     let samples = 4.0 * main_components(present.colour) as f32;
-    let mean_chance = MEAN_CHANCE / (samples * ((2 * MEAN + 1) * (2 * MEAN + 1)) as f32);
+    let mean_chance = MEAN_CHANCE / (samples * (MEAN * MEAN) as f32);
     let changed = gains(&mut present.variance, past_variance, scratch, calm, mean_chance, threads);
     mix(present, past, threads);
     changed as f32 / past_variance.len() as f32
@@ -85,15 +84,17 @@ fn gains(
 ) -> usize {
     let Scratch { energy, mean, chroma } = scratch;
     let width = variance.ncols();
-    let windows = [(energy, NARROW_REACH), (energy, WIDE_REACH), (chroma, WIDE_REACH), (mean, MEAN)];
     // Means in windows are needed for a few rows at a time only.
-    let memory = || (vec![0.0; width], windows.map(|_| Array2::zeros((BAND, width))));
+    let memory = || (vec![0.0; width], std::array::from_fn(|_| Array2::zeros((BAND, width))));
     let band = |(columns, means): &mut (Vec<f32>, [Array2<f32>; 4]),
                 (band, mut rows): (usize, ArrayViewMut2<'_, f32>)| {
         let first = band * BAND;
-        for ((from, reach), to) in windows.iter().zip(&mut *means) {
-            boxed(from, *reach, first, &mut to.slice_mut(s![..rows.nrows(), ..]), columns);
-        }
+        let mut views = means.each_mut().map(|means| means.slice_mut(s![..rows.nrows(), ..]));
+        let [in_narrow, in_wide, in_chroma, in_mean] = &mut views;
+        boxed::<NARROW>(energy, first, in_narrow, columns);
+        boxed::<WIDE>(energy, first, in_wide, columns);
+        boxed::<WIDE>(chroma, first, in_chroma, columns);
+        boxed::<MEAN>(mean, first, in_mean, columns);
         let mut changed = 0usize;
         for (y, variance) in rows.rows_mut().into_iter().enumerate() {
             let [narrow, wide, chroma, mean] =
@@ -174,7 +175,7 @@ fn mix(present: &mut History, past: &[Array2<Fixed>], threads: &Threads) {
 fn excess(map: &Array2<f32>, past_variance: &Array2<f32>, threads: &Threads) -> f32 {
     let (height, width) = map.dim();
     let row = |(columns, mean): &mut (Vec<f32>, Array2<f32>), y: usize| {
-        boxed(map, WIDE_REACH, y, &mut mean.view_mut(), columns);
+        boxed::<WIDE>(map, y, &mut mean.view_mut(), columns);
         let pairs = mean.iter().zip(past_variance.row(y)).step_by(CALM_STEP[1]);
         pairs.map(|(energy, past)| energy / (1.0 + past)).collect::<Vec<_>>()
     };
@@ -282,9 +283,10 @@ fn chroma_differences(
 /// Rows that one thread works on at a time.
 const BAND: usize = 32;
 
-/// Fills rows with means in windows of `2 * reach + 1` squared, at the edges of what lies inside: those of `from` from row `first` on.
+/// Fills rows with means in windows of `WINDOW` squared, which is odd, at the edges of what lies inside: those of `from` from row `first` on.
 /// `columns` has room for a row.
-fn boxed(from: &Array2<f32>, reach: usize, first: usize, to: &mut ArrayViewMut2<'_, f32>, columns: &mut [f32]) {
+fn boxed<const WINDOW: usize>(from: &Array2<f32>, first: usize, to: &mut ArrayViewMut2<'_, f32>, columns: &mut [f32]) {
+    let reach = WINDOW / 2;
     let height = from.nrows();
     columns.fill(0.0);
     let add = |columns: &mut [f32], y: usize, sign: f32| {
@@ -307,7 +309,7 @@ fn boxed(from: &Array2<f32>, reach: usize, first: usize, to: &mut ArrayViewMut2<
         if let Some(to) = row.into_slice() {
             vectorise(
                 #[inline(always)]
-                || across(columns, reach, count as f32, to),
+                || across::<WINDOW>(columns, count as f32, to),
             );
         }
     }
@@ -315,10 +317,9 @@ fn boxed(from: &Array2<f32>, reach: usize, first: usize, to: &mut ArrayViewMut2<
 
 /// Means along a row of `columns`, each the sum of `count` values.
 #[inline(always)]
-fn across(columns: &[f32], reach: usize, count: f32, to: &mut [f32]) {
-    let width = columns.len();
-    let window = 2 * reach + 1;
-    let inner = width.saturating_sub(window - 1);
+fn across<const WINDOW: usize>(columns: &[f32], count: f32, to: &mut [f32]) {
+    let (width, reach) = (columns.len(), WINDOW / 2);
+    let inner = width.saturating_sub(WINDOW - 1);
     for x in (0..reach.min(width)).chain((reach + inner).min(width)..width) {
         let part = &columns[x.saturating_sub(reach)..(x + reach + 1).min(width)];
         to[x] = part.iter().sum::<f32>() / (part.len() as f32 * count);
@@ -326,25 +327,11 @@ fn across(columns: &[f32], reach: usize, count: f32, to: &mut [f32]) {
     if inner == 0 {
         return;
     }
-    let to = &mut to[reach..][..inner];
-    let share = 1.0 / (window as f32 * count);
-    // Lengths that the compiler knows of become one loop, in which sums stay in registers.
-    match reach {
-        NARROW_REACH => sums::<{ 2 * NARROW_REACH + 1 }>(columns, share, to),
-        WIDE_REACH => sums::<{ 2 * WIDE_REACH + 1 }>(columns, share, to),
-        MEAN => sums::<{ 2 * MEAN + 1 }>(columns, share, to),
-        _ => to.iter_mut().enumerate().for_each(|(x, to)| *to = columns[x..][..window].iter().sum::<f32>() * share),
-    }
-}
-
-/// Sums of `WINDOW` neighbours, times a factor.
-#[inline(always)]
-fn sums<const WINDOW: usize>(columns: &[f32], factor: f32, to: &mut [f32]) {
-    let count = to.len().min((columns.len() + 1).saturating_sub(WINDOW));
-    // One slice for each neighbour, all of the same length.
-    let neighbours: [&[f32]; WINDOW] = std::array::from_fn(|i| &columns[i..i + count]);
-    for (x, to) in to[..count].iter_mut().enumerate() {
-        *to = neighbours.iter().map(|values| values[x]).sum::<f32>() * factor;
+    let share = 1.0 / (WINDOW as f32 * count);
+    // One slice for each neighbour, all of the same length: so sums stay in registers.
+    let neighbours: [&[f32]; WINDOW] = std::array::from_fn(|i| &columns[i..i + inner]);
+    for (x, to) in to[reach..][..inner].iter_mut().enumerate() {
+        *to = neighbours.iter().map(|values| values[x]).sum::<f32>() * share;
     }
 }
 
@@ -354,19 +341,24 @@ mod tests {
 
     #[test]
     fn means_are_those_of_windows() {
+        means::<NARROW>();
+        means::<WIDE>();
+        means::<MEAN>();
+    }
+
+    fn means<const WINDOW: usize>() {
+        let reach = WINDOW / 2;
         for (height, width) in [(1, 1), (3, 2), (9, 40), (70, 5), (67, 23)] {
             let map = Array2::from_shape_fn((height, width), |(y, x)| ((y * 37 + x * 11) % 29) as f32);
-            for reach in [1, 4, 5] {
-                let mut means = Array2::zeros(map.dim());
-                let mut columns = vec![0.0; width];
-                for (band, mut means) in means.axis_chunks_iter_mut(Axis(0), BAND).enumerate() {
-                    boxed(&map, reach, band * BAND, &mut means, &mut columns);
-                }
-                for ((y, x), mean) in means.indexed_iter() {
-                    let rows = y.saturating_sub(reach)..(y + reach + 1).min(height);
-                    let window = map.slice(ndarray::s![rows, x.saturating_sub(reach)..(x + reach + 1).min(width)]);
-                    assert!((mean - window.mean().unwrap()).abs() < 1e-3, "{height}x{width} {reach}: {y} {x}");
-                }
+            let mut means = Array2::zeros(map.dim());
+            let mut columns = vec![0.0; width];
+            for (band, mut means) in means.axis_chunks_iter_mut(Axis(0), BAND).enumerate() {
+                boxed::<WINDOW>(&map, band * BAND, &mut means, &mut columns);
+            }
+            for ((y, x), mean) in means.indexed_iter() {
+                let rows = y.saturating_sub(reach)..(y + reach + 1).min(height);
+                let window = map.slice(ndarray::s![rows, x.saturating_sub(reach)..(x + reach + 1).min(width)]);
+                assert!((mean - window.mean().unwrap()).abs() < 1e-3, "{height}x{width} {WINDOW}: {y} {x}");
             }
         }
     }

@@ -4,7 +4,7 @@ use ndarray::{Array2, ArrayView1, ArrayViewMut1, Axis};
 use rayon::prelude::*;
 
 use super::{
-    differences,
+    differences::{self, Areas},
     smoothness::{self, Found},
 };
 use crate::{
@@ -152,7 +152,7 @@ impl<'a, 'b> Best<'a, 'b> {
         let distance = (d[0] - self.expected[0]).abs() + (d[1] - self.expected[1]).abs();
         let cost = self.pair.weight * distance as f32;
         if cost < self.cost {
-            let cost = cost + self.pair.difference::<false>(self.block, d);
+            let cost = cost + self.pair.difference(self.block, d, differences::absolute);
             if cost < self.cost {
                 (self.found, self.cost) = (d, cost);
             }
@@ -231,7 +231,7 @@ impl<'a> Pair<'a> {
     /// The motion to fractions of a pixel, near the `expected` one: from a parabola through the mean squares beside the best whole displacement; and
     /// how certain it is: noise moves the smallest by what its curvature allows. `level` is the noise of this level's pixels.
     fn settle(&self, block: (usize, usize), expected: [i32; 2], level: f32) -> Found {
-        let square = |d: [i32; 2]| self.difference::<true>(block, d);
+        let square = |d: [i32; 2]| self.difference(block, d, differences::squared);
         let beside = |[x, y]: [i32; 2]| BESIDE.map(|[dx, dy]| [x + dx, y + dy]);
         // As absolute differences cost elsewhere.
         let cost = |d: [i32; 2], square: f32| {
@@ -276,9 +276,9 @@ impl<'a> Pair<'a> {
         found
     }
 
-    /// Mean absolute difference, or with `SQUARED` mean square, between a block and what lies displaced from it in the past, in a window
+    /// Mean of a measure of the differences between a block and what lies displaced from it in the past, in a window
     /// somewhat larger.
-    fn difference<const SQUARED: bool>(&self, (by, bx): (usize, usize), [dx, dy]: [i32; 2]) -> f32 {
+    fn difference(&self, (by, bx): (usize, usize), [dx, dy]: [i32; 2], measure: impl Fn(Areas<'_>) -> u32) -> f32 {
         let (height, width) = self.dim;
         let side = self.side;
         let range = |block: usize, d: i32, length: usize| {
@@ -294,8 +294,8 @@ impl<'a> Pair<'a> {
         }
         let at = |y: isize, x: isize| y as usize * width + x as usize;
         let (length, rows) = ((x1 - x0) as usize, (y1 - y0) as usize);
-        let areas = [&self.present[at(y0, x0)..], &self.past[at(y0 + dy as isize, x0 + dx as isize)..]];
-        let sum = differences::sum::<SQUARED>(areas, width, rows, length);
+        let values = [&self.present[at(y0, x0)..], &self.past[at(y0 + dy as isize, x0 + dx as isize)..]];
+        let sum = measure(Areas { values, width, rows, length });
         sum as f32 / (length * rows) as f32
     }
 }
