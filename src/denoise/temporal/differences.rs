@@ -3,7 +3,6 @@
 //! Compilers make long detours of these loops (on AVX-512 more than elsewhere), so on x86-64 the usual lengths are written with the instructions
 //! that there are for them.
 
-#[cfg(target_arch = "x86_64")]
 use super::motion::{WHOLE_WINDOW, WINDOW};
 
 /// Two areas of `rows` by `length` values, which begin where the slices do, in pictures of a `width`.
@@ -29,18 +28,24 @@ pub(super) fn squared(areas: Areas<'_>) -> u32 {
 
 #[inline(always)]
 fn sum<const SQUARED: bool>(areas: Areas<'_>) -> u32 {
+    match areas.length {
+        WINDOW => known::<SQUARED, WINDOW>(areas),
+        WHOLE_WINDOW => known::<SQUARED, WHOLE_WINDOW>(areas),
+        _ => any::<SQUARED>(areas),
+    }
+}
+
+/// Of a usual length.
+#[inline(always)]
+fn known<const SQUARED: bool, const LENGTH: usize>(areas: Areas<'_>) -> u32 {
     #[cfg(target_arch = "x86_64")]
     if let Some(last) = areas.rows.checked_sub(1)
-        && areas.values.iter().all(|values| values.len() >= last * areas.width + areas.length)
+        && areas.values.iter().all(|values| values.len() >= last * areas.width + LENGTH)
     {
         // SAFETY: the areas lie within the slices. SSE2 is part of every x86-64.
-        match areas.length {
-            WINDOW => return unsafe { x86::sum::<SQUARED, WINDOW>(areas) },
-            WHOLE_WINDOW => return unsafe { x86::sum::<SQUARED, WHOLE_WINDOW>(areas) },
-            _ => {}
-        }
+        return unsafe { x86::sum::<SQUARED, LENGTH>(areas) };
     }
-    any::<SQUARED>(areas)
+    any::<SQUARED>(Areas { length: LENGTH, ..areas })
 }
 
 /// Of any length, as far as the slices go.
