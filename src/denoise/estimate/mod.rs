@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn estimates_repeat_whatever_the_threads() {
+    fn estimates_repeat_and_hardly_depend_on_threads() {
         let picture = white((100, 90), 4).mapv(|v| 100.0 + 9.0 * v);
         let [one, two] = [1, 2].map(|threads| {
             let mut estimator = Estimator::built_in(threads).unwrap();
@@ -304,9 +304,10 @@ mod tests {
             assert_ne!(estimator.noise(&picture.view(), 1).unwrap(), first, "other squares");
             estimator.reset();
             assert_eq!(estimator.noise(&picture.view(), 1).unwrap(), first);
-            first
+            first.unwrap().level
         });
-        assert_eq!(one, two);
+        // Which rows of float32 are made together depends on how they are shared out.
+        assert!((one - two).abs() < 1e-4 * one, "{one} and {two}");
     }
 
     #[test]

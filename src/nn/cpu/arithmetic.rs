@@ -2,6 +2,7 @@
 
 use std::{fmt::Debug, ops::Range};
 
+pub(super) use super::kernels::TOGETHER;
 use crate::nn::{
     Source,
     arch::{Activation, ConvId},
@@ -54,9 +55,6 @@ pub(super) trait Rows: Debug + Send + Sync + 'static {
 pub(super) type RowsRef<'a, A> = <<A as Arithmetic>::Rows as Rows>::Ref<'a>;
 pub(super) type RowsMut<'a, A> = <<A as Arithmetic>::Rows as Rows>::Mut<'a>;
 
-/// Rows of a 3x3 convolution that some arithmetic makes together.
-pub(super) const TOGETHER: usize = super::kernels::int8::TOGETHER;
-
 /// Most runs of neighbouring values that a convolution reads: those of as many rows, or five.
 pub(super) const MAX_SEGMENTS: usize = TOGETHER + 2;
 
@@ -97,9 +95,7 @@ pub(super) trait Arithmetic: Debug + Send + Sync + Sized + 'static {
     );
 
     /// Whether rows of `width` pixels of this convolution are better made together.
-    fn joins(&self, _conv: ConvId, _width: usize) -> bool {
-        false
-    }
+    fn joins(&self, conv: ConvId, width: usize) -> bool;
 
     /// Computes neighbouring rows of a feature map, by a 3x3 convolution. `inputs` are those of all of them.
     fn convolve_rows(
@@ -108,13 +104,7 @@ pub(super) trait Arithmetic: Debug + Send + Sync + Sized + 'static {
         add: [Option<RowsRef<'_, Self>>; TOGETHER],
         activation: Activation,
         out: [RowsMut<'_, Self>; TOGETHER],
-    ) {
-        for (y, (add, out)) in add.into_iter().zip(out).enumerate() {
-            let mut segments = inputs.segments;
-            segments.rotate_left(y);
-            self.convolve(&Inputs { segments, count: 3, ..*inputs }, add, activation, out);
-        }
-    }
+    );
 
     /// Computes a row of the network's output.
     fn finish(&self, inputs: &Inputs<'_, Self>, out: &mut [f32]);

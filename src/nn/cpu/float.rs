@@ -3,12 +3,12 @@
 use std::ops::Range;
 
 use super::{
-    arithmetic::{Arithmetic, Inputs, Rows, Sign, Uses},
-    kernels::float::{DepthJob, Depthwise, Kernels, Packed, RowJob},
+    arithmetic::{Arithmetic, Inputs, Rows, Sign, TOGETHER, Uses},
+    kernels::float::{DepthJob, Depthwise, Kernels, Packed, RowJob, RowsJob},
 };
 use crate::nn::{
     Model, Source,
-    arch::{Activation, ConvKind, ConvSpec},
+    arch::{Activation, ConvId, ConvKind, ConvSpec},
     model::ConvWeights,
 };
 
@@ -108,6 +108,25 @@ impl Arithmetic for Float {
 
     fn convolve(&self, inputs: &Inputs<'_, Self>, add: Option<&[f32]>, activation: Activation, out: &mut [f32]) {
         self.run(inputs, add, activation, out);
+    }
+
+    fn joins(&self, conv: ConvId, width: usize) -> bool {
+        match &self.weights[conv] {
+            Weights::Matrices(matrices) => matrices.first().is_some_and(|weights| self.kernels.joins(weights, width)),
+            Weights::Depthwise(_) => false,
+        }
+    }
+
+    fn convolve_rows(
+        &self,
+        inputs: &Inputs<'_, Self>,
+        add: [Option<&[f32]>; TOGETHER],
+        activation: Activation,
+        out: [&mut [f32]; TOGETHER],
+    ) {
+        let Weights::Matrices(matrices) = &self.weights[inputs.conv] else { return };
+        let &Inputs { segments, pitch, matrix, .. } = inputs;
+        self.kernels.run_rows(RowsJob { segments, pitch, weights: &matrices[matrix], add, activation, out });
     }
 
     fn finish(&self, inputs: &Inputs<'_, Self>, out: &mut [f32]) {

@@ -3,6 +3,9 @@
 pub mod float;
 pub mod int8;
 
+/// Rows of a 3x3 convolution that some kernels compute together.
+pub const TOGETHER: usize = 4;
+
 /// The first of `available` kernel sets whose name begins with what the environment variable `CNNVIDEO_KERNELS` says,
 /// or else simply the first: the fastest.
 fn choose<K: Copy>(available: &[K], name: fn(K) -> &'static str) -> Option<K> {

@@ -2,16 +2,19 @@
 //!
 //! Every convolution of the core but the depthwise ones ([`DepthJob`]) comes down to [`RowJob`]: for each pixel of a row a product of a packed weight matrix
 //! with a few runs of neighbouring input values. `portable.rs` is plain Rust and the reference that the others are
-//! tested against; `simd.rs` is written once over `pulp` and compiled for each instruction set.
+//! tested against; `simd.rs` is written once over `pulp` and compiled for each instruction set, and so is `winograd.rs`, which makes some rows
+//! together ([`RowsJob`]) with fewer products.
 
 mod depthwise;
 mod pack;
 mod portable;
 mod simd;
+mod winograd;
 
 pub use depthwise::{DepthJob, Depthwise};
 pub use pack::Packed;
 
+use super::TOGETHER;
 use crate::nn::arch::Activation;
 
 /// One row of output pixels to compute.
@@ -43,6 +46,33 @@ impl RowJob<'_> {
             assert!(self.segments.iter().all(|s| s.len() >= reach), "a segment is shorter than its reach, {reach}");
         }
         pixels
+    }
+}
+
+/// [`TOGETHER`] rows of a 3x3 convolution.
+pub struct RowsJob<'a> {
+    /// All rows that they are made of.
+    pub segments: [&'a [f32]; TOGETHER + 2],
+    pub pitch: usize,
+    pub weights: &'a Packed,
+    pub add: [Option<&'a [f32]>; TOGETHER],
+    pub activation: Activation,
+    pub out: [&'a mut [f32]; TOGETHER],
+}
+
+impl RowsJob<'_> {
+    /// One of the rows.
+    fn row(&mut self, y: usize) -> RowJob<'_> {
+        let &mut Self { ref segments, pitch, weights, ref add, activation, ref mut out } = self;
+        RowJob { segments: &segments[y..y + 3], pitch, weights, add: add[y], activation, out: out[y] }
+    }
+
+    /// As [`RowJob::check`].
+    fn check(&mut self) -> usize {
+        assert_eq!(self.weights.depth(), 3 * self.pitch);
+        let pixels: [usize; TOGETHER] = std::array::from_fn(|y| self.row(y).check());
+        assert!(pixels.iter().all(|count| *count == pixels[0]));
+        pixels[0]
     }
 }
 
@@ -135,6 +165,38 @@ impl Kernels {
         }
     }
 
+    /// Whether it is faster to compute [`TOGETHER`] rows of `pixels` pixels at once.
+    pub fn joins(self, weights: &Packed, pixels: usize) -> bool {
+        weights.filters() && pixels >= winograd::NARROWEST
+    }
+
+    /// Floats in a vector of those that do minimal filtering.
+    fn filter_lanes(self) -> Option<usize> {
+        match self {
+            Self::Portable => None,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(_) => Some(8),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) => Some(16),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(_) => Some(4),
+        }
+    }
+
+    /// Computes rows, together where that is faster.
+    pub fn run_rows(self, mut job: RowsJob<'_>) {
+        let pixels = job.out[0].len() / job.weights.outputs();
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(isa) if self.joins(job.weights, pixels) => winograd::run::<_, 6>(isa, job),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(isa) if self.joins(job.weights, pixels) => winograd::run::<_, 12>(isa, job),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon(isa) if self.joins(job.weights, pixels) => winograd::run::<_, 6>(isa, job),
+            _ => (0..TOGETHER).for_each(|y| self.run(job.row(y))),
+        }
+    }
+
     /// Computes a row.
     pub fn run(self, job: RowJob<'_>) {
         assert_eq!(job.weights.block(), self.block(job.weights.outputs()), "weights packed for other kernels");
@@ -197,6 +259,46 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn rows_made_together_are_those_made_alone() {
+        let mut rng = StdRng::seed_from_u64(9);
+        let mut joined = 0;
+        for round in 0..150 {
+            let (channels, outputs) = (8 * rng.random_range(1..=10), rng.random_range(1..=90));
+            let pixels = rng.random_range(1..=120);
+            let segments: [Vec<f32>; TOGETHER + 2] = std::array::from_fn(|_| values(&mut rng, (pixels + 2) * channels));
+            let weights = values(&mut rng, 9 * channels * outputs);
+            let bias = values(&mut rng, outputs);
+            let add: [Vec<f32>; TOGETHER] = std::array::from_fn(|_| values(&mut rng, pixels * outputs));
+            let residual: bool = rng.random();
+            let activation = [Activation::None, Activation::Relu, Activation::Relu6][rng.random_range(0..3)];
+            for kernels in Kernels::available() {
+                let weight = |s: usize, d: usize, o: usize| weights[(s * 3 * channels + d) * outputs + o];
+                let packed = Packed::new(kernels, 3, 3 * channels, outputs, weight, &bias);
+                let mut together: [_; TOGETHER] = std::array::from_fn(|_| vec![f32::NAN; pixels * outputs]);
+                let mut alone = together.clone();
+                fn job<'a>(
+                    (segments, add): (&'a [Vec<f32>; TOGETHER + 2], Option<&'a [Vec<f32>; TOGETHER]>),
+                    (pitch, weights, activation): (usize, &'a Packed, Activation),
+                    out: &'a mut [Vec<f32>; TOGETHER],
+                ) -> RowsJob<'a> {
+                    let segments = segments.each_ref().map(Vec::as_slice);
+                    let add = std::array::from_fn(|y| add.map(|add| add[y].as_slice()));
+                    RowsJob { segments, pitch, weights, add, activation, out: out.each_mut().map(Vec::as_mut_slice) }
+                }
+                let inputs = (&segments, residual.then_some(&add));
+                kernels.run_rows(job(inputs, (channels, &packed, activation), &mut together));
+                let mut rows = job(inputs, (channels, &packed, activation), &mut alone);
+                (0..TOGETHER).for_each(|y| kernels.run(rows.row(y)));
+                for (a, b) in together.iter().flatten().zip(alone.iter().flatten()) {
+                    assert!((a - b).abs() <= 1e-3, "{} round {round}: {a} {b}", kernels.name());
+                }
+                joined += usize::from(kernels.joins(&packed, pixels));
+            }
+        }
+        assert_eq!(joined > 0, Kernels::available().len() > 1);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Weights in the order in which the kernels read them.
 
-use super::Kernels;
+use super::{Kernels, winograd};
 
 /// Floats in a [`Line`].
 pub(super) const LINE: usize = 16;
@@ -15,6 +15,8 @@ pub(super) struct Line(pub [f32; LINE]);
 #[derive(Debug, Clone)]
 pub struct Packed {
     lines: Vec<Line>,
+    /// The same for minimal filtering, where kernels do that.
+    filtered: Option<Vec<Line>>,
     /// Biases, padded with zeros to whole blocks.
     bias: Vec<Line>,
     segments: usize,
@@ -45,9 +47,11 @@ impl Packed {
                 }
             }
         }
+        let matrix = [segments, depth, outputs];
+        let filtered = kernels.filter_lanes().and_then(|lanes| winograd::pack(matrix, [block, lanes], &weight));
         let mut padded = bias.to_vec();
         padded.resize(blocks * block, 0.0);
-        Self { lines: lines(&values), bias: lines(&padded), segments, depth, outputs, block }
+        Self { lines: lines(&values), filtered, bias: lines(&padded), segments, depth, outputs, block }
     }
 
     /// Runs of input per pixel.
@@ -78,13 +82,30 @@ impl Packed {
         &self.lines[block * floats / LINE..((block + 1) * floats).div_ceil(LINE)]
     }
 
+    /// Whether there are weights for minimal filtering.
+    pub(super) fn filters(&self) -> bool {
+        self.filtered.is_some()
+    }
+
+    /// Those of one block.
+    pub(super) fn filtered_lines(&self, block: usize) -> &[Line] {
+        let filtered = self.filtered.as_deref().unwrap_or_default();
+        let count = filtered.len() / self.outputs.div_ceil(self.block);
+        &filtered[block * count..][..count]
+    }
+
+    /// The biases of all blocks.
+    pub(super) fn biases(&self) -> *const f32 {
+        self.bias.as_ptr().cast()
+    }
+
     /// The biases of one block.
     pub(super) fn block_bias(&self, block: usize) -> &[Line] {
         &self.bias[block * self.block / LINE..((block + 1) * self.block).div_ceil(LINE)]
     }
 }
 
-fn lines(values: &[f32]) -> Vec<Line> {
+pub(super) fn lines(values: &[f32]) -> Vec<Line> {
     values
         .chunks(LINE)
         .map(|chunk| {

@@ -21,6 +21,7 @@ mod vnni256;
 #[cfg(target_arch = "x86_64")]
 mod winograd;
 
+use super::TOGETHER;
 use pack::Line;
 pub use pack::{Input, Packed, Quantised};
 
@@ -41,10 +42,7 @@ pub struct RowJob<'a> {
     pub finish: Finish<'a>,
 }
 
-/// Rows that some kernels compute together.
-pub const TOGETHER: usize = 4;
-
-/// As many rows of a 3x3 convolution of bytes.
+/// [`TOGETHER`] rows of a 3x3 convolution of bytes.
 pub struct RowsJob<'a> {
     /// All rows that they are made of.
     pub segments: [&'a [u8]; TOGETHER + 2],
