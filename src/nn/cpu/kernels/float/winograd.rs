@@ -202,8 +202,11 @@ unsafe fn transform<S: Simd, const TILES: usize>(
             transform_row(isa, segments[4], at, pitch),
             transform_row(isa, segments[5], at, pitch),
         ];
+        // Closures, as `map` takes one, may stay calls of code that was compiled without the instruction set.
+        #[allow(clippy::needless_range_loop)]
         for x in 0..POINTS {
-            for (y, v) in transform_line(isa, rows.map(|row| row[x])).into_iter().enumerate() {
+            let column = [rows[0][x], rows[1][x], rows[2][x], rows[3][x], rows[4][x], rows[5][x]];
+            for (y, v) in transform_line(isa, column).into_iter().enumerate() {
                 to.add((y * POINTS + x) * TILES * MAX_CHANNELS).cast::<S::f32s>().write_unaligned(v);
             }
         }
