@@ -128,7 +128,7 @@ unsafe fn tiles<S: Simd, const VECTORS: usize, const TILES: usize>(isa: S, job: 
             for point in 0..POINTS * POINTS {
                 let values = values.add(point * TILES * MAX_CHANNELS);
                 let weights = weights.add(point * channels * block);
-                sums.add(point).write(multiply::<S, VECTORS, TILES>(isa, values, weights, channels));
+                multiply::<S, VECTORS, TILES>(isa, values, weights, channels, sums.add(point));
             }
             for tile in 0..TILES {
                 for v in 0..VECTORS {
@@ -213,17 +213,18 @@ unsafe fn transform<S: Simd, const TILES: usize>(
     }
 }
 
-/// Sums of products of one point: of the values of each tile with the weights of a block.
+/// Sums of products of one point, written to `to`: of the values of each tile with the weights of a block.
 ///
 /// # Safety
-/// There are `channels` values for each tile, and as many times a block of weights.
+/// There are `channels` values for each tile, as many times a block of weights, and room for the sums.
 #[inline(always)]
 unsafe fn multiply<S: Simd, const VECTORS: usize, const TILES: usize>(
     isa: S,
     values: *const f32,
     mut weights: *const f32,
     channels: usize,
-) -> Sums<S, VECTORS, TILES> {
+    to: *mut Sums<S, VECTORS, TILES>,
+) {
     let mut sums = [[isa.splat_f32s(0.0); VECTORS]; TILES];
     for channel in 0..channels {
         // SAFETY: the caller vouches for it.
@@ -241,7 +242,14 @@ unsafe fn multiply<S: Simd, const VECTORS: usize, const TILES: usize>(
             }
         }
     }
-    sums
+    // As one value these would lie in memory all along.
+    let to = to.cast::<S::f32s>();
+    for (tile, sum) in sums.iter().enumerate() {
+        for (v, sum) in sum.iter().enumerate() {
+            // SAFETY: the caller vouches for it.
+            unsafe { to.add(tile * VECTORS + v).write(*sum) };
+        }
+    }
 }
 
 /// What a line of points comes to.
