@@ -5,6 +5,9 @@ const RANGE: [f32; 2] = [0.6, 1.5];
 /// Least deviation of the brightness of places that a trend is believed from.
 const MIN_SPREAD: f32 = 20.0;
 
+/// Ratio of a trend to the error that it has by what places deviate from it, of which half of it is believed.
+const HALF_BELIEVED: f32 = 2.0;
+
 /// Noise of a component by brightness: its variance is `constant + slope * brightness`, as that of a sensor's read and
 /// shot noise is (Foi et al., "Practical Poissonian-Gaussian noise modeling and fitting for single-image raw-data",
 /// IEEE Transactions on Image Processing 17(10), 2008). In 8-bit units.
@@ -46,7 +49,8 @@ impl NoiseModel {
         Self { level, ..self.scaled(level / self.level) }
     }
 
-    /// The model that fits places of some brightness best (least squares of variance over brightness), of an overall `level`.
+    /// The model that fits places of some brightness best (least squares of variance over brightness), of an overall `level`. A trend is believed as far
+    /// as places follow it: what texture adds is rarely on a line.
     pub(super) fn fit(places: &[Place], level: f32) -> Self {
         let weight: f32 = places.iter().map(|p| p.weight).sum();
         let mean = |value: fn(&Place) -> f32| places.iter().map(|p| p.weight * value(p)).sum::<f32>() / weight;
@@ -57,6 +61,14 @@ impl NoiseModel {
             return Self::uniform(level);
         }
         let slope = (mean(|p| p.level * p.level * p.brightness) - variance * brightness) / spread;
+        let missed = places.iter().map(|p| {
+            let missed = p.level * p.level - variance - slope * (p.brightness - brightness);
+            p.weight / weight * missed * missed
+        });
+        // As many as would count, were all of them alike.
+        let count = weight * weight / places.iter().map(|p| p.weight * p.weight).sum::<f32>();
+        let error = missed.sum::<f32>() / spread / (count - 2.0).max(0.5) * HALF_BELIEVED * HALF_BELIEVED;
+        let slope = slope * slope * slope / (slope * slope + error).max(f32::MIN_POSITIVE);
         Self { level, constant: variance - slope * brightness, slope }
     }
 
@@ -83,4 +95,34 @@ pub(super) struct Place {
     pub level: f32,
     pub brightness: f32,
     pub weight: f32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Places at brightnesses from 20 to 230.
+    fn places(level: impl Fn(f32) -> f32) -> Vec<Place> {
+        let brightness = (0..15).map(|i| 20.0 + 15.0 * i as f32);
+        brightness.map(|brightness| Place { level: level(brightness), brightness, weight: 1.0 }).collect()
+    }
+
+    #[test]
+    fn shot_noise_is_a_line() {
+        let fit = NoiseModel::fit(&places(|brightness| (4.0 + 0.3 * brightness).sqrt()), 6.4);
+        for brightness in [60.0, 125.0, 200.0f32] {
+            assert!((fit.level_at(brightness) - (4.0 + 0.3 * brightness).sqrt()).abs() < 0.01);
+        }
+    }
+
+    #[test]
+    fn what_is_on_no_line_makes_no_slope() {
+        // Cut off at white, texture in the middle.
+        let level = |brightness: f32| {
+            if brightness > 220.0 { 6.0 } else { 10.0 + f32::from(u8::from(brightness == 95.0)) * 8.0 }
+        };
+        let fit = NoiseModel::fit(&places(level), 10.0);
+        let change = (fit.level_at(200.0) - fit.level_at(50.0)).abs();
+        assert!(change < 1.0, "{change}");
+    }
 }
