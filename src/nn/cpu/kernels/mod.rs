@@ -1,5 +1,6 @@
 //! The inner loops, one folder for each arithmetic, in it one file per way of writing them behind one safe interface.
 
+mod filtering;
 pub mod float;
 pub mod int8;
 

@@ -14,6 +14,8 @@ mod winograd;
 pub use depthwise::{DepthJob, Depthwise};
 pub use pack::Packed;
 
+use pulp::Simd;
+
 use super::TOGETHER;
 use crate::nn::arch::Activation;
 
@@ -175,16 +177,17 @@ impl Kernels {
         match self {
             Self::Portable => None,
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2(_) => Some(8),
+            Self::Avx2(_) => Some(pulp::x86::V3::F32_LANES),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512(_) => Some(16),
+            Self::Avx512(_) => Some(pulp::x86::V4::F32_LANES),
             #[cfg(target_arch = "aarch64")]
-            Self::Neon(_) => Some(4),
+            Self::Neon(_) => Some(pulp::aarch64::Neon::F32_LANES),
         }
     }
 
     /// Computes rows, together where that is faster.
     pub fn run_rows(self, mut job: RowsJob<'_>) {
+        assert_eq!(job.weights.block(), self.block(job.weights.outputs()), "weights packed for other kernels");
         let pixels = job.out[0].len() / job.weights.outputs();
         match self {
             #[cfg(target_arch = "x86_64")]

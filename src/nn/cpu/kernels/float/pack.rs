@@ -94,11 +94,6 @@ impl Packed {
         &filtered[block * count..][..count]
     }
 
-    /// The biases of all blocks.
-    pub(super) fn biases(&self) -> *const f32 {
-        self.bias.as_ptr().cast()
-    }
-
     /// The biases of one block.
     pub(super) fn block_bias(&self, block: usize) -> &[Line] {
         &self.bias[block * self.block / LINE..((block + 1) * self.block).div_ceil(LINE)]

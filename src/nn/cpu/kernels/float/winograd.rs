@@ -7,15 +7,11 @@ use std::mem::MaybeUninit;
 use pulp::{Simd, WithSimd};
 
 use super::{
-    RowsJob, TOGETHER,
+    super::filtering::{FACTOR, POINTS, SIDE, TAPS, points},
+    RowsJob,
     pack::{Line, lines},
 };
 
-/// Rows and columns of the kernel.
-const TAPS: usize = 3;
-/// Rows and columns of a tile, and values in each direction that it is made of.
-const SIDE: usize = TOGETHER;
-const POINTS: usize = SIDE + TAPS - 1;
 /// Tiles beside each other at the end of a row, where there are not as many as share weights elsewhere.
 const LAST: usize = 2;
 /// The least pixels that a row must have.
@@ -23,12 +19,6 @@ pub(super) const NARROWEST: usize = LAST * SIDE;
 /// Most channels, so that the values of some tiles stay in cache. It is also the distance of two tiles' values: alike for all, so that it stands in
 /// the instructions.
 const MAX_CHANNELS: usize = 80;
-
-/// Three weights in a line, transformed, 24 times too large.
-fn transformed([a, b, c]: [f64; TAPS]) -> [f64; POINTS] {
-    // The last one is multiplied by 8 later.
-    [6.0 * a, -4.0 * (a + b + c), -4.0 * (a - b + c), a + 2.0 * b + 4.0 * c, a - 2.0 * b + 4.0 * c, 3.0 * c]
-}
 
 /// Weights of a 3x3 convolution, packed: for each block of outputs and each point, those of all channels. `None` for channels that are too many or no
 /// whole vectors of `lanes`. `weight` is that of [`Packed`](super::Packed).
@@ -42,19 +32,14 @@ pub(super) fn pack(
     if !fits || channels > MAX_CHANNELS || outputs < block {
         return None;
     }
-    let points = |channel: usize, output: usize| -> [[f64; POINTS]; POINTS] {
-        let rows: [_; TAPS] = std::array::from_fn(|row| {
-            transformed(std::array::from_fn(|tap| f64::from(weight(row, tap * channels + channel, output))))
-        });
-        let columns: [_; POINTS] = std::array::from_fn(|x| transformed(rows.map(|row| row[x])));
-        std::array::from_fn(|y| columns.map(|column| column[y] / (24.0 * 24.0)))
-    };
     let mut values = vec![0.0; outputs.div_ceil(block) * POINTS * POINTS * channels * block];
     for (first, values) in (0..outputs).step_by(block).zip(values.chunks_mut(POINTS * POINTS * channels * block)) {
         for channel in 0..channels {
             for output in first..outputs.min(first + block) {
-                for (point, value) in points(channel, output).as_flattened().iter().enumerate() {
-                    values[(point * channels + channel) * block + output - first] = *value as f32;
+                let points = points(|row, tap| f64::from(weight(row, tap * channels + channel, output)));
+                for (point, value) in points.as_flattened().iter().enumerate() {
+                    let value = value / f64::from(FACTOR);
+                    values[(point * channels + channel) * block + output - first] = value as f32;
                 }
             }
         }
@@ -67,7 +52,7 @@ type Values<const TILES: usize> = [[[MaybeUninit<f32>; MAX_CHANNELS]; TILES]; PO
 /// Sums of the products of a point, for each tile, of a block of outputs.
 type Sums<S, const VECTORS: usize, const TILES: usize> = [[<S as Simd>::f32s; VECTORS]; TILES];
 
-/// Computes [`TOGETHER`] rows of at least [`NARROWEST`] pixels, with `TILES` tiles that share each load of weights.
+/// Computes rows of at least [`NARROWEST`] pixels, with `TILES` tiles that share each load of weights.
 pub(super) fn run<S: Simd, const TILES: usize>(isa: S, job: RowsJob<'_>) {
     struct Op<'a, const TILES: usize>(RowsJob<'a>);
     impl<const TILES: usize> WithSimd for Op<'_, TILES> {
@@ -130,11 +115,13 @@ unsafe fn tiles<S: Simd, const VECTORS: usize, const TILES: usize>(isa: S, job: 
                 let weights = weights.add(point * channels * block);
                 multiply::<S, VECTORS, TILES>(isa, values, weights, channels, sums.add(point));
             }
+            let bias = job.weights.block_bias(first / block).as_ptr().cast::<f32>();
             for tile in 0..TILES {
                 for v in 0..VECTORS {
+                    let bias = bias.add(v * lanes).cast::<S::f32s>().read_unaligned();
                     let sums = sums.cast::<S::f32s>().add(tile * VECTORS + v);
                     let columns = combine_columns::<S, VECTORS, TILES>(isa, sums);
-                    finish(isa, job, start + tile * SIDE, first + v * lanes, &columns);
+                    finish(isa, job, [start + tile * SIDE, first + v * lanes], bias, &columns);
                 }
             }
         }
@@ -299,12 +286,17 @@ unsafe fn combine_columns<S: Simd, const VECTORS: usize, const TILES: usize>(
 /// # Safety
 /// These pixels exist.
 #[inline(always)]
-unsafe fn finish<S: Simd>(isa: S, job: &mut RowsJob<'_>, x: usize, output: usize, columns: &[[S::f32s; SIDE]; POINTS]) {
+unsafe fn finish<S: Simd>(
+    isa: S,
+    job: &mut RowsJob<'_>,
+    [x, output]: [usize; 2],
+    bias: S::f32s,
+    columns: &[[S::f32s; SIDE]; POINTS],
+) {
     let (outputs, lanes) = (job.weights.outputs(), S::F32_LANES);
     let Some(count @ 1..) = outputs.checked_sub(output).map(|rest| rest.min(lanes)) else { return };
-    // SAFETY: biases are padded to whole blocks; the caller vouches for the rest.
+    // SAFETY: the caller vouches for it.
     unsafe {
-        let bias = job.weights.biases().add(output).cast::<S::f32s>().read_unaligned();
         let range = job.activation.range();
         for y in 0..SIDE {
             let c = columns;

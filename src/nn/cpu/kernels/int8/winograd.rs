@@ -8,16 +8,12 @@
 use std::{arch::x86_64::*, mem::MaybeUninit};
 
 use super::{
-    RowsJob, TOGETHER,
+    super::filtering::{self, FACTOR, POINTS, SIDE, TAPS},
+    RowsJob,
     avx2::{LANES, VECTORS, finish},
     pack::{LINE, Line},
 };
 
-/// Rows and columns of the kernel.
-const TAPS: usize = 3;
-/// Rows and columns of a tile, and values in each direction that it is made of.
-const SIDE: usize = TOGETHER;
-const POINTS: usize = SIDE + TAPS - 1;
 /// Tiles beside each other that share each load of weights.
 const TILES: usize = 6;
 /// Columns of all of these: the least that a row must have.
@@ -26,18 +22,13 @@ pub(super) const SPAN: usize = TILES * SIDE;
 const MAX_CHANNELS: usize = 80;
 /// Channels that are transformed together.
 const GROUP: usize = 16;
-/// The factor of 24 squared is 9 times 2 to the power of this.
+/// The factor of transformed weights is 9 times 2 to the power of this.
 const SHIFT: i32 = 6;
+const _: () = assert!(9 << SHIFT == FACTOR);
 /// Times 9, this is 1 in 32 bits.
 const NINTH: i32 = 0x38e3_8e39;
 // What is left of 32 bits when the factor has been divided out has room for all sums of bytes and weights.
 const _: () = assert!((TAPS * TAPS * MAX_CHANNELS * 255 * 127) >> (31 - SHIFT) == 0);
-
-/// Three weights in a line, transformed.
-fn transformed([a, b, c]: [i32; TAPS]) -> [i32; POINTS] {
-    // The last one is as small as it may be: it is multiplied by 8 later.
-    [6 * a, -4 * (a + b + c), -4 * (a - b + c), a + 2 * b + 4 * c, a - 2 * b + 4 * c, 3 * c]
-}
 
 /// Weights of a 3x3 convolution, packed: for each block of outputs and each point, the words of all channels. `None` for channels that are too
 /// many or no whole groups. `weight` tells quantised weights as in `Quantised`.
@@ -54,11 +45,8 @@ pub(super) fn pack(
         if output >= outputs {
             return [[0; POINTS]; POINTS];
         }
-        let rows: [_; TAPS] = std::array::from_fn(|row| {
-            transformed(std::array::from_fn(|tap| weight(row, tap * channels + channel, output)))
-        });
-        let columns: [_; POINTS] = std::array::from_fn(|x| transformed(rows.map(|row| row[x])));
-        std::array::from_fn(|y| columns.map(|column| column[y]))
+        filtering::points(|row, tap| f64::from(weight(row, tap * channels + channel, output)))
+            .map(|line| line.map(|value| value as i32))
     };
     let words = channels / 2;
     let mut lines = vec![Line([0; LINE]); outputs.div_ceil(LINE) * POINTS * POINTS * words];
@@ -82,7 +70,7 @@ type Values = [[[MaybeUninit<i16>; MAX_CHANNELS]; TILES]; POINTS * POINTS];
 /// Sums of the products of a point, for each tile, of a block of outputs.
 type Sums = [[__m256i; VECTORS]; TILES];
 
-/// Computes [`TOGETHER`] rows of at least [`SPAN`] pixels.
+/// Computes rows of at least [`SPAN`] pixels.
 ///
 /// # Safety
 /// The processor has AVX2; `pixels` pixels of every segment and of the results exist, and there are weights for this.
