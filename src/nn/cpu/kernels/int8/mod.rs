@@ -9,9 +9,13 @@
 //! and round to nearest, ties to even. [`Packed`] sees to it that no `t` leaves the range of 32-bit integers.
 
 #[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod finish512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod pack;
@@ -164,6 +168,8 @@ enum Set {
     Vnni256(vnni256::Encoding),
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
+    #[cfg(target_arch = "x86_64")]
+    Amx,
 }
 
 impl Kernels {
@@ -176,6 +182,7 @@ impl Kernels {
         {
             let has_avx512 = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
             if has_avx512 && is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512vnni") {
+                all.extend(amx::available().then_some(Self(Set::Amx)));
                 all.push(Self(Set::Avx512Vnni));
             }
             all.extend(vnni256::Encoding::detect().map(|encoding| Self(Set::Vnni256(encoding))));
@@ -207,6 +214,8 @@ impl Kernels {
             Set::Vnni256(_) => "vnni256",
             #[cfg(target_arch = "x86_64")]
             Set::Avx512Vnni => "avx512vnni",
+            #[cfg(target_arch = "x86_64")]
+            Set::Amx => "amx",
         }
     }
 
@@ -214,7 +223,7 @@ impl Kernels {
     fn block(self, outputs: usize) -> usize {
         let vectors = match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Set::Avx512Vnni => 2,
+            Set::Avx512Vnni | Set::Amx => 2,
             _ => 1,
         };
         // An odd number of vectors would leave half of the last block empty.
@@ -294,6 +303,9 @@ impl Kernels {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
             Set::Avx512Vnni => unsafe { avx512::run(job) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Set::Amx => unsafe { amx::run(job) },
         }
     }
 }
@@ -317,7 +329,7 @@ mod tests {
         for round in 0..600 {
             let input = if rng.random_bool(0.7) { Input::Coarse } else { Input::Fine };
             let (segments, depth) = (rng.random_range(1..=3), 4 * rng.random_range(1..=30));
-            let (outputs, pixels) = (rng.random_range(1..=70), rng.random_range(0..=60));
+            let (outputs, pixels) = (rng.random_range(1..=70), rng.random_range(0..=150));
             let pitch = rng.random_range(1..=40);
             let length = pixels * pitch + depth;
             let bytes: Vec<Vec<u8>> = (0..segments).map(|_| (0..length).map(|_| rng.random()).collect()).collect();

@@ -1,0 +1,293 @@
+//! AMX: registers that are matrices. One instruction multiplies the values of 16 pixels, up to 64 bytes of each, with the weights of 16 outputs. The sums
+//! then leave by way of memory, to be scaled and rounded as in the AVX-512 kernels, which also compute what is too small for this.
+//!
+//! Rows of the left matrix lie a pixel's pitch apart in the row of the map, and so overlap where neighbouring pixels share inputs; those of the
+//! right matrix are the lines of packed weights as they are.
+
+use std::{
+    arch::{asm, x86_64::*},
+    mem::MaybeUninit,
+    sync::OnceLock,
+};
+
+use super::{
+    Finish, RowJob, Segments, avx512,
+    finish512::{Added, Block, Float, Relu, Round, Signed, store},
+    pack::{LINE, Line, Packed},
+};
+
+/// Rows of a matrix, and so pixels; and bytes of a row.
+const ROWS: usize = 16;
+const BYTES: usize = 64;
+/// Matrices of sums that are made together, so that each load serves two products or more.
+const SUMS: usize = 4;
+
+/// Whether the processor has these instructions and the system lets this process use them.
+pub(super) fn available() -> bool {
+    static AVAILABLE: OnceLock<bool> = OnceLock::new();
+    *AVAILABLE.get_or_init(|| {
+        const TILE: u32 = 1 << 24;
+        const INT8: u32 = 1 << 25;
+        let extended = __cpuid(0).eax >= 7 && __cpuid(1).ecx & 1 << 27 != 0;
+        extended && __cpuid_count(7, 0).edx & (TILE | INT8) == TILE | INT8 && permitted()
+    })
+}
+
+/// Asks for the state of the matrices, which Linux gives only to processes that do ("Using XSTATE features in user space applications", Linux documentation).
+#[cfg(target_os = "linux")]
+fn permitted() -> bool {
+    const ARCH_REQ_XCOMP_PERM: libc::c_ulong = 0x1023;
+    const XFEATURE_XTILEDATA: libc::c_ulong = 18;
+    // SAFETY: it takes numbers and changes what the process may do, nothing else.
+    unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0 }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn permitted() -> bool {
+    false
+}
+
+/// Shapes of the matrix registers, in the form that the processor reads.
+#[repr(C, align(64))]
+struct Shapes {
+    palette: u8,
+    start_row: u8,
+    reserved: [u8; 14],
+    bytes: [u16; 16],
+    rows: [u8; 16],
+}
+
+impl Shapes {
+    /// Four matrices of sums, then the matrices of `values`, each pixel with `chunk` bytes, then those of weights.
+    fn new(values: usize, chunk: usize) -> Self {
+        let (mut bytes, mut rows) = ([0; 16], [0; 16]);
+        for register in 0..8 {
+            let is_values = (SUMS..SUMS + values).contains(&register);
+            bytes[register] = if is_values { chunk } else { BYTES } as u16;
+            rows[register] = if register < SUMS + values { ROWS } else { chunk / 4 } as u8;
+        }
+        Self { palette: 1, start_row: 0, reserved: [0; 14], bytes, rows }
+    }
+}
+
+/// Bytes of a segment's inputs that are multiplied at a time: as many as fit, alike for all.
+fn chunk(depth: usize) -> usize {
+    let words = depth / 4;
+    let count = (depth.div_ceil(BYTES)..=words).find(|count| words.is_multiple_of(*count));
+    depth / count.unwrap_or(1)
+}
+
+/// # Safety
+/// [`available`], and the processor has AVX-512 F, BW, VL and VNNI.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+pub(super) unsafe fn run(mut job: RowJob<'_>) {
+    let pixels = job.check();
+    let double = job.weights.block() == 2 * LINE;
+    let Segments::Coarse(segments) = job.segments else { return avx512::run(job) };
+    if pixels < if double { 2 * ROWS } else { 4 * ROWS } {
+        return avx512::run(job);
+    }
+    let input = Input { segments, pitch: job.pitch, pixels, chunk: chunk(job.weights.depth()) };
+    let shapes = Shapes::new(if double { 2 } else { 3 }, input.chunk);
+    // SAFETY: the shapes are valid: a chunk is of whole words and fits a row. `check` has shown that all pixels exist.
+    unsafe {
+        asm!("ldtilecfg [{}]", in(reg) &raw const shapes, options(nostack, readonly, preserves_flags));
+        match &mut job.finish {
+            Finish::Relu { coarse } => input.blocks(job.weights, &mut Relu(coarse)),
+            Finish::Signed { add: Some(add), fine, coarse } => {
+                input.blocks(job.weights, &mut Added(add, Signed(fine, coarse)));
+            }
+            Finish::Signed { add: None, fine, coarse } => input.blocks(job.weights, &mut Signed(fine, coarse)),
+            Finish::Float { out } => input.blocks(job.weights, &mut Float(out)),
+        }
+        asm!("tilerelease", options(nostack, nomem, preserves_flags));
+    }
+}
+
+/// What a row of pixels is made of.
+struct Input<'a> {
+    segments: &'a [&'a [u8]],
+    /// Bytes from one pixel to the next.
+    pitch: usize,
+    pixels: usize,
+    chunk: usize,
+}
+
+impl Input<'_> {
+    /// # Safety
+    /// Shapes are set, and all pixels exist, of the results as well.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    unsafe fn blocks<R: Round>(&self, weights: &Packed, to: &mut R) {
+        for first in (0..weights.outputs()).step_by(weights.block()) {
+            // SAFETY: as the caller vouches.
+            unsafe {
+                if weights.block() == 2 * LINE {
+                    self.block::<R, 2, 32>(weights, first, to);
+                } else {
+                    self.block::<R, 1, 64>(weights, first, to);
+                }
+            }
+        }
+    }
+
+    /// Computes a block of outputs, `N` pixels at a time, of which there are as many.
+    ///
+    /// # Safety
+    /// As [`Self::blocks`].
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    unsafe fn block<R: Round, const VECTORS: usize, const N: usize>(&self, weights: &Packed, first: usize, to: &mut R) {
+        const { assert!(N * VECTORS == SUMS * ROWS) };
+        let Self { segments, pitch, pixels, chunk } = *self;
+        let block = Block::new(weights, first);
+        let lines = weights.block_lines(first).as_ptr();
+        let chunks = weights.depth() / chunk;
+        // Pixels that are rounded after each multiplication: two pairs of vectors at a time.
+        let part = N.div_ceil(segments.len() * chunks).next_multiple_of(4);
+        // Two, so that what came before is rounded while what comes next is multiplied.
+        let mut sums = [const { MaybeUninit::<[[__m512i; VECTORS]; N]>::uninit() }; 2];
+        let [mut own, mut other] = sums.each_mut().map(MaybeUninit::as_mut_ptr);
+        let mut before = None;
+        for x in (0..pixels).step_by(N) {
+            // The last tile of a row may overlap the one before; it computes the same values again.
+            let x = x.min(pixels - N);
+            // What is added comes from far, and is needed when the next pixels are multiplied.
+            (x..x + N).for_each(|x| to.prefetch(x * block.outputs + first));
+            // SAFETY: the caller vouches for the pixels. All sums have been written before they are rounded.
+            unsafe {
+                let mut rest: &[[__m512i; VECTORS]] = if before.is_some() { &*other } else { &[] };
+                let mut round = |count: usize| {
+                    let (part, others) = rest.split_at(count.min(rest.len()));
+                    let at = before.unwrap_or(0) + N - rest.len();
+                    store::<_, VECTORS, false>(&block, to, at, part);
+                    rest = others;
+                };
+                clear();
+                let mut lines = lines;
+                for segment in segments {
+                    let mut input = segment.as_ptr().add(x * pitch);
+                    for _ in 0..chunks {
+                        if VECTORS == 2 {
+                            multiply_double(input, pitch, lines);
+                        } else {
+                            multiply_single(input, pitch, lines);
+                        }
+                        (input, lines) = (input.wrapping_add(chunk), lines.wrapping_add(chunk / 4 * VECTORS));
+                        round(part);
+                    }
+                }
+                save::<VECTORS>(own.cast());
+            }
+            before = Some(x);
+            std::mem::swap(&mut own, &mut other);
+        }
+        if let Some(x) = before {
+            // SAFETY: as above.
+            unsafe { store::<_, VECTORS, false>(&block, to, x, &*other) };
+        }
+    }
+}
+
+/// Sets all sums to zero.
+///
+/// # Safety
+/// Shapes are set.
+#[inline]
+unsafe fn clear() {
+    // SAFETY: it changes registers that the compiler does not know. That they keep their values until the next block of assembly is sure, since
+    // no type lives in them.
+    unsafe {
+        asm!(
+            "tilezero tmm0",
+            "tilezero tmm1",
+            "tilezero tmm2",
+            "tilezero tmm3",
+            options(nostack, nomem, preserves_flags)
+        );
+    }
+}
+
+/// Adds the products of a chunk for 32 pixels and two vectors of outputs: each matrix that is loaded serves two products.
+///
+/// # Safety
+/// Shapes are set. The pixels and weights exist.
+#[inline]
+unsafe fn multiply_double(input: *const u8, pitch: usize, weights: *const Line) {
+    // SAFETY: matrices are read within what the caller vouches for.
+    unsafe {
+        asm!(
+            "tileloadd tmm6, [{weights} + {line}]",
+            "tileloadd tmm4, [{near} + {pitch}]",
+            "tdpbusd tmm0, tmm4, tmm6",
+            "tileloadd tmm7, [{weights} + {line} + 64]",
+            "tdpbusd tmm1, tmm4, tmm7",
+            "tileloadd tmm5, [{far} + {pitch}]",
+            "tdpbusd tmm2, tmm5, tmm6",
+            "tdpbusd tmm3, tmm5, tmm7",
+            near = in(reg) input,
+            far = in(reg) input.wrapping_add(ROWS * pitch),
+            pitch = in(reg) pitch,
+            weights = in(reg) weights,
+            line = in(reg) 2 * BYTES,
+            options(nostack, readonly, preserves_flags),
+        );
+    }
+}
+
+/// Adds the products of a chunk for 64 pixels and one vector of outputs: the matrix of weights serves four products.
+///
+/// # Safety
+/// As [`multiply_double`].
+#[inline]
+unsafe fn multiply_single(input: *const u8, pitch: usize, weights: *const Line) {
+    // SAFETY: as above.
+    unsafe {
+        asm!(
+            "tileloadd tmm7, [{weights} + {line}]",
+            "tileloadd tmm4, [{a} + {pitch}]",
+            "tdpbusd tmm0, tmm4, tmm7",
+            "tileloadd tmm5, [{b} + {pitch}]",
+            "tdpbusd tmm1, tmm5, tmm7",
+            "tileloadd tmm6, [{c} + {pitch}]",
+            "tdpbusd tmm2, tmm6, tmm7",
+            "tileloadd tmm4, [{d} + {pitch}]",
+            "tdpbusd tmm3, tmm4, tmm7",
+            a = in(reg) input,
+            b = in(reg) input.wrapping_add(ROWS * pitch),
+            c = in(reg) input.wrapping_add(2 * ROWS * pitch),
+            d = in(reg) input.wrapping_add(3 * ROWS * pitch),
+            pitch = in(reg) pitch,
+            weights = in(reg) weights,
+            line = in(reg) BYTES,
+            options(nostack, readonly, preserves_flags),
+        );
+    }
+}
+
+/// Stores the sums: by pixel, its vectors.
+///
+/// # Safety
+/// Shapes are set, and there is room for all.
+#[inline]
+unsafe fn save<const VECTORS: usize>(sums: *mut u8) {
+    let next = if VECTORS == 2 {
+        [0, BYTES, ROWS * 2 * BYTES, (ROWS * 2 + 1) * BYTES]
+    } else {
+        [0, 1, 2, 3].map(|i| i * ROWS * BYTES)
+    };
+    let [a, b, c, d] = next.map(|at| sums.wrapping_add(at));
+    // SAFETY: as the caller vouches.
+    unsafe {
+        asm!(
+            "tilestored [{a} + {line}], tmm0",
+            "tilestored [{b} + {line}], tmm1",
+            "tilestored [{c} + {line}], tmm2",
+            "tilestored [{d} + {line}], tmm3",
+            a = in(reg) a,
+            b = in(reg) b,
+            c = in(reg) c,
+            d = in(reg) d,
+            line = in(reg) VECTORS * BYTES,
+            options(nostack, preserves_flags),
+        );
+    }
+}
