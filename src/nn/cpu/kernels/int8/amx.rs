@@ -77,102 +77,196 @@ fn chunk(depth: usize) -> usize {
     depth / count.unwrap_or(1)
 }
 
+/// Largest weight by magnitude that 16-bit values are multiplied with: the sum of two of a byte.
+const LARGEST: i32 = 2 * i8::MAX as i32;
+/// Matrices of weights for a chunk of 16-bit values.
+const MATRICES: usize = 4;
+
+/// Weights for 16-bit values, whose bytes lie in turns, low and high. For each chunk of a segment there are two matrices that meet the low ones, which add up
+/// to the weights, and two that meet the high ones; the other bytes meet zeros. `None` for weights that are too large or more than a vector of outputs.
+pub(super) fn pack(
+    [segments, depth, outputs]: [usize; 3],
+    weight: &dyn Fn(usize, usize, usize) -> i32,
+) -> Option<Vec<Line>> {
+    if outputs > LINE {
+        return None;
+    }
+    let words = chunk(2 * depth) / 4;
+    let mut lines = Vec::with_capacity(segments * depth / 2 * MATRICES);
+    for segment in 0..segments {
+        for first in (0..depth / 2).step_by(words) {
+            for (high, rest) in [(false, false), (false, true), (true, false), (true, true)] {
+                for word in first..first + words {
+                    let mut line = Line([0; LINE]);
+                    for (output, line) in line.0.iter_mut().enumerate().take(outputs) {
+                        for i in 0..2 {
+                            let weight = weight(segment, 2 * word + i, output);
+                            if weight.abs() > LARGEST {
+                                return None;
+                            }
+                            let most = weight.clamp(-i32::from(i8::MAX), i8::MAX.into());
+                            let byte = if rest { weight - most } else { most };
+                            *line |= (byte as u32 & 0xff) << (16 * i + if high { 8 } else { 0 });
+                        }
+                    }
+                    lines.push(line);
+                }
+            }
+        }
+    }
+    Some(lines)
+}
+
 /// # Safety
 /// [`available`], and the processor has AVX-512 F, BW, VL and VNNI.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(super) unsafe fn run(mut job: RowJob<'_>) {
     let pixels = job.check();
-    let double = job.weights.block() == 2 * LINE;
-    let Segments::Coarse(segments) = job.segments else { return avx512::run(job) };
-    if pixels < if double { 2 * ROWS } else { 4 * ROWS } {
+    let (form, size) = match job.segments {
+        Segments::Fine(_) => (Form::Fine, 2),
+        Segments::Coarse(_) if job.weights.block() == LINE => (Form::Single, 1),
+        Segments::Coarse(_) => (Form::Double, 1),
+    };
+    if pixels < form.pixels() || form == Form::Fine && job.weights.extra_lines(0).is_empty() {
         return avx512::run(job);
     }
-    let input = Input { segments, pitch: job.pitch, pixels, chunk: chunk(job.weights.depth()) };
-    let shapes = Shapes::new(if double { 2 } else { 3 }, input.chunk);
+    let (pitch, chunk) = (size * job.pitch, chunk(size * job.weights.depth()));
+    let rows = Rows { segments: job.segments, chunks: size * job.weights.depth() / chunk, pitch, pixels, chunk };
+    let shapes = Shapes::new(if form == Form::Single { 3 } else { 2 }, chunk);
     // SAFETY: the shapes are valid: a chunk is of whole words and fits a row. `check` has shown that all pixels exist.
     unsafe {
         asm!("ldtilecfg [{}]", in(reg) &raw const shapes, options(nostack, readonly, preserves_flags));
         match &mut job.finish {
-            Finish::Relu { coarse } => input.blocks(job.weights, &mut Relu(coarse)),
+            Finish::Relu { coarse } => rows.blocks(form, job.weights, &mut Relu(coarse)),
             Finish::Signed { add: Some(add), fine, coarse } => {
-                input.blocks(job.weights, &mut Added(add, Signed(fine, coarse)));
+                rows.blocks(form, job.weights, &mut Added(add, Signed(fine, coarse)));
             }
-            Finish::Signed { add: None, fine, coarse } => input.blocks(job.weights, &mut Signed(fine, coarse)),
-            Finish::Float { out } => input.blocks(job.weights, &mut Float(out)),
+            Finish::Signed { add: None, fine, coarse } => rows.blocks(form, job.weights, &mut Signed(fine, coarse)),
+            Finish::Float { out } => rows.blocks(form, job.weights, &mut Float(out)),
         }
         asm!("tilerelease", options(nostack, nomem, preserves_flags));
     }
 }
 
+/// What the four matrices of sums are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// Of bytes: two vectors of outputs of 32 pixels.
+    Double,
+    /// One of 64.
+    Single,
+    /// Of 16-bit values: one of 32, with low bytes and with high ones.
+    Fine,
+}
+
+impl Form {
+    fn pixels(self) -> usize {
+        if self == Self::Single { 4 * ROWS } else { 2 * ROWS }
+    }
+}
+
 /// What a row of pixels is made of.
-struct Input<'a> {
-    segments: &'a [&'a [u8]],
+struct Rows<'a> {
+    segments: Segments<'a>,
     /// Bytes from one pixel to the next.
     pitch: usize,
     pixels: usize,
+    /// Bytes that are multiplied at a time, and how many times a segment has them.
     chunk: usize,
+    chunks: usize,
 }
 
-impl Input<'_> {
+impl Rows<'_> {
+    /// Computes all outputs.
+    ///
     /// # Safety
-    /// Shapes are set, and all pixels exist, of the results as well.
+    /// Shapes are set for `form`, and all pixels exist, of the results as well.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    unsafe fn blocks<R: Round>(&self, weights: &Packed, to: &mut R) {
+    unsafe fn blocks<R: Round>(&self, form: Form, weights: &Packed, to: &mut R) {
+        let (pitch, chunk) = (self.pitch, self.chunk);
         for first in (0..weights.outputs()).step_by(weights.block()) {
-            // SAFETY: as the caller vouches.
+            let (block, lines) = (Block::new(weights, first), weights.block_lines(first));
+            let prefetch = |to: &R, x: usize| to.prefetch(x * block.outputs + first);
+            // SAFETY: as the caller vouches. There are weights for all that is multiplied.
             unsafe {
-                if weights.block() == 2 * LINE {
-                    self.block::<R, 2, 32>(weights, first, to);
-                } else {
-                    self.block::<R, 1, 64>(weights, first, to);
+                match form {
+                    Form::Double => self.tiles::<_, 2, 32>(
+                        lines,
+                        2,
+                        to,
+                        prefetch,
+                        |input, lines| multiply_double(input, pitch, lines),
+                        |to, x, sums| store::<_, 2, false>(&block, to, x, sums),
+                    ),
+                    Form::Single => self.tiles::<_, 1, 64>(
+                        lines,
+                        1,
+                        to,
+                        prefetch,
+                        |input, lines| multiply_single(input, pitch, lines),
+                        |to, x, sums| store::<_, 1, false>(&block, to, x, sums),
+                    ),
+                    Form::Fine => self.tiles::<_, 2, 32>(
+                        weights.extra_lines(first),
+                        MATRICES,
+                        to,
+                        prefetch,
+                        |input, lines| multiply_fine(input, pitch, lines, chunk / 4),
+                        |to, x, sums| {
+                            let mut whole = [[_mm512_setzero_si512(); 1]; 32];
+                            for (whole, [low, high]) in whole.iter_mut().zip(sums) {
+                                *whole = [_mm512_add_epi32(*low, _mm512_slli_epi32::<8>(*high))];
+                            }
+                            store::<_, 1, false>(&block, to, x, &whole[..sums.len()]);
+                        },
+                    ),
                 }
             }
         }
     }
 
-    /// Computes a block of outputs, `N` pixels at a time, of which there are as many.
+    /// Computes a block of outputs, `N` pixels at a time, of which there are as many: multiplies chunks, each with lines of `matrices` matrices, and rounds sums.
     ///
     /// # Safety
-    /// As [`Self::blocks`].
+    /// Shapes are set, the pixels and as many lines exist.
+    #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    unsafe fn block<R: Round, const VECTORS: usize, const N: usize>(&self, weights: &Packed, first: usize, to: &mut R) {
+    unsafe fn tiles<R: Round, const VECTORS: usize, const N: usize>(
+        &self,
+        lines: &[Line],
+        matrices: usize,
+        to: &mut R,
+        prefetch: impl Fn(&R, usize),
+        multiply: impl Fn(*const u8, *const Line),
+        round: impl Fn(&mut R, usize, &[[__m512i; VECTORS]]),
+    ) {
         const { assert!(N * VECTORS == SUMS * ROWS) };
-        let Self { segments, pitch, pixels, chunk } = *self;
-        let block = Block::new(weights, first);
-        let lines = weights.block_lines(first).as_ptr();
-        let chunks = weights.depth() / chunk;
+        let count = self.segments.count();
         // Pixels that are rounded after each multiplication: two pairs of vectors at a time.
-        let part = N.div_ceil(segments.len() * chunks).next_multiple_of(4);
+        let part = N.div_ceil(count * self.chunks).next_multiple_of(4);
         // Two, so that what came before is rounded while what comes next is multiplied.
         let mut sums = [const { MaybeUninit::<[[__m512i; VECTORS]; N]>::uninit() }; 2];
         let [mut own, mut other] = sums.each_mut().map(MaybeUninit::as_mut_ptr);
         let mut before = None;
-        for x in (0..pixels).step_by(N) {
+        for x in (0..self.pixels).step_by(N) {
             // The last tile of a row may overlap the one before; it computes the same values again.
-            let x = x.min(pixels - N);
+            let x = x.min(self.pixels - N);
             // What is added comes from far, and is needed when the next pixels are multiplied.
-            (x..x + N).for_each(|x| to.prefetch(x * block.outputs + first));
+            (x..x + N).for_each(|x| prefetch(to, x));
             // SAFETY: the caller vouches for the pixels. All sums have been written before they are rounded.
             unsafe {
                 let mut rest: &[[__m512i; VECTORS]] = if before.is_some() { &*other } else { &[] };
-                let mut round = |count: usize| {
-                    let (part, others) = rest.split_at(count.min(rest.len()));
-                    let at = before.unwrap_or(0) + N - rest.len();
-                    store::<_, VECTORS, false>(&block, to, at, part);
-                    rest = others;
-                };
                 clear();
-                let mut lines = lines;
-                for segment in segments {
-                    let mut input = segment.as_ptr().add(x * pitch);
-                    for _ in 0..chunks {
-                        if VECTORS == 2 {
-                            multiply_double(input, pitch, lines);
-                        } else {
-                            multiply_single(input, pitch, lines);
-                        }
-                        (input, lines) = (input.wrapping_add(chunk), lines.wrapping_add(chunk / 4 * VECTORS));
-                        round(part);
+                let mut lines = lines.as_ptr();
+                for segment in 0..count {
+                    let mut input = self.segments.bytes(segment).wrapping_add(x * self.pitch);
+                    for _ in 0..self.chunks {
+                        multiply(input, lines);
+                        input = input.wrapping_add(self.chunk);
+                        lines = lines.wrapping_add(matrices * self.chunk / 4);
+                        let (first, others) = rest.split_at(part.min(rest.len()));
+                        round(to, before.unwrap_or(0) + N - rest.len(), first);
+                        rest = others;
                     }
                 }
                 save::<VECTORS>(own.cast());
@@ -182,7 +276,7 @@ impl Input<'_> {
         }
         if let Some(x) = before {
             // SAFETY: as above.
-            unsafe { store::<_, VECTORS, false>(&block, to, x, &*other) };
+            round(to, x, unsafe { &*other });
         }
     }
 }
@@ -257,6 +351,43 @@ unsafe fn multiply_single(input: *const u8, pitch: usize, weights: *const Line) 
             d = in(reg) input.wrapping_add(3 * ROWS * pitch),
             pitch = in(reg) pitch,
             weights = in(reg) weights,
+            line = in(reg) BYTES,
+            options(nostack, readonly, preserves_flags),
+        );
+    }
+}
+
+/// Adds the products of a chunk of 16-bit values for 32 pixels: of their low bytes, and of their high ones.
+/// Each of the [`MATRICES`] of weights has `lines` lines.
+///
+/// # Safety
+/// As [`multiply_double`].
+#[inline]
+unsafe fn multiply_fine(input: *const u8, pitch: usize, weights: *const Line, lines: usize) {
+    // SAFETY: as above.
+    unsafe {
+        asm!(
+            "tileloadd tmm6, [{a} + {line}]",
+            "tileloadd tmm4, [{near} + {pitch}]",
+            "tdpbusd tmm0, tmm4, tmm6",
+            "tileloadd tmm5, [{far} + {pitch}]",
+            "tdpbusd tmm2, tmm5, tmm6",
+            "tileloadd tmm7, [{b} + {line}]",
+            "tdpbusd tmm0, tmm4, tmm7",
+            "tdpbusd tmm2, tmm5, tmm7",
+            "tileloadd tmm6, [{c} + {line}]",
+            "tdpbssd tmm1, tmm4, tmm6",
+            "tdpbssd tmm3, tmm5, tmm6",
+            "tileloadd tmm7, [{d} + {line}]",
+            "tdpbssd tmm1, tmm4, tmm7",
+            "tdpbssd tmm3, tmm5, tmm7",
+            near = in(reg) input,
+            far = in(reg) input.wrapping_add(ROWS * pitch),
+            pitch = in(reg) pitch,
+            a = in(reg) weights,
+            b = in(reg) weights.wrapping_add(lines),
+            c = in(reg) weights.wrapping_add(2 * lines),
+            d = in(reg) weights.wrapping_add(3 * lines),
             line = in(reg) BYTES,
             options(nostack, readonly, preserves_flags),
         );

@@ -63,6 +63,24 @@ pub enum Segments<'a> {
     Fine(&'a [&'a [i16]]),
 }
 
+#[cfg(target_arch = "x86_64")]
+impl Segments<'_> {
+    fn count(self) -> usize {
+        match self {
+            Self::Coarse(list) => list.len(),
+            Self::Fine(list) => list.len(),
+        }
+    }
+
+    /// The bytes of one of them.
+    fn bytes(self, segment: usize) -> *const u8 {
+        match self {
+            Self::Coarse(list) => list[segment].as_ptr(),
+            Self::Fine(list) => list[segment].as_ptr().cast(),
+        }
+    }
+}
+
 /// What becomes of the sums. All slices have one value for each output of each pixel.
 pub enum Finish<'a> {
     /// `round(clamp(t, 0, 255))`.
@@ -240,12 +258,14 @@ impl Kernels {
         }
     }
 
-    /// Weights for minimal filtering, where that is faster and possible; see `winograd::pack`.
+    /// Weights in another form, where it is faster and possible: for minimal filtering, see `winograd::pack`, or `amx::pack`.
     #[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables))]
-    fn filtered(self, matrix: [usize; 3], weight: &dyn Fn(usize, usize, usize) -> i32) -> Option<Vec<Line>> {
-        match self.0 {
+    fn extra(self, input: Input, matrix: [usize; 3], weight: &dyn Fn(usize, usize, usize) -> i32) -> Option<Vec<Line>> {
+        match (self.0, input) {
             #[cfg(target_arch = "x86_64")]
-            Set::Avx2 => winograd::pack(matrix, weight),
+            (Set::Avx2, Input::Coarse) => winograd::pack(matrix, weight),
+            #[cfg(target_arch = "x86_64")]
+            (Set::Amx, Input::Fine) => amx::pack(matrix, weight),
             _ => None,
         }
     }
@@ -264,7 +284,7 @@ impl Kernels {
     pub fn joins(self, weights: &Packed, pixels: usize) -> bool {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Set::Avx2 => weights.filters() && pixels >= winograd::SPAN,
+            Set::Avx2 => !weights.extra_lines(0).is_empty() && pixels >= winograd::SPAN,
             _ => false,
         }
     }

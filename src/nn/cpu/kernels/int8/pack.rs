@@ -73,8 +73,8 @@ pub struct Packed {
 #[derive(Debug)]
 struct Matrix {
     lines: Vec<Line>,
-    /// The same for minimal filtering, where kernels do that.
-    filtered: Option<Vec<Line>>,
+    /// The same in another form, where kernels have one.
+    extra: Option<Vec<Line>>,
     sums: Vec<Sum>,
     input: Input,
     segments: usize,
@@ -150,9 +150,8 @@ impl Packed {
                 largest: values().map(|v| v.unsigned_abs() as f32 * input.largest()).sum(),
             }
         });
-        let coarse = input == Input::Coarse;
         let matrix = Matrix {
-            filtered: coarse.then(|| kernels.filtered([segments, depth, outputs], &quantise)).flatten(),
+            extra: kernels.extra(input, [segments, depth, outputs], &quantise),
             sums: sums.collect(),
             lines: lines(&words),
             input,
@@ -221,16 +220,10 @@ impl Packed {
         &self.matrix.lines[first / self.block() * lines..][..lines]
     }
 
-    /// Whether there are weights for minimal filtering.
+    /// Weights in the kernels' other form, of the 16 outputs from `first` on; none where there are none.
     #[cfg(target_arch = "x86_64")]
-    pub(super) fn filters(&self) -> bool {
-        self.matrix.filtered.is_some()
-    }
-
-    /// The weights for it of the block with output `first`; none where it has none.
-    #[cfg(target_arch = "x86_64")]
-    pub(super) fn filtered_lines(&self, first: usize) -> &[Line] {
-        let all = self.matrix.filtered.as_deref().unwrap_or_default();
+    pub(super) fn extra_lines(&self, first: usize) -> &[Line] {
+        let all = self.matrix.extra.as_deref().unwrap_or_default();
         let lines = all.len() / self.outputs().div_ceil(LINE);
         &all[first / LINE * lines..][..lines]
     }

@@ -106,7 +106,7 @@ pub(super) unsafe fn run(job: &mut RowsJob<'_>, pixels: usize) {
         }
         let (outputs, words) = (job.weights.outputs(), channels / 2);
         for first in (0..outputs).step_by(LINE) {
-            let weights = job.weights.filtered_lines(first).chunks_exact(words);
+            let weights = job.weights.extra_lines(first).chunks_exact(words);
             let (bias, scale) = job.weights.block_scales(first);
             // SAFETY: all channels of the values have been written. A block has weights for each point, so that all sums are written, and biases
             // and scales for its vectors; the pixels of the span exist.
