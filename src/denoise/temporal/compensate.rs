@@ -132,8 +132,14 @@ impl<const SIDE: usize, const LINE: usize> Block<'_, SIDE, LINE> {
 
     #[inline(always)]
     fn shift(&self, mut to: ArrayViewMut2<'_, Fixed>) {
-        let Some(area) = self.inside(to.nrows()) else { return self.shift_at_edge(to) };
-        let width = self.dim.1;
+        let edge;
+        let (area, width) = match self.inside(to.nrows()) {
+            Some(area) => (area, self.dim.1),
+            None => {
+                edge = self.at_edge();
+                (edge.as_flattened(), LINE)
+            }
+        };
         let line = |y: usize| {
             area.get(y * width..).and_then(|row| row.first_chunk::<LINE>()).unwrap_or(const { &[Fixed(0); LINE] })
         };
@@ -168,20 +174,19 @@ impl<const SIDE: usize, const LINE: usize> Block<'_, SIDE, LINE> {
         if fits { self.values.get(y * width + x..) } else { None }
     }
 
-    /// Where the plane ends, its last pixels go on.
-    fn shift_at_edge(&self, mut to: ArrayViewMut2<'_, Fixed>) {
+    /// The same where it does not: where the plane ends, its last pixels go on.
+    #[inline(always)]
+    fn at_edge(&self) -> [[Fixed; LINE]; BLOCK + TAPS] {
         let Self { values, dim: (height, width), place: [x, y], .. } = *self;
         let at = |at: isize, i: usize, count: usize| {
             at.saturating_add(i as isize - Self::BEFORE as isize).clamp(0, count as isize - 1) as usize
         };
-        for (i, to) in to.rows_mut().into_iter().enumerate() {
-            let rows: [&[Fixed]; TAPS] = std::array::from_fn(|r| &values[at(y, i + r, height) * width..][..width]);
-            let line = std::array::from_fn(|i| {
-                let column = rows.map(|row| row[at(x, i, width)].0);
-                self.down.map_or(column[Self::BEFORE], |down| down.sum(column))
-            });
-            self.across(&line, to);
+        let mut area = [[Fixed(0); LINE]; BLOCK + TAPS];
+        for (i, line) in area.iter_mut().enumerate() {
+            let row = &values[at(y, i, height) * width..][..width];
+            line.iter_mut().enumerate().for_each(|(i, value)| *value = row[at(x, i, width)]);
         }
+        area
     }
 
     /// Fills a row from a line of values beside it.
