@@ -1,5 +1,7 @@
 //! Region masks that travel with buffers.
 
+use std::sync::Once;
+
 use ndarray::{Array2, ArrayView2};
 
 /// Name of the custom meta.
@@ -96,26 +98,30 @@ pub(crate) fn is_region_mask(meta: &gst::MetaRef<'_, gst::Meta>) -> bool {
 
 /// Makes the meta known to GStreamer.
 pub(crate) fn register() {
-    let scaled = glib::Quark::from_str("gst-video-scale");
-    let copied = glib::Quark::from_str("gst-copy");
-    // The tags tell filters that colours do not matter to it, but size and orientation do.
-    let tags = ["video", "size", "orientation"];
-    if gst::meta::CustomMeta::is_registered(REGION_MASK_META) {
-        return;
-    }
-    gst::meta::CustomMeta::register_with_transform(REGION_MASK_META, &tags, move |to, meta, _, kind| {
-        if kind != copied && kind != scaled {
-            return false;
+    static REGISTERED: Once = Once::new();
+    REGISTERED.call_once(|| {
+        // Another copy of this code in the process may have done so.
+        if gst::meta::CustomMeta::is_registered(REGION_MASK_META) {
+            return;
         }
-        let Ok(mut new) = gst::meta::CustomMeta::add(to, REGION_MASK_META) else { return false };
-        let structure = new.mut_structure();
-        for (name, value) in meta.structure().iter() {
-            structure.set_value(name, value.clone());
-        }
-        if kind == scaled {
-            structure.set("scaled", true);
-        }
-        true
+        let scaled = glib::Quark::from_str("gst-video-scale");
+        let copied = glib::Quark::from_str("gst-copy");
+        // The tags tell filters that colours do not matter to it, but size and orientation do.
+        let tags = ["video", "size", "orientation"];
+        gst::meta::CustomMeta::register_with_transform(REGION_MASK_META, &tags, move |to, meta, _, kind| {
+            if kind != copied && kind != scaled {
+                return false;
+            }
+            let Ok(mut new) = gst::meta::CustomMeta::add(to, REGION_MASK_META) else { return false };
+            let structure = new.mut_structure();
+            for (name, value) in meta.structure().iter() {
+                structure.set_value(name, value.clone());
+            }
+            if kind == scaled {
+                structure.set("scaled", true);
+            }
+            true
+        });
     });
 }
 
