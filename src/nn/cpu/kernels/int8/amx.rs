@@ -7,6 +7,7 @@
 use std::{
     arch::{asm, x86_64::*},
     mem::MaybeUninit,
+    ops::Range,
     sync::OnceLock,
 };
 
@@ -186,7 +187,10 @@ impl Rows<'_> {
         let (pitch, chunk) = (self.pitch, self.chunk);
         for first in (0..weights.outputs()).step_by(weights.block()) {
             let (block, lines) = (Block::new(weights, first), weights.block_lines(first));
-            let prefetch = |to: &R, x: usize| to.prefetch(x * block.outputs + first);
+            let prefetch = |to: &R, x: Range<usize>| {
+                let values = x.start * block.outputs + first..x.end * block.outputs;
+                values.step_by(block.outputs.max(2 * LINE)).for_each(|at| to.prefetch(at));
+            };
             // SAFETY: as the caller vouches. There are weights for all that is multiplied.
             unsafe {
                 match form {
@@ -236,7 +240,7 @@ impl Rows<'_> {
         lines: &[Line],
         matrices: usize,
         to: &mut R,
-        prefetch: impl Fn(&R, usize),
+        prefetch: impl Fn(&R, Range<usize>),
         multiply: impl Fn(*const u8, *const Line),
         round: impl Fn(&mut R, usize, &[[__m512i; VECTORS]]),
     ) {
@@ -252,7 +256,7 @@ impl Rows<'_> {
             // The last tile of a row may overlap the one before; it computes the same values again.
             let x = x.min(self.pixels - N);
             // What is added comes from far, and is needed when the next pixels are multiplied.
-            (x..x + N).for_each(|x| prefetch(to, x));
+            prefetch(to, x..x + N);
             // SAFETY: the caller vouches for the pixels. All sums have been written before they are rounded.
             unsafe {
                 let mut rest: &[[__m512i; VECTORS]] = if before.is_some() { &*other } else { &[] };
