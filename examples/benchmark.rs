@@ -116,6 +116,7 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
     }
     let medians: Vec<f64> = times.iter_mut().map(|times| median(times)).collect();
     println!("{:<20} {:>10} {:>9} {:>16} {:>10}", "engine", "median ms", "GMAC/s", "ratio to first", "least ms");
+    // The medians have left the times in order.
     for ((network, time), times) in networks.iter().zip(&medians).zip(&times) {
         let (rate, ratio, least) = (macs * pixels / time / 1e9, time / medians[0], times.first().unwrap_or(&f64::NAN));
         println!("{:<20} {:>10.2} {rate:>9.1} {ratio:>16.2} {:>10.2}", network.backend(), time * 1e3, least * 1e3);

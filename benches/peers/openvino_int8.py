@@ -93,6 +93,7 @@ def main():
     ours, leasts = {}, {}
     size = ["--width", arguments.width, "--height", arguments.height]
     command = ["target/release/examples/benchmark", "--model", arguments.model, *size]
+    # AMX, AVX-512 and AVX2.
     command += ["--threads", arguments.threads, "--rounds", 5, "--engine", "/a"]
     for round in range(arguments.rounds):
         for name, request in requests.items():

@@ -7,7 +7,6 @@
 use std::{
     arch::{asm, x86_64::*},
     mem::MaybeUninit,
-    ops::Range,
     sync::OnceLock,
 };
 
@@ -187,41 +186,38 @@ impl Rows<'_> {
         let (pitch, chunk) = (self.pitch, self.chunk);
         for first in (0..weights.outputs()).step_by(weights.block()) {
             let (block, lines) = (Block::new(weights, first), weights.block_lines(first));
-            let prefetch = |to: &R, x: Range<usize>| {
-                let values = x.start * block.outputs + first..x.end * block.outputs;
-                values.step_by(block.outputs.max(2 * LINE)).for_each(|at| to.prefetch(at));
-            };
             // SAFETY: as the caller vouches. There are weights for all that is multiplied.
             unsafe {
                 match form {
                     Form::Double => self.tiles::<_, 2, 32>(
+                        &block,
                         lines,
                         2,
                         to,
-                        prefetch,
                         |input, lines| multiply_double(input, pitch, lines),
                         |to, x, sums| store::<_, 2, false>(&block, to, x, sums),
                     ),
                     Form::Single => self.tiles::<_, 1, 64>(
+                        &block,
                         lines,
                         1,
                         to,
-                        prefetch,
                         |input, lines| multiply_single(input, pitch, lines),
                         |to, x, sums| store::<_, 1, false>(&block, to, x, sums),
                     ),
                     Form::Fine => self.tiles::<_, 2, 32>(
+                        &block,
                         weights.extra_lines(first),
                         MATRICES,
                         to,
-                        prefetch,
                         |input, lines| multiply_fine(input, pitch, lines, chunk / 4),
                         |to, x, sums| {
-                            let mut whole = [[_mm512_setzero_si512(); 1]; 32];
-                            for (whole, [low, high]) in whole.iter_mut().zip(sums) {
-                                *whole = [_mm512_add_epi32(*low, _mm512_slli_epi32::<8>(*high))];
+                            // Parts are of whole fours.
+                            for (i, four) in sums.as_chunks::<4>().0.iter().enumerate() {
+                                let whole =
+                                    four.map(|[low, high]| [_mm512_add_epi32(low, _mm512_slli_epi32::<8>(high))]);
+                                store::<_, 1, false>(&block, to, x + 4 * i, &whole);
                             }
-                            store::<_, 1, false>(&block, to, x, &whole[..sums.len()]);
                         },
                     ),
                 }
@@ -237,10 +233,10 @@ impl Rows<'_> {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
     unsafe fn tiles<R: Round, const VECTORS: usize, const N: usize>(
         &self,
+        block: &Block,
         lines: &[Line],
         matrices: usize,
         to: &mut R,
-        prefetch: impl Fn(&R, Range<usize>),
         multiply: impl Fn(*const u8, *const Line),
         round: impl Fn(&mut R, usize, &[[__m512i; VECTORS]]),
     ) {
@@ -256,7 +252,8 @@ impl Rows<'_> {
             // The last tile of a row may overlap the one before; it computes the same values again.
             let x = x.min(self.pixels - N);
             // What is added comes from far, and is needed when the next pixels are multiplied.
-            prefetch(to, x..x + N);
+            let values = x * block.outputs + block.first..(x + N) * block.outputs;
+            values.step_by(block.outputs.max(2 * LINE)).for_each(|at| to.prefetch(at));
             // SAFETY: the caller vouches for the pixels. All sums have been written before they are rounded.
             unsafe {
                 let mut rest: &[[__m512i; VECTORS]] = if before.is_some() { &*other } else { &[] };

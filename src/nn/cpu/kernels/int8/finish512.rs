@@ -162,6 +162,7 @@ impl Round for Added<'_> {
             unsafe { self.1.store(at, mask, narrowed([more(a, low), more(b, high)])) };
         }
     }
+
     #[inline]
     fn prefetch(&self, at: usize) {
         // SAFETY: a prefetch cannot fault.
