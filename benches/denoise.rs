@@ -13,14 +13,17 @@ const SIZES: [(usize, usize); 4] = [(640, 360), (1280, 720), (1920, 1080), (3840
 /// A picture with some structure and some noise, I420.
 fn planes(width: usize, height: usize) -> [Vec<u8>; 3] {
     let plane = |width: usize, height: usize| {
-        (0..width * height).map(|i| (100 + i % width / 16 + i.wrapping_mul(2_654_435_761) % 31) as u8).collect()
+        (0..width * height)
+            .map(|i| (100 + i % width / 16 + i.wrapping_mul(2_654_435_761) % 31) as u8)
+            .collect()
     };
     let (half_width, half_height) = (width / 2, height / 2);
     [plane(width, height), plane(half_width, half_height), plane(half_width, half_height)]
 }
 
 fn frames(c: &mut Criterion) {
-    let networks = Networks::built_in(Rung::Fast, Device::Cpu, Precision::Auto).expect("the built-in models load");
+    let networks = Networks::built_in(Rung::Fast, Device::Cpu, Precision::Auto)
+        .expect("the built-in models load");
     let mut group = c.benchmark_group("frame");
     group.sample_size(10);
     for (width, height) in SIZES {
@@ -29,17 +32,24 @@ fn frames(c: &mut Criterion) {
         let mut output = input.clone();
         for threads in [1, 2] {
             let colour = Colour::Yuv { shift_x: 1, shift_y: 1 };
-            let mut denoiser = networks.denoiser(colour, false, threads).expect("there is a network for 4:2:0");
-            let id = BenchmarkId::new(format!("i420 {threads} threads"), format!("{width}x{height}"));
+            let mut denoiser =
+                networks.denoiser(colour, false, threads).expect("there is a network for 4:2:0");
+            let id =
+                BenchmarkId::new(format!("i420 {threads} threads"), format!("{width}x{height}"));
             group.bench_function(id, |b| {
                 b.iter(|| {
                     let strides = [width, width / 2, width / 2];
                     let views: Vec<_> = input.iter().map(Vec::as_slice).zip(strides).collect();
-                    let input = Picture::new(Format::I420, width, height, &views).expect("the planes fit");
+                    let input =
+                        Picture::new(Format::I420, width, height, &views).expect("the planes fit");
                     let views = output.iter_mut().map(Vec::as_mut_slice).zip(strides);
-                    let mut output = PictureMut::new(Format::I420, width, height, views).expect("the planes fit");
-                    let parameters = Parameters { noise_level: Some(15.0), strength: 1.0, temporal: false };
-                    denoiser.process(&input, &mut output, &parameters, None, 0).expect("the network runs")
+                    let mut output = PictureMut::new(Format::I420, width, height, views)
+                        .expect("the planes fit");
+                    let parameters =
+                        Parameters { noise_level: Some(15.0), strength: 1.0, temporal: false };
+                    denoiser
+                        .process(&input, &mut output, &parameters, None, 0)
+                        .expect("the network runs")
                 });
             });
         }

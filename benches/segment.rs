@@ -23,11 +23,13 @@ fn frame(shift: usize) -> [Vec<u8>; 3] {
 
 fn view(planes: &[Vec<u8>; 3]) -> Picture<'_, u8> {
     let [y, u, v] = planes;
-    Picture::new(Format::I420, SIZE.0, SIZE.1, &[(y, SIZE.0), (u, SIZE.0 / 2), (v, SIZE.0 / 2)]).expect("a picture")
+    Picture::new(Format::I420, SIZE.0, SIZE.1, &[(y, SIZE.0), (u, SIZE.0 / 2), (v, SIZE.0 / 2)])
+        .expect("a picture")
 }
 
 fn segment(c: &mut Criterion) {
-    let networks = Networks::built_in(Device::Cpu, Precision::Auto).expect("the built-in models load");
+    let networks =
+        Networks::built_in(Device::Cpu, Precision::Auto).expect("the built-in models load");
     let frames = [frame(0), frame(6)];
     let seed = |x, y| Seed { label: 1, shape: Shape::Point([x, y]) };
     let mut group = c.benchmark_group("segment 1920x1080");

@@ -14,7 +14,9 @@ use ndarray::Array2;
 const DIM: (usize, usize) = (1080, 1920);
 
 fn plane() -> Array2<f32> {
-    Array2::from_shape_fn(DIM, |(y, x)| ((x * 7 + y * 13) % 31) as f32 + if x % 200 < 100 { 100.0 } else { 60.0 })
+    Array2::from_shape_fn(DIM, |(y, x)| {
+        ((x * 7 + y * 13) % 31) as f32 + if x % 200 < 100 { 100.0 } else { 60.0 }
+    })
 }
 
 fn solver(c: &mut Criterion) {
@@ -28,7 +30,16 @@ fn solver(c: &mut Criterion) {
     group.bench_function("weights", |b| b.iter(|| weights.fill(DIM, &guides, None, 3.0, &threads)));
     weights.fill(DIM, &guides, None, 3.0, &threads);
     group.bench_function("solve", |b| {
-        b.iter(|| wls.smooth(&[channel.view()], &mut [result.view_mut()], &weights, &share.view(), 50.0, &threads))
+        b.iter(|| {
+            wls.smooth(
+                &[channel.view()],
+                &mut [result.view_mut()],
+                &weights,
+                &share.view(),
+                50.0,
+                &threads,
+            )
+        })
     });
     group.finish();
 }
@@ -49,9 +60,13 @@ fn whole(c: &mut Criterion) {
         group.bench_function(format!("{threads} threads"), |b| {
             b.iter(|| {
                 let [y, u, v] = &mut memory;
-                let planes = [(&mut y[..], width), (&mut u[..], width / 2), (&mut v[..], width / 2)];
-                let mut output = PictureMut::new(Format::I420, width, height, planes).expect("planes are large enough");
-                smoother.process(&input, &mut output, &parameters, None, 0).expect("a picture that fits");
+                let planes =
+                    [(&mut y[..], width), (&mut u[..], width / 2), (&mut v[..], width / 2)];
+                let mut output = PictureMut::new(Format::I420, width, height, planes)
+                    .expect("planes are large enough");
+                smoother
+                    .process(&input, &mut output, &parameters, None, 0)
+                    .expect("a picture that fits");
             });
         });
     }

@@ -33,7 +33,8 @@ fn watermark(c: &mut Criterion) {
                 || picture.clone(),
                 |luma| {
                     let planes = [(luma.as_mut_slice(), width)];
-                    let mut view = PictureMut::new(Format::GRAY8, width, height, planes).expect("a picture");
+                    let mut view =
+                        PictureMut::new(Format::GRAY8, width, height, planes).expect("a picture");
                     embedder.process(&mut view, &strength)
                 },
                 BatchSize::LargeInput,
@@ -43,7 +44,8 @@ fn watermark(c: &mut Criterion) {
 
     let mut collector = Collector::new(48);
     group.bench_function("collect a frame", |b| {
-        let view = Picture::new(Format::GRAY8, width, height, &[(&picture, width)]).expect("a picture");
+        let view =
+            Picture::new(Format::GRAY8, width, height, &[(&picture, width)]).expect("a picture");
         b.iter(|| collector.push(&view));
     });
 

@@ -12,7 +12,9 @@ use gstcnnvideo::nn::{
 };
 
 #[derive(Parser)]
-#[command(about = "Measures the networks of the cnnvideo plugin, beside libtorch in builds with torch")]
+#[command(
+    about = "Measures the networks of the cnnvideo plugin, beside libtorch in builds with torch"
+)]
 struct Arguments {
     /// Model file.
     #[arg(long, default_value = "models/denoise-yuv420-fast.safetensors")]
@@ -101,8 +103,13 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
     }
     // Plain Rust would take most of the time.
     let slow = |name: &str| name.ends_with("portable") && !arguments.engine.contains("portable");
-    networks.retain(|network| network.backend().contains(&arguments.engine) && !slow(&network.backend()));
-    let mut sessions = networks.iter().map(|n| n.session(size, arguments.threads)).collect::<Result<Vec<_>, _>>()?;
+    networks.retain(|network| {
+        network.backend().contains(&arguments.engine) && !slow(&network.backend())
+    });
+    let mut sessions = networks
+        .iter()
+        .map(|n| n.session(size, arguments.threads))
+        .collect::<Result<Vec<_>, _>>()?;
     let mut times = vec![Vec::new(); sessions.len()];
     for round in 0..=arguments.rounds {
         for (session, times) in sessions.iter_mut().zip(&mut times) {
@@ -115,11 +122,20 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
         }
     }
     let medians: Vec<f64> = times.iter_mut().map(|times| median(times)).collect();
-    println!("{:<20} {:>10} {:>9} {:>16} {:>10}", "engine", "median ms", "GMAC/s", "ratio to first", "least ms");
+    println!(
+        "{:<20} {:>10} {:>9} {:>16} {:>10}",
+        "engine", "median ms", "GMAC/s", "ratio to first", "least ms"
+    );
     // The medians have left the times in order.
     for ((network, time), times) in networks.iter().zip(&medians).zip(&times) {
-        let (rate, ratio, least) = (macs * pixels / time / 1e9, time / medians[0], times.first().unwrap_or(&f64::NAN));
-        println!("{:<20} {:>10.2} {rate:>9.1} {ratio:>16.2} {:>10.2}", network.backend(), time * 1e3, least * 1e3);
+        let (rate, ratio, least) =
+            (macs * pixels / time / 1e9, time / medians[0], times.first().unwrap_or(&f64::NAN));
+        println!(
+            "{:<20} {:>10.2} {rate:>9.1} {ratio:>16.2} {:>10.2}",
+            network.backend(),
+            time * 1e3,
+            least * 1e3
+        );
     }
     Ok(())
 }

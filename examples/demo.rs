@@ -97,7 +97,10 @@ fn compare(files: [&Path; 3], picture: &Path, drawn: usize) -> io::Result<()> {
         }
         if more != [true; 3] {
             if more.contains(&true) {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "the videos differ in length"));
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "the videos differ in length",
+                ));
             }
             break;
         }
@@ -112,7 +115,10 @@ fn compare(files: [&Path; 3], picture: &Path, drawn: usize) -> io::Result<()> {
         count += 1;
     }
     if count <= drawn {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("there are only {count} frames")));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("there are only {count} frames"),
+        ));
     }
     let result = |i: usize, plane: usize| psnr(sums[i][plane] / f64::from(count as u32));
     println!("{count} frames             noisy   denoised   gain");
@@ -139,7 +145,12 @@ fn side_by_side(header: &y4m::Header, frames: &[Vec<u8>; 3]) -> RgbImage {
         } else {
             let which = [1, 2, 0][(x / (CROP_ZOOM * crop_width)) as usize];
             let (x, y) = (x % (CROP_ZOOM * crop_width) / CROP_ZOOM, (y - upper) / CROP_ZOOM);
-            rgb(header, &frames[which], (width - crop_width) / 2 + x, (height - crop_height) / 2 + y)
+            rgb(
+                header,
+                &frames[which],
+                (width - crop_width) / 2 + x,
+                (height - crop_height) / 2 + y,
+            )
         }
     })
 }

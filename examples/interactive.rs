@@ -38,10 +38,15 @@ fn main() {
 /// The part of the pipeline that gives frames.
 fn source(name: Option<&str>) -> Result<String> {
     Ok(match name {
-        None => "videotestsrc pattern=ball is-live=true ! video/x-raw,width=960,height=540".to_owned(),
+        None => {
+            "videotestsrc pattern=ball is-live=true ! video/x-raw,width=960,height=540".to_owned()
+        }
         Some(device) if device.starts_with("/dev/video") => format!("v4l2src device={device}"),
         Some(uri) if uri.contains("://") => format!("uridecodebin uri=\"{uri}\""),
-        Some(file) => format!("uridecodebin uri=\"{}\"", glib::filename_to_uri(std::fs::canonicalize(file)?, None)?),
+        Some(file) => format!(
+            "uridecodebin uri=\"{}\"",
+            glib::filename_to_uri(std::fs::canonicalize(file)?, None)?
+        ),
     })
 }
 
@@ -56,9 +61,11 @@ fn run(arguments: &Arguments) -> Result<()> {
         source(arguments.source.as_deref())?,
         arguments.sink
     );
-    let pipeline = gst::parse::launch(&description)?.downcast::<gst::Pipeline>().map_err(|_| "no pipeline")?;
+    let pipeline =
+        gst::parse::launch(&description)?.downcast::<gst::Pipeline>().map_err(|_| "no pipeline")?;
     let named = |name: &str| pipeline.by_name(name).ok_or_else(|| format!("no element {name}"));
-    let (segment, smooth, denoise, help) = (named("segment")?, named("smooth")?, named("denoise")?, named("help")?);
+    let (segment, smooth, denoise, help) =
+        (named("segment")?, named("smooth")?, named("denoise")?, named("help")?);
     help.set_property("text", HELP);
 
     // Keys come upstream through every element; this one looks at them before cnnsegment does.
@@ -99,7 +106,8 @@ fn press(
     match key {
         "o" => {
             let now = segment.property_value("output");
-            let shown = glib::EnumValue::from_value(&now).is_some_and(|(_, value)| value.nick() == "overlay");
+            let shown = glib::EnumValue::from_value(&now)
+                .is_some_and(|(_, value)| value.nick() == "overlay");
             segment.set_property_from_str("output", if shown { "meta" } else { "overlay" });
         }
         "plus" | "equal" | "KP_Add" => zoom(1.25),

@@ -4,7 +4,9 @@
 
 #[cfg(not(feature = "torch"))]
 fn main() {
-    eprintln!("Training needs libtorch: run `make torch`, or build with --features torch and LIBTORCH set.");
+    eprintln!(
+        "Training needs libtorch: run `make torch`, or build with --features torch and LIBTORCH set."
+    );
     std::process::exit(2);
 }
 
@@ -286,7 +288,10 @@ mod torch {
             Task::Level(task) => {
                 let domain = model::Domain::Plane;
                 let unet = unet(domain, task.widths, task.hidden, task.down_blocks, task.up_blocks);
-                train::level::level(&train::level::Options { run: task.run.options(domain, unet), data: task.data })
+                train::level::level(&train::level::Options {
+                    run: task.run.options(domain, unet),
+                    data: task.data,
+                })
             }
             Task::SmoothSet(task) => smooth_set(&task),
             Task::Segment(task) => {
@@ -316,7 +321,11 @@ mod torch {
     }
 
     fn smooth_set(task: &SmoothSet) -> Result<(), train::Error> {
-        let half = if task.training { train::smooth::Half::Training } else { train::smooth::Half::Evaluation };
+        let half = if task.training {
+            train::smooth::Half::Training
+        } else {
+            train::smooth::Half::Evaluation
+        };
         train::smooth::write_set(&task.drawings, &task.textures, &task.out, half, task.count)
     }
 
@@ -328,12 +337,25 @@ mod torch {
         up_blocks: Vec<usize>,
     ) -> Architecture {
         let (inputs, outputs) = (domain.inputs(), domain.outputs());
-        Architecture::ResidualUnet(ResidualUnet { inputs, outputs, widths, hidden, down_blocks, up_blocks })
+        Architecture::ResidualUnet(ResidualUnet {
+            inputs,
+            outputs,
+            widths,
+            hidden,
+            down_blocks,
+            up_blocks,
+        })
     }
 
     /// EfficientNet-Lite0 down to an eighth of its input, itself half of the picture, with sixteen channels more in front for what the person says.
     fn efficientnet_lite(domain: model::Domain, up_hidden: Vec<usize>) -> InvertedUnet {
-        let stage = |side, stride, blocks, expansion, channels| Stage { side, stride, blocks, expansion, channels };
+        let stage = |side, stride, blocks, expansion, channels| Stage {
+            side,
+            stride,
+            blocks,
+            expansion,
+            channels,
+        };
         InvertedUnet {
             inputs: domain.inputs(),
             outputs: domain.outputs(),
@@ -363,7 +385,9 @@ mod torch {
                 renew: self.renew,
                 pretrained: self.pretrained,
                 resume: self.resume,
-                length: self.steps.map_or(train::Length::Minutes(self.minutes), train::Length::Steps),
+                length: self
+                    .steps
+                    .map_or(train::Length::Minutes(self.minutes), train::Length::Steps),
                 seed: self.seed,
                 batch: self.batch.max(1),
                 side: self.side.next_multiple_of(32).max(32),

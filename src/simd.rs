@@ -53,8 +53,17 @@ mod tests {
 
     #[test]
     fn rounds_and_stays_in_range() {
-        let cases =
-            [(0.0, 0), (0.4, 0), (0.6, 1), (1.5, 2), (2.5, 2), (254.7, 255), (300.0, 255), (-3.0, 0), (f32::NAN, 0)];
+        let cases = [
+            (0.0, 0),
+            (0.4, 0),
+            (0.6, 1),
+            (1.5, 2),
+            (2.5, 2),
+            (254.7, 255),
+            (300.0, 255),
+            (-3.0, 0),
+            (f32::NAN, 0),
+        ];
         for (value, expected) in cases {
             assert_eq!(nearest(value, 255.0), expected, "{value}");
         }

@@ -27,7 +27,10 @@ fn every_format_and_size_is_denoised() {
                 // On a few samples noise and picture cannot be told apart.
                 if before[c].len() >= 500 {
                     let (b, a) = (variance(&before[c]), variance(&after[c]));
-                    assert!(a < 0.35 * b, "{format:?} {width}x{height} component {c}: variance {b:.1} to {a:.1}");
+                    assert!(
+                        a < 0.35 * b,
+                        "{format:?} {width}x{height} component {c}: variance {b:.1} to {a:.1}"
+                    );
                 }
             }
             if info.has_alpha() {
@@ -48,7 +51,8 @@ fn strength_may_change_between_frames() {
     for (number, strength) in [0.0f32, 0.5, 1.0, 0.0].into_iter().enumerate() {
         element.set_property("strength", strength);
         let out = to_bytes(&h.push_and_pull(buffer(noisy.clone(), number as u64)).unwrap());
-        let change: f64 = out.iter().zip(&noisy).map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs()).sum();
+        let change: f64 =
+            out.iter().zip(&noisy).map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs()).sum();
         removed.push(change);
     }
     assert_eq!((removed[0], removed[3]), (0.0, 0.0));
@@ -71,14 +75,18 @@ fn flushes_gaps_and_eos_pass() {
     assert!(h.push_event(gst::event::Segment::new(&segment)));
     let again = to_bytes(&h.push_and_pull(buffer(noisy, 0)).unwrap());
     assert_eq!(first, again);
-    let gap = gst::event::Gap::builder(gst::ClockTime::from_mseconds(40)).duration(gst::ClockTime::from_mseconds(40));
+    let gap = gst::event::Gap::builder(gst::ClockTime::from_mseconds(40))
+        .duration(gst::ClockTime::from_mseconds(40));
     assert!(h.push_event(gap.build()));
     assert!(h.push_event(gst::event::Eos::new()));
     let mut types = Vec::new();
     while let Some(event) = h.try_pull_event() {
         types.push(event.type_());
     }
-    assert!(types.contains(&gst::EventType::Gap) && types.last() == Some(&gst::EventType::Eos), "{types:?}");
+    assert!(
+        types.contains(&gst::EventType::Gap) && types.last() == Some(&gst::EventType::Eos),
+        "{types:?}"
+    );
 }
 
 #[test]
@@ -116,7 +124,8 @@ fn each_quality_has_its_network() {
 fn a_network_in_float32_is_not_run_in_8_bits() {
     init();
     let model = concat!(env!("CARGO_MANIFEST_DIR"), "/models/smooth-fast-fp32.safetensors");
-    let description = format!("videotestsrc ! cnnsmooth model-file={model} precision=int8 ! fakesink");
+    let description =
+        format!("videotestsrc ! cnnsmooth model-file={model} precision=int8 ! fakesink");
     let pipeline = gst::parse::launch(&description).unwrap().downcast::<gst::Pipeline>().unwrap();
     let _ = pipeline.set_state(gst::State::Playing);
     let text = common::error_of(&pipeline).to_string();
@@ -131,7 +140,9 @@ fn a_model_for_other_planes_is_refused_with_a_reason() {
     assert!(h.push_and_pull(buffer(bytes(&rgb, 5.0, 12), 0)).is_ok());
 
     init();
-    let description = format!("videotestsrc ! video/x-raw,format=I420 ! cnndenoise model-file={model} ! fakesink");
+    let description = format!(
+        "videotestsrc ! video/x-raw,format=I420 ! cnndenoise model-file={model} ! fakesink"
+    );
     let pipeline = gst::parse::launch(&description).unwrap().downcast::<gst::Pipeline>().unwrap();
     let _ = pipeline.set_state(gst::State::Playing);
     let text = common::error_of(&pipeline).to_string();

@@ -24,15 +24,19 @@ use gstcnnvideo::{
 
 /// A disc of another colour on a ground with a gentle slope; alpha and padding get values too.
 fn scene(info: &VideoInfo, centre: [f32; 2], radius: f32) -> Vec<u8> {
-    let mut frame =
-        gst_video::VideoFrame::from_buffer_writable(gst::Buffer::from_mut_slice(vec![77; info.size()]), info).unwrap();
+    let mut frame = gst_video::VideoFrame::from_buffer_writable(
+        gst::Buffer::from_mut_slice(vec![77; info.size()]),
+        info,
+    )
+    .unwrap();
     let rgb = info.is_rgb();
     for c in 0..info.n_components() {
         use gst_video::VideoFrameExt;
         let (width, height) = (frame.comp_width(c), frame.comp_height(c));
         let (stride, step) = (frame.comp_stride(c) as usize, frame.comp_pstride(c) as usize);
         let (sx, sy) = (info.width() as f32 / width as f32, info.height() as f32 / height as f32);
-        let offset = frame.info().comp_offset(c as u8) - frame.info().offset()[frame.comp_plane(c) as usize];
+        let offset =
+            frame.info().comp_offset(c as u8) - frame.info().offset()[frame.comp_plane(c) as usize];
         let data = frame.plane_data_mut(frame.comp_plane(c)).unwrap();
         for y in 0..height as usize {
             for x in 0..width as usize {
@@ -76,9 +80,10 @@ fn overlap(labels: &ndarray::Array2<u8>, centre: [f32; 2], radius: f32) -> f32 {
 }
 
 fn click(h: &mut Harness, x: f64, y: f64, button: i32) {
-    for event in
-        [NavigationEvent::new_mouse_button_press(button, x, y), NavigationEvent::new_mouse_button_release(button, x, y)]
-    {
+    for event in [
+        NavigationEvent::new_mouse_button_press(button, x, y),
+        NavigationEvent::new_mouse_button_release(button, x, y),
+    ] {
         h.push_upstream_event(gst::event::Navigation::new(event.structure()));
     }
 }
@@ -230,7 +235,9 @@ fn a_region_follows_and_goes_when_what_it_showed_has_left() {
     assert!(gone >= 2, "the mask stays for {} frames", 6 - gone);
     let messages: Vec<_> = std::iter::from_fn(|| bus.pop())
         .filter_map(|message| match message.view() {
-            gst::MessageView::Element(element) => SegmentMessage::try_from(element.structure()?).ok(),
+            gst::MessageView::Element(element) => {
+                SegmentMessage::try_from(element.structure()?).ok()
+            }
             _ => None,
         })
         .collect();
@@ -245,7 +252,8 @@ fn a_cut_ends_regions_at_once() {
     let mut h = harness("cnnsegment seeds=fg:200,120;bg:20,20", &info);
     let out = h.push_and_pull(buffer(scene(&info, DISC, RADIUS), 0)).unwrap();
     assert!(mask(&out, &info).is_some());
-    let other: Vec<u8> = (0..info.size()).map(|i| if i / 4000 % 2 == 0 { 230 } else { 15 }).collect();
+    let other: Vec<u8> =
+        (0..info.size()).map(|i| if i / 4000 % 2 == 0 { 230 } else { 15 }).collect();
     let out = h.push_and_pull(buffer(other, 1)).unwrap();
     assert!(mask(&out, &info).is_none());
 }
@@ -261,8 +269,15 @@ fn outputs_show_the_regions() {
         let caps = h.sinkpad().unwrap().current_caps().unwrap();
         let grey = VideoInfo::from_caps(&caps).unwrap();
         assert_eq!(grey.format(), VideoFormat::Gray8);
-        let labels = ndarray::Array2::from_shape_vec((240, 400), components(&grey, &to_bytes(&out)).remove(0)).unwrap();
-        assert!(labels.iter().all(|v| [0, 255].contains(v)) && overlap(&labels, DISC, RADIUS) > 0.85, "{format:?}");
+        let labels = ndarray::Array2::from_shape_vec(
+            (240, 400),
+            components(&grey, &to_bytes(&out)).remove(0),
+        )
+        .unwrap();
+        assert!(
+            labels.iter().all(|v| [0, 255].contains(v)) && overlap(&labels, DISC, RADIUS) > 0.85,
+            "{format:?}"
+        );
 
         let mut h = harness(&format!("cnnsegment output=alpha {seeds}"), &info);
         let out = h.push_and_pull(buffer(bytes.clone(), 0)).unwrap();
@@ -281,8 +296,9 @@ fn outputs_show_the_regions() {
         let out = h.push_and_pull(buffer(bytes.clone(), 0)).unwrap();
         let after = components(&info, &to_bytes(&out));
         let changed = |x: usize, y: usize| {
-            let scaled =
-                |c: &Vec<u8>| (if c.len() == 400 * 240 { 0 } else { 1 }, if c.len() == 200 * 120 { 1 } else { 0 });
+            let scaled = |c: &Vec<u8>| {
+                (if c.len() == 400 * 240 { 0 } else { 1 }, if c.len() == 200 * 120 { 1 } else { 0 })
+            };
             before.iter().zip(&after).any(|(a, b)| {
                 let (sx, sy) = scaled(a);
                 let at = (y >> sy) * (400 >> sx) + (x >> sx);
@@ -346,7 +362,11 @@ fn filters_keep_to_regions_with_sharp_borders() {
         let info = info(format, 400, 240);
         let bytes = scene(&info, DISC, RADIUS);
         let before = components(&info, &bytes);
-        for filter in ["cnndenoise noise-level=20 temporal=false", "cnndenoise noise-level=20", "cnnsmooth scale=12"] {
+        for filter in [
+            "cnndenoise noise-level=20 temporal=false",
+            "cnndenoise noise-level=20",
+            "cnnsmooth scale=12",
+        ] {
             for (foreground, background) in [(0.0, 1.0), (1.0, 0.0)] {
                 let name = filter.split(' ').next().unwrap();
                 let mut h = harness(filter, &info);
@@ -390,8 +410,12 @@ fn filters_keep_to_regions_with_sharp_borders() {
 #[test]
 fn strange_seeds_are_errors_and_no_more() {
     init();
-    for seeds in ["fg", "fg:1", "xx:1,2", "box:1,2,3", "fg:1,2;stroke-bg:9", "fg99:1,1", "fg:nan,nan"] {
-        let pipeline = gst::parse::launch("videotestsrc num-buffers=2 ! cnnsegment name=s ! fakesink").unwrap();
+    for seeds in
+        ["fg", "fg:1", "xx:1,2", "box:1,2,3", "fg:1,2;stroke-bg:9", "fg99:1,1", "fg:nan,nan"]
+    {
+        let pipeline =
+            gst::parse::launch("videotestsrc num-buffers=2 ! cnnsegment name=s ! fakesink")
+                .unwrap();
         let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
         pipeline.by_name("s").unwrap().set_property("seeds", seeds);
         assert!(pipeline.set_state(gst::State::Playing).is_err());
@@ -419,7 +443,13 @@ fn clicks_at_any_time_and_place_are_harmless() {
     click(&mut h, 10.0, 10.0, 1);
     h.set_src_caps(info.to_caps().unwrap());
     h.push_and_pull(buffer(scene(&info, [80.0, 60.0], 30.0), 0)).unwrap();
-    for (x, y) in [(-5.0, 3.0), (1e9, 1e9), (f64::NAN, 1.0), (f64::INFINITY, f64::NEG_INFINITY), (160.0, 120.0)] {
+    for (x, y) in [
+        (-5.0, 3.0),
+        (1e9, 1e9),
+        (f64::NAN, 1.0),
+        (f64::INFINITY, f64::NEG_INFINITY),
+        (160.0, 120.0),
+    ] {
         click(&mut h, x, y, 1);
         click(&mut h, x, y, 2);
     }
@@ -433,7 +463,10 @@ fn clicks_at_any_time_and_place_are_harmless() {
         move || {
             let mut count = 0u32;
             while !over.load(Ordering::Relaxed) {
-                s.emit_by_name::<bool>("add-seed", &[&f64::from(count % 200), &f64::from(count % 130), &(count % 4)]);
+                s.emit_by_name::<bool>(
+                    "add-seed",
+                    &[&f64::from(count % 200), &f64::from(count % 130), &(count % 4)],
+                );
                 if count.is_multiple_of(97) {
                     s.emit_by_name::<()>("undo", &[]);
                     s.set_property("seeds", "fg:50%,50%");
@@ -442,11 +475,14 @@ fn clicks_at_any_time_and_place_are_harmless() {
             }
         }
     });
-    for (number, (width, height)) in [(160, 120), (1, 1), (33, 17), (2, 300), (240, 180)].into_iter().enumerate() {
+    for (number, (width, height)) in
+        [(160, 120), (1, 1), (33, 17), (2, 300), (240, 180)].into_iter().enumerate()
+    {
         let other = common::video::info(VideoFormat::I420, width, height);
         h.set_src_caps(other.to_caps().unwrap());
         for i in 0..4 {
-            let bytes = scene(&other, [width as f32 / 2.0, height as f32 / 2.0], height as f32 / 4.0);
+            let bytes =
+                scene(&other, [width as f32 / 2.0, height as f32 / 2.0], height as f32 / 4.0);
             h.push_and_pull(buffer(bytes, 4 * number as u64 + i)).unwrap();
         }
     }
@@ -457,7 +493,10 @@ fn clicks_at_any_time_and_place_are_harmless() {
 #[test]
 fn clicks_pass_through_a_scaler() {
     let info = info(VideoFormat::I420, 400, 240);
-    let mut h = harness("cnnsegment ! videoscale ! capsfilter caps=video/x-raw,width=200,height=120", &info);
+    let mut h = harness(
+        "cnnsegment ! videoscale ! capsfilter caps=video/x-raw,width=200,height=120",
+        &info,
+    );
     let bytes = scene(&info, DISC, RADIUS);
     h.push_and_pull(buffer(bytes.clone(), 0)).unwrap();
     click(&mut h, 100.0, 60.0, 1);

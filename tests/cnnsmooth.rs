@@ -27,7 +27,12 @@ fn frame(info: &VideoInfo, value: impl Fn(usize, usize, usize) -> f32) -> Vec<u8
 }
 
 /// Values of one component in a part of a frame.
-fn part(component: &[u8], width: usize, columns: std::ops::Range<usize>, rows: std::ops::Range<usize>) -> Vec<u8> {
+fn part(
+    component: &[u8],
+    width: usize,
+    columns: std::ops::Range<usize>,
+    rows: std::ops::Range<usize>,
+) -> Vec<u8> {
     rows.flat_map(|y| component[y * width..][columns.clone()].to_vec()).collect()
 }
 
@@ -54,12 +59,22 @@ fn texture_goes_and_structure_stays_in_every_format() {
         let out = components(&info, &out);
         let colours = if info.format_info().is_rgb() { 3 } else { 1 };
         for component in &out[..colours] {
-            let [left, right] = [12..52, 76..116].map(|columns| part(component, 128, columns, 12..84));
+            let [left, right] =
+                [12..52, 76..116].map(|columns| part(component, 128, columns, 12..84));
             // Texture has a variance of 256.
-            assert!(variance(&left) < 20.0 && variance(&right) < 20.0, "{format:?}: {:.1}", variance(&left));
-            assert!((mean(&right) - mean(&left) - 75.0).abs() < 6.0, "{format:?}: {:.1}", mean(&right) - mean(&left));
+            assert!(
+                variance(&left) < 20.0 && variance(&right) < 20.0,
+                "{format:?}: {:.1}",
+                variance(&left)
+            );
+            assert!(
+                (mean(&right) - mean(&left) - 75.0).abs() < 6.0,
+                "{format:?}: {:.1}",
+                mean(&right) - mean(&left)
+            );
             // The edge is still within four pixels.
-            let edge = mean(&part(component, 128, 67..70, 12..84)) - mean(&part(component, 128, 58..61, 12..84));
+            let edge = mean(&part(component, 128, 67..70, 12..84))
+                - mean(&part(component, 128, 58..61, 12..84));
             assert!(edge > 55.0, "{format:?}: {edge:.1}");
         }
         if info.has_alpha() {
@@ -81,7 +96,10 @@ fn more_scale_and_more_strength_smooth_more() {
         variance(&part(&components(&info, &out)[0], 192, 24..168, 24..136)) / 200.0
     };
     let (coarse, fine) = (left("scale=16"), left("scale=4"));
-    assert!(coarse < 0.15 && fine > 0.6, "scale 16 leaves {coarse:.2} of the energy, scale 4 {fine:.2}");
+    assert!(
+        coarse < 0.15 && fine > 0.6,
+        "scale 16 leaves {coarse:.2} of the energy, scale 4 {fine:.2}"
+    );
     let (half, weak) = (left("scale=16 strength=0.5"), left("scale=16 strength=0.1"));
     assert!(coarse <= half && half <= weak && weak < 1.02, "{coarse:.2} {half:.2} {weak:.2}");
 }
@@ -110,7 +128,10 @@ fn colours_of_equal_luma_do_not_run_into_each_other() {
     let out = components(&info, &to_bytes(&h.push_and_pull(buffer(input, 0)).unwrap()));
     for (c, [left, right]) in [(1, [90.0, 160.0]), (2, [170.0, 100.0])] {
         let means = [4..30, 34..60].map(|columns| mean(&part(&out[c], 64, columns, 4..44)));
-        assert!((means[0] - left).abs() < 3.0 && (means[1] - right).abs() < 3.0, "component {c}: {means:?}");
+        assert!(
+            (means[0] - left).abs() < 3.0 && (means[1] - right).abs() < 3.0,
+            "component {c}: {means:?}"
+        );
     }
 }
 
@@ -139,7 +160,9 @@ fn flicker(properties: &str) -> [f64; 2] {
     for number in 0..8u32 {
         // A still picture with a little noise that differs from frame to frame.
         let input = frame(&info, |c, x, y| {
-            let hash = (x as u32).wrapping_mul(0x9e37_79b9) ^ (y as u32).wrapping_mul(0x85eb_ca6b) ^ (number * 0xc2b2);
+            let hash = (x as u32).wrapping_mul(0x9e37_79b9)
+                ^ (y as u32).wrapping_mul(0x85eb_ca6b)
+                ^ (number * 0xc2b2);
             let hash = (hash ^ (hash >> 15)).wrapping_mul(0x2c1b_3c6d);
             let noise = ((hash >> 20) % 25) as f32 - 12.0;
             let flat = if (x / 24 + y / 24) % 2 == 0 { 80.0 } else { 140.0 };
@@ -149,7 +172,11 @@ fn flicker(properties: &str) -> [f64; 2] {
         let now = [input, out].map(|data| components(&info, &data).remove(0));
         if let Some(last) = &last {
             for ((sum, now), last) in sums.iter_mut().zip(&now).zip(last) {
-                *sum += now.iter().zip(last).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum::<f64>();
+                *sum += now
+                    .iter()
+                    .zip(last)
+                    .map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2))
+                    .sum::<f64>();
             }
         }
         last = Some(now);

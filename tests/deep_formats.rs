@@ -48,7 +48,11 @@ impl Components for VideoInfo {
 }
 
 /// A frame whose samples, in 10 bits, are `value(component, x, y)`.
-fn deep_frame(info: &VideoInfo, below: u32, mut value: impl FnMut(usize, usize, usize) -> f32) -> Vec<u8> {
+fn deep_frame(
+    info: &VideoInfo,
+    below: u32,
+    mut value: impl FnMut(usize, usize, usize) -> f32,
+) -> Vec<u8> {
     let mut bytes = vec![0; info.size()];
     samples(info, |c, x, y, at| {
         let sample = value(c, x, y).round().clamp(0.0, 1023.0) as u16;
@@ -75,18 +79,27 @@ fn mean_square(a: &[f32], b: &[f32]) -> f32 {
 #[test]
 fn noise_is_removed_and_steps_between_eight_bit_levels_stay() {
     // A slope of a 10-bit step for six pixels, noise of three levels.
-    let clean = |c: usize, x: usize, y: usize| if c == 0 { 300.0 + x as f32 / 6.0 } else { 500.0 + y as f32 / 8.0 };
+    let clean = |c: usize, x: usize, y: usize| {
+        if c == 0 { 300.0 + x as f32 / 6.0 } else { 500.0 + y as f32 / 8.0 }
+    };
     for (format, _, below) in DEEP {
         let info = info(format, 192, 128);
         let mut rng = StdRng::seed_from_u64(3);
         let noisy = deep_frame(&info, below, |c, x, y| clean(c, x, y) + 12.0 * normal(&mut rng));
         let mut h = harness("cnndenoise noise-level=3 temporal=false", &info);
-        let out = read(&info, below, &to_bytes(&h.push_and_pull(buffer(noisy.clone(), 0)).unwrap()));
+        let out =
+            read(&info, below, &to_bytes(&h.push_and_pull(buffer(noisy.clone(), 0)).unwrap()));
         let truth = read(&info, below, &deep_frame(&info, below, clean));
-        let (before, after) = (mean_square(&read(&info, below, &noisy)[0], &truth[0]), mean_square(&out[0], &truth[0]));
+        let (before, after) = (
+            mean_square(&read(&info, below, &noisy)[0], &truth[0]),
+            mean_square(&out[0], &truth[0]),
+        );
         assert!(after < 0.15 * before, "{format:?}: {before:.2} to {after:.2}");
         let between = out[0].iter().filter(|v| *v % 4.0 != 0.0).count();
-        assert!(between > out[0].len() / 2, "{format:?}: only {between} samples between 8-bit levels");
+        assert!(
+            between > out[0].len() / 2,
+            "{format:?}: only {between} samples between 8-bit levels"
+        );
     }
 }
 
@@ -105,7 +118,11 @@ fn strength_zero_keeps_every_bit_and_every_size_passes() {
             for filter in ["cnndenoise noise-level=15", "cnnsmooth scale=6"] {
                 let mut h = harness(filter, &info);
                 let out = to_bytes(&h.push_and_pull(buffer(noisy.clone(), 0)).unwrap());
-                assert_eq!(read(&info, below, &out).len(), 3, "{filter} {format:?} {width}x{height}");
+                assert_eq!(
+                    read(&info, below, &out).len(),
+                    3,
+                    "{filter} {format:?} {width}x{height}"
+                );
             }
         }
     }
@@ -126,12 +143,16 @@ fn the_answer_is_that_of_eight_bits_and_a_fraction() {
         let mut next = values.iter();
         let noisy = deep_frame(&deep, below, |_, _, _| 4.0 * next.next().unwrap());
         for filter in ["cnndenoise noise-level=12 precision=fp32", "cnnsmooth scale=6"] {
-            let out = to_bytes(&harness(filter, &eight).push_and_pull(buffer(shallow.clone(), 0)).unwrap());
+            let out = to_bytes(
+                &harness(filter, &eight).push_and_pull(buffer(shallow.clone(), 0)).unwrap(),
+            );
             let mut expected = Vec::new();
             samples(&eight, |_, _, _, at| expected.push(f32::from(out[at])));
-            let out = to_bytes(&harness(filter, &deep).push_and_pull(buffer(noisy.clone(), 0)).unwrap());
+            let out =
+                to_bytes(&harness(filter, &deep).push_and_pull(buffer(noisy.clone(), 0)).unwrap());
             let found = read(&deep, below, &out).concat();
-            let worst = found.iter().zip(&expected).map(|(a, b)| (a / 4.0 - b).abs()).fold(0.0, f32::max);
+            let worst =
+                found.iter().zip(&expected).map(|(a, b)| (a / 4.0 - b).abs()).fold(0.0, f32::max);
             assert!(worst <= 0.63, "{filter} {deep:?}: {worst} levels");
         }
     }
@@ -173,18 +194,27 @@ fn padded_rows_and_interlaced_frames_are_right() {
         let luma = read(&progressive, 0, bytes).swap_remove(0);
         mean_square(&luma, &vec![400.0; luma.len()])
     };
-    assert!(variance(&whole) < 250.0 && variance(&fields) < 300.0, "{} {}", variance(&whole), variance(&fields));
+    assert!(
+        variance(&whole) < 250.0 && variance(&fields) < 300.0,
+        "{} {}",
+        variance(&whole),
+        variance(&fields)
+    );
     assert_ne!(whole, fields);
 
     // The same picture in memory with longer rows gives the same answer.
-    let frame =
-        VideoFrame::from_buffer_readable(buffer(deep_frame(&progressive, 0, noise(8)), 0), &progressive).unwrap();
+    let frame = VideoFrame::from_buffer_readable(
+        buffer(deep_frame(&progressive, 0, noise(8)), 0),
+        &progressive,
+    )
+    .unwrap();
     let strides = [192, 96, 96];
     let offsets = [0, 192 * 48, 192 * 48 + 96 * 24];
     let mut padded = vec![0xa5; offsets[2] + 96 * 24];
     for plane in 0..3 {
         let rows = if plane == 0 { 48 } else { 24 };
-        let (from, stride) = (frame.plane_data(plane as u32).unwrap(), frame.plane_stride()[plane] as usize);
+        let (from, stride) =
+            (frame.plane_data(plane as u32).unwrap(), frame.plane_stride()[plane] as usize);
         let width = if plane == 0 { 128 } else { 64 };
         for y in 0..rows {
             let to = offsets[plane] + y * strides[plane];
@@ -212,12 +242,17 @@ fn a_watermark_goes_into_luma_and_is_found() {
     const PAYLOAD: &str = "fedcba9876543210";
     for (format, _, below) in DEEP {
         let info = info(format, 641, 361);
-        let description = format!("watermarkembed key={KEY} payload={PAYLOAD} ! watermarkdetect key={KEY} search=none");
+        let description = format!(
+            "watermarkembed key={KEY} payload={PAYLOAD} ! watermarkdetect key={KEY} search=none"
+        );
         let mut h = harness(&description, &info);
         for number in 0..2 {
             let mut rng = StdRng::seed_from_u64(number);
             let picture = deep_frame(&info, below, |_, x, y| {
-                480.0 + 160.0 * (x as f32 * 0.021).sin() + 80.0 * (y as f32 * 0.13).cos() + 9.0 * normal(&mut rng)
+                480.0
+                    + 160.0 * (x as f32 * 0.021).sin()
+                    + 80.0 * (y as f32 * 0.13).cos()
+                    + 9.0 * normal(&mut rng)
             });
             let out = to_bytes(&h.push_and_pull(buffer(picture.clone(), number)).unwrap());
             let (before, after) = (read(&info, below, &picture), read(&info, below, &out));

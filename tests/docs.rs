@@ -17,8 +17,15 @@ fn documented_pipelines_run() {
         let text = std::fs::read_to_string(&path).unwrap();
         for block in text.split("```pipeline\n").skip(1) {
             let pipeline = block.split("```").next().unwrap().trim();
-            let output = tool("gst-launch-1.0", &registry).args(pipeline.split_whitespace()).output().unwrap();
-            assert!(output.status.success(), "{pipeline}\n{}", String::from_utf8_lossy(&output.stderr));
+            let output = tool("gst-launch-1.0", &registry)
+                .args(pipeline.split_whitespace())
+                .output()
+                .unwrap();
+            assert!(
+                output.status.success(),
+                "{pipeline}\n{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
             count += 1;
         }
     }

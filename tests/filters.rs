@@ -47,13 +47,16 @@ fn padded_strides_give_the_same_picture() {
         let info = info(VideoFormat::Gray8, width as u32, height as u32);
         let dense = bytes(&info, 15.0, 4);
         let mut h = harness(filter, &info);
-        let expected = components(&info, &to_bytes(&h.push_and_pull(buffer(dense.clone(), 0)).unwrap()));
+        let expected =
+            components(&info, &to_bytes(&h.push_and_pull(buffer(dense.clone(), 0)).unwrap()));
 
         // The same rows, each with a long padding of bright bytes that must not shine in.
         let stride = 112;
         let visible = components(&info, &dense).remove(0);
-        let padded: Vec<u8> =
-            visible.chunks(width).flat_map(|row| [row, &vec![255; stride - width]].concat()).collect();
+        let padded: Vec<u8> = visible
+            .chunks(width)
+            .flat_map(|row| [row, &vec![255; stride - width]].concat())
+            .collect();
         let mut padded = buffer(padded, 0);
         gst_video::VideoMeta::add_full(
             padded.get_mut().unwrap(),
@@ -69,7 +72,8 @@ fn padded_strides_give_the_same_picture() {
         let out = h.push_and_pull(padded).unwrap();
         let frame = gst_video::VideoFrame::from_buffer_readable(out, &info).unwrap();
         let (stride, data) = (frame.plane_stride()[0] as usize, frame.plane_data(0).unwrap());
-        let rows: Vec<u8> = (0..height).flat_map(|y| data[y * stride..][..width].to_vec()).collect();
+        let rows: Vec<u8> =
+            (0..height).flat_map(|y| data[y * stride..][..width].to_vec()).collect();
         assert_eq!(rows, expected[0]);
     }
 }
@@ -101,8 +105,10 @@ fn fields_of_interlaced_frames_do_not_mix() {
         // Chroma noise is estimated over both fields in turn, so luma alone must match what a field gives by itself.
         for (parity, field) in fields.into_iter().enumerate() {
             let mut h = harness(filter, &progressive);
-            let alone = components(&progressive, &to_bytes(&h.push_and_pull(buffer(field, 0)).unwrap()));
-            let ours: Vec<u8> = out[0].chunks(width as usize).skip(parity).step_by(2).flatten().copied().collect();
+            let alone =
+                components(&progressive, &to_bytes(&h.push_and_pull(buffer(field, 0)).unwrap()));
+            let ours: Vec<u8> =
+                out[0].chunks(width as usize).skip(parity).step_by(2).flatten().copied().collect();
             let worst = ours.iter().zip(&alone[0]).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
             assert!(worst <= 1, "field {parity} differs by {worst}");
         }
@@ -121,14 +127,20 @@ fn times_and_metas_are_kept() {
                 input.set_offset(33);
                 input.set_flags(gst::BufferFlags::MARKER);
                 let reference = gst::Caps::builder("timestamp/x-test").build();
-                gst::ReferenceTimestampMeta::add(input, &reference, gst::ClockTime::from_seconds(7), None);
+                gst::ReferenceTimestampMeta::add(
+                    input,
+                    &reference,
+                    gst::ClockTime::from_seconds(7),
+                    None,
+                );
             }
             let out = h.push_and_pull(input).unwrap();
             assert_eq!(out.pts(), Some(gst::ClockTime::from_mseconds(120)));
             assert_eq!(out.duration(), Some(gst::ClockTime::from_mseconds(40)));
             assert_eq!(out.offset(), 33);
             assert!(out.flags().contains(gst::BufferFlags::MARKER));
-            let meta = out.meta::<gst::ReferenceTimestampMeta>().expect("the reference timestamp is kept");
+            let meta =
+                out.meta::<gst::ReferenceTimestampMeta>().expect("the reference timestamp is kept");
             assert_eq!(meta.timestamp(), gst::ClockTime::from_seconds(7));
         }
     }
@@ -159,9 +171,11 @@ fn caps_may_change_in_the_stream() {
 fn states_cycle() {
     for filter in FILTERS {
         init();
-        let description =
-            format!("videotestsrc num-buffers=5 ! video/x-raw,format=I420,width=48,height=32 ! {filter} ! fakesink");
-        let pipeline = gst::parse::launch(&description).unwrap().downcast::<gst::Pipeline>().unwrap();
+        let description = format!(
+            "videotestsrc num-buffers=5 ! video/x-raw,format=I420,width=48,height=32 ! {filter} ! fakesink"
+        );
+        let pipeline =
+            gst::parse::launch(&description).unwrap().downcast::<gst::Pipeline>().unwrap();
         for _ in 0..4 {
             pipeline.set_state(gst::State::Playing).unwrap();
             let bus = pipeline.bus().unwrap();
@@ -172,7 +186,13 @@ fn states_cycle() {
             assert_eq!(message.expect("the stream ends").type_(), gst::MessageType::Eos);
             pipeline.set_state(gst::State::Null).unwrap();
         }
-        for state in [gst::State::Ready, gst::State::Paused, gst::State::Ready, gst::State::Playing, gst::State::Null] {
+        for state in [
+            gst::State::Ready,
+            gst::State::Paused,
+            gst::State::Ready,
+            gst::State::Playing,
+            gst::State::Null,
+        ] {
             pipeline.set_state(state).unwrap();
         }
     }
@@ -197,7 +217,11 @@ fn start_error(filter: &str, properties: &[(&str, &str)]) -> (glib::Error, Strin
 fn bad_models_and_devices_end_in_errors() {
     for filter in FILTERS {
         let (error, text) = start_error(filter, &[("model-file", "/nowhere/net.safetensors")]);
-        assert!(error.matches(gst::ResourceError::NotFound) && text.contains("/nowhere/net.safetensors"), "{text}");
+        assert!(
+            error.matches(gst::ResourceError::NotFound)
+                && text.contains("/nowhere/net.safetensors"),
+            "{text}"
+        );
 
         let (error, text) = start_error(filter, &[("model-file", "/")]);
         assert!(error.matches(gst::ResourceError::Read) && text.contains("regular file"), "{text}");
@@ -218,8 +242,10 @@ fn bad_models_and_devices_end_in_errors() {
 fn names_and_flags_are_as_documented() {
     init();
     let live = ["strength", "temporal", "foreground-strength", "background-strength"];
-    let own: [(&str, &str, &[&str]); 2] =
-        [("cnndenoise", "GstCnnDenoise", &["noise-level"]), ("cnnsmooth", "GstCnnSmooth", &["scale", "structure"])];
+    let own: [(&str, &str, &[&str]); 2] = [
+        ("cnndenoise", "GstCnnDenoise", &["noise-level"]),
+        ("cnnsmooth", "GstCnnSmooth", &["scale", "structure"]),
+    ];
     for (name, kind, own) in own {
         let factory = gst::ElementFactory::find(name).unwrap();
         assert_eq!(factory.metadata("klass"), Some("Filter/Effect/Video"));
@@ -227,7 +253,10 @@ fn names_and_flags_are_as_documented() {
         assert_eq!(element.type_().name(), kind);
         for property in live.iter().chain(own) {
             let flags = element.find_property(property).unwrap().flags();
-            assert!(flags.contains(gst::PARAM_FLAG_CONTROLLABLE), "{name}: {property} is controllable");
+            assert!(
+                flags.contains(gst::PARAM_FLAG_CONTROLLABLE),
+                "{name}: {property} is controllable"
+            );
         }
     }
 }
@@ -240,7 +269,8 @@ fn a_model_for_another_task_is_refused_with_a_reason() {
         let description = format!(
             "videotestsrc ! video/x-raw,format=I420 ! {element} model-file={folder}/{model}.safetensors ! fakesink"
         );
-        let pipeline = gst::parse::launch(&description).unwrap().downcast::<gst::Pipeline>().unwrap();
+        let pipeline =
+            gst::parse::launch(&description).unwrap().downcast::<gst::Pipeline>().unwrap();
         let _ = pipeline.set_state(gst::State::Playing);
         let text = error_of(&pipeline).to_string();
         assert!(text.contains("planes"), "{element}: {text}");
@@ -291,7 +321,9 @@ fn late_frames_are_dropped_and_counted() {
         assert_eq!((count(&h, "frames"), count(&h, "dropped")), (1, 0), "{filter}");
         // A sink says that what was shown at 40 ms came half a second late.
         let shown = gst::ClockTime::from_mseconds(40);
-        let late = gst::event::Qos::builder(gst::QOSType::Underflow, 3.0, 500_000_000i64).timestamp(shown).build();
+        let late = gst::event::Qos::builder(gst::QOSType::Underflow, 3.0, 500_000_000i64)
+            .timestamp(shown)
+            .build();
         h.push_upstream_event(late);
         h.push(buffer(bytes(&info, 10.0, 2), 1)).unwrap();
         assert_eq!((count(&h, "frames"), count(&h, "dropped")), (1, 1), "{filter}");

@@ -57,7 +57,10 @@ fn large_networks_keep_half_precision() {
     let graph = architecture.graph().unwrap();
     let weights = graph.convs.iter().map(|spec| {
         let count = spec.weight_shape().iter().product();
-        ConvWeights { weight: (0..count).map(|i: usize| (i as f32).sin()).collect(), bias: vec![0.1; spec.outputs] }
+        ConvWeights {
+            weight: (0..count).map(|i: usize| (i as f32).sin()).collect(),
+            bias: vec![0.1; spec.outputs],
+        }
     });
     let model = Model::new(Domain::Rgb, architecture, weights.collect()).unwrap();
     let bytes = model.to_bytes().unwrap();
@@ -118,12 +121,22 @@ fn steps_of_quantisation_are_kept_and_checked() {
     assert_eq!(field_of(&join(&renamed, data)), "tensors");
     let sets = |most: &[f32]| {
         let quantisation = model.quantisation().unwrap().clone();
-        let finer = most.iter().map(|most| Finer { most: *most, ..quantisation.finer[0].clone() }).collect();
+        let finer = most
+            .iter()
+            .map(|most| Finer { most: *most, ..quantisation.finer[0].clone() })
+            .collect();
         model.clone().with_quantisation(Quantisation { finer, ..quantisation })
     };
-    assert!(sets(&[0.1, 0.2]).is_ok_and(|model| Model::from_bytes(&model.to_bytes().unwrap()).is_ok()));
-    for most in [vec![0.2, 0.1], vec![0.1, 0.1], vec![f32::NAN], (0..20).map(|i| i as f32).collect()] {
-        assert!(matches!(sets(&most), Err(Error::Invalid { field, .. }) if field == "quantisation.most"), "{most:?}");
+    assert!(
+        sets(&[0.1, 0.2]).is_ok_and(|model| Model::from_bytes(&model.to_bytes().unwrap()).is_ok())
+    );
+    for most in
+        [vec![0.2, 0.1], vec![0.1, 0.1], vec![f32::NAN], (0..20).map(|i| i as f32).collect()]
+    {
+        assert!(
+            matches!(sets(&most), Err(Error::Invalid { field, .. }) if field == "quantisation.most"),
+            "{most:?}"
+        );
     }
     // Int8 arithmetic needs them.
     let without = Int8Network::new(random_model(Domain::Rgb, 2));
@@ -138,7 +151,8 @@ fn the_shipped_models_load_and_keep_their_budget() {
     }
     for (rung, most) in [("fast", 8_200.0), ("balanced", 20_000.0)] {
         for (name, domain) in [("rgb", Domain::Rgb), ("yuv420", Domain::Yuv420)] {
-            let path = format!("{}/models/denoise-{name}-{rung}.safetensors", env!("CARGO_MANIFEST_DIR"));
+            let path =
+                format!("{}/models/denoise-{name}-{rung}.safetensors", env!("CARGO_MANIFEST_DIR"));
             let model = ModelSource::File(path.into()).load().unwrap();
             assert_eq!(model.domain, domain);
             assert!(model.quantisation().is_some(), "{name}-{rung}");
@@ -161,7 +175,9 @@ fn wrong_metadata_is_named() {
         };
         field_of(&join(&header, data))
     };
-    for key in ["format", "task", "domain", "architecture", "hyper-parameters", "version", "training"] {
+    for key in
+        ["format", "task", "domain", "architecture", "hyper-parameters", "version", "training"]
+    {
         assert_eq!(spoil(key, None), key);
     }
     assert_eq!(spoil("format", Some("2")), "format");
@@ -239,8 +255,11 @@ fn thousands_of_mutated_files_do_no_harm() {
         let mut mutated = bytes.clone();
         for _ in 0..rng.random_range(1..4) {
             // Most of the file is weights, and most that can go wrong is in the header.
-            let at =
-                if rng.random_bool(0.8) { rng.random_range(0..header_end) } else { rng.random_range(0..bytes.len()) };
+            let at = if rng.random_bool(0.8) {
+                rng.random_range(0..header_end)
+            } else {
+                rng.random_range(0..bytes.len())
+            };
             match rng.random_range(0..4) {
                 0 => mutated[at] = rng.random(),
                 1 => mutated[at] ^= 1 << rng.random_range(0..8),

@@ -32,7 +32,10 @@ impl Screen {
         let start = Instant::now();
         let ready = || {
             let mut ask = Command::new("xdotool");
-            ask.env("DISPLAY", &screen.name).arg("getmouselocation").stdout(Stdio::null()).stderr(Stdio::null());
+            ask.env("DISPLAY", &screen.name)
+                .arg("getmouselocation")
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
             ask.status().expect("xdotool is installed").success()
         };
         while !ready() {
@@ -80,7 +83,9 @@ fn click(screen: &Screen, then: &str, place: [u32; 2], [x, y]: [usize; 2]) -> [u
     let start = Instant::now();
     let found = loop {
         assert!(start.elapsed() < Duration::from_secs(20), "no region after the click");
-        let Some(sample) = output.try_pull_sample(gst::ClockTime::from_seconds(5)) else { continue };
+        let Some(sample) = output.try_pull_sample(gst::ClockTime::from_seconds(5)) else {
+            continue;
+        };
         if let Some(mask) = sample.buffer().and_then(|buffer| RegionMask::of(buffer, (640, 480))) {
             break mask.labels((640, 480)).unwrap();
         }
@@ -95,7 +100,8 @@ fn what_is_clicked_in_a_window_is_found() {
     let screen = Screen::start();
     assert_eq!(click(&screen, "", [480, 240], [480, 240]), [1, 0]);
     // A scaler between: the window is smaller, or larger, than what cnnsegment sees.
-    let scaled = |size: [u32; 2]| format!("! videoscale ! video/x-raw,width={},height={}", size[0], size[1]);
+    let scaled =
+        |size: [u32; 2]| format!("! videoscale ! video/x-raw,width={},height={}", size[0], size[1]);
     assert_eq!(click(&screen, &scaled([320, 240]), [240, 120], [480, 240]), [1, 0]);
     assert_eq!(click(&screen, &scaled([320, 240]), [70, 120], [140, 240]), [1, 0]);
     assert_eq!(click(&screen, &scaled([960, 690]), [720, 345], [480, 240]), [1, 0]);

@@ -50,7 +50,8 @@ fn int8_kernel_sets_and_threads_agree_bit_for_bit() {
             let size = Size { width, height };
             let mut picture = Picture::random(size, domain.inputs(), 5);
             picture.most = if width % 3 == 0 { MOST_OF_FINER } else { f32::INFINITY };
-            let reference = Int8Network::with_kernels(model.clone(), int8::Kernels::PORTABLE).unwrap();
+            let reference =
+                Int8Network::with_kernels(model.clone(), int8::Kernels::PORTABLE).unwrap();
             let expected = run(&reference, &picture, 1);
             for kernels in int8::Kernels::available() {
                 let network = Int8Network::with_kernels(model.clone(), kernels).unwrap();
@@ -70,7 +71,8 @@ fn int8_is_close_to_float32() {
         let picture = Picture::random(Size { width: 132, height: 68 }, domain.inputs(), 5);
         let exact = run(&FloatNetwork::new(model.clone()).unwrap(), &picture, 2);
         let rounded = run(&Int8Network::new(model).unwrap(), &picture, 2);
-        let power = |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v * v)).sum::<f64>();
+        let power =
+            |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v * v)).sum::<f64>();
         let error = power(&mut exact.iter().zip(&rounded).map(|(a, b)| a - b));
         let ratio = 10.0 * (power(&mut exact.iter().copied()) / error).log10();
         assert!(ratio > 30.0, "{domain:?}: signal to quantisation noise {ratio:.1} dB");
@@ -90,7 +92,9 @@ fn finer_steps_are_taken_where_control_maps_are_low() {
     let mut picture = Picture::random(Size { width: 132, height: 68 }, Domain::Yuv420.inputs(), 5);
     let [coarse, fine] = [coarse, fine].map(|network| run(&network, &picture, 2));
     assert_ne!(coarse, fine);
-    for (most, expected) in [(0.0, &fine), (MOST_OF_FINER, &fine), (0.11, &coarse), (f32::NAN, &coarse)] {
+    for (most, expected) in
+        [(0.0, &fine), (MOST_OF_FINER, &fine), (0.11, &coarse), (f32::NAN, &coarse)]
+    {
         picture.most = most;
         assert!(run(&both, &picture, 2) == *expected, "{most}");
     }
@@ -106,7 +110,11 @@ fn libtorch_agrees_with_the_embedded_engine() {
         let cpu = FloatNetwork::new(model).unwrap();
         for (width, height) in SIZES {
             let picture = Picture::random(Size { width, height }, domain.inputs(), 6);
-            assert_close(&format!("{width}x{height}"), &run(&torch, &picture, 2), &run(&cpu, &picture, 2));
+            assert_close(
+                &format!("{width}x{height}"),
+                &run(&torch, &picture, 2),
+                &run(&cpu, &picture, 2),
+            );
         }
     }
 }
@@ -119,7 +127,8 @@ fn torchscript_files_run() {
     // A network that calls the first six of eight channels noise.
     let mut identity = |inputs: &[tch::Tensor]| vec![inputs[0].narrow(1, 0, 6) * 1.0];
     let example = tch::Tensor::zeros([1, 8, 16, 16], (tch::Kind::Float, tch::Device::Cpu));
-    let module = tch::CModule::create_by_tracing("script", "forward", &[example], &mut identity).unwrap();
+    let module =
+        tch::CModule::create_by_tracing("script", "forward", &[example], &mut identity).unwrap();
     module.save(&path).unwrap();
 
     let network = TorchNetwork::from_script(&path, Device::Cpu).unwrap();

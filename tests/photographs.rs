@@ -26,7 +26,12 @@ fn photographs() -> Vec<Photograph> {
             let path = format!("{}/tests/data/{name}.jpg", env!("CARGO_MANIFEST_DIR"));
             let picture = image::open(path).unwrap().into_rgb8();
             let (width, height) = (picture.width() as usize, picture.height() as usize);
-            Photograph { name, width, height, rgb: picture.as_raw().iter().map(|v| f32::from(*v)).collect() }
+            Photograph {
+                name,
+                width,
+                height,
+                rgb: picture.as_raw().iter().map(|v| f32::from(*v)).collect(),
+            }
         })
         .collect()
 }
@@ -47,8 +52,10 @@ fn the_noise_level_is_found_within_ten_percent_or_one_and_a_half() {
         let green: Vec<f32> = photograph.rgb.chunks(3).map(|pixel| pixel[1]).collect();
         for level in [3.0, 5.0, 8.0, 12.0, 18.0, 25.0, 35.0, 50.0] {
             let noisy = noisy(&green, level, 1);
-            let component = Array2::from_shape_vec((photograph.height, photograph.width), noisy).unwrap();
-            let found = Estimator::built_in(2).unwrap().noise(&component.view(), 3).unwrap().unwrap().level;
+            let component =
+                Array2::from_shape_vec((photograph.height, photograph.width), noisy).unwrap();
+            let found =
+                Estimator::built_in(2).unwrap().noise(&component.view(), 3).unwrap().unwrap().level;
             let allowed = 1.5f32.max(0.1 * level);
             assert!((found - level).abs() <= allowed, "{} at {level}: {found}", photograph.name);
         }
@@ -56,12 +63,18 @@ fn the_noise_level_is_found_within_ten_percent_or_one_and_a_half() {
 }
 
 /// A noisy photograph, denoised as float values: 8-bit integers would clip it.
-fn denoise_rgb(networks: &Networks, photograph: &Photograph, noisy: &[f32], level: f32) -> Vec<f32> {
+fn denoise_rgb(
+    networks: &Networks,
+    photograph: &Photograph,
+    noisy: &[f32],
+    level: f32,
+) -> Vec<f32> {
     let format = Format::packed_rgb([0, 1, 2], None, 3);
     let (width, height) = (photograph.width, photograph.height);
     let mut output = noisy.to_vec();
     let input = Picture::new(format, width, height, &[(noisy, 3 * width)]).unwrap();
-    let mut view = PictureMut::new(format, width, height, [(output.as_mut_slice(), 3 * width)]).unwrap();
+    let mut view =
+        PictureMut::new(format, width, height, [(output.as_mut_slice(), 3 * width)]).unwrap();
     let mut denoiser = networks.denoiser(Colour::Rgb, false, 2).unwrap();
     let parameters = Parameters { noise_level: Some(level), strength: 1.0, temporal: false };
     denoiser.process(&input, &mut view, &parameters, None, 0).unwrap();
@@ -94,9 +107,11 @@ fn each_rung_is_better_than_the_one_below() {
         let (width, height) = (photograph.width & !1, photograph.height & !1);
         let (planes, clean) = window(&photograph, [0, 0, width, height], level, 8);
         for (i, networks) in rungs.iter().enumerate() {
-            rgb[i] += psnr(&denoise_rgb(networks, &photograph, &noise, level), &photograph.rgb) / 4.0;
+            rgb[i] +=
+                psnr(&denoise_rgb(networks, &photograph, &noise, level), &photograph.rgb) / 4.0;
             let mut denoiser = networks.denoiser(colour, false, 2).unwrap();
-            let (output, _) = denoise_420(&mut denoiser, &planes, [width, height], Some(level), false);
+            let (output, _) =
+                denoise_420(&mut denoiser, &planes, [width, height], Some(level), false);
             luma[i] += psnr(&levels(&output), &clean) / 4.0;
         }
     }
@@ -151,8 +166,8 @@ fn int8_is_as_good_as_float32() {
     let mut failed = Vec::new();
     // Under weak noise rounding weighs more, and most in narrow maps.
     for (rung, weak) in [(Rung::Fast, 0.15), (Rung::Balanced, 0.08), (Rung::Best, 0.08)] {
-        let [int8, fp32] =
-            [Precision::Int8, Precision::Fp32].map(|p| Networks::built_in(rung, Device::Cpu, p).unwrap());
+        let [int8, fp32] = [Precision::Int8, Precision::Fp32]
+            .map(|p| Networks::built_in(rung, Device::Cpu, p).unwrap());
         let colour = Format::I420.colour();
         for (level, allowed) in [(5.0, weak), (15.0, 0.05), (25.0, 0.05), (50.0, 0.05)] {
             let mut lost = 0.0;
@@ -161,7 +176,8 @@ fn int8_is_as_good_as_float32() {
                 let (planes, clean) = window(&photograph, [0, 0, width, height], level, 4);
                 let result = |networks: &Networks| {
                     let mut denoiser = networks.denoiser(colour, false, 2).unwrap();
-                    let (output, _) = denoise_420(&mut denoiser, &planes, [width, height], Some(level), false);
+                    let (output, _) =
+                        denoise_420(&mut denoiser, &planes, [width, height], Some(level), false);
                     psnr(&levels(&output), &clean)
                 };
                 lost += (result(&fp32) - result(&int8)) / 4.0;
@@ -184,8 +200,14 @@ fn a_pan_gains_from_the_past() {
             let mut denoiser = networks.denoiser(Format::I420.colour(), false, 2).unwrap();
             let mut last = 0.0;
             for frame in 0..10 {
-                let (planes, clean) = window(&photograph, [3 * frame, frame, width, height], level, 10 + frame as u64);
-                let (output, _) = denoise_420(&mut denoiser, &planes, [width, height], Some(level), temporal);
+                let (planes, clean) = window(
+                    &photograph,
+                    [3 * frame, frame, width, height],
+                    level,
+                    10 + frame as u64,
+                );
+                let (output, _) =
+                    denoise_420(&mut denoiser, &planes, [width, height], Some(level), temporal);
                 last = psnr(&levels(&output), &clean);
             }
             last
@@ -204,9 +226,11 @@ fn noise_that_is_not_white_is_seen_and_removed() {
         let mut denoiser = networks.denoiser(Format::I420.colour(), false, 2).unwrap();
         let mut results = Vec::new();
         for frame in 0..10 {
-            let ([mut noisy, ..], clean) = window(&photograph, [2 * frame, frame, width, height], 0.0, 0);
+            let ([mut noisy, ..], clean) =
+                window(&photograph, [2 * frame, frame, width, height], 0.0, 0);
             // Means of nine values, as demosaicking and scaling leave noise.
-            let white = Array2::from_shape_fn((height + 2, width + 2), |_| 3.0 * level * normal(&mut rng));
+            let white =
+                Array2::from_shape_fn((height + 2, width + 2), |_| 3.0 * level * normal(&mut rng));
             for (i, value) in noisy.iter_mut().enumerate() {
                 let (y, x) = (i / width, i % width);
                 let soft = white.slice(ndarray::s![y..y + 3, x..x + 3]).mean().unwrap();
@@ -214,13 +238,21 @@ fn noise_that_is_not_white_is_seen_and_removed() {
             }
             let neutral = vec![128; width / 2 * (height / 2)];
             let planes = [noisy, neutral.clone(), neutral];
-            let (output, assumed) = denoise_420(&mut denoiser, &planes, [width, height], None, true);
-            results.push((assumed, psnr(&levels(&output), &clean) - psnr(&levels(&planes[0]), &clean)));
+            let (output, assumed) =
+                denoise_420(&mut denoiser, &planes, [width, height], None, true);
+            results.push((
+                assumed,
+                psnr(&levels(&output), &clean) - psnr(&levels(&planes[0]), &clean),
+            ));
         }
         let (first, last) = (results[0], results[9]);
         println!("{}: {first:.2?} to {last:.2?}", photograph.name);
         for (assumed, _) in [first, last] {
-            assert!((0.7..1.3).contains(&(assumed / level)), "{}: {assumed} of {level}", photograph.name);
+            assert!(
+                (0.7..1.3).contains(&(assumed / level)),
+                "{}: {assumed} of {level}",
+                photograph.name
+            );
         }
         assert!(first.1 > 0.7 && last.1 > 2.0, "{}: {first:?}, {last:?}", photograph.name);
     }
@@ -233,12 +265,14 @@ fn luma_gains_as_much_in_grey_as_in_colour() {
     for photograph in photographs() {
         let Photograph { name, width, height, rgb } = &photograph;
         let (width, height) = (*width, *height);
-        let luma: Vec<f32> = rgb.chunks(3).map(|p| 0.299 * p[0] + 0.587 * p[1] + 0.114 * p[2]).collect();
+        let luma: Vec<f32> =
+            rgb.chunks(3).map(|p| 0.299 * p[0] + 0.587 * p[1] + 0.114 * p[2]).collect();
         let noisy = noisy(&luma, level, 3);
         let neutral = vec![128.0; width / 2 * (height / 2)];
         let mut results = Vec::new();
         for format in [Format::GRAY8, Format::I420] {
-            let planes: [(&[f32], usize); 3] = [(&noisy, width), (&neutral, width / 2), (&neutral, width / 2)];
+            let planes: [(&[f32], usize); 3] =
+                [(&noisy, width), (&neutral, width / 2), (&neutral, width / 2)];
             let mut output = [noisy.clone(), neutral.clone(), neutral.clone()];
             let strides = [width, width / 2, width / 2];
             let input = Picture::new(format, width, height, &planes).unwrap();
@@ -270,26 +304,40 @@ fn without_noise_a_photograph_stays_what_it_is() {
         let Photograph { name, width, height, rgb } = &photograph;
         let mut output = rgb.clone();
         let input = Picture::new(format, *width, *height, &[(rgb, 3 * width)]).unwrap();
-        let mut view = PictureMut::new(format, *width, *height, [(output.as_mut_slice(), 3 * width)]).unwrap();
+        let mut view =
+            PictureMut::new(format, *width, *height, [(output.as_mut_slice(), 3 * width)]).unwrap();
         let mut denoiser = networks.denoiser(Colour::Rgb, false, 2).unwrap();
         denoiser
-            .process(&input, &mut view, &Parameters { noise_level: Some(0.0), strength: 1.0, temporal: false }, None, 0)
+            .process(
+                &input,
+                &mut view,
+                &Parameters { noise_level: Some(0.0), strength: 1.0, temporal: false },
+                None,
+                0,
+            )
             .unwrap();
         assert_eq!(output, *rgb, "{name}");
     }
 }
 
 /// Y, U and V of a photograph by BT.601, chroma averaged over cells of pixels.
-fn yuv(photograph: &Photograph, [width, height]: [usize; 2], [shift_x, shift_y]: [u32; 2]) -> [Vec<f32>; 3] {
+fn yuv(
+    photograph: &Photograph,
+    [width, height]: [usize; 2],
+    [shift_x, shift_y]: [u32; 2],
+) -> [Vec<f32>; 3] {
     let pixel = |x: usize, y: usize| {
         let at = 3 * (y * photograph.width + x);
         [0, 1, 2].map(|i| photograph.rgb[at + i])
     };
     let plane = |weights: [f32; 3], offset: f32, across: usize, down: usize| -> Vec<f32> {
-        let value = |x: usize, y: usize| offset + pixel(x, y).iter().zip(weights).map(|(v, w)| v * w).sum::<f32>();
+        let value = |x: usize, y: usize| {
+            offset + pixel(x, y).iter().zip(weights).map(|(v, w)| v * w).sum::<f32>()
+        };
         let cell = |i: usize| {
             let (x, y) = (i % (width / across) * across, i / (width / across) * down);
-            (0..across * down).map(|i| value(x + i % across, y + i / across)).sum::<f32>() / (across * down) as f32
+            (0..across * down).map(|i| value(x + i % across, y + i / across)).sum::<f32>()
+                / (across * down) as f32
         };
         (0..width / across * (height / down)).map(cell).collect()
     };
@@ -327,7 +375,9 @@ fn chroma_gains_at_any_resolution() {
                 let parameters = Parameters { noise_level: None, strength: 1.0, temporal };
                 let told = denoiser.process(&input, &mut view, &parameters, None, 0).unwrap();
                 assert!((told.chroma / level - 1.0).abs() < 0.25, "{}: {told:?}", photograph.name);
-                let gain = |i: usize| psnr(&levels(&output[i]), &clean[i]) - psnr(&levels(&noisy[i]), &clean[i]);
+                let gain = |i: usize| {
+                    psnr(&levels(&output[i]), &clean[i]) - psnr(&levels(&noisy[i]), &clean[i])
+                };
                 all.push([0, 1, 2].map(gain));
             }
         }
@@ -335,8 +385,13 @@ fn chroma_gains_at_any_resolution() {
         let (coarse, fine) = all.split_at(2);
         for gains in fine {
             assert!((gains[0] - coarse[0][0]).abs() < 0.4, "{}: luma {all:.2?}", photograph.name);
-            let near = gains[1..].iter().zip(&coarse[0][1..]).all(|(fine, coarse)| *fine > coarse - 2.5);
-            assert!(near && gains[1..].iter().all(|gain| *gain > 6.0), "{}: {all:.2?}", photograph.name);
+            let near =
+                gains[1..].iter().zip(&coarse[0][1..]).all(|(fine, coarse)| *fine > coarse - 2.5);
+            assert!(
+                near && gains[1..].iter().all(|gain| *gain > 6.0),
+                "{}: {all:.2?}",
+                photograph.name
+            );
         }
     }
 }
@@ -354,9 +409,11 @@ fn small_pictures_of_any_chroma_are_denoised_alike_on_any_threads() {
                 for threads in [1, 4] {
                     let planes = [0, 1, 2].map(|i| noise[..size(i).0 * size(i).1].to_vec());
                     let mut output = planes.clone();
-                    let views: Vec<_> = planes.iter().enumerate().map(|(i, p)| (p.as_slice(), size(i).0)).collect();
+                    let views: Vec<_> =
+                        planes.iter().enumerate().map(|(i, p)| (p.as_slice(), size(i).0)).collect();
                     let input = Picture::new(format, width, height, &views).unwrap();
-                    let views = output.iter_mut().enumerate().map(|(i, p)| (p.as_mut_slice(), size(i).0));
+                    let views =
+                        output.iter_mut().enumerate().map(|(i, p)| (p.as_mut_slice(), size(i).0));
                     let mut view = PictureMut::new(format, width, height, views).unwrap();
                     let mut denoiser = networks.denoiser(format.colour(), false, threads).unwrap();
                     let parameters = Parameters { noise_level: Some(9.0), strength: 1.0, temporal };

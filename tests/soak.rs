@@ -37,7 +37,9 @@ fn memory_stays_flat_over_thousands_of_frames() {
     share_an_arena();
     let info = info(VideoFormat::I420, 160, 96);
     let pictures: Vec<_> = (0..8).map(|seed| bytes(&info, 12.0, seed)).collect();
-    for (name, frames) in [("cnndenoise", 10_000), ("cnnsmooth", 4_000), ("cnnsegment seeds=fg:50%,50%", 4_000)] {
+    for (name, frames) in
+        [("cnndenoise", 10_000), ("cnnsmooth", 4_000), ("cnnsegment seeds=fg:50%,50%", 4_000)]
+    {
         let mut h = harness(name, &info);
         let element = element(&h);
         // What the allocator holds goes up and down; its least tells what stays.
@@ -45,12 +47,16 @@ fn memory_stays_flat_over_thousands_of_frames() {
         for number in 0..frames {
             if name.starts_with("cnnsegment") {
                 if number % 50 == 0 {
-                    element.emit_by_name::<bool>("add-seed", &[&80.0f64, &48.0f64, &((number / 50 % 3) as u32)]);
+                    element.emit_by_name::<bool>(
+                        "add-seed",
+                        &[&80.0f64, &48.0f64, &((number / 50 % 3) as u32)],
+                    );
                 }
             } else {
                 element.set_property("strength", (number % 21) as f32 * 0.05);
             }
-            let out = h.push_and_pull(buffer(pictures[number as usize % 8].clone(), number)).unwrap();
+            let out =
+                h.push_and_pull(buffer(pictures[number as usize % 8].clone(), number)).unwrap();
             assert_eq!(out.size(), info.size());
             if number % 10 == 0 {
                 let quarter = &mut least[(4 * number / frames) as usize];

@@ -127,10 +127,15 @@ fn a_smoothing_run_learns_and_leaves_a_model_that_runs() {
         let inside = x.abs_diff(80) + y.abs_diff(80) < 40 + 2 * i;
         image::Rgba([(40 + 15 * i) as u8, 120, 200, if inside { 255 } else { 0 }])
     });
-    pictures(&at("textures"), "jpg", 24, 96, |i, x, y| image::Rgb([(((x * (3 + i)) ^ (y * (5 + i))) % 256) as u8; 3]));
-    let flat = |i: u32, x: u32, y: u32| 60 + 20 * (i % 4) + if x > 48 { 70 } else { 0 } + (x ^ y) % 9;
+    pictures(&at("textures"), "jpg", 24, 96, |i, x, y| {
+        image::Rgb([(((x * (3 + i)) ^ (y * (5 + i))) % 256) as u8; 3])
+    });
+    let flat =
+        |i: u32, x: u32, y: u32| 60 + 20 * (i % 4) + if x > 48 { 70 } else { 0 } + (x ^ y) % 9;
     pictures(&at("photos"), "png", 3, 96, |i, x, y| image::Rgb([flat(i, x, y) as u8; 3]));
-    pictures(&at("boundaries"), "png", 3, 96, |_, x, _| image::Luma([if x == 48 { 255u8 } else { 0 }]));
+    pictures(&at("boundaries"), "png", 3, 96, |_, x, _| {
+        image::Luma([if x == 48 { 255u8 } else { 0 }])
+    });
 
     let domain = Domain::Guide;
     let mut run = options(&folder.0, 0.0, false).run;
@@ -168,7 +173,8 @@ fn a_smoothing_run_learns_and_leaves_a_model_that_runs() {
     for name in ["set", "again"] {
         train::smooth::write_set(&at("drawings"), &at("textures"), &at(name), half, count).unwrap();
     }
-    let names: Vec<_> = std::fs::read_dir(at("set")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let names: Vec<_> =
+        std::fs::read_dir(at("set")).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(names.len(), 2 * count);
     for name in names {
         let [a, b] = ["set", "again"].map(|set| std::fs::read(at(set).join(&name)).unwrap());
@@ -186,9 +192,15 @@ fn a_segmenting_run_learns_and_leaves_a_model_that_runs() {
         image::Rgba([(40 + 15 * i) as u8, 120, 200, if inside { 255 } else { 0 }])
     });
     // A bright disc on dark ground: region 2 in region 1.
-    let disc = |i: u32, x: u32, y: u32| x.abs_diff(60 + i % 9).pow(2) + y.abs_diff(64).pow(2) < (20 + i % 13).pow(2);
+    let disc = |i: u32, x: u32, y: u32| {
+        x.abs_diff(60 + i % 9).pow(2) + y.abs_diff(64).pow(2) < (20 + i % 13).pow(2)
+    };
     pictures(&at("photos"), "png", 40, 128, |i, x, y| {
-        image::Rgb(if disc(i, x, y) { [200, 150 + (i % 40) as u8, 90] } else { [60, 70, 80 + (x ^ y) as u8 % 9] })
+        image::Rgb(if disc(i, x, y) {
+            [200, 150 + (i % 40) as u8, 90]
+        } else {
+            [60, 70, 80 + (x ^ y) as u8 % 9]
+        })
     });
     pictures(&at("drawn"), "png", 40, 128, |i, x, y| image::Luma([1 + u8::from(disc(i, x, y))]));
     std::fs::create_dir_all(at("regions")).unwrap();
@@ -212,8 +224,12 @@ fn a_segmenting_run_learns_and_leaves_a_model_that_runs() {
     });
     run.side = 64;
     run.length = Length::Steps(20);
-    let mut options =
-        train::segment::Options { run, photos: at("photos"), regions: at("regions"), drawings: at("drawings") };
+    let mut options = train::segment::Options {
+        run,
+        photos: at("photos"),
+        regions: at("regions"),
+        drawings: at("drawings"),
+    };
     train::segment::segment(&options).unwrap();
     let untrained = log(&folder.0).last().unwrap().1;
     options.run.length = Length::Steps(160);
@@ -233,7 +249,9 @@ fn a_segmenting_run_learns_and_leaves_a_model_that_runs() {
 fn a_wider_network_begins_as_the_narrower_one_that_it_grows_from() {
     tch::set_num_threads(1);
     let folder = Temporary::new("growth");
-    pictures(&folder.0, "png", 60, 256, |i, x, y| image::Rgb([(x + i * 4) as u8, (y / 2) as u8, ((x ^ y) / 2) as u8]));
+    pictures(&folder.0, "png", 60, 256, |i, x, y| {
+        image::Rgb([(x + i * 4) as u8, (y / 2) as u8, ((x ^ y) / 2) as u8])
+    });
     let mut narrow = options(&folder.0, 0.0, false);
     narrow.run.length = Length::Steps(30);
     denoise(&narrow).unwrap();
@@ -292,7 +310,9 @@ fn a_run_for_the_mask_of_watermarks_learns_and_leaves_a_model_that_runs() {
 fn a_run_for_the_estimate_of_noise_learns_and_leaves_a_model_that_runs() {
     tch::set_num_threads(1);
     let folder = Temporary::new("level-training");
-    pictures(&folder.0, "png", 40, 256, |i, x, y| image::Rgb([(x / 2 + 3 * i) as u8, (60 + y / 2) as u8, 120]));
+    pictures(&folder.0, "png", 40, 256, |i, x, y| {
+        image::Rgb([(x / 2 + 3 * i) as u8, (60 + y / 2) as u8, 120])
+    });
     let domain = Domain::Plane;
     let mut run = options(&folder.0, 0.0, false).run;
     run.domain = domain;

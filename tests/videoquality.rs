@@ -6,7 +6,8 @@ use common::{init, video::buffer};
 use gst::prelude::*;
 use gst_check::Harness;
 use gstcnnvideo::quality::{
-    Gradient, Histogram, element::VideoQualityMessage, gradient_difference, ms_ssim, mse, psnr, ssim,
+    Gradient, Histogram, element::VideoQualityMessage, gradient_difference, ms_ssim, mse, psnr,
+    ssim,
 };
 use ndarray::Array2;
 
@@ -21,7 +22,8 @@ fn grey(name: &str) -> Array2<f32> {
 
 #[test]
 fn measures_are_those_of_scikit_image_and_opencv() {
-    let numbers: serde_json::Value = serde_json::from_str(include_str!("data/quality.json")).unwrap();
+    let numbers: serde_json::Value =
+        serde_json::from_str(include_str!("data/quality.json")).unwrap();
     let clean = grey("clean");
     for name in ["noise", "blur", "dark"] {
         let changed = grey(name);
@@ -31,18 +33,34 @@ fn measures_are_those_of_scikit_image_and_opencv() {
         assert!((psnr(error) - expected("psnr")).abs() < 1e-3, "{name}: {}", psnr(error));
         // scikit-image takes the mean where the window fits, as we do.
         let found = ssim(&clean.view(), &changed.view()).unwrap();
-        assert!((found - expected("ssim")).abs() < 2e-4, "{name}: {found}, not {}", expected("ssim"));
+        assert!(
+            (found - expected("ssim")).abs() < 2e-4,
+            "{name}: {found}, not {}",
+            expected("ssim")
+        );
         let coarse = ms_ssim(&clean.view(), &changed.view()).unwrap();
         assert!((0.0..1.0).contains(&coarse), "{name}: {coarse}");
 
         let (a, b) = (clean.view(), changed.view());
         for (what, kind) in [("sobel", Gradient::Sobel), ("laplacian", Gradient::Laplacian)] {
             let found = gradient_difference(&a, &b, kind);
-            assert!((found - expected(what)).abs() < 1e-3, "{name}: {what} {found}, not {}", expected(what));
+            assert!(
+                (found - expected(what)).abs() < 1e-3,
+                "{name}: {what} {found}, not {}",
+                expected(what)
+            );
         }
         let (a, b) = (Histogram::of(&a), Histogram::of(&b));
-        assert!((a.chi_square(&b) - expected("chi-square")).abs() < 1e-5, "{name}: {}", a.chi_square(&b));
-        assert!((a.earth_movers(&b) - expected("earth-movers")).abs() < 1e-3, "{name}: {}", a.earth_movers(&b));
+        assert!(
+            (a.chi_square(&b) - expected("chi-square")).abs() < 1e-5,
+            "{name}: {}",
+            a.chi_square(&b)
+        );
+        assert!(
+            (a.earth_movers(&b) - expected("earth-movers")).abs() < 1e-3,
+            "{name}: {}",
+            a.earth_movers(&b)
+        );
     }
 }
 
@@ -82,8 +100,13 @@ const CAPS: &str = "format=I420,width=320,height=240";
 #[test]
 fn equal_streams_are_equal_and_messages_come_at_intervals() {
     let (a, b) = (source(25, CAPS), source(25, CAPS));
-    let found = run(&format!("{a} ! q.reference {b} ! q.sink videoquality name=q interval=10 ! fakesink")).unwrap();
-    assert_eq!(found.iter().map(|m| (m.frames, m.summary)).collect::<Vec<_>>(), [(10, false), (20, false), (25, true)]);
+    let found =
+        run(&format!("{a} ! q.reference {b} ! q.sink videoquality name=q interval=10 ! fakesink"))
+            .unwrap();
+    assert_eq!(
+        found.iter().map(|m| (m.frames, m.summary)).collect::<Vec<_>>(),
+        [(10, false), (20, false), (25, true)]
+    );
     for message in &found {
         assert_eq!((message.mean.mse_all, message.mean.psnr()), (0.0, f64::INFINITY));
         assert!((message.mean.ssim.unwrap() - 1.0).abs() < 1e-6);
@@ -96,12 +119,17 @@ fn a_change_is_measured_whatever_the_formats() {
     let other = "format=NV12,width=320,height=240";
     let a = source(5, CAPS);
     let b = format!("{} ! videobalance brightness=0.1", source(5, other));
-    let found = run(&format!("{a} ! q.reference {b} ! q.sink videoquality name=q ! fakesink")).unwrap();
+    let found =
+        run(&format!("{a} ! q.reference {b} ! q.sink videoquality name=q ! fakesink")).unwrap();
     let mean = found.last().unwrap().mean;
     assert!((15.0..30.0).contains(&mean.psnr()), "{mean:?}");
-    assert!(mean.mse[1] == Some(0.0) && mean.ssim.unwrap() < 1.0 && mean.earth_movers > 5.0, "{mean:?}");
+    assert!(
+        mean.mse[1] == Some(0.0) && mean.ssim.unwrap() < 1.0 && mean.earth_movers > 5.0,
+        "{mean:?}"
+    );
     let rgb = source(5, "format=RGB,width=320,height=240");
-    let found = run(&format!("{rgb} ! q.reference {rgb} ! q.sink videoquality name=q ! fakesink")).unwrap();
+    let found =
+        run(&format!("{rgb} ! q.reference {rgb} ! q.sink videoquality name=q ! fakesink")).unwrap();
     assert!(found[0].mean.rgb && found[0].mean.mse == [Some(0.0); 3]);
 }
 
@@ -109,7 +137,8 @@ fn a_change_is_measured_whatever_the_formats() {
 fn streams_of_unequal_length_end() {
     for (reference, test, pairs, unpaired) in [(5, 12, 5, 7), (12, 5, 5, 0)] {
         let (a, b) = (source(reference, CAPS), source(test, CAPS));
-        let found = run(&format!("{a} ! q.reference {b} ! q.sink videoquality name=q ! fakesink")).unwrap();
+        let found =
+            run(&format!("{a} ! q.reference {b} ! q.sink videoquality name=q ! fakesink")).unwrap();
         let last = found.last().unwrap();
         assert_eq!((last.frames, last.unpaired_test, last.summary), (pairs, unpaired, true));
     }
@@ -118,7 +147,10 @@ fn streams_of_unequal_length_end() {
 #[test]
 fn a_partner_that_never_ends_does_not_hold_up() {
     let endless = source(u32::MAX, CAPS);
-    let found = run(&format!("{endless} ! q.reference {} ! q.sink videoquality name=q ! fakesink", source(7, CAPS)));
+    let found = run(&format!(
+        "{endless} ! q.reference {} ! q.sink videoquality name=q ! fakesink",
+        source(7, CAPS)
+    ));
     let found = found.unwrap();
     assert_eq!((found.last().unwrap().frames, found.last().unwrap().summary), (7, true));
 
@@ -129,12 +161,14 @@ fn a_partner_that_never_ends_does_not_hold_up() {
     ));
     let pipeline = pipeline.unwrap().downcast::<gst::Pipeline>().unwrap();
     pipeline.set_state(gst::State::Playing).unwrap();
-    let told = pipeline
-        .bus()
-        .unwrap()
-        .timed_pop_filtered(gst::ClockTime::from_seconds(20), &[gst::MessageType::Warning, gst::MessageType::Error]);
+    let told = pipeline.bus().unwrap().timed_pop_filtered(
+        gst::ClockTime::from_seconds(20),
+        &[gst::MessageType::Warning, gst::MessageType::Error],
+    );
     pipeline.set_state(gst::State::Null).unwrap();
-    let gst::MessageView::Warning(warning) = told.as_ref().unwrap().view() else { panic!("{told:?}") };
+    let gst::MessageView::Warning(warning) = told.as_ref().unwrap().view() else {
+        panic!("{told:?}")
+    };
     assert!(warning.error().to_string().contains("reference is over"));
 }
 
@@ -144,7 +178,8 @@ fn region_masks_are_compared() {
     let a = format!("{} ! {}", source(4, CAPS), segment("fg:100,100"));
     let both = |other: &str| {
         let b = format!("{} ! {other}", source(4, CAPS));
-        let found = run(&format!("{a} ! q.reference {b} ! q.sink videoquality name=q ! fakesink")).unwrap();
+        let found =
+            run(&format!("{a} ! q.reference {b} ! q.sink videoquality name=q ! fakesink")).unwrap();
         found.last().unwrap().mean.iou
     };
     assert_eq!(both(&segment("fg:100,100")), Some(1.0));
@@ -156,13 +191,15 @@ fn region_masks_are_compared() {
 fn rates_may_differ_and_sizes_may_not() {
     let a = source(20, CAPS);
     let b = "videotestsrc num-buffers=10 ! video/x-raw,framerate=25/2,format=I420,width=320,height=240 ! queue";
-    let found = run(&format!("{a} ! q.reference {b} ! q.sink videoquality name=q ! fakesink")).unwrap();
+    let found =
+        run(&format!("{a} ! q.reference {b} ! q.sink videoquality name=q ! fakesink")).unwrap();
     let last = found.last().unwrap();
     assert_eq!((last.frames, last.unpaired_test), (10, 0));
     assert!(last.unpaired_reference >= 9, "{last:?}");
 
     let b = source(5, "format=I420,width=160,height=120");
-    let error = run(&format!("{a} ! q.reference {b} ! q.sink videoquality name=q ! fakesink")).unwrap_err();
+    let error =
+        run(&format!("{a} ! q.reference {b} ! q.sink videoquality name=q ! fakesink")).unwrap_err();
     assert!(error.contains("320x240") && error.contains("160x120"), "{error}");
 }
 

@@ -24,7 +24,11 @@ fn photograph(number: usize) -> Array2<u8> {
     Array2::from_shape_fn((HEIGHT, WIDTH), |(y, x)| {
         let (x, y) = ((x as f32 + 1.7 * number as f32) * scale, y as f32 * scale);
         let at = |dx: f32, dy: f32| {
-            f32::from(photo.get_pixel((x + dx).min(width - 1.0) as u32, (y + dy).min(height - 1.0) as u32).0[0])
+            f32::from(
+                photo
+                    .get_pixel((x + dx).min(width - 1.0) as u32, (y + dy).min(height - 1.0) as u32)
+                    .0[0],
+            )
         };
         let (tx, ty) = (x.fract(), y.fract());
         let between = |dy| at(0.0, dy) + tx * (at(1.0, dy) - at(0.0, dy));
@@ -55,13 +59,21 @@ fn find(pictures: &[Array2<u8>], key: Key, search: Search) -> Report {
     for picture in pictures {
         let (height, width) = picture.dim();
         let data = picture.as_standard_layout();
-        collector.push(&Picture::new(Format::GRAY8, width, height, &[(data.as_slice().unwrap(), width)]).unwrap());
+        collector.push(
+            &Picture::new(Format::GRAY8, width, height, &[(data.as_slice().unwrap(), width)])
+                .unwrap(),
+        );
     }
     Decoder::new(key, 1e-9, 2).decode(&collector.window(), search)
 }
 
 /// The middle of a picture, of a size, enlarged by `scale` and turned clockwise by `degrees`.
-fn turned(picture: &Array2<u8>, (width, height): (usize, usize), scale: f32, degrees: f32) -> Array2<u8> {
+fn turned(
+    picture: &Array2<u8>,
+    (width, height): (usize, usize),
+    scale: f32,
+    degrees: f32,
+) -> Array2<u8> {
     let (sin, cos) = degrees.to_radians().sin_cos();
     let (rows, columns) = picture.dim();
     Array2::from_shape_fn((height, width), |(y, x)| {
@@ -86,7 +98,11 @@ fn psnr(a: &Array2<u8>, b: &Array2<u8>) -> f64 {
 #[test]
 fn one_picture_tells_its_payload_and_keeps_its_quality() {
     let pictures = marked(1);
-    assert!((psnr(&photograph(0), &pictures[0]) - 45.0).abs() < 0.5, "{}", psnr(&photograph(0), &pictures[0]));
+    assert!(
+        (psnr(&photograph(0), &pictures[0]) - 45.0).abs() < 0.5,
+        "{}",
+        psnr(&photograph(0), &pictures[0])
+    );
     let report = find(&pictures, key(1), Search::Identity);
     assert_eq!(report.payload, Some(PAYLOAD), "{report:?}");
     assert!(report.log10_p < -9.0 && report.z > 12.0 && report.frames == 1);
@@ -115,12 +131,19 @@ fn no_mark_another_key_and_flat_pictures_tell_nothing() {
 fn geometry_is_found() {
     let pictures = marked(24);
     // Size that is seen, enlargement and turn; then the enlargement that pictures of their own area show.
-    let cases = [((680, 384), 1.0, 0.0), ((960, 540), 1.3, 3.0), ((1280, 960), 1.0, -5.0), ((960, 540), 0.8, 9.0)];
+    let cases = [
+        ((680, 384), 1.0, 0.0),
+        ((960, 540), 1.3, 3.0),
+        ((1280, 960), 1.0, -5.0),
+        ((960, 540), 0.8, 9.0),
+    ];
     for ((width, height), scale, degrees) in cases {
-        let seen: Vec<_> = pictures.iter().map(|p| turned(p, (width, height), scale, degrees)).collect();
+        let seen: Vec<_> =
+            pictures.iter().map(|p| turned(p, (width, height), scale, degrees)).collect();
         let report = find(&seen, key(1), Search::Full);
         assert_eq!(report.payload, Some(PAYLOAD), "{width}x{height} {scale} {degrees}: {report:?}");
-        let expected = f64::from(scale) * ((WIDTH * HEIGHT) as f64 / (width * height) as f64).sqrt();
+        let expected =
+            f64::from(scale) * ((WIDTH * HEIGHT) as f64 / (width * height) as f64).sqrt();
         assert!((report.scale / expected - 1.0).abs() < 0.005, "{report:?}, not {expected}");
         assert!((report.angle - f64::from(degrees)).abs() < 0.2, "{report:?}, not {degrees}");
     }
@@ -145,7 +168,8 @@ fn a_new_payload_begins_with_a_hop() {
         if number == 10 {
             embedder.change(other);
         }
-        if let Some(payload) = mark(&mut embedder, &mut Array2::from_elem((64, 64), 128), &STRENGTH) {
+        if let Some(payload) = mark(&mut embedder, &mut Array2::from_elem((64, 64), 128), &STRENGTH)
+        {
             news.push((number, payload));
         }
     }
@@ -191,5 +215,8 @@ fn pictures_of_any_size_and_kind_are_harmless() {
         mark(&mut embedder, &mut picture, &STRENGTH);
         assert_eq!(find(&[picture], key(1), Search::Full).payload, None, "{width}x{height}");
     }
-    assert_eq!(Decoder::new(key(1), 1e-9, 1).decode(&Collector::new(1).window(), Search::Full).payload, None);
+    assert_eq!(
+        Decoder::new(key(1), 1e-9, 1).decode(&Collector::new(1).window(), Search::Full).payload,
+        None
+    );
 }

@@ -22,7 +22,9 @@ fn textured(info: &VideoInfo, number: u64) -> Vec<u8> {
         .map(|i| {
             let (x, y) = ((i % stride) as f32, (i / stride) as f32);
             let shift = 3.0 * number as f32;
-            (120.0 + 40.0 * ((x + shift) * 0.021).sin() + 25.0 * (y * 0.13 + x * 0.05).sin() * (x * 0.08).cos()) as u8
+            (120.0
+                + 40.0 * ((x + shift) * 0.021).sin()
+                + 25.0 * (y * 0.13 + x * 0.05).sin() * (x * 0.08).cos()) as u8
         })
         .collect()
 }
@@ -51,7 +53,11 @@ fn every_format_carries_a_mark_in_luma_alone() {
                     assert!(before == after, "{format:?}: component {i} is untouched");
                     continue;
                 }
-                let sum: f64 = before.iter().zip(after).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum();
+                let sum: f64 = before
+                    .iter()
+                    .zip(after)
+                    .map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2))
+                    .sum();
                 let psnr = 10.0 * (255.0 * 255.0 * before.len() as f64 / sum).log10();
                 assert!((44.4..48.0).contains(&psnr), "{format:?}: component {i} at {psnr} dB");
             }
@@ -107,7 +113,9 @@ fn a_mark_survives_a_real_codec_and_is_told_once() {
 
 #[test]
 fn another_key_and_no_mark_are_told_as_such() {
-    for embed in ["identity".to_owned(), format!("watermarkembed key={OTHER_KEY} payload={PAYLOAD}")] {
+    for embed in
+        ["identity".to_owned(), format!("watermarkembed key={OTHER_KEY} payload={PAYLOAD}")]
+    {
         let found = messages(&format!("{SOURCE} ! {embed} ! watermarkdetect key={KEY} ! fakesink"));
         assert_eq!(payloads(&found), [None]);
     }
@@ -117,7 +125,10 @@ fn another_key_and_no_mark_are_told_as_such() {
 fn a_payload_may_change_while_playing() {
     let info = info(VideoFormat::I420, 640, 360);
     let embed = format!("watermarkembed key={KEY} payload={PAYLOAD}");
-    let mut h = harness(&format!("{embed} ! watermarkdetect key={KEY} search=none window=12 interval=12"), &info);
+    let mut h = harness(
+        &format!("{embed} ! watermarkdetect key={KEY} search=none window=12 interval=12"),
+        &info,
+    );
     let children = children(&h);
     let mut found = Vec::new();
     for number in 0..72 {
@@ -139,7 +150,10 @@ fn a_payload_may_change_while_playing() {
 #[test]
 fn interlaced_small_and_changing_streams_pass() {
     let embed = format!("watermarkembed key={KEY} payload={PAYLOAD}");
-    let mut h = harness(&format!("{embed} ! watermarkdetect key={KEY} interval=2"), &info(VideoFormat::I420, 240, 180));
+    let mut h = harness(
+        &format!("{embed} ! watermarkdetect key={KEY} interval=2"),
+        &info(VideoFormat::I420, 240, 180),
+    );
     let interlaced = VideoInfo::builder(VideoFormat::I420, 640, 360)
         .interlace_mode(VideoInterlaceMode::Interleaved)
         .fps(gst::Fraction::new(25, 1))
@@ -174,7 +188,8 @@ fn what_is_missing_or_wrong_ends_in_errors() {
     ];
     for (element, reason) in cases {
         let description = format!("videotestsrc ! {element} ! fakesink");
-        let pipeline = gst::parse::launch(&description).unwrap().downcast::<gst::Pipeline>().unwrap();
+        let pipeline =
+            gst::parse::launch(&description).unwrap().downcast::<gst::Pipeline>().unwrap();
         let _ = pipeline.set_state(gst::State::Playing);
         let text = error_of(&pipeline).to_string();
         assert!(text.contains(reason), "{element}: {text}");
@@ -186,7 +201,9 @@ fn keys_are_never_told() {
     init();
     for name in ["watermarkembed", "watermarkdetect"] {
         let element = gst::ElementFactory::make(name).build().unwrap();
-        assert!(!element.find_property("key").unwrap().flags().contains(glib::ParamFlags::READABLE));
+        assert!(
+            !element.find_property("key").unwrap().flags().contains(glib::ParamFlags::READABLE)
+        );
     }
     let registry = Temporary::new("keys.registry");
     let description = format!(
@@ -194,9 +211,13 @@ fn keys_are_never_told() {
     );
     let mut command = tool("gst-launch-1.0", &registry);
     // The parser logs its own input at these levels; what follows it must not.
-    command.env("GST_DEBUG", "watermark*:9,basetransform:9,videofilter:9,bus:9,GST_STATES:9").arg("-v");
+    command
+        .env("GST_DEBUG", "watermark*:9,basetransform:9,videofilter:9,bus:9,GST_STATES:9")
+        .arg("-v");
     let output = command.args(description.split_whitespace()).output().unwrap();
-    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    let text = [output.stdout, output.stderr]
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .concat();
     assert!(output.status.success(), "{text}");
     assert!(!text.contains(KEY), "the key is printed");
 }

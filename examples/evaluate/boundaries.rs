@@ -16,7 +16,8 @@ use crate::{Result, element, smooth::luma};
 /// Of the diagonal.
 const TOLERANCE: f32 = 0.0075;
 /// Steps of luma by pixel.
-const THRESHOLDS: [f32; 16] = [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0, 18.0, 22.0, 27.0, 33.0, 40.0];
+const THRESHOLDS: [f32; 16] =
+    [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0, 18.0, 22.0, 27.0, 33.0, 40.0];
 
 #[derive(Args)]
 pub struct Boundaries {
@@ -88,7 +89,8 @@ pub fn run(task: &Boundaries) -> Result<()> {
     println!("| | best F | precision | recall | at a step of |\n| --- | --- | --- | --- | --- |");
     let names = task.scales.iter().map(|scale| format!("cnnsmooth scale={scale}"));
     for (name, counts) in std::iter::once("photographs".to_owned()).chain(names).zip(&counts) {
-        let all = counts.iter().zip(THRESHOLDS).map(|(counts, threshold)| (counts.measure(), threshold));
+        let all =
+            counts.iter().zip(THRESHOLDS).map(|(counts, threshold)| (counts.measure(), threshold));
         let best = all.max_by(|a, b| a.0[0].total_cmp(&b.0[0]));
         let Some(([f, precision, recall], threshold)) = best else { continue };
         println!("| {name} | {f:.3} | {precision:.3} | {recall:.3} | {threshold} |");
@@ -103,7 +105,9 @@ impl Counts {
         let to_drawn = squared_distance(&drawn.mapv(|v| v > 0), reach);
         let to_found = squared_distance(found, reach);
         let reach = reach * reach;
-        for ((found, drawn), (to_drawn, to_found)) in found.iter().zip(drawn).zip(to_drawn.iter().zip(&to_found)) {
+        for ((found, drawn), (to_drawn, to_found)) in
+            found.iter().zip(drawn).zip(to_drawn.iter().zip(&to_found))
+        {
             if *found {
                 self.found += 1.0;
                 self.right += f64::from(u8::from(*to_drawn <= reach));
@@ -116,7 +120,8 @@ impl Counts {
 
     /// F, precision and recall.
     fn measure(&self) -> [f64; 3] {
-        let (precision, recall) = (self.right / self.found.max(1.0), self.met / self.drawn.max(1.0));
+        let (precision, recall) =
+            (self.right / self.found.max(1.0), self.met / self.drawn.max(1.0));
         [2.0 * precision * recall / (precision + recall).max(1e-9), precision, recall]
     }
 }
@@ -141,16 +146,22 @@ fn smoothed(photo: &RgbImage, scale: f32, model: Option<&Path>) -> Result<Vec<u8
 /// Steps of luma by pixel, kept where they are the largest across the edge (Canny 1986).
 fn thinned(luma: &Array2<f32>) -> Array2<f32> {
     let (height, width) = luma.dim();
-    let at =
-        |y: isize, x: isize| luma[[y.clamp(0, height as isize - 1) as usize, x.clamp(0, width as isize - 1) as usize]];
+    let at = |y: isize, x: isize| {
+        luma[[y.clamp(0, height as isize - 1) as usize, x.clamp(0, width as isize - 1) as usize]]
+    };
     let gradient = |y: isize, x: isize| {
         let across = |dy| at(y + dy, x + 1) - at(y + dy, x - 1);
         let down = |dx| at(y + 1, x + dx) - at(y - 1, x + dx);
-        [(across(-1) + 2.0 * across(0) + across(1)) / 8.0, (down(-1) + 2.0 * down(0) + down(1)) / 8.0]
+        [
+            (across(-1) + 2.0 * across(0) + across(1)) / 8.0,
+            (down(-1) + 2.0 * down(0) + down(1)) / 8.0,
+        ]
     };
-    let gradients = Array2::from_shape_fn((height, width), |(y, x)| gradient(y as isize, x as isize));
+    let gradients =
+        Array2::from_shape_fn((height, width), |(y, x)| gradient(y as isize, x as isize));
     let length = |y: isize, x: isize| {
-        let [gx, gy] = gradients[[y.clamp(0, height as isize - 1) as usize, x.clamp(0, width as isize - 1) as usize]];
+        let [gx, gy] = gradients
+            [[y.clamp(0, height as isize - 1) as usize, x.clamp(0, width as isize - 1) as usize]];
         gx.hypot(gy)
     };
     Array2::from_shape_fn((height, width), |(y, x)| {

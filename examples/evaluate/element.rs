@@ -10,10 +10,15 @@ pub fn through(element: &gst::Element, rgb: &[u8], size: (u32, u32)) -> Result<V
 }
 
 /// Runs RGB pictures through `element` as the frames of a video.
-pub fn through_all(element: &gst::Element, frames: &[&[u8]], (width, height): (u32, u32)) -> Result<Vec<Vec<u8>>> {
+pub fn through_all(
+    element: &gst::Element,
+    frames: &[&[u8]],
+    (width, height): (u32, u32),
+) -> Result<Vec<Vec<u8>>> {
     let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::Rgb, width, height).build()?;
     let pipeline = gst::Pipeline::new();
-    let source = gst_app::AppSrc::builder().caps(&info.to_caps()?).format(gst::Format::Time).build();
+    let source =
+        gst_app::AppSrc::builder().caps(&info.to_caps()?).format(gst::Format::Time).build();
     let sink = gst_app::AppSink::builder().sync(false).build();
     pipeline.add_many([source.upcast_ref(), element, sink.upcast_ref()])?;
     gst::Element::link_many([source.upcast_ref(), element, sink.upcast_ref()])?;
@@ -27,7 +32,10 @@ pub fn through_all(element: &gst::Element, frames: &[&[u8]], (width, height): (u
             to[..row].copy_from_slice(from);
         }
         let mut buffer = gst::Buffer::from_mut_slice(padded);
-        buffer.get_mut().ok_or("the buffer is new")?.set_pts(gst::ClockTime::from_mseconds(40 * number as u64));
+        buffer
+            .get_mut()
+            .ok_or("the buffer is new")?
+            .set_pts(gst::ClockTime::from_mseconds(40 * number as u64));
         source.push_buffer(buffer)?;
         let sample = sink.pull_sample()?;
         let map = sample.buffer().ok_or("no buffer")?.map_readable()?;

@@ -119,8 +119,14 @@ fn denoise(data: &Path, network: &Network, levels: &[f32]) -> Result<()> {
     gst::init()?;
     gstcnnvideo::plugin_register_static()?;
     let pictures = load(data)?;
-    println!("{} pictures of {}; PSNR in dB over R, G and B, mean over pictures", pictures.len(), data.display());
-    println!("unclipped: float noise through the library; 8-bit: clipped and rounded, through the element\n");
+    println!(
+        "{} pictures of {}; PSNR in dB over R, G and B, mean over pictures",
+        pictures.len(),
+        data.display()
+    );
+    println!(
+        "unclipped: float noise through the library; 8-bit: clipped and rounded, through the element\n"
+    );
     println!(
         "| sigma | noisy unclipped | denoised unclipped | noisy 8-bit | denoised 8-bit | estimating its level | estimate within 10% or 1.5 |"
     );
@@ -148,13 +154,18 @@ fn denoise(data: &Path, network: &Network, levels: &[f32]) -> Result<()> {
             estimates += usize::from((estimate - level).abs() <= (0.1 * level).max(1.5));
         }
         let [a, b, c, d, e] = sums.map(|sum| sum / pictures.len() as f64);
-        println!("| {level} | {a:.2} | {b:.2} | {c:.2} | {d:.2} | {e:.2} | {estimates} of {} |", pictures.len());
+        println!(
+            "| {level} | {a:.2} | {b:.2} | {c:.2} | {d:.2} | {e:.2} | {estimates} of {} |",
+            pictures.len()
+        );
     }
     Ok(())
 }
 
 fn load(folder: &Path) -> Result<Vec<RgbImage>> {
-    let mut files = std::fs::read_dir(folder)?.map(|e| e.map(|e| e.path())).collect::<std::io::Result<Vec<_>>>()?;
+    let mut files = std::fs::read_dir(folder)?
+        .map(|e| e.map(|e| e.path()))
+        .collect::<std::io::Result<Vec<_>>>()?;
     files.retain(|f| f.extension().is_some_and(|e| e == "png" || e == "jpg"));
     files.sort();
     if files.is_empty() {
@@ -164,7 +175,12 @@ fn load(folder: &Path) -> Result<Vec<RgbImage>> {
 }
 
 /// Denoises values of any size, which no video format could carry.
-fn through_library(noisy: &[f32], (width, height): (u32, u32), network: &Network, level: f32) -> Result<Vec<f32>> {
+fn through_library(
+    noisy: &[f32],
+    (width, height): (u32, u32),
+    network: &Network,
+    level: f32,
+) -> Result<Vec<f32>> {
     let (width, height) = (width as usize, height as usize);
     // 8-bit integers would clip the picture.
     let networks = match &network.model {
@@ -189,8 +205,15 @@ fn through_library(noisy: &[f32], (width, height): (u32, u32), network: &Network
 }
 
 /// Denoises a picture as a video of one frame; also returns the noise level that the element assumed.
-fn through_element(noisy: &[u8], size: (u32, u32), network: &Network, level: Option<f32>) -> Result<(Vec<u8>, f32)> {
-    let element = gst::ElementFactory::make("cnndenoise").property("noise-level", level.unwrap_or(-1.0)).build()?;
+fn through_element(
+    noisy: &[u8],
+    size: (u32, u32),
+    network: &Network,
+    level: Option<f32>,
+) -> Result<(Vec<u8>, f32)> {
+    let element = gst::ElementFactory::make("cnndenoise")
+        .property("noise-level", level.unwrap_or(-1.0))
+        .build()?;
     element.set_property("model-file", network.model.as_deref().and_then(Path::to_str));
     let quality = match network.quality {
         Quality::Fast => "fast",

@@ -67,9 +67,11 @@ pub fn video(task: &SegmentVideo) -> Result<()> {
     for (number, file) in files.iter().enumerate() {
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let picture = image::open(file)?.into_rgb8();
-        let mask = image::open(task.data.join("masks").join(&name).with_extension("png"))?.into_luma8();
+        let mask =
+            image::open(task.data.join("masks").join(&name).with_extension("png"))?.into_luma8();
         let dim = (mask.height() as usize, mask.width() as usize);
-        let truth = Array2::from_shape_fn(dim, |(y, x)| Some(mask.get_pixel(x as u32, y as u32).0[0] > 0));
+        let truth =
+            Array2::from_shape_fn(dim, |(y, x)| Some(mask.get_pixel(x as u32, y as u32).0[0] > 0));
         let start = Instant::now();
         see(&mut segmenter, &picture, &mut seeds)?;
         if number == 0 {
@@ -95,7 +97,11 @@ pub fn video(task: &SegmentVideo) -> Result<()> {
     }
     let mean = ious.iter().sum::<f64>() / ious.len().max(1) as f64;
     let every_fifth: Vec<_> = ious.iter().step_by(5).map(|iou| format!("{iou:.2}")).collect();
-    println!("mean IoU {mean:.3} over {} frames; every fifth: {}", ious.len(), every_fifth.join(" "));
+    println!(
+        "mean IoU {mean:.3} over {} frames; every fifth: {}",
+        ious.len(),
+        every_fifth.join(" ")
+    );
     times.sort_unstable();
     if let Some(median) = times.get(times.len() / 2) {
         println!("time of a frame: median {:.1} ms", median.as_secs_f64() * 1e3);
@@ -125,7 +131,9 @@ pub fn run(task: &Segment) -> Result<()> {
     for case in &cases {
         let curve = click_through(case, &networks, &mut times, task.pictures.as_deref())?;
         for (clicks, reached) in clicks.iter_mut().zip(REACHED) {
-            clicks.push(curve.iter().position(|iou| *iou >= reached).map_or(MOST_CLICKS, |at| at + 1));
+            clicks.push(
+                curve.iter().position(|iou| *iou >= reached).map_or(MOST_CLICKS, |at| at + 1),
+            );
         }
         by_click.iter_mut().zip(&curve).for_each(|(sum, iou)| *sum += iou / cases.len() as f64);
         let [x0, y0, x1, y1] = bounds(&case.truth);
@@ -145,7 +153,8 @@ pub fn run(task: &Segment) -> Result<()> {
     println!("mean IoU by clicks: {}", shown.join(", "));
     println!("mean IoU of a box alone: {boxes:.3}, of four extreme points: {extremes:.3}");
     times.sort_unstable();
-    let at = |share: usize| times[(times.len() * share / 100).min(times.len() - 1)].as_secs_f64() * 1e3;
+    let at =
+        |share: usize| times[(times.len() * share / 100).min(times.len() - 1)].as_secs_f64() * 1e3;
     println!("time of a click: median {:.1} ms, 99% {:.1} ms", at(50), at(99));
     Ok(())
 }
@@ -199,7 +208,8 @@ fn once(case: &Case, networks: &Networks, shapes: &[Shape]) -> Result<f64> {
 fn see(segmenter: &mut Segmenter, picture: &RgbImage, seeds: &mut Seeds) -> Result<()> {
     let (width, height) = (picture.width() as usize, picture.height() as usize);
     let format = Format::packed_rgb([0, 1, 2], None, 3);
-    segmenter.see(&Picture::new(format, width, height, &[(picture.as_raw(), 3 * width)])?, seeds)?;
+    segmenter
+        .see(&Picture::new(format, width, height, &[(picture.as_raw(), 3 * width)])?, seeds)?;
     Ok(())
 }
 
@@ -211,31 +221,42 @@ fn full(segmenter: &Segmenter, dim: (usize, usize)) -> Array2<bool> {
 
 /// What does not count is left out.
 fn iou(mask: &Array2<bool>, truth: &Array2<Option<bool>>) -> f64 {
-    let pairs = mask.iter().zip(truth).filter_map(|(mask, truth)| truth.map(|truth| (*mask, truth)));
-    let (both, either) =
-        pairs.fold((0u32, 0u32), |(both, either), (a, b)| (both + u32::from(a && b), either + u32::from(a || b)));
+    let pairs =
+        mask.iter().zip(truth).filter_map(|(mask, truth)| truth.map(|truth| (*mask, truth)));
+    let (both, either) = pairs.fold((0u32, 0u32), |(both, either), (a, b)| {
+        (both + u32::from(a && b), either + u32::from(a || b))
+    });
     f64::from(both) / f64::from(either.max(1))
 }
 
 fn bounds(truth: &Array2<Option<bool>>) -> [f32; 4] {
     let (height, width) = truth.dim();
     let inside = truth.indexed_iter().filter(|(_, t)| **t == Some(true)).map(|(at, _)| at);
-    let [l, t, r, b] =
-        inside.fold([width, height, 0, 0], |[l, t, r, b], (y, x)| [l.min(x), t.min(y), r.max(x), b.max(y)]);
+    let [l, t, r, b] = inside.fold([width, height, 0, 0], |[l, t, r, b], (y, x)| {
+        [l.min(x), t.min(y), r.max(x), b.max(y)]
+    });
     let (width, height) = (width as f32, height as f32);
-    [(l as f32 + 0.5) / width, (t as f32 + 0.5) / height, (r as f32 + 0.5) / width, (b as f32 + 0.5) / height]
+    [
+        (l as f32 + 0.5) / width,
+        (t as f32 + 0.5) / height,
+        (r as f32 + 0.5) / width,
+        (b as f32 + 0.5) / height,
+    ]
 }
 
 fn extreme_points(truth: &Array2<Option<bool>>) -> Vec<[f32; 2]> {
     let (height, width) = truth.dim();
-    let inside: Vec<_> = truth.indexed_iter().filter(|(_, t)| **t == Some(true)).map(|(at, _)| at).collect();
+    let inside: Vec<_> =
+        truth.indexed_iter().filter(|(_, t)| **t == Some(true)).map(|(at, _)| at).collect();
     let points = [
         inside.iter().min_by_key(|(_, x)| *x),
         inside.iter().max_by_key(|(_, x)| *x),
         inside.iter().min_by_key(|(y, _)| *y),
         inside.iter().max_by_key(|(y, _)| *y),
     ];
-    let share = |(y, x): &(usize, usize)| [(*x as f32 + 0.5) / width as f32, (*y as f32 + 0.5) / height as f32];
+    let share = |(y, x): &(usize, usize)| {
+        [(*x as f32 + 0.5) / width as f32, (*y as f32 + 0.5) / height as f32]
+    };
     points.into_iter().flatten().map(share).collect()
 }
 
@@ -252,7 +273,8 @@ fn show(case: &Case, mask: &Array2<bool>, seeds: &Seeds) -> RgbImage {
             let colour = if seed.label > 0 { [0, 255, 0] } else { [255, 0, 0] };
             for (dy, dx) in (-3..=3).flat_map(|dy| (-3..=3).map(move |dx| (dy, dx))) {
                 let (x, y) = ((u * width) as i64 + dx, (v * height) as i64 + dy);
-                if let Some(pixel) = picture.get_pixel_mut_checked(x.max(0) as u32, y.max(0) as u32) {
+                if let Some(pixel) = picture.get_pixel_mut_checked(x.max(0) as u32, y.max(0) as u32)
+                {
                     pixel.0 = colour;
                 }
             }
@@ -262,24 +284,27 @@ fn show(case: &Case, mask: &Array2<bool>, seeds: &Seeds) -> RgbImage {
 }
 
 fn load(folder: &Path) -> Result<Vec<Case>> {
-    let mut files =
-        std::fs::read_dir(folder.join("images"))?.map(|e| e.map(|e| e.path())).collect::<std::io::Result<Vec<_>>>()?;
+    let mut files = std::fs::read_dir(folder.join("images"))?
+        .map(|e| e.map(|e| e.path()))
+        .collect::<std::io::Result<Vec<_>>>()?;
     files.sort();
     let mut cases = Vec::new();
     for file in files {
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let picture = image::open(&file)?.into_rgb8();
-        let mask: GrayImage = image::open(folder.join("masks").join(&name).with_extension("png"))?.into_luma8();
+        let mask: GrayImage =
+            image::open(folder.join("masks").join(&name).with_extension("png"))?.into_luma8();
         if mask.dimensions() != picture.dimensions() {
             return Err(format!("{name}: picture and mask differ in size").into());
         }
-        let truth = Array2::from_shape_fn((mask.height() as usize, mask.width() as usize), |(y, x)| {
-            match mask.get_pixel(x as u32, y as u32).0[0] {
-                255 => Some(true),
-                0 => Some(false),
-                _ => None,
-            }
-        });
+        let truth =
+            Array2::from_shape_fn((mask.height() as usize, mask.width() as usize), |(y, x)| {
+                match mask.get_pixel(x as u32, y as u32).0[0] {
+                    255 => Some(true),
+                    0 => Some(false),
+                    _ => None,
+                }
+            });
         cases.push(Case { name, picture, truth });
     }
     if cases.is_empty() {

@@ -46,12 +46,18 @@ pub fn run(task: &Smooth) -> Result<()> {
     let mut sums = std::collections::BTreeMap::<u32, ([f64; 4], f64)>::new();
     for (number, input) in inputs.iter().enumerate() {
         let name = input.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let scale: f32 = name.split('-').nth(1).and_then(|scale| scale.parse().ok()).ok_or("no scale in the name")?;
+        let scale: f32 = name
+            .split('-')
+            .nth(1)
+            .and_then(|scale| scale.parse().ok())
+            .ok_or("no scale in the name")?;
         let target = input.with_file_name(name.replace("input", "target")).with_extension("png");
         let (mut noisy, target) = (open(input)?, open(&target)?);
         if task.noise > 0.0 {
             let mut noise = support::Noise::new(number as u64);
-            noisy.iter_mut().for_each(|v| *v = (f32::from(*v) + task.noise * noise.next()).round() as u8);
+            noisy
+                .iter_mut()
+                .for_each(|v| *v = (f32::from(*v) + task.noise * noise.next()).round() as u8);
         }
         let element = gst::ElementFactory::make("cnnsmooth")
             .property("scale", (scale * task.factor).clamp(1.0, 64.0))
@@ -67,14 +73,19 @@ pub fn run(task: &Smooth) -> Result<()> {
         };
         if let Some(out) = &task.out {
             std::fs::create_dir_all(out)?;
-            let picture = image::RgbImage::from_raw(noisy.width(), noisy.height(), result.clone()).ok_or("size")?;
+            let picture = image::RgbImage::from_raw(noisy.width(), noisy.height(), result.clone())
+                .ok_or("size")?;
             picture.save(out.join(format!("{name}.png")))?;
         }
         let target_luma = luma(&target, noisy.dimensions());
         let figures = [noisy.as_raw(), &result].map(|picture| {
             let clean: Vec<f32> = target.iter().map(|v| f32::from(*v)).collect();
             let psnr = gstcnnvideo::quality::psnr(support::mse(picture, &clean));
-            (psnr, ssim(&luma(picture, noisy.dimensions()).view(), &target_luma.view()).unwrap_or(f64::NAN))
+            (
+                psnr,
+                ssim(&luma(picture, noisy.dimensions()).view(), &target_luma.view())
+                    .unwrap_or(f64::NAN),
+            )
         });
         for key in [scale as u32, u32::MAX] {
             let (sum, count) = sums.entry(key).or_default();
@@ -83,7 +94,9 @@ pub fn run(task: &Smooth) -> Result<()> {
             *count += 1.0;
         }
     }
-    println!("| scale | pictures | input PSNR | SSIM | smoothed PSNR | SSIM |\n| --- | --- | --- | --- | --- | --- |");
+    println!(
+        "| scale | pictures | input PSNR | SSIM | smoothed PSNR | SSIM |\n| --- | --- | --- | --- | --- | --- |"
+    );
     for (scale, (sum, count)) in sums {
         let name = if scale == u32::MAX { "all".to_owned() } else { scale.to_string() };
         let [a, b, c, d] = sum.map(|v| v / count);
@@ -97,8 +110,12 @@ fn open(path: &Path) -> Result<image::RgbImage> {
 }
 
 pub fn luma(rgb: &[u8], (width, height): (u32, u32)) -> Array2<f32> {
-    let value = |rgb: &[u8]| 0.299 * f32::from(rgb[0]) + 0.587 * f32::from(rgb[1]) + 0.114 * f32::from(rgb[2]);
-    Array2::from_shape_fn((height as usize, width as usize), |(y, x)| value(&rgb[3 * (y * width as usize + x)..]))
+    let value = |rgb: &[u8]| {
+        0.299 * f32::from(rgb[0]) + 0.587 * f32::from(rgb[1]) + 0.114 * f32::from(rgb[2])
+    };
+    Array2::from_shape_fn((height as usize, width as usize), |(y, x)| {
+        value(&rgb[3 * (y * width as usize + x)..])
+    })
 }
 
 const SIDE: usize = 256;
@@ -111,7 +128,9 @@ pub fn response(model: Option<&Path>) -> Result<()> {
     gst::init()?;
     gstcnnvideo::plugin_register_static()?;
     let header: String = PERIODS.iter().map(|p| format!(" {p} |")).collect();
-    println!("Energy left of gratings by period over scale, and contrast of a bar of twice the scale's width\n");
+    println!(
+        "Energy left of gratings by period over scale, and contrast of a bar of twice the scale's width\n"
+    );
     println!("| scale |{header} bar |\n| --- |{} --- |", " --- |".repeat(PERIODS.len()));
     for scale in SCALES {
         let mut line = format!("| {scale} |");
@@ -126,11 +145,15 @@ pub fn response(model: Option<&Path>) -> Result<()> {
                 let along = 0.8 * x as f32 + 0.6 * y as f32;
                 20.0 * (along / period * std::f32::consts::TAU).sin()
             };
-            line += &format!(" {:.2} |", energy(&smoothed(model, scale, wave)?) / energy(&picture(wave)));
+            line += &format!(
+                " {:.2} |",
+                energy(&smoothed(model, scale, wave)?) / energy(&picture(wave))
+            );
         }
         let half = scale;
-        let bar =
-            move |x: usize, _: usize| 30.0 * (half - (x as f32 + 0.5 - SIDE as f32 / 2.0).abs() + 0.5).clamp(0.0, 1.0);
+        let bar = move |x: usize, _: usize| {
+            30.0 * (half - (x as f32 + 0.5 - SIDE as f32 / 2.0).abs() + 0.5).clamp(0.0, 1.0)
+        };
         let result = smoothed(model, scale, bar)?;
         let level = |x: usize| result.row(SIDE / 2)[x];
         let contrast = level(SIDE / 2) - 0.5 * (level(SIDE / 8) + level(SIDE - SIDE / 8));
@@ -143,7 +166,11 @@ fn picture(value: impl Fn(usize, usize) -> f32) -> Array2<f32> {
     Array2::from_shape_fn((SIDE, SIDE), |(y, x)| (128.0 + value(x, y)).round())
 }
 
-fn smoothed(model: Option<&Path>, scale: f32, value: impl Fn(usize, usize) -> f32) -> Result<Array2<f32>> {
+fn smoothed(
+    model: Option<&Path>,
+    scale: f32,
+    value: impl Fn(usize, usize) -> f32,
+) -> Result<Array2<f32>> {
     let rgb: Vec<u8> = picture(value).iter().flat_map(|v| [*v as u8; 3]).collect();
     let element = gst::ElementFactory::make("cnnsmooth")
         .property("scale", scale)

@@ -48,13 +48,23 @@ pub fn run(task: &Stability) -> Result<()> {
             flow
         })
         .collect();
-    println!("Root mean square difference to the frame before along the clip's motion, in levels of luma\n");
-    println!("| | difference |\n| --- | --- |\n| {} | {:.2} |", task.data.display(), along(&clip, &clip, &flows));
+    println!(
+        "Root mean square difference to the frame before along the clip's motion, in levels of luma\n"
+    );
+    println!(
+        "| | difference |\n| --- | --- |\n| {} | {:.2} |",
+        task.data.display(),
+        along(&clip, &clip, &flows)
+    );
     for scale in &task.scales {
         let element = gst::parse::launch(&format!("cnnsmooth scale={scale} {}", task.set))?;
         let smoothed = element::through_all(&element, &frames, size)?;
         let smoothed: Vec<_> = smoothed.iter().map(|frame| luma(frame, size)).collect();
-        println!("| cnnsmooth scale={scale} {} | {:.2} |", task.set, along(&smoothed, &clip, &flows));
+        println!(
+            "| cnnsmooth scale={scale} {} | {:.2} |",
+            task.set,
+            along(&smoothed, &clip, &flows)
+        );
     }
     Ok(())
 }

@@ -57,7 +57,9 @@ impl Frame {
         for weights in [[-0.1482, -0.2910, 0.4392], [0.4392, -0.3678, -0.0714]] {
             for y in (0..height).step_by(2) {
                 data.extend((0..width).step_by(2).map(|x| {
-                    let sum = |c: usize| rgb(x, y)[c] + rgb(x + 1, y)[c] + rgb(x, y + 1)[c] + rgb(x + 1, y + 1)[c];
+                    let sum = |c: usize| {
+                        rgb(x, y)[c] + rgb(x + 1, y)[c] + rgb(x, y + 1)[c] + rgb(x + 1, y + 1)[c]
+                    };
                     (128.5 + (0..3).map(|c| weights[c] * 0.25 * sum(c)).sum::<f32>()) as u8
                 }));
             }
@@ -83,7 +85,10 @@ pub fn run(video: &Video) -> Result<()> {
     let noisy: Vec<Frame> = clean
         .iter()
         .map(|frame| {
-            let luma = frame.luma().iter().map(|v| (f32::from(*v) + video.level * noise.next()).round() as u8);
+            let luma = frame
+                .luma()
+                .iter()
+                .map(|v| (f32::from(*v) + video.level * noise.next()).round() as u8);
             let data = luma.chain(frame.data[frame.luma().len()..].iter().copied()).collect();
             Frame { data, ..*frame }
         })
@@ -102,7 +107,9 @@ pub fn run(video: &Video) -> Result<()> {
             println!("| {i} | {a:.2} | {b:.2} | {c:.2} | {:+.2} |", c - b);
         }
     }
-    let mean = |rows: &[[f64; 3]], k: usize| rows.iter().map(|r| r[k]).sum::<f64>() / rows.len().max(1) as f64;
+    let mean = |rows: &[[f64; 3]], k: usize| {
+        rows.iter().map(|r| r[k]).sum::<f64>() / rows.len().max(1) as f64
+    };
     let settled = &rows[8.min(rows.len() - 1)..];
     let [a, b, c] = [0, 1, 2].map(|k| mean(settled, k));
     println!("| mean from 8 on | {a:.2} | {b:.2} | {c:.2} | {:+.2} |", c - b);
@@ -134,7 +141,8 @@ fn through_element(video: &Video, frames: &[Frame], temporal: bool) -> Result<Ve
         .fps(gst::Fraction::new(25, 1))
         .build()?;
     let pipeline = gst::Pipeline::new();
-    let source = gst_app::AppSrc::builder().caps(&info.to_caps()?).format(gst::Format::Time).build();
+    let source =
+        gst_app::AppSrc::builder().caps(&info.to_caps()?).format(gst::Format::Time).build();
     let element = gst::ElementFactory::make("cnndenoise").property("temporal", temporal).build()?;
     element.set_property("model-file", video.model.as_deref().and_then(Path::to_str));
     for setting in &video.set {
@@ -150,7 +158,11 @@ fn through_element(video: &Video, frames: &[Frame], temporal: bool) -> Result<Ve
         let mut padded = vec![0u8; info.size()];
         let mut rest = frame.data.as_slice();
         for plane in 0..3 {
-            let (w, h) = if plane == 0 { (frame.width, frame.height) } else { (frame.width / 2, frame.height / 2) };
+            let (w, h) = if plane == 0 {
+                (frame.width, frame.height)
+            } else {
+                (frame.width / 2, frame.height / 2)
+            };
             let (offset, stride) = (info.offset()[plane], info.stride()[plane] as usize);
             for row in padded[offset..].chunks_mut(stride).take(h) {
                 let (own, after) = rest.split_at(w);
@@ -159,7 +171,10 @@ fn through_element(video: &Video, frames: &[Frame], temporal: bool) -> Result<Ve
             }
         }
         let mut buffer = gst::Buffer::from_mut_slice(padded);
-        buffer.get_mut().ok_or("the buffer is new")?.set_pts(gst::ClockTime::from_mseconds(40 * i as u64));
+        buffer
+            .get_mut()
+            .ok_or("the buffer is new")?
+            .set_pts(gst::ClockTime::from_mseconds(40 * i as u64));
         source.push_buffer(buffer)?;
         let sample = sink.pull_sample()?;
         let map = sample.buffer().ok_or("no buffer")?.map_readable()?;

@@ -35,7 +35,9 @@ pub struct Reader {
 
 impl Reader {
     pub fn open(path: &Path) -> io::Result<Self> {
-        let wrong = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {what}", path.display()));
+        let wrong = |what: &str| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("{}: {what}", path.display()))
+        };
         let mut file = BufReader::new(File::open(path)?);
         let mut line = String::new();
         file.by_ref().take(1024).read_line(&mut line)?;
@@ -48,7 +50,9 @@ impl Reader {
             match field.split_at_checked(1) {
                 Some(("W", value)) => width = value.parse().unwrap_or(0),
                 Some(("H", value)) => height = value.parse().unwrap_or(0),
-                Some(("C", value)) if !["420", "420jpeg", "420mpeg2", "420paldv"].contains(&value) => {
+                Some(("C", value))
+                    if !["420", "420jpeg", "420mpeg2", "420paldv"].contains(&value) =>
+                {
                     return Err(wrong("only 8-bit 4:2:0 is read"));
                 }
                 _ => (),

@@ -79,7 +79,9 @@ impl Clips {
 
     fn steps(&self) -> Result<Vec<Step>> {
         let mut steps: Vec<Step> = serde_json::from_str(&fs::read_to_string(&self.attacks)?)?;
-        steps.retain(|step| self.only.is_empty() || self.only.iter().any(|only| step.name.contains(only)));
+        steps.retain(|step| {
+            self.only.is_empty() || self.only.iter().any(|only| step.name.contains(only))
+        });
         Ok(steps)
     }
 
@@ -87,7 +89,11 @@ impl Clips {
     ///
     /// # Errors
     /// Files that cannot be read or written, pipelines and programs that fail, and what `each` gives.
-    pub fn attacked(&self, psnrs: &[f32], mut each: impl FnMut(&Attacked<'_>) -> Result<()>) -> Result<()> {
+    pub fn attacked(
+        &self,
+        psnrs: &[f32],
+        mut each: impl FnMut(&Attacked<'_>) -> Result<()>,
+    ) -> Result<()> {
         fs::create_dir_all(&self.folder)?;
         let steps = self.steps()?;
         // y4mdec of GStreamer 1.22 does not read all that ffmpeg writes, and y4menc no padded frames.
@@ -113,9 +119,16 @@ impl Clips {
                         |_| (),
                     )?;
                     for (i, step) in steps.iter().enumerate() {
-                        attack(step, &marked, &file).map_err(|err| format!("{}: {err}", step.name))?;
-                        each(&Attacked { attack: i, strength, file: &file, key: &key_file, payload })
+                        attack(step, &marked, &file)
                             .map_err(|err| format!("{}: {err}", step.name))?;
+                        each(&Attacked {
+                            attack: i,
+                            strength,
+                            file: &file,
+                            key: &key_file,
+                            payload,
+                        })
+                        .map_err(|err| format!("{}: {err}", step.name))?;
                     }
                 }
             }
@@ -172,7 +185,9 @@ struct Count {
 
 fn print_table(task: &Attack, names: &[String], counts: &[Vec<Count>]) {
     print!("| attack |");
-    task.target_psnr.iter().for_each(|psnr| print!(" {psnr} dB: payload right | after frames | chance |"));
+    task.target_psnr
+        .iter()
+        .for_each(|psnr| print!(" {psnr} dB: payload right | after frames | chance |"));
     print!("\n| --- |");
     task.target_psnr.iter().for_each(|_| print!(" --- | --- | --- |"));
     println!();
@@ -191,11 +206,13 @@ fn print_table(task: &Attack, names: &[String], counts: &[Vec<Count>]) {
 }
 
 fn ffmpeg(arguments: &[&str]) -> Result<()> {
-    let output = Command::new("ffmpeg").args(["-v", "error", "-nostdin", "-y"]).args(arguments).output()?;
+    let output =
+        Command::new("ffmpeg").args(["-v", "error", "-nostdin", "-y"]).args(arguments).output()?;
     if output.status.success() {
         return Ok(());
     }
-    Err(format!("ffmpeg {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr)).into())
+    Err(format!("ffmpeg {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr))
+        .into())
 }
 
 /// Brings the first frames of a clip to a size; what is of another shape is cropped.
@@ -212,7 +229,17 @@ fn normalise(clip: &Path, size: &str, to: &Path) -> Result<()> {
     } else {
         arguments.extend(["-i", path(clip)?]);
     }
-    arguments.extend(["-frames:v", &frames, "-vf", &filter, "-pix_fmt", "yuv420p", "-c:v", "ffv1", path(to)?]);
+    arguments.extend([
+        "-frames:v",
+        &frames,
+        "-vf",
+        &filter,
+        "-pix_fmt",
+        "yuv420p",
+        "-c:v",
+        "ffv1",
+        path(to)?,
+    ]);
     ffmpeg(&arguments)
 }
 
@@ -241,7 +268,8 @@ fn attack(step: &Step, marked: &Path, attacked: &Path) -> Result<()> {
             ffmpeg(&["-i", path(&coded)?, "-pix_fmt", "yuv420p", "-c:v", "ffv1", path(attacked)?])
         }
         codec => {
-            let mut arguments = vec!["-i", path(from)?, "-vf", filter, "-pix_fmt", "yuv420p", "-c:v", "ffv1"];
+            let mut arguments =
+                vec!["-i", path(from)?, "-vf", filter, "-pix_fmt", "yuv420p", "-c:v", "ffv1"];
             arguments.extend(codec.iter().flat_map(|codec| codec.split(' ')));
             arguments.push(path(attacked)?);
             ffmpeg(&arguments)

@@ -82,7 +82,10 @@ fn distribution(task: &Chance, rng: &mut StdRng) -> Result<()> {
     }
     let mean = sum / f64::from(trials);
     let deviation = (squares / f64::from(trials) - mean * mean).sqrt();
-    println!("{trials} trials in {:.0} s, a right keyed check in {read}", start.elapsed().as_secs_f64());
+    println!(
+        "{trials} trials in {:.0} s, a right keyed check in {read}",
+        start.elapsed().as_secs_f64()
+    );
     println!("z of the best message: mean {mean:.2}, deviation {deviation:.2}, largest {most:.2}");
     println!(
         "smallest bound on the probability of chance: 1e{least:.1}; at 1e-9 a mark would be told from z = {:.2} on",

@@ -122,26 +122,44 @@ fn each_frame(clip: &Path, mut each: impl FnMut(&Picture<'_, u8>) -> Result<bool
          appsink name=o sync=false max-buffers=4",
         quoted(path(clip)?)
     );
-    let pipeline = gst::parse::launch(&description)?.downcast::<gst::Pipeline>().map_err(|_| "no pipeline")?;
-    let output = pipeline.by_name("o").and_then(|e| e.downcast::<gst_app::AppSink>().ok()).ok_or("no sink")?;
+    let pipeline =
+        gst::parse::launch(&description)?.downcast::<gst::Pipeline>().map_err(|_| "no pipeline")?;
+    let output = pipeline
+        .by_name("o")
+        .and_then(|e| e.downcast::<gst_app::AppSink>().ok())
+        .ok_or("no sink")?;
     pipeline.set_state(gst::State::Playing)?;
     let mut more = true;
     while more && let Some(sample) = output.try_pull_sample(gst::ClockTime::from_seconds(20)) {
         let info = VideoInfo::from_caps(sample.caps().ok_or("no caps")?)?;
         let buffer = sample.buffer().ok_or("no buffer")?;
-        let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &info).map_err(|_| "no frame")?;
+        let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &info)
+            .map_err(|_| "no frame")?;
         let plane = (frame.plane_data(0)?, frame.plane_stride()[0] as usize);
-        more = each(&Picture::new(Format::GRAY8, info.width() as usize, info.height() as usize, &[plane])?)?;
+        more = each(&Picture::new(
+            Format::GRAY8,
+            info.width() as usize,
+            info.height() as usize,
+            &[plane],
+        )?)?;
     }
     pipeline.set_state(gst::State::Null)?;
     Ok(())
 }
 
-fn embed(input: &Path, output: &Path, key_file: &Path, payload: &str, target_psnr: f32) -> Result<()> {
+fn embed(
+    input: &Path,
+    output: &Path,
+    key_file: &Path,
+    payload: &str,
+    target_psnr: f32,
+) -> Result<()> {
     init()?;
     let encoder = match output.extension().and_then(|e| e.to_str()) {
         Some("y4m") => "video/x-raw,format=I420 ! y4menc",
-        Some("webm") => "vp8enc end-usage=cq cq-level=10 target-bitrate=20000000 deadline=1 cpu-used=4 ! webmmux",
+        Some("webm") => {
+            "vp8enc end-usage=cq cq-level=10 target-bitrate=20000000 deadline=1 cpu-used=4 ! webmmux"
+        }
         _ => return Err("the output must be a .y4m or a .webm file".into()),
     };
     launch(

@@ -43,7 +43,9 @@ pub fn run(task: &Residuals) -> Result<()> {
     let mut counts = vec![vec![Count::default(); ways]; names.len()];
     let networks = Networks::built_in(Rung::Fast, Device::Cpu, Precision::Auto)?;
     task.what.attacked(&[task.target_psnr], |attacked| {
-        for (count, report) in counts[attacked.attack].iter_mut().zip(read(task, &networks, attacked)?) {
+        for (count, report) in
+            counts[attacked.attack].iter_mut().zip(read(task, &networks, attacked)?)
+        {
             count.tried += 1;
             count.right += u32::from(report.payload == Some(attacked.payload));
             count.log10_p += report.log10_p;
@@ -56,7 +58,12 @@ pub fn run(task: &Residuals) -> Result<()> {
     for (name, counts) in names.iter().zip(counts) {
         print!("| {name} |");
         for count in counts {
-            print!(" {} of {}, 10^{:.0} |", count.right, count.tried, count.log10_p / f64::from(count.tried.max(1)));
+            print!(
+                " {} of {}, 10^{:.0} |",
+                count.right,
+                count.tried,
+                count.log10_p / f64::from(count.tried.max(1))
+            );
         }
         println!();
     }
@@ -65,7 +72,8 @@ pub fn run(task: &Residuals) -> Result<()> {
 
 /// Reports by the high-pass, then by the denoiser told of each level.
 fn read(task: &Residuals, networks: &Networks, attacked: &Attacked<'_>) -> Result<Vec<Report>> {
-    let mut collectors: Vec<_> = (0..=task.levels.len()).map(|_| Collector::new(task.window)).collect();
+    let mut collectors: Vec<_> =
+        (0..=task.levels.len()).map(|_| Collector::new(task.window)).collect();
     let key = std::fs::read(attacked.key)?;
     let key = Key::new(key.try_into().map_err(|_| "a key has 32 bytes")?);
     let mut denoisers = Vec::new();
@@ -80,12 +88,17 @@ fn read(task: &Residuals, networks: &Networks, attacked: &Attacked<'_>) -> Resul
         let half = Picture::new(Format::GRAY8, width, height, &[(&halves, width)])?;
         if denoisers.is_empty() {
             let make = |_: &f32| networks.denoiser(half.colour, false, 0);
-            denoisers = task.levels.iter().map(make).collect::<std::result::Result<Vec<Denoiser>, _>>()?;
+            denoisers =
+                task.levels.iter().map(make).collect::<std::result::Result<Vec<Denoiser>, _>>()?;
         }
-        for ((level, denoiser), collector) in task.levels.iter().zip(&mut denoisers).zip(&mut collectors[1..]) {
+        for ((level, denoiser), collector) in
+            task.levels.iter().zip(&mut denoisers).zip(&mut collectors[1..])
+        {
             let mut clean = halves.clone();
-            let mut output = PictureMut::new(Format::GRAY8, width, height, [(clean.as_mut_slice(), width)])?;
-            let parameters = Parameters { noise_level: Some(*level), strength: 1.0, temporal: false };
+            let mut output =
+                PictureMut::new(Format::GRAY8, width, height, [(clean.as_mut_slice(), width)])?;
+            let parameters =
+                Parameters { noise_level: Some(*level), strength: 1.0, temporal: false };
             denoiser.process(&half, &mut output, &parameters, None, 0)?;
             let residual: Vec<f32> = halves.iter().zip(&clean).map(|(a, b)| a - b).collect();
             collector.push(&Picture::new(Format::GRAY8, width, height, &[(&residual, width)])?);
@@ -93,7 +106,9 @@ fn read(task: &Residuals, networks: &Networks, attacked: &Attacked<'_>) -> Resul
         frames += 1;
         Ok(frames < task.window)
     })?;
-    let decode = |collector: &Collector| Decoder::new(key.clone(), 1e-9, 1).decode(&collector.window(), Search::Full);
+    let decode = |collector: &Collector| {
+        Decoder::new(key.clone(), 1e-9, 1).decode(&collector.window(), Search::Full)
+    };
     Ok(collectors.iter().map(decode).collect())
 }
 
@@ -103,6 +118,10 @@ fn halve(picture: &Picture<'_, u8>, to: &mut Vec<f32>) {
     to.clear();
     for y in 0..height / 2 {
         let at = |x: usize, dy: usize| f32::from(luma[[2 * y + dy, x]]);
-        to.extend((0..width / 2).map(|x| 0.25 * (at(2 * x, 0) + at(2 * x + 1, 0) + at(2 * x, 1) + at(2 * x + 1, 1))));
+        to.extend(
+            (0..width / 2).map(|x| {
+                0.25 * (at(2 * x, 0) + at(2 * x + 1, 0) + at(2 * x, 1) + at(2 * x + 1, 1))
+            }),
+        );
     }
 }

@@ -42,8 +42,11 @@ enum Mask {
     Uniform,
 }
 
-const MASKS: [(Mask, &str); 3] =
-    [(Mask::Uniform, "even"), (Mask::Analytic, "by the formulas"), (Mask::Network, "by the network")];
+const MASKS: [(Mask, &str); 3] = [
+    (Mask::Uniform, "even"),
+    (Mask::Analytic, "by the formulas"),
+    (Mask::Network, "by the network"),
+];
 
 pub fn run(task: &Visible) -> Result<()> {
     let mut sums = [[0.0; 5]; MASKS.len()];
@@ -56,7 +59,8 @@ pub fn run(task: &Visible) -> Result<()> {
             let (a, b) = (plane(&clean), plane(&marked));
             let similar = ssim(&a.view(), &b.view()).ok_or("the picture is too small")?;
             let multi = ms_ssim(&a.view(), &b.view()).ok_or("the picture is too small")?;
-            let results = [psnr_of(&clean, &marked), similar, multi, flat_psnr(&a, &b), evidence(&marked)?];
+            let results =
+                [psnr_of(&clean, &marked), similar, multi, flat_psnr(&a, &b), evidence(&marked)?];
             sums.iter_mut().zip(results).for_each(|(sum, v)| *sum += v);
             errors.push((&b - &a).mapv(|e| (128.0 + AMPLIFIED * e).clamp(0.0, 255.0) as u8));
         }
@@ -91,7 +95,10 @@ fn mark(clean: &GrayImage, mask: Mask, target_psnr: f32) -> Result<GrayImage> {
     let (width, height) = (clean.width() as usize, clean.height() as usize);
     let samples: &mut [u8] = &mut marked;
     let mut view = PictureMut::new(Format::GRAY8, width, height, [(samples, width)])?;
-    embedder.process(&mut view, &Strength { target_psnr, texture_aware: !matches!(mask, Mask::Uniform) });
+    embedder.process(
+        &mut view,
+        &Strength { target_psnr, texture_aware: !matches!(mask, Mask::Uniform) },
+    );
     Ok(marked)
 }
 
@@ -112,7 +119,9 @@ fn mark_to(clean: &GrayImage, mask: Mask, target: f32, goal: f64) -> Result<Gray
 
 fn plane(picture: &GrayImage) -> Array2<f32> {
     let (width, height) = picture.dimensions();
-    Array2::from_shape_fn((height as usize, width as usize), |(y, x)| f32::from(picture[(x as u32, y as u32)].0[0]))
+    Array2::from_shape_fn((height as usize, width as usize), |(y, x)| {
+        f32::from(picture[(x as u32, y as u32)].0[0])
+    })
 }
 
 fn psnr_of(a: &GrayImage, b: &GrayImage) -> f64 {
@@ -121,7 +130,9 @@ fn psnr_of(a: &GrayImage, b: &GrayImage) -> f64 {
 
 fn flat_psnr(clean: &Array2<f32>, marked: &Array2<f32>) -> f64 {
     let (mut sum, mut count) = (0.0, 0.0);
-    for (clean, marked) in clean.exact_chunks((BLOCK, BLOCK)).into_iter().zip(marked.exact_chunks((BLOCK, BLOCK))) {
+    for (clean, marked) in
+        clean.exact_chunks((BLOCK, BLOCK)).into_iter().zip(marked.exact_chunks((BLOCK, BLOCK)))
+    {
         if clean.std(0.0) < FLAT {
             sum += clean.iter().zip(&marked).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
             count += clean.len() as f64;

@@ -67,7 +67,9 @@ impl<'a, T: Sample> Means<'a, T> {
         for i in 0..CELLS.min(size[0] * size[1]) {
             let [y, x] = spread(i, size);
             let mean = self.level(y, x);
-            details.extend(self.places(y, x).map(|place| (self.component[place].level() - mean).abs()));
+            details.extend(
+                self.places(y, x).map(|place| (self.component[place].level() - mean).abs()),
+            );
         }
         if details.is_empty() {
             return 0.0;
@@ -77,7 +79,8 @@ impl<'a, T: Sample> Means<'a, T> {
         // Half a level more, for samples are whole numbers.
         let most = FARTHEST * (median + 0.5) / MEDIAN;
         let near = details.iter().filter(|detail| **detail <= most);
-        let (count, squares) = near.fold((0.0, 0.0), |(count, sum), detail| (count + 1.0, sum + detail * detail));
+        let (count, squares) =
+            near.fold((0.0, 0.0), |(count, sum), detail| (count + 1.0, sum + detail * detail));
         (squares / f32::max(count, 1.0)).sqrt() / WITHIN
     }
 }
@@ -114,7 +117,12 @@ impl Detail {
 
     /// Leaves in the first `down` rows what is noise of them; cells are `across` samples wide. `level` is the deviation of that noise, and of its
     /// variance the share `left` is left in each cell, where that is known.
-    pub fn keep_noise(&mut self, [down, across]: [usize; 2], level: f32, left: Option<ArrayView1<'_, f32>>) {
+    pub fn keep_noise(
+        &mut self,
+        [down, across]: [usize; 2],
+        level: f32,
+        left: Option<ArrayView1<'_, f32>>,
+    ) {
         let rows = &mut self.rows[..down];
         let width = rows.iter().map(Vec::len).min().unwrap_or(0);
         let cell = |x: usize| across * x..(across * (x + 1)).min(width);
@@ -122,7 +130,8 @@ impl Detail {
         self.energy.clear();
         for x in 0..count {
             let samples = (down * cell(x).len()) as f32;
-            let mean = rows.iter().map(|row| row[cell(x)].iter().sum::<f32>()).sum::<f32>() / samples;
+            let mean =
+                rows.iter().map(|row| row[cell(x)].iter().sum::<f32>()).sum::<f32>() / samples;
             let mut energy = 0.0;
             for value in rows.iter_mut().flat_map(|row| &mut row[cell(x)]) {
                 *value -= mean;
@@ -138,7 +147,9 @@ impl Detail {
             }
             let cells = (x + REACH).min(count - 1) - x.saturating_sub(REACH) + 1;
             let left = left.map_or(1.0, |left| left[x.min(left.len() - 1)]);
-            let noise = (CHANCE * level * level * left * cells as f32 / window.max(f32::MIN_POSITIVE)).min(1.0);
+            let noise = (CHANCE * level * level * left * cells as f32
+                / window.max(f32::MIN_POSITIVE))
+            .min(1.0);
             rows.iter_mut().flat_map(|row| &mut row[cell(x)]).for_each(|value| *value *= noise);
         }
     }
@@ -153,7 +164,9 @@ mod tests {
 
     fn white(size: (usize, usize)) -> Array2<f32> {
         let mut rng = StdRng::seed_from_u64(1);
-        Array2::from_shape_simple_fn(size, || (0..12).map(|_| rng.random::<f32>()).sum::<f32>() - 6.0)
+        Array2::from_shape_simple_fn(size, || {
+            (0..12).map(|_| rng.random::<f32>()).sum::<f32>() - 6.0
+        })
     }
 
     #[test]
@@ -190,7 +203,8 @@ mod tests {
                     let edge = if x % 24 == 7 { 90.0 } else { 0.0 };
                     (100.0 + edge + level * noise[[y, x]]).round() as u8
                 });
-                let (found, truth) = (Means::new(&plane.view(), shifts).detail_level(), level * share.sqrt());
+                let (found, truth) =
+                    (Means::new(&plane.view(), shifts).detail_level(), level * share.sqrt());
                 assert!((found - truth).abs() < 0.25 * truth, "{shifts:?}: {found} for {truth}");
             }
         }

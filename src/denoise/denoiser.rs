@@ -167,14 +167,24 @@ impl Denoiser {
         let chroma = seen_chroma.at_least(seen_chroma.level.hypot(detail));
         let main = parameters.noise_level.map_or(main, NoiseModel::uniform);
         let levels = Levels { main: main.level, chroma: chroma.level };
-        let control = |level: f32| (level * parameters.strength.max(1.0)).clamp(0.0, MAX_LEVEL) * CONTROL_PER_LEVEL;
+        let control = |level: f32| {
+            (level * parameters.strength.max(1.0)).clamp(0.0, MAX_LEVEL) * CONTROL_PER_LEVEL
+        };
         let of_brightness = |brightness: usize| control(main.level_at(brightness as f32));
-        let controls = Controls { main: std::array::from_fn(of_brightness), chroma: control(seen_chroma.level) };
+        let controls = Controls {
+            main: std::array::from_fn(of_brightness),
+            chroma: control(seen_chroma.level),
+        };
         let share = |level: f32| ((level - FADE[0]) / (FADE[1] - FADE[0])).clamp(0.0, 1.0);
         let chroma_share = if domain == Domain::Rgb { levels.main } else { levels.chroma };
         let shares = [share(levels.main), share(chroma_share)];
         let regions = regions.as_ref().map(Regions::reborrow);
-        let shares = Shares { components: shares, strength: parameters.strength, details: self.details, regions };
+        let shares = Shares {
+            components: shares,
+            strength: parameters.strength,
+            details: self.details,
+            regions,
+        };
 
         let (width, height) = input.size();
         let session = self.sessions.for_frame(&*self.network, self.threads, width, height)?;
@@ -182,10 +192,14 @@ impl Denoiser {
             let fused = temporal.fuse(input, &[main, chroma], pool);
             let planes = Planes::new(&fused.picture, domain, &controls, Some(fused.variance))
                 .with_regions(regions, parameters.strength);
-            session.run(&planes, &mut PlanesMut::new(output.reborrow(), domain, shares, Some(&fused)))?;
+            session.run(
+                &planes,
+                &mut PlanesMut::new(output.reborrow(), domain, shares, Some(&fused)),
+            )?;
         } else {
             temporal.reset();
-            let planes = Planes::new(input, domain, &controls, None).with_regions(regions, parameters.strength);
+            let planes = Planes::new(input, domain, &controls, None)
+                .with_regions(regions, parameters.strength);
             session.run(&planes, &mut PlanesMut::new(output.reborrow(), domain, shares, None))?;
         }
         Ok(levels)

@@ -63,8 +63,17 @@ const YUV420: usize = Domain::Yuv420.inputs();
 
 impl<T: Sample> Source for Planes<'_, '_, T> {
     fn most(&self) -> f32 {
-        let levels = self.controls.main.iter().chain(&[self.controls.chroma]).fold(0.0, |most: f32, v| most.max(*v));
-        levels * self.regions.as_ref().map_or(1.0, |(regions, strength)| more(*strength, regions.most()))
+        let levels = self
+            .controls
+            .main
+            .iter()
+            .chain(&[self.controls.chroma])
+            .fold(0.0, |most: f32, v| most.max(*v));
+        levels
+            * self
+                .regions
+                .as_ref()
+                .map_or(1.0, |(regions, strength)| more(*strength, regions.most()))
     }
 
     fn read_row(&self, y: usize, row: &mut [f32]) {
@@ -75,11 +84,17 @@ impl<T: Sample> Source for Planes<'_, '_, T> {
                     self.read_rgb(y, row);
                     self.control::<RGB, 12>(y, row.as_chunks_mut().0);
                 }
-                Domain::Yuv420 | Domain::Plane | Domain::Guide | Domain::Region | Domain::Texture => {
+                Domain::Yuv420
+                | Domain::Plane
+                | Domain::Guide
+                | Domain::Region
+                | Domain::Texture => {
                     let components = &self.picture.components;
                     let luma = [0, 1].map(|dy| line(&components[0], 2 * y + dy));
                     let chroma = match &components[1..] {
-                        [u, v] if rows_are_halved(self.picture.colour, 1) => Some([u, v].map(|plane| line(plane, y))),
+                        [u, v] if rows_are_halved(self.picture.colour, 1) => {
+                            Some([u, v].map(|plane| line(plane, y)))
+                        }
                         _ => None,
                     };
                     let (pixels, _) = row.as_chunks_mut();
@@ -171,7 +186,12 @@ pub(super) struct Shares<'a> {
 impl<'a, 's, T: Sample> PlanesMut<'a, 's, T> {
     /// The network's output is subtracted from what it has `seen`, or where that is `None` from `picture` itself.
     /// `shares` tells how much of that result goes into `picture`.
-    pub fn new(picture: PictureMut<'a, T>, domain: Domain, shares: Shares<'a>, seen: Option<&'a Fused<'s>>) -> Self {
+    pub fn new(
+        picture: PictureMut<'a, T>,
+        domain: Domain,
+        shares: Shares<'a>,
+        seen: Option<&'a Fused<'s>>,
+    ) -> Self {
         Self { picture, domain, shares, seen }
     }
 }
@@ -179,7 +199,8 @@ impl<'a, 's, T: Sample> PlanesMut<'a, 's, T> {
 impl<T: Sample> Output for PlanesMut<'_, '_, T> {
     fn split<'b>(&'b mut self, bands: &[Range<usize>]) -> Vec<Box<dyn RowSink + 'b>> {
         let (colour, domain, seen) = (self.picture.colour, self.domain, self.seen);
-        let shares = Shares { regions: self.shares.regions.as_ref().map(Regions::reborrow), ..self.shares };
+        let shares =
+            Shares { regions: self.shares.regions.as_ref().map(Regions::reborrow), ..self.shares };
         let parts = bands.iter().zip(split_rows(&mut self.picture, bands));
         parts
             .map(|(band, components)| {
@@ -199,7 +220,10 @@ impl<T: Sample> Output for PlanesMut<'_, '_, T> {
 }
 
 /// The components of a picture, divided by bands of rows of the network's output.
-fn split_rows<'b, T>(picture: &'b mut PictureMut<'_, T>, bands: &[Range<usize>]) -> Vec<Vec<ArrayViewMut2<'b, T>>> {
+fn split_rows<'b, T>(
+    picture: &'b mut PictureMut<'_, T>,
+    bands: &[Range<usize>],
+) -> Vec<Vec<ArrayViewMut2<'b, T>>> {
     let colour = picture.colour;
     let mut rest: Vec<_> = picture.components.iter_mut().map(|c| c.view_mut()).collect();
     let mut parts = Vec::with_capacity(bands.len());
@@ -256,7 +280,9 @@ impl<T: Sample> RowSink for Band<'_, '_, T> {
             for dy in 0..2 {
                 let at = 4 * i + 2 * dy;
                 match self.domain {
-                    Domain::Rgb => take_pairs::<{ Domain::Rgb.channels() }>(row, at, &mut self.noise),
+                    Domain::Rgb => {
+                        take_pairs::<{ Domain::Rgb.channels() }>(row, at, &mut self.noise)
+                    }
                     _ => take_pairs::<{ Domain::Yuv420.channels() }>(row, at, &mut self.noise),
                 }
                 self.subtract(i, 2 * y + dy, 2 * own + dy);
@@ -274,7 +300,12 @@ fn take_pairs<const N: usize>(row: &[f32], at: usize, to: &mut Vec<f32>) {
     let pairs = to.as_chunks_mut::<2>().0;
     vectorise(
         #[inline(always)]
-        || pairs.iter_mut().zip(pixels).for_each(|(pair, pixel)| *pair = [pixel[at], pixel[at + 1]]),
+        || {
+            pairs
+                .iter_mut()
+                .zip(pixels)
+                .for_each(|(pair, pixel)| *pair = [pixel[at], pixel[at + 1]])
+        },
     );
 }
 
@@ -291,18 +322,27 @@ impl<T: Sample> Band<'_, '_, T> {
             match self.seen {
                 Some(seen) => {
                     let seen = &seen.picture.components[component];
-                    self.detail.take(dy, seen.row((whole + dy).min(seen.nrows() - 1)).iter().map(|v| v.level()));
+                    self.detail.take(
+                        dy,
+                        seen.row((whole + dy).min(seen.nrows() - 1)).iter().map(|v| v.level()),
+                    );
                 }
-                None => self.detail.take(dy, samples.row((own + dy).min(last)).iter().map(|sample| sample.level())),
+                None => self.detail.take(
+                    dy,
+                    samples.row((own + dy).min(last)).iter().map(|sample| sample.level()),
+                ),
             }
         }
         let left = self.seen.map(|seen| seen.variance.row(y.min(seen.variance.nrows() - 1)));
         self.detail.keep_noise([down, across], self.shares.details[component], left);
         for dy in 0..down {
             self.noise.clear();
-            let means =
-                row.chunks_exact(Domain::Yuv420.channels()).flat_map(|pixel| repeat_n(pixel[3 + component], across));
-            self.noise.extend(self.detail.rows[dy].iter().zip(means).map(|(detail, mean)| mean + detail / SCALE));
+            let means = row
+                .chunks_exact(Domain::Yuv420.channels())
+                .flat_map(|pixel| repeat_n(pixel[3 + component], across));
+            self.noise.extend(
+                self.detail.rows[dy].iter().zip(means).map(|(detail, mean)| mean + detail / SCALE),
+            );
             self.subtract(component, whole + dy, own + dy);
         }
     }
@@ -317,10 +357,13 @@ impl<T: Sample> Band<'_, '_, T> {
             return;
         }
         let mut row = samples.index_axis_mut(Axis(0), own);
-        let seen = self.seen.map(|seen| seen.picture.components[component].index_axis(Axis(0), whole));
+        let seen =
+            self.seen.map(|seen| seen.picture.components[component].index_axis(Axis(0), whole));
         if let Some(regions) = regions {
             let factors = regions.row(whole << shift_y, shift_x);
-            for (x, ((to, noise), factor)) in row.iter_mut().zip(&self.noise).zip(factors).enumerate() {
+            for (x, ((to, noise), factor)) in
+                row.iter_mut().zip(&self.noise).zip(factors).enumerate()
+            {
                 let share = share * (strength * factor).clamp(0.0, 1.0);
                 // What is to stay is not even rounded.
                 if share > 0.0 {
@@ -348,11 +391,19 @@ impl<T: Sample> Band<'_, '_, T> {
                 let seen = seen.to_slice().unwrap_or_default();
                 vectorise(
                     #[inline(always)]
-                    || row.iter_mut().zip(noise).zip(seen).for_each(|((to, noise), seen)| fused(to, noise, seen)),
+                    || {
+                        row.iter_mut()
+                            .zip(noise)
+                            .zip(seen)
+                            .for_each(|((to, noise), seen)| fused(to, noise, seen))
+                    },
                 );
             }
             (Some(seen), _) => {
-                row.iter_mut().zip(noise).zip(seen).for_each(|((to, noise), seen)| fused(to, noise, seen));
+                row.iter_mut()
+                    .zip(noise)
+                    .zip(seen)
+                    .for_each(|((to, noise), seen)| fused(to, noise, seen));
             }
         }
     }
@@ -367,26 +418,37 @@ mod tests {
         let luma = Array2::from_shape_fn((12, 18), |(y, x)| (13 * y + 9 * x) as u8);
         let chroma = Array2::from_elem((6, 9), 128u8);
         let colour = Colour::Yuv { shift_x: 1, shift_y: 1 };
-        let picture = Picture { colour, components: vec![luma.view(), chroma.view(), chroma.view()] };
+        let picture =
+            Picture { colour, components: vec![luma.view(), chroma.view(), chroma.view()] };
         let labels = Array2::from_shape_fn((12, 18), |(y, _)| u8::from(y < 6));
         let regions = Regions { labels: labels.view(), foreground: 3.0, background: 0.5 };
         let variance = Array2::from_elem((6, 9), 0.5);
         for (chroma, main) in [(0.02, 0.3), (0.4, 0.1)] {
-            let controls = Controls { main: std::array::from_fn(|level| main * level as f32 / 255.0), chroma };
+            let controls =
+                Controls { main: std::array::from_fn(|level| main * level as f32 / 255.0), chroma };
             for variance in [None, Some(&variance)] {
                 for (regions, factor) in [(None, 1.0), (Some(regions), 1.8)] {
                     let regions = regions.as_ref().map(Regions::reborrow);
-                    let planes = Planes::new(&picture, Domain::Yuv420, &controls, variance).with_regions(regions, 0.6);
+                    let planes = Planes::new(&picture, Domain::Yuv420, &controls, variance)
+                        .with_regions(regions, 0.6);
                     let mut highest = 0.0f32;
                     for y in 0..6 {
                         let mut row = [0.0; 9 * YUV420];
                         planes.read_row(y, &mut row);
-                        let controls = row.as_chunks::<YUV420>().0.iter().flat_map(|pixel| &pixel[6..]);
+                        let controls =
+                            row.as_chunks::<YUV420>().0.iter().flat_map(|pixel| &pixel[6..]);
                         highest = controls.fold(highest, |highest, v| highest.max(*v));
                     }
                     let expected = chroma.max(main) * factor;
-                    assert!((planes.most() - expected).abs() < 1e-6, "{} for {expected}", planes.most());
-                    assert!((0.5 * expected..=expected + 1e-6).contains(&highest), "{highest} of {expected}");
+                    assert!(
+                        (planes.most() - expected).abs() < 1e-6,
+                        "{} for {expected}",
+                        planes.most()
+                    );
+                    assert!(
+                        (0.5 * expected..=expected + 1e-6).contains(&highest),
+                        "{highest} of {expected}"
+                    );
                 }
             }
         }

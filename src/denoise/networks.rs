@@ -8,7 +8,10 @@ use crate::{
 
 macro_rules! embedded {
     ($name:literal) => {
-        ModelSource::Embedded { name: $name, bytes: include_bytes!(concat!("../../models/", $name, ".safetensors")) }
+        ModelSource::Embedded {
+            name: $name,
+            bytes: include_bytes!(concat!("../../models/", $name, ".safetensors")),
+        }
     };
 }
 
@@ -29,7 +32,9 @@ impl Rung {
     fn sources(self) -> [ModelSource; 2] {
         match self {
             Self::Fast => [embedded!("denoise-yuv420-fast"), embedded!("denoise-rgb-fast")],
-            Self::Balanced => [embedded!("denoise-yuv420-balanced"), embedded!("denoise-rgb-balanced")],
+            Self::Balanced => {
+                [embedded!("denoise-yuv420-balanced"), embedded!("denoise-rgb-balanced")]
+            }
             Self::Best => [embedded!("denoise-yuv420-best"), embedded!("denoise-rgb-best")],
         }
     }
@@ -55,11 +60,19 @@ impl Networks {
     ///
     /// # Errors
     /// A file or a device that is not there, or a file that is no model.
-    pub fn from_file(path: PathBuf, device: Device, precision: Precision) -> Result<Self, nn::Error> {
+    pub fn from_file(
+        path: PathBuf,
+        device: Device,
+        precision: Precision,
+    ) -> Result<Self, nn::Error> {
         Self::load(&[ModelSource::File(path)], device, precision)
     }
 
-    fn load(sources: &[ModelSource], device: Device, precision: Precision) -> Result<Self, nn::Error> {
+    fn load(
+        sources: &[ModelSource],
+        device: Device,
+        precision: Precision,
+    ) -> Result<Self, nn::Error> {
         let all = |precision| -> Result<Vec<_>, nn::Error> {
             sources.iter().map(|source| cache::load(source, device, precision)).collect()
         };
@@ -81,10 +94,11 @@ impl Networks {
     pub fn denoiser(&self, colour: Colour, deep: bool, threads: usize) -> Result<Denoiser, Error> {
         let picture = domain_of(colour);
         let networks = if deep { &self.deep } else { &self.usual };
-        let network = networks.iter().find(|network| network.domain() == picture).ok_or_else(|| {
-            let network = networks.first().map_or(Domain::Rgb, |network| network.domain());
-            Error::Domain { network, picture }
-        })?;
+        let network =
+            networks.iter().find(|network| network.domain() == picture).ok_or_else(|| {
+                let network = networks.first().map_or(Domain::Rgb, |network| network.domain());
+                Error::Domain { network, picture }
+            })?;
         Ok(Denoiser::new(network.clone(), threads))
     }
 }

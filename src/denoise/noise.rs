@@ -35,7 +35,11 @@ impl NoiseModel {
     /// The same by brightness, of another overall level.
     pub(crate) fn scaled(self, factor: f32) -> Self {
         let square = factor * factor;
-        Self { level: factor * self.level, constant: square * self.constant, slope: square * self.slope }
+        Self {
+            level: factor * self.level,
+            constant: square * self.constant,
+            slope: square * self.slope,
+        }
     }
 
     /// The same by brightness, but of this overall level at least.
@@ -53,7 +57,9 @@ impl NoiseModel {
     /// as places follow it: what texture adds is rarely on a line.
     pub(super) fn fit(places: &[Place], level: f32) -> Self {
         let weight: f32 = places.iter().map(|p| p.weight).sum();
-        let mean = |value: fn(&Place) -> f32| places.iter().map(|p| p.weight * value(p)).sum::<f32>() / weight;
+        let mean = |value: fn(&Place) -> f32| {
+            places.iter().map(|p| p.weight * value(p)).sum::<f32>() / weight
+        };
         let brightness = mean(|p| p.brightness);
         let variance = mean(|p| p.level * p.level);
         let spread = mean(|p| p.brightness * p.brightness) - brightness * brightness;
@@ -67,7 +73,8 @@ impl NoiseModel {
         });
         // As many as would count, were all of them alike.
         let count = weight * weight / places.iter().map(|p| p.weight * p.weight).sum::<f32>();
-        let error = missed.sum::<f32>() / spread / (count - 2.0).max(0.5) * HALF_BELIEVED * HALF_BELIEVED;
+        let error =
+            missed.sum::<f32>() / spread / (count - 2.0).max(0.5) * HALF_BELIEVED * HALF_BELIEVED;
         let slope = slope * slope * slope / (slope * slope + error).max(f32::MIN_POSITIVE);
         Self { level, constant: variance - slope * brightness, slope }
     }
@@ -104,7 +111,9 @@ mod tests {
     /// Places at brightnesses from 20 to 230.
     fn places(level: impl Fn(f32) -> f32) -> Vec<Place> {
         let brightness = (0..15).map(|i| 20.0 + 15.0 * i as f32);
-        brightness.map(|brightness| Place { level: level(brightness), brightness, weight: 1.0 }).collect()
+        brightness
+            .map(|brightness| Place { level: level(brightness), brightness, weight: 1.0 })
+            .collect()
     }
 
     #[test]
@@ -119,7 +128,11 @@ mod tests {
     fn what_is_on_no_line_makes_no_slope() {
         // Cut off at white, texture in the middle.
         let level = |brightness: f32| {
-            if brightness > 220.0 { 6.0 } else { 10.0 + f32::from(u8::from(brightness == 95.0)) * 8.0 }
+            if brightness > 220.0 {
+                6.0
+            } else {
+                10.0 + f32::from(u8::from(brightness == 95.0)) * 8.0
+            }
         };
         let fit = NoiseModel::fit(&places(level), 10.0);
         let change = (fit.level_at(200.0) - fit.level_at(50.0)).abs();

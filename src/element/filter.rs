@@ -14,10 +14,14 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A sink and a source pad that take every pixel format.
 pub(crate) fn pad_templates() -> Vec<gst::PadTemplate> {
-    let caps = gst_video::VideoCapsBuilder::new().format_list(FORMATS.into_iter().chain(DEEP_FORMATS)).build();
+    let caps = gst_video::VideoCapsBuilder::new()
+        .format_list(FORMATS.into_iter().chain(DEEP_FORMATS))
+        .build();
     [("src", gst::PadDirection::Src), ("sink", gst::PadDirection::Sink)]
         .into_iter()
-        .filter_map(|(name, direction)| gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps).ok())
+        .filter_map(|(name, direction)| {
+            gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps).ok()
+        })
         .collect()
 }
 
@@ -42,7 +46,10 @@ pub(crate) fn live(
 
 /// Whether an event ends what the next frame could continue.
 pub(crate) fn ends_a_scene(event: &gst::Event) -> bool {
-    matches!(event.view(), gst::EventView::FlushStop(_) | gst::EventView::Segment(_) | gst::EventView::StreamStart(_))
+    matches!(
+        event.view(),
+        gst::EventView::FlushStop(_) | gst::EventView::Segment(_) | gst::EventView::StreamStart(_)
+    )
 }
 
 /// Sets properties that a controller drives to their values at a buffer's time.

@@ -18,5 +18,6 @@ pub use region_mask::{REGION_MASK_META, RegionMask};
 pub(crate) use region_mask::{is_region_mask, register as register_region_mask};
 pub(crate) use timing::Timing;
 pub(crate) use video::{
-    DEEP_FORMATS, Depth, FORMATS, format_of, is_interlaced, layout_of, picture, picture_mut, with_samples,
+    DEEP_FORMATS, Depth, FORMATS, format_of, is_interlaced, layout_of, picture, picture_mut,
+    with_samples,
 };

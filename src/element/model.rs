@@ -31,7 +31,9 @@ impl Default for ModelSettings {
 }
 
 /// A property's value as another type; GObject checks types before it comes to this.
-pub(crate) fn value_of<'a, T: glib::value::FromValue<'a>>(value: &'a glib::Value) -> Result<T, String> {
+pub(crate) fn value_of<'a, T: glib::value::FromValue<'a>>(
+    value: &'a glib::Value,
+) -> Result<T, String> {
     value.get::<T>().map_err(|err| err.to_string())
 }
 
@@ -44,7 +46,10 @@ impl ModelSettings {
         match name {
             "quality" => self.quality = value_of(value)?,
             "model-file" => self.model_file = value_of::<Option<PathBuf>>(value)?,
-            "device" => self.device = value_of::<Option<String>>(value)?.unwrap_or_else(|| "auto".to_owned()),
+            "device" => {
+                self.device =
+                    value_of::<Option<String>>(value)?.unwrap_or_else(|| "auto".to_owned())
+            }
             "precision" => self.precision = value_of(value)?,
             "threads" => self.threads = value_of(value)?,
             _ => return Err("no such property".to_owned()),
@@ -71,7 +76,10 @@ impl ModelSettings {
             nn::Error::Read { .. } => gst::ResourceError::Read,
             _ => gst::ResourceError::Settings,
         };
-        let from = self.model_file.as_ref().map_or("built-in model".to_owned(), |p| p.display().to_string());
+        let from = self
+            .model_file
+            .as_ref()
+            .map_or("built-in model".to_owned(), |p| p.display().to_string());
         gst::error_msg!(domain, ("Cannot use {} on device '{}': {}", from, self.device, err))
     }
 

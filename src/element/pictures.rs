@@ -13,8 +13,8 @@ use gst_base::prelude::*;
 use gst_video::{VideoFrameExt, VideoFrameRef, VideoInfo, VideoInterlaceMode};
 
 use super::{
-    Depth, RegionMask, Timing, ends_a_scene, follow_controls, is_interlaced, layout_of, lock, picture, picture_mut,
-    with_samples,
+    Depth, RegionMask, Timing, ends_a_scene, follow_controls, is_interlaced, layout_of, lock,
+    picture, picture_mut, with_samples,
 };
 use crate::frame::{Format, Picture, PictureMut, Regions, Sample};
 
@@ -34,7 +34,12 @@ pub(crate) trait Process: Sized + Send {
     const VERB: &'static str;
 
     /// Starts with a stream of pictures; `deep` ones have more than 8 bits a sample.
-    fn new(model: &Self::Model, format: Format, deep: bool, threads: usize) -> Result<Self, Self::Error>;
+    fn new(
+        model: &Self::Model,
+        format: Format,
+        deep: bool,
+        threads: usize,
+    ) -> Result<Self, Self::Error>;
     /// What the network runs on.
     fn backend(&self) -> String;
     /// Makes room for pictures of a size.
@@ -183,14 +188,21 @@ impl<P: Process> Pictures<P> {
         let Some(model) = &state.model else {
             return Err(gst::loggable_error!(category, "Not started"));
         };
-        let process = P::new(model, format, depth != Depth::Eight, threads).and_then(|mut process| {
-            let fields = if info.interlace_mode() == VideoInterlaceMode::Interleaved { 2 } else { 1 };
-            process.prepare(info.width() as usize, (info.height() as usize).div_ceil(fields))?;
-            Ok(process)
-        });
+        let process =
+            P::new(model, format, depth != Depth::Eight, threads).and_then(|mut process| {
+                let fields =
+                    if info.interlace_mode() == VideoInterlaceMode::Interleaved { 2 } else { 1 };
+                process
+                    .prepare(info.width() as usize, (info.height() as usize).div_ceil(fields))?;
+                Ok(process)
+            });
         let process = process.map_err(|err| {
             let what = format!("{} of {}x{}", info.format(), info.width(), info.height());
-            gst::element_error!(element, gst::StreamError::Format, ("Cannot {} {what}: {err}", P::VERB));
+            gst::element_error!(
+                element,
+                gst::StreamError::Format,
+                ("Cannot {} {what}: {err}", P::VERB)
+            );
             gst::loggable_error!(category, "Cannot {} {info:?}: {err}", P::VERB)
         })?;
         lock(&self.published).backend = process.backend();
@@ -210,7 +222,11 @@ impl<P: Process> Pictures<P> {
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
         let start = Instant::now();
         let failed = |reason: &dyn Display| {
-            gst::element_error!(element, gst::StreamError::Failed, ("Cannot {} a frame: {reason}", P::VERB));
+            gst::element_error!(
+                element,
+                gst::StreamError::Failed,
+                ("Cannot {} a frame: {reason}", P::VERB)
+            );
             gst::FlowError::Error
         };
         // Alpha, padding bytes and whatever else is not touched.
@@ -245,9 +261,12 @@ impl<P: Process> Stream<P> {
         let size = (inframe.width(), inframe.height());
         let labels = RegionMask::of(inframe.buffer(), size).and_then(|mask| mask.labels(size));
         let [foreground, background] = self.request.factors;
-        let regions = labels.as_ref().map(|labels| Regions { labels: labels.view(), foreground, background });
+        let regions =
+            labels.as_ref().map(|labels| Regions { labels: labels.view(), foreground, background });
         let mut make = |input: &Picture<'_, T>, output: &mut PictureMut<'_, T>, regions, field| {
-            self.process.process(input, output, &self.request.parameters, regions, field).map_err(|err| err.to_string())
+            self.process
+                .process(input, output, &self.request.parameters, regions, field)
+                .map_err(|err| err.to_string())
         };
         if !is_interlaced(inframe) || inframe.height() < MIN_INTERLACED_HEIGHT {
             return make(&input, &mut output, regions, 0);

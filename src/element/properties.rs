@@ -11,7 +11,10 @@ pub enum Quality {
     #[enum_value(name = "Fast: live video on two ordinary cores", nick = "fast")]
     Fast,
     /// Small video, or files that are not to take long.
-    #[enum_value(name = "Balanced: small video, files (cnndenoise; others run as fast)", nick = "balanced")]
+    #[enum_value(
+        name = "Balanced: small video, files (cnndenoise; others run as fast)",
+        nick = "balanced"
+    )]
     Balanced,
     /// For files, or with CUDA.
     #[enum_value(name = "Best: files, or CUDA (cnndenoise; others run as fast)", nick = "best")]

@@ -27,8 +27,14 @@ pub struct RegionMask {
 impl RegionMask {
     /// A mask with one byte for each pixel, row by row.
     pub fn new(width: u32, height: u32, labels: Vec<u8>) -> Option<Self> {
-        let fits = width > 0 && height > 0 && labels.len() as u64 == u64::from(width) * u64::from(height);
-        fits.then(|| Self { buffer: gst::Buffer::from_mut_slice(labels), width, height, stride: width })
+        let fits =
+            width > 0 && height > 0 && labels.len() as u64 == u64::from(width) * u64::from(height);
+        fits.then(|| Self {
+            buffer: gst::Buffer::from_mut_slice(labels),
+            width,
+            height,
+            stride: width,
+        })
     }
 
     /// Puts the mask on a buffer with a frame of a size, in the place of any other.
@@ -108,20 +114,26 @@ pub(crate) fn register() {
         let copied = glib::Quark::from_str("gst-copy");
         // The tags tell filters that colours do not matter to it, but size and orientation do.
         let tags = ["video", "size", "orientation"];
-        gst::meta::CustomMeta::register_with_transform(REGION_MASK_META, &tags, move |to, meta, _, kind| {
-            if kind != copied && kind != scaled {
-                return false;
-            }
-            let Ok(mut new) = gst::meta::CustomMeta::add(to, REGION_MASK_META) else { return false };
-            let structure = new.mut_structure();
-            for (name, value) in meta.structure().iter() {
-                structure.set_value(name, value.clone());
-            }
-            if kind == scaled {
-                structure.set("scaled", true);
-            }
-            true
-        });
+        gst::meta::CustomMeta::register_with_transform(
+            REGION_MASK_META,
+            &tags,
+            move |to, meta, _, kind| {
+                if kind != copied && kind != scaled {
+                    return false;
+                }
+                let Ok(mut new) = gst::meta::CustomMeta::add(to, REGION_MASK_META) else {
+                    return false;
+                };
+                let structure = new.mut_structure();
+                for (name, value) in meta.structure().iter() {
+                    structure.set_value(name, value.clone());
+                }
+                if kind == scaled {
+                    structure.set("scaled", true);
+                }
+                true
+            },
+        );
     });
 }
 
@@ -144,7 +156,10 @@ mod tests {
         assert!(RegionMask::of(buffer, (8, 2)).is_none());
         let copy = buffer.copy();
         let read = RegionMask::of(&copy, (4, 2)).unwrap();
-        assert_eq!(read.labels((4, 2)).unwrap().into_raw_vec_and_offset().0, [0, 1, 0, 2, 0, 0, 1, 0]);
+        assert_eq!(
+            read.labels((4, 2)).unwrap().into_raw_vec_and_offset().0,
+            [0, 1, 0, 2, 0, 0, 1, 0]
+        );
         let large = read.labels((8, 4)).unwrap();
         assert_eq!(large.row(1).to_vec(), [0, 0, 1, 1, 0, 0, 2, 2]);
     }
@@ -166,7 +181,11 @@ mod tests {
             let mut buffer = gst::Buffer::new();
             let buffer = buffer.make_mut();
             RegionMask::new(4, 2, vec![1; 8]).unwrap().attach(buffer, (4, 2));
-            spoil(gst::meta::CustomMeta::from_mut_buffer(buffer, REGION_MASK_META).unwrap().mut_structure());
+            spoil(
+                gst::meta::CustomMeta::from_mut_buffer(buffer, REGION_MASK_META)
+                    .unwrap()
+                    .mut_structure(),
+            );
             assert!(RegionMask::of(buffer, (4, 2)).is_none());
         }
     }

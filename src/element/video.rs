@@ -98,7 +98,9 @@ pub(crate) fn layout_of(format: VideoFormat) -> Option<(Format, Depth)> {
 
 fn strides<T>(strides: &[i32]) -> impl Iterator<Item = usize> {
     // A negative stride would need planes that grow backwards; as 0 it is refused as too small, and so is half a sample.
-    let samples = |bytes: usize| if bytes.is_multiple_of(size_of::<T>()) { bytes / size_of::<T>() } else { 0 };
+    let samples = |bytes: usize| {
+        if bytes.is_multiple_of(size_of::<T>()) { bytes / size_of::<T>() } else { 0 }
+    };
     strides.iter().map(move |s| usize::try_from(*s).map_or(0, samples))
 }
 
@@ -112,7 +114,9 @@ pub(crate) fn picture<'a, T: Sample>(
     frame: &'a VideoFrameRef<&gst::BufferRef>,
     format: Format,
 ) -> Result<Picture<'a, T>, Error> {
-    let samples = |data: &'a [u8]| bytemuck::try_cast_slice(&data[..whole::<T>(data.len())]).unwrap_or_default();
+    let samples = |data: &'a [u8]| {
+        bytemuck::try_cast_slice(&data[..whole::<T>(data.len())]).unwrap_or_default()
+    };
     let planes = frame.planes_data().into_iter().map(samples);
     let planes: Vec<_> = planes.zip(strides::<T>(frame.plane_stride())).collect();
     Picture::new(format, frame.width() as usize, frame.height() as usize, &planes)
@@ -129,7 +133,12 @@ pub(crate) fn picture_mut<'a, T: Sample>(
         let whole = whole::<T>(data.len());
         bytemuck::try_cast_slice_mut(&mut data[..whole]).unwrap_or_default()
     };
-    PictureMut::new(format, width, height, frame.planes_data_mut().into_iter().map(samples).zip(strides))
+    PictureMut::new(
+        format,
+        width,
+        height,
+        frame.planes_data_mut().into_iter().map(samples).zip(strides),
+    )
 }
 
 /// Whether the rows of a frame belong to two fields of different times.

@@ -58,9 +58,15 @@ mod tests {
     fn every_sample_comes_back_and_levels_beyond_the_range_give_its_ends() {
         for value in 0..=LARGEST {
             let level = f32::from(value) / 4.0;
-            assert_eq!((Low10(value.to_le_bytes()).level(), Low10::from_level(level).0), (level, value.to_le_bytes()));
+            assert_eq!(
+                (Low10(value.to_le_bytes()).level(), Low10::from_level(level).0),
+                (level, value.to_le_bytes())
+            );
             let high = value << 6;
-            assert_eq!((High10(high.to_le_bytes()).level(), High10::from_level(level).0), (level, high.to_le_bytes()));
+            assert_eq!(
+                (High10(high.to_le_bytes()).level(), High10::from_level(level).0),
+                (level, high.to_le_bytes())
+            );
         }
         for (level, value) in [(-3.0, 0), (256.0, 1023), (1e9, 1023), (f32::NAN, 0)] {
             assert_eq!(Low10::from_level(level), Low10(u16::to_le_bytes(value)));

@@ -45,8 +45,10 @@ impl Format {
     pub const GRAY8: Self = Self { colour: Colour::Gray, places: [at(0, 0, 1); 3], alpha: None };
     pub const I420: Self = Self::planar(YUV420, 1, 2);
     pub const YV12: Self = Self::planar(YUV420, 2, 1);
-    pub const NV12: Self = Self { colour: YUV420, places: [at(0, 0, 1), at(1, 0, 2), at(1, 1, 2)], alpha: None };
-    pub const NV21: Self = Self { colour: YUV420, places: [at(0, 0, 1), at(1, 1, 2), at(1, 0, 2)], alpha: None };
+    pub const NV12: Self =
+        Self { colour: YUV420, places: [at(0, 0, 1), at(1, 0, 2), at(1, 1, 2)], alpha: None };
+    pub const NV21: Self =
+        Self { colour: YUV420, places: [at(0, 0, 1), at(1, 1, 2), at(1, 0, 2)], alpha: None };
     pub const Y42B: Self = Self::planar(Colour::Yuv { shift_x: 1, shift_y: 0 }, 1, 2);
     pub const Y444: Self = Self::planar(Colour::Yuv { shift_x: 0, shift_y: 0 }, 1, 2);
 
@@ -70,7 +72,11 @@ impl Format {
             Some(a) => Some(at(0, a, step)),
             None => None,
         };
-        Self { colour: Colour::Rgb, places: [at(0, r, step), at(0, g, step), at(0, b, step)], alpha }
+        Self {
+            colour: Colour::Rgb,
+            places: [at(0, r, step), at(0, g, step), at(0, b, step)],
+            alpha,
+        }
     }
 
     pub fn colour(&self) -> Colour {

@@ -22,14 +22,22 @@ pub(crate) fn halve<T: Copy + Default + Send + Sync>(
     }
     let row = |(y, to): (usize, ArrayViewMut1<'_, T>)| {
         let (above, below) = (from.row(2 * y), from.row((2 * y + 1).min(height - 1)));
-        let (Some(above), Some(below), Some(to)) = (above.to_slice(), below.to_slice(), to.into_slice()) else {
+        let (Some(above), Some(below), Some(to)) =
+            (above.to_slice(), below.to_slice(), to.into_slice())
+        else {
             return;
         };
-        let ((above, last_above), (below, last_below)) = (above.as_chunks::<2>(), below.as_chunks::<2>());
+        let ((above, last_above), (below, last_below)) =
+            (above.as_chunks::<2>(), below.as_chunks::<2>());
         let (to, last) = to.split_at_mut(above.len());
         vectorise(
             #[inline(always)]
-            || to.iter_mut().zip(above).zip(below).for_each(|((to, [a, b]), [c, d])| *to = join([*a, *b, *c, *d])),
+            || {
+                to.iter_mut()
+                    .zip(above)
+                    .zip(below)
+                    .for_each(|((to, [a, b]), [c, d])| *to = join([*a, *b, *c, *d]))
+            },
         );
         if let ([to], [a], [b]) = (last, last_above, last_below) {
             *to = join([*a, *a, *b, *b]);
@@ -47,13 +55,20 @@ mod tests {
     fn odd_edges_count_twice() {
         let threads = Threads::new(2).unwrap();
         for (height, width) in [(1, 1), (2, 3), (5, 4), (37, 71)] {
-            let plane = Array2::from_shape_fn((height, width), |(y, x)| ((31 * y + 17 * x) % 251) as u16);
+            let plane =
+                Array2::from_shape_fn((height, width), |(y, x)| ((31 * y + 17 * x) % 251) as u16);
             let mut halved = Array2::default((0, 0));
             halve(&plane.view(), &mut halved, &threads, |four| four.iter().sum());
             assert_eq!(halved.dim(), (height.div_ceil(2), width.div_ceil(2)));
             for ((y, x), sum) in halved.indexed_iter() {
-                let at = |dy: usize, dx: usize| plane[[(2 * y + dy).min(height - 1), (2 * x + dx).min(width - 1)]];
-                assert_eq!(*sum, at(0, 0) + at(0, 1) + at(1, 0) + at(1, 1), "{height}x{width}: {y} {x}");
+                let at = |dy: usize, dx: usize| {
+                    plane[[(2 * y + dy).min(height - 1), (2 * x + dx).min(width - 1)]]
+                };
+                assert_eq!(
+                    *sum,
+                    at(0, 0) + at(0, 1) + at(1, 0) + at(1, 1),
+                    "{height}x{width}: {y} {x}"
+                );
             }
         }
     }

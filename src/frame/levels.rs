@@ -13,6 +13,8 @@ pub(crate) fn levels<T: Sample, U: Sample>(from: ArrayView1<'_, T>, to: &mut [U]
             #[inline(always)]
             || to.iter_mut().zip(from).for_each(|(to, sample)| *to = U::from_level(sample.level())),
         ),
-        None => to.iter_mut().zip(from).for_each(|(to, sample)| *to = U::from_level(sample.level())),
+        None => {
+            to.iter_mut().zip(from).for_each(|(to, sample)| *to = U::from_level(sample.level()))
+        }
     }
 }

@@ -27,18 +27,26 @@ impl<'a, T: Sample> Picture<'a, T> {
     ///
     /// # Errors
     /// A plane that is missing or too small.
-    pub fn new(format: Format, width: usize, height: usize, planes: &[Plane<'a, T>]) -> Result<Self, Error> {
+    pub fn new(
+        format: Format,
+        width: usize,
+        height: usize,
+        planes: &[Plane<'a, T>],
+    ) -> Result<Self, Error> {
         let component = |(i, place): (usize, &Place)| {
             let (width, height) = check_size(format, i, width, height)?;
-            let (data, stride) = *planes.get(place.plane).ok_or(Error::MissingPlane { plane: place.plane })?;
+            let (data, stride) =
+                *planes.get(place.plane).ok_or(Error::MissingPlane { plane: place.plane })?;
             let too_small = Error::TooSmall { plane: place.plane, stride, width, height };
             if stride < place.offset + (width - 1) * place.step + 1 {
                 return Err(too_small);
             }
             let data = data.get(place.offset..).ok_or_else(|| too_small.clone())?;
-            ArrayView2::from_shape((height, width).strides((stride, place.step)), data).map_err(|_| too_small)
+            ArrayView2::from_shape((height, width).strides((stride, place.step)), data)
+                .map_err(|_| too_small)
         };
-        let components = format.places().iter().enumerate().map(component).collect::<Result<_, _>>()?;
+        let components =
+            format.places().iter().enumerate().map(component).collect::<Result<_, _>>()?;
         Ok(Self { colour: format.colour(), components })
     }
 
@@ -67,49 +75,70 @@ impl<'a, T: Sample> PictureMut<'a, T> {
         planes: impl IntoIterator<Item = PlaneMut<'a, T>>,
     ) -> Result<Self, Error> {
         let places = format.places();
-        let mut components: Vec<Option<ArrayViewMut2<'a, T>>> = places.iter().map(|_| None).collect();
+        let mut components: Vec<Option<ArrayViewMut2<'a, T>>> =
+            places.iter().map(|_| None).collect();
         for (number, (data, stride)) in planes.into_iter().enumerate() {
             let Some(first) = places.iter().position(|p| p.plane == number) else { continue };
             let (width, height) = check_size(format, first, width, height)?;
             let too_small = || Error::TooSmall { plane: number, stride, width, height };
             // Samples of several components take turns in this plane; split it by turn.
             let step = places[first].step;
-            let reach = places.iter().filter(|p| p.plane == number).map(|p| p.offset + 1).max().unwrap_or(1);
+            let reach = places
+                .iter()
+                .filter(|p| p.plane == number)
+                .map(|p| p.offset + 1)
+                .max()
+                .unwrap_or(1);
             if stride < (width - 1) * step + reach {
                 return Err(too_small());
             }
-            let pixels = ArrayViewMut3::from_shape((height, width, reach).strides((stride, step, 1)), data)
-                .map_err(|_| too_small())?;
+            let pixels =
+                ArrayViewMut3::from_shape((height, width, reach).strides((stride, step, 1)), data)
+                    .map_err(|_| too_small())?;
             for (offset, component) in split_last_axis(pixels).into_iter().enumerate() {
-                if let Some(i) = places.iter().position(|p| p.plane == number && p.offset == offset) {
+                if let Some(i) = places.iter().position(|p| p.plane == number && p.offset == offset)
+                {
                     components[i] = Some(component);
                 }
             }
         }
         let whole = components.into_iter().zip(places);
-        let components =
-            whole.map(|(c, place)| c.ok_or(Error::MissingPlane { plane: place.plane })).collect::<Result<_, _>>()?;
+        let components = whole
+            .map(|(c, place)| c.ok_or(Error::MissingPlane { plane: place.plane }))
+            .collect::<Result<_, _>>()?;
         Ok(Self { colour: format.colour(), components })
     }
 
     /// One of the two fields of an interlaced picture: every other row of each component.
     pub fn field(&mut self, parity: usize) -> PictureMut<'_, T> {
-        let components = self.components.iter_mut().map(|c| c.slice_mut(s![parity..;2, ..])).collect();
+        let components =
+            self.components.iter_mut().map(|c| c.slice_mut(s![parity..;2, ..])).collect();
         PictureMut { colour: self.colour, components }
     }
 
     /// The same picture, to be read.
     pub fn view(&self) -> Picture<'_, T> {
-        Picture { colour: self.colour, components: self.components.iter().map(|c| c.view()).collect() }
+        Picture {
+            colour: self.colour,
+            components: self.components.iter().map(|c| c.view()).collect(),
+        }
     }
 
     /// The same picture, borrowed for a shorter time.
     pub fn reborrow(&mut self) -> PictureMut<'_, T> {
-        PictureMut { colour: self.colour, components: self.components.iter_mut().map(|c| c.view_mut()).collect() }
+        PictureMut {
+            colour: self.colour,
+            components: self.components.iter_mut().map(|c| c.view_mut()).collect(),
+        }
     }
 }
 
-fn check_size(format: Format, component: usize, width: usize, height: usize) -> Result<(usize, usize), Error> {
+fn check_size(
+    format: Format,
+    component: usize,
+    width: usize,
+    height: usize,
+) -> Result<(usize, usize), Error> {
     if width == 0 || height == 0 {
         return Err(Error::Empty { width, height });
     }
@@ -166,16 +195,23 @@ mod tests {
                 let mut picture = PictureMut::new(format, width, height, views).unwrap();
                 let mut written = 0;
                 for (i, component) in picture.components.iter_mut().enumerate() {
-                    component.indexed_iter_mut().for_each(|((y, x), v)| *v = (1 + i * 71 + y * 13 + x) as u8);
+                    component
+                        .indexed_iter_mut()
+                        .for_each(|((y, x), v)| *v = (1 + i * 71 + y * 13 + x) as u8);
                     written += component.len();
                 }
-                let views: Vec<_> = memory.iter().map(|(data, stride)| (data.as_slice(), *stride)).collect();
+                let views: Vec<_> =
+                    memory.iter().map(|(data, stride)| (data.as_slice(), *stride)).collect();
                 let picture = Picture::new(format, width, height, &views).unwrap();
                 assert_eq!(picture.size(), (width, height));
                 for (i, component) in picture.components.iter().enumerate() {
                     let (w, h) = format.component_size(i, width, height);
                     assert_eq!(component.dim(), (h, w));
-                    assert!(component.indexed_iter().all(|((y, x), v)| *v == (1 + i * 71 + y * 13 + x) as u8));
+                    assert!(
+                        component
+                            .indexed_iter()
+                            .all(|((y, x), v)| *v == (1 + i * 71 + y * 13 + x) as u8)
+                    );
                 }
                 let touched = memory.iter().flat_map(|(data, _)| data).filter(|v| **v != 0).count();
                 assert_eq!(touched, written, "{format:?} {width}x{height}");
@@ -196,12 +232,27 @@ mod tests {
         let data = [0u8; 11];
         let small = Picture::new(Format::GRAY8, 4, 3, &[(&data, 4)]);
         assert!(matches!(small, Err(Error::TooSmall { plane: 0, .. })));
-        assert!(matches!(Picture::new(Format::GRAY8, 4, 2, &[(&data, 3)]), Err(Error::TooSmall { .. })));
-        assert!(matches!(Picture::new(Format::I420, 2, 2, &[(&data, 4)]), Err(Error::MissingPlane { plane: 1 })));
-        assert!(matches!(Picture::new(Format::GRAY8, 0, 2, &[(&data, 4)]), Err(Error::Empty { .. })));
+        assert!(matches!(
+            Picture::new(Format::GRAY8, 4, 2, &[(&data, 3)]),
+            Err(Error::TooSmall { .. })
+        ));
+        assert!(matches!(
+            Picture::new(Format::I420, 2, 2, &[(&data, 4)]),
+            Err(Error::MissingPlane { plane: 1 })
+        ));
+        assert!(matches!(
+            Picture::new(Format::GRAY8, 0, 2, &[(&data, 4)]),
+            Err(Error::Empty { .. })
+        ));
         let mut data = [0u8; 8];
         let packed = Format::packed_rgb([0, 1, 2], None, 3);
-        assert!(matches!(PictureMut::new(packed, 3, 1, [(&mut data[..], 9)]), Err(Error::TooSmall { .. })));
-        assert!(matches!(PictureMut::<u8>::new(packed, 3, 1, []), Err(Error::MissingPlane { plane: 0 })));
+        assert!(matches!(
+            PictureMut::new(packed, 3, 1, [(&mut data[..], 9)]),
+            Err(Error::TooSmall { .. })
+        ));
+        assert!(matches!(
+            PictureMut::<u8>::new(packed, 3, 1, []),
+            Err(Error::MissingPlane { plane: 0 })
+        ));
     }
 }

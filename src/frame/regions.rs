@@ -45,7 +45,8 @@ mod tests {
     fn rows_have_factors() {
         let labels = ndarray::arr2(&[[0, 1, 2, 0], [1, 0, 0, 0], [0, 0, 0, 3]]);
         let regions = Regions { labels: labels.view(), foreground: 0.5, background: 2.0 };
-        let row = |regions: &Regions<'_>, y, shift| regions.row(y, shift).take(5).collect::<Vec<_>>();
+        let row =
+            |regions: &Regions<'_>, y, shift| regions.row(y, shift).take(5).collect::<Vec<_>>();
         assert_eq!(row(&regions, 0, 0), [2.0, 0.5, 0.5, 2.0, 2.0]);
         assert_eq!(row(&regions, 0, 1), [2.0, 0.5, 2.0, 2.0, 2.0]);
         assert_eq!(row(&regions, 7, 0), [2.0; 5]);

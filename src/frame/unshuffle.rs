@@ -36,7 +36,9 @@ pub(crate) fn quads<T: Sample, const N: usize>(
         match chroma.map(|lines| lines.map(|line| line.to_slice())) {
             None => {
                 done = pairs.len().min(row.len());
-                row.iter_mut().zip(pairs).for_each(|(pixel, (a, b))| put(pixel, [*a, *b], [0.0; 2]));
+                row.iter_mut()
+                    .zip(pairs)
+                    .for_each(|(pixel, (a, b))| put(pixel, [*a, *b], [0.0; 2]));
             }
             Some([Some(u), Some(v)]) => {
                 done = pairs.len().min(u.len()).min(row.len());
@@ -51,13 +53,19 @@ pub(crate) fn quads<T: Sample, const N: usize>(
     let at = |line: &ArrayView1<'_, T>, x: usize| line[x.min(line.len() - 1)];
     for (x, pixel) in row.iter_mut().enumerate().skip(done) {
         let pair = |line: &ArrayView1<'_, T>| [at(line, 2 * x), at(line, 2 * x + 1)];
-        let chroma = chroma.map_or([0.0; 2], |lines| lines.each_ref().map(|line| value(at(line, x))));
+        let chroma =
+            chroma.map_or([0.0; 2], |lines| lines.each_ref().map(|line| value(at(line, x))));
         put(pixel, luma.each_ref().map(pair), chroma);
     }
 }
 
 /// Puts neighbouring samples of a line into channels `first` and `first + 1` of the pixels of `row`.
-pub(crate) fn pairs<T: Sample>(line: ArrayView1<'_, T>, row: &mut [f32], channels: usize, first: usize) {
+pub(crate) fn pairs<T: Sample>(
+    line: ArrayView1<'_, T>,
+    row: &mut [f32],
+    channels: usize,
+    first: usize,
+) {
     let mut pixels = row.chunks_exact_mut(channels);
     let put = |pixel: &mut [f32], pair: [T; 2]| {
         pixel[first..first + 2].iter_mut().zip(pair).for_each(|(to, sample)| *to = value(sample));
@@ -71,7 +79,10 @@ pub(crate) fn pairs<T: Sample>(line: ArrayView1<'_, T>, row: &mut [f32], channel
         }
         None => {
             let pairs = line.exact_chunks(2);
-            pairs.into_iter().zip(pixels.by_ref()).for_each(|(pair, pixel)| put(pixel, [pair[0], pair[1]]));
+            pairs
+                .into_iter()
+                .zip(pixels.by_ref())
+                .for_each(|(pair, pixel)| put(pixel, [pair[0], pair[1]]));
             let rest = line.len() % 2;
             pixels.by_ref().take(rest).for_each(|pixel| put(pixel, [*last; 2]));
         }
@@ -105,7 +116,11 @@ mod tests {
                 assert_eq!(ours[..6], expected[..6]);
             }
             quads(lines, None, &mut ours);
-            assert!(ours.iter().zip(expected.chunks(7)).all(|(a, b)| a[..4] == b[..4] && a[4..6] == [0.0; 2]));
+            assert!(
+                ours.iter()
+                    .zip(expected.chunks(7))
+                    .all(|(a, b)| a[..4] == b[..4] && a[4..6] == [0.0; 2])
+            );
         }
     }
 }

@@ -25,7 +25,11 @@ type Networks = HashMap<(Identity, Device, Precision), Weak<dyn Network>>;
 ///
 /// # Errors
 /// What is wrong with the file or the device.
-pub fn load(source: &ModelSource, device: Device, precision: Precision) -> Result<Arc<dyn Network>, Error> {
+pub fn load(
+    source: &ModelSource,
+    device: Device,
+    precision: Precision,
+) -> Result<Arc<dyn Network>, Error> {
     static NETWORKS: Mutex<Option<Networks>> = Mutex::new(None);
     let identity = match source {
         ModelSource::Embedded { name, .. } => Identity::Embedded(name),
@@ -73,7 +77,11 @@ pub fn takes_int8(device: Device, precision: Precision) -> bool {
 }
 
 #[cfg(feature = "torch")]
-fn open(source: &ModelSource, device: Device, precision: Precision) -> Result<Arc<dyn Network>, Error> {
+fn open(
+    source: &ModelSource,
+    device: Device,
+    precision: Precision,
+) -> Result<Arc<dyn Network>, Error> {
     use super::torch::TorchNetwork;
     if let ModelSource::File(path) = source
         && is_script(source)
@@ -96,13 +104,20 @@ fn open(source: &ModelSource, device: Device, precision: Precision) -> Result<Ar
 }
 
 #[cfg(not(feature = "torch"))]
-fn open(source: &ModelSource, device: Device, precision: Precision) -> Result<Arc<dyn Network>, Error> {
+fn open(
+    source: &ModelSource,
+    device: Device,
+    precision: Precision,
+) -> Result<Arc<dyn Network>, Error> {
     if let Device::Cuda(_) = device {
         let reason = "this build has no CUDA; it needs the cargo feature torch".to_owned();
         return Err(Error::Device { device: device.to_string(), reason });
     }
     if is_script(source) {
-        return Err(Error::invalid("model-file", "TorchScript files need a build with the cargo feature torch"));
+        return Err(Error::invalid(
+            "model-file",
+            "TorchScript files need a build with the cargo feature torch",
+        ));
     }
     on_cpu(source, precision)
 }
@@ -114,7 +129,11 @@ fn on_cpu(source: &ModelSource, precision: Precision) -> Result<Arc<dyn Network>
         Precision::Int8 => true,
         Precision::Fp32 => false,
     };
-    if int8 { Ok(Arc::new(Int8Network::new(model)?)) } else { Ok(Arc::new(FloatNetwork::new(model)?)) }
+    if int8 {
+        Ok(Arc::new(Int8Network::new(model)?))
+    } else {
+        Ok(Arc::new(FloatNetwork::new(model)?))
+    }
 }
 
 #[cfg(test)]
@@ -124,7 +143,8 @@ mod tests {
     #[test]
     fn a_model_in_use_is_shared_and_a_rewritten_one_is_not() {
         let models = concat!(env!("CARGO_MANIFEST_DIR"), "/models");
-        let path = std::env::temp_dir().join(format!("cnnvideo-cache-{}.safetensors", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("cnnvideo-cache-{}.safetensors", std::process::id()));
         std::fs::copy(format!("{models}/denoise-rgb-fast.safetensors"), &path).unwrap();
         let source = ModelSource::File(path.clone());
         let get = |device| load(&source, device, Precision::Auto);

@@ -20,14 +20,15 @@ impl FromStr for Device {
             "auto" => Ok(Self::Auto),
             "cpu" => Ok(Self::Cpu),
             "cuda" => Ok(Self::Cuda(0)),
-            _ => {
-                text.strip_prefix("cuda:").and_then(|n| n.parse().ok()).filter(|n| *n < 64).map(Self::Cuda).ok_or_else(
-                    || Error::Device {
-                        device: text.to_owned(),
-                        reason: "must be auto, cpu or cuda:N with N below 64".to_owned(),
-                    },
-                )
-            }
+            _ => text
+                .strip_prefix("cuda:")
+                .and_then(|n| n.parse().ok())
+                .filter(|n| *n < 64)
+                .map(Self::Cuda)
+                .ok_or_else(|| Error::Device {
+                    device: text.to_owned(),
+                    reason: "must be auto, cpu or cuda:N with N below 64".to_owned(),
+                }),
         }
     }
 }

@@ -41,7 +41,11 @@ pub(crate) fn bands(rows: usize, count: usize, step: usize) -> Vec<Range<usize>>
 }
 
 /// Divides a plane among bands of a network's output: `rows` rows for each of a band's, as far as there are any.
-pub(crate) fn parts<'a, T>(plane: &'a mut Array2<T>, bands: &[Range<usize>], rows: usize) -> Vec<ArrayViewMut2<'a, T>> {
+pub(crate) fn parts<'a, T>(
+    plane: &'a mut Array2<T>,
+    bands: &[Range<usize>],
+    rows: usize,
+) -> Vec<ArrayViewMut2<'a, T>> {
     let mut rest = plane.view_mut();
     let mut parts = Vec::with_capacity(bands.len());
     for band in bands {

@@ -91,7 +91,8 @@ impl Domain {
         ("texture", Self::Texture),
     ];
 
-    pub const ALL: [Self; 6] = [Self::Yuv420, Self::Rgb, Self::Plane, Self::Guide, Self::Region, Self::Texture];
+    pub const ALL: [Self; 6] =
+        [Self::Yuv420, Self::Rgb, Self::Plane, Self::Guide, Self::Region, Self::Texture];
 
     /// What models that work on these planes are for.
     pub fn task(self) -> Task {
@@ -217,10 +218,17 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Invalid`] where sizes do not fit or a weight is not finite.
-    pub fn new(domain: Domain, architecture: Architecture, weights: Vec<ConvWeights>) -> Result<Self, Error> {
+    pub fn new(
+        domain: Domain,
+        architecture: Architecture,
+        weights: Vec<ConvWeights>,
+    ) -> Result<Self, Error> {
         let graph = checked_graph(domain, &architecture)?;
         if weights.len() != graph.convs.len() {
-            return Err(Error::invalid("weights", format!("{} where {} are needed", weights.len(), graph.convs.len())));
+            return Err(Error::invalid(
+                "weights",
+                format!("{} where {} are needed", weights.len(), graph.convs.len()),
+            ));
         }
         for (spec, conv) in graph.convs.iter().zip(&weights) {
             let size: usize = spec.weight_shape().iter().product();
@@ -238,38 +246,52 @@ impl Model {
     /// # Errors
     /// [`Error::Invalid`] naming the field that is missing or wrong.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let (_, header) =
-            SafeTensors::read_metadata(bytes).map_err(|err| Error::invalid("safetensors header", err.to_string()))?;
-        let file =
-            SafeTensors::deserialize(bytes).map_err(|err| Error::invalid("safetensors file", err.to_string()))?;
-        let metadata = header.metadata().as_ref().ok_or_else(|| Error::invalid("metadata", "missing"))?;
+        let (_, header) = SafeTensors::read_metadata(bytes)
+            .map_err(|err| Error::invalid("safetensors header", err.to_string()))?;
+        let file = SafeTensors::deserialize(bytes)
+            .map_err(|err| Error::invalid("safetensors file", err.to_string()))?;
+        let metadata =
+            header.metadata().as_ref().ok_or_else(|| Error::invalid("metadata", "missing"))?;
         let text = |key: &str| {
-            metadata.get(key).map(String::as_str).ok_or_else(|| Error::invalid(key, "missing from the metadata"))
+            metadata
+                .get(key)
+                .map(String::as_str)
+                .ok_or_else(|| Error::invalid(key, "missing from the metadata"))
         };
         let one_of = |key: &str, known: &[&str]| {
             let value = text(key)?;
-            known
-                .iter()
-                .position(|k| *k == value)
-                .ok_or_else(|| Error::invalid(key, format!("'{}' is not one of {}", excerpt(value), known.join(", "))))
+            known.iter().position(|k| *k == value).ok_or_else(|| {
+                Error::invalid(
+                    key,
+                    format!("'{}' is not one of {}", excerpt(value), known.join(", ")),
+                )
+            })
         };
         one_of("format", &[FORMAT])?;
         let tasks = [Task::Denoise, Task::Estimate, Task::Smooth, Task::Segment, Task::Watermark];
         let task = tasks[one_of("task", &tasks.map(Task::name))?];
         let (_, domain) = Domain::NAMED[one_of("domain", &Domain::NAMED.map(|(name, _)| name))?];
         if domain.task() != task {
-            return Err(Error::invalid("domain", format!("'{domain}' is not one for the task {}", task.name())));
+            return Err(Error::invalid(
+                "domain",
+                format!("'{domain}' is not one for the task {}", task.name()),
+            ));
         }
         one_of("architecture", &Architecture::NAMES)?;
         let architecture = Architecture::parse(text("architecture")?, text("hyper-parameters")?)?;
         let graph = checked_graph(domain, &architecture)?;
 
-        let weights = graph.convs.iter().map(|spec| read_conv(&file, spec)).collect::<Result<Vec<_>, _>>()?;
+        let weights =
+            graph.convs.iter().map(|spec| read_conv(&file, spec)).collect::<Result<Vec<_>, _>>()?;
         let quantisation = read_quantisation(&file, &graph)?;
-        let steps = quantisation.as_ref().map_or(0, |steps| if steps.finer.is_empty() { 2 } else { 4 });
+        let steps =
+            quantisation.as_ref().map_or(0, |steps| if steps.finer.is_empty() { 2 } else { 4 });
         let count = 2 * graph.convs.len() + steps;
         if file.len() != count {
-            return Err(Error::invalid("tensors", format!("{} where {count} are needed", file.len())));
+            return Err(Error::invalid(
+                "tensors",
+                format!("{} where {count} are needed", file.len()),
+            ));
         }
         let (version, training) = (text("version")?.to_owned(), text("training")?.to_owned());
         Ok(Self { domain, architecture, version, training, graph, weights, quantisation })
@@ -289,9 +311,14 @@ impl Model {
             return Err(read_error("not a regular file".to_owned()));
         }
         let mut bytes = Vec::new();
-        file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|err| read_error(err.to_string()))?;
+        file.take(MAX_FILE_BYTES + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|err| read_error(err.to_string()))?;
         if bytes.len() as u64 > MAX_FILE_BYTES {
-            return Err(read_error(format!("larger than {} MiB, this is no model", MAX_FILE_BYTES >> 20)));
+            return Err(read_error(format!(
+                "larger than {} MiB, this is no model",
+                MAX_FILE_BYTES >> 20
+            )));
         }
         Self::from_bytes(&bytes)
     }
@@ -319,24 +346,45 @@ impl Model {
         // Float16 is fine enough for what networks know; small ones that are run in 8 bits are kept as they were trained.
         let half = self.graph.parameters() > HALF_ABOVE;
         for (spec, conv) in self.graph.convs.iter().zip(&self.weights) {
-            let (dtype, weights) =
-                if half { (Dtype::F16, half_bytes(&conv.weight)) } else { (Dtype::F32, le_bytes(&conv.weight)) };
-            tensors.push((format!("{}.weight", spec.name), spec.weight_shape().to_vec(), dtype, weights));
-            tensors.push((format!("{}.bias", spec.name), vec![spec.outputs], Dtype::F32, le_bytes(&conv.bias)));
+            let (dtype, weights) = if half {
+                (Dtype::F16, half_bytes(&conv.weight))
+            } else {
+                (Dtype::F32, le_bytes(&conv.weight))
+            };
+            tensors.push((
+                format!("{}.weight", spec.name),
+                spec.weight_shape().to_vec(),
+                dtype,
+                weights,
+            ));
+            tensors.push((
+                format!("{}.bias", spec.name),
+                vec![spec.outputs],
+                Dtype::F32,
+                le_bytes(&conv.bias),
+            ));
         }
         if let Some(Quantisation { input, convs, finer }) = &self.quantisation {
             tensors.push((INPUT_STEPS.to_owned(), vec![input.len()], Dtype::F32, le_bytes(input)));
             tensors.push((CONV_STEPS.to_owned(), vec![convs.len()], Dtype::F32, le_bytes(convs)));
             if !finer.is_empty() {
                 let most: Vec<f32> = finer.iter().map(|finer| finer.most).collect();
-                let steps: Vec<f32> = finer.iter().flat_map(|finer| finer.convs.iter().copied()).collect();
+                let steps: Vec<f32> =
+                    finer.iter().flat_map(|finer| finer.convs.iter().copied()).collect();
                 tensors.push((MOST.to_owned(), vec![most.len()], Dtype::F32, le_bytes(&most)));
-                tensors.push((FINER_STEPS.to_owned(), vec![most.len(), convs.len()], Dtype::F32, le_bytes(&steps)));
+                tensors.push((
+                    FINER_STEPS.to_owned(),
+                    vec![most.len(), convs.len()],
+                    Dtype::F32,
+                    le_bytes(&steps),
+                ));
             }
         }
         let views = tensors
             .iter()
-            .map(|(name, shape, dtype, data)| Ok((name.as_str(), TensorView::new(*dtype, shape.clone(), data)?)))
+            .map(|(name, shape, dtype, data)| {
+                Ok((name.as_str(), TensorView::new(*dtype, shape.clone(), data)?))
+            })
             .collect::<Result<Vec<_>, safetensors::SafeTensorError>>();
         views
             .and_then(|views| safetensors::serialize(views, Some(metadata)))
@@ -385,7 +433,8 @@ fn read_quantisation(file: &SafeTensors<'_>, graph: &Graph) -> Result<Option<Qua
         let most = read_tensor(file, MOST, &[most.shape().iter().product()])?;
         let steps = read_tensor(file, FINER_STEPS, &[most.len(), convs])?;
         let finer = most.into_iter().zip(steps.chunks(convs));
-        quantisation.finer = finer.map(|(most, convs)| Finer { most, convs: convs.to_vec() }).collect();
+        quantisation.finer =
+            finer.map(|(most, convs)| Finer { most, convs: convs.to_vec() }).collect();
     }
     quantisation.check(graph)?;
     Ok(Some(quantisation))
@@ -393,14 +442,19 @@ fn read_quantisation(file: &SafeTensors<'_>, graph: &Graph) -> Result<Option<Qua
 
 fn checked_graph(domain: Domain, architecture: &Architecture) -> Result<Graph, Error> {
     let [inputs, outputs] = architecture.ends();
-    for (field, has, needs) in [("inputs", inputs, domain.inputs()), ("outputs", outputs, domain.outputs())] {
+    for (field, has, needs) in
+        [("inputs", inputs, domain.inputs()), ("outputs", outputs, domain.outputs())]
+    {
         if has != needs {
             return Err(Error::invalid(field, format!("{has} where this domain has {needs}")));
         }
     }
     let graph = architecture.graph()?;
     if graph.parameters() > MAX_PARAMETERS {
-        return Err(Error::invalid("hyper-parameters", format!("{} parameters are too many", graph.parameters())));
+        return Err(Error::invalid(
+            "hyper-parameters",
+            format!("{} parameters are too many", graph.parameters()),
+        ));
     }
     Ok(graph)
 }
@@ -415,12 +469,25 @@ fn read_conv(file: &SafeTensors<'_>, spec: &ConvSpec) -> Result<ConvWeights, Err
 fn read_tensor(file: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
     let tensor = file.tensor(name).map_err(|_| Error::invalid(name, "tensor missing"))?;
     if tensor.shape() != shape {
-        return Err(Error::invalid(name, format!("shape {:?} where {shape:?} is needed", tensor.shape())));
+        return Err(Error::invalid(
+            name,
+            format!("shape {:?} where {shape:?} is needed", tensor.shape()),
+        ));
     }
     let values: Vec<f32> = match tensor.dtype() {
-        Dtype::F32 => tensor.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-        Dtype::F16 => tensor.data().as_chunks::<2>().0.iter().map(|b| f16::from_le_bytes(*b).to_f32()).collect(),
-        other => return Err(Error::invalid(name, format!("type {other:?} where F32 or F16 is needed"))),
+        Dtype::F32 => {
+            tensor.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
+        }
+        Dtype::F16 => tensor
+            .data()
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .map(|b| f16::from_le_bytes(*b).to_f32())
+            .collect(),
+        other => {
+            return Err(Error::invalid(name, format!("type {other:?} where F32 or F16 is needed")));
+        }
     };
     check_values(name, &values)?;
     Ok(values)
@@ -428,7 +495,9 @@ fn read_tensor(file: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Ve
 
 fn check_values<'a>(name: &str, values: impl IntoIterator<Item = &'a f32>) -> Result<(), Error> {
     match values.into_iter().find(|v| !v.is_finite() || v.abs() > MAX_WEIGHT) {
-        Some(bad) => Err(Error::invalid(name, format!("value {bad} is not a number within +-{MAX_WEIGHT}"))),
+        Some(bad) => {
+            Err(Error::invalid(name, format!("value {bad} is not a number within +-{MAX_WEIGHT}")))
+        }
         None => Ok(()),
     }
 }

@@ -43,21 +43,28 @@ impl Quantisation {
 
     /// Checks that the numbers fit a network.
     pub(super) fn check(&self, graph: &Graph) -> Result<(), Error> {
-        let finer = self.finer.iter().map(|finer| ("quantisation.finer", &finer.convs, graph.convs.len()));
+        let finer =
+            self.finer.iter().map(|finer| ("quantisation.finer", &finer.convs, graph.convs.len()));
         let all = [
             ("quantisation.input", &self.input, graph.input_channels()),
             ("quantisation.steps", &self.convs, graph.convs.len()),
         ];
         for (field, steps, count) in all.into_iter().chain(finer) {
             if steps.len() != count {
-                return Err(Error::invalid(field, format!("{} steps where {count} are needed", steps.len())));
+                return Err(Error::invalid(
+                    field,
+                    format!("{} steps where {count} are needed", steps.len()),
+                ));
             }
             if let Some(bad) = steps.iter().find(|step: &&f32| !STEPS.contains(*step)) {
                 return Err(Error::invalid(field, format!("step {bad} is not between {STEPS:?}")));
             }
         }
         if self.finer.len() > MAX_FINER {
-            return Err(Error::invalid("quantisation.most", format!("more than {MAX_FINER} sets of steps")));
+            return Err(Error::invalid(
+                "quantisation.most",
+                format!("more than {MAX_FINER} sets of steps"),
+            ));
         }
         let rise = self.finer.is_sorted_by(|a, b| a.most < b.most);
         if !rise || self.finer.iter().any(|finer| !finer.most.is_finite()) {

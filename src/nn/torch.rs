@@ -40,7 +40,8 @@ impl TorchNetwork {
     /// [`Error::Device`] where there is no such device, [`Error::Backend`] for what libtorch reports.
     pub fn new(model: &Model, device: super::Device) -> Result<Self, Error> {
         let device = self::device(device)?;
-        let (graph, parameters) = (model.graph().clone(), parameters(model, device).map_err(backend)?);
+        let (graph, parameters) =
+            (model.graph().clone(), parameters(model, device).map_err(backend)?);
         Ok(Self {
             domain: model.domain,
             granularity: graph.granularity(),
@@ -61,22 +62,31 @@ impl TorchNetwork {
         if !path.exists() {
             return Err(Error::NotFound(path.to_owned()));
         }
-        let read = |err: tch::TchError| Error::Read { path: path.to_owned(), reason: first_line(&err) };
+        let read =
+            |err: tch::TchError| Error::Read { path: path.to_owned(), reason: first_line(&err) };
         let mut module = tch::CModule::load_on_device(path, device).map_err(read)?;
         module.f_set_eval().map_err(read)?;
         let accepts = |domain: Domain| {
             let side = 2 * SCRIPT_GRANULARITY as i64;
             let channels = domain.inputs() as i64;
             let _no_grad = tch::no_grad_guard();
-            let output =
-                Tensor::f_zeros([1, channels, side, side], (Kind::Float, device)).and_then(|x| module.forward_ts(&[x]));
-            output.is_ok_and(|y| y.size() == [1, domain.outputs() as i64, side, side] && y.kind() == Kind::Float)
+            let output = Tensor::f_zeros([1, channels, side, side], (Kind::Float, device))
+                .and_then(|x| module.forward_ts(&[x]));
+            output.is_ok_and(|y| {
+                y.size() == [1, domain.outputs() as i64, side, side] && y.kind() == Kind::Float
+            })
         };
         let domain = Domain::ALL.into_iter().find(|d| accepts(*d)).ok_or_else(|| {
-            let known = Domain::ALL.map(|d| format!("[1, {}, h, w] to [1, {}, h, w]", d.inputs(), d.outputs()));
+            let known = Domain::ALL
+                .map(|d| format!("[1, {}, h, w] to [1, {}, h, w]", d.inputs(), d.outputs()));
             Error::invalid("forward", format!("takes none of {}", known.join(", ")))
         })?;
-        Ok(Self { program: Arc::new(Program::Script(module)), domain, granularity: SCRIPT_GRANULARITY, device })
+        Ok(Self {
+            program: Arc::new(Program::Script(module)),
+            domain,
+            granularity: SCRIPT_GRANULARITY,
+            device,
+        })
     }
 }
 
@@ -102,9 +112,13 @@ impl Network for TorchNetwork {
         if threads > 0 {
             THREADS.call_once(|| tch::set_num_threads(threads.min(64) as i32));
         }
-        if !size.width.is_multiple_of(self.granularity) || !size.height.is_multiple_of(self.granularity) {
-            let reason =
-                format!("an input of {}x{} is not a multiple of {}", size.width, size.height, self.granularity);
+        if !size.width.is_multiple_of(self.granularity)
+            || !size.height.is_multiple_of(self.granularity)
+        {
+            let reason = format!(
+                "an input of {}x{} is not a multiple of {}",
+                size.width, size.height, self.granularity
+            );
             return Err(Error::Backend { backend: "torch", reason });
         }
         let parameters = match &*self.program {
@@ -142,7 +156,9 @@ impl TorchSession {
     fn infer(&mut self) -> Result<(), tch::TchError> {
         let _no_grad = tch::no_grad_guard();
         let (height, width) = (self.size.height as i64, self.size.width as i64);
-        let x = Tensor::f_from_slice(&self.input)?.f_view([1, height, width, -1])?.f_to_device(self.device)?;
+        let x = Tensor::f_from_slice(&self.input)?
+            .f_view([1, height, width, -1])?
+            .f_to_device(self.device)?;
         let x = x.f_permute([0, 3, 1, 2])?;
         let y = match &*self.program {
             Program::Graph { graph, .. } => forward(graph, &self.parameters, &x)?,
@@ -184,7 +200,9 @@ impl Session for TorchSession {
 pub fn device(device: super::Device) -> Result<tch::Device, Error> {
     match device {
         super::Device::Cpu => Ok(tch::Device::Cpu),
-        super::Device::Auto => Ok(if cuda_devices() > 0 { tch::Device::Cuda(0) } else { tch::Device::Cpu }),
+        super::Device::Auto => {
+            Ok(if cuda_devices() > 0 { tch::Device::Cuda(0) } else { tch::Device::Cpu })
+        }
         super::Device::Cuda(n) if n < cuda_devices() => Ok(tch::Device::Cuda(n)),
         super::Device::Cuda(_) => {
             let reason = match cuda_devices() {
@@ -198,7 +216,11 @@ pub fn device(device: super::Device) -> Result<tch::Device, Error> {
 
 /// Number of CUDA devices that libtorch can use.
 pub fn cuda_devices() -> usize {
-    if tch::Cuda::is_available() { usize::try_from(tch::Cuda::device_count()).unwrap_or(0) } else { 0 }
+    if tch::Cuda::is_available() {
+        usize::try_from(tch::Cuda::device_count()).unwrap_or(0)
+    } else {
+        0
+    }
 }
 
 fn backend(err: tch::TchError) -> Error {
@@ -211,14 +233,22 @@ fn first_line(err: &tch::TchError) -> String {
 }
 
 /// Runs one convolution on a batch in NCHW.
-fn conv(spec: &ConvSpec, weight: &Tensor, bias: &Tensor, x: &Tensor) -> Result<Tensor, tch::TchError> {
+fn conv(
+    spec: &ConvSpec,
+    weight: &Tensor,
+    bias: &Tensor,
+    x: &Tensor,
+) -> Result<Tensor, tch::TchError> {
     match spec.kind {
         ConvKind::Same3x3 => x.f_conv2d(weight, Some(bias), [1, 1], [1, 1], [1, 1], 1),
         ConvKind::Down2x2 => x.f_conv2d(weight, Some(bias), [2, 2], [0, 0], [1, 1], 1),
-        ConvKind::Up2x2 => x.f_conv_transpose2d(weight, Some(bias), [2, 2], [0, 0], [0, 0], 1, [1, 1]),
+        ConvKind::Up2x2 => {
+            x.f_conv_transpose2d(weight, Some(bias), [2, 2], [0, 0], [0, 0], 1, [1, 1])
+        }
         ConvKind::Point1x1 => x.f_conv2d(weight, Some(bias), [1, 1], [0, 0], [1, 1], 1),
         ConvKind::Depthwise(window) => {
-            let [stride, before, after] = [window.stride, window.before(), window.after()].map(|n| n as i64);
+            let [stride, before, after] =
+                [window.stride, window.before(), window.after()].map(|n| n as i64);
             let channels = spec.outputs as i64;
             if before == after {
                 x.f_conv2d(weight, Some(bias), [stride, stride], [before, before], [1, 1], channels)
@@ -250,8 +280,9 @@ pub fn forward_with(
     x: &Tensor,
     mut read: impl FnMut(ConvId, Tensor) -> Result<Tensor, tch::TchError>,
 ) -> Result<Tensor, tch::TchError> {
-    let mut apply =
-        |id: usize, x: Tensor| conv(&graph.convs[id], &parameters[2 * id], &parameters[2 * id + 1], &read(id, x)?);
+    let mut apply = |id: usize, x: Tensor| {
+        conv(&graph.convs[id], &parameters[2 * id], &parameters[2 * id + 1], &read(id, x)?)
+    };
     let mut maps: Vec<Option<Tensor>> = graph.maps.iter().map(|_| None).collect();
     maps[Graph::INPUT] = Some(x.shallow_clone());
     let get = |maps: &[Option<Tensor>], id: usize| -> Result<Tensor, tch::TchError> {
@@ -262,7 +293,9 @@ pub fn forward_with(
         let x = get(&maps, layer.from())?;
         let y = match *layer {
             Layer::Conv { conv, add: None, .. } => apply(conv, x)?,
-            Layer::Conv { conv, add: Some(skip), .. } => apply(conv, x)?.f_add(&get(&maps, skip)?)?,
+            Layer::Conv { conv, add: Some(skip), .. } => {
+                apply(conv, x)?.f_add(&get(&maps, skip)?)?
+            }
             Layer::Block { first, second, .. } => {
                 let hidden = apply(first, x.shallow_clone())?.f_relu()?;
                 apply(second, hidden)?.f_add(&x)?

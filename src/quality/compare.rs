@@ -57,7 +57,8 @@ impl Measures {
     /// Names and values of all that is known, PSNR in dB among them.
     pub fn named(&self) -> Vec<(&'static str, f64)> {
         let [a, b, c] = self.mse;
-        let [mse_names, psnr_names] = if self.rgb { [MSE_RGB, PSNR_RGB] } else { [MSE_YUV, PSNR_YUV] };
+        let [mse_names, psnr_names] =
+            if self.rgb { [MSE_RGB, PSNR_RGB] } else { [MSE_YUV, PSNR_YUV] };
         let all = [
             ("mse", Some(self.mse_all)),
             (mse_names[0], a),
@@ -99,7 +100,9 @@ impl Running {
         sums.sobel += measures.sobel;
         sums.chi_square += measures.chi_square;
         sums.earth_movers += measures.earth_movers;
-        for (i, (sum, value)) in optional(sums).into_iter().zip(optional(&mut measures.clone())).enumerate() {
+        for (i, (sum, value)) in
+            optional(sums).into_iter().zip(optional(&mut measures.clone())).enumerate()
+        {
             if let Some(value) = value {
                 *sum.get_or_insert(0.0) += *value;
                 self.counts[i] += 1;
@@ -118,9 +121,13 @@ impl Running {
         }
         let scale = 1.0 / self.frames as f64;
         let mut mean = self.sums;
-        for sum in
-            [&mut mean.mse_all, &mut mean.laplacian, &mut mean.sobel, &mut mean.chi_square, &mut mean.earth_movers]
-        {
+        for sum in [
+            &mut mean.mse_all,
+            &mut mean.laplacian,
+            &mut mean.sobel,
+            &mut mean.chi_square,
+            &mut mean.earth_movers,
+        ] {
             *sum *= scale;
         }
         for (sum, count) in optional(&mut mean).into_iter().zip(self.counts) {
@@ -170,7 +177,11 @@ impl Comparison {
     ///
     /// # Errors
     /// Pictures of different sizes.
-    pub fn measure<T: Sample>(&mut self, reference: &Picture<'_, T>, test: &Picture<'_, T>) -> Result<Measures, Error> {
+    pub fn measure<T: Sample>(
+        &mut self,
+        reference: &Picture<'_, T>,
+        test: &Picture<'_, T>,
+    ) -> Result<Measures, Error> {
         if reference.size() != test.size() {
             return Err(Error::Size { reference: reference.size(), test: test.size() });
         }
@@ -178,7 +189,11 @@ impl Comparison {
         Ok(threads.enter(|| self.measure_here(reference, test)))
     }
 
-    fn measure_here<T: Sample>(&mut self, reference: &Picture<'_, T>, test: &Picture<'_, T>) -> Measures {
+    fn measure_here<T: Sample>(
+        &mut self,
+        reference: &Picture<'_, T>,
+        test: &Picture<'_, T>,
+    ) -> Measures {
         let [p, q] = &mut self.luma;
         rayon::join(|| load_luma(reference, p), || load_luma(test, q));
         let mut measures = Measures::default();
@@ -262,8 +277,10 @@ mod tests {
 
     fn measures(comparison: &mut Comparison, level: u8) -> Measures {
         let (a, b) = ([100u8; 24], [level; 24]);
-        let picture =
-            |data| Picture::new(Format::I420, 4, 4, &[(data, 4), (&data[16..], 2), (&data[20..], 2)]).unwrap();
+        let picture = |data| {
+            Picture::new(Format::I420, 4, 4, &[(data, 4), (&data[16..], 2), (&data[20..], 2)])
+                .unwrap()
+        };
         comparison.measure(&picture(&a), &picture(&b)).unwrap()
     }
 
@@ -291,7 +308,8 @@ mod tests {
         let grey = Picture::new(Format::GRAY8, 4, 4, &[(&data, 4)]).unwrap();
         let other = Picture::new(Format::GRAY8, 4, 3, &[(&data, 4)]).unwrap();
         assert!(matches!(comparison.measure(&grey, &other), Err(Error::Size { .. })));
-        let rgb = Picture::new(Format::packed_rgb([0, 1, 2], None, 3), 4, 4, &[(&data, 12)]).unwrap();
+        let rgb =
+            Picture::new(Format::packed_rgb([0, 1, 2], None, 3), 4, 4, &[(&data, 12)]).unwrap();
         let measures = comparison.measure(&grey, &rgb).unwrap();
         assert!(measures.mse[0].is_some() && measures.mse[1].is_none());
     }

@@ -29,7 +29,11 @@ pub fn gradient(plane: &ArrayView2<'_, f32>, kind: Gradient) -> Array2<f32> {
 }
 
 /// Mean absolute difference of two planes' gradient magnitudes, in levels.
-pub fn gradient_difference(a: &ArrayView2<'_, f32>, b: &ArrayView2<'_, f32>, kind: Gradient) -> f64 {
+pub fn gradient_difference(
+    a: &ArrayView2<'_, f32>,
+    b: &ArrayView2<'_, f32>,
+    kind: Gradient,
+) -> f64 {
     if a.dim() != b.dim() || a.is_empty() {
         return f64::NAN;
     }
@@ -119,7 +123,9 @@ mod tests {
         let ramp = Array2::from_shape_fn((9, 12), |(y, x)| 3.0 * x as f32 + 4.0 * y as f32);
         let sobel = gradient(&ramp.view(), Gradient::Sobel);
         let laplacian = gradient(&ramp.view(), Gradient::Laplacian);
-        for (i, v) in sobel.indexed_iter().filter(|((y, x), _)| (1..8).contains(y) && (1..11).contains(x)) {
+        for (i, v) in
+            sobel.indexed_iter().filter(|((y, x), _)| (1..8).contains(y) && (1..11).contains(x))
+        {
             assert!((v - 5.0).abs() < 1e-4, "{v}");
             assert!(laplacian[i] < 1e-4);
         }

@@ -44,7 +44,10 @@ mod tests {
     fn distances_tell_how_far_levels_lie_apart() {
         let flat = |level: f32| Histogram::of(&Array2::from_elem((4, 5), level).view());
         assert_eq!(flat(10.4), flat(10.0));
-        assert_eq!((flat(10.0).chi_square(&flat(10.0)), flat(10.0).earth_movers(&flat(10.0))), (0.0, 0.0));
+        assert_eq!(
+            (flat(10.0).chi_square(&flat(10.0)), flat(10.0).earth_movers(&flat(10.0))),
+            (0.0, 0.0)
+        );
         assert!((flat(10.0).chi_square(&flat(30.0)) - 1.0).abs() < 1e-12);
         assert!((flat(10.0).earth_movers(&flat(30.0)) - 20.0).abs() < 1e-9);
         assert_eq!(flat(-5.0), flat(0.0));

@@ -61,9 +61,12 @@ impl Panel {
         self.picture(2, &format!("error of luma, x{ERROR_GAIN}"), test.size(), error);
         for (cell, plane, name) in [(3, a, "reference"), (4, b, "tested")] {
             let map = gradient(&plane, Gradient::Sobel);
-            self.picture(cell, &format!("Sobel gradient, {name}, x{GRADIENT_GAIN}"), test.size(), |x, y| {
-                [GRADIENT_GAIN * map[[y, x]]; 3]
-            });
+            self.picture(
+                cell,
+                &format!("Sobel gradient, {name}, x{GRADIENT_GAIN}"),
+                test.size(),
+                |x, y| [GRADIENT_GAIN * map[[y, x]]; 3],
+            );
         }
         self.histograms(reference, test, [&a, &b]);
         self.numbers(measures, mean);
@@ -77,7 +80,8 @@ impl Panel {
     fn text(&mut self, text: &str, x: usize, y: usize, colour: Rgb888, large: bool) {
         let font = if large { &FONT_10X20 } else { &FONT_9X18_BOLD };
         let at = Point::new(x as i32, y as i32);
-        let Ok(_) = Text::with_baseline(text, at, MonoTextStyle::new(font, colour), Baseline::Top).draw(self);
+        let Ok(_) = Text::with_baseline(text, at, MonoTextStyle::new(font, colour), Baseline::Top)
+            .draw(self);
     }
 
     /// A picture, shrunk to fit; pixels are means of four places.
@@ -98,13 +102,17 @@ impl Panel {
             for x in 0..size.0 {
                 let mut sum = [0.0; 3];
                 for (dx, dy) in [(0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75)] {
-                    let place = |i: usize, d: f32, n: usize| (((i as f32 + d) / scale) as usize).min(n - 1);
+                    let place =
+                        |i: usize, d: f32, n: usize| (((i as f32 + d) / scale) as usize).min(n - 1);
                     let value = pixel(place(x, dx, width), place(y, dy, height));
                     sum.iter_mut().zip(value).for_each(|(sum, v)| *sum += 0.25 * v);
                 }
                 let at = 3 * ((top + y) * WIDTH + left + x);
                 // The casts saturate.
-                self.pixels[at..at + 3].iter_mut().zip(sum).for_each(|(to, v)| *to = (v + 0.5) as u8);
+                self.pixels[at..at + 3]
+                    .iter_mut()
+                    .zip(sum)
+                    .for_each(|(to, v)| *to = (v + 0.5) as u8);
             }
         }
     }
@@ -131,7 +139,9 @@ impl Panel {
             vec![luma.map(|plane| plane.to_owned())]
         };
         let colours = match test.colour {
-            Colour::Rgb if same => [Rgb888::new(255, 90, 90), Rgb888::new(90, 230, 90), Rgb888::new(110, 150, 255)],
+            Colour::Rgb if same => {
+                [Rgb888::new(255, 90, 90), Rgb888::new(90, 230, 90), Rgb888::new(110, 150, 255)]
+            }
             _ => [TEXT, Rgb888::new(110, 150, 255), Rgb888::new(255, 110, 110)],
         };
         let (base, room) = (top + CELL.1 - 8, (CELL.1 - CAPTION - 16) as f64);
@@ -139,7 +149,11 @@ impl Panel {
             let histograms = pair.each_ref().map(|plane| Histogram::of(&plane.view()));
             let highest = histograms.iter().flat_map(|h| h.0).fold(1e-6, f64::max);
             for (histogram, faint) in histograms.iter().zip([true, false]) {
-                let colour = if faint { Rgb888::new(colour.r() / 3, colour.g() / 3, colour.b() / 3) } else { colour };
+                let colour = if faint {
+                    Rgb888::new(colour.r() / 3, colour.g() / 3, colour.b() / 3)
+                } else {
+                    colour
+                };
                 // Roots, so that rare levels show.
                 let place = |i: usize| {
                     let height = (histogram.0[i] / highest).sqrt() * room;
@@ -196,7 +210,10 @@ impl DrawTarget for Panel {
     type Color = Rgb888;
     type Error = Infallible;
 
-    fn draw_iter<I: IntoIterator<Item = Pixel<Rgb888>>>(&mut self, pixels: I) -> Result<(), Infallible> {
+    fn draw_iter<I: IntoIterator<Item = Pixel<Rgb888>>>(
+        &mut self,
+        pixels: I,
+    ) -> Result<(), Infallible> {
         for Pixel(at, colour) in pixels {
             let (Ok(x), Ok(y)) = (usize::try_from(at.x), usize::try_from(at.y)) else { continue };
             if x < WIDTH && y < HEIGHT {

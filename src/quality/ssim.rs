@@ -36,7 +36,10 @@ pub fn ms_ssim(a: &ArrayView2<'_, f32>, b: &ArrayView2<'_, f32>) -> Option<f64> 
 }
 
 /// SSIM and MS-SSIM, which begins with it.
-pub(super) fn similarity(a: &ArrayView2<'_, f32>, b: &ArrayView2<'_, f32>) -> Option<(f64, Option<f64>)> {
+pub(super) fn similarity(
+    a: &ArrayView2<'_, f32>,
+    b: &ArrayView2<'_, f32>,
+) -> Option<(f64, Option<f64>)> {
     let finest = means(a, b)?;
     let ms_ssim = || {
         let mut product = finest.1.max(0.0).powf(WEIGHTS[0]);
@@ -86,7 +89,8 @@ fn row(plane: &ArrayView2<'_, f32>, y: usize) -> Vec<f32> {
 }
 
 fn taps() -> [f32; SIZE] {
-    let taps: [f64; SIZE] = std::array::from_fn(|i| (-0.5 * ((i as f64 - REACH as f64) / SIGMA).powi(2)).exp());
+    let taps: [f64; SIZE] =
+        std::array::from_fn(|i| (-0.5 * ((i as f64 - REACH as f64) / SIGMA).powi(2)).exp());
     let sum: f64 = taps.iter().sum();
     taps.map(|tap| (tap / sum) as f32)
 }
@@ -112,7 +116,8 @@ impl Moments {
             || {
                 let [mean_a, mean_b, square_a, square_b, product] = rows;
                 let (mean_a, mean_b) = (&mut mean_a[..n], &mut mean_b[..n]);
-                let (square_a, square_b, product) = (&mut square_a[..n], &mut square_b[..n], &mut product[..n]);
+                let (square_a, square_b, product) =
+                    (&mut square_a[..n], &mut square_b[..n], &mut product[..n]);
                 for i in 0..n {
                     let mut sums = [0.0; 5];
                     for (k, tap) in taps.iter().enumerate() {
@@ -146,8 +151,11 @@ impl Moments {
                 }
                 let [a, b, aa, bb, ab] = sums;
                 // Similarities replace the means, contrasts the products.
-                for ((((a, b), aa), bb), ab) in a.iter_mut().zip(b).zip(aa).zip(bb).zip(ab.iter_mut()) {
-                    let (variance_a, variance_b, covariance) = (*aa - *a * *a, *bb - *b * *b, *ab - *a * *b);
+                for ((((a, b), aa), bb), ab) in
+                    a.iter_mut().zip(b).zip(aa).zip(bb).zip(ab.iter_mut())
+                {
+                    let (variance_a, variance_b, covariance) =
+                        (*aa - *a * *a, *bb - *b * *b, *ab - *a * *b);
                     let (x, y) = (*a + CENTRE, *b + CENTRE);
                     let structure = (2.0 * covariance + C2) / (variance_a + variance_b + C2);
                     *ab = structure;

@@ -7,8 +7,16 @@ const REACH: f32 = 8.0;
 /// How far beyond the sides and corners of bounds nothing belongs to the region, as a share of their longer side; and these places.
 const SIDE_MARGIN: f32 = 0.04;
 const CORNER_MARGIN: f32 = 0.02;
-const AROUND: [[f32; 2]; 8] =
-    [[-1.0, -1.0], [0.0, -1.0], [1.0, -1.0], [-1.0, 0.0], [1.0, 0.0], [-1.0, 1.0], [0.0, 1.0], [1.0, 1.0]];
+const AROUND: [[f32; 2]; 8] = [
+    [-1.0, -1.0],
+    [0.0, -1.0],
+    [1.0, -1.0],
+    [-1.0, 0.0],
+    [1.0, 0.0],
+    [-1.0, 1.0],
+    [0.0, 1.0],
+    [1.0, 1.0],
+];
 
 /// Fills row `y` of a map at half the resolution: 1 at a seed, less with the distance to the nearest. Seeds are `[x, y]` in pixels of
 /// the full resolution.
@@ -37,10 +45,12 @@ pub fn bounds(bounds: [usize; 4], (height, width): (usize, usize)) -> ([f32; 2],
     let middle = [0.5 * (x0 + x1), 0.5 * (y0 + y1)];
     let longer = (x1 - x0).max(y1 - y0);
     let around = AROUND.iter().map(|[i, j]| {
-        let margin = 2.0 + longer * if *i == 0.0 || *j == 0.0 { SIDE_MARGIN } else { CORNER_MARGIN };
+        let margin =
+            2.0 + longer * if *i == 0.0 || *j == 0.0 { SIDE_MARGIN } else { CORNER_MARGIN };
         [middle[0] + i * (0.5 * (x1 - x0) + margin), middle[1] + j * (0.5 * (y1 - y0) + margin)]
     });
-    let within = |[x, y]: &[f32; 2]| *x >= 0.0 && *y >= 0.0 && *x < width as f32 && *y < height as f32;
+    let within =
+        |[x, y]: &[f32; 2]| *x >= 0.0 && *y >= 0.0 && *x < width as f32 && *y < height as f32;
     (middle, around.filter(within).collect())
 }
 
@@ -51,7 +61,9 @@ mod tests {
         let (middle, around) = super::bounds([10, 20, 60, 40], (100, 100));
         assert_eq!(middle, [35.0, 30.0]);
         assert_eq!(around.len(), 8);
-        assert!(around.iter().all(|[x, y]| !(10.0..=60.0).contains(x) || !(20.0..=40.0).contains(y)));
+        assert!(
+            around.iter().all(|[x, y]| !(10.0..=60.0).contains(x) || !(20.0..=40.0).contains(y))
+        );
         // Only sides that lie in the picture.
         assert_eq!(super::bounds([0, 0, 60, 40], (100, 100)).1.len(), 3);
     }

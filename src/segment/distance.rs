@@ -116,7 +116,9 @@ pub fn connected_parts(inside: &ArrayView2<'_, bool>) -> (Array2<u32>, Vec<u32>)
 /// The first of the pixels that lie deepest inside of a mask, `(y, x)`, and its squared distance to what is not; `None` where the mask is empty.
 pub(super) fn deepest(mask: &ArrayView2<'_, bool>) -> Option<((usize, usize), f32)> {
     let depth = squared_depth(mask);
-    let best = depth.indexed_iter().fold(((0, 0), 0.0), |best, (at, d)| if *d > best.1 { (at, *d) } else { best });
+    let best = depth
+        .indexed_iter()
+        .fold(((0, 0), 0.0), |best, (at, d)| if *d > best.1 { (at, *d) } else { best });
     (best.1 > 0.0).then_some(best)
 }
 
@@ -126,13 +128,17 @@ mod tests {
 
     #[test]
     fn depth_is_that_of_brute_force() {
-        let inside = Array2::from_shape_fn((17, 23), |(y, x)| (x * 7 + y * y * 3) % 11 != 0 && (x, y) != (4, 4));
+        let inside = Array2::from_shape_fn((17, 23), |(y, x)| {
+            (x * 7 + y * y * 3) % 11 != 0 && (x, y) != (4, 4)
+        });
         let depth = squared_depth(&inside.view());
         for ((y, x), depth) in depth.indexed_iter() {
             let mut best = i64::MAX;
             for v in -1..18i64 {
                 for u in -1..24i64 {
-                    let outside = !(0..17).contains(&v) || !(0..23).contains(&u) || !inside[[v as usize, u as usize]];
+                    let outside = !(0..17).contains(&v)
+                        || !(0..23).contains(&u)
+                        || !inside[[v as usize, u as usize]];
                     if outside {
                         best = best.min((u - x as i64).pow(2) + (v - y as i64).pow(2));
                     }
@@ -144,7 +150,8 @@ mod tests {
 
     #[test]
     fn parts_are_counted() {
-        let inside = ndarray::arr2(&[[true, true, false], [false, false, true], [true, false, true]]);
+        let inside =
+            ndarray::arr2(&[[true, true, false], [false, false, true], [true, false, true]]);
         let (numbers, sizes) = connected_parts(&inside.view());
         assert_eq!(sizes, [2, 2, 1]);
         assert_eq!(numbers, ndarray::arr2(&[[1, 1, 0], [0, 0, 2], [3, 0, 2]]));

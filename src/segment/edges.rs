@@ -50,7 +50,9 @@ struct Edges<'a>(&'a mut Array2<f32>);
 impl Output for Edges<'_> {
     fn split<'c>(&'c mut self, bands: &[Range<usize>]) -> Vec<Box<dyn RowSink + 'c>> {
         let parts = parts(self.0, bands, 1).into_iter().zip(bands);
-        parts.map(|(edges, band)| Box::new(Band { first: band.start, edges }) as Box<dyn RowSink>).collect()
+        parts
+            .map(|(edges, band)| Box::new(Band { first: band.start, edges }) as Box<dyn RowSink>)
+            .collect()
     }
 }
 

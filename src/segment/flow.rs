@@ -55,14 +55,17 @@ impl Pyramid {
             }
             let (last_y, last_x) = (finer.nrows() - 1, finer.ncols() - 1);
             for ((y, x), to) in coarser[0].indexed_iter_mut() {
-                let at = |dy: usize, dx: usize| finer[[(2 * y + dy).min(last_y), (2 * x + dx).min(last_x)]];
+                let at = |dy: usize, dx: usize| {
+                    finer[[(2 * y + dy).min(last_y), (2 * x + dx).min(last_x)]]
+                };
                 *to = 0.25 * (at(0, 0) + at(0, 1) + at(1, 0) + at(1, 1));
             }
         }
     }
 
     fn fits(&self, other: &Self) -> bool {
-        self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(|(a, b)| a.dim() == b.dim())
+        self.0.len() == other.0.len()
+            && self.0.iter().zip(&other.0).all(|(a, b)| a.dim() == b.dim())
     }
 }
 
@@ -79,7 +82,13 @@ pub struct Flow {
 impl Flow {
     /// Finds where the pixels of `present` lie in `past`, less closely outside of `window`, which is rows and columns of the picture; none
     /// move if the two differ in size.
-    pub fn search(&mut self, present: &Pyramid, past: &Pyramid, window: &Window, threads: &Threads) {
+    pub fn search(
+        &mut self,
+        present: &Pyramid,
+        past: &Pyramid,
+        window: &Window,
+        threads: &Threads,
+    ) {
         let Some(finest) = present.0.get(FINEST) else { return };
         if !present.fits(past) {
             self.blocks = Array2::from_elem(finest.dim(), [0.0; 2]);
@@ -88,14 +97,21 @@ impl Flow {
         let mut flow: Option<Array2<[f32; 2]>> = None;
         for level in (FINEST..present.0.len()).rev() {
             let (height, width) = present.0[level].dim();
-            let part =
-                |range: &Range<usize>, n: usize| (range.start >> level).min(n)..((range.end >> level) + 1).min(n);
+            let part = |range: &Range<usize>, n: usize| {
+                (range.start >> level).min(n)..((range.end >> level) + 1).min(n)
+            };
             // Coarser levels take a third of the time of the finest, and are needed to find cuts and to follow seeds.
             let window = match &flow {
                 Some(_) if level == FINEST => (part(&window.0, height), part(&window.1, width)),
                 _ => (0..height, 0..width),
             };
-            flow = Some(search_level(&present.0[level], &past.0[level], flow.as_ref(), &window, threads));
+            flow = Some(search_level(
+                &present.0[level],
+                &past.0[level],
+                flow.as_ref(),
+                &window,
+                threads,
+            ));
         }
         self.blocks = flow.unwrap_or_default();
         // Pixels of the finest level are two of the picture.
@@ -106,7 +122,11 @@ impl Flow {
     #[inline(always)]
     pub fn at(&self, y: usize, x: usize) -> [f32; 2] {
         let (height, width) = self.blocks.dim();
-        if height == 0 { [0.0; 2] } else { self.blocks[[(y / 2).min(height - 1), (x / 2).min(width - 1)]] }
+        if height == 0 {
+            [0.0; 2]
+        } else {
+            self.blocks[[(y / 2).min(height - 1), (x / 2).min(width - 1)]]
+        }
     }
 }
 
@@ -124,7 +144,8 @@ fn search_level(
     let place = |i: usize, n: usize| (i * STRIDE).min(n.saturating_sub(PATCH));
     let before = |y: usize, x: usize| {
         coarser.map(|coarser| {
-            coarser[[(y / 2).min(coarser.nrows() - 1), (x / 2).min(coarser.ncols() - 1)]].map(|d| 2.0 * d)
+            coarser[[(y / 2).min(coarser.nrows() - 1), (x / 2).min(coarser.ncols() - 1)]]
+                .map(|d| 2.0 * d)
         })
     };
     let sought = |at: usize, range: &Range<usize>| at < range.end && at + PATCH > range.start;
@@ -221,7 +242,12 @@ impl Patch {
 
     /// Of several displacements the one that fits best, improved, and how far it is from fitting.
     #[inline(always)]
-    fn find(&self, past: &Array2<f32>, starts: &[[f32; 2]; 5], left: Option<[f32; 2]>) -> ([f32; 2], f32) {
+    fn find(
+        &self,
+        past: &Array2<f32>,
+        starts: &[[f32; 2]; 5],
+        left: Option<[f32; 2]>,
+    ) -> ([f32; 2], f32) {
         let (mut start, mut misfit) = ([0.0; 2], f32::INFINITY);
         let mut seen = [[f32::INFINITY; 2]; 6];
         for (i, d) in starts.iter().copied().chain(left).enumerate() {
@@ -254,10 +280,13 @@ impl Patch {
         for (y, row) in (y0..).zip(&mut rows) {
             let y = y.clamp(0, height as isize - 1) as usize;
             let line = values.get(y * width..(y + 1) * width)?;
-            let part: [f32; PATCH + 1] = match usize::try_from(x0).ok().and_then(|x0| line.get(x0..)?.first_chunk()) {
-                Some(part) => *part,
-                None => std::array::from_fn(|i| line[(x0 + i as isize).clamp(0, width as isize - 1) as usize]),
-            };
+            let part: [f32; PATCH + 1] =
+                match usize::try_from(x0).ok().and_then(|x0| line.get(x0..)?.first_chunk()) {
+                    Some(part) => *part,
+                    None => std::array::from_fn(|i| {
+                        line[(x0 + i as isize).clamp(0, width as isize - 1) as usize]
+                    }),
+                };
             *row = std::array::from_fn(|i| part[i] + fx * (part[i + 1] - part[i]));
         }
         let mut result = [0.0; AREA];
@@ -293,12 +322,19 @@ impl Patch {
             let Some(differences) = self.differences(past, d) else { break };
             let [gx, gy] = self.gradients.each_ref().map(|gradients| {
                 let mut sums = [0.0; PATCH];
-                for (gradients, row) in gradients.chunks_exact(PATCH).zip(differences.chunks_exact(PATCH)) {
-                    sums.iter_mut().zip(gradients.iter().zip(row)).for_each(|(sum, (g, v))| *sum += g * v);
+                for (gradients, row) in
+                    gradients.chunks_exact(PATCH).zip(differences.chunks_exact(PATCH))
+                {
+                    sums.iter_mut()
+                        .zip(gradients.iter().zip(row))
+                        .for_each(|(sum, (g, v))| *sum += g * v);
                 }
                 sum(&sums)
             });
-            let step = [self.inverse[0] * gx + self.inverse[1] * gy, self.inverse[1] * gx + self.inverse[2] * gy];
+            let step = [
+                self.inverse[0] * gx + self.inverse[1] * gy,
+                self.inverse[1] * gx + self.inverse[2] * gy,
+            ];
             d = [d[0] - step[0], d[1] - step[1]];
             if step[0].hypot(step[1]) < SHORT {
                 break;
@@ -328,7 +364,10 @@ pub fn warp(past: &Array2<f32>, flow: &Flow, (y0, x0): (usize, usize), present: 
                 for (x, to) in row.iter_mut().enumerate() {
                     let [dx, dy] = flow.at(y0 + y, x0 + x);
                     let (u, v) = ((x0 + x) as f32 + dx, (y0 + y) as f32 + dy);
-                    let within = u >= -0.5 && v >= -0.5 && u <= width as f32 - 0.5 && v <= height as f32 - 0.5;
+                    let within = u >= -0.5
+                        && v >= -0.5
+                        && u <= width as f32 - 0.5
+                        && v <= height as f32 - 0.5;
                     *to = if within { bilinear(past, u, v) } else { 0.0 };
                 }
             },
@@ -402,10 +441,16 @@ mod tests {
     fn a_map_follows() {
         let past = scene(|_, _| [0.0; 2]);
         let flow = flow(&past, &scene(|_, _| [5.0, 0.0]));
-        let map = Array2::from_shape_fn(past.dim(), |(_, x)| f32::from(u8::from((80..120).contains(&x))));
+        let map =
+            Array2::from_shape_fn(past.dim(), |(_, x)| f32::from(u8::from((80..120).contains(&x))));
         let mut moved = Array2::zeros(map.dim());
         warp(&map, &flow, (0, 0), &mut moved);
-        assert!(moved[[70, 77]] > 0.9 && moved[[70, 112]] > 0.9 && moved[[70, 118]] < 0.1 && moved[[70, 70]] < 0.1);
+        assert!(
+            moved[[70, 77]] > 0.9
+                && moved[[70, 112]] > 0.9
+                && moved[[70, 118]] < 0.1
+                && moved[[70, 70]] < 0.1
+        );
     }
 
     #[test]

@@ -104,7 +104,8 @@ impl GraphCut {
                 }
             }
         }
-        let flow = path.iter().map(|arc| self.arcs[*arc as usize].capacity).fold(f32::INFINITY, f32::min);
+        let flow =
+            path.iter().map(|arc| self.arcs[*arc as usize].capacity).fold(f32::INFINITY, f32::min);
         for arc in path {
             self.arcs[arc as usize].capacity -= flow;
             self.arcs[arc as usize ^ 1].capacity += flow;
@@ -119,8 +120,10 @@ mod tests {
 
     /// Cost of a division.
     fn cost(prefer: &[f32], bonds: &[(usize, usize, f32)], inside: &[bool]) -> f32 {
-        let alone = prefer.iter().zip(inside).map(|(p, i)| if *i { (-p).max(0.0) } else { p.max(0.0) });
-        let parted = bonds.iter().filter(|(a, b, _)| inside[*a] != inside[*b]).map(|(_, _, cost)| cost);
+        let alone =
+            prefer.iter().zip(inside).map(|(p, i)| if *i { (-p).max(0.0) } else { p.max(0.0) });
+        let parted =
+            bonds.iter().filter(|(a, b, _)| inside[*a] != inside[*b]).map(|(_, _, cost)| cost);
         alone.sum::<f32>() + parted.sum::<f32>()
     }
 
@@ -147,7 +150,9 @@ mod tests {
             bonds.iter().for_each(|(a, b, c)| graph.bind(*a, *b, *c));
             let found = cost(&prefer, &bonds, &graph.cut());
             let best = (0..1u32 << n)
-                .map(|bits| cost(&prefer, &bonds, &(0..n).map(|i| bits >> i & 1 == 1).collect::<Vec<_>>()))
+                .map(|bits| {
+                    cost(&prefer, &bonds, &(0..n).map(|i| bits >> i & 1 == 1).collect::<Vec<_>>())
+                })
                 .fold(f32::INFINITY, f32::min);
             assert!((found - best).abs() < 1e-3, "{found} where {best} is possible");
         }

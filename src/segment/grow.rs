@@ -23,11 +23,16 @@ pub(super) fn step(
     let total: f32 = own.iter().zip(&parts.areas).map(|(own, area)| own * area).sum();
     let ladder = ladder(tree, around);
     let overlap = |node: &u32| {
-        let both: f32 = tree.superpixels(*node).iter().map(|i| own[*i as usize] * parts.areas[*i as usize]).sum();
+        let both: f32 = tree
+            .superpixels(*node)
+            .iter()
+            .map(|i| own[*i as usize] * parts.areas[*i as usize])
+            .sum();
         both / (total + tree.area(*node) - both).max(1.0)
     };
     let overlaps: Vec<f32> = ladder.iter().map(overlap).collect();
-    let here = (0..ladder.len()).fold(0, |best, i| if overlaps[i] > overlaps[best] { i } else { best });
+    let here =
+        (0..ladder.len()).fold(0, |best, i| if overlaps[i] > overlaps[best] { i } else { best });
     let free = |node: u32| !tree.superpixels(node).iter().any(|i| outside.contains(i));
     let there = if steps < 0 {
         here.saturating_sub(steps.unsigned_abs() as usize)
@@ -43,10 +48,12 @@ pub(super) fn step(
     }
     let mut within = vec![false; parts.len()];
     tree.superpixels(ladder[there]).into_iter().for_each(|i| within[i as usize] = true);
-    Zip::from(probability).and(&parts.labels).for_each(|p, part| match (steps > 0, within[*part as usize]) {
-        (true, true) => *p = p.max(JOINED),
-        (false, false) => *p = p.min(1.0 - JOINED),
-        _ => {}
+    Zip::from(probability).and(&parts.labels).for_each(|p, part| {
+        match (steps > 0, within[*part as usize]) {
+            (true, true) => *p = p.max(JOINED),
+            (false, false) => *p = p.min(1.0 - JOINED),
+            _ => {}
+        }
     });
 }
 
@@ -79,18 +86,16 @@ mod tests {
                 _ => 40,
             })
             .collect();
-        let picture = crate::frame::Picture::new(crate::frame::Format::GRAY8, 96, 96, &[(&grey, 96)]).unwrap();
+        let picture =
+            crate::frame::Picture::new(crate::frame::Format::GRAY8, 96, 96, &[(&grey, 96)])
+                .unwrap();
         let mut image = Image::default();
         image.fill(&picture);
         let parts = Superpixels::of(&image, &strength(&image, None));
         let tree = Hierarchy::of(&parts);
-        let inner =
-            Array2::from_shape_fn(
-                (96, 96),
-                |(y, x)| {
-                    if x.abs_diff(48).max(y.abs_diff(48)) < 12 { 0.99 } else { 0.01f32 }
-                },
-            );
+        let inner = Array2::from_shape_fn((96, 96), |(y, x)| {
+            if x.abs_diff(48).max(y.abs_diff(48)) < 12 { 0.99 } else { 0.01f32 }
+        });
         let area = |probability: &Array2<f32>| probability.iter().filter(|p| **p > 0.5).count();
         let (around, corner) = (parts.labels[[48, 48]], parts.labels[[2, 2]]);
         let mut region = inner.clone();

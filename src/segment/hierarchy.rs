@@ -60,7 +60,9 @@ impl Hierarchy {
         let leaves = parts.len();
         let mut nodes: Vec<Option<Node>> = (0..leaves as u32)
             .map(|i| {
-                let near = parts.neighbours(i).map(|(j, border)| (j, border.length, border.length * border.strength));
+                let near = parts
+                    .neighbours(i)
+                    .map(|(j, border)| (j, border.length, border.length * border.strength));
                 let (area, colour) = (parts.areas[i as usize], parts.colours[i as usize]);
                 Some(Node { area, colour, near: near.collect() })
             })
@@ -71,23 +73,38 @@ impl Hierarchy {
             .filter_map(|border| {
                 let [a, b] = border.between;
                 let (node, other) = (nodes[a as usize].as_ref()?, nodes[b as usize].as_ref()?);
-                Some(Merge { cost: cost(node, other, border.length, border.length * border.strength), pair: [a, b] })
+                Some(Merge {
+                    cost: cost(node, other, border.length, border.length * border.strength),
+                    pair: [a, b],
+                })
             })
             .collect();
-        let mut this =
-            Self { parents: (0..leaves as u32).collect(), children: Vec::new(), areas: parts.areas.clone(), leaves };
+        let mut this = Self {
+            parents: (0..leaves as u32).collect(),
+            children: Vec::new(),
+            areas: parts.areas.clone(),
+            leaves,
+        };
         while let Some(Merge { pair: [a, b], .. }) = heap.pop() {
             // Pairs of what was merged meanwhile are stale.
             if nodes[a as usize].is_none() || nodes[b as usize].is_none() {
                 continue;
             }
-            let (Some(first), Some(second)) = (nodes[a as usize].take(), nodes[b as usize].take()) else { continue };
+            let (Some(first), Some(second)) = (nodes[a as usize].take(), nodes[b as usize].take())
+            else {
+                continue;
+            };
             let new = nodes.len() as u32;
             let area = first.area + second.area;
-            let colour =
-                std::array::from_fn(|i| (first.colour[i] * first.area + second.colour[i] * second.area) / area);
-            let mut near: Vec<_> =
-                first.near.into_iter().chain(second.near).filter(|(j, ..)| *j != a && *j != b).collect();
+            let colour = std::array::from_fn(|i| {
+                (first.colour[i] * first.area + second.colour[i] * second.area) / area
+            });
+            let mut near: Vec<_> = first
+                .near
+                .into_iter()
+                .chain(second.near)
+                .filter(|(j, ..)| *j != a && *j != b)
+                .collect();
             near.sort_unstable_by_key(|(j, ..)| *j);
             near.dedup_by(|next, kept| {
                 let same = next.0 == kept.0;
@@ -161,7 +178,9 @@ mod tests {
     #[test]
     fn regions_grow_up_to_edges() {
         let grey: Vec<u8> = (0..80 * 60).map(|i| if i % 80 < 30 { 50 } else { 180 }).collect();
-        let picture = crate::frame::Picture::new(crate::frame::Format::GRAY8, 80, 60, &[(&grey, 80)]).unwrap();
+        let picture =
+            crate::frame::Picture::new(crate::frame::Format::GRAY8, 80, 60, &[(&grey, 80)])
+                .unwrap();
         let mut image = Image::default();
         image.fill(&picture);
         let parts = Superpixels::of(&image, &strength(&image, None));

@@ -59,7 +59,9 @@ impl Image {
         let shrunk = |n: usize| ((n as f64 * scale).round() as usize).max(1);
         let to = [shrunk(size.0), shrunk(size.1)];
         let ([y, u, v], [for_y, for_u, for_v]) = (&mut self.planes, &mut self.shrinkers);
-        let chroma = |i: usize, shrinker: &mut Shrinker, plane: &mut Array2<f32>| match picture.colour {
+        let chroma = |i: usize, shrinker: &mut Shrinker, plane: &mut Array2<f32>| match picture
+            .colour
+        {
             Colour::Gray => *plane = Array2::from_elem((to[1], to[0]), CENTRE),
             Colour::Yuv { .. } => {
                 let component = &picture.components[1 + i];
@@ -127,18 +129,31 @@ mod tests {
         let (width, height) = (1030, 300);
         let y: Vec<u8> = (0..width * height).map(|i| (i % width / 5) as u8).collect();
         let chroma = vec![90u8; 515 * 150];
-        let picture =
-            Picture::new(Format::I420, width, height, &[(&y, width), (&chroma, 515), (&chroma, 515)]).unwrap();
+        let picture = Picture::new(
+            Format::I420,
+            width,
+            height,
+            &[(&y, width), (&chroma, 515), (&chroma, 515)],
+        )
+        .unwrap();
         let mut image = Image::default();
         image.fill(&picture);
         assert_eq!(image.dim(), (149, 512));
-        assert!((image.at(70, 256)[0] - 103.0).abs() < 1.5 && (image.at(70, 256)[1] - 90.0).abs() < 0.01);
+        assert!(
+            (image.at(70, 256)[0] - 103.0).abs() < 1.5
+                && (image.at(70, 256)[1] - 90.0).abs() < 0.01
+        );
 
         let grey = vec![77u8; 40 * 30 * 3];
-        let picture = Picture::new(Format::packed_rgb([0, 1, 2], None, 3), 40, 30, &[(&grey, 120)]).unwrap();
+        let picture =
+            Picture::new(Format::packed_rgb([0, 1, 2], None, 3), 40, 30, &[(&grey, 120)]).unwrap();
         image.fill(&picture);
         assert_eq!(image.dim(), (30, 40));
         let [y, u, v] = image.at(3, 3);
-        assert!((y - (16.0 + 77.0 * 0.8588)).abs() < 0.1 && (u - 128.0).abs() < 0.1 && (v - 128.0).abs() < 0.1);
+        assert!(
+            (y - (16.0 + 77.0 * 0.8588)).abs() < 0.1
+                && (u - 128.0).abs() < 0.1
+                && (v - 128.0).abs() < 0.1
+        );
     }
 }

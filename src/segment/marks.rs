@@ -28,8 +28,13 @@ pub(super) struct Marks {
 
 impl Marks {
     pub fn of(label: u8, seeds: &Seeds, (height, width): (usize, usize)) -> Self {
-        let mut marks =
-            Self { inside: Vec::new(), outside: Vec::new(), new_box: None, any_box: None, radius: [1.0; 2] };
+        let mut marks = Self {
+            inside: Vec::new(),
+            outside: Vec::new(),
+            new_box: None,
+            any_box: None,
+            radius: [1.0; 2],
+        };
         let place = |[x, y]: [f32; 2]| {
             [
                 (x * width as f32 - 0.5).clamp(0.0, width as f32 - 1.0),
@@ -42,7 +47,8 @@ impl Marks {
             match shape {
                 Shape::Point(point) => to.push(place(*point)),
                 Shape::Stroke { points, radius } => {
-                    marks.radius[usize::from(!own)] = marks.radius[usize::from(!own)].max(radius * width as f32);
+                    marks.radius[usize::from(!own)] =
+                        marks.radius[usize::from(!own)].max(radius * width as f32);
                     let points: Vec<_> = points.iter().map(|p| place(*p)).collect();
                     to.extend(points.first());
                     for pair in points.windows(2) {
@@ -58,15 +64,21 @@ impl Marks {
                     if own {
                         let ([ax, ay], [bx, by]) = (place(*a), place(*b));
                         let corner = |v: f32| v.round() as usize;
-                        marks.any_box =
-                            Some([corner(ax.min(bx)), corner(ay.min(by)), corner(ax.max(bx)), corner(ay.max(by))]);
+                        marks.any_box = Some([
+                            corner(ax.min(bx)),
+                            corner(ay.min(by)),
+                            corner(ax.max(bx)),
+                            corner(ay.max(by)),
+                        ]);
                     }
                 }
                 Shape::Steps(_) => {}
             }
         }
-        let last_own =
-            seeds.iter().filter(|seed| (seed.label == label || seed.label == 0) && seed.shape.points()).last();
+        let last_own = seeds
+            .iter()
+            .filter(|seed| (seed.label == label || seed.label == 0) && seed.shape.points())
+            .last();
         if matches!(last_own, Some(Seed { shape: Shape::Box(..), .. })) {
             marks.new_box = marks.any_box;
         }
@@ -79,11 +91,14 @@ impl Marks {
         if self.inside.len() != 4 || !self.outside.is_empty() {
             return None;
         }
-        let bounds = self.inside.iter().fold([f32::MAX, f32::MAX, 0.0, 0.0], |[x0, y0, x1, y1], [x, y]| {
-            [x0.min(*x), y0.min(*y), x1.max(*x), y1.max(*y)]
-        });
+        let bounds =
+            self.inside.iter().fold([f32::MAX, f32::MAX, 0.0, 0.0], |[x0, y0, x1, y1], [x, y]| {
+                [x0.min(*x), y0.min(*y), x1.max(*x), y1.max(*y)]
+            });
         // A corner lies on two sides, but can only stand for one.
-        let on = |side: usize, point: usize| (self.inside[point][side % 2] - bounds[side]).abs() <= ON_SIDE;
+        let on = |side: usize, point: usize| {
+            (self.inside[point][side % 2] - bounds[side]).abs() <= ON_SIDE
+        };
         let stands_for = |points: [usize; 4]| (0..4).all(|side| on(side, points[side]));
         let mut orders = (0..256usize).map(|code| [0, 2, 4, 6].map(|shift| code >> shift & 3));
         let found = orders.any(|points| (0..4).all(|i| points.contains(&i)) && stands_for(points));
@@ -91,12 +106,17 @@ impl Marks {
     }
 
     pub fn outside_box(&self, [x, y]: [f32; 2]) -> bool {
-        self.any_box
-            .is_some_and(|[x0, y0, x1, y1]| !(x0..=x1).contains(&(x as usize)) || !(y0..=y1).contains(&(y as usize)))
+        self.any_box.is_some_and(|[x0, y0, x1, y1]| {
+            !(x0..=x1).contains(&(x as usize)) || !(y0..=y1).contains(&(y as usize))
+        })
     }
 
     /// Points inside and outside, with those that bounds give.
-    pub fn points_with(&self, bounds: Option<[usize; 4]>, dim: (usize, usize)) -> (Vec<[f32; 2]>, Vec<[f32; 2]>) {
+    pub fn points_with(
+        &self,
+        bounds: Option<[usize; 4]>,
+        dim: (usize, usize),
+    ) -> (Vec<[f32; 2]>, Vec<[f32; 2]>) {
         let (mut inside, mut outside) = (self.inside.clone(), self.outside.clone());
         if let Some(bounds) = bounds {
             let (middle, around) = clue::bounds(bounds, dim);
@@ -118,7 +138,9 @@ impl Marks {
     /// What was clicked is as it was clicked.
     pub fn enforce(&self, probability: &mut Array2<f32>) {
         let (height, width) = probability.dim();
-        for (seeds, radius, value) in [(&self.inside, self.radius[0], 1.0f32), (&self.outside, self.radius[1], 0.0)] {
+        for (seeds, radius, value) in
+            [(&self.inside, self.radius[0], 1.0f32), (&self.outside, self.radius[1], 0.0)]
+        {
             let reach = radius as usize;
             for [x, y] in seeds {
                 let (x, y) = (*x as usize, *y as usize);
@@ -138,7 +160,10 @@ impl Marks {
         let mut take = |x: f32, y: f32| {
             bounds = [bounds[0].min(x), bounds[1].min(y), bounds[2].max(x), bounds[3].max(y)];
         };
-        probability.indexed_iter().filter(|(_, p)| **p > 0.5).for_each(|((y, x), _)| take(x as f32, y as f32));
+        probability
+            .indexed_iter()
+            .filter(|(_, p)| **p > 0.5)
+            .for_each(|((y, x), _)| take(x as f32, y as f32));
         self.inside.iter().for_each(|[x, y]| take(*x, *y));
         let [x0, y0, x1, y1] = bounds;
         if x1 - x0 < 8.0 || y1 - y0 < 8.0 {
@@ -172,7 +197,10 @@ mod tests {
         assert_eq!(bounds, Some([10, 20, 90, 80]));
         // Clicks inside: one is the lowest and the rightmost, or there are more than four.
         assert_eq!(extremes(&[[40.0, 30.0], [45.0, 60.0], [10.0, 70.0], [80.0, 80.0]]), None);
-        assert_eq!(extremes(&[[10.0, 50.0], [40.0, 20.0], [90.0, 45.0], [50.0, 80.0], [50.0, 50.0]]), None);
+        assert_eq!(
+            extremes(&[[10.0, 50.0], [40.0, 20.0], [90.0, 45.0], [50.0, 80.0], [50.0, 50.0]]),
+            None
+        );
         assert_eq!(extremes(&[[10.0, 50.0]]), None);
     }
 }

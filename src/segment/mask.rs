@@ -75,7 +75,10 @@ mod tests {
         fill(&[(2, &left)], mask.view_mut());
         assert!(mask.indexed_iter().all(|((_, x), v)| *v == if x < 12 { 2 } else { 0 }), "{mask}");
         fill(&[(2, &left), (5, &right)], mask.view_mut());
-        assert!(mask.indexed_iter().all(|((_, x), v)| *v == if x < 12 { 2 } else { 5 } || (11..13).contains(&x)));
+        assert!(
+            mask.indexed_iter()
+                .all(|((_, x), v)| *v == if x < 12 { 2 } else { 5 } || (11..13).contains(&x))
+        );
         fill(&[], mask.view_mut());
         assert!(mask.iter().all(|v| *v == 0));
         // Columns that do not lie side by side are filled alike.

@@ -84,14 +84,17 @@ impl Refiner {
         if self.logits.dim() != (height, width) {
             self.logits = Array2::zeros((height, width));
         }
-        let session = self.sessions.for_frame(&*self.network, self.threads.count(), width, height)?;
+        let session =
+            self.sessions.for_frame(&*self.network, self.threads.count(), width, height)?;
         session.run(&self.crop, &mut Logits(&mut self.logits))?;
         if mirrored {
             self.crop.mirror();
             let mut other = Array2::zeros((height, width));
             session.run(&self.crop, &mut Logits(&mut other))?;
             for (mut row, other) in self.logits.rows_mut().into_iter().zip(other.rows()) {
-                row.iter_mut().zip(other.iter().rev()).for_each(|(to, other)| *to = 0.5 * (*to + other));
+                row.iter_mut()
+                    .zip(other.iter().rev())
+                    .for_each(|(to, other)| *to = 0.5 * (*to + other));
             }
         }
         if log_odds.dim() != image.dim() {
@@ -103,7 +106,8 @@ impl Refiner {
             let at = (i as f32 + 0.5 - first) / step - 0.5;
             (at > -1.0 && at < length as f32).then(|| resample::place(at, length))
         };
-        let columns: Vec<_> = (0..log_odds.ncols()).map(|x| place(x, view.x, step[0], width)).collect();
+        let columns: Vec<_> =
+            (0..log_odds.ncols()).map(|x| place(x, view.x, step[0], width)).collect();
         fill(log_odds, &self.threads, |y, line, row| {
             let Some(y) = place(y, view.y, step[1], height) else { return row.fill(UNSEEN) };
             resample::line(logits, y, line);
@@ -148,7 +152,8 @@ impl Crop {
         };
         let rows = places(dim.0, 1, view.y, image.dim().0);
         let columns = places(dim.1, 0, view.x, image.dim().1);
-        let maps = self.planes.iter_mut().zip(image.planes()).chain([(&mut self.before, hints.before)]);
+        let maps =
+            self.planes.iter_mut().zip(image.planes()).chain([(&mut self.before, hints.before)]);
         for (to, from) in maps {
             if to.dim() != dim {
                 *to = Array2::zeros(dim);
@@ -166,7 +171,9 @@ impl Crop {
         let place = |seeds: &[[f32; 2]]| {
             seeds
                 .iter()
-                .map(|[x, y]| [(x + 0.5 - view.x) / step[0] - 0.5, (y + 0.5 - view.y) / step[1] - 0.5])
+                .map(|[x, y]| {
+                    [(x + 0.5 - view.x) / step[0] - 0.5, (y + 0.5 - view.y) / step[1] - 0.5]
+                })
                 .collect()
         };
         self.inside = place(hints.inside);
@@ -201,7 +208,9 @@ impl Source for Crop {
         }
         for (channel, seeds) in [(6, &self.inside), (7, &self.outside)] {
             clue::row(seeds, y, &mut clues);
-            row.chunks_exact_mut(channels).zip(&clues).for_each(|(pixel, clue)| pixel[channel] = *clue);
+            row.chunks_exact_mut(channels)
+                .zip(&clues)
+                .for_each(|(pixel, clue)| pixel[channel] = *clue);
         }
     }
 }
@@ -211,7 +220,9 @@ struct Logits<'a>(&'a mut Array2<f32>);
 impl Output for Logits<'_> {
     fn split<'c>(&'c mut self, bands: &[Range<usize>]) -> Vec<Box<dyn RowSink + 'c>> {
         let parts = parts(self.0, bands, 2).into_iter().zip(bands);
-        parts.map(|(logits, band)| Box::new(Band { first: band.start, logits }) as Box<dyn RowSink>).collect()
+        parts
+            .map(|(logits, band)| Box::new(Band { first: band.start, logits }) as Box<dyn RowSink>)
+            .collect()
     }
 }
 

@@ -27,7 +27,10 @@ pub(super) fn line(map: &Array2<f32>, (y, share): Place, line: &mut Vec<f32>) {
                 }
             },
         ),
-        _ => line.iter_mut().zip(above.iter().zip(below)).for_each(|(to, (a, b))| *to = a + share * (b - a)),
+        _ => line
+            .iter_mut()
+            .zip(above.iter().zip(below))
+            .for_each(|(to, (a, b))| *to = a + share * (b - a)),
     }
     line.extend(line.last().copied());
 }

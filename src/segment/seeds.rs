@@ -99,7 +99,8 @@ impl std::str::FromStr for WrittenSeeds {
             if seeds.len() == MOST {
                 return Err(ParseError::TooMany);
             }
-            let (name, numbers) = part.split_once(':').ok_or_else(|| ParseError::NoKind(excerpt(part)))?;
+            let (name, numbers) =
+                part.split_once(':').ok_or_else(|| ParseError::NoKind(excerpt(part)))?;
             let name = name.trim();
             let unknown = || ParseError::UnknownKind(excerpt(name));
             let (stem, label) = match name.find(|c: char| c.is_ascii_digit()) {
@@ -125,7 +126,11 @@ impl std::str::FromStr for WrittenSeeds {
                 Kind::Stroke => (numbers.len() >= 2 && numbers.len() % 2 == 0, "pairs of"),
             };
             if !fits {
-                return Err(ParseError::WrongCount { kind: excerpt(name), takes, count: numbers.len() });
+                return Err(ParseError::WrongCount {
+                    kind: excerpt(name),
+                    takes,
+                    count: numbers.len(),
+                });
             }
             seeds.push((label, kind, numbers));
         }
@@ -145,7 +150,8 @@ impl WrittenSeeds {
     /// The seeds in a picture of a size.
     pub fn seeds(&self, width: usize, height: usize) -> impl Iterator<Item = Seed> {
         self.0.iter().map(move |(label, kind, numbers)| {
-            let mut points = numbers.chunks_exact(2).map(|p| [p[0].share(width), p[1].share(height)]);
+            let mut points =
+                numbers.chunks_exact(2).map(|p| [p[0].share(width), p[1].share(height)]);
             let mut next = || points.next().unwrap_or_default();
             let shape = match kind {
                 Kind::Point => Shape::Point(next()),
@@ -240,7 +246,8 @@ impl Seeds {
                 to(centre)
                     .map(|there| {
                         for corner in [a, b] {
-                            *corner = [0, 1].map(|i| (corner[i] + there[i] - centre[i]).clamp(0.0, 1.0));
+                            *corner =
+                                [0, 1].map(|i| (corner[i] + there[i] - centre[i]).clamp(0.0, 1.0));
                         }
                     })
                     .is_some()
@@ -248,7 +255,8 @@ impl Seeds {
             Shape::Steps(_) => true,
         });
         // Steps of a region that nothing points at any more would wait for the next one.
-        let pointed: [bool; 1 + MAX_LABEL as usize] = std::array::from_fn(|label| self.points_at(label as u8));
+        let pointed: [bool; 1 + MAX_LABEL as usize] =
+            std::array::from_fn(|label| self.points_at(label as u8));
         self.0.retain(|seed| pointed[usize::from(seed.label)]);
     }
 }
@@ -263,13 +271,17 @@ mod tests {
 
     #[test]
     fn seeds_are_written_in_pixels_and_percent() {
-        let seeds = parse(" fg:49.5,24.5 ; bg:0%,100%;box3:10%,20%,50%,60%;stroke-fg:0,0, 10,10;").unwrap();
+        let seeds =
+            parse(" fg:49.5,24.5 ; bg:0%,100%;box3:10%,20%,50%,60%;stroke-fg:0,0, 10,10;").unwrap();
         assert_eq!(seeds[0], Seed { label: 1, shape: Shape::Point([0.5, 0.5]) });
         assert_eq!(seeds[1], Seed { label: 0, shape: Shape::Point([0.0, 1.0]) });
         assert_eq!(seeds[2], Seed { label: 3, shape: Shape::Box([0.1, 0.2], [0.5, 0.6]) });
         assert_eq!(
             seeds[3],
-            Seed { label: 1, shape: Shape::Stroke { points: vec![[0.005, 0.01], [0.105, 0.21]], radius: 0.0 } }
+            Seed {
+                label: 1,
+                shape: Shape::Stroke { points: vec![[0.005, 0.01], [0.105, 0.21]], radius: 0.0 }
+            }
         );
         assert_eq!(parse("").unwrap(), []);
     }
@@ -291,7 +303,8 @@ mod tests {
 
     #[test]
     fn no_text_is_too_strange() {
-        let pieces = ["fg", "bg", "box", ":", ";", ",", "1", "%", "-", "stroke-", "\u{0}", "é", "9e99", " "];
+        let pieces =
+            ["fg", "bg", "box", ":", ";", ",", "1", "%", "-", "stroke-", "\u{0}", "é", "9e99", " "];
         let mut state = 9u64;
         for _ in 0..20_000 {
             let mut text = String::new();
@@ -313,7 +326,10 @@ mod tests {
         assert!(!seeds.add(Seed { label: 1, shape: Shape::Point([f32::NAN, 0.0]) }));
         assert!(!seeds.add(Seed { label: 9, shape: Shape::Point([0.0, 0.0]) }));
         assert_eq!(seeds.iter().next().unwrap().shape, Shape::Point([1.0, 0.0]));
-        seeds.add(Seed { label: 0, shape: Shape::Stroke { points: vec![[0.2, 0.2], [0.9, 0.9]], radius: f32::NAN } });
+        seeds.add(Seed {
+            label: 0,
+            shape: Shape::Stroke { points: vec![[0.2, 0.2], [0.9, 0.9]], radius: f32::NAN },
+        });
         seeds.follow(|[x, y]| (x < 0.95).then_some([x + 0.1, y]).filter(|[x, _]| *x <= 1.0));
         assert_eq!(seeds.len(), 1);
         let Shape::Stroke { points, .. } = &seeds.iter().next().unwrap().shape else { panic!() };
@@ -329,7 +345,8 @@ mod tests {
         // They go with what they were said of.
         seeds.follow(|_| None);
         assert!(seeds.is_empty());
-        (0..2 * MOST).for_each(|_| assert!(seeds.add(Seed { label: 1, shape: Shape::Point([0.5; 2]) })));
+        (0..2 * MOST)
+            .for_each(|_| assert!(seeds.add(Seed { label: 1, shape: Shape::Point([0.5; 2]) })));
         assert_eq!(seeds.len(), MOST);
     }
 }

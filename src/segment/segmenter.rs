@@ -24,8 +24,10 @@ use crate::{
     smooth,
 };
 
-const BUILT_IN: ModelSource =
-    ModelSource::Embedded { name: "segment-fast", bytes: include_bytes!("../../models/segment-fast.safetensors") };
+const BUILT_IN: ModelSource = ModelSource::Embedded {
+    name: "segment-fast",
+    bytes: include_bytes!("../../models/segment-fast.safetensors"),
+};
 
 /// Weights of what is known of a superpixel: what the network says, its colour, and which seeds are nearer.
 const COLOUR_WEIGHT: f32 = 0.3;
@@ -115,7 +117,8 @@ pub(super) struct Region {
 impl Region {
     /// Share of the picture.
     fn area(&self) -> f32 {
-        self.probability.iter().filter(|p| **p > 0.5).count() as f32 / self.probability.len().max(1) as f32
+        self.probability.iter().filter(|p| **p > 0.5).count() as f32
+            / self.probability.len().max(1) as f32
     }
 }
 
@@ -167,7 +170,11 @@ impl Segmenter {
     ///
     /// # Errors
     /// A backend that fails.
-    pub fn see<T: Sample>(&mut self, picture: &Picture<'_, T>, seeds: &mut Seeds) -> Result<Vec<u8>, Error> {
+    pub fn see<T: Sample>(
+        &mut self,
+        picture: &Picture<'_, T>,
+        seeds: &mut Seeds,
+    ) -> Result<Vec<u8>, Error> {
         let before = self.image.dim();
         self.threads.enter(|| self.image.fill(picture));
         self.current = false;
@@ -175,7 +182,9 @@ impl Segmenter {
         let same = follows && self.image.dim() == before;
         let mut lost = Vec::new();
         for (label, region) in (1u8..).zip(&mut self.regions) {
-            let gone = |region: &mut Region| !same || region.confidence < LOST || region.area() < LEAST_AREA;
+            let gone = |region: &mut Region| {
+                !same || region.confidence < LOST || region.area() < LEAST_AREA
+            };
             if region.take_if(gone).is_some() {
                 lost.push(label);
             }
@@ -200,7 +209,11 @@ impl Segmenter {
             let (height, width) = region.probability.dim();
             let whole = View { x: 0.0, y: 0.0, width: width as f32, height: height as f32 };
             let view = marks.view(&region.probability).unwrap_or(whole);
-            let hints = Hints { inside: &marks.inside, outside: &marks.outside, before: &region.probability };
+            let hints = Hints {
+                inside: &marks.inside,
+                outside: &marks.outside,
+                before: &region.probability,
+            };
             refiner.run(&self.image, view, &hints, false, &mut self.log_odds)?;
             let (mut both, mut either) = (0.0f32, 0.0f32);
             for (p, said) in region.probability.iter().zip(&self.log_odds) {
@@ -213,7 +226,9 @@ impl Segmenter {
                 continue;
             }
             region.probability.zip_mut_with(&self.log_odds, |p, said| {
-                *p = logistic(track::log_odds(*p) + RENEWED_WEIGHT * said.clamp(-MOST_RENEWED, MOST_RENEWED));
+                *p = logistic(
+                    track::log_odds(*p) + RENEWED_WEIGHT * said.clamp(-MOST_RENEWED, MOST_RENEWED),
+                );
             });
         }
         Ok(())
@@ -279,7 +294,9 @@ impl Segmenter {
     /// A backend that fails.
     pub fn grow(&mut self, label: u8, seeds: &Seeds, steps: i32) -> Result<(), Error> {
         let at = usize::from(label.wrapping_sub(1));
-        let Some(mut region) = self.regions.get_mut(at).and_then(Option::take) else { return Ok(()) };
+        let Some(mut region) = self.regions.get_mut(at).and_then(Option::take) else {
+            return Ok(());
+        };
         self.prepare()?;
         self.bring(label, seeds, &mut region, steps);
         self.regions[at] = Some(region);
@@ -291,7 +308,8 @@ impl Segmenter {
         let marks = Marks::of(label, seeds, region.probability.dim());
         let part = |[x, y]: &[f32; 2]| parts.labels[[*y as usize, *x as usize]];
         let deepest = || distance::deepest(&region.probability.mapv(|p| p > 0.5).view());
-        let around = marks.inside.last().map(part).or_else(|| deepest().map(|(at, _)| parts.labels[at]));
+        let around =
+            marks.inside.last().map(part).or_else(|| deepest().map(|(at, _)| parts.labels[at]));
         let Some(around) = around.filter(|_| steps != 0) else { return };
         let outside: Vec<_> = marks.outside.iter().map(part).collect();
         grow::step(&mut region.probability, parts, self.tree(), around, &outside, steps);
@@ -330,11 +348,13 @@ impl Segmenter {
         let inside = self.cut(&marks, region);
         let parts = &self.parts;
         let certain = self.refiner.is_some();
-        Zip::from(&mut region.probability).and(&self.log_odds).and(&parts.labels).for_each(|to, log_odds, part| {
-            let cut = CUT_WEIGHT * if inside[*part as usize] { 1.0 } else { -1.0 };
-            let sum = if certain { log_odds + cut } else { 4.0 * cut };
-            *to = logistic(sum);
-        });
+        Zip::from(&mut region.probability).and(&self.log_odds).and(&parts.labels).for_each(
+            |to, log_odds, part| {
+                let cut = CUT_WEIGHT * if inside[*part as usize] { 1.0 } else { -1.0 };
+                let sum = if certain { log_odds + cut } else { 4.0 * cut };
+                *to = logistic(sum);
+            },
+        );
         if let Some([x0, y0, x1, y1]) = marks.new_box {
             region.probability.indexed_iter_mut().for_each(|((y, x), p)| {
                 if !(x0..=x1).contains(&x) || !(y0..=y1).contains(&y) {
@@ -391,7 +411,9 @@ impl Segmenter {
         let near = geodesic::distances(parts, inside.iter().copied());
         let far = geodesic::distances(parts, outside.iter().chain(&border).copied());
         let closer = |i: usize| match (near[i], far[i]) {
-            (near, far) if near.is_finite() && far.is_finite() => (far - near) / (far + near + 1e-3),
+            (near, far) if near.is_finite() && far.is_finite() => {
+                (far - near) / (far + near + 1e-3)
+            }
             (near, _) if near.is_finite() => 1.0,
             _ => 0.0,
         };
@@ -417,7 +439,11 @@ impl Segmenter {
             } else {
                 let boxed = marks.outside_box(parts.centres[i]);
                 let colour = colour_model.log_odds(parts.colours[i]).clamp(-4.0, 4.0);
-                if boxed { -CERTAIN } else { ALONE_WEIGHT * closer(i) + SEED_WEIGHT * local(i) + colour }
+                if boxed {
+                    -CERTAIN
+                } else {
+                    ALONE_WEIGHT * closer(i) + SEED_WEIGHT * local(i) + colour
+                }
             };
             graph.prefer(i, own * weight);
         }
@@ -431,7 +457,13 @@ impl Segmenter {
     }
 
     /// Colours as far as seeds alone tell.
-    fn first_colours(&self, marks: &Marks, region: &Region, inside: &[u32], outside: &[u32]) -> ColourModel {
+    fn first_colours(
+        &self,
+        marks: &Marks,
+        region: &Region,
+        inside: &[u32],
+        outside: &[u32],
+    ) -> ColourModel {
         let parts = &self.parts;
         let mut model = region.colours.clone();
         model.fade(0.5);
@@ -449,7 +481,8 @@ impl Segmenter {
         }
         if let Some([x0, y0, x1, y1]) = marks.new_box {
             for (i, [x, y]) in parts.centres.iter().enumerate() {
-                let within = (x0..=x1).contains(&(*x as usize)) && (y0..=y1).contains(&(*y as usize));
+                let within =
+                    (x0..=x1).contains(&(*x as usize)) && (y0..=y1).contains(&(*y as usize));
                 model.add(within, parts.colours[i], parts.areas[i]);
             }
         }

@@ -10,9 +10,14 @@ use super::distance::{connected_parts, deepest};
 ///
 /// # Panics
 /// Where the two differ in size.
-pub fn next_click(mask: &ArrayView2<'_, bool>, truth: &ArrayView2<'_, Option<bool>>) -> Option<(usize, usize, bool)> {
+pub fn next_click(
+    mask: &ArrayView2<'_, bool>,
+    truth: &ArrayView2<'_, Option<bool>>,
+) -> Option<(usize, usize, bool)> {
     let candidates = [true, false].map(|inside| {
-        let error = Zip::from(mask).and(truth).map_collect(|mask, truth| *truth == Some(inside) && *mask != inside);
+        let error = Zip::from(mask)
+            .and(truth)
+            .map_collect(|mask, truth| *truth == Some(inside) && *mask != inside);
         let (numbers, sizes) = connected_parts(&error.view());
         let largest = (0..sizes.len()).max_by_key(|i| sizes[*i])?;
         let part = numbers.mapv(|number| number as usize == largest + 1);

@@ -56,7 +56,9 @@ pub fn strength(image: &Image, edges: Option<&Array2<f32>>) -> Array2<f32> {
             squares += weight * (across * across + down * down);
         }
         let step = squares / (squares + STEP * STEP);
-        let learnt = edges.map_or(1.0, |edges| edges[[(y / 2).min(edges.nrows() - 1), (x / 2).min(edges.ncols() - 1)]]);
+        let learnt = edges.map_or(1.0, |edges| {
+            edges[[(y / 2).min(edges.nrows() - 1), (x / 2).min(edges.ncols() - 1)]]
+        });
         step.sqrt() * (LEAST + (1.0 - LEAST) * learnt)
     })
 }
@@ -81,7 +83,9 @@ impl Superpixels {
             this.centres[at][0] += x as f32;
             this.centres[at][1] += y as f32;
         }
-        for ((area, colour), centre) in this.areas.iter().zip(&mut this.colours).zip(&mut this.centres) {
+        for ((area, colour), centre) in
+            this.areas.iter().zip(&mut this.colours).zip(&mut this.centres)
+        {
             colour.iter_mut().chain(centre).for_each(|v| *v /= area.max(1.0));
         }
         this.find_borders(edges);
@@ -97,7 +101,11 @@ impl Superpixels {
                 for (v, u) in [(y, x + 1), (y + 1, x)] {
                     if v < height && u < width && self.labels[[v, u]] != here {
                         let there = self.labels[[v, u]];
-                        pairs.push((here.min(there), here.max(there), edges[[y, x]].max(edges[[v, u]])));
+                        pairs.push((
+                            here.min(there),
+                            here.max(there),
+                            edges[[y, x]].max(edges[[v, u]]),
+                        ));
                     }
                 }
             }
@@ -209,7 +217,9 @@ mod tests {
             let (x, y) = ((i % 120) as i32, (i / 120) as i32);
             *v = if (x - 60).pow(2) + (y - 45).pow(2) < 900 { 200 } else { 60 };
         }
-        let picture = crate::frame::Picture::new(crate::frame::Format::GRAY8, 120, 90, &[(&planes, 120)]).unwrap();
+        let picture =
+            crate::frame::Picture::new(crate::frame::Format::GRAY8, 120, 90, &[(&planes, 120)])
+                .unwrap();
         let mut image = Image::default();
         image.fill(&picture);
         let edges = strength(&image, None);
@@ -217,10 +227,9 @@ mod tests {
         assert!((600..2000).contains(&parts.len()), "{}", parts.len());
         assert_eq!(parts.areas.iter().sum::<f32>(), 120.0 * 90.0);
         // Colour tells the side; hardly a pixel lies in a superpixel of the other.
-        let wrong = parts
-            .labels
-            .indexed_iter()
-            .filter(|((y, x), label)| (parts.colours[**label as usize][0] > 130.0) != (planes[y * 120 + x] > 130));
+        let wrong = parts.labels.indexed_iter().filter(|((y, x), label)| {
+            (parts.colours[**label as usize][0] > 130.0) != (planes[y * 120 + x] > 130)
+        });
         assert!(wrong.count() < 110);
         for border in &parts.borders {
             let [a, b] = border.between.map(|i| parts.colours[i as usize][0]);

@@ -79,9 +79,12 @@ impl Tracker {
         let follows = std::mem::replace(&mut self.valid, true) && self.luma.dim() == luma.dim();
         let mut same_scene = true;
         if follows && regions.iter().any(Option::is_some) {
-            let (flow, forward, present, past) = (&mut self.flow, &mut self.forward, &self.present, &self.past);
-            let windows = regions.iter().flatten().filter_map(|region| window_of(&region.probability));
-            let window = windows.reduce(|a, b| (hull(a.0, b.0), hull(a.1, b.1))).unwrap_or_default();
+            let (flow, forward, present, past) =
+                (&mut self.flow, &mut self.forward, &self.present, &self.past);
+            let windows =
+                regions.iter().flatten().filter_map(|region| window_of(&region.probability));
+            let window =
+                windows.reduce(|a, b| (hull(a.0, b.0), hull(a.1, b.1))).unwrap_or_default();
             threads.enter(|| {
                 rayon::join(
                     || flow.search(present, past, &window, threads),
@@ -90,7 +93,9 @@ impl Tracker {
             });
             same_scene = self.mean_difference(luma) <= CUT;
             if same_scene {
-                threads.enter(|| regions.iter_mut().flatten().for_each(|region| self.carry(image, region)));
+                threads.enter(|| {
+                    regions.iter_mut().flatten().for_each(|region| self.carry(image, region))
+                });
                 let (height, width) = luma.dim();
                 self.follow_seeds(seeds, width, height);
             }
@@ -121,7 +126,9 @@ impl Tracker {
     }
 
     fn carry(&self, image: &Image, region: &mut Region) {
-        let Some(window) = window_of(&region.probability) else { return region.probability.fill(0.0) };
+        let Some(window) = window_of(&region.probability) else {
+            return region.probability.fill(0.0);
+        };
         let (y0, x0) = (window.0.start, window.1.start);
         let mut now = Array2::zeros((window.0.len(), window.1.len()));
         warp(&region.probability, &self.flow, (y0, x0), &mut now);
@@ -132,7 +139,8 @@ impl Tracker {
         Zip::indexed(soft.rows_mut()).par_for_each(|y, mut row| {
             for (x, p) in row.iter_mut().enumerate() {
                 if (0.02..0.98).contains(p) {
-                    let colour = colours.log_odds(image.at(y0 + y, x0 + x)).clamp(-MOST_COLOUR, MOST_COLOUR);
+                    let colour =
+                        colours.log_odds(image.at(y0 + y, x0 + x)).clamp(-MOST_COLOUR, MOST_COLOUR);
                     *p = logistic(log_odds(*p) + COLOUR_WEIGHT * colour);
                 }
             }
@@ -155,7 +163,8 @@ impl Tracker {
                 let [dx, dy] = self.forward.at(y, x);
                 let (v, u) = (y as f32 + dy - y0 as f32, x as f32 + dx - x0 as f32);
                 let span = |at: f32, length: usize| {
-                    let (first, last) = ((at - SPREAD).ceil().max(0.0) as usize, (at + SPREAD).floor());
+                    let (first, last) =
+                        ((at - SPREAD).ceil().max(0.0) as usize, (at + SPREAD).floor());
                     first..((last + 1.0).max(0.0) as usize).min(length)
                 };
                 for v in span(v, rows) {
@@ -183,7 +192,8 @@ impl Tracker {
                 if p > 0.5 {
                     let misfit = (luma[[y, x]] - self.moved(y, x)) / MISFIT;
                     inside += 1.0;
-                    fits += logistic(region.colours.log_odds(colour) + 1.0) / (1.0 + misfit * misfit);
+                    fits +=
+                        logistic(region.colours.log_odds(colour) + 1.0) / (1.0 + misfit * misfit);
                 }
             }
         }
@@ -293,8 +303,10 @@ mod tests {
         let map = Array2::from_shape_fn((9, 13), |(y, x)| ((x * 5 + y * 3) % 7) as f32);
         let mean = box_mean(&map, 2);
         for ((y, x), mean) in mean.indexed_iter() {
-            let part =
-                map.slice(ndarray::s![y.saturating_sub(2)..(y + 3).min(9), x.saturating_sub(2)..(x + 3).min(13)]);
+            let part = map.slice(ndarray::s![
+                y.saturating_sub(2)..(y + 3).min(9),
+                x.saturating_sub(2)..(x + 3).min(13)
+            ]);
             assert!((mean - part.mean().unwrap()).abs() < 1e-4);
         }
     }

@@ -58,7 +58,8 @@ pub(crate) fn share(
                         // At the sides there are fewer cells to take the mean of.
                         for x in (0..REACH.min(width)).chain(width.saturating_sub(REACH)..width) {
                             let cells = (x + REACH + 1).min(width) - x.saturating_sub(REACH);
-                            own[x] = share_of(sums[x..x + 2 * REACH + 1].iter().sum(), count * cells);
+                            own[x] =
+                                share_of(sums[x..x + 2 * REACH + 1].iter().sum(), count * cells);
                         }
                         for mut row in rows.rows_mut() {
                             let Some(row) = row.as_slice_mut() else { continue };

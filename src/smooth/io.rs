@@ -50,7 +50,10 @@ impl<T: Sample> Source for Planes<'_, '_, T> {
                 }
                 for (x, pixel) in row.chunks_exact_mut(INPUTS).enumerate() {
                     let chroma = chroma(self.picture, x, y);
-                    pixel[4..CHANNELS].iter_mut().zip(chroma).for_each(|(to, v)| *to = (v - CENTRE) / SCALE);
+                    pixel[4..CHANNELS]
+                        .iter_mut()
+                        .zip(chroma)
+                        .for_each(|(to, v)| *to = (v - CENTRE) / SCALE);
                 }
             }
         }
@@ -146,7 +149,10 @@ impl<T: Sample> Output for Maps<'_, '_, T> {
         let Cells { chroma: [u, v], edges, texture, guide } = &mut **cells;
         let width = memory.guide.ncols();
         let mut cells = [u, v, edges, texture, guide].map(|map| parts(map, bands, 1).into_iter());
-        let rows = parts(&mut memory.guide, bands, 2).into_iter().zip(parts(&mut memory.luma, bands, 2)).zip(bands);
+        let rows = parts(&mut memory.guide, bands, 2)
+            .into_iter()
+            .zip(parts(&mut memory.luma, bands, 2))
+            .zip(bands);
         rows.filter_map(|((guide, luma), band)| -> Option<Box<dyn RowSink + 'c>> {
             let [u, v, edges, texture, mean] = cells.each_mut().map(Iterator::next);
             let cells = Rows { chroma: [u?, v?], edges: edges?, texture: texture?, guide: mean? };
@@ -197,14 +203,19 @@ impl<T: Sample> Band<'_, '_, T> {
     fn write_luma(&mut self, y: usize, own: usize, row: &[f32]) {
         let Self { picture, guide, luma, past, cells, scratch: [now, texture], .. } = self;
         let (mut means, mut differences) = (cells.guide.row_mut(own), cells.texture.row_mut(own));
-        let (Some(means), Some(differences)) = (means.as_slice_mut(), differences.as_slice_mut()) else { return };
+        let (Some(means), Some(differences)) = (means.as_slice_mut(), differences.as_slice_mut())
+        else {
+            return;
+        };
         means.fill(0.0);
         differences.fill(0.0);
         for dy in 0..2 {
             // Below the last of an odd number of rows it counts twice.
             let line = (2 * own + dy).min(guide.nrows() - 1);
             let (mut guide, mut luma) = (guide.row_mut(line), luma.row_mut(line));
-            let (Some(guide), Some(luma)) = (guide.as_slice_mut(), luma.as_slice_mut()) else { return };
+            let (Some(guide), Some(luma)) = (guide.as_slice_mut(), luma.as_slice_mut()) else {
+                return;
+            };
             if line == 2 * own + dy {
                 luma_row(picture, 2 * y + dy, now);
                 spread(row, 2 * dy, texture);
@@ -231,7 +242,8 @@ impl<T: Sample> Band<'_, '_, T> {
             to.iter_mut().zip(pixels()).for_each(|(to, pixel)| *to -= SCALE * pixel[4 + i]);
         }
         let [low, high] = BELIEVED;
-        let edges = pixels().map(|pixel| ((pixel[6] - low) / (high - low)).clamp(LEAST_BELIEF, 1.0));
+        let edges =
+            pixels().map(|pixel| ((pixel[6] - low) / (high - low)).clamp(LEAST_BELIEF, 1.0));
         self.cells.edges.row_mut(own).iter_mut().zip(edges).for_each(|(to, edge)| *to = edge);
     }
 }
@@ -241,7 +253,10 @@ impl<T: Sample> Band<'_, '_, T> {
 fn spread(row: &[f32], first: usize, to: &mut [f32]) {
     let (pairs, rest) = to.as_chunks_mut::<2>();
     let mut pixels = row.as_chunks::<OUTPUTS>().0.iter();
-    pairs.iter_mut().zip(pixels.by_ref()).for_each(|(pair, pixel)| *pair = [pixel[first], pixel[first + 1]]);
+    pairs
+        .iter_mut()
+        .zip(pixels.by_ref())
+        .for_each(|(pair, pixel)| *pair = [pixel[first], pixel[first + 1]]);
     rest.iter_mut().zip(pixels).for_each(|(to, pixel)| *to = pixel[first]);
 }
 

@@ -46,7 +46,10 @@ pub struct Parameters {
 
 /// Weights for 8-bit integers, which lean on the clipping that comes with them, and weights for float32.
 const BUILT_IN: [ModelSource; 2] = [
-    ModelSource::Embedded { name: "smooth-fast", bytes: include_bytes!("../../models/smooth-fast.safetensors") },
+    ModelSource::Embedded {
+        name: "smooth-fast",
+        bytes: include_bytes!("../../models/smooth-fast.safetensors"),
+    },
     ModelSource::Embedded {
         name: "smooth-fast-fp32",
         bytes: include_bytes!("../../models/smooth-fast-fp32.safetensors"),
@@ -67,7 +70,11 @@ pub fn built_in(device: Device, precision: Precision) -> Result<Arc<dyn Network>
 ///
 /// # Errors
 /// A file or a device that is not there, or a file that is no model.
-pub fn from_file(path: PathBuf, device: Device, precision: Precision) -> Result<Arc<dyn Network>, nn::Error> {
+pub fn from_file(
+    path: PathBuf,
+    device: Device,
+    precision: Precision,
+) -> Result<Arc<dyn Network>, nn::Error> {
     cache::load(&ModelSource::File(path), device, precision)
 }
 
@@ -166,7 +173,12 @@ impl Smoother {
     }
 
     /// Fills the guide, and how much each pixel is smoothed.
-    fn see<T: Sample>(&mut self, input: &Picture<'_, T>, parameters: &Parameters, field: usize) -> Result<(), Error> {
+    fn see<T: Sample>(
+        &mut self,
+        input: &Picture<'_, T>,
+        parameters: &Parameters,
+        field: usize,
+    ) -> Result<(), Error> {
         let (width, height) = input.size();
         let Buffers { cells, share, .. } = &mut self.maps;
         cells.prepare((height, width));
@@ -179,7 +191,8 @@ impl Smoother {
         }
         let past = memory.prepare((height, width));
         memory.forget();
-        let session = self.sessions.for_frame(&*self.network, self.threads.count(), width, height)?;
+        let session =
+            self.sessions.for_frame(&*self.network, self.threads.count(), width, height)?;
         let source = Planes { picture: input, control: control(parameters.scale) };
         session.run(&source, &mut Maps { picture: input, memory, past, cells })?;
         memory.keep();
@@ -231,7 +244,13 @@ impl Smoother {
         };
         let shift = [0, 1 - shifts[1]];
         let Solver { weights, wls } = coarse_solver;
-        weights.fill(coarse_guide.dim(), &guides(coarse_guide.view(), shift), belief(shift), sigma, threads);
+        weights.fill(
+            coarse_guide.dim(),
+            &guides(coarse_guide.view(), shift),
+            belief(shift),
+            sigma,
+            threads,
+        );
         // A pixel of chroma is two of luma wide.
         wls.smooth(&from[1..], &mut to[1..], weights, &coarse_share.view(), lambda / 4.0, threads);
     }

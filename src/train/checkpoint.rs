@@ -51,7 +51,8 @@ pub fn load(model: &Path, optimiser: &mut Optimiser) -> Result<Option<Progress>,
         None => return Err(Error::Checkpoint("step missing".to_owned())),
     };
     let json = std::fs::read(&text).map_err(|err| Error::file(&text, err))?;
-    let mut progress: Progress = serde_json::from_slice(&json).map_err(|err| Error::file(&text, err))?;
+    let mut progress: Progress =
+        serde_json::from_slice(&json).map_err(|err| Error::file(&text, err))?;
     progress.step = step;
     optimiser.restore(step, state)?;
     Ok(Some(progress))

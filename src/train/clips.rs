@@ -29,7 +29,12 @@ pub fn clip(photos: &[RgbImage], side: usize, frames: usize, rng: &mut StdRng) -
                 scene = Scene::draw(photos, side, rng);
             }
             let gain = 1.0 + light * number as f32;
-            scene.frame(number as f32, side, rng).into_iter().flatten().map(|v| (gain * v).clamp(0.0, 255.0)).collect()
+            scene
+                .frame(number as f32, side, rng)
+                .into_iter()
+                .flatten()
+                .map(|v| (gain * v).clamp(0.0, 255.0))
+                .collect()
         })
         .collect()
 }
@@ -61,7 +66,8 @@ impl<'a> Scene<'a> {
         for surface in &self.surfaces {
             let view = surface.at(time);
             for (i, pixel) in pixels.iter_mut().enumerate() {
-                let place = [(i % side) as f32 - centre - shake[0], (i / side) as f32 - centre - shake[1]];
+                let place =
+                    [(i % side) as f32 - centre - shake[0], (i / side) as f32 - centre - shake[1]];
                 view.paint(place, pixel);
             }
         }
@@ -109,7 +115,11 @@ impl<'a> Surface<'a> {
         // Away from the photograph's edges, where it is mirrored.
         let inside = |length: u32, rng: &mut StdRng| {
             let (length, reach) = (length as f32, step * side as f32 / 2.0);
-            if length > 2.0 * reach { rng.random_range(reach..length - reach) } else { length / 2.0 }
+            if length > 2.0 * reach {
+                rng.random_range(reach..length - reach)
+            } else {
+                length / 2.0
+            }
         };
         let origin = [inside(photo.width(), rng), inside(photo.height(), rng)];
         let speed = match rng.random::<f64>() {
@@ -127,9 +137,20 @@ impl<'a> Surface<'a> {
         }
         let reach = if rng.random_bool(0.4) { rng.random_range(0.3..3.0) } else { 0.0 };
         let mut phase = |limit: f32| std::array::from_fn(|_| rng.random_range(-limit..limit));
-        let bend = Bend { reach, waves: [phase(0.1), phase(0.1)], start: phase(3.1), motion: phase(0.8) };
+        let bend =
+            Bend { reach, waves: [phase(0.1), phase(0.1)], start: phase(3.1), motion: phase(0.8) };
         let angle = if rng.random_bool(0.5) { rng.random_range(-3.1..3.1) } else { 0.0 };
-        Self { photo, origin, step, zoom, angle, turn, velocity: [speed * cos, speed * sin], bend, outline: None }
+        Self {
+            photo,
+            origin,
+            step,
+            zoom,
+            angle,
+            turn,
+            velocity: [speed * cos, speed * sin],
+            bend,
+            outline: None,
+        }
     }
 
     fn at(&self, time: f32) -> View<'_> {
@@ -193,7 +214,8 @@ fn sample(photo: &RgbImage, place: [f32; 2]) -> [f32; 3] {
     };
     let whole = place.map(|v| v.floor() as i32);
     let weights = [0, 1].map(|i| cubic(place[i] - whole[i] as f32));
-    let columns: [u32; 4] = std::array::from_fn(|i| mirrored(whole[0] + i as i32 - 1, photo.width()));
+    let columns: [u32; 4] =
+        std::array::from_fn(|i| mirrored(whole[0] + i as i32 - 1, photo.width()));
     let mut sum = [0.0; 3];
     for (j, down) in weights[1].iter().enumerate() {
         let y = mirrored(whole[1] + j as i32 - 1, photo.height());
@@ -213,21 +235,29 @@ mod tests {
 
     #[test]
     fn a_clip_moves_and_stays_in_range() {
-        let photo = RgbImage::from_fn(200, 160, |x, y| image::Rgb([(x * 5 % 251) as u8, (y * 7 % 239) as u8, 90]));
+        let photo = RgbImage::from_fn(200, 160, |x, y| {
+            image::Rgb([(x * 5 % 251) as u8, (y * 7 % 239) as u8, 90])
+        });
         let mut moved = 0;
         for seed in 0..20 {
-            let frames = clip(std::slice::from_ref(&photo), 48, 4, &mut StdRng::seed_from_u64(seed));
+            let frames =
+                clip(std::slice::from_ref(&photo), 48, 4, &mut StdRng::seed_from_u64(seed));
             assert!(frames.len() == 4 && frames.iter().all(|f| f.len() == 48 * 48 * 3));
             assert!(frames.iter().flatten().all(|v| (0.0..=255.0).contains(v)));
             moved += usize::from(frames[0] != frames[3]);
-            assert_eq!(frames, clip(std::slice::from_ref(&photo), 48, 4, &mut StdRng::seed_from_u64(seed)));
+            assert_eq!(
+                frames,
+                clip(std::slice::from_ref(&photo), 48, 4, &mut StdRng::seed_from_u64(seed))
+            );
         }
         assert!(moved > 10, "{moved}");
     }
 
     #[test]
     fn whole_pixels_are_sampled_as_they_are() {
-        let photo = RgbImage::from_fn(9, 7, |x, y| image::Rgb([(x * 20) as u8, (y * 30) as u8, (x * y) as u8]));
+        let photo = RgbImage::from_fn(9, 7, |x, y| {
+            image::Rgb([(x * 20) as u8, (y * 30) as u8, (x * y) as u8])
+        });
         for (x, y, pixel) in photo.enumerate_pixels() {
             assert_eq!(sample(&photo, [x as f32, y as f32]), pixel.0.map(f32::from));
         }

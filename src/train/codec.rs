@@ -20,9 +20,10 @@ pub const UP: std::ops::Range<f64> = 0.5..0.85;
 
 /// Luma quantisation at quality 50 (ITU-T T.81, annex K).
 const STEPS: [f32; 64] = [
-    16., 11., 10., 16., 24., 40., 51., 61., 12., 12., 14., 19., 26., 58., 60., 55., 14., 13., 16., 24., 40., 57., 69.,
-    56., 14., 17., 22., 29., 51., 87., 80., 62., 18., 22., 37., 56., 68., 109., 103., 77., 24., 35., 55., 64., 81.,
-    104., 113., 92., 49., 64., 78., 87., 103., 121., 120., 101., 72., 92., 95., 98., 112., 100., 103., 99.,
+    16., 11., 10., 16., 24., 40., 51., 61., 12., 12., 14., 19., 26., 58., 60., 55., 14., 13., 16.,
+    24., 40., 57., 69., 56., 14., 17., 22., 29., 51., 87., 80., 62., 18., 22., 37., 56., 68., 109.,
+    103., 77., 24., 35., 55., 64., 81., 104., 113., 92., 49., 64., 78., 87., 103., 121., 120.,
+    101., 72., 92., 95., 98., 112., 100., 103., 99.,
 ];
 
 impl Codec {
@@ -31,7 +32,8 @@ impl Codec {
             let norm = if k == 0 { (1.0f32 / 8.0).sqrt() } else { 0.5 };
             norm * ((2 * i + 1) as f32 * k as f32 * std::f32::consts::PI / 16.0).cos()
         };
-        let values: Vec<f32> = (0..64 * 64).map(|n| wave(n / 512, n / 8 % 8) * wave(n / 64 % 8, n % 8)).collect();
+        let values: Vec<f32> =
+            (0..64 * 64).map(|n| wave(n / 512, n / 8 % 8) * wave(n / 64 % 8, n % 8)).collect();
         Self {
             basis: Tensor::from_slice(&values).view([64, 1, 8, 8]),
             steps: Tensor::from_slice(&STEPS).view([1, 64, 1, 1]),
@@ -53,10 +55,19 @@ impl Codec {
     /// What libtorch reports.
     pub fn run(&self, picture: &Tensor, steps: &Tensor, up: f64) -> Result<Tensor, Error> {
         let basis = self.basis.to_device(picture.device());
-        let waves = (picture - 128.0).f_conv2d(&basis, None::<Tensor>, [8, 8], [0, 0], [1, 1], 1)? / steps;
+        let waves =
+            (picture - 128.0).f_conv2d(&basis, None::<Tensor>, [8, 8], [0, 0], [1, 1], 1)? / steps;
         let whole = waves.sign() * (waves.abs() + (1.0 - up)).f_floor()?;
         let rounded = &waves + (whole - &waves).f_detach()?;
-        let back = (rounded * steps).f_conv_transpose2d(&basis, None::<Tensor>, [8, 8], [0, 0], [0, 0], 1, [1, 1])?;
+        let back = (rounded * steps).f_conv_transpose2d(
+            &basis,
+            None::<Tensor>,
+            [8, 8],
+            [0, 0],
+            [0, 0],
+            1,
+            [1, 1],
+        )?;
         Ok(back + 128.0)
     }
 }

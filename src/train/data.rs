@@ -37,8 +37,11 @@ impl Photos {
                 continue;
             }
             let name = file.file_name().unwrap_or_default().to_string_lossy();
-            let part =
-                if fnv1a(name.as_bytes()).is_multiple_of(VALIDATION_SHARE) { &mut validation } else { &mut train };
+            let part = if fnv1a(name.as_bytes()).is_multiple_of(VALIDATION_SHARE) {
+                &mut validation
+            } else {
+                &mut train
+            };
             part.push(picture);
         }
         if train.is_empty() || validation.is_empty() {
@@ -64,10 +67,14 @@ impl PhotoSet {
             let photo = &self.0[rng.random_range(0..self.0.len())];
             let x0 = rng.random_range(0..=photo.width() as usize - side);
             let y0 = rng.random_range(0..=photo.height() as usize - side);
-            let (flip_x, flip_y, turn) = (rng.random::<bool>(), rng.random::<bool>(), rng.random::<bool>());
+            let (flip_x, flip_y, turn) =
+                (rng.random::<bool>(), rng.random::<bool>(), rng.random::<bool>());
             crop(photo, &mut data, side, |x, y| {
                 let (x, y) = if turn { (y, x) } else { (x, y) };
-                (x0 + if flip_x { side - 1 - x } else { x }, y0 + if flip_y { side - 1 - y } else { y })
+                (
+                    x0 + if flip_x { side - 1 - x } else { x },
+                    y0 + if flip_y { side - 1 - y } else { y },
+                )
             });
         }
         to_nchw(&data, count, side)
@@ -84,14 +91,20 @@ impl PhotoSet {
         let photos = &self.0[..count.min(self.0.len())];
         let mut data = Vec::new();
         for photo in photos {
-            let (x0, y0) = ((photo.width() as usize - side) / 2, (photo.height() as usize - side) / 2);
+            let (x0, y0) =
+                ((photo.width() as usize - side) / 2, (photo.height() as usize - side) / 2);
             crop(photo, &mut data, side, |x, y| (x0 + x, y0 + y));
         }
         to_nchw(&data, photos.len(), side)
     }
 }
 
-fn crop(photo: &RgbImage, data: &mut Vec<f32>, side: usize, place: impl Fn(usize, usize) -> (usize, usize)) {
+fn crop(
+    photo: &RgbImage,
+    data: &mut Vec<f32>,
+    side: usize,
+    place: impl Fn(usize, usize) -> (usize, usize),
+) {
     for y in 0..side {
         for x in 0..side {
             let (px, py) = place(x, y);
@@ -102,7 +115,11 @@ fn crop(photo: &RgbImage, data: &mut Vec<f32>, side: usize, place: impl Fn(usize
 
 fn to_nchw(data: &[f32], count: usize, side: usize) -> Tensor {
     let (count, side) = (count as i64, side as i64);
-    Tensor::from_slice(data).view([count, side, side, 3]).permute([0, 3, 1, 2]).contiguous().to_kind(Kind::Float)
+    Tensor::from_slice(data)
+        .view([count, side, side, 3])
+        .permute([0, 3, 1, 2])
+        .contiguous()
+        .to_kind(Kind::Float)
 }
 
 /// Every picture below a folder, in a fixed order, except below folders that hold evaluation data.
@@ -123,10 +140,9 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Error> {
             if !NEVER.iter().any(|never| path.ends_with(never)) {
                 collect(&path, files)?;
             }
-        } else if path
-            .extension()
-            .is_some_and(|e| ["jpg", "jpeg", "png"].iter().any(|known| e.eq_ignore_ascii_case(known)))
-        {
+        } else if path.extension().is_some_and(|e| {
+            ["jpg", "jpeg", "png"].iter().any(|known| e.eq_ignore_ascii_case(known))
+        }) {
             files.push(path);
         }
     }
@@ -135,5 +151,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Error> {
 
 /// 64-bit FNV-1a (Fowler, Noll, Vo): the same split on every machine and toolchain.
 pub(super) fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, b| (hash ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, b| {
+        (hash ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3)
+    })
 }

@@ -56,12 +56,17 @@ pub struct Options {
 /// Files that cannot be read or written, a checkpoint that does not fit, a loss that is no longer a number.
 pub fn denoise(options: &Options) -> Result<(), Error> {
     let photos = Photos::load(&options.data, options.run.side.max(VALIDATION_SIDE) as u32)?;
-    println!("{} photographs to train on, {} to validate", photos.train.len(), photos.validation.len());
+    println!(
+        "{} photographs to train on, {} to validate",
+        photos.train.len(),
+        photos.validation.len()
+    );
     let graph = options.run.architecture.graph()?;
     let validation = photos.validation.centres(VALIDATION_PICTURES, VALIDATION_SIDE);
     let scenes = Scenes { options, photos: &photos };
     let clips = if options.fused > 0.0 { Some(validation_clips(options, &photos)?) } else { None };
-    let mut lesson = Denoising { options, graph: &graph, photos: &photos, validation, clips, quantiser: None };
+    let mut lesson =
+        Denoising { options, graph: &graph, photos: &photos, validation, clips, quantiser: None };
     run::run(&options.run, &graph, &scenes, &mut lesson)
 }
 
@@ -107,7 +112,8 @@ impl Source for Scenes<'_> {
                 if camera {
                     Camera::draw(domain, frames, true, rounded, rng).add(clip)
                 } else {
-                    Noise::of_clip(domain, frames, self.options.clipped_where(rounded), rng).add(clip)
+                    Noise::of_clip(domain, frames, self.options.clipped_where(rounded), rng)
+                        .add(clip)
                 }
             };
             Content::Fused(fused::batch(photos, domain, [options.batch, options.side], add, rng)?)
@@ -135,7 +141,13 @@ impl Lesson<Scene> for Denoising<'_> {
         Ok(())
     }
 
-    fn loss(&self, weights: &[Tensor], kind: Kind, scene: Scene, rng: &mut StdRng) -> Result<Tensor, Error> {
+    fn loss(
+        &self,
+        weights: &[Tensor],
+        kind: Kind,
+        scene: Scene,
+        rng: &mut StdRng,
+    ) -> Result<Tensor, Error> {
         let Options { run, coloured, .. } = self.options;
         let (device, Scene { rounded, camera, content }) = (weights[0].device(), scene);
         let batch = match content {
@@ -159,17 +171,27 @@ impl Lesson<Scene> for Denoising<'_> {
         let rounded = self.quantiser.is_some();
         let pictures = self.validation.to_device(weights[0].device());
         let mut results = Vec::new();
-        for (level, clipped) in
-            [(15.0, rounded), (25.0, rounded), (50.0, rounded), (if rounded { 5.0 } else { 25.0 }, true)]
-        {
+        for (level, clipped) in [
+            (15.0, rounded),
+            (25.0, rounded),
+            (50.0, rounded),
+            (if rounded { 5.0 } else { 25.0 }, true),
+        ] {
             tch::manual_seed(1);
-            let batch = Noise::white(self.options.run.domain, count, level, clipped).add(&pictures)?;
+            let batch =
+                Noise::white(self.options.run.domain, count, level, clipped).add(&pictures)?;
             let psnr = self.psnr(&self.clean(weights, &batch, Kind::Float, rounded)?, &batch)?;
             results.push((format!("{level:.0}{}", if clipped { " clipped" } else { "" }), psnr));
         }
         if self.options.camera > 0.0 {
             tch::manual_seed(1);
-            let noise = Camera::draw(self.options.run.domain, count, false, rounded, &mut StdRng::seed_from_u64(1));
+            let noise = Camera::draw(
+                self.options.run.domain,
+                count,
+                false,
+                rounded,
+                &mut StdRng::seed_from_u64(1),
+            );
             let batch = noise.add(&pictures)?;
             let psnr = self.psnr(&self.clean(weights, &batch, Kind::Float, rounded)?, &batch)?;
             results.push(("camera".to_owned(), psnr));
@@ -191,10 +213,18 @@ impl Lesson<Scene> for Denoising<'_> {
 
 impl Denoising<'_> {
     /// What the network takes for the clean pictures; `rounded`, as the int8 engine computes it.
-    fn clean(&self, weights: &[Tensor], batch: &Batch, kind: Kind, rounded: bool) -> Result<Tensor, Error> {
+    fn clean(
+        &self,
+        weights: &[Tensor],
+        batch: &Batch,
+        kind: Kind,
+        rounded: bool,
+    ) -> Result<Tensor, Error> {
         let input = batch.input()?;
         let noise = match self.quantiser.as_ref().filter(|_| rounded) {
-            Some(quantiser) => quantiser.forward(self.graph, weights, &torch::channels_last(&input)?)?,
+            Some(quantiser) => {
+                quantiser.forward(self.graph, weights, &torch::channels_last(&input)?)?
+            }
             None => run::forward(self.graph, weights, &input, kind)?,
         };
         Ok(batch.cleaned(&noise))
@@ -210,7 +240,10 @@ impl Denoising<'_> {
             let clean = self.photos.train.patches(&mut rng, count, options.side).to_device(device);
             Noise::white(options.domain, count, level, true).add(&clean)
         };
-        let batches = EXAMPLE_LEVELS.into_iter().map(|level| white(level, EXAMPLES)).collect::<Result<Vec<_>, _>>()?;
+        let batches = EXAMPLE_LEVELS
+            .into_iter()
+            .map(|level| white(level, EXAMPLES))
+            .collect::<Result<Vec<_>, _>>()?;
         let examples = batches.iter().map(Batch::input).collect::<Result<_, _>>()?;
         let mut steps = vec![PICTURE_STEP; options.domain.channels()];
         steps.resize(options.domain.inputs(), CONTROL_STEP);
@@ -232,16 +265,28 @@ impl Denoising<'_> {
                 .map(|share| white(share * level, FINER_EXAMPLES))
                 .into_iter()
                 .collect::<Result<Vec<_>, _>>()?;
-            self.refine(weights, &mut quantiser, (level * f64::from(CONTROL_PER_LEVEL)) as f32, &batches)?;
+            self.refine(
+                weights,
+                &mut quantiser,
+                (level * f64::from(CONTROL_PER_LEVEL)) as f32,
+                &batches,
+            )?;
         }
         Ok(quantiser)
     }
 
     /// Finds steps for control maps of up to `most`. What coarser ones lose there is little beside what the network misses, so the measure is how far
     /// each picture goes from what is computed without rounding, as a share of that.
-    fn refine(&self, weights: &[Tensor], quantiser: &mut Quantiser, most: f32, batches: &[Batch]) -> Result<(), Error> {
+    fn refine(
+        &self,
+        weights: &[Tensor],
+        quantiser: &mut Quantiser,
+        most: f32,
+        batches: &[Batch],
+    ) -> Result<(), Error> {
         let _no_grad = tch::no_grad_guard();
-        let squares = |error: Tensor| error.f_square()?.f_mean_dim(&[1i64, 2, 3][..], false, Kind::Float);
+        let squares =
+            |error: Tensor| error.f_square()?.f_mean_dim(&[1i64, 2, 3][..], false, Kind::Float);
         let examples = batches.iter().map(|batch| {
             let input = torch::channels_last(&batch.input()?)?;
             let exact = torch::forward(self.graph, weights, &input)?;
@@ -260,7 +305,8 @@ impl Denoising<'_> {
     /// Of luma alone in 4:2:0, where chroma has a quarter of the pixels. Mean over pictures.
     fn psnr(&self, clean: &Tensor, batch: &Batch) -> Result<f64, Error> {
         let error = clean - &batch.clean;
-        let error = if self.options.run.domain == Domain::Rgb { error } else { error.narrow(1, 0, 4) };
+        let error =
+            if self.options.run.domain == Domain::Rgb { error } else { error.narrow(1, 0, 4) };
         let mse = (&error * &error).f_mean_dim(&[1i64, 2, 3][..], false, Kind::Float)?;
         Ok((mse.log10() * -10.0).mean(Kind::Float).double_value(&[]))
     }
@@ -271,9 +317,16 @@ fn validation_clips(options: &Options, photos: &Photos) -> Result<Batch, Error> 
     let domain = options.run.domain;
     let mut rng = StdRng::seed_from_u64(u64::MAX);
     tch::manual_seed(1);
-    let white =
-        |clip: &Tensor, _: &mut StdRng| Noise::white(domain, clip.size()[0] as usize, VALIDATION_LEVEL, true).add(clip);
-    fused::batch(&photos.validation, domain, [3 * VALIDATION_PICTURES, options.run.side], white, &mut rng)
+    let white = |clip: &Tensor, _: &mut StdRng| {
+        Noise::white(domain, clip.size()[0] as usize, VALIDATION_LEVEL, true).add(clip)
+    };
+    fused::batch(
+        &photos.validation,
+        domain,
+        [3 * VALIDATION_PICTURES, options.run.side],
+        white,
+        &mut rng,
+    )
 }
 
 /// Error that is too small to see, in levels: below it, less is no better.

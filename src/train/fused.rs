@@ -37,7 +37,8 @@ pub fn batch(
         let clip = photos.clip(rng, side, frames);
         let noisy = add(&clip, rng)?;
         let levels = noisy.levels()?;
-        let mut chosen: Vec<_> = index::sample(rng, frames - 1, used).into_iter().map(|i| i + 1).collect();
+        let mut chosen: Vec<_> =
+            index::sample(rng, frames - 1, used).into_iter().map(|i| i + 1).collect();
         chosen.sort_unstable();
         missing -= used;
         let mut temporal = Temporal::default();
@@ -45,10 +46,12 @@ pub fn batch(
         for frame in 0..frames {
             let one = noisy.frame(frame);
             let planes = full(&one.noisy, domain)?;
-            let picture = Picture { colour, components: planes.iter().map(|plane| plane.view()).collect() };
+            let picture =
+                Picture { colour, components: planes.iter().map(|plane| plane.view()).collect() };
             let fused = temporal.fuse(&picture, &models, &threads);
             if chosen.contains(&frame) {
-                let planes: Vec<_> = fused.picture.components.iter().map(|c| c.mapv(Sample::level)).collect();
+                let planes: Vec<_> =
+                    fused.picture.components.iter().map(|c| c.mapv(Sample::level)).collect();
                 parts.push(one.fused(unshuffled(&planes, domain)?, &tensor(fused.variance)));
             }
         }
@@ -106,15 +109,25 @@ mod tests {
         let (photos, level) = (PhotoSet(vec![photo]), 20.0);
         for domain in [Domain::Yuv420, Domain::Rgb] {
             tch::manual_seed(1);
-            let white =
-                |clip: &Tensor, _: &mut StdRng| Noise::white(domain, clip.size()[0] as usize, level, false).add(clip);
-            let batch = batch(&photos, domain, [4, 64], white, &mut StdRng::seed_from_u64(3)).unwrap();
+            let white = |clip: &Tensor, _: &mut StdRng| {
+                Noise::white(domain, clip.size()[0] as usize, level, false).add(clip)
+            };
+            let batch =
+                batch(&photos, domain, [4, 64], white, &mut StdRng::seed_from_u64(3)).unwrap();
             assert_eq!(batch.noisy.size()[0], 4);
             let luma = |t: &Tensor| t.narrow(1, 0, 4) * 255.0;
-            let left = (luma(&batch.noisy) - luma(&batch.clean)).square().mean(Kind::Float).sqrt().double_value(&[]);
+            let left = (luma(&batch.noisy) - luma(&batch.clean))
+                .square()
+                .mean(Kind::Float)
+                .sqrt()
+                .double_value(&[]);
             let map = batch.input().unwrap().narrow(1, domain.channels() as i64, 1);
-            let told = map.square().mean(Kind::Float).sqrt().double_value(&[]) / f64::from(CONTROL_PER_LEVEL);
-            assert!(left < 0.85 * level && told < 0.85 * level, "{domain:?}: {left} is left, {told} told");
+            let told = map.square().mean(Kind::Float).sqrt().double_value(&[])
+                / f64::from(CONTROL_PER_LEVEL);
+            assert!(
+                left < 0.85 * level && told < 0.85 * level,
+                "{domain:?}: {left} is left, {told} told"
+            );
             assert!((left - told).abs() < 0.3 * level, "{domain:?}: {left} is left, {told} told");
         }
     }

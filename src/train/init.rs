@@ -30,7 +30,11 @@ pub fn tensors(path: &Path) -> Result<Named, Error> {
 /// A file that cannot be read or is no model.
 pub fn model(path: &Path, domain: Domain) -> Result<Named, Error> {
     let model = Model::from_file(path)?;
-    let names = model.graph().convs.iter().flat_map(|spec| ["weight", "bias"].map(|p| format!("{}.{p}", spec.name)));
+    let names = model
+        .graph()
+        .convs
+        .iter()
+        .flat_map(|spec| ["weight", "bias"].map(|p| format!("{}.{p}", spec.name)));
     let mut named: Named = names.zip(torch::parameters(&model, tch::Device::Cpu)?).collect();
     if (model.domain, domain) == (Domain::Rgb, Domain::Yuv420)
         && let [first, .., last] = model.graph().convs.as_slice()
@@ -43,8 +47,10 @@ pub fn model(path: &Path, domain: Domain) -> Result<Named, Error> {
 /// Makes a network for R, G and B one for Y, U and V: it does as before with what its input and output are in R, G and B (ITU-R BT.601),
 /// each value of chroma standing for its four pixels. Of the two noise levels it hears that of luma.
 fn subsampled(named: &mut Named, first: &str, last: &str) -> Result<(), Error> {
-    const TO_RGB: [[f32; 3]; 3] = [[1.164, 0.0, 1.596], [1.164, -0.392, -0.813], [1.164, 2.017, 0.0]];
-    const FROM_RGB: [[f32; 3]; 3] = [[0.2568, 0.5041, 0.0979], [-0.1482, -0.2910, 0.4392], [0.4392, -0.3678, -0.0714]];
+    const TO_RGB: [[f32; 3]; 3] =
+        [[1.164, 0.0, 1.596], [1.164, -0.392, -0.813], [1.164, 2.017, 0.0]];
+    const FROM_RGB: [[f32; 3]; 3] =
+        [[0.2568, 0.5041, 0.0979], [-0.1482, -0.2910, 0.4392], [0.4392, -0.3678, -0.0714]];
     let (mut to, mut from) = (vec![0.0f32; 13 * 8], vec![0.0f32; 6 * 12]);
     for colour in 0..3 {
         for place in 0..4 {
@@ -57,7 +63,8 @@ fn subsampled(named: &mut Named, first: &str, last: &str) -> Result<(), Error> {
         }
     }
     to[12 * 8 + 6] = 1.0;
-    let (to, from) = (Tensor::from_slice(&to).view([13, 8]), Tensor::from_slice(&from).view([6, 12]));
+    let (to, from) =
+        (Tensor::from_slice(&to).view([13, 8]), Tensor::from_slice(&from).view([6, 12]));
     // Kernels as [outputs, inputs, height, width].
     if let Some(kernel) = named.get_mut(&format!("{first}.weight")) {
         *kernel = Tensor::f_einsum("oihw,ij->ojhw", &[&*kernel, &to], None::<i64>)?;
@@ -82,7 +89,9 @@ pub fn begin_with(graph: &Graph, weights: &mut [Tensor], given: &Named) -> Resul
         for (part, own) in ["weight", "bias"].iter().zip(own) {
             let Some(given) = given.get(&format!("{}.{part}", spec.name)) else { continue };
             let size = given.size();
-            if own.dim() != size.len() || own.size().iter().zip(&size).any(|(own, given)| own < given) {
+            if own.dim() != size.len()
+                || own.size().iter().zip(&size).any(|(own, given)| own < given)
+            {
                 continue;
             }
             let outputs = if spec.kind == ConvKind::Up2x2 && size.len() == 4 { 1 } else { 0 };
@@ -107,7 +116,10 @@ pub fn narrow(graph: &Graph, named: &mut Named) -> Result<(), Error> {
         let Layer::Block { first, second, .. } = *layer else { continue };
         let tensor = |conv: usize, part: &str| format!("{}.{part}", graph.convs[conv].name);
         let keys = [tensor(first, "weight"), tensor(first, "bias"), tensor(second, "weight")];
-        let [Some(kernels), Some(bias), Some(readers)] = keys.each_ref().map(|key| named.get(key)) else { continue };
+        let [Some(kernels), Some(bias), Some(readers)] = keys.each_ref().map(|key| named.get(key))
+        else {
+            continue;
+        };
         let (had, left) = (kernels.size()[0], graph.convs[first].outputs as i64);
         if had <= left {
             continue;
@@ -115,8 +127,11 @@ pub fn narrow(graph: &Graph, named: &mut Named) -> Result<(), Error> {
         let said = kernels.f_square()?.f_sum_dim_intlist(&[1i64, 2, 3][..], false, Kind::Float)?
             * readers.f_square()?.f_sum_dim_intlist(&[0i64, 2, 3][..], false, Kind::Float)?;
         let (kept, _) = said.f_topk(left, 0, true, false)?.1.f_sort(0, false)?;
-        let less =
-            [kernels.f_index_select(0, &kept)?, bias.f_index_select(0, &kept)?, readers.f_index_select(1, &kept)?];
+        let less = [
+            kernels.f_index_select(0, &kept)?,
+            bias.f_index_select(0, &kept)?,
+            readers.f_index_select(1, &kept)?,
+        ];
         named.extend(keys.into_iter().zip(less));
     }
     Ok(())
@@ -141,7 +156,9 @@ pub fn renew(graph: &Graph, weights: &mut [Tensor], fresh: &[Tensor]) -> Result<
             Ok(Vec::try_from(squares.f_sqrt()?)?)
         };
         let random = size(&fresh[2 * first])?;
-        for (channel, (own, random)) in size(&weights[2 * first])?.into_iter().zip(random).enumerate() {
+        for (channel, (own, random)) in
+            size(&weights[2 * first])?.into_iter().zip(random).enumerate()
+        {
             if own > RUNAWAY * random {
                 count += 1;
                 for i in [2 * first, 2 * first + 1] {
@@ -180,11 +197,17 @@ mod tests {
         let ours = run(&yuv, &named["a.weight"], &named["b.weight"], &named["b.bias"]);
         // The same by way of pictures in R, G and B.
         let [y, u, v] = [yuv.narrow(1, 0, 4), yuv.narrow(1, 4, 1), yuv.narrow(1, 5, 1)];
-        let rgb = [&y * 1.164 + &v * 1.596, &y * 1.164 - &u * 0.392 - &v * 0.813, &y * 1.164 + &u * 2.017];
+        let rgb = [
+            &y * 1.164 + &v * 1.596,
+            &y * 1.164 - &u * 0.392 - &v * 0.813,
+            &y * 1.164 + &u * 2.017,
+        ];
         let level = yuv.narrow(1, 6, 1);
-        let theirs = run(&Tensor::cat(&[&rgb[0], &rgb[1], &rgb[2], &level], 1), &first, &last, &bias);
-        let mix =
-            |weights: [f64; 3]| (0..3).map(|c| theirs.narrow(1, 4 * c, 4) * weights[c as usize]).reduce(|a, b| a + b);
+        let theirs =
+            run(&Tensor::cat(&[&rgb[0], &rgb[1], &rgb[2], &level], 1), &first, &last, &bias);
+        let mix = |weights: [f64; 3]| {
+            (0..3).map(|c| theirs.narrow(1, 4 * c, 4) * weights[c as usize]).reduce(|a, b| a + b)
+        };
         let mean = |t: Tensor| t.mean_dim(&[1i64][..], true, Kind::Float);
         let expected = [
             mix([0.2568, 0.5041, 0.0979]).unwrap(),
@@ -192,7 +215,8 @@ mod tests {
             mean(mix([0.4392, -0.3678, -0.0714]).unwrap()),
         ];
         let expected = Tensor::cat(&expected, 1);
-        let [difference, largest] = [ours - &expected, expected].map(|t| t.abs().max().double_value(&[]));
+        let [difference, largest] =
+            [ours - &expected, expected].map(|t| t.abs().max().double_value(&[]));
         assert!(difference < 1e-5 * largest, "{difference} of {largest}");
     }
 
@@ -215,14 +239,17 @@ mod tests {
         let _ = weights[2 * first].get(1).zero_();
         let _ = weights[2 * first + 1].get(1).zero_();
         let _ = weights[2 * second].narrow(1, 4, 1).zero_();
-        let names = wide.convs.iter().flat_map(|spec| ["weight", "bias"].map(|p| format!("{}.{p}", spec.name)));
+        let names = wide
+            .convs
+            .iter()
+            .flat_map(|spec| ["weight", "bias"].map(|p| format!("{}.{p}", spec.name)));
         let mut named: Named = names.zip(weights.iter().map(|w| w.detach().copy())).collect();
         narrow(&small, &mut named).unwrap();
         let mut less = Optimiser::new(&small, 2).weights;
         begin_with(&small, &mut less, &named).unwrap();
         let picture = Tensor::randn([1, 4, 6, 6], (Kind::Float, tch::Device::Cpu));
-        let difference =
-            torch::forward(&wide, &weights, &picture).unwrap() - torch::forward(&small, &less, &picture).unwrap();
+        let difference = torch::forward(&wide, &weights, &picture).unwrap()
+            - torch::forward(&small, &less, &picture).unwrap();
         assert!(difference.abs().max().double_value(&[]) < 1e-6);
     }
 
@@ -238,7 +265,8 @@ mod tests {
         };
         let graph = unet.graph().unwrap();
         let fresh = Optimiser::new(&graph, 1).weights;
-        let mut weights = Optimiser::starting_from(&graph, Optimiser::new(&graph, 2).weights).weights;
+        let mut weights =
+            Optimiser::starting_from(&graph, Optimiser::new(&graph, 2).weights).weights;
         let _no_grad = tch::no_grad_guard();
         let before: Vec<Tensor> = weights.iter().map(|w| w.copy()).collect();
         let block = graph.layers.iter().find(|layer| matches!(layer, Layer::Block { .. }));

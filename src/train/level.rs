@@ -57,7 +57,11 @@ pub fn level(options: &Options) -> Result<(), Error> {
         return Err(Error::CpuOnly("the estimate of noise"));
     }
     let photos = Photos::load(&options.data, options.run.side.max(VALIDATION_SIDE) as u32)?;
-    println!("{} photographs to train on, {} to validate", photos.train.len(), photos.validation.len());
+    println!(
+        "{} photographs to train on, {} to validate",
+        photos.train.len(),
+        photos.validation.len()
+    );
     let graph = options.run.architecture.graph()?;
     let validation = photos.validation.centres(VALIDATION_PICTURES, VALIDATION_SIDE);
     let mut lesson = Telling { graph: &graph, validation, codec: Codec::new() };
@@ -98,10 +102,17 @@ struct Kinds {
 impl Kinds {
     fn draw(rng: &mut StdRng) -> Self {
         let camera = rng.random_bool(CAMERA);
-        let level = if camera || rng.random_bool(CLEAN) { 0.0 } else { between(LEVELS, rng) as f32 };
+        let level =
+            if camera || rng.random_bool(CLEAN) { 0.0 } else { between(LEVELS, rng) as f32 };
         let part: f64 = rng.random();
         let soft = if part < SOFT[1] { 2 } else { usize::from(part < SOFT[0] + SOFT[1]) };
-        Self { camera, level, soft, compressed: rng.random_bool(COMPRESSED), component: rng.random_range(0..12) }
+        Self {
+            camera,
+            level,
+            soft,
+            compressed: rng.random_bool(COMPRESSED),
+            component: rng.random_range(0..12),
+        }
     }
 }
 
@@ -109,15 +120,19 @@ impl Kinds {
 fn components(rgb: &Tensor, full: i64, side: i64, kinds: &[Kinds]) -> Result<Tensor, Error> {
     // Weights of R, G and B, and what is added.
     const Y: [f32; 4] = [0.2568, 0.5041, 0.0979, 16.0];
-    const MAIN: [[f32; 4]; 4] = [Y, [1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]];
-    const CHROMA: [[f32; 4]; 2] = [[-0.1482, -0.2910, 0.4392, 128.0], [0.4392, -0.3678, -0.0714, 128.0]];
-    let mixed = |first: i64, count: i64, of: &dyn Fn(usize) -> [f32; 4]| -> Result<Tensor, Error> {
-        let weights: Vec<f32> = (first..first + count).flat_map(|i| of(kinds[i as usize].component)).collect();
-        let weights = Tensor::from_slice(&weights).view([count, 4, 1, 1]);
-        let sum =
-            (rgb.f_narrow(0, first, count)? * weights.f_narrow(1, 0, 3)?).f_sum_dim_intlist(1, true, Kind::Float)?;
-        Ok(sum + weights.f_narrow(1, 3, 1)?)
-    };
+    const MAIN: [[f32; 4]; 4] =
+        [Y, [1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]];
+    const CHROMA: [[f32; 4]; 2] =
+        [[-0.1482, -0.2910, 0.4392, 128.0], [0.4392, -0.3678, -0.0714, 128.0]];
+    let mixed =
+        |first: i64, count: i64, of: &dyn Fn(usize) -> [f32; 4]| -> Result<Tensor, Error> {
+            let weights: Vec<f32> =
+                (first..first + count).flat_map(|i| of(kinds[i as usize].component)).collect();
+            let weights = Tensor::from_slice(&weights).view([count, 4, 1, 1]);
+            let sum = (rgb.f_narrow(0, first, count)? * weights.f_narrow(1, 0, 3)?)
+                .f_sum_dim_intlist(1, true, Kind::Float)?;
+            Ok(sum + weights.f_narrow(1, 3, 1)?)
+        };
     let count = rgb.size()[0];
     // Half of those at full resolution are of luma.
     let main = mixed(0, full, &|n| if n % 2 == 0 { MAIN[0] } else { MAIN[1 + n / 2 % 3] })?;
@@ -131,7 +146,8 @@ fn components(rgb: &Tensor, full: i64, side: i64, kinds: &[Kinds]) -> Result<Ten
 fn beside(squares: &Tensor) -> Result<Tensor, Error> {
     let size = squares.size();
     let (count, channels, side) = (size[0] / 4, size[1], size[2]);
-    let pictures = squares.f_view([2, 2, count, channels, side, side])?.f_permute([2, 3, 0, 4, 1, 5])?;
+    let pictures =
+        squares.f_view([2, 2, count, channels, side, side])?.f_permute([2, 3, 0, 4, 1, 5])?;
     Ok(pictures.f_reshape([count, channels, 2 * side, 2 * side])?)
 }
 
@@ -143,7 +159,8 @@ fn input(picture: &Tensor) -> Result<Tensor, Error> {
     let mean = (&a + &b + &c + &d) * 0.25;
     let before = |dim: i64| -> Result<Tensor, Error> {
         let length = mean.size()[dim as usize];
-        let others = Tensor::f_cat(&[&mean.narrow(dim, 0, 1), &mean.narrow(dim, 0, length - 1)], dim)?;
+        let others =
+            Tensor::f_cat(&[&mean.narrow(dim, 0, 1), &mean.narrow(dim, 0, length - 1)], dim)?;
         Ok((&mean - others) * std::f64::consts::SQRT_2)
     };
     let differences = Tensor::f_cat(&[&haar[0], &haar[1], &haar[2], &before(3)?, &before(2)?], 1)?;
@@ -162,10 +179,17 @@ struct Telling<'a> {
 }
 
 impl Lesson<Batch> for Telling<'_> {
-    fn loss(&self, weights: &[Tensor], kind: Kind, batch: Batch, rng: &mut StdRng) -> Result<Tensor, Error> {
+    fn loss(
+        &self,
+        weights: &[Tensor],
+        kind: Kind,
+        batch: Batch,
+        rng: &mut StdRng,
+    ) -> Result<Tensor, Error> {
         let count = batch.kinds.len() as i64;
         let full = ((FULL * count as f64) as i64).clamp(1, count - 1);
-        let (noisy, level) = self.noisy(&batch.rgb, full, batch.rgb.size()[2] / 2, &batch.kinds, rng)?;
+        let (noisy, level) =
+            self.noisy(&batch.rgb, full, batch.rgb.size()[2] / 2, &batch.kinds, rng)?;
         let level = beside(&level.f_slice(2, None, None, 2)?.f_slice(3, None, None, 2)?)?;
         let [log, doubt] = self.told(weights, &beside(&input(&noisy)?)?, kind)?;
         let error = log - (level + f64::from(LEAST)).f_log()?;
@@ -206,11 +230,13 @@ impl Telling<'_> {
         let mut all = vec![("clean", clean.shallow_clone(), None)];
         all.extend([("2", 2.0), ("5", 5.0), ("15", 15.0), ("25", 25.0), ("50", 50.0)].map(white));
         let mut rng = StdRng::seed_from_u64(1);
-        let camera = luma(&Camera::draw(Domain::Rgb, count as usize, false, false, &mut rng).taken(rgb)?)?;
+        let camera =
+            luma(&Camera::draw(Domain::Rgb, count as usize, false, false, &mut rng).taken(rgb)?)?;
         let coded = |picture: &Tensor| self.codec.run(picture, &(&self.codec.steps * 0.3), 0.5);
         let (compressed, reference) = (coded(&camera)?, coded(&clean)?);
         let left = difference(&compressed, &reference)?;
-        let truth = (left.square() + left.f_minimum(&difference(&reference, &clean)?)?.square()).f_sqrt()?;
+        let truth = (left.square() + left.f_minimum(&difference(&reference, &clean)?)?.square())
+            .f_sqrt()?;
         all.push(("compressed", compressed, Some(truth)));
         let truth = difference(&camera, &clean)?;
         all.push(("camera", camera, Some(truth)));
@@ -252,8 +278,9 @@ impl Telling<'_> {
         let reference = &clean + &compressed * (coded_clean - &clean);
         noisy = &noisy + &compressed * (coded - &noisy);
         noisy = noisy.f_round()?.f_clamp(0.0, 255.0)?;
-        let squares =
-            |a: &Tensor, b: &Tensor| (a - b).f_square()?.f_avg_pool2d([AREA; 2], [AREA; 2], [0, 0], false, true, None);
+        let squares = |a: &Tensor, b: &Tensor| {
+            (a - b).f_square()?.f_avg_pool2d([AREA; 2], [AREA; 2], [0, 0], false, true, None)
+        };
         // Errors of the compression count as noise, but not more than what is left of that: where there is none, they are the picture's own.
         let left = squares(&noisy, &reference)?;
         let energy = &left + left.f_minimum(&squares(&reference, &clean)?)?;
@@ -265,14 +292,23 @@ impl Telling<'_> {
     }
 
     /// Both compressed in the same way: the grid of blocks anywhere, all pictures with steps of their own.
-    fn coded(&self, noisy: &Tensor, clean: &Tensor, rng: &mut StdRng) -> Result<(Tensor, Tensor), Error> {
+    fn coded(
+        &self,
+        noisy: &Tensor,
+        clean: &Tensor,
+        rng: &mut StdRng,
+    ) -> Result<(Tensor, Tensor), Error> {
         let steps = (0..noisy.size()[0]).map(|_| self.codec.draw(rng)).collect::<Vec<_>>();
         let steps = Tensor::f_cat(&steps, 0)?;
         let shift = [rng.random_range(0..8), rng.random_range(0..8i64)];
         let up = rng.random_range(UP);
         let run = |picture: &Tensor| -> Result<Tensor, Error> {
             let moved = picture.f_roll(shift, [2, 3])?;
-            Ok(self.codec.run(&moved, &steps, up)?.f_clamp(0.0, 255.0)?.f_roll(shift.map(|s| -s), [2, 3])?)
+            Ok(self
+                .codec
+                .run(&moved, &steps, up)?
+                .f_clamp(0.0, 255.0)?
+                .f_roll(shift.map(|s| -s), [2, 3])?)
         };
         Ok((run(noisy)?, run(clean)?))
     }
@@ -289,6 +325,7 @@ impl Telling<'_> {
         let [log, doubt] = self.told(weights, &input(pictures)?, Kind::Float)?;
         let weight = (doubt * -2.0).f_exp()?;
         let sum = |t: &Tensor| t.f_sum_dim_intlist(&[1i64, 2, 3][..], false, Kind::Float);
-        Ok(((sum(&(&weight * log))? / sum(&weight)?).f_exp()? - f64::from(LEAST)).f_clamp_min(0.01)?)
+        Ok(((sum(&(&weight * log))? / sum(&weight)?).f_exp()? - f64::from(LEAST))
+            .f_clamp_min(0.01)?)
     }
 }

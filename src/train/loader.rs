@@ -49,7 +49,9 @@ pub fn ahead<S: Source, R>(
                 let (sender, receiver) = mpsc::sync_channel(AHEAD);
                 let draw = &draw;
                 // Ends when nobody wants more.
-                scope.spawn(move || (first + number..).step_by(threads).all(|step| sender.send(draw(step)).is_ok()));
+                scope.spawn(move || {
+                    (first + number..).step_by(threads).all(|step| sender.send(draw(step)).is_ok())
+                });
                 receiver
             })
             .collect();

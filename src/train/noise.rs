@@ -40,15 +40,24 @@ impl Batch {
 
     /// All the pictures of some batches.
     pub fn join(batches: &[Self]) -> Result<Self, Error> {
-        let all = |get: fn(&Self) -> &Tensor| Tensor::f_cat(&batches.iter().map(get).collect::<Vec<_>>(), 0);
-        Ok(Self { clean: all(|b| &b.clean)?, noisy: all(|b| &b.noisy)?, controls: all(|b| &b.controls)? })
+        let all = |get: fn(&Self) -> &Tensor| {
+            Tensor::f_cat(&batches.iter().map(get).collect::<Vec<_>>(), 0)
+        };
+        Ok(Self {
+            clean: all(|b| &b.clean)?,
+            noisy: all(|b| &b.noisy)?,
+            controls: all(|b| &b.controls)?,
+        })
     }
 
     /// Levels of the noise of the first picture: of luma, or of R, G and B, and of chroma.
     pub fn levels(&self) -> Result<[f32; 2], Error> {
         let last = self.controls.size()[1] - 1;
-        let level =
-            |i: i64| Ok::<_, tch::TchError>(self.controls.f_double_value(&[0, i, 0, 0])? as f32 / CONTROL_PER_LEVEL);
+        let level = |i: i64| {
+            Ok::<_, tch::TchError>(
+                self.controls.f_double_value(&[0, i, 0, 0])? as f32 / CONTROL_PER_LEVEL,
+            )
+        };
         Ok([level(0)?, level(last)?])
     }
 
@@ -80,15 +89,24 @@ pub struct Noise {
 impl Noise {
     /// Noise of every kind for `count` pictures: levels 0 to 60; a share `clipped` of the pictures clipped and rounded to
     /// 8 bits, a share `coloured` with noise that is not white; chroma noise from none to as strong as luma noise, white or in blotches; some pictures without colour.
-    pub fn draw(domain: Domain, count: usize, coloured: f64, clipped: f64, rng: &mut StdRng) -> Self {
+    pub fn draw(
+        domain: Domain,
+        count: usize,
+        coloured: f64,
+        clipped: f64,
+        rng: &mut StdRng,
+    ) -> Self {
         let column = |values: Vec<f32>| Tensor::from_slice(&values).view([count as i64, 1, 1, 1]);
         let main: Vec<f32> = (0..count).map(|_| rng.random_range(0.0..MAX_LEVEL) as f32).collect();
-        let chroma: Vec<f32> = main
-            .iter()
-            .map(|level| if rng.random_bool(0.25) { 0.0 } else { level * rng.random_range(0.0..1.2f32) })
-            .collect();
-        let mut flags =
-            |share: f64| -> Vec<f32> { (0..count).map(|_| f32::from(u8::from(rng.random_bool(share)))).collect() };
+        let chroma: Vec<f32> =
+            main.iter()
+                .map(|level| {
+                    if rng.random_bool(0.25) { 0.0 } else { level * rng.random_range(0.0..1.2f32) }
+                })
+                .collect();
+        let mut flags = |share: f64| -> Vec<f32> {
+            (0..count).map(|_| f32::from(u8::from(rng.random_bool(share)))).collect()
+        };
         let (quantised, blotches, colourless) = (flags(clipped), flags(coloured), flags(0.1));
         let colour = 1.0 - column(colourless);
         Self {
@@ -103,7 +121,8 @@ impl Noise {
 
     /// White noise of one level, half as strong in chroma.
     pub fn white(domain: Domain, count: usize, level: f64, clipped: bool) -> Self {
-        let all = |value: f64| Tensor::full([count as i64, 1, 1, 1], value, (Kind::Float, Device::Cpu));
+        let all =
+            |value: f64| Tensor::full([count as i64, 1, 1, 1], value, (Kind::Float, Device::Cpu));
         Self {
             domain,
             main: all(level),
@@ -204,7 +223,8 @@ impl Camera {
     pub fn draw(domain: Domain, count: usize, clip: bool, rounded: bool, rng: &mut StdRng) -> Self {
         let mut column = |draw: &dyn Fn(&mut StdRng) -> f32| {
             let first = draw(rng);
-            let values: Vec<f32> = (0..count).map(|_| if clip { first } else { draw(rng) }).collect();
+            let values: Vec<f32> =
+                (0..count).map(|_| if clip { first } else { draw(rng) }).collect();
             Tensor::from_slice(&values).view([count as i64, 1, 1, 1])
         };
         let within = |range: [f64; 2]| move |rng: &mut StdRng| between(range, rng) as f32;
@@ -213,7 +233,8 @@ impl Camera {
             shot: column(&within(SHOT)),
             read: column(&within(READ)),
             soft: column(&|rng| if rng.random_bool(0.5) { 0.0 } else { rng.random() }),
-            coding: (domain == Domain::Yuv420 && rng.random_bool(COMPRESSED)).then(|| Coding::draw(count, clip, rng)),
+            coding: (domain == Domain::Yuv420 && rng.random_bool(COMPRESSED))
+                .then(|| Coding::draw(count, clip, rng)),
             rounded,
         }
     }
@@ -223,7 +244,8 @@ impl Camera {
     /// # Errors
     /// What libtorch reports.
     pub fn taken(&self, rgb: &Tensor) -> Result<Tensor, Error> {
-        let [shot, read, soft] = [&self.shot, &self.read, &self.soft].map(|t| t.to_device(rgb.device()));
+        let [shot, read, soft] =
+            [&self.shot, &self.read, &self.soft].map(|t| t.to_device(rgb.device()));
         let light = (rgb / 255.0).f_pow_tensor_scalar(GAMMA)?;
         let noise = light.randn_like() * (shot * &light + read.square()).f_sqrt()?;
         let noise = demosaicked(&noise)?;
@@ -248,8 +270,11 @@ impl Camera {
         let main = if self.domain == Domain::Rgb { size[1] } else { 4 };
         let error = &noisy - &clean;
         let control = |first: i64, count: i64| -> Result<Tensor, tch::TchError> {
-            let variance =
-                error.f_narrow(1, first, count)?.f_square()?.f_mean_dim(&[1i64, 2, 3][..], true, Kind::Float)?;
+            let variance = error.f_narrow(1, first, count)?.f_square()?.f_mean_dim(
+                &[1i64, 2, 3][..],
+                true,
+                Kind::Float,
+            )?;
             (variance.f_sqrt()? * (255.0 * f64::from(CONTROL_PER_LEVEL)))
                 .f_expand([size[0], 1, size[2], size[3]], false)
         };
@@ -278,7 +303,9 @@ impl Coding {
     fn draw(count: usize, clip: bool, rng: &mut StdRng) -> Self {
         let codec = Codec::new();
         let first = codec.draw(rng);
-        let steps: Vec<_> = (0..count).map(|_| if clip { first.shallow_clone() } else { codec.draw(rng) }).collect();
+        let steps: Vec<_> = (0..count)
+            .map(|_| if clip { first.shallow_clone() } else { codec.draw(rng) })
+            .collect();
         Self { steps: Tensor::cat(&steps, 0), codec, up: rng.random_range(UP) }
     }
 
@@ -299,15 +326,24 @@ impl Coding {
 fn demosaicked(noise: &Tensor) -> Result<Tensor, Error> {
     let size = noise.size();
     let tile = |values: [f32; 4]| Tensor::from_slice(&values).view([1, 1, 2, 2]);
-    let sites =
-        Tensor::f_cat(&[tile([1.0, 0.0, 0.0, 0.0]), tile([0.0, 1.0, 1.0, 0.0]), tile([0.0, 0.0, 0.0, 1.0])], 1)?;
-    let sites =
-        sites.to_device(noise.device()).f_repeat([1, 1, size[2].div_euclid(2) + 1, size[3].div_euclid(2) + 1])?;
+    let sites = Tensor::f_cat(
+        &[tile([1.0, 0.0, 0.0, 0.0]), tile([0.0, 1.0, 1.0, 0.0]), tile([0.0, 0.0, 0.0, 1.0])],
+        1,
+    )?;
+    let sites = sites.to_device(noise.device()).f_repeat([
+        1,
+        1,
+        size[2].div_euclid(2) + 1,
+        size[3].div_euclid(2) + 1,
+    ])?;
     let sites = sites.f_narrow(2, 0, size[2])?.f_narrow(3, 0, size[3])?;
     let line = [0.5f32, 1.0, 0.5];
     let cross = |i: usize, j: usize| line[i] * line[j];
-    let plus = |i: usize, j: usize| [[0.0, 0.25, 0.0], [0.25, 1.0, 0.25], [0.0, 0.25, 0.0f32]][i][j];
-    let kernel = |tap: &dyn Fn(usize, usize) -> f32| -> Vec<f32> { (0..9).map(|i| tap(i / 3, i % 3)).collect() };
+    let plus =
+        |i: usize, j: usize| [[0.0, 0.25, 0.0], [0.25, 1.0, 0.25], [0.0, 0.25, 0.0f32]][i][j];
+    let kernel = |tap: &dyn Fn(usize, usize) -> f32| -> Vec<f32> {
+        (0..9).map(|i| tap(i / 3, i % 3)).collect()
+    };
     let kernels = [kernel(&cross), kernel(&plus), kernel(&cross)].concat();
     let kernels = Tensor::from_slice(&kernels).view([3, 1, 3, 3]).to_device(noise.device());
     let padded = (noise * sites).f_reflection_pad2d([2, 2, 2, 2])?;
@@ -324,7 +360,14 @@ fn planes(rgb: &Tensor, domain: Domain) -> Result<Tensor, Error> {
             let luma = luma(rgb)?;
             let u = mix(rgb, [-0.1482, -0.2910, 0.4392], 128.0)?;
             let v = mix(rgb, [0.4392, -0.3678, -0.0714], 128.0)?;
-            let chroma = Tensor::f_cat(&[u, v], 1)?.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)?;
+            let chroma = Tensor::f_cat(&[u, v], 1)?.f_avg_pool2d(
+                [2, 2],
+                [2, 2],
+                [0, 0],
+                false,
+                true,
+                None,
+            )?;
             Ok(Tensor::f_cat(&[scaled(&luma).f_pixel_unshuffle(2)?, scaled(&chroma)], 1)?)
         }
     }
@@ -346,7 +389,8 @@ fn correlated_rgb(like: &Tensor) -> Result<Tensor, Error> {
     let (count, height, width) = (size[0], size[2], size[3]);
     let options = (Kind::Float, like.device());
     let shared = Tensor::f_randn([count, 4, height, width], options)?.f_repeat([1, 3, 1, 1])?;
-    let colour = Tensor::f_randn([count, 3, height, width], options)?.f_repeat_interleave_self_int(4, Some(1), None)?;
+    let colour = Tensor::f_randn([count, 3, height, width], options)?
+        .f_repeat_interleave_self_int(4, Some(1), None)?;
     Ok(shared * 0.8 + colour * 0.6)
 }
 
@@ -373,8 +417,12 @@ mod tests {
         for domain in [Domain::Yuv420, Domain::Rgb] {
             let batch = Camera::draw(domain, 2, false, false, &mut rng).add(&grey).unwrap();
             let main = if domain == Domain::Rgb { 12 } else { 4 };
-            let error =
-                (&batch.noisy - &batch.clean).narrow(0, 0, 1).narrow(1, 0, main).f_pixel_shuffle(2).unwrap() * 255.0;
+            let error = (&batch.noisy - &batch.clean)
+                .narrow(0, 0, 1)
+                .narrow(1, 0, main)
+                .f_pixel_shuffle(2)
+                .unwrap()
+                * 255.0;
             let variance = |t: &Tensor| t.square().mean(Kind::Float).double_value(&[]);
             let told = f64::from(batch.levels().unwrap()[0]);
             assert!((variance(&error).sqrt() - told).abs() < 0.01 * told, "{domain:?}");

@@ -51,7 +51,9 @@ impl Optimiser {
             let shape = spec.weight_shape();
             let fan_in = spec.macs_per_output() / spec.outputs;
             let std = (2.0 / fan_in as f64).sqrt() * f64::from(spec.init_permille) / 1000.0;
-            weights.push(Tensor::randn(shape.map(|n| n as i64), (Kind::Float, tch::Device::Cpu)) * std);
+            weights.push(
+                Tensor::randn(shape.map(|n| n as i64), (Kind::Float, tch::Device::Cpu)) * std,
+            );
             weights.push(Tensor::zeros([spec.outputs as i64], (Kind::Float, tch::Device::Cpu)));
         }
         Self::starting_from(graph, weights)
@@ -59,7 +61,8 @@ impl Optimiser {
 
     /// Starts from given weights.
     pub fn starting_from(graph: &Graph, weights: Vec<Tensor>) -> Self {
-        let weights: Vec<Tensor> = weights.into_iter().map(|w| w.detach().copy().set_requires_grad(true)).collect();
+        let weights: Vec<Tensor> =
+            weights.into_iter().map(|w| w.detach().copy().set_requires_grad(true)).collect();
         let zeros = || weights.iter().map(|w| w.detach().zeros_like()).collect::<Vec<_>>();
         let average = weights.iter().map(|w| w.detach().copy()).collect();
         Self { average, first: zeros(), second: zeros(), weights, ways: ways(graph), step: 0 }
@@ -78,8 +81,10 @@ impl Optimiser {
         let _no_grad = tch::no_grad_guard();
         // All on the device, without waiting for it.
         let norms: Vec<Tensor> = self.weights.iter().map(|w| w.grad().norm()).collect();
-        let scale =
-            (Tensor::f_stack(&norms, 0)?.norm() + EPSILON).f_reciprocal()?.f_mul_scalar(CLIP)?.f_clamp_max(1.0)?;
+        let scale = (Tensor::f_stack(&norms, 0)?.norm() + EPSILON)
+            .f_reciprocal()?
+            .f_mul_scalar(CLIP)?
+            .f_clamp_max(1.0)?;
         let (t, step) = (self.step as f64, self.step as i32);
         let adam_rate = rate * (1.0 - BETA2.powi(step)).sqrt() / (1.0 - BETA1.powi(step));
         // Early on the average would remember the random start, so it follows faster.
@@ -93,7 +98,10 @@ impl Optimiser {
             match self.ways[i] {
                 // Nesterov's look ahead along the running mean.
                 Way::Muon => {
-                    ahead.entry(gradient.size()).or_default().push((i, first.f_lerp(&gradient, 1.0 - BETA1)?));
+                    ahead
+                        .entry(gradient.size())
+                        .or_default()
+                        .push((i, first.f_lerp(&gradient, 1.0 - BETA1)?));
                 }
                 Way::Adam(share) => {
                     let change = &*first / (second.sqrt() + EPSILON) * (adam_rate * share);
@@ -103,7 +111,8 @@ impl Optimiser {
         }
         // Kernels of one shape together: a GPU would wait for the many small products of each.
         for alike in ahead.into_values() {
-            let stacked = Tensor::f_stack(&alike.iter().map(|(_, kernel)| kernel).collect::<Vec<_>>(), 0)?;
+            let stacked =
+                Tensor::f_stack(&alike.iter().map(|(_, kernel)| kernel).collect::<Vec<_>>(), 0)?;
             let changes = orthogonalised(&stacked)? * (rate * ORTHOGONAL_STEP);
             for (n, (i, _)) in alike.iter().enumerate() {
                 let _ = self.weights[*i].f_sub_(&changes.get(n as i64))?;
@@ -130,7 +139,9 @@ impl Optimiser {
         let _no_grad = tch::no_grad_guard();
         for (group, list) in self.groups() {
             for (name, mut tensor) in named(group, list) {
-                let saved = state.remove(&name).ok_or_else(|| Error::Checkpoint(format!("{name} missing")))?;
+                let saved = state
+                    .remove(&name)
+                    .ok_or_else(|| Error::Checkpoint(format!("{name} missing")))?;
                 if saved.size() != tensor.size() {
                     return Err(Error::Checkpoint(format!("{name} is of another shape")));
                 }
@@ -142,7 +153,12 @@ impl Optimiser {
     }
 
     fn groups(&self) -> [(&'static str, &[Tensor]); 4] {
-        [("weights", &self.weights), ("average", &self.average), ("first", &self.first), ("second", &self.second)]
+        [
+            ("weights", &self.weights),
+            ("average", &self.average),
+            ("first", &self.first),
+            ("second", &self.second),
+        ]
     }
 }
 

@@ -39,7 +39,12 @@ pub struct Quantiser {
 }
 
 impl Quantiser {
-    fn new(graph: &Graph, domain: Domain, quantisation: Quantisation, examples: Vec<Tensor>) -> Self {
+    fn new(
+        graph: &Graph,
+        domain: Domain,
+        quantisation: Quantisation,
+        examples: Vec<Tensor>,
+    ) -> Self {
         let mut positive = vec![false; graph.convs.len()];
         for layer in &graph.layers {
             if let Layer::Block { second, .. } = *layer {
@@ -66,7 +71,8 @@ impl Quantiser {
         let resumed = options.resumes().then_some(&options.out);
         if let Some(path) = resumed.or(options.init.as_ref()) {
             let model = Model::from_file(path)?;
-            let alike = model.domain == options.domain && model.architecture == options.architecture;
+            let alike =
+                model.domain == options.domain && model.architecture == options.architecture;
             if let Some(quantisation) = model.quantisation().filter(|_| alike) {
                 return Ok(Self::new(graph, options.domain, quantisation.clone(), examples));
             }
@@ -113,7 +119,8 @@ impl Quantiser {
                 convs[second] = step(&ranges[second], &scales, 255.0);
             }
         }
-        for (tie, readers) in readers.iter().enumerate().filter(|(_, readers)| !readers.is_empty()) {
+        for (tie, readers) in readers.iter().enumerate().filter(|(_, readers)| !readers.is_empty())
+        {
             let scales = scales(&readers.iter().map(|r| ranges[*r].as_slice()).collect::<Vec<_>>());
             for reader in readers {
                 scale_inputs(graph, weights, *reader, &scales)?;
@@ -139,7 +146,11 @@ impl Quantiser {
     ///
     /// # Errors
     /// What `loss` reports.
-    pub fn refine(&mut self, most: f32, loss: impl Fn(&Self) -> Result<f64, Error>) -> Result<(), Error> {
+    pub fn refine(
+        &mut self,
+        most: f32,
+        loss: impl Fn(&Self) -> Result<f64, Error>,
+    ) -> Result<(), Error> {
         let convs = self.steps(0).clone();
         self.quantisation.finer.insert(0, Finer { most, convs });
         self.tune_class(0, loss)
@@ -153,7 +164,11 @@ impl Quantiser {
         }
     }
 
-    fn tune_class(&mut self, class: usize, loss: impl Fn(&Self) -> Result<f64, Error>) -> Result<(), Error> {
+    fn tune_class(
+        &mut self,
+        class: usize,
+        loss: impl Fn(&Self) -> Result<f64, Error>,
+    ) -> Result<(), Error> {
         let _no_grad = tch::no_grad_guard();
         let mut least = loss(self)?;
         // The input's steps are given, those of the last one's are too fine to matter.
@@ -183,7 +198,12 @@ impl Quantiser {
     ///
     /// # Errors
     /// What libtorch reports.
-    pub fn forward(&self, graph: &Graph, weights: &[Tensor], x: &Tensor) -> Result<Tensor, tch::TchError> {
+    pub fn forward(
+        &self,
+        graph: &Graph,
+        weights: &[Tensor],
+        x: &Tensor,
+    ) -> Result<Tensor, tch::TchError> {
         let classes = self.classes(x)?;
         torch::forward_with(graph, weights, x, |conv, x| self.round_map(graph, conv, x, &classes))
     }
@@ -193,29 +213,43 @@ impl Quantiser {
         let size = input.size();
         let controls = size[1] - self.pictures;
         if controls == 0 {
-            return Tensor::f_full([size[0]], self.quantisation.finer.len() as i64, (Kind::Int64, input.device()));
+            return Tensor::f_full(
+                [size[0]],
+                self.quantisation.finer.len() as i64,
+                (Kind::Int64, input.device()),
+            );
         }
         let most = input.f_narrow(1, self.pictures, controls)?.f_amax([1i64, 2, 3], false)?;
         let limits: Vec<f32> = self.quantisation.finer.iter().map(|finer| finer.most).collect();
         let limits = Tensor::from_slice(&limits).to_device(input.device());
-        most.f_unsqueeze(1)?.f_gt_tensor(&limits)?.f_sum_dim_intlist(&[1i64][..], false, Kind::Int64)
+        most.f_unsqueeze(1)?.f_gt_tensor(&limits)?.f_sum_dim_intlist(
+            &[1i64][..],
+            false,
+            Kind::Int64,
+        )
     }
 
     /// What a convolution reads of each example.
     ///
     /// # Errors
     /// What libtorch reports.
-    pub(super) fn read(&self, graph: &Graph, weights: &[Tensor], conv: ConvId) -> Result<Vec<Tensor>, tch::TchError> {
+    pub(super) fn read(
+        &self,
+        graph: &Graph,
+        weights: &[Tensor],
+        conv: ConvId,
+    ) -> Result<Vec<Tensor>, tch::TchError> {
         let mut read = Vec::with_capacity(self.examples.len());
         for example in &self.examples {
             let classes = self.classes(example)?;
-            let _ = torch::forward_with(graph, weights, &torch::channels_last(example)?, |id, x| {
-                let x = self.round_map(graph, id, x, &classes)?;
-                if id == conv {
-                    read.push(x.shallow_clone());
-                }
-                Ok(x)
-            })?;
+            let _ =
+                torch::forward_with(graph, weights, &torch::channels_last(example)?, |id, x| {
+                    let x = self.round_map(graph, id, x, &classes)?;
+                    if id == conv {
+                        read.push(x.shallow_clone());
+                    }
+                    Ok(x)
+                })?;
         }
         Ok(read)
     }
@@ -225,22 +259,31 @@ impl Quantiser {
         (conv == 0).then_some(&self.input)
     }
 
-    fn round_map(&self, graph: &Graph, conv: ConvId, x: Tensor, classes: &Tensor) -> Result<Tensor, tch::TchError> {
+    fn round_map(
+        &self,
+        graph: &Graph,
+        conv: ConvId,
+        x: Tensor,
+        classes: &Tensor,
+    ) -> Result<Tensor, tch::TchError> {
         match conv {
             // Control maps are dithered, which is as if they were not rounded.
             0 => {
                 let levels = (&x / &self.input).f_clamp(-128.0, 127.0)?;
                 let controls = levels.size()[1] - self.pictures;
                 let pictures = levels.f_narrow(1, 0, self.pictures)?.f_round()?;
-                let levels = Tensor::f_cat(&[pictures, levels.f_narrow(1, self.pictures, controls)?], 1)?;
+                let levels =
+                    Tensor::f_cat(&[pictures, levels.f_narrow(1, self.pictures, controls)?], 1)?;
                 through(&x, &(levels * &self.input))
             }
             // The last one reads the fine form, whose steps are too small to matter.
             _ if conv + 1 == graph.convs.len() => Ok(x),
             _ => {
                 let (low, high) = if self.positive[conv] { (0.0, 255.0) } else { (-128.0, 127.0) };
-                let steps: Vec<f32> = self.quantisation.classes().map(|(_, steps)| steps[conv]).collect();
-                let steps = Tensor::from_slice(&steps).to_device(x.device()).f_index_select(0, classes)?;
+                let steps: Vec<f32> =
+                    self.quantisation.classes().map(|(_, steps)| steps[conv]).collect();
+                let steps =
+                    Tensor::from_slice(&steps).to_device(x.device()).f_index_select(0, classes)?;
                 let steps = steps.f_view([-1, 1, 1, 1])?;
                 let levels = x.f_div(&steps)?.f_clamp(low, high)?;
                 through(&levels, &levels.f_round()?)?.f_mul(&steps)
@@ -276,13 +319,15 @@ fn ties(graph: &Graph) -> Vec<MapId> {
 fn scales(ranges: &[&[f64]]) -> Vec<f64> {
     let count = ranges[0].len();
     let mean = |values: &mut dyn Iterator<Item = f64>| {
-        let (sum, count) = values.fold((0.0, 0.0), |(sum, count), v| (sum + v.max(1e-12).ln(), count + 1.0));
+        let (sum, count) =
+            values.fold((0.0, 0.0), |(sum, count), v| (sum + v.max(1e-12).ln(), count + 1.0));
         (sum / f64::max(count, 1.0)).exp()
     };
     let own: Vec<f64> = (0..count).map(|c| mean(&mut ranges.iter().map(|r| r[c]))).collect();
     let widest = own.iter().copied().fold(1e-9, f64::max);
     let alive = |range: &f64| *range > widest * DEAD;
-    let average = mean(&mut own.iter().copied().filter(alive).map(|range| range.max(widest * NARROWEST)));
+    let average =
+        mean(&mut own.iter().copied().filter(alive).map(|range| range.max(widest * NARROWEST)));
     let scale = |range| if alive(&range) { range.max(widest * NARROWEST) / average } else { 1.0 };
     own.into_iter().map(scale).collect()
 }
@@ -293,18 +338,30 @@ fn step(ranges: &[f64], scales: &[f64], count: f64) -> f32 {
     (widest / count) as f32
 }
 
-fn scale_inputs(graph: &Graph, weights: &mut [Tensor], conv: ConvId, scales: &[f64]) -> Result<(), Error> {
+fn scale_inputs(
+    graph: &Graph,
+    weights: &mut [Tensor],
+    conv: ConvId,
+    scales: &[f64],
+) -> Result<(), Error> {
     let transposed = graph.convs[conv].kind == ConvKind::Up2x2;
     let shape = if transposed { [-1, 1, 1, 1] } else { [1, -1, 1, 1] };
-    let scales = Tensor::from_slice(scales).to_kind(Kind::Float).to_device(weights[2 * conv].device());
+    let scales =
+        Tensor::from_slice(scales).to_kind(Kind::Float).to_device(weights[2 * conv].device());
     let _ = weights[2 * conv].f_mul_(&scales.view(shape))?;
     Ok(())
 }
 
-fn scale_outputs(graph: &Graph, weights: &mut [Tensor], conv: ConvId, scales: &[f64]) -> Result<(), Error> {
+fn scale_outputs(
+    graph: &Graph,
+    weights: &mut [Tensor],
+    conv: ConvId,
+    scales: &[f64],
+) -> Result<(), Error> {
     let transposed = graph.convs[conv].kind == ConvKind::Up2x2;
     let shape = if transposed { [1, -1, 1, 1] } else { [-1, 1, 1, 1] };
-    let scales = Tensor::from_slice(scales).to_kind(Kind::Float).to_device(weights[2 * conv].device());
+    let scales =
+        Tensor::from_slice(scales).to_kind(Kind::Float).to_device(weights[2 * conv].device());
     let _ = weights[2 * conv].f_div_(&scales.view(shape))?;
     let _ = weights[2 * conv + 1].f_div_(&scales)?;
     Ok(())
@@ -326,10 +383,14 @@ mod tests {
             up_blocks: vec![1],
         };
         let graph = unet.graph().unwrap();
-        let mut weights: Vec<Tensor> = Optimiser::new(&graph, 3).weights.into_iter().map(|w| w.detach()).collect();
-        let examples = vec![Tensor::rand([2, unet.inputs as i64, 16, 16], (Kind::Float, tch::Device::Cpu)) - 0.5];
+        let mut weights: Vec<Tensor> =
+            Optimiser::new(&graph, 3).weights.into_iter().map(|w| w.detach()).collect();
+        let examples = vec![
+            Tensor::rand([2, unet.inputs as i64, 16, 16], (Kind::Float, tch::Device::Cpu)) - 0.5,
+        ];
         let steps = vec![1.0 / 255.0; unet.inputs];
-        let quantiser = Quantiser::calibrate(&graph, Domain::Yuv420, &mut weights, examples, steps).unwrap();
+        let quantiser =
+            Quantiser::calibrate(&graph, Domain::Yuv420, &mut weights, examples, steps).unwrap();
         (graph, weights, quantiser)
     }
 
@@ -338,7 +399,11 @@ mod tests {
         let _no_grad = tch::no_grad_guard();
         let input = &quantiser.examples[0];
         let rounded = quantiser.forward(graph, used, input).unwrap();
-        (rounded - torch::forward(graph, exact, input).unwrap()).square().mean(Kind::Double).double_value(&[]).sqrt()
+        (rounded - torch::forward(graph, exact, input).unwrap())
+            .square()
+            .mean(Kind::Double)
+            .double_value(&[])
+            .sqrt()
     }
 
     #[test]
@@ -356,12 +421,16 @@ mod tests {
     fn weak_noise_gets_finer_steps() {
         let (graph, weights, mut quantiser) = network();
         // Pictures of 8 bits, which lose nothing on their way in.
-        let bytes = |scale: f64| (&quantiser.examples[0].narrow(0, 0, 1) * (255.0 * scale)).round() / 255.0;
+        let bytes =
+            |scale: f64| (&quantiser.examples[0].narrow(0, 0, 1) * (255.0 * scale)).round() / 255.0;
         let [strong, weak] = [bytes(1.0), bytes(0.05)];
         let error = |quantiser: &Quantiser, input: &Tensor| {
             let _no_grad = tch::no_grad_guard();
             let rounded = quantiser.forward(&graph, &weights, input).unwrap();
-            (rounded - torch::forward(&graph, &weights, input).unwrap()).square().mean(Kind::Double).double_value(&[])
+            (rounded - torch::forward(&graph, &weights, input).unwrap())
+                .square()
+                .mean(Kind::Double)
+                .double_value(&[])
         };
         let before = [&strong, &weak].map(|input| error(&quantiser, input));
         quantiser.refine(0.05, |quantiser| Ok(error(quantiser, &weak).sqrt())).unwrap();
@@ -377,7 +446,8 @@ mod tests {
     fn settled_weights_change_little() {
         let (graph, weights, quantiser) = network();
         let settled = rounding::settled(&graph, &weights, &quantiser).unwrap();
-        let [maps, both] = [&weights, &settled].map(|used| error(&graph, [&weights, used], &quantiser));
+        let [maps, both] =
+            [&weights, &settled].map(|used| error(&graph, [&weights, used], &quantiser));
         assert!(both < 2.0 * maps, "{both} and {maps}");
         // They stay as they are.
         let again = rounding::settled(&graph, &settled, &quantiser).unwrap();

@@ -47,7 +47,9 @@ fn curve(path: &Path, log: &[Entry]) -> Result<(), Box<dyn std::error::Error>> {
         .map_err(|_| "the built-in font is not valid")?;
     let Some(last) = log.last() else { return Ok(()) };
     let names: Vec<&str> = last.psnr.iter().map(|(name, _)| name.as_str()).collect();
-    let series = |i: usize| log.iter().filter_map(move |e| e.psnr.get(i).map(|(_, psnr)| (e.step as f64, *psnr)));
+    let series = |i: usize| {
+        log.iter().filter_map(move |e| e.psnr.get(i).map(|(_, psnr)| (e.step as f64, *psnr)))
+    };
     let all = (0..names.len()).flat_map(series).map(|(_, psnr)| psnr);
     let (low, high) = all.fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(v), high.max(v)));
     let steps = 0.0..last.step as f64;

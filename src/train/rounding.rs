@@ -19,16 +19,23 @@ const DAMPING: f64 = 1e-3;
 ///
 /// # Errors
 /// What libtorch reports.
-pub fn settled(graph: &Graph, weights: &[Tensor], quantiser: &Quantiser) -> Result<Vec<Tensor>, Error> {
+pub fn settled(
+    graph: &Graph,
+    weights: &[Tensor],
+    quantiser: &Quantiser,
+) -> Result<Vec<Tensor>, Error> {
     let _no_grad = tch::no_grad_guard();
     let mut settled: Vec<Tensor> = weights.iter().map(|w| w.detach().copy()).collect();
     for (conv, spec) in graph.convs.iter().enumerate() {
-        let Some(columns) = columns(spec.kind, &quantiser.read(graph, &settled, conv)?)? else { continue };
+        let Some(columns) = columns(spec.kind, &quantiser.read(graph, &settled, conv)?)? else {
+            continue;
+        };
         let weight = &settled[2 * conv];
         let size = weight.size();
         // Each output of a matrix has a step of its own; for a transposed convolution that is each of 2x2 pixels.
         let transposed = spec.kind == ConvKind::Up2x2;
-        let matrix = if transposed { weight.f_permute([1, 2, 3, 0])? } else { weight.shallow_clone() };
+        let matrix =
+            if transposed { weight.f_permute([1, 2, 3, 0])? } else { weight.shallow_clone() };
         let matrix = matrix.f_reshape([-1, columns.size()[0]])?;
         let steps = match quantiser.input_steps(conv) {
             Some(steps) => steps.f_expand_as(&weight.f_narrow(0, 0, 1)?)?.f_reshape([1, -1])?,
@@ -36,14 +43,19 @@ pub fn settled(graph: &Graph, weights: &[Tensor], quantiser: &Quantiser) -> Resu
         };
         let form = if conv + 1 == graph.convs.len() { Input::Fine } else { Input::Coarse };
         let limit = f64::from(form.weight_limit(spec.macs_per_output() / spec.outputs));
-        let rounded = rounded(&(&matrix * &steps), &(columns.f_div(&steps.f_transpose(0, 1)?)?), limit)? / steps;
+        let rounded =
+            rounded(&(&matrix * &steps), &(columns.f_div(&steps.f_transpose(0, 1)?)?), limit)?
+                / steps;
 
         let mean = columns.f_mean_dim(&[1i64][..], false, Kind::Float)?;
         let missing = (&matrix - &rounded).f_mv(&mean)?.f_view([spec.outputs as i64, -1])?;
         let missing = missing.f_mean_dim(&[1i64][..], false, Kind::Float)?;
         let _ = settled[2 * conv + 1].f_add_(&missing)?;
         settled[2 * conv] = if transposed {
-            rounded.f_reshape([size[1], size[2], size[3], size[0]])?.f_permute([3, 0, 1, 2])?.f_contiguous()?
+            rounded
+                .f_reshape([size[1], size[2], size[3], size[0]])?
+                .f_permute([3, 0, 1, 2])?
+                .f_contiguous()?
         } else {
             rounded.f_reshape(&size)?
         };
@@ -70,7 +82,8 @@ fn columns(kind: ConvKind, maps: &[Tensor]) -> Result<Option<Tensor>, tch::TchEr
 /// `weights`, by output and column, as whole multiples of each output's largest over `limit`, for the inputs `columns`.
 fn rounded(weights: &Tensor, columns: &Tensor, limit: f64) -> Result<Tensor, Error> {
     let double = |t: &Tensor| t.to_device(tch::Device::Cpu).to_kind(Kind::Double);
-    let moments = double(&(columns.f_matmul(&columns.f_transpose(0, 1)?)? / columns.size()[1] as f64));
+    let moments =
+        double(&(columns.f_matmul(&columns.f_transpose(0, 1)?)? / columns.size()[1] as f64));
     let count = moments.size()[0];
     let damping = moments.f_trace()?.double_value(&[]) / count as f64 * DAMPING + 1e-12;
     let moments = moments + Tensor::f_eye(count, (Kind::Double, tch::Device::Cpu))? * damping;
@@ -107,7 +120,8 @@ mod tests {
         tch::manual_seed(4);
         let options = (Kind::Float, tch::Device::Cpu);
         let weights = Tensor::randn([5, 36], options);
-        let columns = Tensor::randn([1, 2000], options) * 3.0 + Tensor::randn([36, 2000], options) + 1.0;
+        let columns =
+            Tensor::randn([1, 2000], options) * 3.0 + Tensor::randn([36, 2000], options) + 1.0;
         (weights, columns)
     }
 
@@ -118,18 +132,30 @@ mod tests {
         let step = settled.abs().amax([1i64], true) / 127.0;
         let whole = &settled / &step;
         assert!((&whole - whole.round()).abs().max().double_value(&[]) < 1e-3);
-        assert!((&settled - &weights).abs().max().double_value(&[]) < 3.0 * step.max().double_value(&[]));
+        assert!(
+            (&settled - &weights).abs().max().double_value(&[])
+                < 3.0 * step.max().double_value(&[])
+        );
     }
 
     #[test]
     fn errors_are_made_up_for() {
         let (weights, columns) = scene();
         let error = |rounded: &Tensor| {
-            (weights.matmul(&columns) - rounded.matmul(&columns)).square().mean(Kind::Double).double_value(&[]).sqrt()
+            (weights.matmul(&columns) - rounded.matmul(&columns))
+                .square()
+                .mean(Kind::Double)
+                .double_value(&[])
+                .sqrt()
         };
         let step = weights.abs().amax([1i64], true) / 127.0;
         let nearest = (&weights / &step).round() * &step;
         let settled = rounded(&weights, &columns, 127.0).unwrap();
-        assert!(error(&settled) < 0.5 * error(&nearest), "{} and {}", error(&settled), error(&nearest));
+        assert!(
+            error(&settled) < 0.5 * error(&nearest),
+            "{} and {}",
+            error(&settled),
+            error(&nearest)
+        );
     }
 }

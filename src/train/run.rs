@@ -107,7 +107,13 @@ pub(super) trait Lesson<B> {
     ///
     /// # Errors
     /// What libtorch reports.
-    fn loss(&self, weights: &[Tensor], kind: Kind, batch: B, rng: &mut StdRng) -> Result<Tensor, Error>;
+    fn loss(
+        &self,
+        weights: &[Tensor],
+        kind: Kind,
+        batch: B,
+        rng: &mut StdRng,
+    ) -> Result<Tensor, Error>;
 
     /// Figures of fixed pictures, by condition; larger is better.
     ///
@@ -138,7 +144,11 @@ pub(super) fn run<S: Source>(
 ) -> Result<(), Error> {
     let device = torch::device(options.device)?;
     tch::Cuda::cudnn_set_benchmark(true);
-    println!("{:.0} MAC per pixel, {} parameters", graph.macs_per_pixel() / 4.0, graph.parameters());
+    println!(
+        "{:.0} MAC per pixel, {} parameters",
+        graph.macs_per_pixel() / 4.0,
+        graph.parameters()
+    );
     if let Some(folder) = options.out.parent() {
         std::fs::create_dir_all(folder).map_err(|err| Error::file(folder, err))?;
     }
@@ -244,13 +254,23 @@ fn descend<B>(
 }
 
 /// Runs a network in training on an input, in `kind` but for the result, which is float32.
-pub(super) fn forward(graph: &Graph, weights: &[Tensor], input: &Tensor, kind: Kind) -> Result<Tensor, Error> {
+pub(super) fn forward(
+    graph: &Graph,
+    weights: &[Tensor],
+    input: &Tensor,
+    kind: Kind,
+) -> Result<Tensor, Error> {
     let input = torch::channels_last(&input.f_to_kind(kind)?)?;
     let weights = weights.iter().map(|w| w.f_to_kind(kind)).collect::<Result<Vec<_>, _>>()?;
     Ok(torch::forward(graph, &weights, &input)?.f_to_kind(Kind::Float)?)
 }
 
-fn write_model(options: &Options, weights: &[Tensor], quantiser: Option<&Quantiser>, step: u64) -> Result<(), Error> {
+fn write_model(
+    options: &Options,
+    weights: &[Tensor],
+    quantiser: Option<&Quantiser>,
+    step: u64,
+) -> Result<(), Error> {
     let values = |t: &Tensor| Vec::<f32>::try_from(t.detach().contiguous().view(-1));
     let weights = weights
         .chunks(2)

@@ -56,13 +56,26 @@ pub fn texture(options: &Options) -> Result<(), Error> {
         return Err(Error::CpuOnly("the mask of watermarks"));
     }
     let photos = Photos::load(&options.data, options.run.side.max(VALIDATION_SIDE) as u32)?;
-    println!("{} photographs to train on, {} to validate", photos.train.len(), photos.validation.len());
+    println!(
+        "{} photographs to train on, {} to validate",
+        photos.train.len(),
+        photos.validation.len()
+    );
     let graph = options.run.architecture.graph()?;
     let patterns = |([width, height], cell): ([usize; 2], i64)| Patterns {
         cell,
         planes: (0..KEYS)
-            .flat_map(|i| patterns_at(&Key::new([i as u8; 32]), Payload(i * 0x0123_4567), [width, height]))
-            .map(|p| Tensor::from_slice(p.as_slice().unwrap_or_default()).view([1, 1, height as i64, width as i64]))
+            .flat_map(|i| {
+                patterns_at(&Key::new([i as u8; 32]), Payload(i * 0x0123_4567), [width, height])
+            })
+            .map(|p| {
+                Tensor::from_slice(p.as_slice().unwrap_or_default()).view([
+                    1,
+                    1,
+                    height as i64,
+                    width as i64,
+                ])
+            })
             .collect(),
     };
     let patterns = SIZES.map(patterns).into();
@@ -119,12 +132,20 @@ impl Source for Pictures<'_> {
 }
 
 impl Lesson<Tensor> for Masking<'_> {
-    fn loss(&self, weights: &[Tensor], _kind: Kind, picture: Tensor, rng: &mut StdRng) -> Result<Tensor, Error> {
+    fn loss(
+        &self,
+        weights: &[Tensor],
+        _kind: Kind,
+        picture: Tensor,
+        rng: &mut StdRng,
+    ) -> Result<Tensor, Error> {
         let patterns = &self.patterns[rng.random_range(0..self.patterns.len())];
         let amplitudes = self.amplitudes(weights, &picture, patterns.cell)?;
         let outcome = self.mark(&picture, &amplitudes, patterns, rng)?;
         // The loop counts losses in units of pictures from 0 to 1.
-        Ok((outcome.similarity * -SIMILARITY + outcome.visible * VISIBLE - outcome.detected * DETECTED) / 255.0)
+        Ok((outcome.similarity * -SIMILARITY + outcome.visible * VISIBLE
+            - outcome.detected * DETECTED)
+            / 255.0)
     }
 
     fn validate(&self, weights: &[Tensor]) -> Result<Vec<(String, f64)>, Error> {
@@ -145,11 +166,16 @@ impl Masking<'_> {
                 Mask::Network(weights) => self.amplitudes(weights, picture, patterns.cell)?,
             };
             tch::manual_seed(1);
-            let outcome = self.mark(picture, &amplitudes, patterns, &mut StdRng::seed_from_u64(1))?;
+            let outcome =
+                self.mark(picture, &amplitudes, patterns, &mut StdRng::seed_from_u64(1))?;
             let value = |t: &Tensor| t.double_value(&[]);
             let flat = 10.0 * (255.0f64.powi(2) / value(&outcome.flat)).log10();
-            let all =
-                [1000.0 * value(&outcome.similarity), -value(&outcome.visible), 100.0 * value(&outcome.detected), flat];
+            let all = [
+                1000.0 * value(&outcome.similarity),
+                -value(&outcome.visible),
+                100.0 * value(&outcome.detected),
+                flat,
+            ];
             sums.iter_mut().zip(all).for_each(|(sum, v)| *sum += v / self.patterns.len() as f64);
         }
         let names = ["1000 SSIM", "visible", "detected", "flat PSNR"].map(str::to_owned);
@@ -187,13 +213,22 @@ impl Masking<'_> {
         let marked = picture + &error;
 
         let (_, local) = statistics(picture, *cell)?;
-        let flat = local.f_lt(2.0)?.to_kind(Kind::Float).f_upsample_nearest2d([height, width], None, None)?;
+        let flat = local.f_lt(2.0)?.to_kind(Kind::Float).f_upsample_nearest2d(
+            [height, width],
+            None,
+            None,
+        )?;
         let flat_error = (&error * &error * &flat).sum(Kind::Float) / (flat.sum(Kind::Float) + 1.0);
         let over = &error / noticeable(picture)?;
-        let visible = (&over * &over).f_square()?.f_mean_dim(&[1i64, 2, 3][..], false, Kind::Float)?;
+        let visible =
+            (&over * &over).f_square()?.f_mean_dim(&[1i64, 2, 3][..], false, Kind::Float)?;
 
         let quality = rng.random_range(0.6..2.2);
-        let seen = self.codec.run(&blur(&marked, rng.random_range(0.0..0.6))?, &(&self.codec.steps * quality), 0.5)?;
+        let seen = self.codec.run(
+            &blur(&marked, rng.random_range(0.0..0.6))?,
+            &(&self.codec.steps * quality),
+            0.5,
+        )?;
         let canonical = |x: &Tensor| mean_of(x, cell / 2);
         let residual = residual(&canonical(&seen)?)?;
         let wanted = canonical(&pattern)?;
@@ -233,7 +268,8 @@ fn formulas(picture: &Tensor, cell: i64) -> Result<Tensor, Error> {
         let (mean, deviation) = statistics(&picture.narrow(0, i, 1), cell)?;
         let (rows, columns) = (mean.size()[2], mean.size()[3]);
         let values = |t: &Tensor| Vec::<f32>::try_from(t.contiguous().view(-1));
-        let made = analytic(&values(&mean)?, &values(&deviation)?, [rows as usize, columns as usize]);
+        let made =
+            analytic(&values(&mean)?, &values(&deviation)?, [rows as usize, columns as usize]);
         all.push(Tensor::from_slice(&made).view([1, 1, rows, columns]));
     }
     Ok(Tensor::f_cat(&all, 0)?)
@@ -246,7 +282,14 @@ fn root_mean_square(x: &Tensor) -> Result<Tensor, Error> {
 /// Mean over `side x side` pixels around each.
 fn box_mean(x: &Tensor, side: i64) -> Result<Tensor, Error> {
     let reach = side / 2;
-    Ok(x.f_replication_pad2d([reach; 4])?.f_avg_pool2d([side, side], [1, 1], [0, 0], false, true, None)?)
+    Ok(x.f_replication_pad2d([reach; 4])?.f_avg_pool2d(
+        [side, side],
+        [1, 1],
+        [0, 0],
+        false,
+        true,
+        None,
+    )?)
 }
 
 fn blur(x: &Tensor, share: f64) -> Result<Tensor, Error> {
@@ -289,6 +332,12 @@ fn noticeable(picture: &Tensor) -> Result<Tensor, Error> {
         Ok(Tensor::f_cat(&[&step, &step.narrow(dim, length - 2, 1)], dim)?)
     };
     let rough = box_mean(&(step(2)? + step(3)?), 9)?;
-    let least = -(-rough).f_replication_pad2d([6; 4])?.f_max_pool2d([13, 13], [1, 1], [0, 0], [1, 1], false)?;
+    let least = -(-rough).f_replication_pad2d([6; 4])?.f_max_pool2d(
+        [13, 13],
+        [1, 1],
+        [0, 0],
+        [1, 1],
+        false,
+    )?;
     Ok(adapted.f_clamp_max(1.3)? * 1.5 + least * 0.35)
 }

@@ -20,7 +20,8 @@ fn outputs(register: usize) -> [f32; 4] {
 
 /// Codes a message; coded bits are signs.
 pub fn encode(message: &[bool; MESSAGE]) -> [f32; CODED] {
-    let mut state = message[MESSAGE - MEMORY..].iter().fold(0, |state, bit| state << 1 | usize::from(*bit));
+    let mut state =
+        message[MESSAGE - MEMORY..].iter().fold(0, |state, bit| state << 1 | usize::from(*bit));
     let mut coded = [0.0; CODED];
     for (bit, out) in message.iter().zip(coded.chunks_exact_mut(4)) {
         let register = state << 1 | usize::from(*bit);
@@ -115,7 +116,8 @@ mod tests {
         for _ in 0..100 {
             let sent = message(&mut rng);
             for (count, level) in right.iter_mut().zip([0.9, 2.5]) {
-                let noise = |rng: &mut StdRng| (0..12).map(|_| rng.random::<f32>()).sum::<f32>() - 6.0;
+                let noise =
+                    |rng: &mut StdRng| (0..12).map(|_| rng.random::<f32>()).sum::<f32>() - 6.0;
                 let received = encode(&sent).map(|bit| bit + level * noise(&mut rng));
                 *count += usize::from(decode(&received) == sent);
             }

@@ -89,7 +89,15 @@ impl Decoder {
     /// Looks for marks of epochs below `epochs`; reports none that chance makes more often than `false_positives`.
     pub fn new(key: Key, false_positives: f64, epochs: u32) -> Self {
         let (waves, carriers) = (pilot(&key), Carriers::new(&key));
-        Self { key, false_positives, epochs: epochs.max(1), waves, carriers, fft: Fft2::new(), last: None }
+        Self {
+            key,
+            false_positives,
+            epochs: epochs.max(1),
+            waves,
+            carriers,
+            fft: Fft2::new(),
+            last: None,
+        }
     }
 
     /// Searches a window.
@@ -97,7 +105,9 @@ impl Decoder {
         let mut best = self.nothing(window);
         let mut attempts = 0;
         let mut first = vec![Geometry::IDENTITY];
-        if let Some((geometry, _)) = self.last.filter(|(geometry, _)| *geometry != Geometry::IDENTITY) {
+        if let Some((geometry, _)) =
+            self.last.filter(|(geometry, _)| *geometry != Geometry::IDENTITY)
+        {
             first.insert(0, geometry);
         }
         for geometry in first {
@@ -109,7 +119,9 @@ impl Decoder {
             return best;
         }
         let sums: Vec<_> = window.groups.iter().map(|group| &group.sum).collect();
-        let Some(synchroniser) = Synchroniser::new(&self.waves, &sums, &mut self.fft) else { return best };
+        let Some(synchroniser) = Synchroniser::new(&self.waves, &sums, &mut self.fft) else {
+            return best;
+        };
         let geometries = synchroniser.geometries(search, &mut self.fft);
         for geometry in geometries.into_iter().take(TRIED) {
             if self.attempt(window, geometry, &mut attempts, &mut best) {
@@ -158,7 +170,13 @@ impl Decoder {
     }
 
     /// Decodes a window in one geometry. Keeps what is more than `best`, tells whether a payload was found.
-    fn attempt(&mut self, window: &Window, geometry: Geometry, attempts: &mut u32, best: &mut Report) -> bool {
+    fn attempt(
+        &mut self,
+        window: &Window,
+        geometry: Geometry,
+        attempts: &mut u32,
+        best: &mut Report,
+    ) -> bool {
         let spectra = self.spectra(window, &geometry);
         for finest in FINEST {
             if self.read(window, geometry, &spectra, finest, attempts, best) {
@@ -187,7 +205,8 @@ impl Decoder {
             let log10_p = log10_of_chance(z, *attempts, bits_of(payload));
             let found = payload.filter(|_| log10_p <= self.false_positives.log10());
             if found.is_some() || z > best.z {
-                let errors = soft.iter().zip(&message).filter(|(v, sign)| *v * *sign <= 0.0).count();
+                let errors =
+                    soft.iter().zip(&message).filter(|(v, sign)| *v * *sign <= 0.0).count();
                 let scale = scale_of(window.size.0, window.size.1);
                 *best = Report {
                     payload: found,
@@ -219,14 +238,17 @@ impl Decoder {
                 none => *none = Some(group.sum.clone()),
             }
         }
-        let present: Vec<_> = hops.iter().enumerate().filter_map(|(hop, sum)| Some((hop, sum.as_ref()?))).collect();
+        let present: Vec<_> =
+            hops.iter().enumerate().filter_map(|(hop, sum)| Some((hop, sum.as_ref()?))).collect();
         let mut pairs = Vec::new();
         let mut power = Array2::<f32>::zeros((WIDTH, HEIGHT));
         // Two real planes make a complex one.
         for pair in present.chunks(2) {
             let mut plane = vec![Complex32::default(); WIDTH * HEIGHT];
             for (i, (_, sum)) in pair.iter().enumerate() {
-                geometry.lay(&sum.view(), |at, v| if i == 0 { plane[at].re += v } else { plane[at].im += v });
+                geometry.lay(&sum.view(), |at, v| {
+                    if i == 0 { plane[at].re += v } else { plane[at].im += v }
+                });
             }
             self.fft.forward(&mut plane);
             for wave in &self.waves {
@@ -263,7 +285,8 @@ impl Decoder {
             let mut plane: Vec<_> = filtered.collect();
             self.fft.inverse(&mut plane);
             for (i, hop) in hops.iter().enumerate() {
-                planes.push((*hop, plane.iter().map(|v| if i == 0 { v.re } else { v.im }).collect()));
+                planes
+                    .push((*hop, plane.iter().map(|v| if i == 0 { v.re } else { v.im }).collect()));
             }
         }
         planes
@@ -294,5 +317,6 @@ fn bits_of(payload: Option<Payload>) -> u32 {
 /// Statistical Association 58, 1963).
 pub(super) fn log10_of_chance(z: f64, attempts: u32, bits: u32) -> f64 {
     let one = -0.5 * z.max(0.0).powi(2) * std::f64::consts::LOG10_E;
-    (one + f64::from(bits) * std::f64::consts::LOG10_2 + f64::from(attempts.max(1)).log10()).min(0.0)
+    (one + f64::from(bits) * std::f64::consts::LOG10_2 + f64::from(attempts.max(1)).log10())
+        .min(0.0)
 }

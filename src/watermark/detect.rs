@@ -74,13 +74,18 @@ impl Collector {
         }
         let luma = &mut self.luma;
         let mut last = None;
-        self.reduce.run(size, [scale_of(size.0, size.1); 2], &mut self.canonical, |y, row, weight| {
-            if last != Some(y) {
-                luma_row(picture, y, luma);
-                last = Some(y);
-            }
-            row.iter_mut().zip(&*luma).for_each(|(to, v)| *to += weight * v);
-        });
+        self.reduce.run(
+            size,
+            [scale_of(size.0, size.1); 2],
+            &mut self.canonical,
+            |y, row, weight| {
+                if last != Some(y) {
+                    luma_row(picture, y, luma);
+                    last = Some(y);
+                }
+                row.iter_mut().zip(&*luma).for_each(|(to, v)| *to += weight * v);
+            },
+        );
         self.residual.run(&mut self.canonical);
         match &mut self.open {
             Some(group) => {
@@ -92,7 +97,8 @@ impl Collector {
         if self.open.as_ref().is_some_and(|group| group.frames >= GROUP.min(self.window)) {
             self.groups.extend(self.open.take().map(Arc::new));
         }
-        let frames = |groups: &VecDeque<Arc<Group>>| groups.iter().map(|group| group.frames).sum::<u32>();
+        let frames =
+            |groups: &VecDeque<Arc<Group>>| groups.iter().map(|group| group.frames).sum::<u32>();
         while self.groups.len() > 1 && frames(&self.groups) > self.window {
             self.groups.pop_front();
         }

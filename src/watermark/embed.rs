@@ -112,7 +112,11 @@ impl Embedder {
     }
 
     /// Marks a picture. Returns the payload if it is a new one.
-    pub fn process<T: Sample>(&mut self, picture: &mut PictureMut<'_, T>, strength: &Strength) -> Option<Payload> {
+    pub fn process<T: Sample>(
+        &mut self,
+        picture: &mut PictureMut<'_, T>,
+        strength: &Strength,
+    ) -> Option<Payload> {
         let (height, width) = picture.components[0].dim();
         let hop = (self.frames / HOP_FRAMES) as usize % HOPS;
         let begins = self.frames.is_multiple_of(HOP_FRAMES);
@@ -131,7 +135,8 @@ impl Embedder {
             let flat = self.shape();
             let amplitudes = &self.mask.amplitudes;
             let squares: f32 = amplitudes.iter().map(|a| a * a).sum();
-            let gain = (deviation / (squares / amplitudes.len() as f32).sqrt()).min(MOST_IN_FLAT / flat);
+            let gain =
+                (deviation / (squares / amplitudes.len() as f32).sqrt()).min(MOST_IN_FLAT / flat);
             self.add(picture, hop, side, gain);
         } else {
             let dim = (height.div_ceil(side), width.div_ceil(side));
@@ -207,7 +212,10 @@ impl Embedder {
                         between_cells(cells, side, change);
                         let pattern = pattern.row(i * side + k);
                         let scale = gain / STEPS;
-                        change.iter_mut().zip(pattern).for_each(|(a, p)| *a *= scale * f32::from(*p));
+                        change
+                            .iter_mut()
+                            .zip(pattern)
+                            .for_each(|(a, p)| *a *= scale * f32::from(*p));
                         rows.iter_mut().for_each(|rows| shift(rows.row_mut(k), change));
                     }
                 },
@@ -246,7 +254,9 @@ fn between_cells(cells: &[f32], side: usize, to: &mut [f32]) {
 
 fn shift<T: Sample>(mut row: ArrayViewMut1<'_, T>, change: &[f32]) {
     match row.as_slice_mut() {
-        Some(row) => row.iter_mut().zip(change).for_each(|(v, c)| *v = T::from_level(v.level() + c)),
+        Some(row) => {
+            row.iter_mut().zip(change).for_each(|(v, c)| *v = T::from_level(v.level() + c))
+        }
         None => row.iter_mut().zip(change).for_each(|(v, c)| *v = T::from_level(v.level() + c)),
     }
 }

@@ -14,7 +14,8 @@ pub(super) struct Geometry {
 }
 
 impl Geometry {
-    pub const IDENTITY: Self = Self { matrix: [[1.0, 0.0], [0.0, 1.0]], centre: [0.0; 2], origin: [0.0; 2] };
+    pub const IDENTITY: Self =
+        Self { matrix: [[1.0, 0.0], [0.0, 1.0]], centre: [0.0; 2], origin: [0.0; 2] };
 
     /// How much the picture was enlarged since it was marked.
     pub fn scale(&self) -> f64 {
@@ -61,7 +62,8 @@ impl Geometry {
         let inverse = [[d / determinant, -b / determinant], [-c / determinant, a / determinant]];
         let (height, width) = picture.dim();
         let (right, bottom) = (width as f64 - 1.0, height as f64 - 1.0);
-        let corners = [[0.0, 0.0], [right, 0.0], [0.0, bottom], [right, bottom]].map(|p| self.apply(p));
+        let corners =
+            [[0.0, 0.0], [right, 0.0], [0.0, bottom], [right, bottom]].map(|p| self.apply(p));
         let range = |i: usize| {
             let values = corners.map(|c| c[i]);
             let low = values.iter().copied().fold(f64::MAX, f64::min).floor() as i64;
@@ -79,7 +81,8 @@ impl Geometry {
                 let (x0, y0) = (x as usize, y as usize);
                 let (x1, y1) = ((x0 + 1).min(width - 1), (y0 + 1).min(height - 1));
                 let (tx, ty) = ((x - x0 as f64) as f32, (y - y0 as f64) as f32);
-                let between = |y: usize| picture[[y, x0]] + tx * (picture[[y, x1]] - picture[[y, x0]]);
+                let between =
+                    |y: usize| picture[[y, x0]] + tx * (picture[[y, x1]] - picture[[y, x0]]);
                 let (above, below) = (between(y0), between(y1));
                 write(row + u.rem_euclid(WIDTH as i64) as usize, above + ty * (below - above));
             }
@@ -90,7 +93,9 @@ impl Geometry {
 /// Amplitude and phase, about `centre`, of one wave in a plane.
 pub(super) fn wave_in(plane: &Array2<f32>, frequency: (f64, f64), centre: [f64; 2]) -> Complex32 {
     let (height, width) = plane.dim();
-    let turn = |frequency: f64, at: f64| Complex32::from_polar(1.0, (-std::f64::consts::TAU * frequency * at) as f32);
+    let turn = |frequency: f64, at: f64| {
+        Complex32::from_polar(1.0, (-std::f64::consts::TAU * frequency * at) as f32)
+    };
     // Along columns first: sums of whole rows.
     let (mut real, mut imaginary) = (vec![0.0f32; width], vec![0.0f32; width]);
     for y in 0..height {
@@ -103,5 +108,7 @@ pub(super) fn wave_in(plane: &Array2<f32>, frequency: (f64, f64), centre: [f64; 
         }
     }
     let columns = real.iter().zip(&imaginary).enumerate();
-    columns.map(|(x, (re, im))| Complex32::new(*re, *im) * turn(frequency.0, x as f64 - centre[0])).sum()
+    columns
+        .map(|(x, (re, im))| Complex32::new(*re, *im) * turn(frequency.0, x as f64 - centre[0]))
+        .sum()
 }

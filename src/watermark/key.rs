@@ -68,10 +68,13 @@ impl Key {
             std::fs::File::open(path)?.take(MAX_FILE).read_to_end(&mut content)?;
             Ok(content)
         };
-        let mut content = read().map_err(|source| KeyError::Read { path: path.to_owned(), source })?;
+        let mut content =
+            read().map_err(|source| KeyError::Read { path: path.to_owned(), source })?;
         let key = match <[u8; KEY_LEN]>::try_from(content.as_slice()) {
             Ok(bytes) => Ok(Self(bytes)),
-            Err(_) => std::str::from_utf8(&content).map_err(|_| KeyError::Format).and_then(Self::from_hex),
+            Err(_) => {
+                std::str::from_utf8(&content).map_err(|_| KeyError::Format).and_then(Self::from_hex)
+            }
         };
         content.zeroize();
         key
@@ -127,7 +130,9 @@ mod tests {
         let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(Key::from_hex(&hex).unwrap(), Key::new(bytes));
         assert_eq!(Key::from_hex(&format!(" {}\n", hex.to_uppercase())).unwrap(), Key::new(bytes));
-        for wrong in ["", "00", &hex[1..], &format!("{hex}0"), &hex.replacen('0', "g", 1), &"ä".repeat(32)] {
+        for wrong in
+            ["", "00", &hex[1..], &format!("{hex}0"), &hex.replacen('0', "g", 1), &"ä".repeat(32)]
+        {
             assert!(Key::from_hex(wrong).is_err(), "{wrong}");
         }
         assert!(!format!("{:?}", Key::new(bytes)).contains('7'));
@@ -137,8 +142,13 @@ mod tests {
     fn streams_differ_by_key_purpose_and_number() {
         let (a, b) = (Key::new([1; 32]), Key::new([2; 32]));
         let first = |key: &Key, purpose, numbers: &[u32]| key.stream(purpose, numbers).word();
-        let all =
-            [first(&a, "x", &[]), first(&b, "x", &[]), first(&a, "y", &[]), first(&a, "x", &[1]), first(&a, "x", &[2])];
+        let all = [
+            first(&a, "x", &[]),
+            first(&b, "x", &[]),
+            first(&a, "y", &[]),
+            first(&a, "x", &[1]),
+            first(&a, "x", &[2]),
+        ];
         assert_eq!(first(&a, "x", &[1]), all[3]);
         for (i, one) in all.iter().enumerate() {
             assert!(!all[..i].contains(one));

@@ -55,8 +55,12 @@ impl Mask {
         Zip::from(&mut self.deviations).and(cells).for_each(|to, cell| {
             *to = cell.statistics().1;
         });
-        around(&self.deviations, &mut self.averages, AVERAGE, |part| part.sum() / part.len() as f32);
-        around(&self.averages, &mut self.amplitudes, LEAST, |part| part.iter().copied().fold(f32::MAX, f32::min));
+        around(&self.deviations, &mut self.averages, AVERAGE, |part| {
+            part.sum() / part.len() as f32
+        });
+        around(&self.averages, &mut self.amplitudes, LEAST, |part| {
+            part.iter().copied().fold(f32::MAX, f32::min)
+        });
         Zip::from(&mut self.amplitudes).and(cells).for_each(|amplitude, cell| {
             let mean = cell.sum / cell.count;
             *amplitude = FLAT * adaptation(mean) + TEXTURE * amplitude.min(MOST_TEXTURE);
@@ -75,7 +79,12 @@ fn adaptation(level: f32) -> f32 {
     (threshold / 3.0).min(1.3)
 }
 
-fn around(from: &Array2<f32>, to: &mut Array2<f32>, reach: usize, take: impl Fn(ndarray::ArrayView2<'_, f32>) -> f32) {
+fn around(
+    from: &Array2<f32>,
+    to: &mut Array2<f32>,
+    reach: usize,
+    take: impl Fn(ndarray::ArrayView2<'_, f32>) -> f32,
+) {
     let (height, width) = from.dim();
     for ((y, x), to) in to.indexed_iter_mut() {
         let rows = y.saturating_sub(reach)..(y + reach + 1).min(height);
@@ -97,7 +106,11 @@ mod tests {
                 40 => (120.0, 40.0),
                 _ => (120.0, 0.0),
             };
-            Cell { count: 16.0, sum: 16.0 * mean, squares: 16.0 * (mean * mean + deviation * deviation) }
+            Cell {
+                count: 16.0,
+                sum: 16.0 * mean,
+                squares: 16.0 * (mean * mean + deviation * deviation),
+            }
         });
         let mut mask = Mask::default();
         mask.analytic(&cells);

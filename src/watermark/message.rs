@@ -39,7 +39,11 @@ impl Payload {
     }
 
     /// The payload that soft values decode to, if its check is right; and the coded bits that they decode to.
-    pub(super) fn decode(soft: &[f32; CODED], key: &Key, epoch: u32) -> (Option<Self>, [f32; CODED]) {
+    pub(super) fn decode(
+        soft: &[f32; CODED],
+        key: &Key,
+        epoch: u32,
+    ) -> (Option<Self>, [f32; CODED]) {
         let message = code::decode(soft);
         let bits = message.iter().fold(0u128, |bits, bit| bits << 1 | u128::from(*bit));
         let (payload, check) = ((bits >> 32) as u64, bits as u32);
@@ -55,7 +59,14 @@ mod tests {
     fn payloads_are_read_and_printed() {
         assert_eq!("00000000deadBEEF".parse(), Ok(Payload(0xdead_beef)));
         assert_eq!(Payload(0xdead_beef).to_string(), "00000000deadbeef");
-        for wrong in ["", "deadbeef", "00000000deadbeef0", "+0000000deadbeef", "0x000000deadbeef", "000000000000000g"] {
+        for wrong in [
+            "",
+            "deadbeef",
+            "00000000deadbeef0",
+            "+0000000deadbeef",
+            "0x000000deadbeef",
+            "000000000000000g",
+        ] {
             assert_eq!(wrong.parse::<Payload>(), Err(NoPayload), "{wrong}");
         }
     }

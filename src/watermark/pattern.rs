@@ -60,9 +60,13 @@ pub(super) fn pilot(key: &Key) -> Vec<Wave> {
     let mut waves: Vec<Wave> = Vec::with_capacity(WAVES);
     while waves.len() < WAVES {
         let (low, high) = WAVE_RADII;
-        let radius = (f64::from(low * low) + stream.unit() * f64::from(high * high - low * low)).sqrt();
+        let radius =
+            (f64::from(low * low) + stream.unit() * f64::from(high * high - low * low)).sqrt();
         let (sin, cos) = (std::f64::consts::PI * stream.unit()).sin_cos();
-        let cycles = ((radius * cos * WIDTH as f64).round() as i32, (radius * sin * HEIGHT as f64).round() as i32);
+        let cycles = (
+            (radius * cos * WIDTH as f64).round() as i32,
+            (radius * sin * HEIGHT as f64).round() as i32,
+        );
         let phase = TAU * stream.unit() as f32;
         let far = |wave: &Wave| {
             let (dx, dy) = (wave.cycles.0 - cycles.0, 2 * (wave.cycles.1 - cycles.1));
@@ -75,7 +79,8 @@ pub(super) fn pilot(key: &Key) -> Vec<Wave> {
         let telling = waves.len().saturating_sub(STEADY);
         let signs = std::array::from_fn(|hop| {
             // Numbers that are multiples of the count of hops would give a steady one.
-            let odd = waves.len() >= STEADY && (hop & (telling % (HOPS - 1) + 1)).count_ones() % 2 == 1;
+            let odd =
+                waves.len() >= STEADY && (hop & (telling % (HOPS - 1) + 1)).count_ones() % 2 == 1;
             if odd { -1.0 } else { 1.0 }
         });
         waves.push(Wave { cycles, phase, signs });
@@ -87,7 +92,9 @@ pub(super) fn pilot(key: &Key) -> Vec<Wave> {
 pub(super) fn band(x: f32, y: f32) -> f32 {
     let radius = x.hypot(y);
     let [begin, whole, end, nothing] = BAND;
-    let edge = ((radius - begin) / (whole - begin)).min((nothing - radius) / (nothing - end)).clamp(0.0, 1.0);
+    let edge = ((radius - begin) / (whole - begin))
+        .min((nothing - radius) / (nothing - end))
+        .clamp(0.0, 1.0);
     edge * (whole / radius.max(whole)).powf(FALL)
 }
 
@@ -100,7 +107,9 @@ impl Carriers {
     pub fn new(key: &Key) -> Self {
         let mut random = vec![0; 2 * WIDTH * HEIGHT];
         key.stream("carriers", &[]).bytes(&mut random);
-        let bit = |pair: &[u8]| ((u32::from(u16::from_le_bytes([pair[0], pair[1]])) * CODED as u32) >> 16) as u16;
+        let bit = |pair: &[u8]| {
+            ((u32::from(u16::from_le_bytes([pair[0], pair[1]])) * CODED as u32) >> 16) as u16
+        };
         Self { bits: random.chunks_exact(2).map(bit).collect() }
     }
 
@@ -116,7 +125,14 @@ impl Carriers {
     }
 
     /// Adds to each coded bit what a filtered plane says of it.
-    pub fn correlate(&self, key: &Key, epoch: u32, hop: usize, plane: &[f32], soft: &mut [f32; CODED]) {
+    pub fn correlate(
+        &self,
+        key: &Key,
+        epoch: u32,
+        hop: usize,
+        plane: &[f32],
+        soft: &mut [f32; CODED],
+    ) {
         self.for_each(key, epoch, hop, |i, bit, sign| soft[bit] += flipped(plane[i], sign));
     }
 }
@@ -137,8 +153,11 @@ pub(super) fn patterns(key: &Key, epoch: u32, payload: Payload, scale: f64) -> V
     // Two real planes make a complex one.
     for pair in 0..HOPS / 2 {
         let mut plane = vec![Complex32::default(); WIDTH * HEIGHT];
-        carriers.for_each(key, epoch, 2 * pair, |i, bit, sign| plane[i].re = flipped(coded[bit], sign));
-        carriers.for_each(key, epoch, 2 * pair + 1, |i, bit, sign| plane[i].im = flipped(coded[bit], sign));
+        carriers
+            .for_each(key, epoch, 2 * pair, |i, bit, sign| plane[i].re = flipped(coded[bit], sign));
+        carriers.for_each(key, epoch, 2 * pair + 1, |i, bit, sign| {
+            plane[i].im = flipped(coded[bit], sign)
+        });
         fft.forward(&mut plane);
         let mut energy = 0.0f64;
         for (i, value) in plane.iter_mut().enumerate() {
@@ -152,12 +171,14 @@ pub(super) fn patterns(key: &Key, epoch: u32, payload: Payload, scale: f64) -> V
         let gain = ((1.0 - f64::from(PILOT)) / (energy / count)).sqrt() as f32 / count as f32;
         plane.iter_mut().for_each(|v| *v *= gain);
         for hop in [2 * pair, 2 * pair + 1] {
-            let usable: Vec<_> = waves.iter().map(|w| soft_end(w.frequency().0, w.frequency().1)).collect();
+            let usable: Vec<_> =
+                waves.iter().map(|w| soft_end(w.frequency().0, w.frequency().1)).collect();
             let power: f32 = usable.iter().map(|a| 0.5 * a * a).sum();
             let amplitude = (PILOT / power.max(1e-3)).sqrt();
             for (wave, usable) in waves.iter().zip(&usable) {
                 // A real wave is half of it at each of two opposite frequencies; im carries the odd hop.
-                let value = Complex32::from_polar(0.5 * amplitude * usable * wave.signs[hop], wave.phase);
+                let value =
+                    Complex32::from_polar(0.5 * amplitude * usable * wave.signs[hop], wave.phase);
                 let unit = if hop % 2 == 0 { Complex32::new(1.0, 0.0) } else { Complex32::i() };
                 let (x, y) = wave.cycles;
                 plane[bin(x, y)] += unit * value;

@@ -34,7 +34,8 @@ impl Fft2 {
         let mut planner = FftPlanner::new();
         let mut both = |n| [planner.plan_fft_forward(n), planner.plan_fft_inverse(n)];
         let (rows, columns) = (both(WIDTH), both(HEIGHT));
-        let need = rows.iter().chain(&columns).map(|f| f.get_inplace_scratch_len()).max().unwrap_or(0);
+        let need =
+            rows.iter().chain(&columns).map(|f| f.get_inplace_scratch_len()).max().unwrap_or(0);
         let zero = Complex32::default();
         Self { rows, columns, turned: vec![zero; WIDTH * HEIGHT], scratch: vec![zero; need] }
     }
@@ -73,17 +74,24 @@ fn transpose(from: &[Complex32], to: &mut [Complex32], width: usize) {
 
 /// Signed frequencies, in cycles per canonical pixel, of a place in a spectrum.
 pub(super) fn frequency(index: usize) -> (f32, f32) {
-    let signed = |i: usize, n: usize| if i < n / 2 { i as f32 } else { i as f32 - n as f32 } / n as f32;
+    let signed =
+        |i: usize, n: usize| if i < n / 2 { i as f32 } else { i as f32 - n as f32 } / n as f32;
     (signed(index / HEIGHT, WIDTH), signed(index % HEIGHT, HEIGHT))
 }
 
 /// Place of whole cycles over the plane in a spectrum.
 pub(super) fn bin(cycles_x: i32, cycles_y: i32) -> usize {
-    cycles_x.rem_euclid(WIDTH as i32) as usize * HEIGHT + cycles_y.rem_euclid(HEIGHT as i32) as usize
+    cycles_x.rem_euclid(WIDTH as i32) as usize * HEIGHT
+        + cycles_y.rem_euclid(HEIGHT as i32) as usize
 }
 
 /// Values of a repeating plane at the pixels of a picture of `width` by `height`, by cubic interpolation (Catmull and Rom).
-pub(super) fn enlarge(plane: &ArrayView2<'_, f32>, width: usize, height: usize, mut write: impl FnMut(usize, &[f32])) {
+pub(super) fn enlarge(
+    plane: &ArrayView2<'_, f32>,
+    width: usize,
+    height: usize,
+    mut write: impl FnMut(usize, &[f32]),
+) {
     let scale = scale_of(width, height);
     let place = |i: usize| {
         let at = (i as f64 + 0.5) * scale - 0.5;
@@ -126,7 +134,9 @@ mod tests {
         let plane: Vec<_> = (0..WIDTH * HEIGHT).map(wave).collect();
         let mut spectrum = plane.clone();
         fft.forward(&mut spectrum);
-        let peak = (0..spectrum.len()).max_by(|a, b| spectrum[*a].norm().total_cmp(&spectrum[*b].norm())).unwrap();
+        let peak = (0..spectrum.len())
+            .max_by(|a, b| spectrum[*a].norm().total_cmp(&spectrum[*b].norm()))
+            .unwrap();
         assert!([bin(40, -9), bin(-40, 9)].contains(&peak));
         let (fx, fy) = frequency(bin(40, -9));
         assert_eq!((fx, fy), (40.0 / WIDTH as f32, -9.0 / HEIGHT as f32));
@@ -137,22 +147,37 @@ mod tests {
 
     #[test]
     fn what_is_enlarged_is_found_again_at_any_size() {
-        let wave = |x: f64, y: f64| (std::f64::consts::TAU * (12.0 * x / WIDTH as f64 + 5.0 * y / HEIGHT as f64)).sin();
-        let plane = Array2::from_shape_fn((HEIGHT, WIDTH), |(y, x)| wave(x as f64, y as f64) as f32);
-        for (width, height) in [(1920, 1080), (1280, 720), (854, 480), (320, 180), (241, 177), (600, 1066)] {
+        let wave = |x: f64, y: f64| {
+            (std::f64::consts::TAU * (12.0 * x / WIDTH as f64 + 5.0 * y / HEIGHT as f64)).sin()
+        };
+        let plane =
+            Array2::from_shape_fn((HEIGHT, WIDTH), |(y, x)| wave(x as f64, y as f64) as f32);
+        for (width, height) in
+            [(1920, 1080), (1280, 720), (854, 480), (320, 180), (241, 177), (600, 1066)]
+        {
             let mut picture = Array2::zeros((height, width));
             enlarge(&plane.view(), width, height, |y, row| {
                 picture.row_mut(y).iter_mut().zip(row).for_each(|(to, v)| *to = *v)
             });
             let mut canonical = Array2::zeros((0, 0));
-            Reduce::default().run((width, height), [scale_of(width, height); 2], &mut canonical, |y, to, weight| {
-                to.iter_mut().zip(picture.row(y)).for_each(|(to, v)| *to += weight * v)
-            });
+            Reduce::default().run(
+                (width, height),
+                [scale_of(width, height); 2],
+                &mut canonical,
+                |y, to, weight| {
+                    to.iter_mut().zip(picture.row(y)).for_each(|(to, v)| *to += weight * v)
+                },
+            );
             let (rows, columns) = canonical.dim();
             assert!((rows * columns) as f64 > 0.99 * SIDE * SIDE, "{rows}x{columns}");
-            for ((y, x), v) in canonical.slice(ndarray::s![2..rows - 2, 2..columns - 2]).indexed_iter() {
+            for ((y, x), v) in
+                canonical.slice(ndarray::s![2..rows - 2, 2..columns - 2]).indexed_iter()
+            {
                 let expected = wave((x + 2) as f64, (y + 2) as f64) as f32;
-                assert!((v - expected).abs() < 0.03, "{width}x{height} at {x},{y}: {v}, not {expected}");
+                assert!(
+                    (v - expected).abs() < 0.03,
+                    "{width}x{height} at {x},{y}: {v}, not {expected}"
+                );
             }
         }
     }

@@ -38,7 +38,12 @@ impl Residual {
 }
 
 /// Mean over `reach` values to each side along both axes; the last ones are repeated beyond the edges.
-pub(super) fn box_mean(from: &Array2<f32>, reach: usize, rows: &mut Array2<f32>, to: &mut Array2<f32>) {
+pub(super) fn box_mean(
+    from: &Array2<f32>,
+    reach: usize,
+    rows: &mut Array2<f32>,
+    to: &mut Array2<f32>,
+) {
     let (height, width) = from.dim();
     let scale = 1.0 / (2 * reach + 1) as f32;
     for (from, mut to) in from.rows().into_iter().zip(rows.rows_mut()) {
@@ -57,7 +62,8 @@ pub(super) fn box_mean(from: &Array2<f32>, reach: usize, rows: &mut Array2<f32>,
     }
     for y in 0..height {
         Zip::from(to.row_mut(y)).and(&sum).for_each(|to, sum| *to = sum * scale);
-        let (next, gone) = (rows.row((y + reach + 1).min(height - 1)), rows.row(y.saturating_sub(reach)));
+        let (next, gone) =
+            (rows.row((y + reach + 1).min(height - 1)), rows.row(y.saturating_sub(reach)));
         Zip::from(&mut sum).and(&next).and(&gone).for_each(|sum, next, gone| *sum += next - gone);
     }
 }
@@ -69,14 +75,18 @@ mod tests {
     #[test]
     fn means_are_those_of_the_window() {
         for (height, width) in [(1, 1), (3, 5), (9, 4), (20, 31)] {
-            let plane = Array2::from_shape_fn((height, width), |(y, x)| ((x * 7 + y * 13) % 11) as f32);
+            let plane =
+                Array2::from_shape_fn((height, width), |(y, x)| ((x * 7 + y * 13) % 11) as f32);
             let (mut rows, mut mean) = (Array2::zeros(plane.dim()), Array2::zeros(plane.dim()));
             box_mean(&plane, 2, &mut rows, &mut mean);
             for ((y, x), v) in mean.indexed_iter() {
                 let place = |i: i32, n: usize| i.clamp(0, n as i32 - 1) as usize;
                 let near = (-2..=2).flat_map(|dy| (-2..=2).map(move |dx| (dy, dx)));
-                let sum: f32 =
-                    near.map(|(dy, dx)| plane[[place(y as i32 + dy, height), place(x as i32 + dx, width)]]).sum();
+                let sum: f32 = near
+                    .map(|(dy, dx)| {
+                        plane[[place(y as i32 + dy, height), place(x as i32 + dx, width)]]
+                    })
+                    .sum();
                 assert!((v - sum / 25.0).abs() < 1e-4);
             }
         }
@@ -85,7 +95,9 @@ mod tests {
     #[test]
     fn ramps_vanish_and_waves_stay_whatever_their_height() {
         let residual = |height: f32| {
-            let mut plane = Array2::from_shape_fn((60, 80), |(y, x)| y as f32 + height * (x as f32 * 0.9).sin());
+            let mut plane = Array2::from_shape_fn((60, 80), |(y, x)| {
+                y as f32 + height * (x as f32 * 0.9).sin()
+            });
             Residual::default().run(&mut plane);
             plane.slice(ndarray::s![20..40, 20..60]).iter().map(|v| v * v).sum::<f32>() / 800.0
         };

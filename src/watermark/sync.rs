@@ -97,7 +97,8 @@ impl<'a> Synchroniser<'a> {
         scores.sort_by(|a, b| b.0.total_cmp(&a.0));
         let mut best: Vec<(f64, f64)> = Vec::new();
         for (_, scale, angle) in scores {
-            let near = |(s, a): &(f64, f64)| (s / scale).ln().abs() < 0.015 && (a - angle).abs() < 1.0;
+            let near =
+                |(s, a): &(f64, f64)| (s / scale).ln().abs() < 0.015 && (a - angle).abs() < 1.0;
             if !best.iter().any(near) {
                 best.push((scale, angle));
             }
@@ -105,10 +106,13 @@ impl<'a> Synchroniser<'a> {
                 break;
             }
         }
-        let refined = best.into_iter().map(|(scale, angle)| self.refine(self.similarity(scale, angle)));
-        let mut refined: Vec<_> = refined.map(|geometry| (self.height(&geometry), geometry)).collect();
+        let refined =
+            best.into_iter().map(|(scale, angle)| self.refine(self.similarity(scale, angle)));
+        let mut refined: Vec<_> =
+            refined.map(|geometry| (self.height(&geometry), geometry)).collect();
         refined.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let shifted = refined.into_iter().take(SHIFTED).map(|(_, geometry)| self.shift(geometry, fft));
+        let shifted =
+            refined.into_iter().take(SHIFTED).map(|(_, geometry)| self.shift(geometry, fft));
         let mut found: Vec<_> = shifted.filter(|(agreement, _)| *agreement >= AGREEMENT).collect();
         found.sort_by(|a, b| b.0.total_cmp(&a.0));
         found.into_iter().map(|(_, geometry)| geometry).collect()
@@ -139,7 +143,8 @@ impl<'a> Synchroniser<'a> {
         let (mut sum, mut count) = (0.0, 0);
         for wave in self.waves {
             let Some(place) = self.place(wave, geometry) else { continue };
-            sum += at(&self.power(wave).smooth, place[0].round() as i32, place[1].round() as i32) - 1.0;
+            sum += at(&self.power(wave).smooth, place[0].round() as i32, place[1].round() as i32)
+                - 1.0;
             count += 1;
         }
         if count == 0 { 0.0 } else { sum / (count as f32).sqrt() }
@@ -148,8 +153,9 @@ impl<'a> Synchroniser<'a> {
     /// How much the peaks stand out that a refined geometry leads to.
     fn height(&self, geometry: &Geometry) -> f32 {
         let places = self.waves.iter().filter_map(|wave| Some((wave, self.place(wave, geometry)?)));
-        let heights = places
-            .map(|(wave, place)| at(&self.power(wave).bins, place[0].round() as i32, place[1].round() as i32) - 1.0);
+        let heights = places.map(|(wave, place)| {
+            at(&self.power(wave).bins, place[0].round() as i32, place[1].round() as i32) - 1.0
+        });
         heights.sum()
     }
 
@@ -161,7 +167,9 @@ impl<'a> Synchroniser<'a> {
             let mut count = 0;
             for wave in self.waves {
                 let Some(place) = self.place(wave, &geometry) else { continue };
-                let Some((peak, height)) = peak(&self.power(wave).bins, place, reach) else { continue };
+                let Some((peak, height)) = peak(&self.power(wave).bins, place, reach) else {
+                    continue;
+                };
                 let f = wave.frequency();
                 let f = [f64::from(f.0), f64::from(f.1)];
                 let seen = [peak[0] / WIDTH as f64, peak[1] / HEIGHT as f64];
@@ -196,18 +204,21 @@ impl<'a> Synchroniser<'a> {
             .map(|(wave, place)| {
                 let seen = wave_in(&self.total, geometry.seen(wave.frequency()), geometry.centre);
                 // Power is that of both of a wave's frequencies.
-                let chance = 0.5 * at(&self.whole.around, place[0].round() as i32, place[1].round() as i32);
+                let chance =
+                    0.5 * at(&self.whole.around, place[0].round() as i32, place[1].round() as i32);
                 (wave, seen * Complex32::from_polar(1.0 / chance.max(1e-9).sqrt(), -wave.phase))
             })
             .collect();
         let mut plane = vec![Complex32::default(); WIDTH * HEIGHT];
         for (wave, value) in &seen {
             let (x, y) = wave.cycles;
-            plane[y.rem_euclid(HEIGHT as i32) as usize * WIDTH + x.rem_euclid(WIDTH as i32) as usize] += value;
+            plane[y.rem_euclid(HEIGHT as i32) as usize * WIDTH
+                + x.rem_euclid(WIDTH as i32) as usize] += value;
         }
         // What waves, each turned by a shift, add up to, for all whole shifts.
         fft.forward(&mut plane);
-        let Some(best) = (0..plane.len()).max_by(|a, b| plane[*a].re.total_cmp(&plane[*b].re)) else {
+        let Some(best) = (0..plane.len()).max_by(|a, b| plane[*a].re.total_cmp(&plane[*b].re))
+        else {
             return (0.0, geometry);
         };
         let sum = |shift: [f64; 2]| -> f64 {
@@ -223,7 +234,11 @@ impl<'a> Synchroniser<'a> {
         while step > 0.01 {
             let now = sum(shift);
             let near = [[step, 0.0], [-step, 0.0], [0.0, step], [0.0, -step]];
-            match near.map(|d| [shift[0] + d[0], shift[1] + d[1]]).into_iter().find(|s| sum(*s) > now) {
+            match near
+                .map(|d| [shift[0] + d[0], shift[1] + d[1]])
+                .into_iter()
+                .find(|s| sum(*s) > now)
+            {
                 Some(better) => shift = better,
                 None => step *= 0.5,
             }
@@ -245,7 +260,11 @@ fn peak(power: &Array2<f32>, place: [f64; 2], reach: i32) -> Option<([f64; 2], f
     // The vertex of a parabola through three bins.
     let vertex = |before: f32, after: f32| {
         let curve = before - 2.0 * height + after;
-        if curve < -1e-6 { f64::from((0.5 * (before - after) / curve).clamp(-0.5, 0.5)) } else { 0.0 }
+        if curve < -1e-6 {
+            f64::from((0.5 * (before - after) / curve).clamp(-0.5, 0.5))
+        } else {
+            0.0
+        }
     };
     let dx = vertex(at(power, x - 1, y), at(power, x + 1, y));
     let dy = vertex(at(power, x, y - 1), at(power, x, y + 1));
@@ -261,7 +280,9 @@ fn power(planes: &[&Array2<f32>], fft: &mut Fft2) -> Power {
         both.fill(Complex32::default());
         for (i, plane) in pair.iter().enumerate() {
             for (row, to) in plane.rows().into_iter().zip(both.chunks_exact_mut(WIDTH)) {
-                to.iter_mut().zip(row).for_each(|(to, v)| if i == 0 { to.re = *v } else { to.im = *v });
+                to.iter_mut()
+                    .zip(row)
+                    .for_each(|(to, v)| if i == 0 { to.re = *v } else { to.im = *v });
             }
         }
         fft.forward(&mut both);

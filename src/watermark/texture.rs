@@ -6,7 +6,8 @@ use ndarray::{Array2, ArrayViewMut2};
 
 use super::mask::Cell;
 use crate::nn::{
-    self, Device, Domain, ModelSource, Network, Output, Precision, RowSink, Sessions, Source, cache, parts,
+    self, Device, Domain, ModelSource, Network, Output, Precision, RowSink, Sessions, Source,
+    cache, parts,
 };
 
 const BUILT_IN: ModelSource = ModelSource::Embedded {
@@ -40,7 +41,10 @@ impl Texture {
     pub fn built_in(threads: usize) -> Result<Self, nn::Error> {
         let network = cache::load(&BUILT_IN, Device::Cpu, Precision::Fp32)?;
         let mut texture = Self { network, threads, sessions: Sessions::default(), flat: 1.0 };
-        let grey = Array2::from_elem((FLAT_SIDE, FLAT_SIDE), Cell { count: 1.0, sum: 128.0, squares: 128.0 * 128.0 });
+        let grey = Array2::from_elem(
+            (FLAT_SIDE, FLAT_SIDE),
+            Cell { count: 1.0, sum: 128.0, squares: 128.0 * 128.0 },
+        );
         let mut amplitudes = Array2::zeros(grey.dim());
         texture.run(&grey, &mut amplitudes)?;
         texture.flat = amplitudes[[FLAT_SIDE / 2, FLAT_SIDE / 2]];
@@ -52,10 +56,15 @@ impl Texture {
     ///
     /// # Errors
     /// A backend that fails.
-    pub fn run(&mut self, cells: &Array2<Cell>, amplitudes: &mut Array2<f32>) -> Result<(), nn::Error> {
+    pub fn run(
+        &mut self,
+        cells: &Array2<Cell>,
+        amplitudes: &mut Array2<f32>,
+    ) -> Result<(), nn::Error> {
         let (rows, columns) = cells.dim();
         // A session is for frames that the network sees at half their size.
-        let session = self.sessions.for_frame(&*self.network, self.threads, 2 * columns, 2 * rows)?;
+        let session =
+            self.sessions.for_frame(&*self.network, self.threads, 2 * columns, 2 * rows)?;
         session.run(&Cells(cells), &mut Amplitudes(amplitudes))
     }
 }
@@ -79,7 +88,11 @@ struct Amplitudes<'a>(&'a mut Array2<f32>);
 impl Output for Amplitudes<'_> {
     fn split<'b>(&'b mut self, bands: &[Range<usize>]) -> Vec<Box<dyn RowSink + 'b>> {
         let parts = parts(self.0, bands, 1).into_iter().zip(bands);
-        parts.map(|(amplitudes, band)| Box::new(Band { first: band.start, amplitudes }) as Box<dyn RowSink>).collect()
+        parts
+            .map(|(amplitudes, band)| {
+                Box::new(Band { first: band.start, amplitudes }) as Box<dyn RowSink>
+            })
+            .collect()
     }
 }
 
@@ -92,7 +105,9 @@ impl RowSink for Band<'_> {
     fn write_row(&mut self, y: usize, row: &[f32]) {
         if y - self.first < self.amplitudes.nrows() {
             let to = self.amplitudes.row_mut(y - self.first);
-            to.into_iter().zip(row).for_each(|(to, log)| *to = (CONTRAST * log.clamp(-MOST_LOG, MOST_LOG)).exp());
+            to.into_iter()
+                .zip(row)
+                .for_each(|(to, log)| *to = (CONTRAST * log.clamp(-MOST_LOG, MOST_LOG)).exp());
         }
     }
 }
@@ -111,7 +126,11 @@ mod tests {
                 40 => (150.0, 30.0),
                 _ => (180.0, 0.3),
             };
-            Cell { count: 16.0, sum: 16.0 * mean, squares: 16.0 * (mean * mean + deviation * deviation) }
+            Cell {
+                count: 16.0,
+                sum: 16.0 * mean,
+                squares: 16.0 * (mean * mean + deviation * deviation),
+            }
         });
         for threads in [1, 2] {
             let mut texture = Texture::built_in(threads).unwrap();
@@ -119,7 +138,13 @@ mod tests {
             texture.run(&cells, &mut amplitudes).unwrap();
             let at = |x: usize| amplitudes[[12, x]];
             assert!(at(10) > 2.0 * at(30), "{} {}", at(10), at(30));
-            assert!(at(44) < 0.7 * at(10) && at(36) < 0.7 * at(10), "{} {} {}", at(36), at(44), at(10));
+            assert!(
+                at(44) < 0.7 * at(10) && at(36) < 0.7 * at(10),
+                "{} {} {}",
+                at(36),
+                at(44),
+                at(10)
+            );
             assert!(texture.flat > 0.0 && amplitudes.iter().all(|a| a.is_finite() && *a > 0.0));
         }
     }

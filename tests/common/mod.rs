@@ -20,7 +20,8 @@ pub fn init() {
 /// Waits for the error that a pipeline ends with.
 pub fn error_of(pipeline: &gst::Pipeline) -> glib::Error {
     let bus = pipeline.bus().unwrap();
-    let message = bus.timed_pop_filtered(gst::ClockTime::from_seconds(10), &[gst::MessageType::Error]);
+    let message =
+        bus.timed_pop_filtered(gst::ClockTime::from_seconds(10), &[gst::MessageType::Error]);
     pipeline.set_state(gst::State::Null).unwrap();
     match message.expect("an error").view() {
         gst::MessageView::Error(error) => error.error(),
@@ -54,6 +55,9 @@ pub fn plugin_folder() -> PathBuf {
 /// A GStreamer tool that finds the built plugin through a registry of its own.
 pub fn tool(name: &str, registry: &Temporary) -> Command {
     let mut command = Command::new(name);
-    command.env("GST_REGISTRY", &registry.0).env("GST_PLUGIN_PATH", plugin_folder()).env_remove("GST_PLUGIN_PATH_1_0");
+    command
+        .env("GST_REGISTRY", &registry.0)
+        .env("GST_PLUGIN_PATH", plugin_folder())
+        .env_remove("GST_PLUGIN_PATH_1_0");
     command
 }

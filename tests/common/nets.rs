@@ -13,8 +13,19 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 pub fn architecture(domain: Domain) -> Architecture {
     let (inputs, outputs) = (domain.inputs(), domain.outputs());
     if domain == Domain::Region {
-        let stage = |side, stride, blocks, expansion, channels| Stage { side, stride, blocks, expansion, channels };
-        let stages = vec![stage(3, 1, 2, 2, 12), stage(5, 2, 2, 3, 20), stage(3, 2, 1, 4, 24), stage(5, 1, 2, 2, 24)];
+        let stage = |side, stride, blocks, expansion, channels| Stage {
+            side,
+            stride,
+            blocks,
+            expansion,
+            channels,
+        };
+        let stages = vec![
+            stage(3, 1, 2, 2, 12),
+            stage(5, 2, 2, 3, 20),
+            stage(3, 2, 1, 4, 24),
+            stage(5, 1, 2, 2, 24),
+        ];
         let (side, up_hidden, up_blocks) = (vec![10], vec![8, 12, 16], vec![1, 0, 2]);
         return Architecture::InvertedUnet(InvertedUnet {
             inputs,
@@ -61,7 +72,8 @@ pub fn quantised_model(domain: Domain, seed: u64) -> Model {
     let model = random_model(domain, seed);
     let convs = vec![2.5 / 127.0; model.graph().convs.len()];
     let input = vec![1.0 / 255.0; model.graph().input_channels()];
-    let finer = vec![Finer { most: MOST_OF_FINER, convs: convs.iter().map(|step| 0.5 * step).collect() }];
+    let finer =
+        vec![Finer { most: MOST_OF_FINER, convs: convs.iter().map(|step| 0.5 * step).collect() }];
     model.with_quantisation(Quantisation { input, convs, finer }).unwrap()
 }
 
@@ -77,7 +89,8 @@ pub struct Picture {
 impl Picture {
     pub fn random(size: Size, channels: usize, seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let data = (0..size.width * size.height * channels).map(|_| rng.random_range(-0.5..0.5)).collect();
+        let data =
+            (0..size.width * size.height * channels).map(|_| rng.random_range(-0.5..0.5)).collect();
         Self { size, channels, data, most: f32::INFINITY }
     }
 }

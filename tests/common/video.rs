@@ -82,8 +82,10 @@ pub fn components(info: &VideoInfo, data: &[u8]) -> Vec<Vec<u8>> {
     let finfo = info.format_info();
     (0..finfo.n_components() as usize)
         .map(|c| {
-            let (width, height) = (frame.comp_width(c as u32) as usize, frame.comp_height(c as u32) as usize);
-            let (stride, step) = (frame.comp_stride(c as u32) as usize, frame.comp_pstride(c as u32) as usize);
+            let (width, height) =
+                (frame.comp_width(c as u32) as usize, frame.comp_height(c as u32) as usize);
+            let (stride, step) =
+                (frame.comp_stride(c as u32) as usize, frame.comp_pstride(c as u32) as usize);
             let data = frame.comp_data(c as u32).unwrap();
             (0..height)
                 .flat_map(|y| (0..width).map(move |x| (x, y)))

@@ -34,7 +34,8 @@ pub struct Clip {
 
 impl Frame {
     fn of_picture(picture: &RgbImage) -> Result<Self> {
-        let info = VideoInfo::builder(VideoFormat::Rgb, picture.width(), picture.height()).build()?;
+        let info =
+            VideoInfo::builder(VideoFormat::Rgb, picture.width(), picture.height()).build()?;
         let stride = info.stride()[0] as usize;
         let mut bytes = vec![0; info.size()];
         let row = 3 * picture.width() as usize;
@@ -48,11 +49,13 @@ impl Frame {
     fn of_sample(sample: &gst::Sample) -> Result<Self> {
         let info = VideoInfo::from_caps(sample.caps().ok_or("no caps")?)?;
         let buffer = sample.buffer_owned().ok_or("no buffer")?;
-        let frame = gst_video::VideoFrame::from_buffer_readable(buffer, &info).map_err(|_| "no video frame")?;
+        let frame = gst_video::VideoFrame::from_buffer_readable(buffer, &info)
+            .map_err(|_| "no video frame")?;
         // The layout that caps alone tell, without the padding of a decoder.
         let plain = VideoInfo::builder(info.format(), info.width(), info.height()).build()?;
         let buffer = gst::Buffer::with_size(plain.size())?;
-        let mut copy = gst_video::VideoFrame::from_buffer_writable(buffer, &plain).map_err(|_| "no memory")?;
+        let mut copy =
+            gst_video::VideoFrame::from_buffer_writable(buffer, &plain).map_err(|_| "no memory")?;
         frame.copy(&mut copy)?;
         let bytes = copy.into_buffer().map_readable()?.to_vec();
         Ok(Self { info: plain, bytes })
@@ -75,7 +78,9 @@ impl Frame {
         let [first, ..] = &picture.components[..] else { return Err("no components".into()) };
         Ok(match &picture.components[..] {
             [r, g, b] if self.info.is_rgb() => Array2::from_shape_fn(r.dim(), |at| {
-                16.0 + 0.2568 * f32::from(r[at]) + 0.5041 * f32::from(g[at]) + 0.0979 * f32::from(b[at])
+                16.0 + 0.2568 * f32::from(r[at])
+                    + 0.5041 * f32::from(g[at])
+                    + 0.0979 * f32::from(b[at])
             }),
             _ => first.mapv(f32::from),
         })
@@ -111,8 +116,9 @@ impl Frame {
 /// A plane of levels for the page.
 pub fn grey(plane: &Array2<f32>) -> Rgb {
     let (height, width) = plane.dim();
-    let picture =
-        GrayImage::from_fn(width as u32, height as u32, |x, y| image::Luma([plane[[y as usize, x as usize]] as u8]));
+    let picture = GrayImage::from_fn(width as u32, height as u32, |x, y| {
+        image::Luma([plane[[y as usize, x as usize]] as u8])
+    });
     smaller(image::DynamicImage::ImageLuma8(picture).into_rgb8())
 }
 
@@ -126,14 +132,18 @@ fn smaller(picture: Rgb) -> Rgb {
 
 /// Pictures of a file or folder, each a clip of one frame, or the first frames of a video.
 pub fn load(path: &Path, frames: usize, pictures: usize) -> Result<Vec<Clip>> {
-    let is_picture = |path: &Path| path.extension().is_some_and(|e| e == "png" || e == "jpg" || e == "jpeg");
+    let is_picture =
+        |path: &Path| path.extension().is_some_and(|e| e == "png" || e == "jpg" || e == "jpeg");
     let one = |path: &Path| -> Result<Clip> {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let picture = image::open(path).map_err(|err| format!("{}: {err}", path.display()))?.into_rgb8();
+        let picture =
+            image::open(path).map_err(|err| format!("{}: {err}", path.display()))?.into_rgb8();
         Ok(Clip { name, frames: vec![Frame::of_picture(&picture)?] })
     };
     if path.is_dir() {
-        let mut files = std::fs::read_dir(path)?.map(|e| e.map(|e| e.path())).collect::<std::io::Result<Vec<_>>>()?;
+        let mut files = std::fs::read_dir(path)?
+            .map(|e| e.map(|e| e.path()))
+            .collect::<std::io::Result<Vec<_>>>()?;
         files.retain(|file| is_picture(file));
         files.sort();
         files.truncate(pictures);
@@ -150,11 +160,17 @@ fn video(path: &Path, frames: usize) -> Result<Clip> {
     let description = format!(
         "uridecodebin uri=\"{uri}\" ! videoconvert ! video/x-raw,format=I420 ! appsink name=o sync=false max-buffers=4"
     );
-    let pipeline = gst::parse::launch(&description)?.downcast::<gst::Pipeline>().map_err(|_| "no pipeline")?;
-    let output = pipeline.by_name("o").and_then(|e| e.downcast::<gst_app::AppSink>().ok()).ok_or("no sink")?;
+    let pipeline =
+        gst::parse::launch(&description)?.downcast::<gst::Pipeline>().map_err(|_| "no pipeline")?;
+    let output = pipeline
+        .by_name("o")
+        .and_then(|e| e.downcast::<gst_app::AppSink>().ok())
+        .ok_or("no sink")?;
     pipeline.set_state(gst::State::Playing)?;
-    let mut clip =
-        Clip { name: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), frames: Vec::new() };
+    let mut clip = Clip {
+        name: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        frames: Vec::new(),
+    };
     while clip.frames.len() < frames
         && let Some(sample) = output.try_pull_sample(gst::ClockTime::from_seconds(20))
     {
@@ -185,14 +201,26 @@ pub fn through(elements: &str, clip: &Clip) -> Result<(Vec<Frame>, f64)> {
         "appsrc name=i format=time ! {elements} ! videoconvert ! video/x-raw,format={} ! appsink name=o sync=false",
         format.to_str()
     );
-    let pipeline = gst::parse::launch(&description)?.downcast::<gst::Pipeline>().map_err(|_| "no pipeline")?;
-    let input = pipeline.by_name("i").and_then(|e| e.downcast::<gst_app::AppSrc>().ok()).ok_or("no source")?;
-    let output = pipeline.by_name("o").and_then(|e| e.downcast::<gst_app::AppSink>().ok()).ok_or("no sink")?;
-    let info =
-        VideoInfo::builder(format, first.info.width(), first.info.height()).fps(gst::Fraction::new(25, 1)).build()?;
+    let pipeline =
+        gst::parse::launch(&description)?.downcast::<gst::Pipeline>().map_err(|_| "no pipeline")?;
+    let input = pipeline
+        .by_name("i")
+        .and_then(|e| e.downcast::<gst_app::AppSrc>().ok())
+        .ok_or("no source")?;
+    let output = pipeline
+        .by_name("o")
+        .and_then(|e| e.downcast::<gst_app::AppSink>().ok())
+        .ok_or("no sink")?;
+    let info = VideoInfo::builder(format, first.info.width(), first.info.height())
+        .fps(gst::Fraction::new(25, 1))
+        .build()?;
     input.set_caps(Some(&info.to_caps()?));
     if pipeline.set_state(gst::State::Playing).is_err() {
-        return Err(format!("{elements}: {}", error_of(&pipeline).unwrap_or("does not start".to_owned())).into());
+        return Err(format!(
+            "{elements}: {}",
+            error_of(&pipeline).unwrap_or("does not start".to_owned())
+        )
+        .into());
     }
     let mut out = Vec::new();
     let mut time = Duration::ZERO;

@@ -89,13 +89,17 @@ pub fn run(task: &Report) -> Result<()> {
     for source in &task.source {
         clips.extend(frames::load(source, task.frames, task.pictures)?);
     }
-    let elements: Vec<String> = std::iter::once(NOTHING.to_owned()).chain(task.element.iter().cloned()).collect();
+    let elements: Vec<String> =
+        std::iter::once(NOTHING.to_owned()).chain(task.element.iter().cloned()).collect();
     let bar = ProgressBar::new((clips.len() * elements.len()) as u64);
-    bar.set_style(ProgressStyle::with_template("{elapsed_precise} [{wide_bar}] {pos}/{len} {msg}")?);
+    bar.set_style(ProgressStyle::with_template(
+        "{elapsed_precise} [{wide_bar}] {pos}/{len} {msg}",
+    )?);
     let (mut outcomes, mut strips) = (Vec::new(), Vec::new());
     for (number, clip) in clips.iter().enumerate() {
         let noisy = with_noise(clip, task.noise, task.seed.wrapping_add(number as u64));
-        let mut strip = Strip { source: clip.name.clone(), cells: Vec::new(), histograms: Vec::new() };
+        let mut strip =
+            Strip { source: clip.name.clone(), cells: Vec::new(), histograms: Vec::new() };
         strip.show("reference", &clip.frames[0], None)?;
         for element in &elements {
             bar.set_message(format!("{element} on {}", clip.name));
@@ -111,7 +115,12 @@ pub fn run(task: &Report) -> Result<()> {
                 strip.show(name, first, Some(&clip.frames[0]))?;
             }
             let frames = frames.iter().map(Measures::named).collect();
-            outcomes.push(Outcome { source: clip.name.clone(), element: element.clone(), frames, milliseconds });
+            outcomes.push(Outcome {
+                source: clip.name.clone(),
+                element: element.clone(),
+                frames,
+                milliseconds,
+            });
             bar.inc(1);
         }
         strips.push(strip);
@@ -161,20 +170,26 @@ fn summary(element: &str, outcomes: &[Outcome], seed: u64) -> Summary {
     let measures = names
         .into_iter()
         .filter_map(|name| {
-            let groups: Vec<_> = own.iter().map(|outcome| of(outcome, name)).filter(|v| !v.is_empty()).collect();
+            let groups: Vec<_> =
+                own.iter().map(|outcome| of(outcome, name)).filter(|v| !v.is_empty()).collect();
             Some((name, statistics::interval(&groups, seed)?))
         })
         .collect();
     let mut times: Vec<_> = own.iter().map(|outcome| outcome.milliseconds).collect();
     times.sort_by(f64::total_cmp);
-    Summary { element: element.to_owned(), measures, milliseconds: times.get(times.len() / 2).copied().unwrap_or(0.0) }
+    Summary {
+        element: element.to_owned(),
+        measures,
+        milliseconds: times.get(times.len() / 2).copied().unwrap_or(0.0),
+    }
 }
 
 fn print(results: &Results) {
     for Summary { element, measures, milliseconds } in &results.summaries {
         let shown = measures.iter().filter(|(name, _)| ["psnr", "ssim", "mse"].contains(name));
-        let shown: Vec<_> =
-            shown.map(|(name, v)| format!("{name} {:.4} ({:.4} to {:.4})", v.mean, v.low, v.high)).collect();
+        let shown: Vec<_> = shown
+            .map(|(name, v)| format!("{name} {:.4} ({:.4} to {:.4})", v.mean, v.low, v.high))
+            .collect();
         println!("{element}: {}, {milliseconds:.1} ms a frame", shown.join(", "));
     }
 }
@@ -187,7 +202,9 @@ impl Strip {
         self.histograms.push((name.to_owned(), Histogram::of(&luma.view()).0));
         if let Some(reference) = reference {
             let before = reference.luma()?;
-            let error = frames::grey(&Array2::from_shape_fn(luma.dim(), |at| 128.0 + 4.0 * (luma[at] - before[at])));
+            let error = frames::grey(&Array2::from_shape_fn(luma.dim(), |at| {
+                128.0 + 4.0 * (luma[at] - before[at])
+            }));
             self.cells.push((format!("{name}: error, four times"), error));
         }
         let edges = gradient(&luma.view(), Gradient::Sobel).mapv(|v| 3.0 * v);

@@ -51,7 +51,8 @@ pub fn write(results: &Results, strips: &[Strip]) -> Result<String> {
          <title>cnnvideo: evaluation</title><style>{STYLE}</style></head><body><h1>cnnvideo {}: evaluation</h1>",
         results.version
     );
-    let quoted = |word: &String| if word.contains(' ') { format!("\"{word}\"") } else { word.clone() };
+    let quoted =
+        |word: &String| if word.contains(' ') { format!("\"{word}\"") } else { word.clone() };
     let command: Vec<_> = results.command.iter().map(quoted).collect();
     write!(page, "<p><code>evaluate {}</code></p>", escape(&command.join(" ")))?;
     write!(
@@ -60,7 +61,10 @@ pub fn write(results: &Results, strips: &[Strip]) -> Result<String> {
          (bootstrap, seed {}). {}</p>",
         results.seed,
         if results.noise > 0.0 {
-            format!("The elements got white noise of {} levels, the reference has none.", results.noise)
+            format!(
+                "The elements got white noise of {} levels, the reference has none.",
+                results.noise
+            )
         } else {
             "The reference is what the elements got.".to_owned()
         }
@@ -95,7 +99,8 @@ pub fn write(results: &Results, strips: &[Strip]) -> Result<String> {
 
 fn table(page: &mut String, results: &Results) -> Result<()> {
     page.push_str("<h2>All sources</h2><div class='scroll'><table><tr><th>element</th>");
-    let has = |name: &str| results.summaries.iter().any(|s| s.measures.iter().any(|(n, _)| *n == name));
+    let has =
+        |name: &str| results.summaries.iter().any(|s| s.measures.iter().any(|(n, _)| *n == name));
     let shown: Vec<_> = SHOWN.into_iter().filter(|(name, _)| has(name)).collect();
     for (_, title) in &shown {
         write!(page, "<th>{}</th>", escape(title))?;
@@ -105,9 +110,13 @@ fn table(page: &mut String, results: &Results) -> Result<()> {
         write!(page, "<tr><td><code>{}</code></td>", escape(&summary.element))?;
         for (name, _) in &shown {
             match summary.measures.iter().find(|(n, _)| n == name) {
-                Some((_, v)) => {
-                    write!(page, "<td>{}<br><small>{} to {}</small></td>", short(v.mean), short(v.low), short(v.high))?
-                }
+                Some((_, v)) => write!(
+                    page,
+                    "<td>{}<br><small>{} to {}</small></td>",
+                    short(v.mean),
+                    short(v.low),
+                    short(v.high)
+                )?,
                 None => page.push_str("<td>-</td>"),
             }
         }
@@ -118,11 +127,14 @@ fn table(page: &mut String, results: &Results) -> Result<()> {
 }
 
 fn by_source(page: &mut String, results: &Results) -> Result<()> {
-    page.push_str("<h2>By source: PSNR in dB / SSIM</h2><div class='scroll'><table><tr><th>source</th>");
+    page.push_str(
+        "<h2>By source: PSNR in dB / SSIM</h2><div class='scroll'><table><tr><th>source</th>",
+    );
     for summary in &results.summaries {
         write!(page, "<th><code>{}</code></th>", escape(&summary.element))?;
     }
-    let mut sources: Vec<&str> = results.outcomes.iter().map(|outcome| outcome.source.as_str()).collect();
+    let mut sources: Vec<&str> =
+        results.outcomes.iter().map(|outcome| outcome.source.as_str()).collect();
     sources.dedup();
     for source in sources {
         write!(page, "</tr><tr><td>{}</td>", escape(source))?;
@@ -144,16 +156,20 @@ fn series(outcome: &Outcome, name: &str) -> Vec<f64> {
 
 /// Of clips with several frames.
 fn curves(page: &mut String, outcomes: &[Outcome]) -> Result<()> {
-    let mut clips: Vec<&str> = outcomes.iter().filter(|o| o.frames.len() > 1).map(|o| o.source.as_str()).collect();
+    let mut clips: Vec<&str> =
+        outcomes.iter().filter(|o| o.frames.len() > 1).map(|o| o.source.as_str()).collect();
     clips.dedup();
     if clips.is_empty() {
         return Ok(());
     }
     page.push_str("<h2>Over frames</h2><div class='plots'>");
     for clip in clips {
-        for (name, title) in [("psnr", "PSNR, dB"), ("ssim", "SSIM"), ("flicker", "flicker, levels")] {
+        for (name, title) in
+            [("psnr", "PSNR, dB"), ("ssim", "SSIM"), ("flicker", "flicker, levels")]
+        {
             let own = outcomes.iter().filter(|outcome| outcome.source == clip);
-            let all: Vec<_> = own.map(|outcome| (outcome.element.clone(), series(outcome, name))).collect();
+            let all: Vec<_> =
+                own.map(|outcome| (outcome.element.clone(), series(outcome, name))).collect();
             page.push_str(&lines(&format!("{clip}: {title}"), "frame", &all));
         }
     }
@@ -163,6 +179,7 @@ fn curves(page: &mut String, outcomes: &[Outcome]) -> Result<()> {
 
 fn jpeg(picture: &Rgb) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    image::codecs::jpeg::JpegEncoder::new_with_quality(Cursor::new(&mut bytes), 82).encode_image(picture)?;
+    image::codecs::jpeg::JpegEncoder::new_with_quality(Cursor::new(&mut bytes), 82)
+        .encode_image(picture)?;
     Ok(bytes)
 }

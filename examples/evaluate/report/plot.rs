@@ -9,13 +9,18 @@ const MARGIN: [f64; 2] = [48.0, 28.0];
 /// Lines over `x` = 0, 1, 2, ...; names are shown beside.
 pub fn lines(title: &str, x_name: &str, series: &[(String, Vec<f64>)]) -> String {
     let all = || series.iter().flat_map(|(_, values)| values).filter(|v| v.is_finite());
-    let (low, high) = all().fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(*v), high.max(*v)));
+    let (low, high) =
+        all().fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(*v), high.max(*v)));
     let (low, high) = if low < high { (low, high) } else { (low - 0.5, low + 0.5) };
     let length = series.iter().map(|(_, values)| values.len()).max().unwrap_or(0).max(2);
     let x = |i: f64| MARGIN[0] + i / (length - 1) as f64 * (SIZE[0] - MARGIN[0] - 8.0);
     let y = |v: f64| SIZE[1] - MARGIN[1] - (v - low) / (high - low) * (SIZE[1] - MARGIN[1] - 24.0);
-    let mut svg =
-        format!("<figure><svg viewBox='0 0 {} {}' role='img' aria-label='{}'>", SIZE[0], SIZE[1], escape(title));
+    let mut svg = format!(
+        "<figure><svg viewBox='0 0 {} {}' role='img' aria-label='{}'>",
+        SIZE[0],
+        SIZE[1],
+        escape(title)
+    );
     for i in 0..=4 {
         let v = low + (high - low) * f64::from(i) / 4.0;
         let _ = write!(
@@ -45,8 +50,11 @@ pub fn lines(title: &str, x_name: &str, series: &[(String, Vec<f64>)]) -> String
             .map(|(i, v)| format!("{:.1},{:.1}", x(i as f64), y(*v)))
             .collect();
         let colour = COLOURS[number % COLOURS.len()];
-        let _ =
-            write!(svg, "<polyline points='{}' fill='none' stroke='{colour}' stroke-width='1.6'/>", points.join(" "));
+        let _ = write!(
+            svg,
+            "<polyline points='{}' fill='none' stroke='{colour}' stroke-width='1.6'/>",
+            points.join(" ")
+        );
     }
     svg.push_str("</svg><figcaption>");
     for (number, (name, _)) in series.iter().enumerate() {
@@ -69,5 +77,9 @@ pub fn short(v: f64) -> String {
 }
 
 pub fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('\'', "&#39;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('\'', "&#39;")
+        .replace('"', "&quot;")
 }

@@ -8,13 +8,16 @@ use gst_video::{VideoFrameRef, VideoInfo, subclass::prelude::*};
 use super::settings::{self, Settings};
 use crate::{
     denoise::{Denoiser, Error, Levels, Networks, Parameters, Rung},
-    element::{ModelSettings, Pictures, Process, Quality, Request, is_region_mask, lock, pad_templates},
+    element::{
+        ModelSettings, Pictures, Process, Quality, Request, is_region_mask, lock, pad_templates,
+    },
     frame::{Format, Picture, PictureMut, Regions, Sample},
     nn,
 };
 
-static CAT: LazyLock<gst::DebugCategory> =
-    LazyLock::new(|| gst::DebugCategory::new("cnndenoise", gst::DebugColorFlags::empty(), Some("CNN video denoiser")));
+static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+    gst::DebugCategory::new("cnndenoise", gst::DebugColorFlags::empty(), Some("CNN video denoiser"))
+});
 
 impl Process for Denoiser {
     type Model = Networks;
@@ -144,7 +147,8 @@ impl ElementImpl for CnnDenoise {
 }
 
 impl BaseTransformImpl for CnnDenoise {
-    const MODE: gst_base::subclass::BaseTransformMode = gst_base::subclass::BaseTransformMode::NeverInPlace;
+    const MODE: gst_base::subclass::BaseTransformMode =
+        gst_base::subclass::BaseTransformMode::NeverInPlace;
     const PASSTHROUGH_ON_SAME_CAPS: bool = false;
     const TRANSFORM_IP_ON_PASSTHROUGH: bool = false;
 

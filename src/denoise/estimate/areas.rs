@@ -103,14 +103,17 @@ mod tests {
         let even: Vec<_> = (0..100).map(|i| area(9.0 + 0.02 * i as f32, 50.0)).collect();
         assert!((model(even).level - 10.0).abs() < 0.1);
         // Flat surroundings of a texture.
-        let texture: Vec<_> = (0..100).map(|i| area(if i < 40 { 1.0 } else { 8.0 }, 50.0)).collect();
+        let texture: Vec<_> =
+            (0..100).map(|i| area(if i < 40 { 1.0 } else { 8.0 }, 50.0)).collect();
         assert!(model(texture).level <= 1.75);
     }
 
     #[test]
     fn doubt_is_for_less_noise() {
-        let told =
-            |doubt: f32| model((0..100).map(|_| Area { doubt, ..area(6.0, 1.0 / (doubt * doubt)) }).collect()).level;
+        let told = |doubt: f32| {
+            model((0..100).map(|_| Area { doubt, ..area(6.0, 1.0 / (doubt * doubt)) }).collect())
+                .level
+        };
         assert!(told(0.2) > 5.99 && (1.0..5.0).contains(&told(0.45)) && told(0.7) == 0.0);
         assert_eq!(model(Vec::new()).level, 0.0);
     }

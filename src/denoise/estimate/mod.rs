@@ -14,11 +14,16 @@ use self::areas::Area;
 use super::noise::NoiseModel;
 use crate::{
     frame::Sample,
-    nn::{self, Device, Domain, ModelSource, Network, Output, Precision, RowSink, Session, Size, Source, cache, parts},
+    nn::{
+        self, Device, Domain, ModelSource, Network, Output, Precision, RowSink, Session, Size,
+        Source, cache, parts,
+    },
 };
 
-const BUILT_IN: ModelSource =
-    ModelSource::Embedded { name: "noise-level", bytes: include_bytes!("../../../models/noise-level.safetensors") };
+const BUILT_IN: ModelSource = ModelSource::Embedded {
+    name: "noise-level",
+    bytes: include_bytes!("../../../models/noise-level.safetensors"),
+};
 /// Levels are told as the logarithm of so much more.
 pub(crate) const LEAST: f32 = 0.5;
 /// Furthest that the logarithm of the scale of an error lies from 0.
@@ -56,7 +61,10 @@ struct Look {
 impl Look {
     fn new(network: &dyn Network, rows: usize, threads: usize) -> Result<Self, nn::Error> {
         let size = Size { width: ACROSS * SIDE, height: rows * SIDE };
-        Ok(Self { session: network.session(size, threads)?, told: Array2::default((size.height, size.width)) })
+        Ok(Self {
+            session: network.session(size, threads)?,
+            told: Array2::default((size.height, size.width)),
+        })
     }
 }
 
@@ -80,7 +88,11 @@ impl Estimator {
     ///
     /// # Errors
     /// A backend that fails.
-    pub fn noise(&mut self, component: &impl Levels, rounds: usize) -> Result<Option<NoiseModel>, nn::Error> {
+    pub fn noise(
+        &mut self,
+        component: &impl Levels,
+        rounds: usize,
+    ) -> Result<Option<NoiseModel>, nn::Error> {
         let size = component.size();
         if size.into_iter().min() < Some(MIN_SIDE) {
             return Ok(None);
@@ -104,7 +116,8 @@ impl Estimator {
 
 /// One place of many in an area of some rows and columns, which no regular texture follows (Roberts' R2 sequence).
 pub(super) fn spread(number: usize, [rows, columns]: [usize; 2]) -> [usize; 2] {
-    let at = |step: f64, length: usize| ((0.5 + step * number as f64).fract() * length as f64) as usize;
+    let at =
+        |step: f64, length: usize| ((0.5 + step * number as f64).fract() * length as f64) as usize;
     [at(0.569_840_290_998_053_3, rows), at(0.754_877_666_246_692_8, columns)]
 }
 
@@ -144,7 +157,10 @@ impl<'a, L: Levels> Squares<'a, L> {
     /// So many that follow `first` ones.
     fn new(component: &'a L, first: usize, count: usize) -> Self {
         let room = component.size().map(|n| n.saturating_sub(2 * SIDE) + 1);
-        Self { component, origins: (first..first + count).map(|number| spread(number, room)).collect() }
+        Self {
+            component,
+            origins: (first..first + count).map(|number| spread(number, room)).collect(),
+        }
     }
 
     /// Four pixels of a square; beyond the picture it is mirrored.
@@ -190,7 +206,9 @@ impl<'a, L: Levels> Squares<'a, L> {
                 let Cell { differences, mean } = self.cell(AREA * y + dy, AREA * x + dx);
                 brightness += mean / (AREA * AREA) as f32;
                 // Bars and drawings have no noise: what is perfectly flat says nothing of the rest.
-                if differences.iter().all(|d| *d == 0.0) || !(MARGIN..255.0 - MARGIN).contains(&mean) {
+                if differences.iter().all(|d| *d == 0.0)
+                    || !(MARGIN..255.0 - MARGIN).contains(&mean)
+                {
                     continue;
                 }
                 let doubt = doubt.clamp(-MOST_LOG_SCALE, MOST_LOG_SCALE).exp();
@@ -200,7 +218,12 @@ impl<'a, L: Levels> Squares<'a, L> {
                 doubts += weight * doubt;
             }
             if weights > 0.0 {
-                areas.push(Area { weight: weights, level: levels / weights, doubt: doubts / weights, brightness });
+                areas.push(Area {
+                    weight: weights,
+                    level: levels / weights,
+                    doubt: doubts / weights,
+                    brightness,
+                });
             }
         }
     }
@@ -208,7 +231,9 @@ impl<'a, L: Levels> Squares<'a, L> {
 
 impl<L: Levels> Source for Squares<'_, L> {
     fn read_row(&self, y: usize, row: &mut [f32]) {
-        for (x, values) in row.as_chunks_mut::<{ Domain::Plane.inputs() }>().0.iter_mut().enumerate() {
+        for (x, values) in
+            row.as_chunks_mut::<{ Domain::Plane.inputs() }>().0.iter_mut().enumerate()
+        {
             let Cell { differences, mean } = self.cell(y, x);
             let [a, b, c, d, e] = differences.map(|d| (ROOT_SCALE * d.abs().sqrt()).copysign(d));
             *values = [a, b, c, d, e, (mean - 128.0) / 255.0];
@@ -221,7 +246,9 @@ struct Told<'a>(&'a mut Array2<[f32; 2]>);
 impl Output for Told<'_> {
     fn split<'b>(&'b mut self, bands: &[Range<usize>]) -> Vec<Box<dyn RowSink + 'b>> {
         let parts = parts(self.0, bands, 1).into_iter().zip(bands);
-        parts.map(|(told, band)| Box::new(Band { first: band.start, told }) as Box<dyn RowSink>).collect()
+        parts
+            .map(|(told, band)| Box::new(Band { first: band.start, told }) as Box<dyn RowSink>)
+            .collect()
     }
 }
 
@@ -247,7 +274,9 @@ mod tests {
     /// White noise, close to normal, of a unit deviation.
     fn white(size: (usize, usize), seed: u64) -> Array2<f32> {
         let mut rng = StdRng::seed_from_u64(seed);
-        Array2::from_shape_simple_fn(size, || (0..12).map(|_| rng.random::<f32>()).sum::<f32>() - 6.0)
+        Array2::from_shape_simple_fn(size, || {
+            (0..12).map(|_| rng.random::<f32>()).sum::<f32>() - 6.0
+        })
     }
 
     fn found(component: &Array2<f32>) -> NoiseModel {

@@ -49,28 +49,33 @@ fn blocks<const SIDE: usize, const LINE: usize>(
     let side_y = BLOCK >> shifts[1];
     let scale = shifts.map(|shift| PLACES as f32 / (1 << shift) as f32);
     threads.enter(|| {
-        to.axis_chunks_iter_mut(Axis(0), side_y).into_par_iter().enumerate().for_each(|(by, mut rows)| {
-            for (bx, to) in rows.axis_chunks_iter_mut(Axis(1), SIDE).enumerate() {
-                let motion = motion.blocks[[by, bx]];
-                let [along, down] = [0, 1].map(|axis| (motion[axis] * scale[axis]).round() as isize);
-                let whole = |at: usize, d: isize| (at as isize).saturating_add(d.div_euclid(PLACES as isize));
-                let between = |d: isize| match d.rem_euclid(PLACES as isize) as usize {
-                    0 => None,
-                    place => Some(&WEIGHTS[place]),
-                };
-                let block = Block::<SIDE, LINE> {
-                    values,
-                    dim: plane.dim(),
-                    place: [whole(bx * SIDE, along), whole(by * side_y, down)],
-                    across: between(along),
-                    down: between(down),
-                };
-                vectorise(
-                    #[inline(always)]
-                    || block.shift(to),
-                );
-            }
-        });
+        to.axis_chunks_iter_mut(Axis(0), side_y).into_par_iter().enumerate().for_each(
+            |(by, mut rows)| {
+                for (bx, to) in rows.axis_chunks_iter_mut(Axis(1), SIDE).enumerate() {
+                    let motion = motion.blocks[[by, bx]];
+                    let [along, down] =
+                        [0, 1].map(|axis| (motion[axis] * scale[axis]).round() as isize);
+                    let whole = |at: usize, d: isize| {
+                        (at as isize).saturating_add(d.div_euclid(PLACES as isize))
+                    };
+                    let between = |d: isize| match d.rem_euclid(PLACES as isize) as usize {
+                        0 => None,
+                        place => Some(&WEIGHTS[place]),
+                    };
+                    let block = Block::<SIDE, LINE> {
+                        values,
+                        dim: plane.dim(),
+                        place: [whole(bx * SIDE, along), whole(by * side_y, down)],
+                        across: between(along),
+                        down: between(down),
+                    };
+                    vectorise(
+                        #[inline(always)]
+                        || block.shift(to),
+                    );
+                }
+            },
+        );
     });
 }
 
@@ -91,13 +96,16 @@ impl Weights {
     fn new(weights: [f32; TAPS]) -> Self {
         let middle = Self::MIDDLE..Self::MIDDLE + 2;
         let whole: [bool; TAPS] = std::array::from_fn(|i| middle.contains(&i) && weights[i] >= 0.5);
-        let fraction = |i: usize| ((weights[i] - f32::from(u8::from(whole[i]))) * 65536.0).round() as i32;
+        let fraction =
+            |i: usize| ((weights[i] - f32::from(u8::from(whole[i]))) * 65536.0).round() as i32;
         let mut fractions: [i32; TAPS] = std::array::from_fn(fraction);
-        let sum = fractions.iter().sum::<i32>() + (whole.iter().filter(|whole| **whole).count() as i32) * 65536;
+        let sum = fractions.iter().sum::<i32>()
+            + (whole.iter().filter(|whole| **whole).count() as i32) * 65536;
         // What rounding left over goes to one of those that have a whole part, as its fraction is far from the limits.
         fractions[Self::MIDDLE + usize::from(!whole[Self::MIDDLE])] -= sum - 65536;
         Self {
-            fractions: fractions.map(|fraction| fraction.clamp(i16::MIN.into(), i16::MAX.into()) as i16),
+            fractions: fractions
+                .map(|fraction| fraction.clamp(i16::MIN.into(), i16::MAX.into()) as i16),
             whole: [0, 1].map(|i| if whole[Self::MIDDLE + i] { -1 } else { 0 }),
             lost: (fractions.iter().filter(|fraction| **fraction != 0).count() / 2) as i16,
         }
@@ -141,7 +149,9 @@ impl<const SIDE: usize, const LINE: usize> Block<'_, SIDE, LINE> {
             }
         };
         let line = |y: usize| {
-            area.get(y * width..).and_then(|row| row.first_chunk::<LINE>()).unwrap_or(const { &[Fixed(0); LINE] })
+            area.get(y * width..)
+                .and_then(|row| row.first_chunk::<LINE>())
+                .unwrap_or(const { &[Fixed(0); LINE] })
         };
         // All lines first: a line that was only just written cannot be read at other places without waiting for it.
         let mut lines = [[0; LINE]; BLOCK];
@@ -168,7 +178,8 @@ impl<const SIDE: usize, const LINE: usize> Block<'_, SIDE, LINE> {
     /// What a block of some rows is made from, where all of that lies inside of the plane.
     #[inline(always)]
     fn inside(&self, rows: usize) -> Option<&[Fixed]> {
-        let [x, y] = self.place.map(|at| usize::try_from(at.checked_sub_unsigned(Self::BEFORE)?).ok());
+        let [x, y] =
+            self.place.map(|at| usize::try_from(at.checked_sub_unsigned(Self::BEFORE)?).ok());
         let ((height, width), x, y) = (self.dim, x?, y?);
         let fits = x.checked_add(LINE)? <= width && y.checked_add(rows + TAPS)? <= height;
         if fits { self.values.get(y * width + x..) } else { None }
@@ -179,7 +190,8 @@ impl<const SIDE: usize, const LINE: usize> Block<'_, SIDE, LINE> {
     fn at_edge(&self) -> [[Fixed; LINE]; BLOCK + TAPS] {
         let Self { values, dim: (height, width), place: [x, y], .. } = *self;
         let at = |at: isize, i: usize, count: usize| {
-            at.saturating_add(i as isize - Self::BEFORE as isize).clamp(0, count as isize - 1) as usize
+            at.saturating_add(i as isize - Self::BEFORE as isize).clamp(0, count as isize - 1)
+                as usize
         };
         let mut area = [[Fixed(0); LINE]; BLOCK + TAPS];
         for (i, line) in area.iter_mut().enumerate() {
@@ -233,17 +245,19 @@ pub(super) fn nearest(map: &Array2<f32>, motion: &Motion, to: &mut Array2<f32>, 
     }
     let side = BLOCK / 2;
     threads.enter(|| {
-        to.axis_chunks_iter_mut(Axis(0), side).into_par_iter().enumerate().for_each(|(by, mut rows)| {
-            for (bx, mut block) in rows.axis_chunks_iter_mut(Axis(1), side).enumerate() {
-                let [dx, dy] = motion.blocks[[by, bx]].map(|d| (d * 0.5).round() as isize);
-                for (y, to) in block.rows_mut().into_iter().enumerate() {
-                    let from = map.row(beside(by * side + y, dy, height));
-                    if let (Some(to), Some(from)) = (to.into_slice(), from.to_slice()) {
-                        copy(from, bx * side, dx, to);
+        to.axis_chunks_iter_mut(Axis(0), side).into_par_iter().enumerate().for_each(
+            |(by, mut rows)| {
+                for (bx, mut block) in rows.axis_chunks_iter_mut(Axis(1), side).enumerate() {
+                    let [dx, dy] = motion.blocks[[by, bx]].map(|d| (d * 0.5).round() as isize);
+                    for (y, to) in block.rows_mut().into_iter().enumerate() {
+                        let from = map.row(beside(by * side + y, dy, height));
+                        if let (Some(to), Some(from)) = (to.into_slice(), from.to_slice()) {
+                            copy(from, bx * side, dx, to);
+                        }
                     }
                 }
-            }
-        });
+            },
+        );
     });
 }
 
@@ -257,7 +271,9 @@ fn copy(row: &[f32], first: usize, d: isize, to: &mut [f32]) {
     let inside = first.checked_add_signed(d).and_then(|first| row.get(first..)?.get(..to.len()));
     match inside {
         Some(inside) => to.copy_from_slice(inside),
-        None => to.iter_mut().enumerate().for_each(|(x, to)| *to = row[beside(first + x, d, row.len())]),
+        None => {
+            to.iter_mut().enumerate().for_each(|(x, to)| *to = row[beside(first + x, d, row.len())])
+        }
     }
 }
 
@@ -273,22 +289,32 @@ mod tests {
             Fixed::from_level(60.0 + ((31 * y + 17 * x + x * y) % 97) as f32)
         });
         let threads = Threads::new(2).unwrap();
-        for (motion, fractions) in [([3.0, -2.0], [0.0; 2]), ([-5.25, 1.5], [0.75, 0.5]), ([40.0, 0.125], [0.0, 0.125])]
+        for (motion, fractions) in
+            [([3.0, -2.0], [0.0; 2]), ([-5.25, 1.5], [0.75, 0.5]), ([40.0, 0.125], [0.0, 0.125])]
         {
             let mut blocks = Motion::default();
-            blocks.blocks = Array2::from_elem((height.div_ceil(BLOCK), width.div_ceil(BLOCK)), motion);
+            blocks.blocks =
+                Array2::from_elem((height.div_ceil(BLOCK), width.div_ceil(BLOCK)), motion);
             let mut shifted = Array2::default((0, 0));
             shift(&plane, &blocks, [0, 0], &mut shifted, &threads);
             let [across, down] = fractions.map(lanczos);
             let at = |i: usize, d: f32, tap: usize, count: usize| {
-                (i as isize + d.floor() as isize + tap as isize - 2).clamp(0, count as isize - 1) as usize
+                (i as isize + d.floor() as isize + tap as isize - 2).clamp(0, count as isize - 1)
+                    as usize
             };
             for ((y, x), found) in shifted.indexed_iter() {
-                let line =
-                    |ty| (0..TAPS).map(|tx| across[tx] * plane[[ty, at(x, motion[0], tx, width)]].level()).sum::<f32>();
-                let expected: f32 = (0..TAPS).map(|ty| down[ty] * line(at(y, motion[1], ty, height))).sum();
+                let line = |ty| {
+                    (0..TAPS)
+                        .map(|tx| across[tx] * plane[[ty, at(x, motion[0], tx, width)]].level())
+                        .sum::<f32>()
+                };
+                let expected: f32 =
+                    (0..TAPS).map(|ty| down[ty] * line(at(y, motion[1], ty, height))).sum();
                 let found = found.level();
-                assert!((found - expected).abs() < 0.04, "{motion:?} at {y} {x}: {found} for {expected}");
+                assert!(
+                    (found - expected).abs() < 0.04,
+                    "{motion:?} at {y} {x}: {found} for {expected}"
+                );
             }
         }
     }
@@ -299,13 +325,21 @@ mod tests {
         let map = Array2::from_shape_fn((height, width), |(y, x)| (100 * y + x) as f32);
         for motion in [[0.0, 0.0], [6.9, -3.2], [-11.0, 2.0], [900.0, -900.0]] {
             let mut blocks = Motion::default();
-            blocks.blocks = Array2::from_elem(((2 * height).div_ceil(BLOCK), (2 * width).div_ceil(BLOCK)), motion);
+            blocks.blocks = Array2::from_elem(
+                ((2 * height).div_ceil(BLOCK), (2 * width).div_ceil(BLOCK)),
+                motion,
+            );
             let mut shifted = Array2::default((0, 0));
             nearest(&map, &blocks, &mut shifted, &Threads::new(2).unwrap());
-            let at =
-                |i: usize, d: f32, count: usize| (i as f32 + (0.5 * d).round()).clamp(0.0, count as f32 - 1.0) as usize;
+            let at = |i: usize, d: f32, count: usize| {
+                (i as f32 + (0.5 * d).round()).clamp(0.0, count as f32 - 1.0) as usize
+            };
             for ((y, x), found) in shifted.indexed_iter() {
-                assert_eq!(*found, map[[at(y, motion[1], height), at(x, motion[0], width)]], "{motion:?} at {y} {x}");
+                assert_eq!(
+                    *found,
+                    map[[at(y, motion[1], height), at(x, motion[0], width)]],
+                    "{motion:?} at {y} {x}"
+                );
             }
         }
     }
@@ -315,11 +349,16 @@ mod tests {
         for weights in WEIGHTS.iter().skip(1) {
             let whole = weights.whole.iter().filter(|whole| **whole != 0).count() as i32;
             assert_eq!(
-                weights.fractions.iter().map(|fraction| i32::from(*fraction)).sum::<i32>() + 65536 * whole,
+                weights.fractions.iter().map(|fraction| i32::from(*fraction)).sum::<i32>()
+                    + 65536 * whole,
                 65536
             );
             for value in [-16384, -77, 0, 5000, 16384] {
-                assert!((weights.sum([value; TAPS]) - value).abs() <= 3, "{value}: {}", weights.sum([value; TAPS]));
+                assert!(
+                    (weights.sum([value; TAPS]) - value).abs() <= 3,
+                    "{value}: {}",
+                    weights.sum([value; TAPS])
+                );
             }
             const SIGNS: [i16; TAPS] = [i16::MAX, i16::MIN, i16::MAX, i16::MAX, i16::MIN, i16::MAX];
             // The largest sums that there can be.
@@ -329,13 +368,24 @@ mod tests {
 
     #[test]
     fn weights_are_those_of_the_formula() {
-        let sinc = |x: f64| if x == 0.0 { 1.0 } else { (std::f64::consts::PI * x).sin() / (std::f64::consts::PI * x) };
+        let sinc = |x: f64| {
+            if x == 0.0 {
+                1.0
+            } else {
+                (std::f64::consts::PI * x).sin() / (std::f64::consts::PI * x)
+            }
+        };
         for fraction in [0.0f32, 1e-5, 1e-3, 0.1, 0.25, 0.5, 0.77, 0.999] {
             let formula = [-2.0, -1.0, 0.0, 1.0, 2.0, 3.0].map(|n: f64| n - f64::from(fraction));
-            let formula = formula.map(|d| if d.abs() < 3.0 { sinc(d) * sinc(d / 3.0) } else { 0.0 });
+            let formula =
+                formula.map(|d| if d.abs() < 3.0 { sinc(d) * sinc(d / 3.0) } else { 0.0 });
             let sum: f64 = formula.iter().sum();
             for (ours, formula) in lanczos(fraction).iter().zip(formula) {
-                assert!((f64::from(*ours) - formula / sum).abs() < 1e-4, "{fraction}: {ours} {}", formula / sum);
+                assert!(
+                    (f64::from(*ours) - formula / sum).abs() < 1e-4,
+                    "{fraction}: {ours} {}",
+                    formula / sum
+                );
             }
         }
     }

@@ -79,12 +79,19 @@ mod x86 {
             // SAFETY: as the caller vouches.
             unsafe {
                 for x in (0..LENGTH - 15).step_by(16) {
-                    sums = add::<SQUARED>(sums, _mm_loadu_si128(a.add(x).cast()), _mm_loadu_si128(b.add(x).cast()));
+                    sums = add::<SQUARED>(
+                        sums,
+                        _mm_loadu_si128(a.add(x).cast()),
+                        _mm_loadu_si128(b.add(x).cast()),
+                    );
                 }
                 if !LENGTH.is_multiple_of(16) {
                     let last = LENGTH - 8;
-                    sums =
-                        add::<SQUARED>(sums, _mm_loadl_epi64(a.add(last).cast()), _mm_loadl_epi64(b.add(last).cast()));
+                    sums = add::<SQUARED>(
+                        sums,
+                        _mm_loadl_epi64(a.add(last).cast()),
+                        _mm_loadl_epi64(b.add(last).cast()),
+                    );
                 }
             }
             (a, b) = (a.wrapping_add(areas.width), b.wrapping_add(areas.width));
@@ -112,15 +119,29 @@ mod tests {
     #[test]
     fn sums_are_those_of_the_differences() {
         let width = 61;
-        let picture = |seed: usize| (0..width * 30).map(|i| ((i * i + seed * i) % 251) as u8).collect::<Vec<_>>();
+        let picture = |seed: usize| {
+            (0..width * 30).map(|i| ((i * i + seed * i) % 251) as u8).collect::<Vec<_>>()
+        };
         let (mut a, mut b) = (picture(3), picture(17));
         (a[100], b[105], a[101], b[106]) = (255, 0, 0, 255);
-        for (length, rows) in [(0, 3), (1, 1), (7, 4), (8, 2), (16, 16), (16, 0), (24, 24), (24, 1), (40, 9)] {
-            let apart = |y: usize, x: usize| u32::from(a[90 + y * width + x].abs_diff(b[95 + y * width + x]));
+        for (length, rows) in
+            [(0, 3), (1, 1), (7, 4), (8, 2), (16, 16), (16, 0), (24, 24), (24, 1), (40, 9)]
+        {
+            let apart = |y: usize, x: usize| {
+                u32::from(a[90 + y * width + x].abs_diff(b[95 + y * width + x]))
+            };
             let places = || (0..rows).flat_map(|y| (0..length).map(move |x| (y, x)));
             let areas = Areas { values: [&a[90..], &b[95..]], width, rows, length };
-            assert_eq!(absolute(areas), places().map(|(y, x)| apart(y, x)).sum::<u32>(), "{length} {rows}");
-            assert_eq!(squared(areas), places().map(|(y, x)| apart(y, x).pow(2)).sum::<u32>(), "{length} {rows}");
+            assert_eq!(
+                absolute(areas),
+                places().map(|(y, x)| apart(y, x)).sum::<u32>(),
+                "{length} {rows}"
+            );
+            assert_eq!(
+                squared(areas),
+                places().map(|(y, x)| apart(y, x).pow(2)).sum::<u32>(),
+                "{length} {rows}"
+            );
         }
         // What the pictures lack counts for nothing.
         let of = |part: std::ops::Range<usize>, rows, length| {

@@ -62,8 +62,11 @@ pub(super) fn fuse(
     if has_chroma {
         chroma_differences(present, past, &noise[1], scratch, threads);
     }
-    let calm =
-        if has_chroma { 1.0 / excess(&scratch.chroma, past_variance, threads).clamp(1.0, MOST_EXCESS) } else { 0.0 };
+    let calm = if has_chroma {
+        1.0 / excess(&scratch.chroma, past_variance, threads).clamp(1.0, MOST_EXCESS)
+    } else {
+        0.0
+    };
 
     let samples = 4.0 * main_components(present.colour) as f32;
     let mean_chance = MEAN_CHANCE / (samples * (MEAN * MEAN) as f32);
@@ -140,7 +143,10 @@ fn mix(present: &mut History, past: &[Array2<Fixed>], threads: &Threads) {
     let History { colour, planes, variance, .. } = present;
     for (i, (plane, past)) in planes.iter_mut().zip(past).enumerate() {
         let [shift_x, shift_y] = colour.shifts(i);
-        let rows = plane.axis_iter_mut(Axis(0)).into_par_iter().zip(past.axis_iter(Axis(0)).into_par_iter());
+        let rows = plane
+            .axis_iter_mut(Axis(0))
+            .into_par_iter()
+            .zip(past.axis_iter(Axis(0)).into_par_iter());
         threads.enter(|| {
             rows.enumerate().for_each(|(y, (mut row, past))| {
                 let (Some(row), Some(past)) = (row.as_slice_mut(), past.to_slice()) else { return };
@@ -150,16 +156,22 @@ fn mix(present: &mut History, past: &[Array2<Fixed>], threads: &Threads) {
                     #[inline(always)]
                     || {
                         if shift_x == 0 {
-                            let ((pairs, last), (past, last_past)) = (row.as_chunks_mut::<2>(), past.as_chunks::<2>());
+                            let ((pairs, last), (past, last_past)) =
+                                (row.as_chunks_mut::<2>(), past.as_chunks::<2>());
                             for ((values, past), gain) in pairs.iter_mut().zip(past).zip(gains) {
-                                *values = [mixed(values[0], past[0], *gain), mixed(values[1], past[1], *gain)];
+                                *values = [
+                                    mixed(values[0], past[0], *gain),
+                                    mixed(values[1], past[1], *gain),
+                                ];
                             }
                             if let ([value], [past], [.., gain]) = (last, last_past, gains) {
                                 *value = mixed(*value, *past, *gain);
                             }
                         } else {
                             let all = row.iter_mut().zip(past).zip(gains);
-                            all.for_each(|((value, past), gain)| *value = mixed(*value, *past, *gain));
+                            all.for_each(|((value, past), gain)| {
+                                *value = mixed(*value, *past, *gain)
+                            });
                         }
                     },
                 );
@@ -181,7 +193,8 @@ fn excess(map: &Array2<f32>, past_variance: &Array2<f32>, threads: &Threads) -> 
     };
     let memory = || (vec![0.0; width], Array2::zeros((1, width)));
     let rows = (0..height).into_par_iter().step_by(CALM_STEP[0]);
-    let mut ratios: Vec<f32> = threads.enter(|| rows.map_init(memory, row).flatten_iter().collect());
+    let mut ratios: Vec<f32> =
+        threads.enter(|| rows.map_init(memory, row).flatten_iter().collect());
     let quarter = ratios.len() / 4;
     *ratios.select_nth_unstable_by(quarter, f32::total_cmp).1
 }
@@ -205,15 +218,27 @@ fn differences(
     let rows = rows.zip(scratch.mean.axis_iter_mut(Axis(0)).into_par_iter()).enumerate();
     threads.enter(|| {
         rows.for_each(|(y, (energy, mean))| {
-            let (Some(energy), Some(mean)) = (energy.into_slice(), mean.into_slice()) else { return };
+            let (Some(energy), Some(mean)) = (energy.into_slice(), mean.into_slice()) else {
+                return;
+            };
             energy.fill(0.0);
             mean.fill(0.0);
             for (plane, past) in present.planes[..main].iter().zip(past) {
                 for y in [2 * y, (2 * y + 1).min(height - 1)] {
-                    if let (Some(now), Some(then)) = (plane.row(y).to_slice(), past.row(y).to_slice()) {
+                    if let (Some(now), Some(then)) =
+                        (plane.row(y).to_slice(), past.row(y).to_slice())
+                    {
                         vectorise(
                             #[inline(always)]
-                            || add_differences([now, then], noise, 0.25 / main as f32, energy, mean),
+                            || {
+                                add_differences(
+                                    [now, then],
+                                    noise,
+                                    0.25 / main as f32,
+                                    energy,
+                                    mean,
+                                )
+                            },
                         );
                     }
                 }
@@ -224,14 +249,21 @@ fn differences(
 
 /// Adds a `share` of what two rows, of the present and the past, differ by, and of its square, in units of the noise.
 #[inline(always)]
-fn add_differences([now, then]: [&[Fixed]; 2], noise: &NoiseModel, share: f32, energy: &mut [f32], mean: &mut [f32]) {
+fn add_differences(
+    [now, then]: [&[Fixed]; 2],
+    noise: &NoiseModel,
+    share: f32,
+    energy: &mut [f32],
+    mean: &mut [f32],
+) {
     let add = |energy: &mut f32, mean: &mut f32, [a, b]: [f32; 2], brightness: f32| {
         let level = noise.level_at(brightness).max(LEAST_LEVEL);
         *energy += share * (a * a + b * b) / (level * level);
         *mean += share * (a + b) / level;
     };
     let ((now, last_now), (then, last_then)) = (now.as_chunks::<2>(), then.as_chunks::<2>());
-    for ((energy, mean), (now, then)) in energy.iter_mut().zip(&mut *mean).zip(now.iter().zip(then)) {
+    for ((energy, mean), (now, then)) in energy.iter_mut().zip(&mut *mean).zip(now.iter().zip(then))
+    {
         let (now, then) = ([now[0].level(), now[1].level()], [then[0].level(), then[1].level()]);
         add(energy, mean, [now[0] - then[0], now[1] - then[1]], then[0]);
     }
@@ -258,7 +290,10 @@ fn chroma_differences(
             energy.fill(0.0);
             for (plane, past) in present.planes.iter().zip(past).skip(1) {
                 let y = (2 * y) >> shift_y;
-                let (Some(now), Some(then)) = (plane.row(y).to_slice(), past.row(y).to_slice()) else { continue };
+                let (Some(now), Some(then)) = (plane.row(y).to_slice(), past.row(y).to_slice())
+                else {
+                    continue;
+                };
                 let square = |now: &Fixed, then: &Fixed| {
                     let d = (now.level() - then.level()) * per_level;
                     0.5 * d * d
@@ -268,7 +303,9 @@ fn chroma_differences(
                     || {
                         if shift_x == 0 {
                             let all = energy.iter_mut().zip(now.chunks(2).zip(then.chunks(2)));
-                            all.for_each(|(energy, (now, then))| *energy += square(&now[0], &then[0]));
+                            all.for_each(|(energy, (now, then))| {
+                                *energy += square(&now[0], &then[0])
+                            });
                         } else {
                             let all = energy.iter_mut().zip(now.iter().zip(then));
                             all.for_each(|(energy, (now, then))| *energy += square(now, then));
@@ -285,7 +322,12 @@ const BAND: usize = 32;
 
 /// Fills rows with means in windows of `WINDOW` squared, which is odd, at the edges of what lies inside: those of `from` from row `first` on.
 /// `columns` has room for a row.
-fn boxed<const WINDOW: usize>(from: &Array2<f32>, first: usize, to: &mut ArrayViewMut2<'_, f32>, columns: &mut [f32]) {
+fn boxed<const WINDOW: usize>(
+    from: &Array2<f32>,
+    first: usize,
+    to: &mut ArrayViewMut2<'_, f32>,
+    columns: &mut [f32],
+) {
     let reach = WINDOW / 2;
     let height = from.nrows();
     columns.fill(0.0);
@@ -349,7 +391,8 @@ mod tests {
     fn means<const WINDOW: usize>() {
         let reach = WINDOW / 2;
         for (height, width) in [(1, 1), (3, 2), (9, 40), (70, 5), (67, 23)] {
-            let map = Array2::from_shape_fn((height, width), |(y, x)| ((y * 37 + x * 11) % 29) as f32);
+            let map =
+                Array2::from_shape_fn((height, width), |(y, x)| ((y * 37 + x * 11) % 29) as f32);
             let mut means = Array2::zeros(map.dim());
             let mut columns = vec![0.0; width];
             for (band, mut means) in means.axis_chunks_iter_mut(Axis(0), BAND).enumerate() {
@@ -357,8 +400,12 @@ mod tests {
             }
             for ((y, x), mean) in means.indexed_iter() {
                 let rows = y.saturating_sub(reach)..(y + reach + 1).min(height);
-                let window = map.slice(ndarray::s![rows, x.saturating_sub(reach)..(x + reach + 1).min(width)]);
-                assert!((mean - window.mean().unwrap()).abs() < 1e-3, "{height}x{width} {WINDOW}: {y} {x}");
+                let window = map
+                    .slice(ndarray::s![rows, x.saturating_sub(reach)..(x + reach + 1).min(width)]);
+                assert!(
+                    (mean - window.mean().unwrap()).abs() < 1e-3,
+                    "{height}x{width} {WINDOW}: {y} {x}"
+                );
             }
         }
     }

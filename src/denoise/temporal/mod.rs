@@ -98,7 +98,10 @@ impl Temporal {
         current.pyramid.build(&current.planes[0], threads);
         let current = self.history.insert(current);
         let components = current.planes.iter().map(|plane| plane.view()).collect();
-        Fused { picture: Picture { colour: current.colour, components }, variance: &current.variance }
+        Fused {
+            picture: Picture { colour: current.colour, components },
+            variance: &current.variance,
+        }
     }
 
     /// Shifts the past to where things are now.
@@ -123,14 +126,16 @@ impl History {
     }
 
     fn fits<T>(&self, picture: &Picture<'_, T>) -> bool {
-        self.colour == picture.colour && self.planes.iter().zip(&picture.components).all(|(a, b)| a.dim() == b.dim())
+        self.colour == picture.colour
+            && self.planes.iter().zip(&picture.components).all(|(a, b)| a.dim() == b.dim())
     }
 
     /// Takes over a picture as it is.
     fn take<T: Sample>(&mut self, picture: &Picture<'_, T>, threads: &Threads) {
         threads.enter(|| {
             for (plane, component) in self.planes.iter_mut().zip(&picture.components) {
-                let rows = plane.axis_iter_mut(Axis(0)).into_par_iter().zip(component.axis_iter(Axis(0)));
+                let rows =
+                    plane.axis_iter_mut(Axis(0)).into_par_iter().zip(component.axis_iter(Axis(0)));
                 rows.for_each(|(to, from)| {
                     if let Some(to) = to.into_slice() {
                         levels(from, to);
@@ -156,7 +161,13 @@ mod tests {
     }
 
     /// A smooth texture that looks different everywhere, seen from `(x, y)`, with noise of the given level.
-    fn scene(width: usize, height: usize, (x, y): (f32, f32), level: f32, seed: u64) -> Array2<f32> {
+    fn scene(
+        width: usize,
+        height: usize,
+        (x, y): (f32, f32),
+        level: f32,
+        seed: u64,
+    ) -> Array2<f32> {
         let mut rng = StdRng::seed_from_u64(seed);
         let ease = |t: f32| t * t * (3.0 - 2.0 * t);
         Array2::from_shape_fn((height, width), |(row, column)| {
@@ -171,13 +182,20 @@ mod tests {
     }
 
     /// Shows pictures one after the other; gives what the last was fused to, and the mean variance left.
-    fn fuse_all(temporal: &mut Temporal, pictures: &[Array2<f32>], level: f32) -> (Array2<f32>, f32) {
+    fn fuse_all(
+        temporal: &mut Temporal,
+        pictures: &[Array2<f32>],
+        level: f32,
+    ) -> (Array2<f32>, f32) {
         let threads = Threads::new(2).unwrap();
         let mut last = None;
         for plane in pictures {
             let picture = Picture { colour: Colour::Gray, components: vec![plane.view()] };
             let fused = temporal.fuse(&picture, &[NoiseModel::uniform(level); 2], &threads);
-            last = Some((fused.picture.components[0].mapv(Fixed::level), fused.variance.mean().unwrap()));
+            last = Some((
+                fused.picture.components[0].mapv(Fixed::level),
+                fused.variance.mean().unwrap(),
+            ));
         }
         last.unwrap()
     }
@@ -197,9 +215,15 @@ mod tests {
             let pictures: Vec<_> = (0..10).map(|i| scene(256, 192, at(i), level, i)).collect();
             let (fused, variance) = fuse_all(&mut Temporal::default(), &pictures, level);
             let left = distance(&fused, &scene(256, 192, at(9), 0.0, 0)) / level;
-            assert!(left < 0.62 && variance < 0.4, "{velocity:?}: {left} of the noise, variance {variance}");
+            assert!(
+                left < 0.62 && variance < 0.4,
+                "{velocity:?}: {left} of the noise, variance {variance}"
+            );
             // Errors of the motion add to what is left, but not much.
-            assert!(left * left < variance + 0.1, "{velocity:?}: {left} squared, variance {variance}");
+            assert!(
+                left * left < variance + 0.1,
+                "{velocity:?}: {left} squared, variance {variance}"
+            );
         }
     }
 
@@ -209,7 +233,10 @@ mod tests {
         let mut pictures: Vec<_> = (0..6).map(|i| scene(256, 192, (0.0, 0.0), level, i)).collect();
         pictures.push(scene(256, 192, (5000.0, 3000.0), level, 7));
         let (fused, variance) = fuse_all(&mut Temporal::default(), &pictures, level);
-        assert!(distance(&fused, &pictures[6]) < 0.02 * level && variance > 0.98, "variance {variance}");
+        assert!(
+            distance(&fused, &pictures[6]) < 0.02 * level && variance > 0.98,
+            "variance {variance}"
+        );
     }
 
     #[test]
@@ -219,15 +246,20 @@ mod tests {
         let thing = ndarray::s![80..112, 100..140];
         pictures[7].slice_mut(thing).mapv_inplace(|v| 255.0 - v);
         let (fused, _) = fuse_all(&mut Temporal::default(), &pictures, level);
-        let ghost = (&fused.slice(thing) - &pictures[7].slice(thing)).mapv(|d| d * d).mean().unwrap().sqrt();
+        let ghost = (&fused.slice(thing) - &pictures[7].slice(thing))
+            .mapv(|d| d * d)
+            .mean()
+            .unwrap()
+            .sqrt();
         assert!(ghost < 0.7 * level, "{ghost}");
     }
 
     #[test]
     fn without_a_past_pictures_stay_as_they_are() {
         let mut temporal = Temporal::default();
-        let scene =
-            |width, height, seed| scene(width, height, (0.0, 0.0), 9.0, seed).mapv(|v| Fixed::from_level(v).level());
+        let scene = |width, height, seed| {
+            scene(width, height, (0.0, 0.0), 9.0, seed).mapv(|v| Fixed::from_level(v).level())
+        };
         let pictures = [scene(64, 48, 1), scene(64, 48, 2)];
         assert_eq!(fuse_all(&mut temporal, &pictures[..1], 9.0), (pictures[0].clone(), 1.0));
         temporal.reset();
@@ -240,7 +272,8 @@ mod tests {
     #[test]
     fn small_and_odd_pictures_are_no_trouble() {
         for (width, height) in [(1, 1), (2, 3), (17, 5), (16, 16), (33, 65)] {
-            let pictures: Vec<_> = (0..3).map(|i| scene(width, height, (i as f32, 0.0), 5.0, i)).collect();
+            let pictures: Vec<_> =
+                (0..3).map(|i| scene(width, height, (i as f32, 0.0), 5.0, i)).collect();
             let (fused, _) = fuse_all(&mut Temporal::default(), &pictures, 5.0);
             assert!(fused.dim() == (height, width) && fused.iter().all(|v| v.is_finite()));
         }

@@ -100,7 +100,11 @@ impl Motion {
             self.found = Array2::default(finest.dim());
         }
         threads.enter(|| {
-            let rows = self.found.axis_iter_mut(Axis(0)).into_par_iter().zip(finest.axis_iter(Axis(0)).into_par_iter());
+            let rows = self
+                .found
+                .axis_iter_mut(Axis(0))
+                .into_par_iter()
+                .zip(finest.axis_iter(Axis(0)).into_par_iter());
             rows.enumerate().for_each(|(by, (mut row, finest))| {
                 for (bx, (block, coarse)) in row.iter_mut().zip(finest).enumerate() {
                     *block = pair.settle((by, bx), coarse.map(|d| 2 * d), level);
@@ -174,7 +178,12 @@ impl<'a, 'b> Best<'a, 'b> {
 }
 
 impl<'a> Pair<'a> {
-    fn new(present: &'a Array2<u8>, past: &'a Array2<u8>, side: isize, weight: f32) -> Option<Self> {
+    fn new(
+        present: &'a Array2<u8>,
+        past: &'a Array2<u8>,
+        side: isize,
+        weight: f32,
+    ) -> Option<Self> {
         let (dim, present, past) = (present.dim(), present.as_slice()?, past.as_slice()?);
         Some(Self { dim, present, past, side, weight })
     }
@@ -211,7 +220,12 @@ impl<'a> Pair<'a> {
     }
 
     /// Tries what the coarser level and the block to the left found, and what lies around the best of these.
-    fn follow(&self, (by, bx): (usize, usize), coarser: &Array2<[i32; 2]>, left: Option<[i32; 2]>) -> [i32; 2] {
+    fn follow(
+        &self,
+        (by, bx): (usize, usize),
+        coarser: &Array2<[i32; 2]>,
+        left: Option<[i32; 2]>,
+    ) -> [i32; 2] {
         let of_coarser = |by: usize, bx: usize| coarser[[by, bx]].map(|d| 2 * d);
         // The coarser blocks around, on the side where this block lies in its own.
         let beside = |at: usize, count: usize| {
@@ -278,7 +292,12 @@ impl<'a> Pair<'a> {
 
     /// Mean of a measure of the differences between a block and what lies displaced from it in the past, in a window
     /// somewhat larger.
-    fn difference(&self, (by, bx): (usize, usize), [dx, dy]: [i32; 2], measure: impl Fn(Areas<'_>) -> u32) -> f32 {
+    fn difference(
+        &self,
+        (by, bx): (usize, usize),
+        [dx, dy]: [i32; 2],
+        measure: impl Fn(Areas<'_>) -> u32,
+    ) -> f32 {
         let (height, width) = self.dim;
         let side = self.side;
         let range = |block: usize, d: i32, length: usize| {
@@ -294,7 +313,8 @@ impl<'a> Pair<'a> {
         }
         let at = |y: isize, x: isize| y as usize * width + x as usize;
         let (length, rows) = ((x1 - x0) as usize, (y1 - y0) as usize);
-        let values = [&self.present[at(y0, x0)..], &self.past[at(y0 + dy as isize, x0 + dx as isize)..]];
+        let values =
+            [&self.present[at(y0, x0)..], &self.past[at(y0 + dy as isize, x0 + dx as isize)..]];
         let sum = measure(Areas { values, width, rows, length });
         sum as f32 / (length * rows) as f32
     }

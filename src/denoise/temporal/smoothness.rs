@@ -51,7 +51,11 @@ pub(super) fn smooth(found: &Array2<Found>, field: &mut Array2<[f32; 2]>) {
                 for lane in 0..lanes {
                     if let Some(x) = step.checked_sub(lane).filter(|x| *x < columns) {
                         let y = first + lane;
-                        if sweep % 2 == 0 { settle(y, x) } else { settle(rows - 1 - y, columns - 1 - x) }
+                        if sweep % 2 == 0 {
+                            settle(y, x)
+                        } else {
+                            settle(rows - 1 - y, columns - 1 - x)
+                        }
                     }
                 }
             }
@@ -98,7 +102,10 @@ mod tests {
                 precision: [if certain { 1e4 } else { 0.0 }; 2],
             }
         });
-        assert!(field.iter().all(|[x, y]| (x - 2.25).abs() < 0.02 && (y + 1.0).abs() < 0.02), "{field:?}");
+        assert!(
+            field.iter().all(|[x, y]| (x - 2.25).abs() < 0.02 && (y + 1.0).abs() < 0.02),
+            "{field:?}"
+        );
     }
 
     #[test]
@@ -120,7 +127,11 @@ mod tests {
                         [y, x.saturating_sub(1)],
                         [y, (x + 1).min(columns - 1)],
                     ];
-                    expected[[y, x]] = settled(expected[[y, x]], beside.map(|other| expected[other]), &found[[y, x]]);
+                    expected[[y, x]] = settled(
+                        expected[[y, x]],
+                        beside.map(|other| expected[other]),
+                        &found[[y, x]],
+                    );
                 }
             }
             let mut field = Array2::default((0, 0));
@@ -131,7 +142,10 @@ mod tests {
 
     #[test]
     fn things_that_move_apart_stay_apart() {
-        let field = smoothed(|_, x| Found { motion: [if x < 6 { 0.0 } else { 9.0 }, 0.0], precision: [300.0; 2] });
+        let field = smoothed(|_, x| Found {
+            motion: [if x < 6 { 0.0 } else { 9.0 }, 0.0],
+            precision: [300.0; 2],
+        });
         for ((_, x), [found, _]) in field.indexed_iter() {
             assert!((found - if x < 6 { 0.0 } else { 9.0 }).abs() < 0.3, "{x}: {found}");
         }
@@ -140,7 +154,10 @@ mod tests {
     #[test]
     fn a_single_block_keeps_what_it_found() {
         let mut field = Array2::default((0, 0));
-        smooth(&Array2::from_elem((1, 1), Found { motion: [1.0, 2.0], precision: [0.0; 2] }), &mut field);
+        smooth(
+            &Array2::from_elem((1, 1), Found { motion: [1.0, 2.0], precision: [0.0; 2] }),
+            &mut field,
+        );
         assert_eq!(field[[0, 0]], [1.0, 2.0]);
     }
 }

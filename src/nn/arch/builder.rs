@@ -21,7 +21,10 @@ pub(super) fn within(field: &str, n: usize, range: RangeInclusive<usize>) -> Res
     if range.contains(&n) {
         Ok(())
     } else {
-        Err(Error::invalid(field, format!("{n} is not between {} and {}", range.start(), range.end())))
+        Err(Error::invalid(
+            field,
+            format!("{n} is not between {} and {}", range.start(), range.end()),
+        ))
     }
 }
 
@@ -50,16 +53,36 @@ impl Builder {
         self.maps.len() - 1
     }
 
-    fn spec(&mut self, name: String, kind: ConvKind, inputs: usize, outputs: usize, init_permille: u32) -> ConvId {
+    fn spec(
+        &mut self,
+        name: String,
+        kind: ConvKind,
+        inputs: usize,
+        outputs: usize,
+        init_permille: u32,
+    ) -> ConvId {
         self.convs.push(ConvSpec { name, kind, inputs, outputs, init_permille });
         self.convs.len() - 1
     }
 
-    pub fn conv(&mut self, name: &str, kind: ConvKind, from: MapId, outputs: usize, add: Option<MapId>) -> MapId {
+    pub fn conv(
+        &mut self,
+        name: &str,
+        kind: ConvKind,
+        from: MapId,
+        outputs: usize,
+        add: Option<MapId>,
+    ) -> MapId {
         let MapSpec { channels, level } = self.maps[from];
         // No ReLU follows, so the usual factor of the square root of two would let the values grow; and a network whose
         // output starts small starts from the picture itself.
-        let conv = self.spec(name.to_owned(), kind, channels, outputs, if name == "tail" { 100 } else { 707 });
+        let conv = self.spec(
+            name.to_owned(),
+            kind,
+            channels,
+            outputs,
+            if name == "tail" { 100 } else { 707 },
+        );
         let level = match kind {
             ConvKind::Same3x3 | ConvKind::Point1x1 => level,
             ConvKind::Depthwise(window) => level + (window.stride as u32 - 1),
@@ -92,8 +115,10 @@ impl Builder {
     ) -> MapId {
         let MapSpec { channels, level } = self.maps[from];
         let expand = self.spec(format!("{name}.expand"), kind, channels, hidden, 1000);
-        let depth = self.spec(format!("{name}.depth"), ConvKind::Depthwise(window), hidden, hidden, 1000);
-        let project = self.spec(format!("{name}.project"), ConvKind::Point1x1, hidden, outputs, 707);
+        let depth =
+            self.spec(format!("{name}.depth"), ConvKind::Depthwise(window), hidden, hidden, 1000);
+        let project =
+            self.spec(format!("{name}.project"), ConvKind::Point1x1, hidden, outputs, 707);
         let to = self.map(outputs, level + (window.stride as u32 - 1));
         let residual = kind == ConvKind::Point1x1 && window.stride == 1 && channels == outputs;
         self.layers.push(Layer::Inverted { expand, depth, project, from, to, residual });
@@ -102,9 +127,21 @@ impl Builder {
 
     /// The way up: to the size of each of `skips`, the finest first, which is added, and through `blocks[level]` residual blocks with `hidden[level]`
     /// channels inside.
-    pub fn climb(&mut self, mut x: MapId, skips: &[MapId], blocks: &[usize], hidden: &[usize]) -> MapId {
+    pub fn climb(
+        &mut self,
+        mut x: MapId,
+        skips: &[MapId],
+        blocks: &[usize],
+        hidden: &[usize],
+    ) -> MapId {
         for (level, skip) in skips.iter().enumerate().rev() {
-            x = self.conv(&format!("up.{level}.scale"), ConvKind::Up2x2, x, self.channels(*skip), Some(*skip));
+            x = self.conv(
+                &format!("up.{level}.scale"),
+                ConvKind::Up2x2,
+                x,
+                self.channels(*skip),
+                Some(*skip),
+            );
             for i in 0..blocks[level] {
                 x = self.block(&format!("up.{level}.{i}"), x, hidden[level]);
             }

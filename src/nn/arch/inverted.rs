@@ -71,7 +71,13 @@ impl InvertedUnet {
                     (ConvKind::Point1x1, stage.expansion * b.channels(x))
                 };
                 let window = Window { side: stage.side, stride };
-                x = b.inverted(&format!("{ENCODER}{s}.{i}"), kind, x, [hidden, stage.channels], window);
+                x = b.inverted(
+                    &format!("{ENCODER}{s}.{i}"),
+                    kind,
+                    x,
+                    [hidden, stage.channels],
+                    window,
+                );
                 first = false;
             }
         }
@@ -138,7 +144,13 @@ mod tests {
     use super::*;
 
     fn small() -> InvertedUnet {
-        let stage = |side, stride, blocks, expansion, channels| Stage { side, stride, blocks, expansion, channels };
+        let stage = |side, stride, blocks, expansion, channels| Stage {
+            side,
+            stride,
+            blocks,
+            expansion,
+            channels,
+        };
         InvertedUnet {
             inputs: 9,
             outputs: 4,
@@ -161,8 +173,10 @@ mod tests {
         let up = side + (2 * 9 * 16 * 12) / 4 + 16 * 8 + 2 * 9 * 8 * 8 + 9 * 8 * 4;
         assert_eq!(graph.macs_per_pixel(), f64::from(head + halving + second + up));
         assert_eq!(graph.granularity(), 2);
-        let residual =
-            graph.layers.iter().filter(|l| matches!(l, super::super::Layer::Inverted { residual: true, .. }));
+        let residual = graph
+            .layers
+            .iter()
+            .filter(|l| matches!(l, super::super::Layer::Inverted { residual: true, .. }));
         assert_eq!(residual.count(), 1);
     }
 

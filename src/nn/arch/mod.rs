@@ -35,8 +35,12 @@ impl Architecture {
     pub fn parse(name: &str, hyper_parameters: &str) -> Result<Self, Error> {
         let wrong = |err: serde_json::Error| Error::invalid("hyper-parameters", err.to_string());
         match name {
-            "residual-unet" => Ok(Self::ResidualUnet(serde_json::from_str(hyper_parameters).map_err(wrong)?)),
-            "inverted-unet" => Ok(Self::InvertedUnet(serde_json::from_str(hyper_parameters).map_err(wrong)?)),
+            "residual-unet" => {
+                Ok(Self::ResidualUnet(serde_json::from_str(hyper_parameters).map_err(wrong)?))
+            }
+            "inverted-unet" => {
+                Ok(Self::InvertedUnet(serde_json::from_str(hyper_parameters).map_err(wrong)?))
+            }
             _ => Err(Error::invalid("architecture", format!("none of {}", Self::NAMES.join(", ")))),
         }
     }
@@ -178,7 +182,14 @@ pub enum Layer {
     /// Residual block: `to = from + second(relu(first(from)))`.
     Block { first: ConvId, second: ConvId, from: MapId, to: MapId },
     /// Inverted residual block: `to = [from +] project(relu6(depth(relu6(expand(from)))))`.
-    Inverted { expand: ConvId, depth: ConvId, project: ConvId, from: MapId, to: MapId, residual: bool },
+    Inverted {
+        expand: ConvId,
+        depth: ConvId,
+        project: ConvId,
+        from: MapId,
+        to: MapId,
+        residual: bool,
+    },
 }
 
 impl Layer {
@@ -190,7 +201,9 @@ impl Layer {
 
     pub fn from(&self) -> MapId {
         match *self {
-            Self::Conv { from, .. } | Self::Block { from, .. } | Self::Inverted { from, .. } => from,
+            Self::Conv { from, .. } | Self::Block { from, .. } | Self::Inverted { from, .. } => {
+                from
+            }
         }
     }
 }
@@ -199,14 +212,18 @@ impl Layer {
     /// The convolution that reads `from`.
     pub fn reader(&self) -> ConvId {
         match *self {
-            Self::Conv { conv, .. } | Self::Block { first: conv, .. } | Self::Inverted { expand: conv, .. } => conv,
+            Self::Conv { conv, .. }
+            | Self::Block { first: conv, .. }
+            | Self::Inverted { expand: conv, .. } => conv,
         }
     }
 
     /// The convolution that makes `to`.
     pub fn writer(&self) -> ConvId {
         match *self {
-            Self::Conv { conv, .. } | Self::Block { second: conv, .. } | Self::Inverted { project: conv, .. } => conv,
+            Self::Conv { conv, .. }
+            | Self::Block { second: conv, .. }
+            | Self::Inverted { project: conv, .. } => conv,
         }
     }
 }
@@ -247,7 +264,8 @@ impl Graph {
     /// Multiply-accumulates per pixel of the input.
     pub fn macs_per_pixel(&self) -> f64 {
         let cost = |conv: ConvId, map: MapId| {
-            self.convs[conv].macs_per_output() as f64 / f64::from(1u32 << (2 * self.maps[map].level))
+            self.convs[conv].macs_per_output() as f64
+                / f64::from(1u32 << (2 * self.maps[map].level))
         };
         self.layers
             .iter()

@@ -43,7 +43,13 @@ impl ResidualUnet {
             }
             if level + 1 < levels {
                 skips.push(x);
-                x = b.conv(&format!("down.{level}.scale"), ConvKind::Down2x2, x, self.widths[level + 1], None);
+                x = b.conv(
+                    &format!("down.{level}.scale"),
+                    ConvKind::Down2x2,
+                    x,
+                    self.widths[level + 1],
+                    None,
+                );
             }
         }
         x = b.climb(x, &skips, &self.up_blocks, &self.hidden);

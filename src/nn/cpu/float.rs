@@ -80,13 +80,28 @@ impl Float {
         Self { kernels, weights: pairs.map(|(spec, conv)| pack(kernels, spec, conv)).collect() }
     }
 
-    fn run(&self, inputs: &Inputs<'_, Self>, add: Option<&[f32]>, activation: Activation, out: &mut [f32]) {
+    fn run(
+        &self,
+        inputs: &Inputs<'_, Self>,
+        add: Option<&[f32]>,
+        activation: Activation,
+        out: &mut [f32],
+    ) {
         let (segments, pitch) = (&inputs.segments[..inputs.count], inputs.pitch);
         match &self.weights[inputs.conv] {
             Weights::Matrices(matrices) => {
-                self.kernels.run(RowJob { segments, pitch, weights: &matrices[inputs.matrix], add, activation, out });
+                self.kernels.run(RowJob {
+                    segments,
+                    pitch,
+                    weights: &matrices[inputs.matrix],
+                    add,
+                    activation,
+                    out,
+                });
             }
-            Weights::Depthwise(weights) => self.kernels.run_depthwise(DepthJob { segments, pitch, weights, out }),
+            Weights::Depthwise(weights) => {
+                self.kernels.run_depthwise(DepthJob { segments, pitch, weights, out })
+            }
         }
     }
 }
@@ -106,13 +121,21 @@ impl Arithmetic for Float {
         source.read_row(y, row);
     }
 
-    fn convolve(&self, inputs: &Inputs<'_, Self>, add: Option<&[f32]>, activation: Activation, out: &mut [f32]) {
+    fn convolve(
+        &self,
+        inputs: &Inputs<'_, Self>,
+        add: Option<&[f32]>,
+        activation: Activation,
+        out: &mut [f32],
+    ) {
         self.run(inputs, add, activation, out);
     }
 
     fn joins(&self, conv: ConvId, width: usize) -> bool {
         match &self.weights[conv] {
-            Weights::Matrices(matrices) => matrices.first().is_some_and(|weights| self.kernels.joins(weights, width)),
+            Weights::Matrices(matrices) => {
+                matrices.first().is_some_and(|weights| self.kernels.joins(weights, width))
+            }
             Weights::Depthwise(_) => false,
         }
     }
@@ -126,7 +149,14 @@ impl Arithmetic for Float {
     ) {
         let Weights::Matrices(matrices) = &self.weights[inputs.conv] else { return };
         let &Inputs { segments, pitch, matrix, .. } = inputs;
-        self.kernels.run_rows(RowsJob { segments, pitch, weights: &matrices[matrix], add, activation, out });
+        self.kernels.run_rows(RowsJob {
+            segments,
+            pitch,
+            weights: &matrices[matrix],
+            add,
+            activation,
+            out,
+        });
     }
 
     fn finish(&self, inputs: &Inputs<'_, Self>, out: &mut [f32]) {
@@ -141,7 +171,8 @@ fn pack(kernels: Kernels, spec: &ConvSpec, conv: &ConvWeights) -> Weights {
     let matrix = |matrix| {
         let Matrix { segments, depth, outputs } = Matrix::of(spec, spec.inputs);
         let bias = repeat_bias(spec, conv);
-        let weight = |s: usize, d: usize, o: usize| weight(spec, conv, spec.inputs, matrix, [s, d, o]);
+        let weight =
+            |s: usize, d: usize, o: usize| weight(spec, conv, spec.inputs, matrix, [s, d, o]);
         Packed::new(kernels, segments, depth, outputs, weight, &bias)
     };
     Weights::Matrices((0..matrices(spec)).map(matrix).collect())
@@ -177,7 +208,11 @@ pub(super) fn matrices(spec: &ConvSpec) -> usize {
 
 /// The biases of a matrix's outputs.
 pub(super) fn repeat_bias(spec: &ConvSpec, conv: &ConvWeights) -> Vec<f32> {
-    if spec.kind == ConvKind::Up2x2 { [conv.bias.as_slice(); 2].concat() } else { conv.bias.clone() }
+    if spec.kind == ConvKind::Up2x2 {
+        [conv.bias.as_slice(); 2].concat()
+    } else {
+        conv.bias.clone()
+    }
 }
 
 /// The weight of a matrix at `[segment, input, output]`, for pixels of `channels` values. Within a segment, the inputs

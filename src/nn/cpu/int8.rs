@@ -5,7 +5,9 @@ use std::ops::Range;
 use super::{
     arithmetic::{Arithmetic, Inputs, MAX_SEGMENTS, Rows, Sign, TOGETHER, Uses},
     float::{Matrix, matrices, repeat_bias, weight},
-    kernels::int8::{FINE_BITS, Finish, Input, Kernels, Packed, Quantised, RowJob, RowsJob, Segments, ZERO},
+    kernels::int8::{
+        FINE_BITS, Finish, Input, Kernels, Packed, Quantised, RowJob, RowsJob, Segments, ZERO,
+    },
 };
 use crate::nn::{
     Error, Model, Source,
@@ -62,7 +64,10 @@ impl Rows for Levels {
     }
 
     fn view_mut(&mut self, range: Range<usize>) -> LevelsMut<'_> {
-        LevelsMut { coarse: part_mut(&mut self.coarse, &range), fine: part_mut(&mut self.fine, &range) }
+        LevelsMut {
+            coarse: part_mut(&mut self.coarse, &range),
+            fine: part_mut(&mut self.fine, &range),
+        }
     }
 
     fn part(rows: Self::Ref<'_>, range: Range<usize>) -> Self::Ref<'_> {
@@ -129,7 +134,8 @@ const DITHER: usize = 4;
 
 /// Thresholds of ordered dithering, between -1/2 and 1/2 (Bayer, "An optimum method for two-level rendition of continuous-tone pictures", 1973).
 fn threshold(x: usize, y: usize) -> f32 {
-    const BAYER: [[u8; DITHER]; DITHER] = [[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]];
+    const BAYER: [[u8; DITHER]; DITHER] =
+        [[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]];
     (f32::from(BAYER[y % DITHER][x % DITHER]) + 0.5) / (DITHER * DITHER) as f32 - 0.5
 }
 
@@ -151,7 +157,10 @@ impl Int8 {
     /// [`Error::Invalid`] for a model that has no steps of quantisation, or widths that are no multiples of 4.
     pub(super) fn classes(model: &Model, kernels: Kernels) -> Result<Vec<(f32, Self)>, Error> {
         let quantisation = model.quantisation().ok_or_else(|| {
-            Error::invalid("quantisation", "the model has none, so it runs in float32 only (train it with `quantise`)")
+            Error::invalid(
+                "quantisation",
+                "the model has none, so it runs in float32 only (train it with `quantise`)",
+            )
         })?;
         let general = Self::new(model, quantisation, kernels)?;
         quantisation
@@ -166,9 +175,15 @@ impl Int8 {
         let mut weights: Vec<Vec<Weights>> = graph.convs.iter().map(|_| Vec::new()).collect();
         for Role { conv, form, sign, step, ratio } in roles(graph, &quantisation.convs)? {
             let spec = &graph.convs[conv];
-            let channels = if conv == 0 { spec.inputs.next_multiple_of(Self::INPUT_ALIGNMENT) } else { spec.inputs };
+            let channels = if conv == 0 {
+                spec.inputs.next_multiple_of(Self::INPUT_ALIGNMENT)
+            } else {
+                spec.inputs
+            };
             if !channels.is_multiple_of(4) {
-                let reason = format!("{channels} channels are no multiple of 4, so the model runs in float32 only");
+                let reason = format!(
+                    "{channels} channels are no multiple of 4, so the model runs in float32 only"
+                );
                 return Err(Error::invalid(format!("{} inputs", spec.name), reason));
             }
             let fine = if form == Input::Fine { 1.0 / FINE } else { 1.0 };
@@ -179,7 +194,9 @@ impl Int8 {
             let given = &model.weights()[conv];
             for matrix in 0..matrices(spec) {
                 let Matrix { segments, depth, outputs } = Matrix::of(spec, channels);
-                let weight = |s, d, o| weight(spec, given, channels, matrix, [s, d, o]) * input_step(d % channels);
+                let weight = |s, d, o| {
+                    weight(spec, given, channels, matrix, [s, d, o]) * input_step(d % channels)
+                };
                 let bias = repeat_bias(spec, given);
                 let single = Quantised {
                     input: form,
@@ -217,17 +234,25 @@ impl Int8 {
             let reason = format!("more than {MAX_INPUTS} channels of input run in float32 only");
             return Err(Error::invalid("quantisation", reason));
         }
-        let per_step = quantisation.input.iter().map(|step| 1.0 / step).collect::<Vec<_>>().repeat(GROUP);
+        let per_step =
+            quantisation.input.iter().map(|step| 1.0 / step).collect::<Vec<_>>().repeat(GROUP);
         let pictures = model.domain.channels();
         let zeros = std::array::from_fn(|y| {
-            let zero = |x, channel| f32::from(ZERO) + if channel < pictures { 0.0 } else { threshold(x, y) };
+            let zero = |x, channel| {
+                f32::from(ZERO) + if channel < pictures { 0.0 } else { threshold(x, y) }
+            };
             (0..GROUP).flat_map(|x| (0..channels).map(move |channel| zero(x, channel))).collect()
         });
         Ok(Self { kernels, weights, channels, per_step, zeros })
     }
 
     /// The same weights with other steps of what convolutions read.
-    fn with_steps(&self, model: &Model, quantisation: &Quantisation, steps: &[f32]) -> Result<Self, Error> {
+    fn with_steps(
+        &self,
+        model: &Model,
+        quantisation: &Quantisation,
+        steps: &[f32],
+    ) -> Result<Self, Error> {
         let graph = model.graph();
         let mut weights: Vec<Vec<Weights>> = graph.convs.iter().map(|_| Vec::new()).collect();
         for Role { conv, step, ratio, .. } in roles(graph, steps)? {
@@ -236,7 +261,9 @@ impl Int8 {
             let bias = repeat_bias(&graph.convs[conv], &model.weights()[conv]);
             let rescaled = |Weights { single, pairs }: &Weights| Weights {
                 single: single.rescaled(finer, &bias, step, ratio),
-                pairs: pairs.as_ref().map(|pairs| pairs.rescaled(finer, &bias.repeat(2), step, ratio)),
+                pairs: pairs
+                    .as_ref()
+                    .map(|pairs| pairs.rescaled(finer, &bias.repeat(2), step, ratio)),
             };
             weights[conv] = self.weights[conv].iter().map(rescaled).collect();
         }
@@ -251,7 +278,9 @@ impl Int8 {
 
     fn run(&self, inputs: &Inputs<'_, Self>, finish: Finish<'_>) {
         let Weights { single, pairs } = &self.weights[inputs.conv][inputs.matrix];
-        let Some(pairs) = pairs else { return self.run_matrix(single, inputs, 0, inputs.pitch, finish) };
+        let Some(pairs) = pairs else {
+            return self.run_matrix(single, inputs, 0, inputs.pitch, finish);
+        };
         let pixels = finish.values() / single.outputs() / 2 * 2;
         let (even, last) = finish.split_at(pixels * single.outputs());
         self.run_matrix(pairs, inputs, 0, 2 * inputs.pitch, even);
@@ -259,9 +288,18 @@ impl Int8 {
     }
 
     /// Runs a matrix on inputs from value `first` on.
-    fn run_matrix(&self, weights: &Packed, inputs: &Inputs<'_, Self>, first: usize, pitch: usize, finish: Finish<'_>) {
-        let coarse: [&[u8]; MAX_SEGMENTS] = inputs.segments.map(|s| s.coarse.get(first..).unwrap_or_default());
-        let fine: [&[i16]; MAX_SEGMENTS] = inputs.segments.map(|s| s.fine.get(first..).unwrap_or_default());
+    fn run_matrix(
+        &self,
+        weights: &Packed,
+        inputs: &Inputs<'_, Self>,
+        first: usize,
+        pitch: usize,
+        finish: Finish<'_>,
+    ) {
+        let coarse: [&[u8]; MAX_SEGMENTS] =
+            inputs.segments.map(|s| s.coarse.get(first..).unwrap_or_default());
+        let fine: [&[i16]; MAX_SEGMENTS] =
+            inputs.segments.map(|s| s.fine.get(first..).unwrap_or_default());
         let segments = match weights.input() {
             Input::Coarse => Segments::Coarse(&coarse[..inputs.count]),
             Input::Fine => Segments::Fine(&fine[..inputs.count]),
@@ -297,12 +335,21 @@ fn roles(graph: &Graph, convs: &[f32]) -> Result<Vec<Role>, Error> {
                 roles.push(role(conv, Input::Coarse, Sign::Signed, steps.of(to)? / FINE, ratio));
             }
             Layer::Inverted { .. } => {
-                return Err(Error::invalid("quantisation", "inverted residual blocks run in float32 only"));
+                return Err(Error::invalid(
+                    "quantisation",
+                    "inverted residual blocks run in float32 only",
+                ));
             }
             Layer::Block { first, second, from, to } => {
                 roles.push(role(first, Input::Coarse, Sign::Signed, convs[second], 1.0));
                 let ratio = steps.ratio(from, to)?;
-                roles.push(role(second, Input::Coarse, Sign::Positive, steps.of(to)? / FINE, ratio));
+                roles.push(role(
+                    second,
+                    Input::Coarse,
+                    Sign::Positive,
+                    steps.of(to)? / FINE,
+                    ratio,
+                ));
             }
         }
     }
@@ -318,10 +365,14 @@ struct Steps<'a> {
 impl Steps<'_> {
     /// Coarse step of a map: the one of the convolution that reads it.
     fn of(&self, map: MapId) -> Result<f32, Error> {
-        let reader = self.graph.layers.iter().find(|layer| layer.from() == map && map != Graph::INPUT);
+        let reader =
+            self.graph.layers.iter().find(|layer| layer.from() == map && map != Graph::INPUT);
         match reader {
             Some(layer) => Ok(self.convs[layer.reader()]),
-            None => Err(Error::Backend { backend: "cpu", reason: "a map that no convolution reads".to_owned() }),
+            None => Err(Error::Backend {
+                backend: "cpu",
+                reason: "a map that no convolution reads".to_owned(),
+            }),
         }
     }
 
@@ -349,14 +400,18 @@ impl Arithmetic for Int8 {
         vectorise(
             #[inline(always)]
             || {
-                let groups = row.coarse.chunks_mut(GROUP * aligned).zip(values.chunks(GROUP * channels));
+                let groups =
+                    row.coarse.chunks_mut(GROUP * aligned).zip(values.chunks(GROUP * channels));
                 for (levels, values) in groups {
                     let mut bytes = [0; GROUP * MAX_INPUTS];
                     let steps = self.per_step.iter().zip(&self.zeros[y % DITHER]);
-                    for ((byte, value), (per_step, zero)) in bytes.iter_mut().zip(values).zip(steps) {
+                    for ((byte, value), (per_step, zero)) in bytes.iter_mut().zip(values).zip(steps)
+                    {
                         *byte = nearest(value * per_step + zero, 255.0) as u8;
                     }
-                    for (level, bytes) in levels.chunks_exact_mut(aligned).zip(bytes.chunks_exact(channels)) {
+                    for (level, bytes) in
+                        levels.chunks_exact_mut(aligned).zip(bytes.chunks_exact(channels))
+                    {
                         level.iter_mut().zip(bytes).for_each(|(to, byte)| *to = *byte);
                     }
                 }
@@ -398,7 +453,11 @@ impl Arithmetic for Int8 {
 }
 
 /// What makes the values of a row of a feature map.
-fn finish<'a>(add: Option<LevelsRef<'a>>, activation: Activation, out: LevelsMut<'a>) -> Finish<'a> {
+fn finish<'a>(
+    add: Option<LevelsRef<'a>>,
+    activation: Activation,
+    out: LevelsMut<'a>,
+) -> Finish<'a> {
     if activation != Activation::None {
         Finish::Relu { coarse: out.coarse }
     } else {
@@ -455,9 +514,17 @@ mod tests {
         for y in 0..DITHER {
             let mut coarse = vec![ZERO; width * aligned];
             let mut scratch = vec![0.0; width * channels];
-            int8.read(&Even(8.3 * step), y, &mut scratch, LevelsMut { coarse: &mut coarse, fine: &mut [] });
+            int8.read(
+                &Even(8.3 * step),
+                y,
+                &mut scratch,
+                LevelsMut { coarse: &mut coarse, fine: &mut [] },
+            );
             for pixel in coarse.chunks_exact(aligned) {
-                assert!(pixel[..Domain::Rgb.channels()].iter().all(|byte| *byte == ZERO + 64), "{pixel:?}");
+                assert!(
+                    pixel[..Domain::Rgb.channels()].iter().all(|byte| *byte == ZERO + 64),
+                    "{pixel:?}"
+                );
                 told += f32::from(pixel[Domain::Rgb.channels()] - ZERO) / (width * DITHER) as f32;
             }
         }

@@ -16,7 +16,12 @@ pub(super) struct Shape {
 impl Shape {
     /// Shape of a map in a network that runs on inputs of `size`.
     pub fn new(spec: MapSpec, size: Size) -> Self {
-        Self { width: size.width >> spec.level, height: size.height >> spec.level, channels: spec.channels, margin: 1 }
+        Self {
+            width: size.width >> spec.level,
+            height: size.height >> spec.level,
+            channels: spec.channels,
+            margin: 1,
+        }
     }
 
     /// Values per row, the zeros included.
@@ -69,7 +74,12 @@ impl<R: Rows> Ring<R> {
     ///
     /// # Panics
     /// If there is no room for so many.
-    pub fn start_rows<const N: usize>(&mut self, y: usize, shape: Shape, sign: Sign) -> [R::Mut<'_>; N] {
+    pub fn start_rows<const N: usize>(
+        &mut self,
+        y: usize,
+        shape: Shape,
+        sign: Sign,
+    ) -> [R::Mut<'_>; N] {
         let count = self.rows.len();
         let rows = self.rows.get_disjoint_mut(std::array::from_fn(|i| (y + i) % count));
         rows.expect("rings have room for the rows that are made together").map(|row| {

@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
 use super::{
-    arithmetic::Arithmetic, float::Float, int8::Int8, kernels, plan::Plan, session::CpuSession, threads::Threads,
+    arithmetic::Arithmetic, float::Float, int8::Int8, kernels, plan::Plan, session::CpuSession,
+    threads::Threads,
 };
 use crate::nn::{Domain, Error, Model, Network, Session, Size};
 

@@ -37,9 +37,8 @@ impl Op {
     /// Whether what it makes can be negative.
     pub fn sign(self) -> Sign {
         match self {
-            Self::Same { activation: Activation::None, .. } | Self::Point { activation: Activation::None, .. } => {
-                Sign::Signed
-            }
+            Self::Same { activation: Activation::None, .. }
+            | Self::Point { activation: Activation::None, .. } => Sign::Signed,
             Self::Same { .. } | Self::Point { .. } | Self::Depthwise { .. } => Sign::Positive,
             Self::Read | Self::Up { .. } | Self::Down { .. } => Sign::Signed,
         }
@@ -99,7 +98,8 @@ impl Plan {
         for layers in split(graph) {
             chains.push(planner.chain(layers)?);
         }
-        let mut buffers: Vec<_> = planner.buffers.into_iter().map(|shape| (shape, Uses::default())).collect();
+        let mut buffers: Vec<_> =
+            planner.buffers.into_iter().map(|shape| (shape, Uses::default())).collect();
         chains.iter().for_each(|chain| chain.tell_uses(&mut buffers));
         Ok(Self { chains, buffers })
     }
@@ -137,7 +137,11 @@ impl Chain {
         };
         // What is added has to wait for the steps between.
         let added = |back: usize| match self.adding(i, back) {
-            Some(_) => self.steps[i + 1..=i + back].iter().map(|step| together(step) - 1).sum::<usize>() + back + 1,
+            Some(_) => {
+                self.steps[i + 1..=i + back].iter().map(|step| together(step) - 1).sum::<usize>()
+                    + back
+                    + 1
+            }
             None => 0,
         };
         read.max(added(2)).max(added(3)) + own - 1
@@ -173,9 +177,10 @@ fn split(graph: &Graph) -> Vec<std::ops::Range<usize>> {
     let mut first = 0;
     for (i, layer) in graph.layers.iter().enumerate() {
         let (before, after) = match *layer {
-            Layer::Conv { conv, .. } => {
-                (graph.convs[conv].kind == ConvKind::Up2x2, graph.convs[conv].kind == ConvKind::Down2x2)
-            }
+            Layer::Conv { conv, .. } => (
+                graph.convs[conv].kind == ConvKind::Up2x2,
+                graph.convs[conv].kind == ConvKind::Down2x2,
+            ),
             Layer::Block { .. } => (false, false),
             Layer::Inverted { .. } => (true, true),
         };
@@ -215,7 +220,11 @@ impl Planner<'_> {
         let mut current = graph.layers[layers.start].from();
         match (&graph.layers[layers.start], current) {
             (Layer::Conv { conv, .. }, _) if graph.convs[*conv].kind == ConvKind::Up2x2 => (),
-            (_, Graph::INPUT) => chain.steps.push(Step { op: Op::Read, shape: self.shape(Graph::INPUT), store: None }),
+            (_, Graph::INPUT) => chain.steps.push(Step {
+                op: Op::Read,
+                shape: self.shape(Graph::INPUT),
+                store: None,
+            }),
             _ => chain.input = Some(self.stored(current)?),
         }
         for layer in &graph.layers[layers.clone()] {
@@ -226,31 +235,43 @@ impl Planner<'_> {
             let shape = self.shape(current);
             let step = |op: Op, shape: Shape| Step { op, shape, store: None };
             match *layer {
-                Layer::Conv { conv, from, add, .. } => chain.steps.push(match graph.convs[conv].kind {
-                    ConvKind::Up2x2 if chain.steps.is_empty() => {
-                        let add = add.map(|map| self.stored(map)).transpose()?;
-                        step(Op::Up { conv, from: self.stored(from)?, add }, shape)
-                    }
-                    ConvKind::Same3x3 if add.is_none() => {
-                        step(Op::Same { conv, activation: Activation::None, residual: false }, shape)
-                    }
-                    ConvKind::Down2x2 => {
-                        step(Op::Down { conv, add: add.map(|map| self.stored(map)).transpose()? }, shape)
-                    }
-                    _ => return Err(unknown()),
-                }),
+                Layer::Conv { conv, from, add, .. } => {
+                    chain.steps.push(match graph.convs[conv].kind {
+                        ConvKind::Up2x2 if chain.steps.is_empty() => {
+                            let add = add.map(|map| self.stored(map)).transpose()?;
+                            step(Op::Up { conv, from: self.stored(from)?, add }, shape)
+                        }
+                        ConvKind::Same3x3 if add.is_none() => step(
+                            Op::Same { conv, activation: Activation::None, residual: false },
+                            shape,
+                        ),
+                        ConvKind::Down2x2 => step(
+                            Op::Down { conv, add: add.map(|map| self.stored(map)).transpose()? },
+                            shape,
+                        ),
+                        _ => return Err(unknown()),
+                    })
+                }
                 Layer::Block { first, second, .. } => {
                     let hidden = Shape { channels: graph.convs[first].outputs, ..shape };
                     let activation = Activation::Relu;
-                    chain.steps.push(step(Op::Same { conv: first, activation, residual: false }, hidden));
+                    chain
+                        .steps
+                        .push(step(Op::Same { conv: first, activation, residual: false }, hidden));
                     let activation = Activation::None;
-                    chain.steps.push(step(Op::Same { conv: second, activation, residual: true }, shape));
+                    chain
+                        .steps
+                        .push(step(Op::Same { conv: second, activation, residual: true }, shape));
                 }
                 Layer::Inverted { expand, depth, project, from, residual, .. } => {
-                    let ConvKind::Depthwise(window) = graph.convs[depth].kind else { return Err(unknown()) };
+                    let ConvKind::Depthwise(window) = graph.convs[depth].kind else {
+                        return Err(unknown());
+                    };
                     let activation = Activation::Relu6;
                     let op = match graph.convs[expand].kind {
-                        ConvKind::Same3x3 if !residual => Op::Same { conv: expand, activation, residual },
+                        ConvKind::Same3x3 if !residual => {
+                            Op::Same { conv: expand, activation, residual }
+                        }
                         ConvKind::Point1x1 if chain.input.is_some() => {
                             Op::Point { conv: expand, activation, residual: false }
                         }
@@ -259,7 +280,10 @@ impl Planner<'_> {
                     let channels = graph.convs[expand].outputs;
                     let margin = window.before().max(window.after()).max(1);
                     chain.steps.push(step(op, Shape { channels, margin, ..self.shape(from) }));
-                    chain.steps.push(step(Op::Depthwise { conv: depth, window }, Shape { channels, ..shape }));
+                    chain.steps.push(step(
+                        Op::Depthwise { conv: depth, window },
+                        Shape { channels, ..shape },
+                    ));
                     let op = Op::Point { conv: project, activation: Activation::None, residual };
                     chain.steps.push(step(op, shape));
                 }
@@ -272,8 +296,10 @@ impl Planner<'_> {
             }
         }
         // A step of its own for whatever comes first is what `residual` counts on.
-        let starts_in_residual = matches!(chain.steps.first(), Some(Step { op: Op::Same { residual: true, .. }, .. }));
-        let ends_nowhere = chain.steps.last().is_none_or(|s| s.store.is_none()) && current != graph.output();
+        let starts_in_residual =
+            matches!(chain.steps.first(), Some(Step { op: Op::Same { residual: true, .. }, .. }));
+        let ends_nowhere =
+            chain.steps.last().is_none_or(|s| s.store.is_none()) && current != graph.output();
         if starts_in_residual || ends_nowhere { Err(unknown()) } else { Ok(chain) }
     }
 
@@ -290,8 +316,10 @@ impl Planner<'_> {
     }
 
     fn last_use(&self, map: MapId) -> Option<usize> {
-        let reads =
-            |layer: &Layer| layer.from() == map || matches!(layer, Layer::Conv { add: Some(add), .. } if *add == map);
+        let reads = |layer: &Layer| {
+            layer.from() == map
+                || matches!(layer, Layer::Conv { add: Some(add), .. } if *add == map)
+        };
         self.graph.layers.iter().rposition(reads)
     }
 
@@ -302,8 +330,8 @@ impl Planner<'_> {
     /// A buffer for a map that a chain makes which begins with layer `first`: one whose map is no longer needed then.
     fn take_buffer(&mut self, map: MapId, first: usize) -> BufferId {
         let shape = self.shape(map);
-        let free =
-            (0..self.buffers.len()).find(|&b| self.buffers[b] == shape && !self.is_used_after(self.owners[b], first));
+        let free = (0..self.buffers.len())
+            .find(|&b| self.buffers[b] == shape && !self.is_used_after(self.owners[b], first));
         let buffer = free.unwrap_or_else(|| {
             self.buffers.push(shape);
             self.owners.push(map);
@@ -341,7 +369,8 @@ mod tests {
         assert_eq!(lengths, [5, 3, 4, 3, 4]);
         // Two skips, and what goes from chain to chain: 32x16 and 16x8 on the way down, then up.
         assert_eq!(plan.buffers.len(), 5);
-        let stores = plan.chains.iter().flat_map(|c| &c.steps).filter(|s| s.store.is_some()).count();
+        let stores =
+            plan.chains.iter().flat_map(|c| &c.steps).filter(|s| s.store.is_some()).count();
         assert_eq!(stores, 6);
     }
 
@@ -357,7 +386,9 @@ mod tests {
                     _ => {}
                 }
             }
-            assert!(chain.steps.iter().filter_map(|s| s.store).all(|store| !reads.contains(&store)));
+            assert!(
+                chain.steps.iter().filter_map(|s| s.store).all(|store| !reads.contains(&store))
+            );
         }
     }
 

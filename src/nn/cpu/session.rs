@@ -73,7 +73,8 @@ impl<A: Arithmetic> CpuSession<A> {
             .into_iter()
             .map(|chain| {
                 let rows = chain.steps.last().map_or(0, |s| s.shape.height);
-                let per_thread = (rows / (threads.count() * MIN_BAND_ROWS)).clamp(1, BANDS_PER_THREAD);
+                let per_thread =
+                    (rows / (threads.count() * MIN_BAND_ROWS)).clamp(1, BANDS_PER_THREAD);
                 let bands = bands(rows, threads.count() * per_thread, 1);
                 (chain, bands)
             })
@@ -117,13 +118,17 @@ fn run_chain<A: Arithmetic>(
     output: &mut dyn Output,
 ) {
     // Taken out while they are written, so that the others can be read meanwhile.
-    let stores: Vec<_> = chain.steps.iter().enumerate().filter_map(|(i, s)| Some((i, s.store?))).collect();
+    let stores: Vec<_> =
+        chain.steps.iter().enumerate().filter_map(|(i, s)| Some((i, s.store?))).collect();
     let empty = || A::Rows::zeros(0, Sign::Signed, Uses::default());
-    let mut written: Vec<_> =
-        stores.iter().map(|(_, buffer)| std::mem::replace(&mut buffers[*buffer].rows, empty())).collect();
+    let mut written: Vec<_> = stores
+        .iter()
+        .map(|(_, buffer)| std::mem::replace(&mut buffers[*buffer].rows, empty()))
+        .collect();
 
     let halved = matches!(chain.steps.last(), Some(step) if matches!(step.op, Op::Down { .. }));
-    let mut outputs: Vec<_> = bands.iter().map(|_| BandOutput { maps: Vec::new(), sink: None }).collect();
+    let mut outputs: Vec<_> =
+        bands.iter().map(|_| BandOutput { maps: Vec::new(), sink: None }).collect();
     for ((step, buffer), rows) in stores.iter().zip(&mut written) {
         let shape = buffers[*buffer].shape;
         let stride = shape.stride();

@@ -63,7 +63,12 @@ pub(super) struct Stream<'a, A: Arithmetic> {
 
 impl<A: Arithmetic> Stream<'_, A> {
     /// Computes rows `band` of the last step, and of the others what these need.
-    pub fn run(&self, band: Range<usize>, output: &mut BandOutput<'_, A>, scratch: &mut Scratch<A>) {
+    pub fn run(
+        &self,
+        band: Range<usize>,
+        output: &mut BandOutput<'_, A>,
+        scratch: &mut Scratch<A>,
+    ) {
         let mut rows = band.clone();
         for (i, step) in self.chain.steps.iter().enumerate().rev() {
             (scratch.next[i], scratch.end[i]) = (rows.start, rows.end);
@@ -71,7 +76,9 @@ impl<A: Arithmetic> Stream<'_, A> {
             rows.start = match step.op {
                 Op::Same { .. } => rows.start.saturating_sub(1),
                 Op::Down { .. } => 2 * rows.start,
-                Op::Depthwise { window, .. } => (rows.start * window.stride).saturating_sub(window.before()),
+                Op::Depthwise { window, .. } => {
+                    (rows.start * window.stride).saturating_sub(window.before())
+                }
                 Op::Read | Op::Up { .. } | Op::Point { .. } => rows.start,
             };
         }
@@ -94,7 +101,13 @@ impl<A: Arithmetic> Stream<'_, A> {
     }
 
     /// Makes rows of step `i` up to row `end`, or a few more of those that will be needed.
-    fn advance(&self, i: usize, end: usize, output: &mut BandOutput<'_, A>, scratch: &mut Scratch<A>) {
+    fn advance(
+        &self,
+        i: usize,
+        end: usize,
+        output: &mut BandOutput<'_, A>,
+        scratch: &mut Scratch<A>,
+    ) {
         let together = self.chain.steps[i].together(self.arithmetic);
         while scratch.next[i] < end {
             let y = scratch.next[i];
@@ -105,7 +118,9 @@ impl<A: Arithmetic> Stream<'_, A> {
             if i + 1 == self.chain.steps.len() && self.chain.steps[i].store.is_none() {
                 self.finish_row(i, y, output, scratch);
             } else if count == 1 {
-                self.make_rows(i, y, output, scratch, |before, values, [out]| before.compute(y, values, out));
+                self.make_rows(i, y, output, scratch, |before, values, [out]| {
+                    before.compute(y, values, out)
+                });
             } else {
                 self.make_rows(i, y, output, scratch, |before, _, out| before.compute_rows(y, out));
             }
@@ -114,7 +129,13 @@ impl<A: Arithmetic> Stream<'_, A> {
     }
 
     /// Makes row `y` of the network's output.
-    fn finish_row(&self, i: usize, y: usize, output: &mut BandOutput<'_, A>, scratch: &mut Scratch<A>) {
+    fn finish_row(
+        &self,
+        i: usize,
+        y: usize,
+        output: &mut BandOutput<'_, A>,
+        scratch: &mut Scratch<A>,
+    ) {
         let shape = self.chain.steps[i].shape;
         let (before, _, values) = self.split(i, scratch);
         let row = &mut values[..shape.width * shape.channels];
@@ -174,7 +195,10 @@ impl<A: Arithmetic> BandRows<'_, A> {
     fn rows_mut<const N: usize>(&mut self, y: usize, shape: Shape) -> [Option<RowsMut<'_, A>>; N] {
         let (stride, inner) = (shape.stride(), shape.inner());
         let own = self.first..self.first + A::Rows::length(&self.rows) / stride;
-        let (start, end) = (y.clamp(own.start, own.end) - own.start, (y + N).clamp(own.start, own.end) - own.start);
+        let (start, end) = (
+            y.clamp(own.start, own.end) - own.start,
+            (y + N).clamp(own.start, own.end) - own.start,
+        );
         let mut rest = Some(A::Rows::part_mut(&mut self.rows, start * stride..end * stride));
         std::array::from_fn(|i| {
             let rows = rest.take_if(|_| own.contains(&(y + i)))?;
@@ -230,7 +254,10 @@ impl<A: Arithmetic> Before<'_, A> {
         match y {
             Some(y) if y < shape.height => A::Rows::part(self.row(1, y).0, inside),
             _ => {
-                let sign = self.i.checked_sub(1).map_or(Sign::Signed, |i| self.stream.chain.steps[i].op.sign());
+                let sign = self
+                    .i
+                    .checked_sub(1)
+                    .map_or(Sign::Signed, |i| self.stream.chain.steps[i].op.sign());
                 let zeros = if sign == Sign::Positive { self.positive_zeros } else { self.zeros };
                 zeros.view(0..inside.len())
             }
@@ -244,7 +271,9 @@ impl<A: Arithmetic> Before<'_, A> {
             Op::Read => return arithmetic.read(*source, y, values, out),
             Op::Same { residual: true, .. } => Some(inner::<A>(self.row(2, y))),
             Op::Point { residual: true, .. } => Some(inner::<A>(self.row(3, y))),
-            Op::Up { add: Some(add), .. } | Op::Down { add: Some(add), .. } => Some(inner::<A>(self.map_row(add, y))),
+            Op::Up { add: Some(add), .. } | Op::Down { add: Some(add), .. } => {
+                Some(inner::<A>(self.map_row(add, y)))
+            }
             _ => None,
         };
         let activation = match chain.steps[self.i].op {
@@ -259,9 +288,17 @@ impl<A: Arithmetic> Before<'_, A> {
 
     /// Makes [`TOGETHER`] rows of a feature map, from row `y` on.
     fn compute_rows(&self, y: usize, out: [RowsMut<'_, A>; TOGETHER]) {
-        let Op::Same { conv, activation, residual } = self.stream.chain.steps[self.i].op else { return };
+        let Op::Same { conv, activation, residual } = self.stream.chain.steps[self.i].op else {
+            return;
+        };
         let segments = std::array::from_fn(|i| self.padded_row((y + i).checked_sub(1), 1));
-        let inputs = Inputs { conv, matrix: 0, segments, count: MAX_SEGMENTS, pitch: self.shape(1).channels };
+        let inputs = Inputs {
+            conv,
+            matrix: 0,
+            segments,
+            count: MAX_SEGMENTS,
+            pitch: self.shape(1).channels,
+        };
         let add = std::array::from_fn(|i| residual.then(|| inner::<A>(self.row(2, y + i))));
         self.stream.arithmetic.convolve_rows(&inputs, add, activation, out);
     }
@@ -278,29 +315,55 @@ impl<A: Arithmetic> Before<'_, A> {
         Some(match self.stream.chain.steps[self.i].op {
             Op::Read => return None,
             Op::Same { conv, .. } => {
-                let [a, b, c] = [y.checked_sub(1), Some(y), Some(y + 1)].map(|y| self.padded_row(y, 1));
-                Inputs { conv, matrix: 0, segments: [a, b, c, c, c, c], count: 3, pitch: self.shape(1).channels }
+                let [a, b, c] =
+                    [y.checked_sub(1), Some(y), Some(y + 1)].map(|y| self.padded_row(y, 1));
+                Inputs {
+                    conv,
+                    matrix: 0,
+                    segments: [a, b, c, c, c, c],
+                    count: 3,
+                    pitch: self.shape(1).channels,
+                }
             }
             Op::Point { conv, .. } => {
                 let row = self.row(1, y);
-                Inputs { conv, matrix: 0, segments: [inner::<A>(row); MAX_SEGMENTS], count: 1, pitch: row.1.channels }
+                Inputs {
+                    conv,
+                    matrix: 0,
+                    segments: [inner::<A>(row); MAX_SEGMENTS],
+                    count: 1,
+                    pitch: row.1.channels,
+                }
             }
             Op::Depthwise { conv, window } => {
                 let first = y * window.stride;
-                let segments =
-                    std::array::from_fn(|i| self.padded_row((first + i).checked_sub(window.before()), window.before()));
+                let segments = std::array::from_fn(|i| {
+                    self.padded_row((first + i).checked_sub(window.before()), window.before())
+                });
                 let pitch = window.stride * self.shape(1).channels;
                 Inputs { conv, matrix: 0, segments, count: window.side, pitch }
             }
             Op::Down { conv, .. } => {
                 let rows = [self.row(1, 2 * y), self.row(1, 2 * y + 1)];
                 let [a, b] = rows.map(inner::<A>);
-                Inputs { conv, matrix: 0, segments: [a, b, b, b, b, b], count: 2, pitch: 2 * rows[0].1.channels }
+                Inputs {
+                    conv,
+                    matrix: 0,
+                    segments: [a, b, b, b, b, b],
+                    count: 2,
+                    pitch: 2 * rows[0].1.channels,
+                }
             }
             Op::Up { conv, from, .. } => {
                 let row = self.map_row(from, y / 2);
                 let pixels = inner::<A>(row);
-                Inputs { conv, matrix: y % 2, segments: [pixels; MAX_SEGMENTS], count: 1, pitch: row.1.channels }
+                Inputs {
+                    conv,
+                    matrix: y % 2,
+                    segments: [pixels; MAX_SEGMENTS],
+                    count: 1,
+                    pitch: row.1.channels,
+                }
             }
         })
     }

@@ -54,7 +54,10 @@ fn pool(count: usize) -> Result<Arc<ThreadPool>, Error> {
         .num_threads(count)
         .thread_name(|i| format!("cnnvideo-{i}"))
         .build()
-        .map_err(|err| Error::Backend { backend: "cpu", reason: format!("cannot start {count} threads: {err}") })?;
+        .map_err(|err| Error::Backend {
+            backend: "cpu",
+            reason: format!("cannot start {count} threads: {err}"),
+        })?;
     let pool = Arc::new(pool);
     pools.insert(count, Arc::downgrade(&pool));
     Ok(pool)

@@ -18,7 +18,11 @@ use crate::{
 };
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
-    gst::DebugCategory::new("videoquality", gst::DebugColorFlags::empty(), Some("Video quality measures"))
+    gst::DebugCategory::new(
+        "videoquality",
+        gst::DebugColorFlags::empty(),
+        Some("Video quality measures"),
+    )
 });
 
 /// Taken for the duration of frames of streams that do not tell theirs.
@@ -84,7 +88,10 @@ struct State {
 
 impl VideoQuality {
     fn pads(&self) -> Result<(&AggregatorPad, &AggregatorPad), gst::FlowError> {
-        Ok((self.reference.get().ok_or(gst::FlowError::Error)?, self.test.get().ok_or(gst::FlowError::Error)?))
+        Ok((
+            self.reference.get().ok_or(gst::FlowError::Error)?,
+            self.test.get().ok_or(gst::FlowError::Error)?,
+        ))
     }
 
     fn failed(&self, reason: &dyn std::fmt::Display) -> gst::FlowError {
@@ -93,7 +100,9 @@ impl VideoQuality {
     }
 
     fn tell(&self, state: &State, summary: bool) {
-        let (Some((frame, running_time)), Some(mean)) = (state.last, state.running.mean()) else { return };
+        let (Some((frame, running_time)), Some(mean)) = (state.last, state.running.mean()) else {
+            return;
+        };
         let message = VideoQualityMessage {
             frame,
             mean,
@@ -104,7 +113,8 @@ impl VideoQuality {
             running_time,
         };
         let obj = self.obj();
-        let _ = obj.post_message(gst::message::Element::builder((&message).into()).src(&*obj).build());
+        let _ =
+            obj.post_message(gst::message::Element::builder((&message).into()).src(&*obj).build());
     }
 
     /// Posts the summary, once.
@@ -113,13 +123,22 @@ impl VideoQuality {
             return;
         }
         if state.running.frames() == 0 {
-            gst::warning!(CAT, imp = self, "No frame of the tested stream had one of the reference at its time");
+            gst::warning!(
+                CAT,
+                imp = self,
+                "No frame of the tested stream had one of the reference at its time"
+            );
         }
         self.tell(state, true);
     }
 
     /// Makes the source pad's caps those of what will be pushed.
-    fn negotiate_output(&self, state: &mut State, output: OutputKind, info: &VideoInfo) -> Result<(), gst::FlowError> {
+    fn negotiate_output(
+        &self,
+        state: &mut State,
+        output: OutputKind,
+        info: &VideoInfo,
+    ) -> Result<(), gst::FlowError> {
         if state.negotiated.as_ref().is_some_and(|(kind, known)| *kind == output && known == info) {
             return Ok(());
         }
@@ -152,8 +171,10 @@ impl VideoQuality {
         });
         let [reference_frame, test_frame] = frames;
         let (reference_frame, test_frame) = (reference_frame?, test_frame?);
-        let format = |info: &VideoInfo| format_of(info.format()).ok_or(gst::FlowError::NotNegotiated);
-        let a = picture::<u8>(&reference_frame, format(&reference_info)?).map_err(|err| self.failed(&err))?;
+        let format =
+            |info: &VideoInfo| format_of(info.format()).ok_or(gst::FlowError::NotNegotiated);
+        let a = picture::<u8>(&reference_frame, format(&reference_info)?)
+            .map_err(|err| self.failed(&err))?;
         let b = picture(&test_frame, format(&test_info)?).map_err(|err| self.failed(&err))?;
         let State { comparison: Some(comparison), panel, running, .. } = state else {
             return Err(gst::FlowError::Flushing);
@@ -172,7 +193,11 @@ impl VideoQuality {
             let rows = panel.draw(&a, &b, comparison, &measures, &mean);
             let mut buffer = gst::Buffer::from_mut_slice(rows.to_vec());
             if let Some(own) = buffer.get_mut() {
-                let _ = test.copy_into(own, gst::BufferCopyFlags::TIMESTAMPS | gst::BufferCopyFlags::FLAGS, ..);
+                let _ = test.copy_into(
+                    own,
+                    gst::BufferCopyFlags::TIMESTAMPS | gst::BufferCopyFlags::FLAGS,
+                    ..,
+                );
             }
             buffer
         });
@@ -188,7 +213,14 @@ impl VideoQuality {
 
 fn pad_template(name: &str, direction: gst::PadDirection) -> Option<gst::PadTemplate> {
     let caps = gst_video::VideoCapsBuilder::new().format_list(FORMATS).build();
-    gst::PadTemplate::with_gtype(name, direction, gst::PadPresence::Always, &caps, AggregatorPad::static_type()).ok()
+    gst::PadTemplate::with_gtype(
+        name,
+        direction,
+        gst::PadPresence::Always,
+        &caps,
+        AggregatorPad::static_type(),
+    )
+    .ok()
 }
 
 #[glib::object_subclass]
@@ -282,7 +314,8 @@ impl ElementImpl for VideoQuality {
 
 impl AggregatorImpl for VideoQuality {
     fn start(&self) -> Result<(), gst::ErrorMessage> {
-        let comparison = Comparison::new(0).map_err(|err| gst::error_msg!(gst::ResourceError::Failed, ("{}", err)))?;
+        let comparison = Comparison::new(0)
+            .map_err(|err| gst::error_msg!(gst::ResourceError::Failed, ("{}", err)))?;
         *lock(&self.state) = State { comparison: Some(comparison), ..Default::default() };
         *lock(&self.infos) = Default::default();
         Ok(())
@@ -341,9 +374,9 @@ impl AggregatorImpl for VideoQuality {
         {
             // The tested stream passes through: what is taken is what those behind take.
             let own = pad.pad_template_caps();
-            let own = caps
-                .filter()
-                .map_or(own.clone(), |filter| filter.intersect_with_mode(&own, gst::CapsIntersectMode::First));
+            let own = caps.filter().map_or(own.clone(), |filter| {
+                filter.intersect_with_mode(&own, gst::CapsIntersectMode::First)
+            });
             let result = self
                 .obj()
                 .src_pad()
@@ -420,7 +453,9 @@ impl AggregatorImpl for VideoQuality {
         test_pad.drop_buffer();
         if settings.output == OutputKind::Panel && output.is_none() {
             // Nothing to draw without a partner; the time still goes on for those behind.
-            let gap = gst::event::Gap::builder(test.pts().unwrap_or_default()).duration(test.duration()).build();
+            let gap = gst::event::Gap::builder(test.pts().unwrap_or_default())
+                .duration(test.duration())
+                .build();
             drop(guard);
             self.obj().src_pad().push_event(gap);
             return Ok(gst::FlowSuccess::Ok);

@@ -69,9 +69,13 @@ impl TryFrom<&gst::StructureRef> for VideoQualityMessage {
 
 fn measures(structure: &gst::StructureRef, prefix: &str) -> Result<Measures, NotAQualityMessage> {
     let optional = |name: &str| {
-        structure.get_optional::<f64>(format!("{prefix}{name}")).map_err(|err| NotAQualityMessage(err.to_string()))
+        structure
+            .get_optional::<f64>(format!("{prefix}{name}"))
+            .map_err(|err| NotAQualityMessage(err.to_string()))
     };
-    let needed = |name: &str| optional(name)?.ok_or_else(|| NotAQualityMessage(format!("{prefix}{name} is missing")));
+    let needed = |name: &str| {
+        optional(name)?.ok_or_else(|| NotAQualityMessage(format!("{prefix}{name} is missing")))
+    };
     let rgb = structure.has_field(format!("{prefix}{}", MSE_RGB[0]));
     let [a, b, c] = if rgb { MSE_RGB } else { MSE_YUV };
     let measures = Measures {
@@ -89,7 +93,9 @@ fn measures(structure: &gst::StructureRef, prefix: &str) -> Result<Measures, Not
     };
     let told = needed("psnr")?;
     if told.is_finite() && (told - psnr(measures.mse_all)).abs() > 1e-6 {
-        return Err(NotAQualityMessage(format!("{prefix}psnr and {prefix}mse contradict each other")));
+        return Err(NotAQualityMessage(format!(
+            "{prefix}psnr and {prefix}mse contradict each other"
+        )));
     }
     Ok(measures)
 }
@@ -103,7 +109,12 @@ mod tests {
     #[test]
     fn messages_go_through_structures() {
         gst::init().unwrap();
-        let frame = Measures { mse: [Some(2.0), None, None], mse_all: 2.0, ssim: Some(0.9), ..Default::default() };
+        let frame = Measures {
+            mse: [Some(2.0), None, None],
+            mse_all: 2.0,
+            ssim: Some(0.9),
+            ..Default::default()
+        };
         let mean = Measures { flicker: Some(0.5), iou: Some(0.75), mse_all: 3.0, ..frame };
         let running_time = Some(gst::ClockTime::from_mseconds(40));
         let message = VideoQualityMessage {
@@ -117,9 +128,11 @@ mod tests {
         };
         let structure = gst::Structure::from(&message);
         assert_eq!(VideoQualityMessage::try_from(structure.as_ref()), Ok(message));
-        for (name, wrong) in
-            [("psnr", 3.0f64.to_send_value()), ("frames", "x".to_send_value()), ("mse", "x".to_send_value())]
-        {
+        for (name, wrong) in [
+            ("psnr", 3.0f64.to_send_value()),
+            ("frames", "x".to_send_value()),
+            ("mse", "x".to_send_value()),
+        ] {
             let mut structure = structure.clone();
             structure.set_value(name, wrong);
             assert!(VideoQualityMessage::try_from(structure.as_ref()).is_err(), "{name}");

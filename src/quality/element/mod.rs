@@ -20,5 +20,10 @@ glib::wrapper! {
 pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     #[cfg(feature = "doc")]
     imp::mark_for_documentation();
-    gst::Element::register(Some(plugin), "videoquality", gst::Rank::NONE, VideoQuality::static_type())
+    gst::Element::register(
+        Some(plugin),
+        "videoquality",
+        gst::Rank::NONE,
+        VideoQuality::static_type(),
+    )
 }

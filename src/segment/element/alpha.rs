@@ -12,7 +12,9 @@ use crate::{
 /// Formats with alpha that frames of a format can become without conversion of colours, the best first.
 pub(super) fn with_alpha(format: VideoFormat) -> Vec<VideoFormat> {
     match format_of(format).map(|format| format.colour()) {
-        Some(Colour::Rgb) => vec![VideoFormat::Rgba, VideoFormat::Bgra, VideoFormat::Argb, VideoFormat::Abgr],
+        Some(Colour::Rgb) => {
+            vec![VideoFormat::Rgba, VideoFormat::Bgra, VideoFormat::Argb, VideoFormat::Abgr]
+        }
         Some(Colour::Yuv { shift_x: 1, shift_y: 1 } | Colour::Gray) => vec![VideoFormat::A420],
         Some(Colour::Yuv { .. }) => vec![VideoFormat::Ayuv],
         None => Vec::new(),
@@ -61,7 +63,9 @@ pub(super) fn write(
     let alpha = Format::GRAY8;
     if place.step == 1 {
         let mut view = PictureMut::new(alpha, width, height, [(plane, stride)])?;
-        Zip::from(&mut view.components[0]).and(labels).for_each(|to, label| *to = 255 * u8::from(*label > 0));
+        Zip::from(&mut view.components[0])
+            .and(labels)
+            .for_each(|to, label| *to = 255 * u8::from(*label > 0));
         return Ok(());
     }
     for (row, labels) in plane.chunks_mut(stride.max(1)).zip(labels.rows()) {

@@ -36,9 +36,11 @@ pub(super) fn overlay(picture: &mut PictureMut<'_, u8>, labels: &ArrayView2<'_, 
         Zip::indexed(component).par_for_each(|(y, x), to| {
             let (y, x) = ((y << shift_y).min(height - 1), (x << shift_x).min(width - 1));
             let label = labels[[y, x]];
-            let (right, below) = ((x + (1 << shift_x)).min(width - 1), (y + (1 << shift_y)).min(height - 1));
+            let (right, below) =
+                ((x + (1 << shift_x)).min(width - 1), (y + (1 << shift_y)).min(height - 1));
             let border = labels[[y, right]] != label || labels[[below, x]] != label;
-            let shown = label.max(if border { labels[[y, right]].max(labels[[below, x]]) } else { 0 });
+            let shown =
+                label.max(if border { labels[[y, right]].max(labels[[below, x]]) } else { 0 });
             if let Some(colour) = usize::from(shown).checked_sub(1).and_then(|at| of_kind.get(at)) {
                 let share = if border { 1.0 } else { cover };
                 *to = (f32::from(*to) + share * (colour[i] - f32::from(*to)) + 0.5) as u8;
@@ -54,14 +56,16 @@ mod tests {
 
     #[test]
     fn only_regions_change() {
-        let labels =
-            ndarray::Array2::from_shape_fn((8, 10), |(y, x)| u8::from((3..7).contains(&x) && (2..6).contains(&y)));
+        let labels = ndarray::Array2::from_shape_fn((8, 10), |(y, x)| {
+            u8::from((3..7).contains(&x) && (2..6).contains(&y))
+        });
         for (format, sizes) in [
             (Format::I420, vec![(80, 10), (20, 5), (20, 5)]),
             (Format::GRAY8, vec![(80, 10)]),
             (Format::packed_rgb([2, 1, 0], Some(3), 4), vec![(320, 40)]),
         ] {
-            let mut memory: Vec<_> = sizes.iter().map(|(size, stride)| (vec![100u8; *size], *stride)).collect();
+            let mut memory: Vec<_> =
+                sizes.iter().map(|(size, stride)| (vec![100u8; *size], *stride)).collect();
             let planes = memory.iter_mut().map(|(data, stride)| (data.as_mut_slice(), *stride));
             let mut picture = PictureMut::new(format, 10, 8, planes).unwrap();
             overlay(&mut picture, &labels.view());

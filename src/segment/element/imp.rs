@@ -25,14 +25,19 @@ use super::{
 };
 use crate::{
     element::{
-        FORMATS, ModelSettings, Quality, RegionMask, Timing, ends_a_scene, format_of, lock, picture, picture_mut,
+        FORMATS, ModelSettings, Quality, RegionMask, Timing, ends_a_scene, format_of, lock,
+        picture, picture_mut,
     },
     frame::{Format, PictureMut},
     segment::{self, Networks, Seeds, Segmenter, Shape, seeds::WrittenSeeds},
 };
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
-    gst::DebugCategory::new("cnnsegment", gst::DebugColorFlags::empty(), Some("Interactive video segmentation"))
+    gst::DebugCategory::new(
+        "cnnsegment",
+        gst::DebugColorFlags::empty(),
+        Some("Interactive video segmentation"),
+    )
 });
 
 #[derive(Debug, Default)]
@@ -90,7 +95,11 @@ impl CnnSegment {
     }
 
     /// Notes a seed down, in pixels of the frame; whether there are frames.
-    pub(super) fn point(&self, label: u32, shape: impl FnOnce(&dyn Fn([f64; 2]) -> [f32; 2]) -> Option<Shape>) -> bool {
+    pub(super) fn point(
+        &self,
+        label: u32,
+        shape: impl FnOnce(&dyn Fn([f64; 2]) -> [f32; 2]) -> Option<Shape>,
+    ) -> bool {
         lock(&self.input).add(label, shape)
     }
 
@@ -106,13 +115,21 @@ impl CnnSegment {
             Ok(seeds) => self.command(Command::Replace(seeds)),
             // Before the start there may be no bus; then the start tells.
             Err(err) => {
-                gst::element_imp_warning!(self, gst::LibraryError::Settings, ("The seeds are not understood: {err}"));
+                gst::element_imp_warning!(
+                    self,
+                    gst::LibraryError::Settings,
+                    ("The seeds are not understood: {err}")
+                );
             }
         }
     }
 
     /// Brings the regions to a new frame; whether there are any.
-    fn follow(&self, stream: &mut Stream, frame: &VideoFrameRef<&gst::BufferRef>) -> Result<bool, segment::Error> {
+    fn follow(
+        &self,
+        stream: &mut Stream,
+        frame: &VideoFrameRef<&gst::BufferRef>,
+    ) -> Result<bool, segment::Error> {
         let commands = lock(&self.input).take();
         let discont = frame.buffer().flags().contains(gst::BufferFlags::DISCONT);
         let mut messages = Vec::new();
@@ -158,12 +175,17 @@ impl CnnSegment {
                 stream_time: segment.as_ref().and_then(|s| s.to_stream_time(pts)),
                 running_time: segment.as_ref().and_then(|s| s.to_running_time(pts)),
             };
-            let _ = obj.post_message(gst::message::Element::builder((&message).into()).src(&*obj).build());
+            let _ = obj
+                .post_message(gst::message::Element::builder((&message).into()).src(&*obj).build());
         }
     }
 
     fn failed(&self, reason: &dyn std::fmt::Display) -> gst::FlowError {
-        gst::element_imp_error!(self, gst::StreamError::Failed, ("Cannot segment a frame: {reason}"));
+        gst::element_imp_error!(
+            self,
+            gst::StreamError::Failed,
+            ("Cannot segment a frame: {reason}")
+        );
         gst::FlowError::Error
     }
 
@@ -230,7 +252,8 @@ impl ElementImpl for CnnSegment {
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
             let mut formats = FORMATS.to_vec();
-            let sink = gst_video::VideoCapsBuilder::new().format_list(formats.iter().copied()).build();
+            let sink =
+                gst_video::VideoCapsBuilder::new().format_list(formats.iter().copied()).build();
             formats.extend([VideoFormat::A420, VideoFormat::Ayuv]);
             let src = gst_video::VideoCapsBuilder::new().format_list(formats).build();
             [("sink", gst::PadDirection::Sink, sink), ("src", gst::PadDirection::Src, src)]
@@ -252,7 +275,12 @@ impl BaseTransformImpl for CnnSegment {
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         let settings = lock(&self.settings).clone();
         if settings.model.quality != Quality::Fast && settings.model.model_file.is_none() {
-            gst::warning!(CAT, imp = self, "There is no network for quality {:?}, using fast", settings.model.quality);
+            gst::warning!(
+                CAT,
+                imp = self,
+                "There is no network for quality {:?}, using fast",
+                settings.model.quality
+            );
         }
         let networks = Self::load(&settings.model).map_err(|err| match &err {
             segment::Error::Network(err) => settings.model.error(err),
@@ -264,7 +292,10 @@ impl BaseTransformImpl for CnnSegment {
         // What the property says holds for every start.
         if let Some(text) = &settings.seeds {
             let seeds = text.parse().map_err(|err| {
-                gst::error_msg!(gst::LibraryError::Settings, ("The property seeds is not understood: {}", err))
+                gst::error_msg!(
+                    gst::LibraryError::Settings,
+                    ("The property seeds is not understood: {}", err)
+                )
             })?;
             let mut input = lock(&self.input);
             if input.is_empty() {
@@ -317,7 +348,10 @@ impl BaseTransformImpl for CnnSegment {
                 continue;
             }
             let mut other = structure.to_owned();
-            other.set("format", gst::List::new(others.iter().map(|format| format.to_str().as_str())));
+            other.set(
+                "format",
+                gst::List::new(others.iter().map(|format| format.to_str().as_str())),
+            );
             if !output.in_place() {
                 other.remove_fields(["colorimetry", "chroma-site"]);
             }
@@ -334,14 +368,18 @@ impl BaseTransformImpl for CnnSegment {
     }
 
     fn set_caps(&self, incaps: &gst::Caps, outcaps: &gst::Caps) -> Result<(), gst::LoggableError> {
-        let info = |caps| VideoInfo::from_caps(caps).map_err(|_| gst::loggable_error!(CAT, "No video: {caps:?}"));
+        let info = |caps| {
+            VideoInfo::from_caps(caps).map_err(|_| gst::loggable_error!(CAT, "No video: {caps:?}"))
+        };
         let (input, output) = (info(incaps)?, info(outcaps)?);
         let settings = lock(&self.settings).clone();
         let mut state = lock(&self.state);
         state.stream = None;
         let format = format_of(input.format())
             .ok_or_else(|| gst::loggable_error!(CAT, "No support for {:?}", input.format()))?;
-        let Some(networks) = &state.networks else { return Err(gst::loggable_error!(CAT, "Not started")) };
+        let Some(networks) = &state.networks else {
+            return Err(gst::loggable_error!(CAT, "Not started"));
+        };
         let segmenter = Segmenter::new(networks, settings.model.threads as usize)
             .map_err(|err| gst::loggable_error!(CAT, "Cannot segment: {err}"))?;
         let labels = Array2::zeros((input.height() as usize, input.width() as usize));
@@ -378,25 +416,33 @@ impl BaseTransformImpl for CnnSegment {
         self.parent_src_event(event)
     }
 
-    fn transform_ip(&self, buffer: &mut gst::BufferRef) -> Result<gst::FlowSuccess, gst::FlowError> {
+    fn transform_ip(
+        &self,
+        buffer: &mut gst::BufferRef,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
         let start = Instant::now();
         let output = lock(&self.settings).output;
         let mut state = lock(&self.state);
         let stream = state.stream.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
         let any = {
-            let frame =
-                VideoFrameRef::from_buffer_ref_readable(buffer, &stream.input).map_err(|err| self.failed(&err))?;
+            let frame = VideoFrameRef::from_buffer_ref_readable(buffer, &stream.input)
+                .map_err(|err| self.failed(&err))?;
             self.follow(stream, &frame).map_err(|err| self.failed(&err))?
         };
         if any {
             if output == Output::Overlay {
-                let mut frame =
-                    VideoFrameRef::from_buffer_ref_writable(buffer, &stream.input).map_err(|err| self.failed(&err))?;
-                let mut view = picture_mut(&mut frame, stream.format).map_err(|err| self.failed(&err))?;
+                let mut frame = VideoFrameRef::from_buffer_ref_writable(buffer, &stream.input)
+                    .map_err(|err| self.failed(&err))?;
+                let mut view =
+                    picture_mut(&mut frame, stream.format).map_err(|err| self.failed(&err))?;
                 draw::overlay(&mut view, &stream.labels.view());
             }
             let (width, height) = (stream.input.width(), stream.input.height());
-            if let Some(mask) = RegionMask::new(width, height, stream.labels.as_slice().unwrap_or_default().to_vec()) {
+            if let Some(mask) = RegionMask::new(
+                width,
+                height,
+                stream.labels.as_slice().unwrap_or_default().to_vec(),
+            ) {
                 mask.attach(buffer, (width, height));
             }
         }
@@ -405,14 +451,19 @@ impl BaseTransformImpl for CnnSegment {
         Ok(gst::FlowSuccess::Ok)
     }
 
-    fn transform(&self, inbuf: &gst::Buffer, outbuf: &mut gst::BufferRef) -> Result<gst::FlowSuccess, gst::FlowError> {
+    fn transform(
+        &self,
+        inbuf: &gst::Buffer,
+        outbuf: &mut gst::BufferRef,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
         let start = Instant::now();
         let mut state = lock(&self.state);
         let stream = state.stream.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
-        let from = VideoFrameRef::from_buffer_ref_readable(inbuf, &stream.input).map_err(|err| self.failed(&err))?;
+        let from = VideoFrameRef::from_buffer_ref_readable(inbuf, &stream.input)
+            .map_err(|err| self.failed(&err))?;
         self.follow(stream, &from).map_err(|err| self.failed(&err))?;
-        let mut to =
-            VideoFrameRef::from_buffer_ref_writable(outbuf, &stream.output).map_err(|err| self.failed(&err))?;
+        let mut to = VideoFrameRef::from_buffer_ref_writable(outbuf, &stream.output)
+            .map_err(|err| self.failed(&err))?;
         if stream.output.format() == VideoFormat::Gray8 {
             let mut view = picture_mut(&mut to, Format::GRAY8).map_err(|err| self.failed(&err))?;
             let labels = &stream.labels;
@@ -420,14 +471,21 @@ impl BaseTransformImpl for CnnSegment {
                 *to = 255 * u8::from(*label > 0);
             });
         } else {
-            let layout = alpha::layout(stream.output.format()).ok_or(gst::FlowError::NotNegotiated)?;
+            let layout =
+                alpha::layout(stream.output.format()).ok_or(gst::FlowError::NotNegotiated)?;
             let place = layout.alpha().ok_or(gst::FlowError::NotNegotiated)?;
             let view = picture(&from, stream.format).map_err(|err| self.failed(&err))?;
-            let mut out: PictureMut<'_, u8> = picture_mut(&mut to, layout).map_err(|err| self.failed(&err))?;
+            let mut out: PictureMut<'_, u8> =
+                picture_mut(&mut to, layout).map_err(|err| self.failed(&err))?;
             alpha::copy(&view, &mut out);
-            let stride = to.plane_stride().get(place.plane).and_then(|s| usize::try_from(*s).ok()).unwrap_or(0);
+            let stride = to
+                .plane_stride()
+                .get(place.plane)
+                .and_then(|s| usize::try_from(*s).ok())
+                .unwrap_or(0);
             let plane = to.plane_data_mut(place.plane as u32).map_err(|err| self.failed(&err))?;
-            alpha::write(plane, stride, place, &stream.labels.view()).map_err(|err| self.failed(&err))?;
+            alpha::write(plane, stride, place, &stream.labels.view())
+                .map_err(|err| self.failed(&err))?;
         }
         drop(to);
         drop(state);

@@ -80,7 +80,11 @@ impl Input {
     }
 
     /// A seed in pixels of the frame. False without frames.
-    pub fn add(&mut self, label: u32, shape: impl FnOnce(&dyn Fn([f64; 2]) -> [f32; 2]) -> Option<Shape>) -> bool {
+    pub fn add(
+        &mut self,
+        label: u32,
+        shape: impl FnOnce(&dyn Fn([f64; 2]) -> [f32; 2]) -> Option<Shape>,
+    ) -> bool {
         let (Some(size), Ok(label)) = (self.size, u8::try_from(label)) else { return false };
         let share = move |at: [f64; 2]| [0, 1].map(|i| ((at[i] + 0.5) / size[i]) as f32);
         let shape = shape(&share).filter(|_| label <= MAX_LABEL);
@@ -118,7 +122,9 @@ impl Input {
                 self.finish(gesture);
                 true
             }
-            NavigationEvent::MouseScroll { delta_y, .. } if *delta_y != 0.0 => self.grow(delta_y.signum() as i32),
+            NavigationEvent::MouseScroll { delta_y, .. } if *delta_y != 0.0 => {
+                self.grow(delta_y.signum() as i32)
+            }
             NavigationEvent::KeyPress { key, .. } => self.press(key),
             _ => false,
         }
@@ -147,7 +153,9 @@ impl Input {
     fn finish(&mut self, gesture: Gesture) {
         let Some(size) = self.size else { return };
         let Gesture { label, is_box, points } = gesture;
-        let (Some(first), Some(last)) = (points.first().copied(), points.last().copied()) else { return };
+        let (Some(first), Some(last)) = (points.first().copied(), points.last().copied()) else {
+            return;
+        };
         // A click on the border around a letterboxed picture is none.
         let inside = |p: [f64; 2]| (0..2).all(|i| (0.0..size[i]).contains(&p[i]));
         let moved = points.iter().any(|p| (p[0] - first[0]).hypot(p[1] - first[1]) > STILL);
@@ -171,7 +179,12 @@ impl Input {
 mod tests {
     use super::*;
 
-    fn press(button: i32, x: f64, y: f64, modifier_state: NavigationModifierType) -> NavigationEvent {
+    fn press(
+        button: i32,
+        x: f64,
+        y: f64,
+        modifier_state: NavigationModifierType,
+    ) -> NavigationEvent {
         NavigationEvent::MouseButtonPress { button, x, y, modifier_state }
     }
 
@@ -189,7 +202,9 @@ mod tests {
         let none = NavigationModifierType::empty();
         let mut input = Input::default();
         // Before frames nothing counts.
-        assert!(!input.navigate(&press(1, 5.0, 5.0, none)) && !input.navigate(&release(1, 5.0, 5.0)));
+        assert!(
+            !input.navigate(&press(1, 5.0, 5.0, none)) && !input.navigate(&release(1, 5.0, 5.0))
+        );
         input.resize(100, 50);
         input.navigate(&press(1, 49.5, 24.5, none));
         input.navigate(&release(1, 50.0, 25.0));
@@ -214,7 +229,9 @@ mod tests {
         let [a, b, c, d, larger, smaller, e, f] = &commands[..] else { panic!("{commands:?}") };
         assert_eq!(*a, Command::Add(Seed { label: 1, shape: Shape::Point([0.5, 0.5]) }));
         assert!(matches!(b, Command::Add(Seed { label: 0, shape: Shape::Point(_) })));
-        assert!(matches!(c, Command::Add(Seed { label: 0, shape: Shape::Stroke { points, .. } }) if points.len() == 3));
+        assert!(
+            matches!(c, Command::Add(Seed { label: 0, shape: Shape::Stroke { points, .. } }) if points.len() == 3)
+        );
         assert!(matches!(d, Command::Add(Seed { label: 4, shape: Shape::Box(..) })));
         for (command, steps) in [(larger, 1), (smaller, -1)] {
             assert_eq!(*command, Command::Add(Seed { label: 4, shape: Shape::Steps(steps) }));
@@ -228,7 +245,12 @@ mod tests {
         let mut input = Input::default();
         input.resize(100, 50);
         for i in 0..100_000 {
-            input.navigate(&press(1, f64::from(i % 120), f64::NAN, NavigationModifierType::empty()));
+            input.navigate(&press(
+                1,
+                f64::from(i % 120),
+                f64::NAN,
+                NavigationModifierType::empty(),
+            ));
             input.navigate(&NavigationEvent::new_mouse_move(1e300, -1e300));
             input.navigate(&press(1, f64::from(i % 120), 7.0, NavigationModifierType::empty()));
             input.navigate(&release(1, f64::from(i % 120), 7.0));

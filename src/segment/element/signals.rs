@@ -19,7 +19,8 @@ pub(super) fn signals() -> Vec<Signal> {
             .return_type::<bool>()
             .action()
             .class_handler(|args| {
-                let (element, x, y, label) = (element(args)?, get(args, 1)?, get(args, 2)?, get(args, 3)?);
+                let (element, x, y, label) =
+                    (element(args)?, get(args, 1)?, get(args, 2)?, get(args, 3)?);
                 Some(element.point(label, |share| Some(Shape::Point(share([x, y])))).to_value())
             })
             .build(),
@@ -28,10 +29,14 @@ pub(super) fn signals() -> Vec<Signal> {
             .return_type::<bool>()
             .action()
             .class_handler(|args| {
-                let (element, label, radius) = (element(args)?, get(args, 2)?, get::<f64>(args, 3)?);
+                let (element, label, radius) =
+                    (element(args)?, get(args, 2)?, get::<f64>(args, 3)?);
                 let points: gst::Array = get(args, 1)?;
-                let numbers: Vec<f64> = points.iter().filter_map(|value| value.get().ok()).collect();
-                let whole = numbers.len() == points.len() && numbers.len() >= 2 && numbers.len().is_multiple_of(2);
+                let numbers: Vec<f64> =
+                    points.iter().filter_map(|value| value.get().ok()).collect();
+                let whole = numbers.len() == points.len()
+                    && numbers.len() >= 2
+                    && numbers.len().is_multiple_of(2);
                 let added = whole
                     && element.point(label, |share| {
                         let [from, to] = [share([0.0, 0.0]), share([radius, 0.0])];
@@ -48,7 +53,9 @@ pub(super) fn signals() -> Vec<Signal> {
             .class_handler(|args| {
                 let (element, label) = (element(args)?, get::<u32>(args, 5)?);
                 let (x0, y0, x1, y1) = (get(args, 1)?, get(args, 2)?, get(args, 3)?, get(args, 4)?);
-                let shape = |share: &dyn Fn([f64; 2]) -> [f32; 2]| Some(Shape::Box(share([x0, y0]), share([x1, y1])));
+                let shape = |share: &dyn Fn([f64; 2]) -> [f32; 2]| {
+                    Some(Shape::Box(share([x0, y0]), share([x1, y1])))
+                };
                 // A box around what is in no region says nothing.
                 Some((label > 0 && element.point(label, shape)).to_value())
             })

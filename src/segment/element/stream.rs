@@ -36,7 +36,10 @@ impl Stream {
     ///
     /// # Errors
     /// A backend that fails.
-    pub fn obey(&mut self, commands: impl IntoIterator<Item = Command>) -> Result<(), segment::Error> {
+    pub fn obey(
+        &mut self,
+        commands: impl IntoIterator<Item = Command>,
+    ) -> Result<(), segment::Error> {
         let mut answered = true;
         for command in commands {
             if let Command::Add(Seed { label, shape: Shape::Steps(steps) }) = command {
@@ -63,7 +66,8 @@ impl Stream {
             Command::Replace(written) => {
                 self.seeds.clear();
                 self.segmenter.forget();
-                for seed in written.seeds(self.input.width() as usize, self.input.height() as usize) {
+                for seed in written.seeds(self.input.width() as usize, self.input.height() as usize)
+                {
                     self.seeds.add(seed);
                 }
             }

@@ -7,14 +7,21 @@ use gst_video::{VideoFrameRef, VideoInfo, subclass::prelude::*};
 
 use super::settings::{self, Settings};
 use crate::{
-    element::{ModelSettings, Pictures, Process, Quality, Request, is_region_mask, lock, pad_templates},
+    element::{
+        ModelSettings, Pictures, Process, Quality, Request, is_region_mask, lock, pad_templates,
+    },
     frame::{Format, Picture, PictureMut, Regions, Sample},
     nn::{self, Network},
     smooth::{self, Error, Parameters, Smoother},
 };
 
-static CAT: LazyLock<gst::DebugCategory> =
-    LazyLock::new(|| gst::DebugCategory::new("cnnsmooth", gst::DebugColorFlags::empty(), Some("CNN texture smoother")));
+static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+    gst::DebugCategory::new(
+        "cnnsmooth",
+        gst::DebugColorFlags::empty(),
+        Some("CNN texture smoother"),
+    )
+});
 
 impl Process for Smoother {
     type Model = Arc<dyn Network>;
@@ -25,7 +32,12 @@ impl Process for Smoother {
     const VERB: &'static str = "smooth";
 
     /// The network only tells where to smooth, which it does as well for deep pictures as for others.
-    fn new(network: &Arc<dyn Network>, _format: Format, _deep: bool, threads: usize) -> Result<Self, Error> {
+    fn new(
+        network: &Arc<dyn Network>,
+        _format: Format,
+        _deep: bool,
+        threads: usize,
+    ) -> Result<Self, Error> {
         Self::new(network.clone(), threads)
     }
 
@@ -130,14 +142,20 @@ impl ElementImpl for CnnSmooth {
 }
 
 impl BaseTransformImpl for CnnSmooth {
-    const MODE: gst_base::subclass::BaseTransformMode = gst_base::subclass::BaseTransformMode::NeverInPlace;
+    const MODE: gst_base::subclass::BaseTransformMode =
+        gst_base::subclass::BaseTransformMode::NeverInPlace;
     const PASSTHROUGH_ON_SAME_CAPS: bool = false;
     const TRANSFORM_IP_ON_PASSTHROUGH: bool = false;
 
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         let settings = lock(&self.settings).model.clone();
         if settings.quality != Quality::Fast && settings.model_file.is_none() {
-            gst::warning!(CAT, imp = self, "There is no network for quality {:?} yet, using fast", settings.quality);
+            gst::warning!(
+                CAT,
+                imp = self,
+                "There is no network for quality {:?} yet, using fast",
+                settings.quality
+            );
         }
         let network = Self::load(&settings).map_err(|err| settings.error(&err))?;
         gst::info!(CAT, imp = self, "Running on {}", network.backend());

@@ -35,7 +35,12 @@ impl Default for Settings {
 impl Settings {
     /// What the smoother is asked for.
     pub fn parameters(&self) -> Parameters {
-        Parameters { scale: self.scale, strength: self.strength, structure: self.structure, temporal: self.temporal }
+        Parameters {
+            scale: self.scale,
+            strength: self.strength,
+            structure: self.structure,
+            temporal: self.temporal,
+        }
     }
 
     /// Takes over the value of a property.

@@ -30,7 +30,12 @@ pub(super) trait Layout<const LANES: usize, const STEP: usize> {
     );
 
     /// The way back; what `tile` holds then is of no use.
-    fn scatter<T: Sample>(tile: &mut Tile<LANES, STEP>, first: usize, count: usize, lines: &mut ArrayViewMut2<'_, T>);
+    fn scatter<T: Sample>(
+        tile: &mut Tile<LANES, STEP>,
+        first: usize,
+        count: usize,
+        lines: &mut ArrayViewMut2<'_, T>,
+    );
 }
 
 /// Lines are rows: squares of pixels are turned. Two vectors wide, as each position waits for the one before.
@@ -56,7 +61,9 @@ impl Layout<ROWS, ROWS> for Rows {
         let last = lines.nrows() - 1;
         for (row, to) in tile.iter_mut().enumerate() {
             let line = lines.index_axis(Axis(0), row.min(last));
-            if let Some(next) = line.to_slice().and_then(|line| line.get(first + ROWS..first + 2 * ROWS)) {
+            if let Some(next) =
+                line.to_slice().and_then(|line| line.get(first + ROWS..first + 2 * ROWS))
+            {
                 prefetch(next);
             }
             copy_in(line, first..first + count, &mut to.0, &convert);
@@ -65,7 +72,12 @@ impl Layout<ROWS, ROWS> for Rows {
     }
 
     #[inline(always)]
-    fn scatter<T: Sample>(tile: &mut Square, first: usize, count: usize, lines: &mut ArrayViewMut2<'_, T>) {
+    fn scatter<T: Sample>(
+        tile: &mut Square,
+        first: usize,
+        count: usize,
+        lines: &mut ArrayViewMut2<'_, T>,
+    ) {
         transpose(tile);
         for (from, line) in tile.iter().zip(lines.rows_mut()) {
             copy_out(&from.0, line, first..first + count);
@@ -128,7 +140,11 @@ fn copy_in<T: Copy, const N: usize>(
 }
 
 #[inline(always)]
-fn copy_out<T: Sample, const N: usize>(from: &[f32; N], mut to: ArrayViewMut1<'_, T>, part: Range<usize>) {
+fn copy_out<T: Sample, const N: usize>(
+    from: &[f32; N],
+    mut to: ArrayViewMut1<'_, T>,
+    part: Range<usize>,
+) {
     if let Some(values) = to.as_slice_mut().and_then(|to| to.get_mut(part.clone())) {
         for (to, value) in values.iter_mut().zip(from) {
             *to = T::from_level(*value);
@@ -217,7 +233,8 @@ mod tests {
 
     #[test]
     fn rows_are_turned_and_turned_back() {
-        let mut tile: Square = std::array::from_fn(|y| Lanes(std::array::from_fn(|x| (100 * y + x) as f32)));
+        let mut tile: Square =
+            std::array::from_fn(|y| Lanes(std::array::from_fn(|x| (100 * y + x) as f32)));
         let before = tile;
         for turn in [transpose, one_by_one] {
             turn(&mut tile);

@@ -91,8 +91,8 @@ impl<const LANES: usize> Lines<LANES> {
         let mut before = if first == 0 { Lanes::ZERO } else { done[first - 1] };
         for (i, done) in done[first..first + count].iter_mut().enumerate() {
             for lane in 0..LANES {
-                before.0[lane] =
-                    (values[i].0[lane] + factors.pull[i].0[lane] * before.0[lane]) * factors.inverse[i].0[lane];
+                before.0[lane] = (values[i].0[lane] + factors.pull[i].0[lane] * before.0[lane])
+                    * factors.inverse[i].0[lane];
             }
             *done = before;
         }
@@ -108,7 +108,8 @@ impl<const LANES: usize> Lines<LANES> {
         after: &mut Lanes<LANES>,
         to: &mut Tile<LANES, STEP>,
     ) {
-        let (done, upper) = (&self.values[channel][first..first + count], &self.upper[first..first + count]);
+        let (done, upper) =
+            (&self.values[channel][first..first + count], &self.upper[first..first + count]);
         let mut next = *after;
         for ((to, done), upper) in to.iter_mut().zip(done).zip(upper).rev() {
             for lane in 0..LANES {

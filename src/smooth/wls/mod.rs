@@ -71,7 +71,10 @@ impl Wls {
         self.planes.resize_with(self.planes.len().max(input.len()), || Array2::zeros((0, 0)));
         let Self { rows, columns, planes } = self;
         let planes = &mut planes[..input.len()];
-        planes.iter_mut().filter(|plane| plane.dim() != dim).for_each(|plane| *plane = Array2::zeros(dim));
+        planes
+            .iter_mut()
+            .filter(|plane| plane.dim() != dim)
+            .for_each(|plane| *plane = Array2::zeros(dim));
         for iteration in 1..=ITERATIONS {
             let lambda = lambda * part(iteration);
             let along = System { weights: weights.across.view(), share: *share, lambda };
@@ -79,7 +82,8 @@ impl Wls {
             // The first pass reads the input, the last one writes the output.
             if iteration == 1 {
                 let channels = planes.iter_mut().zip(input);
-                let channels = channels.map(|(to, from)| Through { from: from.view(), to: to.view_mut() });
+                let channels =
+                    channels.map(|(to, from)| Through { from: from.view(), to: to.view_mut() });
                 along.solve::<Rows, _, _, _>(channels.collect(), rows, threads);
             } else {
                 let channels = planes.iter_mut().map(|plane| InPlace(plane.view_mut()));
@@ -87,10 +91,14 @@ impl Wls {
             }
             if iteration == ITERATIONS {
                 let channels = output.iter_mut().zip(&*planes);
-                let channels = channels.map(|(to, from)| Through { from: from.t(), to: to.view_mut().reversed_axes() });
+                let channels = channels.map(|(to, from)| Through {
+                    from: from.t(),
+                    to: to.view_mut().reversed_axes(),
+                });
                 down.solve::<Columns, _, _, _>(channels.collect(), columns, threads);
             } else {
-                let channels = planes.iter_mut().map(|plane| InPlace(plane.view_mut().reversed_axes()));
+                let channels =
+                    planes.iter_mut().map(|plane| InPlace(plane.view_mut().reversed_axes()));
                 down.solve::<Columns, _, _, _>(channels.collect(), columns, threads);
             }
         }
@@ -130,22 +138,41 @@ mod tests {
         Array2::from_shape_fn(dim, |_| rng.random_range(0.0..255.0))
     }
 
-    fn smoothed(plane: &Array2<f32>, guide: &Array2<f32>, share: &Array2<u8>, lambda: f32) -> Array2<f32> {
+    fn smoothed(
+        plane: &Array2<f32>,
+        guide: &Array2<f32>,
+        share: &Array2<u8>,
+        lambda: f32,
+    ) -> Array2<f32> {
         let mut result = Array2::zeros(plane.dim());
         let threads = Threads::new(2).unwrap();
         let output = &mut [result.view_mut()];
-        Wls::default().smooth(&[plane.view()], output, &weights(guide), &share.view(), lambda, &threads);
+        Wls::default().smooth(
+            &[plane.view()],
+            output,
+            &weights(guide),
+            &share.view(),
+            lambda,
+            &threads,
+        );
         result
     }
 
     /// The same systems, line by line, as dense matrices in double precision.
-    fn dense(plane: &Array2<f32>, guide: &Array2<f32>, share: &Array2<u8>, lambda: f32) -> Array2<f32> {
+    fn dense(
+        plane: &Array2<f32>,
+        guide: &Array2<f32>,
+        share: &Array2<u8>,
+        lambda: f32,
+    ) -> Array2<f32> {
         let line = |f: Vec<f32>, g: Vec<f32>, share: Vec<u8>, lambda: f32| -> Vec<f32> {
             let n = f.len();
             let mut a = DMatrix::<f64>::identity(n, n);
             for i in 1..n {
                 // What stands for the exponential.
-                let weight = (1.0 - f64::from((g[i] - g[i - 1]).abs()) / (16.0 * f64::from(SIGMA))).max(0.0).powi(16);
+                let weight = (1.0 - f64::from((g[i] - g[i - 1]).abs()) / (16.0 * f64::from(SIGMA)))
+                    .max(0.0)
+                    .powi(16);
                 for (row, other) in [(i, i - 1), (i - 1, i)] {
                     let pull = f64::from(lambda) * (f64::from(share[row]) / 255.0).powi(2) * weight;
                     a[(row, row)] += pull;
@@ -159,12 +186,26 @@ mod tests {
         for iteration in 1..=ITERATIONS {
             let lambda = lambda * part(iteration);
             for y in 0..plane.nrows() {
-                let solved = line(plane.row(y).to_vec(), guide.row(y).to_vec(), share.row(y).to_vec(), lambda);
-                plane.row_mut(y).assign(&Array2::from_shape_vec((1, solved.len()), solved).unwrap().row(0));
+                let solved = line(
+                    plane.row(y).to_vec(),
+                    guide.row(y).to_vec(),
+                    share.row(y).to_vec(),
+                    lambda,
+                );
+                plane
+                    .row_mut(y)
+                    .assign(&Array2::from_shape_vec((1, solved.len()), solved).unwrap().row(0));
             }
             for x in 0..plane.ncols() {
-                let solved = line(plane.column(x).to_vec(), guide.column(x).to_vec(), share.column(x).to_vec(), lambda);
-                plane.column_mut(x).assign(&Array2::from_shape_vec((1, solved.len()), solved).unwrap().row(0));
+                let solved = line(
+                    plane.column(x).to_vec(),
+                    guide.column(x).to_vec(),
+                    share.column(x).to_vec(),
+                    lambda,
+                );
+                plane
+                    .column_mut(x)
+                    .assign(&Array2::from_shape_vec((1, solved.len()), solved).unwrap().row(0));
             }
         }
         plane
@@ -176,7 +217,8 @@ mod tests {
         for dim in [(1, 1), (1, 9), (7, 1), (16, 16), (17, 33), (40, 31)] {
             let (plane, guide) = (random(&mut rng, dim), random(&mut rng, dim) * 0.1);
             let share = Array2::from_shape_fn(dim, |_| rng.random());
-            let (ours, dense) = (smoothed(&plane, &guide, &share, LAMBDA), dense(&plane, &guide, &share, LAMBDA));
+            let (ours, dense) =
+                (smoothed(&plane, &guide, &share, LAMBDA), dense(&plane, &guide, &share, LAMBDA));
             let worst = (&ours - &dense).iter().fold(0.0f32, |worst, d| worst.max(d.abs()));
             assert!(worst < 1e-2, "{dim:?}: {worst}");
         }
@@ -189,7 +231,8 @@ mod tests {
         let share = Array2::from_elem((50, 70), 255);
         let flat = smoothed(&Array2::from_elem((50, 70), 77.0), &guide, &share, LAMBDA);
         assert!(flat.iter().all(|v| (v - 77.0).abs() < 1e-3));
-        let (low, high) = plane.iter().fold((f32::MAX, f32::MIN), |(l, h), v| (l.min(*v), h.max(*v)));
+        let (low, high) =
+            plane.iter().fold((f32::MAX, f32::MIN), |(l, h), v| (l.min(*v), h.max(*v)));
         let result = smoothed(&plane, &guide, &share, 1e4);
         assert!(result.iter().all(|v| (low - 1e-2..=high + 1e-2).contains(v)));
     }
@@ -198,10 +241,12 @@ mod tests {
     fn is_linear_in_the_picture() {
         let mut rng = StdRng::seed_from_u64(3);
         let dim = (33, 47);
-        let (a, b, guide) = (random(&mut rng, dim), random(&mut rng, dim), random(&mut rng, dim) * 0.2);
+        let (a, b, guide) =
+            (random(&mut rng, dim), random(&mut rng, dim), random(&mut rng, dim) * 0.2);
         let share = Array2::from_shape_fn(dim, |_| rng.random());
         let together = smoothed(&(&a * 0.5 + &b * 2.0), &guide, &share, LAMBDA);
-        let apart = smoothed(&a, &guide, &share, LAMBDA) * 0.5 + smoothed(&b, &guide, &share, LAMBDA) * 2.0;
+        let apart =
+            smoothed(&a, &guide, &share, LAMBDA) * 0.5 + smoothed(&b, &guide, &share, LAMBDA) * 2.0;
         assert!((&together - &apart).iter().all(|d| d.abs() < 1e-2));
     }
 
@@ -222,8 +267,9 @@ mod tests {
     fn edges_of_the_guide_hold() {
         // Noise on both sides of a step that only the guide shows.
         let mut rng = StdRng::seed_from_u64(5);
-        let plane =
-            Array2::from_shape_fn((64, 64), |(_, x)| f32::from(x as u8 / 32) * 10.0 + rng.random_range(-30.0..30.0f32));
+        let plane = Array2::from_shape_fn((64, 64), |(_, x)| {
+            f32::from(x as u8 / 32) * 10.0 + rng.random_range(-30.0..30.0f32)
+        });
         let guide = Array2::from_shape_fn((64, 64), |(_, x)| f32::from(x as u8 / 32) * 200.0);
         let share = Array2::from_elem((64, 64), 255);
         let result = smoothed(&plane, &guide, &share, 1e4);

@@ -114,10 +114,18 @@ impl System<'_> {
         let mut strips = Vec::with_capacity(count.div_ceil(LANES));
         for first in (0..count).step_by(LANES) {
             let end = (first + LANES).min(count);
-            let (own, after): (Vec<_>, Vec<_>) = rest.into_iter().map(|channel| channel.split(end - first)).unzip();
+            let (own, after): (Vec<_>, Vec<_>) =
+                rest.into_iter().map(|channel| channel.split(end - first)).unzip();
             rest = after;
             let part = s![first..end, ..];
-            strips.push((System { weights: self.weights.slice(part), share: self.share.slice(part), ..*self }, own));
+            strips.push((
+                System {
+                    weights: self.weights.slice(part),
+                    share: self.share.slice(part),
+                    ..*self
+                },
+                own,
+            ));
         }
         threads.enter(|| {
             strips.into_par_iter().for_each(|(system, mut channels)| {

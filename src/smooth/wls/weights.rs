@@ -50,7 +50,10 @@ impl Weights {
             rows.into_par_iter().for_each_init(
                 || Scratch::new(dim.1),
                 |scratch, (y, across, down)| {
-                    let (Some(across), Some(down)) = (across.into_slice(), down.into_slice()) else { return };
+                    let (Some(across), Some(down)) = (across.into_slice(), down.into_slice())
+                    else {
+                        return;
+                    };
                     vectorise(
                         #[inline(always)]
                         || {
@@ -77,7 +80,9 @@ impl Weights {
 impl<'a> Guide<'a> {
     fn row(&self, y: usize) -> Option<&'a [f32]> {
         let row = y >> self.shift[1];
-        (row < self.plane.nrows()).then(|| self.plane.index_axis_move(ndarray::Axis(0), row).to_slice()).flatten()
+        (row < self.plane.nrows())
+            .then(|| self.plane.index_axis_move(ndarray::Axis(0), row).to_slice())
+            .flatten()
     }
 }
 
@@ -92,12 +97,17 @@ struct Scratch {
 // Plain Rust in the functions below, compiled once for each instruction set where they are called.
 impl Scratch {
     fn new(width: usize) -> Self {
-        Self { steps: vec![0.0; width], coarse: vec![0.0; width.div_ceil(2)], belief: vec![1.0; width] }
+        Self {
+            steps: vec![0.0; width],
+            coarse: vec![0.0; width.div_ceil(2)],
+            belief: vec![1.0; width],
+        }
     }
 
     #[inline(always)]
     fn believe(&mut self, belief: Option<Guide<'_>>, y: usize) {
-        let Some((row, shift)) = belief.and_then(|belief| Some((belief.row(y)?, belief.shift[0]))) else {
+        let Some((row, shift)) = belief.and_then(|belief| Some((belief.row(y)?, belief.shift[0])))
+        else {
             // That of another row is not this one's.
             self.belief.fill(1.0);
             return;
@@ -131,7 +141,11 @@ impl Scratch {
 
     /// Sums of the differences of two rows of each guide.
     #[inline(always)]
-    fn add_up<'a>(&mut self, guides: &[Guide<'a>], rows: impl Fn(&Guide<'a>) -> Option<(&'a [f32], &'a [f32])>) {
+    fn add_up<'a>(
+        &mut self,
+        guides: &[Guide<'a>],
+        rows: impl Fn(&Guide<'a>) -> Option<(&'a [f32], &'a [f32])>,
+    ) {
         self.steps.fill(0.0);
         self.coarse.fill(0.0);
         for guide in guides {

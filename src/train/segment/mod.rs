@@ -62,7 +62,8 @@ pub fn segment(options: &Options) -> Result<(), Error> {
     println!("{regions}");
     let graph = options.run.architecture.graph()?;
     let mut rng = StdRng::seed_from_u64(u64::MAX);
-    let validation = (0..VALIDATION_COUNT).map(|_| regions.validation(options.run.side, &mut rng)).collect();
+    let validation =
+        (0..VALIDATION_COUNT).map(|_| regions.validation(options.run.side, &mut rng)).collect();
     let scenes = Scenes { run: &options.run, regions };
     let mut lesson = Segmenting { options, graph: &graph, validation };
     run::run(&options.run, &graph, &scenes, &mut lesson)
@@ -120,9 +121,13 @@ impl Lesson<(Vec<Sample>, Vec<Session>)> for Segmenting<'_> {
         }
         let logits = self.see(weights, &pictures, &sessions, kind)?;
         let side = self.options.run.side as i64;
-        let truth: Vec<f32> =
-            samples.iter().flat_map(|s| s.truth.iter().map(|inside| f32::from(u8::from(*inside)))).collect();
-        let truth = Tensor::from_slice(&truth).view([samples.len() as i64, 1, side, side]).to_device(logits.device());
+        let truth: Vec<f32> = samples
+            .iter()
+            .flat_map(|s| s.truth.iter().map(|inside| f32::from(u8::from(*inside))))
+            .collect();
+        let truth = Tensor::from_slice(&truth)
+            .view([samples.len() as i64, 1, side, side])
+            .to_device(logits.device());
         loss(&logits, &truth)
     }
 
@@ -138,7 +143,10 @@ impl Lesson<(Vec<Sample>, Vec<Session>)> for Segmenting<'_> {
                 self.point(samples, &mut sessions, &mut rng, true);
                 self.update(weights, &pictures, &mut sessions)?;
                 if let Some(at) = VALIDATION_CLICKS.iter().position(|c| *c == clicks) {
-                    let all = samples.iter().zip(&sessions).map(|(sample, session)| overlap(sample, session));
+                    let all = samples
+                        .iter()
+                        .zip(&sessions)
+                        .map(|(sample, session)| overlap(sample, session));
                     results[at].1 += 100.0 * all.sum::<f64>() / VALIDATION_COUNT as f64;
                 }
             }
@@ -154,7 +162,8 @@ impl Lesson<(Vec<Sample>, Vec<Session>)> for Segmenting<'_> {
             };
             let mut sessions: Vec<_> = samples.iter().map(start).collect();
             self.update(weights, &pictures, &mut sessions)?;
-            let all = samples.iter().zip(&sessions).map(|(sample, session)| overlap(sample, session));
+            let all =
+                samples.iter().zip(&sessions).map(|(sample, session)| overlap(sample, session));
             by_extremes += 100.0 * all.sum::<f64>() / VALIDATION_COUNT as f64;
         }
         Ok(results.into_iter().chain([("extremes".to_owned(), by_extremes)]).collect())
@@ -191,18 +200,33 @@ impl Segmenting<'_> {
     fn pictures(&self, samples: &[Sample], device: Device) -> Result<Tensor, Error> {
         let side = self.options.run.side as i64;
         let plane = |c: usize| {
-            let values: Vec<f32> =
-                samples.iter().flat_map(|s| s.yuv.iter().map(move |yuv| (yuv[c] - 128.0) / 255.0)).collect();
-            Tensor::from_slice(&values).view([samples.len() as i64, 1, side, side]).to_device(device)
+            let values: Vec<f32> = samples
+                .iter()
+                .flat_map(|s| s.yuv.iter().map(move |yuv| (yuv[c] - 128.0) / 255.0))
+                .collect();
+            Tensor::from_slice(&values)
+                .view([samples.len() as i64, 1, side, side])
+                .to_device(device)
         };
-        Ok(Tensor::f_cat(&[plane(0).f_pixel_unshuffle(2)?, halved(&plane(1))?, halved(&plane(2))?], 1)?)
+        Ok(Tensor::f_cat(
+            &[plane(0).f_pixel_unshuffle(2)?, halved(&plane(1))?, halved(&plane(2))?],
+            1,
+        )?)
     }
 
     /// Log-odds of the region, `[count, 1, side, side]`.
-    fn see(&self, weights: &[Tensor], pictures: &Tensor, sessions: &[Session], kind: Kind) -> Result<Tensor, Error> {
+    fn see(
+        &self,
+        weights: &[Tensor],
+        pictures: &Tensor,
+        sessions: &[Session],
+        kind: Kind,
+    ) -> Result<Tensor, Error> {
         let (count, half) = (sessions.len(), self.options.run.side / 2);
         let maps = |values: Vec<f32>, side: usize| {
-            Tensor::from_slice(&values).view([count as i64, 1, side as i64, side as i64]).to_device(pictures.device())
+            Tensor::from_slice(&values)
+                .view([count as i64, 1, side as i64, side as i64])
+                .to_device(pictures.device())
         };
         let seeds = |of: fn(&Session) -> [&[[f32; 2]]; 2]| {
             let mut map = vec![0.0; count * half * half];
@@ -229,8 +253,14 @@ impl Segmenting<'_> {
     }
 
     /// The network's answer becomes the region so far.
-    fn update(&self, weights: &[Tensor], pictures: &Tensor, sessions: &mut [Session]) -> Result<(), Error> {
-        let region = self.see(weights, pictures, sessions, Kind::Float)?.sigmoid().to_device(Device::Cpu);
+    fn update(
+        &self,
+        weights: &[Tensor],
+        pictures: &Tensor,
+        sessions: &mut [Session],
+    ) -> Result<(), Error> {
+        let region =
+            self.see(weights, pictures, sessions, Kind::Float)?.sigmoid().to_device(Device::Cpu);
         for (i, session) in sessions.iter_mut().enumerate() {
             session.before = Vec::<f32>::try_from(region.get(i as i64).contiguous().view(-1))?;
             session.hints = Default::default();
@@ -244,12 +274,14 @@ impl Segmenting<'_> {
         let seeds: Vec<u64> = samples.iter().map(|_| rng.random()).collect();
         samples.par_iter().zip(sessions).zip(seeds).for_each(|((sample, session), seed)| {
             let mut rng = StdRng::seed_from_u64(seed);
-            let mask = Array2::from_shape_fn((side, side), |(y, x)| session.before[y * side + x] > 0.5);
+            let mask =
+                Array2::from_shape_fn((side, side), |(y, x)| session.before[y * side + x] > 0.5);
             let truth = sample.truth.mapv(Some);
             let Some((x, y, inside)) = next_click(&mask.view(), &truth.view()) else { return };
             let mut at = [x as f32, y as f32];
             if !exact {
-                let aside = at.map(|v| (v + rng.random_range(-6.0..6.0f32)).clamp(0.0, side as f32 - 1.0));
+                let aside =
+                    at.map(|v| (v + rng.random_range(-6.0..6.0f32)).clamp(0.0, side as f32 - 1.0));
                 let wrong = mask[[aside[1] as usize, aside[0] as usize]] != inside;
                 if wrong && sample.truth[[aside[1] as usize, aside[0] as usize]] == inside {
                     at = aside;
@@ -267,7 +299,12 @@ fn halved(planes: &Tensor) -> Result<Tensor, tch::TchError> {
 
 impl Session {
     fn empty(side: usize) -> Self {
-        Self { inside: Vec::new(), outside: Vec::new(), hints: Default::default(), before: vec![0.0; side * side] }
+        Self {
+            inside: Vec::new(),
+            outside: Vec::new(),
+            hints: Default::default(),
+            before: vec![0.0; side * side],
+        }
     }
 
     /// A first hint: some clicks, a box, or the extreme points, told as the element tells them.
@@ -275,8 +312,9 @@ impl Session {
         let mut session = Self::empty(side);
         let kind: f64 = rng.random();
         if kind < BOXED {
-            let mut aside =
-                |v: usize| (v as f32 + rng.random_range(-4.0..4.0f32)).clamp(0.0, side as f32 - 1.0) as usize;
+            let mut aside = |v: usize| {
+                (v as f32 + rng.random_range(-4.0..4.0f32)).clamp(0.0, side as f32 - 1.0) as usize
+            };
             let [x0, y0, x1, y1] = sample.bounds().map(&mut aside);
             session.expect_within([x0, y0, x1.max(x0), y1.max(y0)], side);
         } else if kind < BOXED + EXTREMES {
@@ -301,9 +339,11 @@ impl Session {
 }
 
 fn overlap(sample: &Sample, session: &Session) -> f64 {
-    let pairs = sample.truth.iter().zip(&session.before).map(|(truth, before)| (*truth, *before > 0.5));
-    let (both, either) =
-        pairs.fold((0u32, 0u32), |(both, either), (a, b)| (both + u32::from(a && b), either + u32::from(a || b)));
+    let pairs =
+        sample.truth.iter().zip(&session.before).map(|(truth, before)| (*truth, *before > 0.5));
+    let (both, either) = pairs.fold((0u32, 0u32), |(both, either), (a, b)| {
+        (both + u32::from(a && b), either + u32::from(a || b))
+    });
     f64::from(both) / f64::from(either.max(1))
 }
 
@@ -313,8 +353,12 @@ fn loss(logits: &Tensor, truth: &Tensor) -> Result<Tensor, Error> {
     let widen = |t: &Tensor| t.f_max_pool2d(size, [1, 1], [BORDER, BORDER], [1, 1], false);
     let border = widen(truth)? + widen(&truth.f_sub_scalar(1.0)?.neg())? - 1.0;
     let weight = border * BORDER_WEIGHT + 1.0;
-    let entropy =
-        logits.f_binary_cross_entropy_with_logits::<Tensor>(truth, Some(weight), None, tch::Reduction::Mean)?;
+    let entropy = logits.f_binary_cross_entropy_with_logits::<Tensor>(
+        truth,
+        Some(weight),
+        None,
+        tch::Reduction::Mean,
+    )?;
     let region = logits.sigmoid();
     let sum = |t: &Tensor| t.f_sum_dim_intlist(&[1i64, 2, 3][..], false, Kind::Float);
     let both = sum(&(&region * truth))?;

@@ -55,7 +55,13 @@ pub(super) struct Regions {
 impl std::fmt::Display for Regions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { train, validation, drawings } = self;
-        write!(f, "{} photographs, {} to validate, {} drawings", train.len(), validation.len(), drawings.len())
+        write!(
+            f,
+            "{} photographs, {} to validate, {} drawings",
+            train.len(),
+            validation.len(),
+            drawings.len()
+        )
     }
 }
 
@@ -69,8 +75,12 @@ impl Regions {
         let (mut train, mut validation) = (Vec::new(), Vec::new());
         for file in files_below(photos)? {
             let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let drawn = (0..).map(|person| regions.join(format!("{name}-{person}.png"))).take_while(|f| f.exists());
-            let drawn = drawn.map(|file| Ok(open(&file)?.into_luma8())).collect::<Result<Vec<_>, Error>>()?;
+            let drawn = (0..)
+                .map(|person| regions.join(format!("{name}-{person}.png")))
+                .take_while(|f| f.exists());
+            let drawn = drawn
+                .map(|file| Ok(open(&file)?.into_luma8()))
+                .collect::<Result<Vec<_>, Error>>()?;
             if drawn.is_empty() {
                 continue;
             }
@@ -78,8 +88,11 @@ impl Regions {
             if drawn.iter().any(|regions| regions.dimensions() != picture.dimensions()) {
                 return Err(Error::file(&file, "its regions are of another size"));
             }
-            let part =
-                if fnv1a(name.as_bytes()).is_multiple_of(VALIDATION_SHARE) { &mut validation } else { &mut train };
+            let part = if fnv1a(name.as_bytes()).is_multiple_of(VALIDATION_SHARE) {
+                &mut validation
+            } else {
+                &mut train
+            };
             part.push(Photo { picture, regions: drawn });
         }
         if train.is_empty() || validation.is_empty() {
@@ -91,7 +104,11 @@ impl Regions {
     pub fn sample(&self, side: usize, rng: &mut StdRng) -> Sample {
         loop {
             let photo = &self.train[rng.random_range(0..self.train.len())];
-            let sample = if rng.random_bool(DRAWN) { self.drawn(photo, side, rng) } else { photo.sample(side, rng) };
+            let sample = if rng.random_bool(DRAWN) {
+                self.drawn(photo, side, rng)
+            } else {
+                photo.sample(side, rng)
+            };
             if let Some(mut sample) = sample {
                 sample.vary(rng);
                 return sample;
@@ -102,7 +119,9 @@ impl Regions {
     /// From photographs that are not trained on.
     pub fn validation(&self, side: usize, rng: &mut StdRng) -> Sample {
         loop {
-            if let Some(sample) = self.validation[rng.random_range(0..self.validation.len())].sample(side, rng) {
+            if let Some(sample) =
+                self.validation[rng.random_range(0..self.validation.len())].sample(side, rng)
+            {
                 return sample;
             }
         }
@@ -133,7 +152,8 @@ impl Photo {
         let (width, height) = regions.dimensions();
         // A pixel at random finds large regions more often, which are more often things; half of the time each region counts alike.
         let mut chosen = [false; 256];
-        let area = |chosen: &[bool; 256]| regions.pixels().filter(|p| chosen[usize::from(p.0[0])]).count();
+        let area =
+            |chosen: &[bool; 256]| regions.pixels().filter(|p| chosen[usize::from(p.0[0])]).count();
         let first = if rng.random_bool(0.5) {
             regions.get_pixel(rng.random_range(0..width), rng.random_range(0..height)).0[0]
         } else {
@@ -182,7 +202,10 @@ impl Photo {
         let whole = [width as f32, height as f32];
         let size = [(long * stretch).min(whole[0]), (long / stretch).min(whole[1])];
         let slack = [size[0] - (x1 - x0), size[1] - (y1 - y0)].map(|v| v.max(1.0));
-        let aside = [x0 - slack[0] * rng.random_range(0.05..0.95f32), y0 - slack[1] * rng.random_range(0.05..0.95f32)];
+        let aside = [
+            x0 - slack[0] * rng.random_range(0.05..0.95f32),
+            y0 - slack[1] * rng.random_range(0.05..0.95f32),
+        ];
         let from = [0, 1].map(|i| aside[i].clamp(0.0, whole[i] - size[i]));
         let sample = self.patch(side, [from[0], from[1], size[0], size[1]], rng.random(), |at| {
             chosen[usize::from(regions.get_pixel(at[0], at[1]).0[0])]
@@ -221,9 +244,14 @@ impl Photo {
                     let at = |o: f32, v: usize, k: usize, n: usize, s: f32| {
                         o + (v as f32 + (k as f32 + 0.5) / n as f32) * s - 0.5
                     };
-                    let rgb =
-                        bilinear(&self.picture, at(x0, x, i, points[0], step[0]), at(y0, y, j, points[1], step[1]));
-                    mean.iter_mut().zip(rgb).for_each(|(m, v)| *m += v / (points[0] * points[1]) as f32);
+                    let rgb = bilinear(
+                        &self.picture,
+                        at(x0, x, i, points[0], step[0]),
+                        at(y0, y, j, points[1], step[1]),
+                    );
+                    mean.iter_mut()
+                        .zip(rgb)
+                        .for_each(|(m, v)| *m += v / (points[0] * points[1]) as f32);
                 }
             }
             yuvs.push(yuv(mean));
@@ -241,7 +269,8 @@ fn bilinear(picture: &RgbImage, x: f32, y: f32) -> [f32; 3] {
     let (x0, y0) = (x as u32, y as u32);
     let (x1, y1) = ((x0 + 1).min(w - 1), (y0 + 1).min(h - 1));
     let (fx, fy) = (x - x0 as f32, y - y0 as f32);
-    let [a, b, c, d] = [(x0, y0), (x1, y0), (x0, y1), (x1, y1)].map(|(x, y)| picture.get_pixel(x, y).0);
+    let [a, b, c, d] =
+        [(x0, y0), (x1, y0), (x0, y1), (x1, y1)].map(|(x, y)| picture.get_pixel(x, y).0);
     std::array::from_fn(|i| {
         let [a, b, c, d] = [a, b, c, d].map(|p| f32::from(p[i]));
         (a + fx * (b - a)) * (1.0 - fy) + (c + fx * (d - c)) * fy
@@ -302,7 +331,8 @@ impl Sample {
         let tint = [rng.random_range(-8.0..8.0f32), rng.random_range(-8.0..8.0f32)];
         let noise = if rng.random_bool(0.3) { rng.random_range(0.0..12.0f32) } else { 0.0 };
         for [y, u, v] in &mut self.yuv {
-            *y = ((*y - 128.0) * gain + 128.0 + shift + noise * rng.random_range(-1.7..1.7f32)).clamp(0.0, 255.0);
+            *y = ((*y - 128.0) * gain + 128.0 + shift + noise * rng.random_range(-1.7..1.7f32))
+                .clamp(0.0, 255.0);
             *u = ((*u - 128.0) * colour + 128.0 + tint[0]).clamp(0.0, 255.0);
             *v = ((*v - 128.0) * colour + 128.0 + tint[1]).clamp(0.0, 255.0);
         }
@@ -312,15 +342,19 @@ impl Sample {
     pub fn bounds(&self) -> [usize; 4] {
         let (height, width) = self.truth.dim();
         let inside = self.truth.indexed_iter().filter(|(_, inside)| **inside);
-        inside.fold([width - 1, height - 1, 0, 0], |[l, t, r, b], ((y, x), _)| [l.min(x), t.min(y), r.max(x), b.max(y)])
+        inside.fold([width - 1, height - 1, 0, 0], |[l, t, r, b], ((y, x), _)| {
+            [l.min(x), t.min(y), r.max(x), b.max(y)]
+        })
     }
 
     /// A point of the region on each side of its bounds.
     pub fn extremes(&self, rng: &mut StdRng) -> Vec<[f32; 2]> {
         let [l, t, r, b] = self.bounds();
         let mut points = Vec::new();
-        for keep in [&|_: usize, x: usize| x <= l + 2, &|y, _| y <= t + 2, &|_, x| x + 2 >= r, &|y, _| y + 2 >= b]
-            as [&dyn Fn(usize, usize) -> bool; 4]
+        for keep in
+            [&|_: usize, x: usize| x <= l + 2, &|y, _| y <= t + 2, &|_, x| x + 2 >= r, &|y, _| {
+                y + 2 >= b
+            }] as [&dyn Fn(usize, usize) -> bool; 4]
         {
             let all: Vec<_> = self
                 .truth

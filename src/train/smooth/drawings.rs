@@ -83,8 +83,10 @@ impl Drawings {
         let drawing = &self.0[rng.random_range(0..self.0.len())];
         let (width, height) = (drawing.width() as f32, drawing.height() as f32);
         let scale = rng.random_range(0.25..1.0f32) * side as f32 / width.max(height);
-        let x0 = rng.random_range(-0.3..=0.3f32) * side as f32 + 0.5 * (side as f32 - scale * width);
-        let y0 = rng.random_range(-0.3..=0.3f32) * side as f32 + 0.5 * (side as f32 - scale * height);
+        let x0 =
+            rng.random_range(-0.3..=0.3f32) * side as f32 + 0.5 * (side as f32 - scale * width);
+        let y0 =
+            rng.random_range(-0.3..=0.3f32) * side as f32 + 0.5 * (side as f32 - scale * height);
         let (mut colours, mut coverage) = (vec![[0.0; 3]; side * side], vec![0.0; side * side]);
         for (i, (colour, coverage)) in colours.iter_mut().zip(&mut coverage).enumerate() {
             let x = ((i % side) as f32 + 0.5 - x0) / scale;
@@ -130,7 +132,11 @@ fn load(file: &Path) -> Option<RgbaImage> {
         &picture,
         scaled(picture.width()),
         scaled(picture.height()),
-        if side < longer { imageops::FilterType::Triangle } else { imageops::FilterType::CatmullRom },
+        if side < longer {
+            imageops::FilterType::Triangle
+        } else {
+            imageops::FilterType::CatmullRom
+        },
     );
     (fine_share(&drawing) < MOST_FINE).then_some(drawing)
 }
@@ -141,11 +147,13 @@ fn fine_share(drawing: &RgbaImage) -> f32 {
     let (mut inside, mut steps) = (0u32, 0u32);
     for y in 0..height.saturating_sub(1) {
         for x in 0..width.saturating_sub(1) {
-            let [a, b, c] = [(x, y), (x + 1, y), (x, y + 1)].map(|(x, y)| drawing.get_pixel(x, y).0);
+            let [a, b, c] =
+                [(x, y), (x + 1, y), (x, y + 1)].map(|(x, y)| drawing.get_pixel(x, y).0);
             if a[3] < 128 {
                 continue;
             }
-            let step = |other: [u8; 4]| a.iter().zip(other).map(|(a, b)| a.abs_diff(b)).max().unwrap_or(0);
+            let step =
+                |other: [u8; 4]| a.iter().zip(other).map(|(a, b)| a.abs_diff(b)).max().unwrap_or(0);
             inside += 1;
             steps += u32::from(step(b).max(step(c)) > STEP);
         }
@@ -195,7 +203,8 @@ fn shape(side: usize, width: f32, rng: &mut StdRng) -> impl Iterator<Item = f32>
     let (sin, cos) = angle.sin_cos();
     let half = 0.5 * width * rng.random_range(1.0..2.0f32);
     let centre = [rng.random_range(0.0..side as f32), rng.random_range(0.0..side as f32)];
-    let long = if rng.random_bool(0.3) { half } else { side as f32 * rng.random_range(0.3..2.0f32) };
+    let long =
+        if rng.random_bool(0.3) { half } else { side as f32 * rng.random_range(0.3..2.0f32) };
     (0..side * side).map(move |i| {
         let (x, y) = ((i % side) as f32 - centre[0], (i / side) as f32 - centre[1]);
         let (across, along) = ((x * cos + y * sin).abs(), (y * cos - x * sin).abs());

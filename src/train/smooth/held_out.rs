@@ -21,7 +21,13 @@ const CONTRAST: std::ops::Range<f32> = 8.0..26.0;
 ///
 /// # Errors
 /// Folders that cannot be read or written.
-pub fn write(drawings: &Path, textures: &Path, out: &Path, half: Half, count: usize) -> Result<(), Error> {
+pub fn write(
+    drawings: &Path,
+    textures: &Path,
+    out: &Path,
+    half: Half,
+    count: usize,
+) -> Result<(), Error> {
     let drawings = Drawings::load(drawings, half)?;
     let textures = Textures::load(textures, half, 1)?;
     std::fs::create_dir_all(out).map_err(|err| Error::file(out, err))?;

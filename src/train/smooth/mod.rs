@@ -89,19 +89,24 @@ pub fn smooth(options: &Options) -> Result<(), Error> {
     let held_out = photos.split_off(photos.len() - VALIDATION_COUNT.min(photos.len() / 2));
     println!("{} photographs, {} to validate", photos.len(), held_out.len());
     let graph = options.run.architecture.graph()?;
-    let scenes = Scenes { side: options.run.side, count: options.run.batch, drawings, textures, photos };
+    let scenes =
+        Scenes { side: options.run.side, count: options.run.batch, drawings, textures, photos };
     let mut validation = Vec::new();
     for scale in VALIDATION_SCALES {
         let mut rng = StdRng::seed_from_u64(u64::MAX);
-        let patches: Vec<_> = (0..VALIDATION_COUNT).map(|_| scenes.drawn(scale, &mut rng)).collect();
-        validation.push((scale, scenes.batch(&patches, device)?));
         let patches: Vec<_> =
-            held_out.iter().map(|photo| Patch { scale, ..photo.patch(options.run.side, &mut rng) }).collect();
+            (0..VALIDATION_COUNT).map(|_| scenes.drawn(scale, &mut rng)).collect();
+        validation.push((scale, scenes.batch(&patches, device)?));
+        let patches: Vec<_> = held_out
+            .iter()
+            .map(|photo| Patch { scale, ..photo.patch(options.run.side, &mut rng) })
+            .collect();
         if !patches.is_empty() {
             validation.push((scale, scenes.batch(&patches, device)?));
         }
     }
-    let mut lesson = Smoothing { options, graph: &graph, scenes: &scenes, validation, quantiser: None };
+    let mut lesson =
+        Smoothing { options, graph: &graph, scenes: &scenes, validation, quantiser: None };
     run::run(&options.run, &graph, &scenes, &mut lesson)
 }
 
@@ -157,17 +162,28 @@ impl Lesson<Vec<Patch>> for Smoothing<'_> {
         let batch = self.scenes.batch(&patches, weights[0].device())?;
         let mut steps = vec![1.0 / 255.0; options.domain.channels()];
         steps.resize(options.domain.inputs(), 1.0 / 127.0);
-        self.quantiser = Some(Quantiser::begin(options, self.graph, weights, vec![batch.input], steps)?);
+        self.quantiser =
+            Some(Quantiser::begin(options, self.graph, weights, vec![batch.input], steps)?);
         Ok(())
     }
 
-    fn loss(&self, weights: &[Tensor], kind: Kind, patches: Vec<Patch>, _: &mut StdRng) -> Result<Tensor, Error> {
+    fn loss(
+        &self,
+        weights: &[Tensor],
+        kind: Kind,
+        patches: Vec<Patch>,
+        _: &mut StdRng,
+    ) -> Result<Tensor, Error> {
         let batch = self.scenes.batch(&patches, weights[0].device())?;
         let (guide, edges) = self.see(weights, &batch, kind)?;
         let error = (&guide - &batch.target) * self.guide_shares(&batch);
         let luma = distance(&error.narrow(1, 0, 4).f_pixel_shuffle(2)?);
         let chroma = distance(&error.narrow(1, 4, 2));
-        let solved = if self.options.solved > 0.0 { Some(self.solved(&batch, &guide, &edges)?) } else { None };
+        let solved = if self.options.solved > 0.0 {
+            Some(self.solved(&batch, &guide, &edges)?)
+        } else {
+            None
+        };
         let balance = Tensor::from(EDGE_BALANCE as f32).to_device(edges.device());
         let edges = edges.f_binary_cross_entropy_with_logits::<Tensor>(
             &batch.edges,
@@ -194,7 +210,10 @@ impl Lesson<Vec<Patch>> for Smoothing<'_> {
             if self.options.solved > 0.0 {
                 let error = self.solved(batch, &guide, &edges)?.double_value(&[]);
                 let usual = f64::from(USUAL_ERROR);
-                results.push((format!("solved {scale}"), 20.0 * (255f64.log10() - error * 255.0 / usual / 10f64.ln())));
+                results.push((
+                    format!("solved {scale}"),
+                    20.0 * (255f64.log10() - error * 255.0 / usual / 10f64.ln()),
+                ));
             }
             let error = (guide - &batch.target).narrow(1, 0, 4);
             let mse = (&error * &error).f_mean_dim(&[1i64, 2, 3][..], false, Kind::Float)?;
@@ -210,11 +229,13 @@ impl Lesson<Vec<Patch>> for Smoothing<'_> {
         let mut rows = Vec::new();
         for (_, batch) in &self.validation {
             let guide = self.see(weights, batch, Kind::Float)?.0;
-            let columns = [&batch.planes, &batch.target, &guide]
-                .map(|planes| planes.narrow(0, 0, SAMPLES.min(planes.size()[0])).narrow(1, 0, 4).pixel_shuffle(2));
+            let columns = [&batch.planes, &batch.target, &guide].map(|planes| {
+                planes.narrow(0, 0, SAMPLES.min(planes.size()[0])).narrow(1, 0, 4).pixel_shuffle(2)
+            });
             rows.push(Tensor::f_cat(&columns, 3)?.f_flatten(0, 2)?);
         }
-        let sheet = ((Tensor::f_cat(&rows, 0)? * 255.0 + 128.5).clamp(0.0, 255.0)).to_kind(Kind::Uint8);
+        let sheet =
+            ((Tensor::f_cat(&rows, 0)? * 255.0 + 128.5).clamp(0.0, 255.0)).to_kind(Kind::Uint8);
         let (height, width) = sheet.size2()?;
         let bytes = Vec::<u8>::try_from(sheet.contiguous().view(-1))?;
         Ok(GrayImage::from_raw(width as u32, height as u32, bytes))
@@ -229,15 +250,25 @@ impl Smoothing<'_> {
     /// How much of each patch's loss judges the guide itself: all of a photograph's, whose target is soft. Judged by what the solver makes
     /// of them, guides of photographs were soft too.
     fn guide_shares(&self, batch: &Batch) -> Tensor {
-        let shares: Vec<f32> =
-            batch.exact.iter().map(|exact| if *exact { 1.0 - self.options.solved as f32 } else { 1.0 }).collect();
+        let shares: Vec<f32> = batch
+            .exact
+            .iter()
+            .map(|exact| if *exact { 1.0 - self.options.solved as f32 } else { 1.0 })
+            .collect();
         Tensor::from_slice(&shares).view([-1, 1, 1, 1]).to_device(batch.input.device())
     }
 
     /// Guide, and how likely edges are.
-    fn see(&self, weights: &[Tensor], batch: &Batch, kind: Kind) -> Result<(Tensor, Tensor), Error> {
+    fn see(
+        &self,
+        weights: &[Tensor],
+        batch: &Batch,
+        kind: Kind,
+    ) -> Result<(Tensor, Tensor), Error> {
         let output = match &self.quantiser {
-            Some(quantiser) => quantiser.forward(self.graph, weights, &torch::channels_last(&batch.input)?)?,
+            Some(quantiser) => {
+                quantiser.forward(self.graph, weights, &torch::channels_last(&batch.input)?)?
+            }
             None => run::forward(self.graph, weights, &batch.input, kind)?,
         };
         Ok((&batch.planes - output.narrow(1, 0, 6), output.narrow(1, 6, 1)))
@@ -253,8 +284,11 @@ impl Smoothing<'_> {
         let side = self.options.run.side;
         let count = batch.scales.len();
         let (own, chroma) = (full(guide)?, guide.narrow(1, 4, 2));
-        let [luma, target, guides] =
-            [levels(full(&batch.planes)?)?, levels(full(&batch.target)?)?, levels(own.shallow_clone())?];
+        let [luma, target, guides] = [
+            levels(full(&batch.planes)?)?,
+            levels(full(&batch.target)?)?,
+            levels(own.shallow_clone())?,
+        ];
         let chromas = levels(chroma.shallow_clone())?;
         let odds = Vec::<f32>::try_from(edges.detach().contiguous().view(-1))?;
         let (whole, half) = (side * side, side * side / 4);
@@ -277,8 +311,13 @@ impl Smoothing<'_> {
                 chroma: [plane(&chromas, 2 * i, side / 2), plane(&chromas, 2 * i + 1, side / 2)],
                 edges: plane(&odds, i, side / 2),
             };
-            let (error, by) =
-                solved::solved(&plane(&luma, i, side), &saying, &plane(&target, i, side), *scale, &threads);
+            let (error, by) = solved::solved(
+                &plane(&luma, i, side),
+                &saying,
+                &plane(&target, i, side),
+                *scale,
+                &threads,
+            );
             errors.push(error);
             // Relative to the error itself: a decibel counts alike where much and where little is left.
             let weight = USUAL_ERROR / (error + LEAST_ERROR);
@@ -288,12 +327,16 @@ impl Smoothing<'_> {
         }
         // Of what these are multiplied with, the derivative is theirs.
         let slope = |by: Vec<f32>, of: &Tensor, step: f64| -> Result<Tensor, tch::TchError> {
-            let by = Tensor::from_slice(&by).view_as(of).to_device(of.device()) * (step / 255.0 / count as f64);
+            let by = Tensor::from_slice(&by).view_as(of).to_device(of.device())
+                * (step / 255.0 / count as f64);
             let product = (of * by).f_sum(Kind::Float)?;
             product.f_sub(&product.detach())
         };
-        let value = errors.iter().map(|error| (error + LEAST_ERROR).ln()).sum::<f32>() / count as f32;
-        let slopes = slope(by_guide, &own, 255.0)? + slope(by_chroma, &chroma, 255.0)? + slope(by_edges, edges, 1.0)?;
+        let value =
+            errors.iter().map(|error| (error + LEAST_ERROR).ln()).sum::<f32>() / count as f32;
+        let slopes = slope(by_guide, &own, 255.0)?
+            + slope(by_chroma, &chroma, 255.0)?
+            + slope(by_edges, edges, 1.0)?;
         Ok(slopes + f64::from(USUAL_ERROR / 255.0 * value))
     }
 }
@@ -327,13 +370,20 @@ impl Scenes {
             self.drawings.scene(side, 2.0 * scale, rng)
         };
         if faint {
-            (0..rng.random_range(1..=3)).for_each(|_| drawings::faint_bar(&mut scene, side, 1.9 * scale, rng));
+            (0..rng.random_range(1..=3))
+                .for_each(|_| drawings::faint_bar(&mut scene, side, 1.9 * scale, rng));
         }
         // A pattern coarser than the scale is structure.
         let kept = !alone && rng.random_bool(KEPT);
         if kept {
             let period = (scale * rng.random_range(1.6..5.0f32)).max(3.0);
-            lay(&mut scene, &textures::pattern(side, period, rng), rng.random_range(5.0..35.0), side, rng);
+            lay(
+                &mut scene,
+                &textures::pattern(side, period, rng),
+                rng.random_range(5.0..35.0),
+                side,
+                rng,
+            );
         }
         let target = scene.iter().map(|rgb| yuv(*rgb)).collect();
         let edges = edges(&scene, side);
@@ -360,12 +410,15 @@ impl Scenes {
     fn batch(&self, patches: &[Patch], device: tch::Device) -> Result<Batch, Error> {
         let side = self.side as i64;
         let count = patches.len() as i64;
-        let plane = |values: Vec<f32>| Tensor::from_slice(&values).view([count, 1, side, side]).to_device(device);
+        let plane = |values: Vec<f32>| {
+            Tensor::from_slice(&values).view([count, 1, side, side]).to_device(device)
+        };
         let all = |get: &dyn Fn(&Patch) -> Vec<f32>| plane(patches.iter().flat_map(get).collect());
         let scaled = |plane: Tensor| (plane - 128.0) / 255.0;
         let planes = |get: &dyn Fn(&Patch) -> Vec<[f32; 3]>| -> Result<Tensor, Error> {
             let component = |i: usize| scaled(all(&|p| get(p).iter().map(|yuv| yuv[i]).collect()));
-            let chroma = |i: usize| component(i).f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None);
+            let chroma =
+                |i: usize| component(i).f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None);
             Ok(Tensor::f_cat(&[component(0).f_pixel_unshuffle(2)?, chroma(1)?, chroma(2)?], 1)?)
         };
         let target = planes(&|p| p.target.clone())?;
@@ -389,16 +442,16 @@ impl Scenes {
 /// How much stronger a guide's gradients are where people saw boundaries than elsewhere, beside the same of the pictures, in decibels.
 fn sharpness(guide: &Tensor, batch: &Batch) -> Result<f64, Error> {
     // Where an edge may lie: people draw them a pixel or two away.
-    let near = batch.edges.f_max_pool2d([3, 3], [1, 1], [1, 1], [1, 1], false)?.f_upsample_nearest2d(
-        [2 * batch.edges.size()[2], 2 * batch.edges.size()[3]],
-        None,
-        None,
-    )?;
+    let near = batch
+        .edges
+        .f_max_pool2d([3, 3], [1, 1], [1, 1], [1, 1], false)?
+        .f_upsample_nearest2d([2 * batch.edges.size()[2], 2 * batch.edges.size()[3]], None, None)?;
     let contrast = |planes: &Tensor| -> Result<f64, Error> {
         let luma = planes.narrow(1, 0, 4).f_pixel_shuffle(2)?;
         let side = luma.size()[2] - 1;
         let at = |t: &Tensor, y: i64, x: i64| t.narrow(2, y, side).narrow(3, x, side);
-        let gradient = (at(&luma, 0, 1) - at(&luma, 0, 0)).abs() + (at(&luma, 1, 0) - at(&luma, 0, 0)).abs();
+        let gradient =
+            (at(&luma, 0, 1) - at(&luma, 0, 0)).abs() + (at(&luma, 1, 0) - at(&luma, 0, 0)).abs();
         let near = at(&near, 0, 0).gt(0.5).to_kind(Kind::Float);
         // Of flat pictures or such without boundaries there is nothing to say.
         let mean = |part: &Tensor| {
@@ -412,8 +465,11 @@ fn sharpness(guide: &Tensor, batch: &Batch) -> Result<f64, Error> {
 
 /// Adds a texture to a scene, everywhere or in a part of it, a little coloured at times.
 fn lay(scene: &mut [[f32; 3]], texture: &[f32], std: f32, side: usize, rng: &mut StdRng) {
-    let tint: [f32; 3] =
-        if rng.random_bool(0.3) { std::array::from_fn(|_| rng.random_range(0.5..1.4)) } else { [1.0; 3] };
+    let tint: [f32; 3] = if rng.random_bool(0.3) {
+        std::array::from_fn(|_| rng.random_range(0.5..1.4))
+    } else {
+        [1.0; 3]
+    };
     let everywhere = rng.random_bool(0.5);
     let centre = [rng.random_range(0.0..side as f32), rng.random_range(0.0..side as f32)];
     let (sin, cos) = rng.random_range(0.0..std::f32::consts::TAU).sin_cos();
@@ -432,7 +488,9 @@ fn lay(scene: &mut [[f32; 3]], texture: &[f32], std: f32, side: usize, rng: &mut
 
 /// Where a scene has a step to the right or below.
 fn edges(scene: &[[f32; 3]], side: usize) -> Vec<f32> {
-    let step = |a: usize, b: usize| scene[a].iter().zip(scene[b]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    let step = |a: usize, b: usize| {
+        scene[a].iter().zip(scene[b]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    };
     let at = |i: usize| {
         let right = if i % side + 1 < side { step(i, i + 1) } else { 0.0 };
         let below = if i / side + 1 < side { step(i, i + side) } else { 0.0 };

@@ -39,27 +39,31 @@ impl Photo {
             if !boundaries.exists() {
                 continue;
             }
-            let open = |file: &std::path::Path| image::open(file).map_err(|err| Error::file(file, err));
+            let open =
+                |file: &std::path::Path| image::open(file).map_err(|err| Error::file(file, err));
             let (picture, boundaries) = (open(&file)?.into_rgb8(), open(&boundaries)?.into_luma8());
             if picture.dimensions() != boundaries.dimensions() {
                 return Err(Error::file(&file, "its boundaries are of another size"));
             }
             let scale = PHOTO_SCALES[fnv1a(name.as_encoded_bytes()) as usize % PHOTO_SCALES.len()];
             let pixel = |x: usize, y: usize| {
-                let (x, y) = ((x as u32).min(picture.width() - 1), (y as u32).min(picture.height() - 1));
+                let (x, y) =
+                    ((x as u32).min(picture.width() - 1), (y as u32).min(picture.height() - 1));
                 picture.get_pixel(x, y).0.map(f32::from)
             };
             let (width, height) = (picture.width() as usize, picture.height() as usize);
             let sigma = scale / SCALE_OVER_SIGMA;
-            let plane = Array2::from_shape_fn((height, width), |(y, x)| yuv(pixel(x, y))[0] / 255.0);
+            let plane =
+                Array2::from_shape_fn((height, width), |(y, x)| yuv(pixel(x, y))[0] / 255.0);
             let structure = rtv::structure(&plane, PHOTO_LAMBDA, sigma) * 255.0;
             // Chroma at half the size.
             let chroma = [0, 1].map(|i| {
-                let plane = Array2::from_shape_fn((height.div_ceil(2), width.div_ceil(2)), |(y, x)| {
-                    let (x, y) = (2 * x, 2 * y);
-                    let all = [(x, y), (x + 1, y), (x, y + 1), (x + 1, y + 1)];
-                    all.map(|(x, y)| yuv(pixel(x, y))[1 + i]).iter().sum::<f32>() / 4.0 / 255.0
-                });
+                let plane =
+                    Array2::from_shape_fn((height.div_ceil(2), width.div_ceil(2)), |(y, x)| {
+                        let (x, y) = (2 * x, 2 * y);
+                        let all = [(x, y), (x + 1, y), (x, y + 1), (x + 1, y + 1)];
+                        all.map(|(x, y)| yuv(pixel(x, y))[1 + i]).iter().sum::<f32>() / 4.0 / 255.0
+                    });
                 rtv::structure(&plane, PHOTO_LAMBDA, (sigma / 2.0).max(0.5)) * 255.0
             });
             photos.push(Self { picture, structure, chroma, boundaries, scale });

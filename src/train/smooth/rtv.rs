@@ -20,7 +20,8 @@ pub fn structure(plane: &Array2<f32>, lambda: f32, sigma: f32) -> Array2<f32> {
     for _ in 0..ITERATIONS {
         let across = weights(&differences(&result), lambda, sigma);
         let turned = result.t().as_standard_layout().to_owned();
-        let down = weights(&differences(&turned), lambda, sigma).t().as_standard_layout().to_owned();
+        let down =
+            weights(&differences(&turned), lambda, sigma).t().as_standard_layout().to_owned();
         result = solve(plane, &result, &across, &down);
         sigma = (sigma / 2.0).max(0.5);
     }
@@ -30,7 +31,9 @@ pub fn structure(plane: &Array2<f32>, lambda: f32, sigma: f32) -> Array2<f32> {
 /// To the right neighbour, 0 in the last column.
 fn differences(plane: &Array2<f32>) -> Array2<f32> {
     let last = plane.ncols() - 1;
-    Array2::from_shape_fn(plane.dim(), |(y, x)| if x < last { plane[[y, x + 1]] - plane[[y, x]] } else { 0.0 })
+    Array2::from_shape_fn(plane.dim(), |(y, x)| {
+        if x < last { plane[[y, x + 1]] - plane[[y, x]] } else { 0.0 }
+    })
 }
 
 fn weights(differences: &Array2<f32>, lambda: f32, sigma: f32) -> Array2<f32> {
@@ -43,7 +46,12 @@ fn weights(differences: &Array2<f32>, lambda: f32, sigma: f32) -> Array2<f32> {
 }
 
 /// Solves `(1 + L) s = plane`, `L` the Laplacian of the weighted grid, by conjugate gradients.
-fn solve(plane: &Array2<f32>, start: &Array2<f32>, across: &Array2<f32>, down: &Array2<f32>) -> Array2<f32> {
+fn solve(
+    plane: &Array2<f32>,
+    start: &Array2<f32>,
+    across: &Array2<f32>,
+    down: &Array2<f32>,
+) -> Array2<f32> {
     let (height, width) = plane.dim();
     let apply = |s: &Array2<f32>| {
         Array2::from_shape_fn((height, width), |(y, x)| {
@@ -69,7 +77,9 @@ fn solve(plane: &Array2<f32>, start: &Array2<f32>, across: &Array2<f32>, down: &
         let above = if y > 0 { down[[y - 1, x]] } else { 0.0 };
         1.0 / (1.0 + across[[y, x]] + down[[y, x]] + left + above)
     });
-    let dot = |a: &Array2<f32>, b: &Array2<f32>| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>() as f32;
+    let dot = |a: &Array2<f32>, b: &Array2<f32>| {
+        a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>() as f32
+    };
     let mut result = start.clone();
     let mut residual = plane - &apply(&result);
     let mut z = &residual * &inverse_diagonal;
@@ -104,8 +114,14 @@ mod tests {
             0.3 + if x >= 48 { 0.4 } else { 0.0 } + texture
         });
         let result = structure(&plane, 0.02, 3.0);
-        let (left, right) = (result.slice(ndarray::s![8..56, 8..40]), result.slice(ndarray::s![8..56, 56..88]));
-        assert!(left.std(0.0) < 0.016 && right.std(0.0) < 0.016, "{} {}", left.std(0.0), right.std(0.0));
+        let (left, right) =
+            (result.slice(ndarray::s![8..56, 8..40]), result.slice(ndarray::s![8..56, 56..88]));
+        assert!(
+            left.std(0.0) < 0.016 && right.std(0.0) < 0.016,
+            "{} {}",
+            left.std(0.0),
+            right.std(0.0)
+        );
         let step = right.mean().unwrap() - left.mean().unwrap();
         assert!((step - 0.4).abs() < 0.08, "{step}");
     }

@@ -32,10 +32,12 @@ pub(super) fn solved(
     threads: &Threads,
 ) -> (f32, Saying) {
     let share = share_of(luma, saying, scale, threads);
-    let share = share.mapv(|share: u8| (f32::from(share) / 255.0).powi(2).max(1e-6) * lambda(scale));
+    let share =
+        share.mapv(|share: u8| (f32::from(share) / 255.0).powi(2).max(1e-6) * lambda(scale));
 
-    let belief =
-        saying.edges.mapv(|odds| ((odds - BELIEVED[0]) / (BELIEVED[1] - BELIEVED[0])).clamp(LEAST_BELIEF, 1.0));
+    let belief = saying
+        .edges
+        .mapv(|odds| ((odds - BELIEVED[0]) / (BELIEVED[1] - BELIEVED[0])).clamp(LEAST_BELIEF, 1.0));
     let directions = [Direction::Across, Direction::Down];
     let bonds = directions.map(|direction| Bonds::new(direction, saying, &belief));
     let shares = [share.t().to_owned(), share];
@@ -78,7 +80,8 @@ pub(super) fn solved(
         bonds.back(by_weight, saying, &belief, &mut by);
     }
     Zip::from(&mut by.edges).and(&saying.edges).for_each(|by, odds| {
-        let rising = *odds > BELIEVED[0] + LEAST_BELIEF * (BELIEVED[1] - BELIEVED[0]) && *odds < BELIEVED[1];
+        let rising =
+            *odds > BELIEVED[0] + LEAST_BELIEF * (BELIEVED[1] - BELIEVED[0]) && *odds < BELIEVED[1];
         *by = if rising { *by / (BELIEVED[1] - BELIEVED[0]) } else { 0.0 };
     });
     (root, by)
@@ -88,7 +91,8 @@ pub(super) fn solved(
 fn share_of(luma: &Array2<f32>, saying: &Saying, scale: f32, threads: &Threads) -> Array2<u8> {
     let mut share = Array2::zeros(luma.dim());
     let texture = (luma - &saying.guide).mapv(f32::abs);
-    let cells = texture.exact_chunks([2, 2]).into_iter().map(|cell| cell.mean().unwrap_or(0.0)).collect();
+    let cells =
+        texture.exact_chunks([2, 2]).into_iter().map(|cell| cell.mean().unwrap_or(0.0)).collect();
     let dim = (luma.nrows() / 2, luma.ncols() / 2);
     if let Ok(cells) = Array2::from_shape_vec(dim, cells) {
         smooth::share(&cells.view(), 1.0, lambda(scale), &mut share, threads);
@@ -97,15 +101,23 @@ fn share_of(luma: &Array2<f32>, saying: &Saying, scale: f32, threads: &Threads) 
 }
 
 /// Solves lines that run along the first axis.
-fn solve(values: &Array2<f32>, weights: &Array2<f32>, share: &Array2<f32>, part: f32) -> Array2<f32> {
+fn solve(
+    values: &Array2<f32>,
+    weights: &Array2<f32>,
+    share: &Array2<f32>,
+    part: f32,
+) -> Array2<f32> {
     let (length, lines) = values.dim();
     let mut result = values.clone();
     let mut upper = Array2::<f32>::zeros((length, lines));
     for i in 0..length {
         for j in 0..lines {
             let share = share[[i, j]] * part;
-            let (above, upper_above, weight_above) =
-                if i > 0 { (result[[i - 1, j]], upper[[i - 1, j]], weights[[i - 1, j]]) } else { (0.0, 0.0, 0.0) };
+            let (above, upper_above, weight_above) = if i > 0 {
+                (result[[i - 1, j]], upper[[i - 1, j]], weights[[i - 1, j]])
+            } else {
+                (0.0, 0.0, 0.0)
+            };
             let (a, c) = (share * weight_above, share * weights[[i, j]]);
             let inverse = 1.0 / (1.0 + a + c - a * upper_above);
             upper[[i, j]] = c * inverse;
@@ -158,13 +170,22 @@ impl Bonds {
     }
 
     /// Adds what weights change by to what the network says.
-    fn back(&self, by_weight: &Array2<f32>, saying: &Saying, belief: &Array2<f32>, by: &mut Saying) {
+    fn back(
+        &self,
+        by_weight: &Array2<f32>,
+        saying: &Saying,
+        belief: &Array2<f32>,
+        by: &mut Saying,
+    ) {
         let direction = self.direction;
         let guide = turned(direction, &saying.guide);
         let chroma = saying.chroma.each_ref().map(|plane| turned(direction, plane));
         let belief = turned(direction, belief);
-        let place = |i: usize, j: usize| if direction == Direction::Across { [j, i] } else { [i, j] };
-        for ((i, j), by_weight) in by_weight.indexed_iter().filter(|((i, _), _)| i + 1 < guide.nrows()) {
+        let place =
+            |i: usize, j: usize| if direction == Direction::Across { [j, i] } else { [i, j] };
+        for ((i, j), by_weight) in
+            by_weight.indexed_iter().filter(|((i, _), _)| i + 1 < guide.nrows())
+        {
             let by_step = by_weight * self.slopes[[i, j]];
             by.edges[place(i / 2, j / 2)] += by_step * raw_step(&guide, &chroma, i, j);
             let by_step = by_step * belief[[i / 2, j / 2]];
@@ -183,10 +204,16 @@ impl Bonds {
 }
 
 /// Sum over the guides of the step from position `i` to the next.
-fn raw_step(guide: &ArrayView2<'_, f32>, chroma: &[ArrayView2<'_, f32>; 2], i: usize, j: usize) -> f32 {
+fn raw_step(
+    guide: &ArrayView2<'_, f32>,
+    chroma: &[ArrayView2<'_, f32>; 2],
+    i: usize,
+    j: usize,
+) -> f32 {
     let mut step = (guide[[i + 1, j]] - guide[[i, j]]).abs();
     if i % 2 == 1 {
-        step += chroma.iter().map(|c| (c[[i / 2 + 1, j / 2]] - c[[i / 2, j / 2]]).abs()).sum::<f32>();
+        step +=
+            chroma.iter().map(|c| (c[[i / 2 + 1, j / 2]] - c[[i / 2, j / 2]]).abs()).sum::<f32>();
     }
     step
 }
@@ -200,7 +227,8 @@ mod tests {
     #[test]
     fn the_result_is_that_of_the_solver() {
         let mut rng = StdRng::seed_from_u64(9);
-        let mut random = |dim, low: f32, high: f32| Array2::from_shape_fn(dim, |_| rng.random_range(low..high));
+        let mut random =
+            |dim, low: f32, high: f32| Array2::from_shape_fn(dim, |_| rng.random_range(low..high));
         let (dim, half, scale) = ((20, 26), (10, 13), 6.0);
         let (luma, target) = (random(dim, 60.0, 120.0), random(dim, 80.0, 100.0));
         let saying = Saying {
@@ -213,8 +241,9 @@ mod tests {
 
         let mut result = Array2::zeros(luma.dim());
         let share = share_of(&luma, &saying, scale, &threads);
-        let belief =
-            saying.edges.mapv(|odds| ((odds - BELIEVED[0]) / (BELIEVED[1] - BELIEVED[0])).clamp(LEAST_BELIEF, 1.0));
+        let belief = saying.edges.mapv(|odds| {
+            ((odds - BELIEVED[0]) / (BELIEVED[1] - BELIEVED[0])).clamp(LEAST_BELIEF, 1.0)
+        });
         let halved = |plane| wls::Guide { plane, shift: [1, 1] };
         let guides = [
             wls::Guide { plane: saying.guide.view(), shift: [0, 0] },
@@ -224,7 +253,14 @@ mod tests {
         let mut weights = wls::Weights::default();
         weights.fill(dim, &guides, Some(halved(belief.view())), SIGMA, &threads);
         let output = &mut [result.view_mut()];
-        wls::Wls::default().smooth(&[luma.view()], output, &weights, &share.view(), lambda(scale), &threads);
+        wls::Wls::default().smooth(
+            &[luma.view()],
+            output,
+            &weights,
+            &share.view(),
+            lambda(scale),
+            &threads,
+        );
         let expected = (&result - &target).mapv(|v| v * v).mean().unwrap().sqrt();
         assert!((&result - &luma).iter().any(|v| v.abs() > 5.0));
         assert!((error - expected).abs() < 0.02, "{error} {expected}");
@@ -234,7 +270,8 @@ mod tests {
     fn derivatives_are_those_of_differences() {
         let mut rng = StdRng::seed_from_u64(4);
         let dim = (12, 14);
-        let mut random = |dim, low: f32, high: f32| Array2::from_shape_fn(dim, |_| rng.random_range(low..high));
+        let mut random =
+            |dim, low: f32, high: f32| Array2::from_shape_fn(dim, |_| rng.random_range(low..high));
         let luma = random(dim, 60.0, 120.0);
         let target = random(dim, 80.0, 100.0);
         let half = (6, 7);
@@ -249,13 +286,19 @@ mod tests {
         // Texture is far above what changes shares.
         let compare = |name: &str, expected: f32, change: &mut dyn FnMut(&mut Saying, f32)| {
             let differ = |by: f32, change: &mut dyn FnMut(&mut Saying, f32)| {
-                let mut other =
-                    Saying { guide: saying.guide.clone(), chroma: saying.chroma.clone(), edges: saying.edges.clone() };
+                let mut other = Saying {
+                    guide: saying.guide.clone(),
+                    chroma: saying.chroma.clone(),
+                    edges: saying.edges.clone(),
+                };
                 change(&mut other, by);
                 value(&other)
             };
             let slope = (differ(0.02, change) - differ(-0.02, change)) / 0.04;
-            assert!((slope - expected).abs() < 2e-3 + 0.05 * slope.abs(), "{name}: {slope} {expected}");
+            assert!(
+                (slope - expected).abs() < 2e-3 + 0.05 * slope.abs(),
+                "{name}: {slope} {expected}"
+            );
         };
         for at in [[3, 4], [7, 9], [5, 5], [10, 12]] {
             compare("guide", by.guide[at], &mut |saying, by| saying.guide[at] += by);

@@ -36,8 +36,9 @@ impl Textures {
         for file in &files {
             let picture = image::open(file).map_err(|err| Error::file(file, err))?.into_luma8();
             let (width, height) = (picture.width() as usize, picture.height() as usize);
-            let plane =
-                Array2::from_shape_fn((height, width), |(y, x)| f32::from(picture.get_pixel(x as u32, y as u32).0[0]));
+            let plane = Array2::from_shape_fn((height, width), |(y, x)| {
+                f32::from(picture.get_pixel(x as u32, y as u32).0[0])
+            });
             for i in 0..TILES {
                 let period = (i * 3 + rng.random_range(0..3)) % PERIODS.len();
                 let tile = high_pass(&turned(&plane, &mut rng), PERIODS[period] / HIGH_PASS);
@@ -61,7 +62,8 @@ impl Textures {
         let tile = &tiles[rng.random_range(0..tiles.len())];
         let (x0, y0) = (rng.random_range(0..SIDE), rng.random_range(0..SIDE));
         let (turn, flip) = (rng.random::<bool>(), rng.random::<bool>());
-        let mirrored = |n: usize| if n % (2 * SIDE) < SIDE { n % SIDE } else { SIDE - 1 - n % SIDE };
+        let mirrored =
+            |n: usize| if n % (2 * SIDE) < SIDE { n % SIDE } else { SIDE - 1 - n % SIDE };
         (0..side * side)
             .map(|i| {
                 let (x, y) = if turn { (i / side, i % side) } else { (i % side, i / side) };
@@ -97,7 +99,9 @@ pub fn pattern(side: usize, period: f32, rng: &mut StdRng) -> Vec<f32> {
         })
         .collect();
     let mean = values.iter().sum::<f32>() / values.len() as f32;
-    let std = (values.iter().map(|v| (v - mean) * (v - mean)).sum::<f32>() / values.len() as f32).sqrt().max(1e-3);
+    let std = (values.iter().map(|v| (v - mean) * (v - mean)).sum::<f32>() / values.len() as f32)
+        .sqrt()
+        .max(1e-3);
     values.into_iter().map(|v| (v - mean) / std).collect()
 }
 
@@ -111,12 +115,17 @@ fn turned(plane: &Array2<f32>, rng: &mut StdRng) -> Array2<f32> {
         if n < size { n } else { 2 * size - 1 - n }
     };
     Array2::from_shape_fn((SIDE, SIDE), |(y, x)| {
-        let (x, y) = ((x as f32 - SIDE as f32 / 2.0) * scale, (y as f32 - SIDE as f32 / 2.0) * scale);
-        let (u, v) = (x * cos + y * sin + width as f32 / 2.0, y * cos - x * sin + height as f32 / 2.0);
+        let (x, y) =
+            ((x as f32 - SIDE as f32 / 2.0) * scale, (y as f32 - SIDE as f32 / 2.0) * scale);
+        let (u, v) =
+            (x * cos + y * sin + width as f32 / 2.0, y * cos - x * sin + height as f32 / 2.0);
         let (i, j) = (u.floor(), v.floor());
-        let at = |dx: i32, dy: i32| plane[[mirrored(j as i32 + dy, height), mirrored(i as i32 + dx, width)]];
+        let at = |dx: i32, dy: i32| {
+            plane[[mirrored(j as i32 + dy, height), mirrored(i as i32 + dx, width)]]
+        };
         let (a, b) = (u - i, v - j);
-        (1.0 - b) * ((1.0 - a) * at(0, 0) + a * at(1, 0)) + b * ((1.0 - a) * at(0, 1) + a * at(1, 1))
+        (1.0 - b) * ((1.0 - a) * at(0, 0) + a * at(1, 0))
+            + b * ((1.0 - a) * at(0, 1) + a * at(1, 1))
     })
 }
 
@@ -128,7 +137,8 @@ fn high_pass(plane: &Array2<f32>, sigma: f32) -> Array2<f32> {
 /// Gaussian mean, mirrored beyond the edges.
 pub fn blurred(plane: &Array2<f32>, sigma: f32) -> Array2<f32> {
     let reach = (3.0 * sigma).ceil() as i32;
-    let taps: Vec<f32> = (-reach..=reach).map(|i| (-0.5 * (i as f32 / sigma).powi(2)).exp()).collect();
+    let taps: Vec<f32> =
+        (-reach..=reach).map(|i| (-0.5 * (i as f32 / sigma).powi(2)).exp()).collect();
     let sum: f32 = taps.iter().sum();
     let across = |plane: &Array2<f32>| {
         let width = plane.ncols() as i32;

@@ -4,7 +4,8 @@ use std::sync::{
 };
 
 use glib::{
-    ParamSpec, ParamSpecBoolean, ParamSpecDouble, ParamSpecEnum, ParamSpecString, ParamSpecUInt, subclass::prelude::*,
+    ParamSpec, ParamSpecBoolean, ParamSpecDouble, ParamSpecEnum, ParamSpecString, ParamSpecUInt,
+    subclass::prelude::*,
 };
 use gst::{prelude::*, subclass::prelude::*};
 use gst_base::{prelude::*, subclass::prelude::*};
@@ -16,13 +17,19 @@ use super::{
     worker::{Job, Worker},
 };
 use crate::{
-    element::{Depth, ends_a_scene, layout_of, lock, pad_templates, picture, value_of, with_samples},
+    element::{
+        Depth, ends_a_scene, layout_of, lock, pad_templates, picture, value_of, with_samples,
+    },
     frame::Format,
     watermark::{Collector, Decoder, Payload, Report, Search},
 };
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
-    gst::DebugCategory::new("watermarkdetect", gst::DebugColorFlags::empty(), Some("Watermark detector"))
+    gst::DebugCategory::new(
+        "watermarkdetect",
+        gst::DebugColorFlags::empty(),
+        Some("Watermark detector"),
+    )
 });
 
 /// Decodes without a mark after which geometries are searched again.
@@ -158,7 +165,8 @@ impl WatermarkDetect {
         let post_all = lock(&self.settings).post_all;
         let changed = {
             let mut known = lock(&self.known);
-            let news = known.payload != Some(report.payload) && (report.payload.is_some() || frame.conclusive);
+            let news = known.payload != Some(report.payload)
+                && (report.payload.is_some() || frame.conclusive);
             if news {
                 known.payload = Some(report.payload);
             }
@@ -177,7 +185,8 @@ impl WatermarkDetect {
             duration: frame.duration,
         };
         let obj = self.obj();
-        let _ = obj.post_message(gst::message::Element::builder((&message).into()).src(&*obj).build());
+        let _ =
+            obj.post_message(gst::message::Element::builder((&message).into()).src(&*obj).build());
     }
 
     /// Whether frames come at their own pace, so that nothing may wait.
@@ -195,7 +204,10 @@ impl WatermarkDetect {
             && let Some(collector) = &state.collector
         {
             let frame = Frame { conclusive: true, ..state.last };
-            worker.push(Job { window: collector.window(), search: settings.search.into(), frame }, true);
+            worker.push(
+                Job { window: collector.window(), search: settings.search.into(), frame },
+                true,
+            );
             state.fresh = 0;
         }
         drop(state);
@@ -313,20 +325,23 @@ impl ElementImpl for WatermarkDetect {
 }
 
 impl BaseTransformImpl for WatermarkDetect {
-    const MODE: gst_base::subclass::BaseTransformMode = gst_base::subclass::BaseTransformMode::AlwaysInPlace;
+    const MODE: gst_base::subclass::BaseTransformMode =
+        gst_base::subclass::BaseTransformMode::AlwaysInPlace;
     const PASSTHROUGH_ON_SAME_CAPS: bool = true;
     const TRANSFORM_IP_ON_PASSTHROUGH: bool = true;
 
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         let settings = lock(&self.settings).clone();
-        let decoder = Decoder::new(settings.key.load()?, settings.false_positive_rate, settings.epochs);
+        let decoder =
+            Decoder::new(settings.key.load()?, settings.false_positive_rate, settings.epochs);
         let weak = self.obj().downgrade();
         let worker = Worker::start(decoder, move |report, frame| {
             if let Some(element) = weak.upgrade() {
                 element.imp().report(report, frame);
             }
         });
-        let worker = worker.map_err(|err| gst::error_msg!(gst::ResourceError::Failed, ("No thread: {}", err)))?;
+        let worker = worker
+            .map_err(|err| gst::error_msg!(gst::ResourceError::Failed, ("No thread: {}", err)))?;
         *lock(&self.known) = Known::default();
         *lock(&self.state) = State {
             worker: Some(Arc::new(worker)),
@@ -413,7 +428,14 @@ impl VideoFilterImpl for WatermarkDetect {
             };
             // A shallow look that finds nothing proves nothing.
             let conclusive = state.last.conclusive && search == settings.search.into();
-            worker.push(Job { window: collector.window(), search, frame: Frame { conclusive, ..state.last } }, !live);
+            worker.push(
+                Job {
+                    window: collector.window(),
+                    search,
+                    frame: Frame { conclusive, ..state.last },
+                },
+                !live,
+            );
             state.decodes += 1;
             state.fresh = 0;
         }

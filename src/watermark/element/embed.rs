@@ -7,13 +7,20 @@ use gst_video::{VideoFrameExt, VideoFrameRef, VideoInfo, subclass::prelude::*};
 
 use super::keys::KeySettings;
 use crate::{
-    element::{Depth, follow_controls, layout_of, live, lock, pad_templates, picture_mut, value_of, with_samples},
+    element::{
+        Depth, follow_controls, layout_of, live, lock, pad_templates, picture_mut, value_of,
+        with_samples,
+    },
     frame::Format,
     watermark::{Embedder, Payload, Strength},
 };
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
-    gst::DebugCategory::new("watermarkembed", gst::DebugColorFlags::empty(), Some("Watermark embedder"))
+    gst::DebugCategory::new(
+        "watermarkembed",
+        gst::DebugColorFlags::empty(),
+        Some("Watermark embedder"),
+    )
 });
 
 #[derive(Clone)]
@@ -158,14 +165,17 @@ impl ElementImpl for WatermarkEmbed {
 }
 
 impl BaseTransformImpl for WatermarkEmbed {
-    const MODE: gst_base::subclass::BaseTransformMode = gst_base::subclass::BaseTransformMode::AlwaysInPlace;
+    const MODE: gst_base::subclass::BaseTransformMode =
+        gst_base::subclass::BaseTransformMode::AlwaysInPlace;
     const PASSTHROUGH_ON_SAME_CAPS: bool = false;
     const TRANSFORM_IP_ON_PASSTHROUGH: bool = false;
 
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         let settings = lock(&self.settings).clone();
         let key = settings.key.load()?;
-        let payload = settings.payload().map_err(|err| gst::error_msg!(gst::ResourceError::Settings, ("{}", err)))?;
+        let payload = settings
+            .payload()
+            .map_err(|err| gst::error_msg!(gst::ResourceError::Settings, ("{}", err)))?;
         let embedder = Embedder::new(key, settings.epoch, payload)
             .map_err(|err| gst::error_msg!(gst::ResourceError::Failed, ("{}", err)))?;
         *lock(&self.state) = State { embedder: Some(embedder), ..Default::default() };
@@ -215,7 +225,9 @@ impl VideoFilterImpl for WatermarkEmbed {
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
         let pts = frame.buffer().pts();
         let mut state = lock(&self.state);
-        let State { embedder: Some(embedder), layout: Some((format, depth)), strength } = &mut *state else {
+        let State { embedder: Some(embedder), layout: Some((format, depth)), strength } =
+            &mut *state
+        else {
             return Err(gst::FlowError::NotNegotiated);
         };
         let strength = strength.unwrap_or(Settings::default().strength);
@@ -229,7 +241,11 @@ impl VideoFilterImpl for WatermarkEmbed {
         let failure = embedder.take_failure();
         drop(state);
         if let Some(err) = failure {
-            gst::warning!(CAT, imp = self, "The network of the mask failed, going on with the formulas: {err}");
+            gst::warning!(
+                CAT,
+                imp = self,
+                "The network of the mask failed, going on with the formulas: {err}"
+            );
         }
         if let Some(payload) = taken {
             gst::info!(CAT, imp = self, "Frames carry {payload} from {} on", pts.display());

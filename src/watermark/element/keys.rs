@@ -22,7 +22,9 @@ impl KeySettings {
     pub fn set(&mut self, name: &str, value: &glib::Value) -> Option<Result<(), String>> {
         match name {
             "key-file" => Some(value_of(value).map(|file| self.file = file)),
-            "key" => Some(value_of::<Option<String>>(value).map(|hex| self.hex = hex.map(Into::into))),
+            "key" => {
+                Some(value_of::<Option<String>>(value).map(|hex| self.hex = hex.map(Into::into)))
+            }
             _ => None,
         }
     }
@@ -47,13 +49,16 @@ impl KeySettings {
                 ));
             }
         };
-        let from = self.file.as_ref().map_or("property key".to_owned(), |file| file.display().to_string());
+        let from =
+            self.file.as_ref().map_or("property key".to_owned(), |file| file.display().to_string());
         key.map_err(|err| match &err {
             KeyError::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
                 gst::error_msg!(gst::ResourceError::NotFound, ("{}", err))
             }
             KeyError::Read { .. } => gst::error_msg!(gst::ResourceError::Read, ("{}", err)),
-            KeyError::Format => gst::error_msg!(gst::ResourceError::Settings, ("Cannot use {}: {}", from, err)),
+            KeyError::Format => {
+                gst::error_msg!(gst::ResourceError::Settings, ("Cannot use {}: {}", from, err))
+            }
         })
     }
 

@@ -53,7 +53,8 @@ impl TryFrom<&gst::StructureRef> for WatermarkMessage {
             structure: &'a gst::StructureRef,
             name: &str,
         ) -> Result<T, NotAWatermarkMessage> {
-            let value = structure.value(name).map_err(|err| NotAWatermarkMessage(err.to_string()))?;
+            let value =
+                structure.value(name).map_err(|err| NotAWatermarkMessage(err.to_string()))?;
             value.get().map_err(|err| NotAWatermarkMessage(format!("{name}: {err}")))
         }
         if structure.name() != NAME {
@@ -62,9 +63,10 @@ impl TryFrom<&gst::StructureRef> for WatermarkMessage {
         let time = |name| Ok(gst::ClockTime::try_from(get::<u64>(structure, name)?).ok());
         let present: bool = get(structure, "present")?;
         let payload = match get::<Option<String>>(structure, "payload")? {
-            Some(text) if present => {
-                Some(text.parse::<Payload>().map_err(|err| NotAWatermarkMessage(format!("payload: {err}")))?)
-            }
+            Some(text) if present => Some(
+                text.parse::<Payload>()
+                    .map_err(|err| NotAWatermarkMessage(format!("payload: {err}")))?,
+            ),
             _ => None,
         };
         if present != payload.is_some() {
@@ -107,7 +109,13 @@ mod tests {
             offset: [10.0, -20.0],
         };
         let time = Some(gst::ClockTime::from_mseconds(40));
-        WatermarkMessage { report, timestamp: time, stream_time: None, running_time: time, duration: time }
+        WatermarkMessage {
+            report,
+            timestamp: time,
+            stream_time: None,
+            running_time: time,
+            duration: time,
+        }
     }
 
     #[test]

@@ -27,6 +27,16 @@ glib::wrapper! {
 pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     #[cfg(feature = "doc")]
     detect::mark_for_documentation();
-    gst::Element::register(Some(plugin), "watermarkembed", gst::Rank::NONE, WatermarkEmbed::static_type())?;
-    gst::Element::register(Some(plugin), "watermarkdetect", gst::Rank::NONE, WatermarkDetect::static_type())
+    gst::Element::register(
+        Some(plugin),
+        "watermarkembed",
+        gst::Rank::NONE,
+        WatermarkEmbed::static_type(),
+    )?;
+    gst::Element::register(
+        Some(plugin),
+        "watermarkdetect",
+        gst::Rank::NONE,
+        WatermarkDetect::static_type(),
+    )
 }

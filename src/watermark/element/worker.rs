@@ -38,8 +38,14 @@ impl<T: Send + 'static> Worker<T> {
     ///
     /// # Errors
     /// A system that gives no thread.
-    pub fn start(mut decoder: Decoder, mut done: impl FnMut(Report, T) + Send + 'static) -> std::io::Result<Self> {
-        let shared = Arc::new((Mutex::new(Queue { jobs: VecDeque::new(), busy: false, over: false }), Condvar::new()));
+    pub fn start(
+        mut decoder: Decoder,
+        mut done: impl FnMut(Report, T) + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let shared = Arc::new((
+            Mutex::new(Queue { jobs: VecDeque::new(), busy: false, over: false }),
+            Condvar::new(),
+        ));
         let own = shared.clone();
         let thread = thread::Builder::new().name("watermark".to_owned()).spawn(move || {
             let (queue, changed) = &*own;
@@ -53,7 +59,9 @@ impl<T: Send + 'static> Worker<T> {
                     }
                     match waiting.jobs.pop_front() {
                         Some(job) => break job,
-                        None => waiting = changed.wait(waiting).unwrap_or_else(PoisonError::into_inner),
+                        None => {
+                            waiting = changed.wait(waiting).unwrap_or_else(PoisonError::into_inner)
+                        }
                     }
                 };
                 waiting.busy = true;

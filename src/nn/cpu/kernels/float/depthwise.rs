@@ -20,7 +20,11 @@ impl Depthwise {
     pub(in crate::nn::cpu) fn new(window: Window, weights: &[f32], bias: &[f32]) -> Self {
         let taps = window.side * window.side;
         let tap = |tap: usize| weights.iter().skip(tap).step_by(taps);
-        Self { taps: (0..taps).flat_map(tap).copied().collect(), bias: bias.to_vec(), side: window.side }
+        Self {
+            taps: (0..taps).flat_map(tap).copied().collect(),
+            bias: bias.to_vec(),
+            side: window.side,
+        }
     }
 }
 
@@ -46,7 +50,10 @@ impl DepthJob<'_> {
         assert_eq!(self.segments.len(), *side);
         if pixels > 0 {
             let reach = (pixels - 1) * self.pitch + side * bias.len();
-            assert!(self.segments.iter().all(|s| s.len() >= reach), "a segment is shorter than its reach, {reach}");
+            assert!(
+                self.segments.iter().all(|s| s.len() >= reach),
+                "a segment is shorter than its reach, {reach}"
+            );
         }
         pixels
     }
@@ -91,7 +98,12 @@ fn row<S: Simd>(isa: S, mut job: DepthJob<'_>) {
                 let mut sum = bias[c];
                 for (segment, taps) in segments.iter().zip(taps.chunks_exact(side * channels)) {
                     let inputs = segment[x * pitch + c..].iter().step_by(channels);
-                    sum += taps[c..].iter().step_by(channels).zip(inputs).map(|(w, v)| w * v).sum::<f32>();
+                    sum += taps[c..]
+                        .iter()
+                        .step_by(channels)
+                        .zip(inputs)
+                        .map(|(w, v)| w * v)
+                        .sum::<f32>();
                 }
                 pixel[c] = sum.clamp(range[0], range[1]);
             }

@@ -45,7 +45,10 @@ impl RowJob<'_> {
         }
         if pixels > 0 {
             let reach = (pixels - 1) * self.pitch + self.weights.depth();
-            assert!(self.segments.iter().all(|s| s.len() >= reach), "a segment is shorter than its reach, {reach}");
+            assert!(
+                self.segments.iter().all(|s| s.len() >= reach),
+                "a segment is shorter than its reach, {reach}"
+            );
         }
         pixels
     }
@@ -66,7 +69,14 @@ impl RowsJob<'_> {
     /// One of the rows.
     fn row(&mut self, y: usize) -> RowJob<'_> {
         let &mut Self { ref segments, pitch, weights, ref add, activation, ref mut out } = self;
-        RowJob { segments: &segments[y..y + 3], pitch, weights, add: add[y], activation, out: out[y] }
+        RowJob {
+            segments: &segments[y..y + 3],
+            pitch,
+            weights,
+            add: add[y],
+            activation,
+            out: out[y],
+        }
     }
 
     /// As [`RowJob::check`].
@@ -187,13 +197,19 @@ impl Kernels {
 
     /// Computes rows, together where that is faster.
     pub fn run_rows(self, mut job: RowsJob<'_>) {
-        assert_eq!(job.weights.block(), self.block(job.weights.outputs()), "weights packed for other kernels");
+        assert_eq!(
+            job.weights.block(),
+            self.block(job.weights.outputs()),
+            "weights packed for other kernels"
+        );
         let pixels = job.out[0].len() / job.weights.outputs();
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(isa) if self.joins(job.weights, pixels) => winograd::run::<_, 6>(isa, job),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512(isa) if self.joins(job.weights, pixels) => winograd::run::<_, 12>(isa, job),
+            Self::Avx512(isa) if self.joins(job.weights, pixels) => {
+                winograd::run::<_, 12>(isa, job)
+            }
             #[cfg(target_arch = "aarch64")]
             Self::Neon(isa) if self.joins(job.weights, pixels) => winograd::run::<_, 6>(isa, job),
             _ => (0..TOGETHER).for_each(|y| self.run(job.row(y))),
@@ -202,7 +218,11 @@ impl Kernels {
 
     /// Computes a row.
     pub fn run(self, job: RowJob<'_>) {
-        assert_eq!(job.weights.block(), self.block(job.weights.outputs()), "weights packed for other kernels");
+        assert_eq!(
+            job.weights.block(),
+            self.block(job.weights.outputs()),
+            "weights packed for other kernels"
+        );
         match self {
             Self::Portable => portable::run(job),
             #[cfg(target_arch = "x86_64")]
@@ -234,13 +254,15 @@ mod tests {
             let outputs = rng.random_range(1..=70);
             let pixels = rng.random_range(0..=40);
             let pitch = rng.random_range(1..=40);
-            let input: Vec<Vec<f32>> = (0..segments).map(|_| values(&mut rng, (pixels + 1) * pitch + depth)).collect();
+            let input: Vec<Vec<f32>> =
+                (0..segments).map(|_| values(&mut rng, (pixels + 1) * pitch + depth)).collect();
             let input: Vec<&[f32]> = input.iter().map(Vec::as_slice).collect();
             let weights = values(&mut rng, segments * depth * outputs);
             let bias = values(&mut rng, outputs);
             let add = values(&mut rng, pixels * outputs);
             let add = rng.random::<bool>().then_some(add.as_slice());
-            let activation = [Activation::None, Activation::Relu, Activation::Relu6][rng.random_range(0..3)];
+            let activation =
+                [Activation::None, Activation::Relu, Activation::Relu6][rng.random_range(0..3)];
 
             let compute = |kernels: Kernels| {
                 let packed = Packed::new(
@@ -252,13 +274,24 @@ mod tests {
                     &bias,
                 );
                 let mut out = vec![f32::NAN; pixels * outputs];
-                kernels.run(RowJob { segments: &input, pitch, weights: &packed, add, activation, out: &mut out });
+                kernels.run(RowJob {
+                    segments: &input,
+                    pitch,
+                    weights: &packed,
+                    add,
+                    activation,
+                    out: &mut out,
+                });
                 out
             };
             let expected = compute(Kernels::Portable);
             for kernels in Kernels::available() {
                 for (i, (a, b)) in compute(kernels).iter().zip(&expected).enumerate() {
-                    assert!((a - b).abs() <= 1e-4, "{} round {round} value {i}: {a} {b}", kernels.name());
+                    assert!(
+                        (a - b).abs() <= 1e-4,
+                        "{} round {round} value {i}: {a} {b}",
+                        kernels.name()
+                    );
                 }
             }
         }
@@ -271,25 +304,40 @@ mod tests {
         for round in 0..150 {
             let (channels, outputs) = (8 * rng.random_range(1..=10), rng.random_range(1..=90));
             let pixels = rng.random_range(1..=120);
-            let segments: [Vec<f32>; TOGETHER + 2] = std::array::from_fn(|_| values(&mut rng, (pixels + 2) * channels));
+            let segments: [Vec<f32>; TOGETHER + 2] =
+                std::array::from_fn(|_| values(&mut rng, (pixels + 2) * channels));
             let weights = values(&mut rng, 9 * channels * outputs);
             let bias = values(&mut rng, outputs);
-            let add: [Vec<f32>; TOGETHER] = std::array::from_fn(|_| values(&mut rng, pixels * outputs));
+            let add: [Vec<f32>; TOGETHER] =
+                std::array::from_fn(|_| values(&mut rng, pixels * outputs));
             let residual: bool = rng.random();
-            let activation = [Activation::None, Activation::Relu, Activation::Relu6][rng.random_range(0..3)];
+            let activation =
+                [Activation::None, Activation::Relu, Activation::Relu6][rng.random_range(0..3)];
             for kernels in Kernels::available() {
-                let weight = |s: usize, d: usize, o: usize| weights[(s * 3 * channels + d) * outputs + o];
+                let weight =
+                    |s: usize, d: usize, o: usize| weights[(s * 3 * channels + d) * outputs + o];
                 let packed = Packed::new(kernels, 3, 3 * channels, outputs, weight, &bias);
-                let mut together: [_; TOGETHER] = std::array::from_fn(|_| vec![f32::NAN; pixels * outputs]);
+                let mut together: [_; TOGETHER] =
+                    std::array::from_fn(|_| vec![f32::NAN; pixels * outputs]);
                 let mut alone = together.clone();
                 fn job<'a>(
-                    (segments, add): (&'a [Vec<f32>; TOGETHER + 2], Option<&'a [Vec<f32>; TOGETHER]>),
+                    (segments, add): (
+                        &'a [Vec<f32>; TOGETHER + 2],
+                        Option<&'a [Vec<f32>; TOGETHER]>,
+                    ),
                     (pitch, weights, activation): (usize, &'a Packed, Activation),
                     out: &'a mut [Vec<f32>; TOGETHER],
                 ) -> RowsJob<'a> {
                     let segments = segments.each_ref().map(Vec::as_slice);
                     let add = std::array::from_fn(|y| add.map(|add| add[y].as_slice()));
-                    RowsJob { segments, pitch, weights, add, activation, out: out.each_mut().map(Vec::as_mut_slice) }
+                    RowsJob {
+                        segments,
+                        pitch,
+                        weights,
+                        add,
+                        activation,
+                        out: out.each_mut().map(Vec::as_mut_slice),
+                    }
                 }
                 let inputs = (&segments, residual.then_some(&add));
                 kernels.run_rows(job(inputs, (channels, &packed, activation), &mut together));
@@ -308,7 +356,8 @@ mod tests {
     fn depthwise_kernels_agree_with_the_sum() {
         let mut rng = StdRng::seed_from_u64(8);
         for round in 0..200 {
-            let window = Window { side: [3, 5][rng.random_range(0..2)], stride: rng.random_range(1..=2) };
+            let window =
+                Window { side: [3, 5][rng.random_range(0..2)], stride: rng.random_range(1..=2) };
             let (channels, pixels) = (rng.random_range(1..=70), rng.random_range(0..=20));
             let length = (pixels * window.stride + window.side) * channels;
             let rows: Vec<Vec<f32>> = (0..window.side).map(|_| values(&mut rng, length)).collect();

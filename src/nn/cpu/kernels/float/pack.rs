@@ -42,16 +42,27 @@ impl Packed {
             for segment in 0..segments {
                 for input in 0..depth {
                     values.extend(
-                        (first..first + block).map(|o| if o < outputs { weight(segment, input, o) } else { 0.0 }),
+                        (first..first + block)
+                            .map(|o| if o < outputs { weight(segment, input, o) } else { 0.0 }),
                     );
                 }
             }
         }
         let matrix = [segments, depth, outputs];
-        let filtered = kernels.filter_lanes().and_then(|lanes| winograd::pack(matrix, [block, lanes], &weight));
+        let filtered = kernels
+            .filter_lanes()
+            .and_then(|lanes| winograd::pack(matrix, [block, lanes], &weight));
         let mut padded = bias.to_vec();
         padded.resize(blocks * block, 0.0);
-        Self { lines: lines(&values), filtered, bias: lines(&padded), segments, depth, outputs, block }
+        Self {
+            lines: lines(&values),
+            filtered,
+            bias: lines(&padded),
+            segments,
+            depth,
+            outputs,
+            block,
+        }
     }
 
     /// Runs of input per pixel.

@@ -87,7 +87,11 @@ fn row<S: Simd, const VECTORS: usize, const TILE: usize>(isa: S, job: RowJob<'_>
 /// # Safety
 /// Pixels `x..x + N` lie within the slices that `tile` was made from.
 #[inline(always)]
-unsafe fn compute<S: Simd, const VECTORS: usize, const N: usize>(isa: S, tile: &Tile<'_>, x: usize) {
+unsafe fn compute<S: Simd, const VECTORS: usize, const N: usize>(
+    isa: S,
+    tile: &Tile<'_>,
+    x: usize,
+) {
     let lanes = S::F32_LANES;
     // SAFETY: all offsets below stay within the bounds that the caller vouches for.
     unsafe {
@@ -141,7 +145,10 @@ unsafe fn compute<S: Simd, const VECTORS: usize, const N: usize>(isa: S, tile: &
                     if let Some([least, most]) = range {
                         value = isa.min_f32s(isa.max_f32s(value, least), most);
                     }
-                    isa.partial_store_f32s(std::slice::from_raw_parts_mut(tile.out.add(at + from), count), value);
+                    isa.partial_store_f32s(
+                        std::slice::from_raw_parts_mut(tile.out.add(at + from), count),
+                        value,
+                    );
                 }
             }
         }

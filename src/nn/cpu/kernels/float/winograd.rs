@@ -33,10 +33,13 @@ pub(super) fn pack(
         return None;
     }
     let mut values = vec![0.0; outputs.div_ceil(block) * POINTS * POINTS * channels * block];
-    for (first, values) in (0..outputs).step_by(block).zip(values.chunks_mut(POINTS * POINTS * channels * block)) {
+    for (first, values) in
+        (0..outputs).step_by(block).zip(values.chunks_mut(POINTS * POINTS * channels * block))
+    {
         for channel in 0..channels {
             for output in first..outputs.min(first + block) {
-                let points = points(|row, tap| f64::from(weight(row, tap * channels + channel, output)));
+                let points =
+                    points(|row, tap| f64::from(weight(row, tap * channels + channel, output)));
                 for (point, value) in points.as_flattened().iter().enumerate() {
                     let value = value / f64::from(FACTOR);
                     values[(point * channels + channel) * block + output - first] = value as f32;
@@ -75,7 +78,9 @@ pub(super) fn run<S: Simd, const TILES: usize>(isa: S, job: RowsJob<'_>) {
 #[inline(always)]
 fn rows<S: Simd, const VECTORS: usize, const TILES: usize>(isa: S, mut job: RowsJob<'_>) {
     let pixels = job.check();
-    assert!(pixels >= NARROWEST && job.pitch <= MAX_CHANNELS && job.pitch.is_multiple_of(S::F32_LANES));
+    assert!(
+        pixels >= NARROWEST && job.pitch <= MAX_CHANNELS && job.pitch.is_multiple_of(S::F32_LANES)
+    );
     let mut x = 0;
     // SAFETY (both): `check` has shown that all pixels exist; these reach up to `pixels`, and channels are whole vectors, no more than there is room for.
     while x + TILES * SIDE <= pixels {
@@ -94,17 +99,28 @@ fn rows<S: Simd, const VECTORS: usize, const TILES: usize>(isa: S, mut job: Rows
 /// # Safety
 /// Their pixels and what these are made of exist, and there are weights for them; channels are whole vectors, at most [`MAX_CHANNELS`].
 #[inline(always)]
-unsafe fn tiles<S: Simd, const VECTORS: usize, const TILES: usize>(isa: S, job: &mut RowsJob<'_>, start: usize) {
+unsafe fn tiles<S: Simd, const VECTORS: usize, const TILES: usize>(
+    isa: S,
+    job: &mut RowsJob<'_>,
+    start: usize,
+) {
     let (channels, lanes) = (job.pitch, S::F32_LANES);
     let mut values = MaybeUninit::<Values<TILES>>::uninit();
     let mut sums = MaybeUninit::<[Sums<S, VECTORS, TILES>; POINTS * POINTS]>::uninit();
-    let (values, sums) = (values.as_mut_ptr().cast::<f32>(), sums.as_mut_ptr().cast::<Sums<S, VECTORS, TILES>>());
+    let (values, sums) =
+        (values.as_mut_ptr().cast::<f32>(), sums.as_mut_ptr().cast::<Sums<S, VECTORS, TILES>>());
     // SAFETY: the caller vouches for what is read; all offsets into `values` and `sums` stay within these, and what is read of them has been written.
     unsafe {
         for tile in 0..TILES {
             for channel in (0..channels).step_by(lanes) {
                 let at = (start + tile * SIDE) * channels + channel;
-                transform::<S, TILES>(isa, &job.segments, at, channels, values.add(tile * MAX_CHANNELS + channel));
+                transform::<S, TILES>(
+                    isa,
+                    &job.segments,
+                    at,
+                    channels,
+                    values.add(tile * MAX_CHANNELS + channel),
+                );
             }
         }
         let block = VECTORS * lanes;
@@ -133,7 +149,8 @@ unsafe fn tiles<S: Simd, const VECTORS: usize, const TILES: usize>(isa: S, job: 
 fn transform_line<S: Simd>(isa: S, d: [S::f32s; POINTS]) -> [S::f32s; POINTS] {
     let [two, less_two] = [isa.splat_f32s(2.0), isa.splat_f32s(-2.0)];
     let [four, less_four] = [isa.splat_f32s(4.0), isa.splat_f32s(-4.0)];
-    let (even, odd) = (isa.mul_add_f32s(d[2], less_four, d[4]), isa.mul_add_f32s(d[1], less_four, d[3]));
+    let (even, odd) =
+        (isa.mul_add_f32s(d[2], less_four, d[4]), isa.mul_add_f32s(d[1], less_four, d[3]));
     let (even_far, odd_far) = (isa.sub_f32s(d[4], d[2]), isa.sub_f32s(d[3], d[1]));
     [
         isa.mul_add_f32s(isa.sub_f32s(d[0], d[2]), four, even_far),
@@ -150,7 +167,12 @@ fn transform_line<S: Simd>(isa: S, d: [S::f32s; POINTS]) -> [S::f32s; POINTS] {
 /// # Safety
 /// They exist.
 #[inline(always)]
-unsafe fn transform_row<S: Simd>(isa: S, segment: &[f32], at: usize, pitch: usize) -> [S::f32s; POINTS] {
+unsafe fn transform_row<S: Simd>(
+    isa: S,
+    segment: &[f32],
+    at: usize,
+    pitch: usize,
+) -> [S::f32s; POINTS] {
     let from = segment.as_ptr().wrapping_add(at);
     // SAFETY: the caller vouches for it. Written out, as arrays that are cleared first would be in memory.
     let line = unsafe {
@@ -194,7 +216,9 @@ unsafe fn transform<S: Simd, const TILES: usize>(
         for x in 0..POINTS {
             let column = [rows[0][x], rows[1][x], rows[2][x], rows[3][x], rows[4][x], rows[5][x]];
             for (y, v) in transform_line(isa, column).into_iter().enumerate() {
-                to.add((y * POINTS + x) * TILES * MAX_CHANNELS).cast::<S::f32s>().write_unaligned(v);
+                to.add((y * POINTS + x) * TILES * MAX_CHANNELS)
+                    .cast::<S::f32s>()
+                    .write_unaligned(v);
             }
         }
     }
@@ -314,7 +338,8 @@ unsafe fn finish<S: Simd>(
                     value = isa.add_f32s(value, add);
                 }
                 if let Some([least, most]) = range {
-                    value = isa.min_f32s(isa.max_f32s(value, isa.splat_f32s(least)), isa.splat_f32s(most));
+                    value = isa
+                        .min_f32s(isa.max_f32s(value, isa.splat_f32s(least)), isa.splat_f32s(most));
                 }
                 let to = job.out[y].as_mut_ptr().add(at);
                 if count == lanes {

@@ -131,7 +131,13 @@ pub(super) unsafe fn run(mut job: RowJob<'_>) {
         return avx512::run(job);
     }
     let (pitch, chunk) = (size * job.pitch, chunk(size * job.weights.depth()));
-    let rows = Rows { segments: job.segments, chunks: size * job.weights.depth() / chunk, pitch, pixels, chunk };
+    let rows = Rows {
+        segments: job.segments,
+        chunks: size * job.weights.depth() / chunk,
+        pitch,
+        pixels,
+        chunk,
+    };
     let shapes = Shapes::new(if form == Form::Single { 3 } else { 2 }, chunk);
     // SAFETY: the shapes are valid: a chunk is of whole words and fits a row. `check` has shown that all pixels exist.
     unsafe {
@@ -141,7 +147,9 @@ pub(super) unsafe fn run(mut job: RowJob<'_>) {
             Finish::Signed { add: Some(add), fine, coarse } => {
                 rows.blocks(form, job.weights, &mut Added(add, Signed(fine, coarse)));
             }
-            Finish::Signed { add: None, fine, coarse } => rows.blocks(form, job.weights, &mut Signed(fine, coarse)),
+            Finish::Signed { add: None, fine, coarse } => {
+                rows.blocks(form, job.weights, &mut Signed(fine, coarse))
+            }
             Finish::Float { out } => rows.blocks(form, job.weights, &mut Float(out)),
         }
         asm!("tilerelease", options(nostack, nomem, preserves_flags));
@@ -214,8 +222,9 @@ impl Rows<'_> {
                         |to, x, sums| {
                             // Parts are of whole fours.
                             for (i, four) in sums.as_chunks::<4>().0.iter().enumerate() {
-                                let whole =
-                                    four.map(|[low, high]| [_mm512_add_epi32(low, _mm512_slli_epi32::<8>(high))]);
+                                let whole = four.map(|[low, high]| {
+                                    [_mm512_add_epi32(low, _mm512_slli_epi32::<8>(high))]
+                                });
                                 store::<_, 1, false>(&block, to, x + 4 * i, &whole);
                             }
                         },

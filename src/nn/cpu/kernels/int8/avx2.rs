@@ -77,12 +77,16 @@ pub(super) fn run(mut job: RowJob<'_>) {
             let step = if room > TILE { room - room % TILE } else { room };
             for start in (0..pixels).step_by(step) {
                 // A last part that is narrower than a tile takes pixels of the part before once more.
-                let start = if step >= TILE { start.min(pixels.saturating_sub(TILE)) } else { start };
+                let start =
+                    if step >= TILE { start.min(pixels.saturating_sub(TILE)) } else { start };
                 let part = step.min(pixels - start);
                 let values = (part - 1) * pitch + depth;
                 for ((to, wide), from) in segments.iter_mut().zip(&mut spread).zip(list) {
                     let bytes = &from[start * pitch..][..values];
-                    wide[..values].iter_mut().zip(bytes).for_each(|(to, from)| *to = i16::from(*from));
+                    wide[..values]
+                        .iter_mut()
+                        .zip(bytes)
+                        .for_each(|(to, from)| *to = i16::from(*from));
                     *to = wide.as_ptr();
                 }
                 // SAFETY: `part` pixels of every segment lie in `spread`, and `check` has shown those of the result.
@@ -146,7 +150,8 @@ unsafe fn compute<D: Dot, const N: usize>(tile: &mut Tile<'_, '_, D::Value>, x: 
     // SAFETY: all offsets below stay within the bounds that the caller vouches for.
     unsafe {
         let load = |p: *const u32| _mm256_loadu_si256(p.cast());
-        let bias: [__m256i; VECTORS] = std::array::from_fn(|v| load(tile.bias.add(v * LANES).cast()));
+        let bias: [__m256i; VECTORS] =
+            std::array::from_fn(|v| load(tile.bias.add(v * LANES).cast()));
         let mut sums = [bias; N];
         let mut weights = tile.weights;
         for segment in tile.segments {
@@ -163,7 +168,8 @@ unsafe fn compute<D: Dot, const N: usize>(tile: &mut Tile<'_, '_, D::Value>, x: 
                 }
             }
         }
-        let scale: [__m256; VECTORS] = std::array::from_fn(|v| _mm256_loadu_ps(tile.scale.add(v * LANES)));
+        let scale: [__m256; VECTORS] =
+            std::array::from_fn(|v| _mm256_loadu_ps(tile.scale.add(v * LANES)));
         let mut t = [[_mm256_setzero_ps(); VECTORS]; N];
         for i in 0..N {
             for v in 0..VECTORS {
@@ -201,8 +207,9 @@ pub(super) unsafe fn finish<const N: usize>(
                 for (at, mut t) in places() {
                     if let Some(add) = add {
                         let add = load_words(add.as_ptr().add(at), width);
-                        for (t, add) in
-                            t.iter_mut().zip([_mm256_castsi256_si128(add), _mm256_extracti128_si256::<1>(add)])
+                        for (t, add) in t
+                            .iter_mut()
+                            .zip([_mm256_castsi256_si128(add), _mm256_extracti128_si256::<1>(add)])
                         {
                             let add = _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(add));
                             *t = _mm256_add_ps(*t, _mm256_mul_ps(add, ratio));
@@ -211,8 +218,10 @@ pub(super) unsafe fn finish<const N: usize>(
                     let value = words(t);
                     store(fine.as_mut_ptr().add(at), width, value);
                     let half = _mm256_set1_epi16(1 << (FINE_BITS - 1));
-                    let steps = _mm256_srai_epi16::<{ FINE_BITS as i32 }>(_mm256_adds_epi16(value, half));
-                    let excess = _mm_xor_si128(bytes::<false>(steps), _mm_set1_epi8(ZERO.cast_signed()));
+                    let steps =
+                        _mm256_srai_epi16::<{ FINE_BITS as i32 }>(_mm256_adds_epi16(value, half));
+                    let excess =
+                        _mm_xor_si128(bytes::<false>(steps), _mm_set1_epi8(ZERO.cast_signed()));
                     store(coarse.as_mut_ptr().add(at), width, excess);
                 }
             }

@@ -86,7 +86,10 @@ fn blocks<T: Value>(job: &mut RowJob<'_>, segments: &[&[T]], pixels: usize) {
 /// # Safety
 /// As [`compute`], for pixels up to `pixels`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn row<T: Value, const VECTORS: usize, const TILE: usize>(tile: &mut Tile<'_, '_, T>, pixels: usize) {
+unsafe fn row<T: Value, const VECTORS: usize, const TILE: usize>(
+    tile: &mut Tile<'_, '_, T>,
+    pixels: usize,
+) {
     // The last tile of a row may overlap the one before; it computes the same values again, from other slices.
     // SAFETY: no tile reaches beyond `pixels`.
     unsafe {
@@ -125,7 +128,10 @@ unsafe fn row<T: Value, const VECTORS: usize, const TILE: usize>(tile: &mut Tile
 /// # Safety
 /// Pixels `x..x + N` lie within the slices that `tile` was made from.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn compute<T: Value, const VECTORS: usize, const N: usize>(tile: &mut Tile<'_, '_, T>, x: usize) {
+unsafe fn compute<T: Value, const VECTORS: usize, const N: usize>(
+    tile: &mut Tile<'_, '_, T>,
+    x: usize,
+) {
     // SAFETY: all offsets below stay within the bounds that the caller vouches for; lanes that do not exist are masked.
     unsafe {
         let bias: [__m512i; VECTORS] = std::array::from_fn(|v| tile.block.bias(v));
@@ -134,7 +140,8 @@ unsafe fn compute<T: Value, const VECTORS: usize, const N: usize>(tile: &mut Til
         for segment in tile.segments {
             let input = segment.as_ptr().add(x * tile.pitch);
             for word in 0..tile.words {
-                let w: [__m512i; VECTORS] = std::array::from_fn(|v| _mm512_load_si512(weights.add(v * LINE).cast()));
+                let w: [__m512i; VECTORS] =
+                    std::array::from_fn(|v| _mm512_load_si512(weights.add(v * LINE).cast()));
                 weights = weights.add(VECTORS * LINE);
                 for (i, sum) in sums.iter_mut().enumerate() {
                     let value = input.add(i * tile.pitch).cast::<i32>().add(word).read_unaligned();

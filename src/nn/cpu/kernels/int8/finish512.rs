@@ -105,8 +105,10 @@ pub(super) unsafe fn store<R: Round, const VECTORS: usize, const BIASED: bool>(
 ) {
     // SAFETY: all offsets stay within the bounds that the caller vouches for; lanes that do not exist are masked.
     unsafe {
-        let scale: [__m512; VECTORS] = array::from_fn(|v| _mm512_loadu_ps(block.scale.add(v * LINE)));
-        let (scale, bias) = ([scale[0], scale[VECTORS - 1]], [block.bias(0), block.bias(VECTORS - 1)]);
+        let scale: [__m512; VECTORS] =
+            array::from_fn(|v| _mm512_loadu_ps(block.scale.add(v * LINE)));
+        let (scale, bias) =
+            ([scale[0], scale[VECTORS - 1]], [block.bias(0), block.bias(VECTORS - 1)]);
         let scaled = |sums: [__m512i; 2]| {
             [0, 1].map(|v| {
                 let sum = if BIASED { sums[v] } else { _mm512_add_epi32(sums[v], bias[v]) };
@@ -115,7 +117,8 @@ pub(super) unsafe fn store<R: Round, const VECTORS: usize, const BIASED: bool>(
         };
         let (outputs, first) = (block.outputs, x * block.outputs + block.first);
         // Whole vectors that lie side by side: two of one pixel or, with 16 outputs, those of two.
-        if block.last == 0xffff && (VECTORS == 2 || outputs == LINE && sums.len().is_multiple_of(2)) {
+        if block.last == 0xffff && (VECTORS == 2 || outputs == LINE && sums.len().is_multiple_of(2))
+        {
             let apart = if VECTORS == 2 { outputs } else { 2 * LINE };
             let pairs = sums.as_flattened().as_chunks::<2>().0.iter().enumerate();
             to.round(block.ratio, pairs.map(|(i, pair)| (first + i * apart, !0, scaled(*pair))));
@@ -123,7 +126,8 @@ pub(super) unsafe fn store<R: Round, const VECTORS: usize, const BIASED: bool>(
             let last = u32::from(block.last);
             let mask = if VECTORS == 2 { last << LINE | 0xffff } else { last };
             let pairs = sums.iter().enumerate();
-            let pairs = pairs.map(|(i, sum)| (first + i * outputs, mask, scaled([sum[0], sum[VECTORS - 1]])));
+            let pairs = pairs
+                .map(|(i, sum)| (first + i * outputs, mask, scaled([sum[0], sum[VECTORS - 1]])));
             to.round(block.ratio, pairs);
         }
     }
@@ -156,7 +160,12 @@ impl Round for Added<'_> {
         for (at, mask, [a, b]) in pairs {
             // SAFETY: masked loads touch only the values that the caller vouches for.
             let add = unsafe { _mm512_maskz_loadu_epi16(mask, self.0.as_ptr().add(at)) };
-            let more = |t, add| _mm512_add_ps(t, _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(add)), ratio));
+            let more = |t, add| {
+                _mm512_add_ps(
+                    t,
+                    _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi16_epi32(add)), ratio),
+                )
+            };
             let [low, high] = [_mm512_castsi512_si256(add), _mm512_extracti64x4_epi64::<1>(add)];
             // SAFETY: as the caller vouches.
             unsafe { self.1.store(at, mask, narrowed([more(a, low), more(b, high)])) };
@@ -224,7 +233,10 @@ fn bytes(vectors: [__m512; 4]) -> __m512i {
     // Packing takes turns by 128 bits.
     let turns = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
     let [a, b, c, d] = vectors.map(|v| _mm512_cvtps_epi32(v));
-    _mm512_permutexvar_epi32(turns, _mm512_packus_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d)))
+    _mm512_permutexvar_epi32(
+        turns,
+        _mm512_packus_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d)),
+    )
 }
 
 /// Two vectors rounded to 16 bits.
@@ -232,5 +244,8 @@ fn bytes(vectors: [__m512; 4]) -> __m512i {
 #[target_feature(enable = "avx512f,avx512bw")]
 fn narrowed([a, b]: [__m512; 2]) -> __m512i {
     let turns = _mm512_set_epi64(7, 5, 3, 1, 6, 4, 2, 0);
-    _mm512_permutexvar_epi64(turns, _mm512_packs_epi32(_mm512_cvtps_epi32(a), _mm512_cvtps_epi32(b)))
+    _mm512_permutexvar_epi64(
+        turns,
+        _mm512_packs_epi32(_mm512_cvtps_epi32(a), _mm512_cvtps_epi32(b)),
+    )
 }

@@ -143,7 +143,13 @@ impl RowsJob<'_> {
         // Rows are checked one by one.
         for y in 0..TOGETHER {
             let segments = Segments::Coarse(&self.segments[y..y + 3]);
-            RowJob { segments, pitch: self.pitch, weights: self.weights, finish: self.finish[y].reborrow() }.check();
+            RowJob {
+                segments,
+                pitch: self.pitch,
+                weights: self.weights,
+                finish: self.finish[y].reborrow(),
+            }
+            .check();
         }
         self.finish[0].values() / self.weights.outputs()
     }
@@ -163,8 +169,12 @@ impl RowJob<'_> {
         if pixels > 0 {
             let reach = (pixels - 1) * self.pitch + self.weights.depth();
             let (form, count, fits) = match self.segments {
-                Segments::Coarse(list) => (Input::Coarse, list.len(), list.iter().all(|s| s.len() >= reach)),
-                Segments::Fine(list) => (Input::Fine, list.len(), list.iter().all(|s| s.len() >= reach)),
+                Segments::Coarse(list) => {
+                    (Input::Coarse, list.len(), list.iter().all(|s| s.len() >= reach))
+                }
+                Segments::Fine(list) => {
+                    (Input::Fine, list.len(), list.iter().all(|s| s.len() >= reach))
+                }
             };
             assert_eq!((form, count), (self.weights.input(), self.weights.segments()));
             assert!(fits, "a segment is shorter than its reach, {reach}");
@@ -200,8 +210,12 @@ impl Kernels {
         let mut all = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
-            let has_avx512 = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
-            if has_avx512 && is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512vnni") {
+            let has_avx512 =
+                is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
+            if has_avx512
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512vnni")
+            {
                 all.extend(amx::available().then_some(Self(Set::Amx)));
                 all.push(Self(Set::Avx512Vnni));
             }
@@ -211,7 +225,9 @@ impl Kernels {
             }
         }
         #[cfg(target_arch = "aarch64")]
-        if std::arch::is_aarch64_feature_detected!("neon") && std::arch::is_aarch64_feature_detected!("dotprod") {
+        if std::arch::is_aarch64_feature_detected!("neon")
+            && std::arch::is_aarch64_feature_detected!("dotprod")
+        {
             all.push(Self(Set::Neon));
         }
         all.push(Self::PORTABLE);
@@ -262,7 +278,12 @@ impl Kernels {
 
     /// Weights in another form, where it is faster and possible: for minimal filtering, see `winograd::pack`, or `amx::pack`.
     #[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables))]
-    fn extra(self, input: Input, matrix: [usize; 3], weight: &dyn Fn(usize, usize, usize) -> i32) -> Option<Vec<Line>> {
+    fn extra(
+        self,
+        input: Input,
+        matrix: [usize; 3],
+        weight: &dyn Fn(usize, usize, usize) -> i32,
+    ) -> Option<Vec<Line>> {
         match (self.0, input) {
             #[cfg(target_arch = "x86_64")]
             (Set::Avx2, Input::Coarse) => winograd::pack(matrix, weight),
@@ -310,7 +331,11 @@ impl Kernels {
 
     /// Computes a row.
     pub fn run(self, job: RowJob<'_>) {
-        assert_eq!(job.weights.block(), self.block(job.weights.outputs()), "weights packed for other kernels");
+        assert_eq!(
+            job.weights.block(),
+            self.block(job.weights.outputs()),
+            "weights packed for other kernels"
+        );
         match self.0 {
             Set::Portable => portable::run(job),
             // SAFETY: `available` has seen these instructions on this processor, and only it makes such values.

@@ -134,23 +134,28 @@ fn blocks<T: Value>(job: &mut RowJob<'_>, segments: &[&[T]], pixels: usize) {
 unsafe fn compute<T: Value, const N: usize>(tile: &mut Tile<'_, '_, T>, x: usize) {
     // SAFETY: all offsets below stay within the bounds that the caller vouches for.
     unsafe {
-        let bias: [int32x4_t; VECTORS] = std::array::from_fn(|v| vld1q_s32(tile.bias.add(v * LANES)));
+        let bias: [int32x4_t; VECTORS] =
+            std::array::from_fn(|v| vld1q_s32(tile.bias.add(v * LANES)));
         let mut sums = [bias; N];
         let mut weights = tile.weights;
         for segment in tile.segments {
             let input = segment.as_ptr().add(x * tile.pitch);
             for word in 0..tile.words {
-                let w: [uint32x4_t; VECTORS] = std::array::from_fn(|v| vld1q_u32(weights.add(v * LANES)));
+                let w: [uint32x4_t; VECTORS] =
+                    std::array::from_fn(|v| vld1q_u32(weights.add(v * LANES)));
                 weights = weights.add(LINE);
                 for (i, sum) in sums.iter_mut().enumerate() {
-                    let values = T::spread(input.add(i * tile.pitch).cast::<u32>().add(word).read_unaligned());
+                    let values = T::spread(
+                        input.add(i * tile.pitch).cast::<u32>().add(word).read_unaligned(),
+                    );
                     for v in 0..VECTORS {
                         sum[v] = T::dot(sum[v], values, w[v]);
                     }
                 }
             }
         }
-        let scale: [float32x4_t; VECTORS] = std::array::from_fn(|v| vld1q_f32(tile.scale.add(v * LANES)));
+        let scale: [float32x4_t; VECTORS] =
+            std::array::from_fn(|v| vld1q_f32(tile.scale.add(v * LANES)));
         for (i, sum) in sums.iter().enumerate() {
             let at = (x + i) * tile.outputs + tile.first;
             let t = std::array::from_fn(|v| vmulq_f32(vcvtq_f32_s32(sum[v]), scale[v]));
@@ -165,7 +170,13 @@ unsafe fn compute<T: Value, const N: usize>(tile: &mut Tile<'_, '_, T>, x: usize
 /// `count` values from `at` on lie within the slices of `finish`.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-unsafe fn finish(finish: &mut Finish<'_>, ratio: f32, at: usize, count: usize, t: [float32x4_t; VECTORS]) {
+unsafe fn finish(
+    finish: &mut Finish<'_>,
+    ratio: f32,
+    at: usize,
+    count: usize,
+    t: [float32x4_t; VECTORS],
+) {
     // SAFETY: only `count` values are read and written.
     unsafe {
         match finish {
@@ -178,7 +189,8 @@ unsafe fn finish(finish: &mut Finish<'_>, ratio: f32, at: usize, count: usize, t
                     Some(add) => {
                         let add = load_words(add.as_ptr().add(at), count);
                         std::array::from_fn(|v| {
-                            let add = vcvtq_f32_s32(vmovl_s16(vld1_s16(add.as_ptr().add(v * LANES))));
+                            let add =
+                                vcvtq_f32_s32(vmovl_s16(vld1_s16(add.as_ptr().add(v * LANES))));
                             vaddq_f32(t[v], vmulq_f32(add, vdupq_n_f32(ratio)))
                         })
                     }
@@ -187,7 +199,8 @@ unsafe fn finish(finish: &mut Finish<'_>, ratio: f32, at: usize, count: usize, t
                 let values = words(t);
                 store(fine.as_mut_ptr().add(at), count, values);
                 let half = vdupq_n_s16(1 << (FINE_BITS - 1));
-                let [low, high] = values.map(|value| vshrq_n_s16::<{ FINE_BITS as i32 }>(vqaddq_s16(value, half)));
+                let [low, high] = values
+                    .map(|value| vshrq_n_s16::<{ FINE_BITS as i32 }>(vqaddq_s16(value, half)));
                 let steps = vreinterpretq_u8_s8(vqmovn_high_s16(vqmovn_s16(low), high));
                 store(coarse.as_mut_ptr().add(at), count, veorq_u8(steps, vdupq_n_u8(ZERO)));
             }

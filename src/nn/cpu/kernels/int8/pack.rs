@@ -107,7 +107,8 @@ impl Packed {
     /// # Panics
     /// If a segment is not of whole words, or too deep.
     pub(in crate::nn::cpu) fn new(kernels: Kernels, weights: Quantised<'_>) -> Self {
-        let Quantised { input, zero, segments, depth, outputs, taps, weight, bias, step, ratio } = weights;
+        let Quantised { input, zero, segments, depth, outputs, taps, weight, bias, step, ratio } =
+            weights;
         let per_word = kernels.weights_per_word(input);
         assert!(depth <= MAX_DEPTH, "{depth} values are too many");
         assert!(depth.is_multiple_of(per_word), "{depth} values are no whole words");
@@ -122,7 +123,11 @@ impl Packed {
             })
             .collect();
         let quantise = |s: usize, d: usize, o: usize| {
-            if o < outputs { (weight(s, d, o) / steps[o]).round_ties_even().clamp(-limit, limit) as i32 } else { 0 }
+            if o < outputs {
+                (weight(s, d, o) / steps[o]).round_ties_even().clamp(-limit, limit) as i32
+            } else {
+                0
+            }
         };
 
         let mut words = Vec::with_capacity(padded * segments * depth / per_word);
@@ -132,10 +137,9 @@ impl Packed {
                     for o in first..first + block {
                         let bits = 32 / per_word;
                         let mask = u32::MAX >> (32 - bits);
-                        words.push(
-                            (0..per_word)
-                                .fold(0, |word, i| word | (quantise(segment, d + i, o) as u32 & mask) << (bits * i)),
-                        );
+                        words.push((0..per_word).fold(0, |word, i| {
+                            word | (quantise(segment, d + i, o) as u32 & mask) << (bits * i)
+                        }));
                     }
                 }
             }
@@ -165,7 +169,13 @@ impl Packed {
     }
 
     /// The same weights where the steps of inputs are `finer` times what they were, and what comes out is as [`Quantised`] tells.
-    pub(in crate::nn::cpu) fn rescaled(&self, finer: f32, bias: &[f32], step: f32, ratio: f32) -> Self {
+    pub(in crate::nn::cpu) fn rescaled(
+        &self,
+        finer: f32,
+        bias: &[f32],
+        step: f32,
+        ratio: f32,
+    ) -> Self {
         Self::of(self.matrix.clone(), finer, bias, step, ratio)
     }
 
@@ -174,8 +184,10 @@ impl Packed {
         let (mut biases, mut scales) = (vec![0; padded], vec![0.0; padded]);
         for (o, (sum, bias)) in matrix.sums.iter().zip(bias).enumerate() {
             let unit = sum.step * finer;
-            let own = (bias / unit).round_ties_even().clamp(-MAX_BIAS, MAX_BIAS) as i32 + sum.offset;
-            scales[o] = (unit / step).min(MAX_RESULT / (sum.largest + own.unsigned_abs() as f32 + 1.0));
+            let own =
+                (bias / unit).round_ties_even().clamp(-MAX_BIAS, MAX_BIAS) as i32 + sum.offset;
+            scales[o] =
+                (unit / step).min(MAX_RESULT / (sum.largest + own.unsigned_abs() as f32 + 1.0));
             biases[o] = own + sum.excess;
         }
         Self { matrix, bias: biases, scale: scales, ratio: ratio.min(MAX_RESULT / 32768.0) }

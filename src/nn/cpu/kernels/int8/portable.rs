@@ -35,7 +35,8 @@ fn sums<T>(
 ) -> [i32; LINE] {
     let (depth, words) = (job.weights.depth(), job.weights.words());
     let mut sums: [i32; LINE] = std::array::from_fn(|o| job.weights.block_scales(first).0[o]);
-    for (segment, lines) in segments.iter().zip(job.weights.block_lines(first).chunks_exact(words)) {
+    for (segment, lines) in segments.iter().zip(job.weights.block_lines(first).chunks_exact(words))
+    {
         let input = &segment[x * job.pitch..][..depth];
         for (input, line) in input.chunks_exact(depth / words).zip(lines) {
             for (sum, word) in sums.iter_mut().zip(line.0) {

@@ -20,17 +20,21 @@ fn kernels_agree_bit_for_bit_on_random_shapes() {
         let (outputs, pixels) = (rng.random_range(1..=70), rng.random_range(0..=150));
         let pitch = rng.random_range(1..=40);
         let length = pixels * pitch + depth;
-        let bytes: Vec<Vec<u8>> = (0..segments).map(|_| (0..length).map(|_| rng.random()).collect()).collect();
-        let words: Vec<Vec<i16>> = (0..segments).map(|_| (0..length).map(|_| rng.random()).collect()).collect();
+        let bytes: Vec<Vec<u8>> =
+            (0..segments).map(|_| (0..length).map(|_| rng.random()).collect()).collect();
+        let words: Vec<Vec<i16>> =
+            (0..segments).map(|_| (0..length).map(|_| rng.random()).collect()).collect();
         let bytes: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).collect();
         let words: Vec<&[i16]> = words.iter().map(Vec::as_slice).collect();
-        let weights: Vec<f32> = (0..segments * depth * outputs).map(|_| rng.random_range(-1.0..1.0)).collect();
+        let weights: Vec<f32> =
+            (0..segments * depth * outputs).map(|_| rng.random_range(-1.0..1.0)).collect();
         let bias: Vec<f32> = (0..outputs).map(|_| rng.random_range(-9.0..9.0)).collect();
         let add: Vec<i16> = (0..pixels * outputs).map(|_| rng.random()).collect();
         let add = rng.random::<bool>().then_some(add.as_slice());
         let finish = rng.random_range(0..3);
         // Some sums stay small, some run into the limits.
-        let step = 10f32.powf(rng.random_range(-1.0..4.0)) * if input == Input::Fine { 128.0 } else { 1.0 };
+        let step = 10f32.powf(rng.random_range(-1.0..4.0))
+            * if input == Input::Fine { 128.0 } else { 1.0 };
 
         let compute = |kernels: Kernels| {
             let packed = Packed::new(
@@ -83,15 +87,24 @@ fn rows_together_are_what_they_are_one_by_one() {
     let mut joined = 0;
     for round in 0..100 {
         let pitch = 4 * rng.random_range(1..=21);
-        let (depth, outputs, pixels) = (3 * pitch, rng.random_range(1..=40), rng.random_range(20..=80));
+        let (depth, outputs, pixels) =
+            (3 * pitch, rng.random_range(1..=40), rng.random_range(20..=80));
         // Extremes now and then, for the largest sums that there are.
         let extreme = rng.random_bool(0.2);
         let rows: [Vec<u8>; TOGETHER + 2] = std::array::from_fn(|_| {
-            let byte = |rng: &mut StdRng| if extreme { 255 * rng.random_range(0..=1u8) } else { rng.random() };
+            let byte = |rng: &mut StdRng| {
+                if extreme { 255 * rng.random_range(0..=1u8) } else { rng.random() }
+            };
             (0..pixels * pitch + depth).map(|_| byte(&mut rng)).collect()
         });
         let weights: Vec<f32> = (0..3 * depth * outputs)
-            .map(|_| if extreme { 1.0f32.copysign(rng.random_range(-1.0..3.0)) } else { rng.random_range(-1.0..1.0) })
+            .map(|_| {
+                if extreme {
+                    1.0f32.copysign(rng.random_range(-1.0..3.0))
+                } else {
+                    rng.random_range(-1.0..1.0)
+                }
+            })
             .collect();
         let add: Vec<i16> = (0..pixels * outputs).map(|_| rng.random()).collect();
         let compute = |kernels: Kernels| {
@@ -158,10 +171,17 @@ fn a_convolution_is_what_it_is_in_floats() {
     );
     let mut out = vec![0.0; pixels * outputs];
     let finish = Finish::Float { out: &mut out };
-    Kernels::PORTABLE.run(RowJob { segments: Segments::Coarse(&[&row]), pitch: 4, weights: &packed, finish });
+    Kernels::PORTABLE.run(RowJob {
+        segments: Segments::Coarse(&[&row]),
+        pitch: 4,
+        weights: &packed,
+        finish,
+    });
     for x in 0..pixels {
         for o in 0..outputs {
-            let exact: f32 = (0..depth).map(|d| weights[d * outputs + o] * (f32::from(row[4 * x + d]) - 128.0)).sum();
+            let exact: f32 = (0..depth)
+                .map(|d| weights[d * outputs + o] * (f32::from(row[4 * x + d]) - 128.0))
+                .sum();
             // A weight is off by at most 1/254, a value is at most 128.
             let limit = depth as f32 * 128.0 / 254.0;
             assert!((out[x * outputs + o] - exact - 3.0).abs() < limit * 0.5, "{x} {o}");
@@ -186,5 +206,10 @@ fn short_input_is_refused() {
     };
     let packed = Packed::new(Kernels::PORTABLE, quantised);
     let finish = Finish::Float { out: &mut [0.0; 2] };
-    Kernels::PORTABLE.run(RowJob { segments: Segments::Coarse(&[&[0; 8]]), pitch: 1, weights: &packed, finish });
+    Kernels::PORTABLE.run(RowJob {
+        segments: Segments::Coarse(&[&[0; 8]]),
+        pitch: 1,
+        weights: &packed,
+        finish,
+    });
 }

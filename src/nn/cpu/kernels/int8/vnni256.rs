@@ -25,7 +25,8 @@ impl Encoding {
         } else if is_x86_feature_detected!("avxvnni") {
             Some(Self::Vex)
         } else {
-            let evex = is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512vnni");
+            let evex =
+                is_x86_feature_detected!("avx512vl") && is_x86_feature_detected!("avx512vnni");
             evex.then_some(Self::Evex)
         }
     }

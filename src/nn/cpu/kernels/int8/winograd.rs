@@ -57,7 +57,8 @@ pub(super) fn pack(
                 let pairs = low.as_flattened().iter().zip(high.as_flattened());
                 for (point, (low, high)) in pairs.enumerate() {
                     // All fit 16 bits: they are at most 12 times 12 times 127.
-                    lines[point * words + word].0[lane] = (*low as u32 & 0xffff) | (*high as u32) << 16;
+                    lines[point * words + word].0[lane] =
+                        (*low as u32 & 0xffff) | (*high as u32) << 16;
                 }
             }
         }
@@ -79,18 +80,23 @@ pub(super) unsafe fn run(job: &mut RowsJob<'_>, pixels: usize) {
     let channels = job.pitch;
     // SAFETY: what may be anything may be left as it is. (Written as repeated elements, they would be cleared after all.)
     let (mut values, mut sums) = unsafe {
-        let (values, sums) = (MaybeUninit::<Values>::uninit(), MaybeUninit::<[MaybeUninit<Sums>; _]>::uninit());
+        let (values, sums) =
+            (MaybeUninit::<Values>::uninit(), MaybeUninit::<[MaybeUninit<Sums>; _]>::uninit());
         (values.assume_init(), sums.assume_init())
     };
     for start in (0..pixels).step_by(SPAN) {
         // The last span may overlap the one before; it computes the same values again.
         let start = start.min(pixels - SPAN);
-        let segments = job.segments.map(|segment| &segment[start * channels..][..(SPAN + TAPS - 1) * channels]);
+        let segments = job
+            .segments
+            .map(|segment| &segment[start * channels..][..(SPAN + TAPS - 1) * channels]);
         for tile in 0..TILES {
             for channel in (0..channels).step_by(GROUP) {
-                let segments = segments.map(|segment| segment[tile * SIDE * channels + channel..].as_ptr());
+                let segments =
+                    segments.map(|segment| segment[tile * SIDE * channels + channel..].as_ptr());
                 let store = |point: usize, v: __m256i| {
-                    let to: &mut [_; GROUP] = &mut values[point][tile].as_chunks_mut().0[channel / GROUP];
+                    let to: &mut [_; GROUP] =
+                        &mut values[point][tile].as_chunks_mut().0[channel / GROUP];
                     // SAFETY: it has the size of a vector.
                     unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), v) };
                 };
@@ -114,11 +120,18 @@ pub(super) unsafe fn run(job: &mut RowsJob<'_>, pixels: usize) {
                 for ((sums, values), weights) in sums.iter_mut().zip(&values).zip(weights) {
                     sums.write(multiply(values, weights));
                 }
-                let bias = std::array::from_fn(|v| _mm256_loadu_si256(bias.as_ptr().add(v * LANES).cast()));
+                let bias = std::array::from_fn(|v| {
+                    _mm256_loadu_si256(bias.as_ptr().add(v * LANES).cast())
+                });
                 let scale = std::array::from_fn(|v| _mm256_loadu_ps(scale.as_ptr().add(v * LANES)));
                 for tile in 0..TILES {
-                    let at = [(start + tile * SIDE) * outputs + first, outputs, LINE.min(outputs - first)];
-                    let columns = [combine_columns(&sums, tile, 0), combine_columns(&sums, tile, 1)];
+                    let at = [
+                        (start + tile * SIDE) * outputs + first,
+                        outputs,
+                        LINE.min(outputs - first),
+                    ];
+                    let columns =
+                        [combine_columns(&sums, tile, 0), combine_columns(&sums, tile, 1)];
                     for (y, to) in job.finish.iter_mut().enumerate() {
                         finish(to, job.weights.ratio(), at, &row(&columns, y, bias, scale));
                     }
@@ -162,12 +175,16 @@ unsafe fn transform<const HALF: bool>(
         let load = |x: usize| {
             let from = segments[y].wrapping_add(x * pitch).cast();
             // SAFETY: the caller vouches for it.
-            _mm256_cvtepu8_epi16(unsafe { if HALF { _mm_loadl_epi64(from) } else { _mm_loadu_si128(from) } })
+            _mm256_cvtepu8_epi16(unsafe {
+                if HALF { _mm_loadl_epi64(from) } else { _mm_loadu_si128(from) }
+            })
         };
         transform_line(&[load(0), load(1), load(2), load(3), load(4), load(5)])
     };
     let rows = [line(0), line(1), line(2), line(3), line(4), line(5)];
-    let column = |x: usize| transform_line(&[rows[0][x], rows[1][x], rows[2][x], rows[3][x], rows[4][x], rows[5][x]]);
+    let column = |x: usize| {
+        transform_line(&[rows[0][x], rows[1][x], rows[2][x], rows[3][x], rows[4][x], rows[5][x]])
+    };
     for x in 0..POINTS {
         for (y, v) in column(x).iter().enumerate() {
             store(y * POINTS + x, *v);
