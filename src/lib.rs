@@ -1,7 +1,10 @@
-//! `cnnvideo`: a GStreamer plugin that brings a convolutional network core to live and recorded video.
+//! GStreamer plugin `cnnvideo`: video filters built on a convolutional neural network (CNN)
+//! inference core.
 //!
-//! The modules below [`nn`] and [`frame`] know nothing of GStreamer and can be used as a Rust library; the elements are
-//! thin around them.
+//! [`nn`] runs networks and [`frame`] holds typed views of video frames. The algorithm modules
+//! ([`denoise`], [`smooth`], [`segment`], [`watermark`], [`quality`]) build on them. None of them
+//! depends on GStreamer outside its `element` submodule, so they also serve as a Rust library; the
+//! elements are thin wrappers around them.
 
 pub mod denoise;
 pub mod element;
@@ -15,6 +18,7 @@ pub mod smooth;
 pub mod train;
 pub mod watermark;
 
+// Registers the region mask meta and all elements of the plugin.
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     element::register_region_mask();
     denoise::element::register(plugin)?;
@@ -32,7 +36,7 @@ gst::plugin_define!(
     "MIT/X11",
     env!("CARGO_PKG_NAME"),
     env!("CARGO_PKG_NAME"),
-    // GStreamer asks for an origin; this is the only one that holds wherever the plugin was built.
+    // GStreamer requires an origin. The package name is correct wherever the plugin was built.
     env!("CARGO_PKG_NAME"),
     env!("BUILD_REL_DATE")
 );

@@ -1,40 +1,48 @@
-//! Chroma of more pixels than networks see.
+//! Denoising of chroma that has more samples than the 4:2:0 networks process (4:2:2 and 4:4:4).
 //!
-//! The networks for 4:2:0 serve 4:2:2 and 4:4:4 as well: they see the means of what 2x2 pixels of luma share, and tell their noise. What chroma
-//! has beyond those means is kept as far as it is stronger there than noise (Wiener's filter, as in Lee, "Digital image enhancement and
-//! noise filtering by use of local statistics", IEEE Transactions on Pattern Analysis and Machine Intelligence 2(2), 1980).
+//! The network processes the mean of each cell, the chroma samples that belong to 2x2 luma pixels,
+//! and predicts the noise of these means. The detail, which is the difference of the samples from
+//! the mean of their cell, passes through a local Wiener filter (Lee, "Digital image enhancement
+//! and noise filtering by use of local statistics", IEEE Transactions on Pattern Analysis and
+//! Machine Intelligence 2(2), 1980): detail is kept as far as its local energy exceeds that of the
+//! noise.
 
 use ndarray::{ArrayView1, ArrayView2};
 
 use super::estimate::{Levels, spread};
 use crate::frame::Sample;
 
-/// Cells on each side whose energy counts for one.
+/// Reach of the window that local energy is averaged over: cells to the left and to the right.
 const REACH: usize = 6;
-/// What that energy may be beyond the noise's by chance, as a factor.
+/// Ratio of local energy to expected noise energy that can occur by chance; detail up to this ratio
+/// is removed wholly.
 const CHANCE: f32 = 1.5;
-/// Cells that are looked at to see how strong the noise is.
+/// Largest number of cells sampled to estimate the noise of the detail.
 const CELLS: usize = 4096;
-/// Median of the absolute values of normal noise of unit deviation.
+/// Median of the absolute values of normal noise with unit sigma.
 const MEDIAN: f32 = 0.6745;
-/// Values further out than so many deviations are no noise, and the deviation of normal noise without them.
+/// Outlier threshold in sigmas.
 const FARTHEST: f32 = 2.5;
+/// Standard deviation of normal noise with unit sigma, without the values beyond [`FARTHEST`].
 const WITHIN: f32 = 0.9546;
 
-/// A component of chroma as the means of what 2x2 pixels of luma share.
+/// A chroma component as the mean of each cell (the samples that belong to 2x2 luma pixels).
 pub(super) struct Means<'a, T> {
+    /// Samples of the component, indexed `[[y, x]]`.
     component: &'a ArrayView2<'a, T>,
-    /// Samples of a cell, down and across.
+    /// Samples of a cell, vertically and horizontally: 1 or 2 each.
     cell: [usize; 2],
 }
 
 impl<'a, T: Sample> Means<'a, T> {
-    /// `shifts` are those of the component, across and down.
+    /// Creates a view of `component`. The shifts are the subsampling of the component relative to
+    /// luma, horizontal and vertical, as powers of two.
     pub fn new(component: &'a ArrayView2<'a, T>, [shift_x, shift_y]: [u32; 2]) -> Self {
         Self { component, cell: [2 >> shift_y, 2 >> shift_x] }
     }
 
-    /// Places of the samples of a cell; beyond the component, its last ones are repeated.
+    /// Returns the positions `[y, x]` of the samples of a cell. At the right and lower border the
+    /// last samples are repeated.
     #[inline(always)]
     fn places(&self, y: usize, x: usize) -> impl Iterator<Item = [usize; 2]> {
         let ([down, across], (height, width)) = (self.cell, self.component.dim());
@@ -42,12 +50,12 @@ impl<'a, T: Sample> Means<'a, T> {
         rows.flat_map(move |y| (across * x..across * (x + 1)).map(move |x| [y, x.min(width - 1)]))
     }
 
-    /// Calls `put` with the number and the mean of each cell of a row.
+    /// Calls `put` with the column and the mean of each cell in row `y` of cells.
     #[inline(always)]
     pub fn row(&self, y: usize, mut put: impl FnMut(usize, f32)) {
         let last = self.component.nrows() - 1;
         let [down, across] = self.cell;
-        // Where a cell has one row, that counts twice.
+        // In a cell of one row, that row counts twice, which leaves the mean unchanged.
         let rows = [0, down - 1].map(|dy| self.component.row((down * y + dy).min(last)));
         match rows.map(|row| row.to_slice()) {
             [Some(a), Some(b)] => {
@@ -60,7 +68,9 @@ impl<'a, T: Sample> Means<'a, T> {
         }
     }
 
-    /// Standard deviation of what noise samples have beyond these means, in 8-bit units: that of most of them.
+    /// Estimates the sigma of the noise in the detail (samples minus the mean of their cell), in
+    /// 8-bit units. The estimate uses the median absolute deviation to exclude edges, then the root
+    /// mean square of the remaining values.
     pub fn detail_level(&self) -> f32 {
         let size = self.size();
         let mut details = Vec::new();
@@ -76,7 +86,7 @@ impl<'a, T: Sample> Means<'a, T> {
         }
         let middle = details.len() / 2;
         let median = *details.select_nth_unstable_by(middle, f32::total_cmp).1;
-        // Half a level more, for samples are whole numbers.
+        // The samples are integers: add half a code value to the median.
         let most = FARTHEST * (median + 0.5) / MEDIAN;
         let near = details.iter().filter(|detail| **detail <= most);
         let (count, squares) =
@@ -98,25 +108,27 @@ impl<T: Sample> Levels for Means<'_, T> {
     }
 }
 
-/// What the samples of a row of cells have beyond the means of the cells.
+/// Detail of a row of cells: the samples minus the mean of their cell.
 #[derive(Debug, Default)]
 pub(super) struct Detail {
-    /// Rows of samples, of which a row of cells has one or two.
+    /// Rows of samples; a row of cells has one or two.
     pub rows: [Vec<f32>; 2],
-    /// Mean squares, by cell.
+    /// Mean square of the detail in each cell.
     energy: Vec<f32>,
 }
 
 impl Detail {
-    /// Takes a row of samples.
+    /// Copies a row of samples into row `number` (0 or 1).
     pub fn take(&mut self, number: usize, levels: impl Iterator<Item = f32>) {
         let row = &mut self.rows[number];
         row.clear();
         row.extend(levels);
     }
 
-    /// Leaves in the first `down` rows what is noise of them; cells are `across` samples wide. `level` is the deviation of that noise, and of its
-    /// variance the share `left` is left in each cell, where that is known.
+    /// Replaces the samples of the first `down` rows by the noise part of their detail. Cells are
+    /// `across` samples wide. `level` is the sigma of the noise of the detail before temporal
+    /// fusion. `left` is the share of its variance that remains in each cell after fusion; `None`:
+    /// all of it.
     pub fn keep_noise(
         &mut self,
         [down, across]: [usize; 2],
@@ -196,7 +208,8 @@ mod tests {
     #[test]
     fn the_noise_of_details_is_found_beside_edges() {
         let noise = white((90, 120));
-        // Of the variance, cells of two and of four samples have a half and a quarter in their means.
+        // The mean of a cell of two samples has a half of the noise variance, that of four a
+        // quarter.
         for (shifts, share) in [([1, 0], 0.5f32), ([0, 0], 0.75)] {
             for level in [2.0, 9.0] {
                 let plane = Array2::from_shape_fn(noise.dim(), |(y, x)| {
@@ -217,7 +230,7 @@ mod tests {
         let noise = white((2, 400));
         let mut detail = Detail::default();
         for y in 0..2 {
-            // Lines of chroma that only one of the rows has, on the right.
+            // On the right half, the first row has a chroma line that the second row has not.
             let line = |x: usize| if x >= 200 && y == 0 { 60.0 } else { 0.0 };
             detail.take(y, (0..400).map(|x| 128.0 + line(x) + 4.0 * noise[[y, x]]));
         }
@@ -226,9 +239,9 @@ mod tests {
             detail.rows[0][range.clone()].iter().map(|v| v * v).sum::<f32>() / range.len() as f32
         };
         let (flat, line) = (squares(0..190), squares(210..400));
-        // Half of the variance of 16 is in details; of the line, 30 levels of both signs.
+        // The detail has half of the noise variance of 16; the line adds +30 and -30 code values.
         assert!((6.0..9.5).contains(&flat) && line < 0.5, "{flat} {line}");
-        // Nothing is noise where none is left.
+        // No noise is left in any cell, so the noise part is zero.
         detail.keep_noise([2, 1], 4.0, Some(ndarray::aview1(&[0.0; 400])));
         assert!(detail.rows[0].iter().all(|v| *v == 0.0));
     }

@@ -1,3 +1,5 @@
+//! [`Denoiser`]: noise estimation, temporal fusion and inference for the pictures of one stream.
+
 use std::sync::Arc;
 
 use super::{
@@ -13,48 +15,61 @@ use crate::{
     nn::{self, Domain, Network, Sessions, Threads},
 };
 
-/// The networks err by a level or two themselves. Noise weaker than the first of these is left alone, noise stronger than
-/// the second is removed wholly.
+/// Range of sigma, in 8-bit units, over which denoising fades in. The networks' own error is one to
+/// two code values, so noise weaker than the first value is left alone; noise stronger than the
+/// second is removed wholly.
 const FADE: [f32; 2] = [0.5, 3.0];
-/// Share of a new estimate in the smoothed one.
+/// Weight of a new estimate in the exponential moving average of the noise estimates.
 const FOLLOW: f32 = 0.3;
 
-/// Rounds of the first look at a component; later there is one each time.
+/// Rounds of the estimator on the first estimate of a component; later estimates take one round.
 const FIRST_LOOK: usize = 3;
 
-/// What can go wrong with a picture.
+/// Errors of [`Denoiser::process`] and [`Denoiser::prepare`].
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The network failed to load or to run.
     #[error(transparent)]
     Network(#[from] nn::Error),
-    #[error("the network works on {network:?} planes, this picture needs {picture:?}")]
-    Domain { network: Domain, picture: Domain },
-    #[error("input and output differ in size or colour")]
+    /// The model processes other planes than the picture needs.
+    #[error(
+        "the model processes {network:?} planes, but the picture needs a model for {picture:?} \
+         planes"
+    )]
+    Domain {
+        /// Planes that the model processes.
+        network: Domain,
+        /// Planes that the picture needs.
+        picture: Domain,
+    },
+    /// The output differs from the input in size or colour format.
+    #[error("input and output pictures differ in size or colour format")]
     Mismatch,
 }
 
-/// What a picture is to be denoised with.
+/// Settings of the denoiser for one picture.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Parameters {
-    /// Standard deviation of the noise in 8-bit units, of luma or of R, G and B; `None` to estimate it. The noise of
+    /// Noise sigma of luma, or of R, G and B, in 8-bit units; `None` to estimate it. The sigma of
     /// chroma is always estimated.
     pub noise_level: Option<f32>,
-    /// Up to 1, the share of the noise that is taken away; beyond, the network is also told of that much more noise.
+    /// Up to 1: share of the predicted noise that is removed. Beyond 1: also a factor on the noise
+    /// sigma in the control maps.
     pub strength: f32,
-    /// Whether to average along time first.
+    /// Whether to apply temporal fusion before the network.
     pub temporal: bool,
 }
 
-/// Noise levels as standard deviations in 8-bit units.
+/// Noise sigmas in 8-bit units.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Levels {
-    /// Of luma, or of R, G and B.
+    /// Sigma of luma, or of R, G and B.
     pub main: f32,
-    /// Of chroma, 0 where there is none.
+    /// Sigma of chroma; 0 if there is none.
     pub chroma: f32,
 }
 
-/// The planes that a network must work on to denoise pictures of a kind.
+/// Returns the planes that a network must process to denoise pictures of a colour format.
 pub fn domain_of(colour: Colour) -> Domain {
     match colour {
         Colour::Gray | Colour::Yuv { .. } => Domain::Yuv420,
@@ -62,27 +77,30 @@ pub fn domain_of(colour: Colour) -> Domain {
     }
 }
 
-/// Denoises the pictures of one stream.
+/// Denoiser of the pictures of one stream.
 pub struct Denoiser {
     network: Arc<dyn Network>,
+    /// Number of threads, 0 for the number of cores.
     threads: usize,
-    /// Those threads, once they are needed.
+    /// Thread pool, created on first use.
     pool: Option<Threads>,
-    /// What was seen before, by field for interlaced pictures.
+    /// State of temporal fusion for each field of interlaced video; progressive video uses the
+    /// first.
     temporal: [Temporal; 2],
     sessions: Sessions,
-    /// What tells noise levels, once they are needed.
+    /// Noise estimator, loaded on first use.
     estimator: Option<Estimator>,
-    /// Noise levels of the components, as far as they are known, smoothed over time.
+    /// Noise of each component as an exponential moving average; `None` before the first estimate.
     estimates: [Option<NoiseModel>; 3],
-    /// Deviation of the noise that chroma has beyond what the network sees of it, where it has more samples.
+    /// Noise sigma of the detail of each chroma component that has more samples than the network
+    /// processes (see [`Means`]), in 8-bit units.
     details: [f32; 3],
-    /// Pictures since the start or the last reset.
+    /// Number of pictures since the start or the last reset.
     pictures: u64,
 }
 
 impl Denoiser {
-    /// Denoises with `network` on `threads` threads, 0 for all that the machine has.
+    /// Creates a denoiser that runs `network` on `threads` threads, 0 for the number of cores.
     pub fn new(network: Arc<dyn Network>, threads: usize) -> Self {
         let temporal = Default::default();
         Self {
@@ -98,12 +116,13 @@ impl Denoiser {
         }
     }
 
-    /// Backend and device that the network runs on.
+    /// Returns the backend and device that the network runs on.
     pub fn backend(&self) -> String {
         self.network.backend()
     }
 
-    /// Forgets what was learnt from earlier pictures: the next one belongs to another scene.
+    /// Discards the estimates and the temporal state, because the next picture belongs to another
+    /// scene.
     pub fn reset(&mut self) {
         self.estimates = [None; 3];
         self.details = [0.0; 3];
@@ -112,20 +131,22 @@ impl Denoiser {
         self.temporal.iter_mut().for_each(Temporal::reset);
     }
 
-    /// Makes room for pictures of a size, so that the first one does not take longer than others.
+    /// Creates the session for a picture size, so that the first picture takes no longer than
+    /// others.
     ///
     /// # Errors
-    /// A size that the network cannot run on.
+    /// A size that the network cannot process.
     pub fn prepare(&mut self, width: usize, height: usize) -> Result<(), Error> {
         self.sessions.for_frame(&*self.network, self.threads, width, height)?;
         Ok(())
     }
 
-    /// Denoises `input` into `output`, which must hold a copy of it. `regions` weigh the strength. `field` is 0, or 1 for the second field of an
-    /// interlaced picture. Returns the levels of noise that were assumed.
+    /// Denoises `input` into `output`, which must hold a copy of `input`. `regions` are factors on
+    /// the strength. `field` is 0, or 1 for the second field of an interlaced picture. Returns the
+    /// noise sigmas that the denoiser assumed.
     ///
     /// # Errors
-    /// Pictures that do not fit each other or the network, or a backend that fails.
+    /// Pictures that do not match each other or the network, or a failing backend.
     pub fn process<T: Sample>(
         &mut self,
         input: &Picture<'_, T>,
@@ -146,10 +167,12 @@ impl Denoiser {
             Some(pool) => pool.clone(),
             None => self.pool.insert(Threads::new(self.threads)?).clone(),
         };
-        // Entered once, so that nobody is woken for each of the many small pieces of work.
+        // Enter the pool once: entering it for each of the many short parallel loops would wake the
+        // threads again each time.
         pool.enter(|| self.work(input, output, parameters, regions, field, &pool))
     }
 
+    /// Denoises a picture; called inside the thread pool.
     fn work<T: Sample>(
         &mut self,
         input: &Picture<'_, T>,
@@ -162,7 +185,7 @@ impl Denoiser {
         let domain = self.network.domain();
         let [main, seen_chroma] = self.estimate(input, parameters)?;
         let temporal = &mut self.temporal[field.min(1)];
-        // Of samples, the network sees means, whose noise is weaker.
+        // The network processes the means of chroma cells, which have less noise than the samples.
         let detail = self.details[1].hypot(self.details[2]) / 2f32.sqrt();
         let chroma = seen_chroma.at_least(seen_chroma.level.hypot(detail));
         let main = parameters.noise_level.map_or(main, NoiseModel::uniform);
@@ -205,14 +228,15 @@ impl Denoiser {
         Ok(levels)
     }
 
-    /// Estimates what `parameters` leave open: the noise of luma (of R, G and B), and that of chroma. The first picture is looked at more closely; later, components take turns,
-    /// so that no picture takes much longer than another, and estimates are smoothed.
+    /// Returns the noise of luma (or of R, G and B) and of chroma. Components that `parameters`
+    /// leave open are estimated: in several rounds on the first picture, later one component at a
+    /// time, so that no picture takes much longer than another.
     fn estimate<T: Sample>(
         &mut self,
         input: &Picture<'_, T>,
         parameters: &Parameters,
     ) -> Result<[NoiseModel; 2], Error> {
-        // Components that speak for the main level come first.
+        // The components that determine the main sigma come first.
         let (main, all) = match input.colour {
             Colour::Gray => (1, 1),
             Colour::Yuv { .. } => (1, 3),
@@ -232,7 +256,8 @@ impl Denoiser {
             };
             let component = &input.components[i];
             let found = match input.colour.shifts(i) {
-                // Chroma that has more samples than the network sees of it.
+                // 4:2:2 or 4:4:4 chroma: estimate the cell means for the network, and the detail
+                // separately.
                 shifts @ ([0, _] | [_, 0]) if i >= main => {
                     let means = Means::new(component, shifts);
                     let detail = means.detail_level();

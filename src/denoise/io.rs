@@ -1,5 +1,7 @@
-//! Pictures as networks see them: pixel-unshuffled to half size on the way in, the noise taken from the pixels on the
-//! way out.
+//! Conversion between pictures and network tensors.
+//!
+//! [`Planes`] feeds a picture to a network: pixel-unshuffled to half size, with control maps.
+//! [`PlanesMut`] subtracts the predicted noise from the pixels of the output picture.
 
 use std::{iter::repeat_n, ops::Range};
 
@@ -18,24 +20,29 @@ use crate::{
     simd::{nearest, vectorise},
 };
 
-/// What the control maps hold.
+/// Values of the control maps, already scaled by [`super::CONTROL_PER_LEVEL`].
 pub(super) struct Controls {
-    /// By brightness, in whole levels: of luma, or of the mean of R, G and B.
+    /// For luma, or for R, G and B, indexed by brightness: the rounded luma, or mean of R, G and B.
     pub main: [f32; 256],
+    /// For chroma, the same at every brightness.
     pub chroma: f32,
 }
 
-/// A picture as the input of a network. Beyond its right and lower edge the last pixels are repeated.
+/// A picture as the input of a network. Beyond the right and lower border the last pixels are
+/// repeated.
 pub(super) struct Planes<'a, 'b, T> {
     picture: &'a Picture<'b, T>,
     domain: Domain,
     controls: &'a Controls,
+    /// Share of the noise variance that remains after temporal fusion, one value per 2x2 pixels.
     variance: Option<&'a Array2<f32>>,
+    /// Regions, and the strength that their factors multiply.
     regions: Option<(Regions<'a>, f32)>,
 }
 
 impl<'a, 'b, T: Sample> Planes<'a, 'b, T> {
-    /// `variance` tells how much less noise there is than `controls` say, one value for 2x2 pixels.
+    /// Creates the input. `variance` is the share of the noise variance that remains after temporal
+    /// fusion, one value per 2x2 pixels; the control maps are scaled by its square root.
     pub fn new(
         picture: &'a Picture<'b, T>,
         domain: Domain,
@@ -45,20 +52,23 @@ impl<'a, 'b, T: Sample> Planes<'a, 'b, T> {
         Self { picture, domain, controls, variance, regions: None }
     }
 
-    /// Where the factor of a region brings `strength` beyond what `controls` know of, more noise is assumed.
+    /// Adds regions. `controls` account for `strength` above 1 without regions; inside a region,
+    /// the control maps are rescaled for `strength` times the region's factor (see [`more`]).
     pub fn with_regions(self, regions: Option<Regions<'a>>, strength: f32) -> Self {
         Self { regions: regions.map(|regions| (regions, strength)), ..self }
     }
 }
 
-/// By how much more noise is assumed where a region has a `factor`.
+/// Returns the factor on the control maps for a region's strength factor: from `strength` to
+/// `strength * factor`, where values below 1 count as 1.
 #[inline(always)]
 fn more(strength: f32, factor: f32) -> f32 {
     (strength * factor).max(1.0) / strength.max(1.0)
 }
 
-/// Channels of the input, controls included.
+/// Input channels for RGB, including the control map.
 const RGB: usize = Domain::Rgb.inputs();
+/// Input channels for YUV 4:2:0, including the control maps.
 const YUV420: usize = Domain::Yuv420.inputs();
 
 impl<T: Sample> Source for Planes<'_, '_, T> {
@@ -119,7 +129,8 @@ impl<T: Sample> Planes<'_, '_, T> {
         }
     }
 
-    /// Chroma that has more samples than pixels of the network.
+    /// Fills the chroma channels of row `y` with cell means, for chroma with more samples than the
+    /// network has pixels.
     #[inline(always)]
     fn finer_chroma(&self, y: usize, pixels: &mut [[f32; YUV420]]) {
         for (i, component) in self.picture.components.iter().enumerate().skip(1) {
@@ -135,7 +146,8 @@ impl<T: Sample> Planes<'_, '_, T> {
         }
     }
 
-    /// Fills the last channels of a row of pixels from the first `MAIN`, which tell the brightness.
+    /// Fills the control channels of a row. The first `MAIN` channels of each pixel give its
+    /// brightness.
     #[inline(always)]
     fn control<const N: usize, const MAIN: usize>(&self, y: usize, row: &mut [[f32; N]]) {
         let first = self.domain.channels();
@@ -164,28 +176,33 @@ impl<T: Sample> Planes<'_, '_, T> {
     }
 }
 
-/// A picture that what a network makes goes into.
+/// Output picture that receives the prediction of a network.
 pub(super) struct PlanesMut<'a, 's, T> {
     picture: PictureMut<'a, T>,
     domain: Domain,
     shares: Shares<'a>,
+    /// The temporally fused picture that was the network's input; `None` if it was the picture
+    /// itself.
     seen: Option<&'a Fused<'s>>,
 }
 
-/// How much of what comes out goes into a picture.
+/// Share of the denoised result that is blended into the output picture.
 #[derive(Clone, Copy)]
 pub(super) struct Shares<'a> {
-    /// Without strength: of the first component, and of the others.
+    /// Share before strength and regions: of the first component, and of the others.
     pub components: [f32; 2],
+    /// Strength set by the user; shares are limited to 1.
     pub strength: f32,
-    /// Deviation of the noise that the components have beyond what the network sees of them, in 8-bit units.
+    /// Noise sigma of the detail of each component that has more samples than the network
+    /// processes, in 8-bit units.
     pub details: [f32; 3],
+    /// Factors on the strength by region.
     pub regions: Option<Regions<'a>>,
 }
 
 impl<'a, 's, T: Sample> PlanesMut<'a, 's, T> {
-    /// The network's output is subtracted from what it has `seen`, or where that is `None` from `picture` itself.
-    /// `shares` tells how much of that result goes into `picture`.
+    /// Creates the output. The predicted noise is subtracted from the fused picture `seen`, or from
+    /// `picture` itself if `seen` is `None`. The result is blended into `picture` by `shares`.
     pub fn new(
         picture: PictureMut<'a, T>,
         domain: Domain,
@@ -219,7 +236,7 @@ impl<T: Sample> Output for PlanesMut<'_, '_, T> {
     }
 }
 
-/// The components of a picture, divided by bands of rows of the network's output.
+/// Splits the components of a picture by bands of rows of the network's output.
 fn split_rows<'b, T>(
     picture: &'b mut PictureMut<'_, T>,
     bands: &[Range<usize>],
@@ -243,11 +260,12 @@ fn split_rows<'b, T>(
     parts
 }
 
-/// Whether a component has one row for two of the picture.
+/// Returns whether a component has half as many rows as luma.
 fn rows_are_halved(colour: Colour, component: usize) -> bool {
     component > 0 && matches!(colour, Colour::Yuv { shift_y: 1, .. })
 }
 
+/// Writer of one band of the output picture.
 struct Band<'a, 's, T> {
     /// First row of the network's output in this band.
     first: usize,
@@ -256,7 +274,7 @@ struct Band<'a, 's, T> {
     components: Vec<ArrayViewMut2<'a, T>>,
     shares: Shares<'a>,
     seen: Option<&'a Fused<'s>>,
-    /// Of a row of a component.
+    /// Predicted noise of one row of a component, in network units.
     noise: Vec<f32>,
     detail: Detail,
 }
@@ -291,11 +309,11 @@ impl<T: Sample> RowSink for Band<'_, '_, T> {
     }
 }
 
-/// Takes channels `at` and `at + 1` of each pixel.
+/// Copies channels `at` and `at + 1` of each pixel to `to`.
 fn take_pairs<const N: usize>(row: &[f32], at: usize, to: &mut Vec<f32>) {
     let pixels = row.as_chunks::<N>().0;
     to.resize(2 * pixels.len(), 0.0);
-    // It always is; compilers that know check no pixel for it.
+    // `at` never exceeds `N - 2`; this lets the compiler drop the bounds checks in the loop.
     let at = at.min(N - 2);
     let pairs = to.as_chunks_mut::<2>().0;
     vectorise(
@@ -310,13 +328,15 @@ fn take_pairs<const N: usize>(row: &[f32], at: usize, to: &mut Vec<f32>) {
 }
 
 impl<T: Sample> Band<'_, '_, T> {
-    /// Takes the noise from a component of chroma that has more samples than the network has pixels.
+    /// Denoises row `y` of cells of a chroma component that has more samples than the network has
+    /// pixels: subtracts the predicted noise of the cell means and the noise part of the detail.
     fn finer(&mut self, component: usize, y: usize, row: &[f32]) {
         let [shift_x, shift_y] = self.colour.shifts(component);
         let [down, across] = [2 >> shift_y, 2 >> shift_x];
         let (whole, own) = (down * y, down * (y - self.first));
         let samples = &self.components[component];
-        // The network's rows go on beyond those of small pictures.
+        // The network's output is padded to its granularity and may have more rows than the
+        // picture.
         let Some(last) = samples.nrows().checked_sub(1) else { return };
         for dy in 0..down {
             match self.seen {
@@ -347,7 +367,8 @@ impl<T: Sample> Band<'_, '_, T> {
         }
     }
 
-    /// Subtracts the noise from row `own` of a component of this band, which is row `whole` of the picture, if there is one.
+    /// Subtracts the noise from row `own` of this band's component, which is row `whole` of the
+    /// picture. Does nothing if the band has no such row.
     fn subtract(&mut self, component: usize, whole: usize, own: usize) {
         let Shares { components: shares, strength, regions, .. } = self.shares;
         let share = shares[component.min(1)];
@@ -365,7 +386,7 @@ impl<T: Sample> Band<'_, '_, T> {
                 row.iter_mut().zip(&self.noise).zip(factors).enumerate()
             {
                 let share = share * (strength * factor).clamp(0.0, 1.0);
-                // What is to stay is not even rounded.
+                // With share 0 the sample stays bit-exact: no rounding through `from_level`.
                 if share > 0.0 {
                     let seen = seen.map_or(to.level(), |seen| seen[x].level());
                     *to = T::from_level(to.level() + share * (seen - SCALE * noise - to.level()));
@@ -380,7 +401,7 @@ impl<T: Sample> Band<'_, '_, T> {
             *to = T::from_level(to.level() + share * (seen.level() - SCALE * noise - to.level()));
         };
         let noise = &self.noise;
-        // Samples that lie side by side are worked on many at a time.
+        // Contiguous rows are vectorised.
         match (seen, row.as_slice_mut()) {
             (None, Some(row)) => vectorise(
                 #[inline(always)]

@@ -1,4 +1,8 @@
-//! Denoising of pictures by a network of the shared core. Knows no GStreamer; [`Denoiser`] is the way in.
+//! Denoising of video pictures with a CNN and temporal fusion.
+//!
+//! [`Networks`] loads the networks and creates a [`Denoiser`] for each stream. [`Estimator`]
+//! estimates the noise sigma, and [`NoiseModel`] holds it by brightness. Only [`element`] depends
+//! on GStreamer.
 
 mod chroma;
 mod denoiser;
@@ -14,8 +18,9 @@ pub use estimate::Estimator;
 pub use networks::{Networks, Rung};
 pub use noise::NoiseModel;
 
-/// Value of a control map per unit of noise level (standard deviation in 8-bit units).
+/// Value of a control map per unit of noise sigma (8-bit units).
 pub const CONTROL_PER_LEVEL: f32 = 0.01;
 
-/// Highest noise level that a network is asked for; beyond, training has shown it nothing.
+/// Largest noise sigma that a control map asks for, in 8-bit units. Networks are not trained
+/// beyond.
 pub const MAX_LEVEL: f32 = 75.0;

@@ -1,3 +1,5 @@
+//! Built-in denoising networks, and loading of the networks that a stream may need ([`Networks`]).
+
 use std::{path::PathBuf, sync::Arc};
 
 use super::{Denoiser, Error, domain_of};
@@ -15,20 +17,20 @@ macro_rules! embedded {
     };
 }
 
-/// Which of the built-in networks: how much time a frame may take.
+/// Quality preset: selects the built-in networks by the time that a frame may take.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Rung {
-    /// For live video, about 8,000 multiply-accumulates for each pixel.
+    /// For live video; about 8,000 multiply-accumulate operations per pixel.
     #[default]
     Fast,
-    /// About 20,000.
+    /// About 20,000 multiply-accumulate operations per pixel.
     Balanced,
-    /// For files, or with CUDA, about 100,000.
+    /// For files, or with CUDA; about 100,000 multiply-accumulate operations per pixel.
     Best,
 }
 
 impl Rung {
-    /// One network for each domain.
+    /// Returns the sources of the preset's networks, one for each domain (YUV 4:2:0, RGB).
     fn sources(self) -> [ModelSource; 2] {
         match self {
             Self::Fast => [embedded!("denoise-yuv420-fast"), embedded!("denoise-rgb-fast")],
@@ -40,18 +42,21 @@ impl Rung {
     }
 }
 
-/// The networks that may be needed before a stream's format is known: one for each domain, or one that the user gave.
+/// Loaded denoising networks: one built-in network for each domain, or the one that the user
+/// supplies. They are loaded before the stream's format is known.
 pub struct Networks {
+    /// Networks for pictures of 8 bits a sample.
     usual: Vec<Arc<dyn Network>>,
-    /// For pictures of more than 8 bits a sample, whose noise may be weaker than a step of 8-bit integers.
+    /// Networks for pictures of more than 8 bits a sample: float32 unless the user asks for int8,
+    /// because their noise may be weaker than an int8 quantisation step.
     deep: Vec<Arc<dyn Network>>,
 }
 
 impl Networks {
-    /// Loads the networks that are part of the plugin.
+    /// Loads the built-in networks of a preset.
     ///
     /// # Errors
-    /// A device that is not there; a rung without 8-bit integers where `precision` asks for them.
+    /// A device that is not available, or int8 `precision` for a preset that has no int8 weights.
     pub fn built_in(rung: Rung, device: Device, precision: Precision) -> Result<Self, nn::Error> {
         Self::load(&rung.sources(), device, precision)
     }
@@ -59,7 +64,7 @@ impl Networks {
     /// Loads a model file.
     ///
     /// # Errors
-    /// A file or a device that is not there, or a file that is no model.
+    /// A file or a device that is not available, or a file that is not a valid model.
     pub fn from_file(
         path: PathBuf,
         device: Device,
@@ -82,15 +87,16 @@ impl Networks {
         Ok(Self { usual, deep })
     }
 
-    /// Backend and device that they run on.
+    /// Returns the backend and device that the networks run on.
     pub fn backend(&self) -> String {
         self.usual.first().map(|network| network.backend()).unwrap_or_default()
     }
 
-    /// A denoiser for pictures of a kind; `deep` ones have more than 8 bits a sample.
+    /// Creates a denoiser for pictures of a colour format. `deep`: samples have more than 8 bits.
+    /// `threads`: 0 for the number of cores.
     ///
     /// # Errors
-    /// [`Error::Domain`] where the user's model works on other planes.
+    /// [`Error::Domain`] if the user's model processes other planes than `colour` needs.
     pub fn denoiser(&self, colour: Colour, deep: bool, threads: usize) -> Result<Denoiser, Error> {
         let picture = domain_of(colour);
         let networks = if deep { &self.deep } else { &self.usual };

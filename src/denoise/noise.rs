@@ -1,38 +1,44 @@
-//! What is known of a picture's noise.
+//! Noise sigma of a component as a function of brightness ([`NoiseModel`]).
 
-/// Furthest that the level at some brightness lies from the overall one, as factors: what few places tell of some brightness must not count for more.
+/// Range of the sigma at any brightness, as factors on the overall sigma. Bounds the error where
+/// the picture has few samples of a brightness.
 const RANGE: [f32; 2] = [0.6, 1.5];
-/// Least deviation of the brightness of places that a trend is believed from.
+/// Least standard deviation of the brightness of the measurements, in 8-bit units, for which a
+/// slope is fitted.
 const MIN_SPREAD: f32 = 20.0;
 
-/// Ratio of a trend to the error that it has by what places deviate from it, of which half of it is believed.
+/// Ratio of a fitted slope to its standard error at which the fit shrinks the slope to half.
 const HALF_BELIEVED: f32 = 2.0;
 
-/// Noise of a component by brightness: its variance is `constant + slope * brightness`, as that of a sensor's read and
-/// shot noise is (Foi et al., "Practical Poissonian-Gaussian noise modeling and fitting for single-image raw-data",
-/// IEEE Transactions on Image Processing 17(10), 2008). In 8-bit units.
+/// Noise of a component as a function of brightness.
+///
+/// Its variance is `constant + slope * brightness`, the model of a sensor's read and shot noise
+/// (Foi et al., "Practical Poissonian-Gaussian noise modeling and fitting for single-image
+/// raw-data", IEEE Transactions on Image Processing 17(10), 2008). All values are in 8-bit units.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct NoiseModel {
-    /// Overall standard deviation.
+    /// Overall standard deviation (sigma).
     pub level: f32,
+    /// Variance at brightness 0.
     constant: f32,
+    /// Increase of the variance per unit of brightness.
     slope: f32,
 }
 
 impl NoiseModel {
-    /// Noise that is the same at every brightness.
+    /// Returns a model with the same sigma (`level`) at every brightness.
     pub fn uniform(level: f32) -> Self {
         Self { level, constant: level * level, slope: 0.0 }
     }
 
-    /// Standard deviation at a brightness from 0 to 255.
+    /// Returns the sigma at a brightness from 0 to 255.
     #[inline(always)]
     pub fn level_at(&self, brightness: f32) -> f32 {
         let variance = (self.constant + self.slope * brightness).max(0.0);
         variance.sqrt().clamp(RANGE[0] * self.level, RANGE[1] * self.level)
     }
 
-    /// The same by brightness, of another overall level.
+    /// Returns the model with sigma multiplied by `factor` at every brightness.
     pub(crate) fn scaled(self, factor: f32) -> Self {
         let square = factor * factor;
         Self {
@@ -42,7 +48,7 @@ impl NoiseModel {
         }
     }
 
-    /// The same by brightness, but of this overall level at least.
+    /// Returns the model, scaled up if its overall sigma is less than `level`.
     pub(crate) fn at_least(self, level: f32) -> Self {
         if self.level >= level {
             return self;
@@ -53,8 +59,9 @@ impl NoiseModel {
         Self { level, ..self.scaled(level / self.level) }
     }
 
-    /// The model that fits places of some brightness best (least squares of variance over brightness), of an overall `level`. A trend is believed as far
-    /// as places follow it: what texture adds is rarely on a line.
+    /// Fits the model to measurements by least squares of variance over brightness; `level` is the
+    /// overall sigma. The slope shrinks towards 0 by its standard error, because the variance that
+    /// texture adds rarely depends linearly on brightness.
     pub(super) fn fit(places: &[Place], level: f32) -> Self {
         let weight: f32 = places.iter().map(|p| p.weight).sum();
         let mean = |value: fn(&Place) -> f32| {
@@ -71,7 +78,7 @@ impl NoiseModel {
             let missed = p.level * p.level - variance - slope * (p.brightness - brightness);
             p.weight / weight * missed * missed
         });
-        // As many as would count, were all of them alike.
+        // Effective sample size of the weighted measurements (Kish).
         let count = weight * weight / places.iter().map(|p| p.weight * p.weight).sum::<f32>();
         let error =
             missed.sum::<f32>() / spread / (count - 2.0).max(0.5) * HALF_BELIEVED * HALF_BELIEVED;
@@ -79,14 +86,14 @@ impl NoiseModel {
         Self { level, constant: variance - slope * brightness, slope }
     }
 
-    /// Moves towards another model by a share of the way.
+    /// Moves the model towards `other` by a `share` from 0 to 1 of the difference.
     pub fn follow(&mut self, other: &Self, share: f32) {
         self.level += share * (other.level - self.level);
         self.constant += share * (other.constant - self.constant);
         self.slope += share * (other.slope - self.slope);
     }
 
-    /// The mean of some models.
+    /// Returns the mean of models, or a model without noise if there are none.
     pub fn mean(models: impl IntoIterator<Item = Self>) -> Self {
         let mut mean = Self::default();
         for (i, model) in models.into_iter().enumerate() {
@@ -96,11 +103,14 @@ impl NoiseModel {
     }
 }
 
-/// Noise of places of about one brightness.
+/// Noise measured in areas of similar brightness.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Place {
+    /// Mean noise sigma, in 8-bit units.
     pub level: f32,
+    /// Mean brightness, 0 to 255.
     pub brightness: f32,
+    /// Weight of the measurement in the fit.
     pub weight: f32,
 }
 
@@ -108,7 +118,7 @@ pub(super) struct Place {
 mod tests {
     use super::*;
 
-    /// Places at brightnesses from 20 to 230.
+    /// Measurements at brightnesses from 20 to 230.
     fn places(level: impl Fn(f32) -> f32) -> Vec<Place> {
         let brightness = (0..15).map(|i| 20.0 + 15.0 * i as f32);
         brightness
@@ -126,7 +136,7 @@ mod tests {
 
     #[test]
     fn what_is_on_no_line_makes_no_slope() {
-        // Cut off at white, texture in the middle.
+        // Clipped at white, with texture at one mid-tone brightness.
         let level = |brightness: f32| {
             if brightness > 220.0 {
                 6.0

@@ -1,4 +1,5 @@
-//! What the video filters share of their element's shape.
+//! Helpers that the video filter elements share: locking, pad templates, controllable properties
+//! and scene boundaries.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -7,12 +8,14 @@ use gst_base::prelude::*;
 
 use super::{DEEP_FORMATS, FORMATS};
 
-/// Locks what is still whole even if a holder panicked: values are replaced, never half changed.
+/// Locks a mutex and ignores poisoning. Holders replace whole values, so a panic cannot leave a
+/// half-changed value behind.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A sink and a source pad that take every pixel format.
+/// Returns the templates of an always-present source and sink pad that accept every format in
+/// [`FORMATS`] and [`DEEP_FORMATS`].
 pub(crate) fn pad_templates() -> Vec<gst::PadTemplate> {
     let caps = gst_video::VideoCapsBuilder::new()
         .format_list(FORMATS.into_iter().chain(DEEP_FORMATS))
@@ -25,7 +28,8 @@ pub(crate) fn pad_templates() -> Vec<gst::PadTemplate> {
         .collect()
 }
 
-/// A property that may change with every frame.
+/// Builds a float property that the user may change, or a controller may drive, while the pipeline
+/// plays. `range` is the minimum and maximum.
 pub(crate) fn live(
     name: &'static str,
     nick: &'static str,
@@ -44,7 +48,8 @@ pub(crate) fn live(
         .build()
 }
 
-/// Whether an event ends what the next frame could continue.
+/// Returns whether an event separates the next frame from the previous ones (flush, new segment,
+/// new stream), so that temporal state must be reset.
 pub(crate) fn ends_a_scene(event: &gst::Event) -> bool {
     matches!(
         event.view(),
@@ -52,7 +57,7 @@ pub(crate) fn ends_a_scene(event: &gst::Event) -> bool {
     )
 }
 
-/// Sets properties that a controller drives to their values at a buffer's time.
+/// Sets the controlled properties of an element to their values at the stream time of `buffer`.
 pub(crate) fn follow_controls(
     element: &gst_base::BaseTransform,
     category: gst::DebugCategory,
@@ -62,6 +67,6 @@ pub(crate) fn follow_controls(
     if let Some(time) = segment.and_then(|segment| segment.to_stream_time(buffer.pts()))
         && let Err(err) = element.sync_values(time)
     {
-        gst::warning!(category, obj = element, "Cannot follow controlled properties: {err}");
+        gst::warning!(category, obj = element, "Cannot update controlled properties: {err}");
     }
 }

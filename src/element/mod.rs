@@ -1,4 +1,5 @@
-//! What the elements share: pixel formats, properties of the model, times.
+//! Code that the elements share: pixel formats, model properties, region masks, timing, and the
+//! state of a filter that processes one frame at a time (`Pictures`).
 
 mod filter;
 mod model;

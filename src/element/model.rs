@@ -1,4 +1,4 @@
-//! Properties of the network that an element runs.
+//! Properties that select the network an element runs, its device and its arithmetic.
 
 use std::path::PathBuf;
 
@@ -8,13 +8,18 @@ use gst::prelude::*;
 use super::{ModelPrecision, Quality};
 use crate::nn;
 
-/// What a user asks of the network; read when the element starts.
+/// Values of the model properties. An element reads them when it starts.
 #[derive(Debug, Clone)]
 pub(crate) struct ModelSettings {
+    /// Size of the built-in network.
     pub quality: Quality,
+    /// Model file to load instead of a built-in network.
     pub model_file: Option<PathBuf>,
+    /// Device string: `auto`, `cpu` or `cuda:N`.
     pub device: String,
+    /// Arithmetic of the network.
     pub precision: ModelPrecision,
+    /// Number of threads, 0 for the number of cores.
     pub threads: u32,
 }
 
@@ -30,7 +35,10 @@ impl Default for ModelSettings {
     }
 }
 
-/// A property's value as another type; GObject checks types before it comes to this.
+/// Returns a property's value as a Rust type.
+///
+/// # Errors
+/// A value of another type; GObject checks types before, so this does not occur in practice.
 pub(crate) fn value_of<'a, T: glib::value::FromValue<'a>>(
     value: &'a glib::Value,
 ) -> Result<T, String> {
@@ -38,10 +46,10 @@ pub(crate) fn value_of<'a, T: glib::value::FromValue<'a>>(
 }
 
 impl ModelSettings {
-    /// Takes over the value of a property.
+    /// Sets the field that belongs to the property `name`.
     ///
     /// # Errors
-    /// A value of another type, a name that is not one of these.
+    /// A value of another type, or a name that is not a model property.
     pub fn set(&mut self, name: &str, value: &glib::Value) -> Result<(), String> {
         match name {
             "quality" => self.quality = value_of(value)?,
@@ -52,12 +60,12 @@ impl ModelSettings {
             }
             "precision" => self.precision = value_of(value)?,
             "threads" => self.threads = value_of(value)?,
-            _ => return Err("no such property".to_owned()),
+            _ => return Err("unknown property".to_owned()),
         }
         Ok(())
     }
 
-    /// The value of a property.
+    /// Returns the value of the property `name`, or `None` if it is not a model property.
     pub fn get(&self, name: &str) -> Option<glib::Value> {
         Some(match name {
             "quality" => self.quality.to_value(),
@@ -69,7 +77,7 @@ impl ModelSettings {
         })
     }
 
-    /// What to tell the user where the network cannot be used.
+    /// Returns the element error for a model that failed to load.
     pub fn error(&self, err: &nn::Error) -> gst::ErrorMessage {
         let domain = match err {
             nn::Error::NotFound(_) => gst::ResourceError::NotFound,
@@ -83,40 +91,46 @@ impl ModelSettings {
         gst::error_msg!(domain, ("Cannot use {} on device '{}': {}", from, self.device, err))
     }
 
-    /// The properties.
+    /// Returns the specifications of the model properties.
     pub fn properties() -> Vec<ParamSpec> {
         let default = Self::default();
         vec![
             ParamSpecEnum::builder_with_default("quality", default.quality)
                 .nick("Quality")
-                .blurb("Size of the network: fast for live video, balanced between, best for files or CUDA; what an element has no network for runs as fast")
+                .blurb(
+                    "Size of the built-in network: fast for live video, balanced for small video \
+                     and files, best for files or CUDA; elements without this size use fast",
+                )
                 .mutable_ready()
                 .build(),
             ParamSpecString::builder("model-file")
                 .nick("Model file")
                 .blurb(
-                    "Network to use instead of the built-in ones: a .safetensors file of this project, \
-                     or in builds with torch a TorchScript .pt file",
+                    "Network to use instead of the built-in ones: a .safetensors file of this \
+                     project, or a TorchScript .pt file if built with torch",
                 )
                 .mutable_ready()
                 .build(),
             ParamSpecString::builder("device")
                 .nick("Device")
-                .blurb("Where the network runs: auto (CUDA if this build and machine have it, else CPU), cpu or cuda:N")
+                .blurb(
+                    "Device that runs the network: auto (CUDA if the build and the machine have \
+                     it, else CPU), cpu or cuda:N",
+                )
                 .default_value("auto")
                 .mutable_ready()
                 .build(),
             ParamSpecEnum::builder_with_default("precision", default.precision)
                 .nick("Precision")
                 .blurb(
-                    "Arithmetic of the network: auto takes int8 where the model was trained for it and the device is \
-                     the CPU, but not to denoise video of more than 8 bits",
+                    "Arithmetic of the network: auto uses int8 on the CPU if the model was \
+                     trained for it, except for denoising video of more than 8 bits",
                 )
                 .mutable_ready()
                 .build(),
             ParamSpecUInt::builder("threads")
                 .nick("Threads")
-                .blurb("Threads to work on, 0 for as many as the machine has cores")
+                .blurb("Number of threads to use, 0 = number of CPU cores")
                 .maximum(64)
                 .default_value(default.threads)
                 .mutable_ready()

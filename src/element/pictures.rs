@@ -1,4 +1,7 @@
-//! What an element that makes pictures of pictures is, but for what it does to them.
+//! Shared state and streaming logic of the elements that process one frame at a time.
+//!
+//! An element implements [`Process`] for its algorithm and forwards its `BaseTransform` and
+//! `VideoFilter` callbacks to [`Pictures`].
 
 use std::{
     fmt::Display,
@@ -18,35 +21,49 @@ use super::{
 };
 use crate::frame::{Format, Picture, PictureMut, Regions, Sample};
 
-/// Fewer rows than this cannot be taken apart into fields.
+/// Interlaced frames with fewer rows than this are processed as progressive ones.
 const MIN_INTERLACED_HEIGHT: u32 = 8;
 
-/// What is done to the pictures of a stream.
+/// Algorithm that an element applies to the pictures of a stream.
 pub(crate) trait Process: Sized + Send {
-    /// What is loaded when the element starts.
+    /// Data loaded when the element starts, for example networks.
     type Model: Send;
+    /// Values of the properties that may change with each frame.
     type Parameters: Send;
-    /// What is found out about a picture on the way.
+    /// Measurements of a picture that the element publishes, for example the noise sigma.
     type Report: Default + Send;
+    /// Error of the algorithm.
     type Error: Display;
 
-    /// What is done, for messages: "Cannot ... a frame".
+    /// Verb for error messages, as in "Cannot *denoise* a frame".
     const VERB: &'static str;
 
-    /// Starts with a stream of pictures; `deep` ones have more than 8 bits a sample.
+    /// Creates the state for a stream. `deep`: samples have more than 8 bits. `threads`: 0 for the
+    /// number of cores.
+    ///
+    /// # Errors
+    /// A format that the model does not support.
     fn new(
         model: &Self::Model,
         format: Format,
         deep: bool,
         threads: usize,
     ) -> Result<Self, Self::Error>;
-    /// What the network runs on.
+    /// Returns the name of the backend and device that the network runs on.
     fn backend(&self) -> String;
-    /// Makes room for pictures of a size.
+    /// Allocates buffers for pictures of a size in pixels, so that the first picture takes no
+    /// longer than others.
+    ///
+    /// # Errors
+    /// A size that the network cannot process.
     fn prepare(&mut self, width: usize, height: usize) -> Result<(), Self::Error>;
-    /// The next picture does not continue the last one.
+    /// Discards the temporal state: the next picture does not continue the previous one.
     fn reset(&mut self);
-    /// Makes `output`, which holds a copy of `input`. `field` is 1 for the second field of an interlaced picture, else 0.
+    /// Processes `input` into `output`, which holds a copy of `input` on entry. `field` is 1 for
+    /// the second field of an interlaced picture, else 0.
+    ///
+    /// # Errors
+    /// Pictures that do not match each other or the network, or a failing backend.
     fn process<T: Sample>(
         &mut self,
         input: &Picture<'_, T>,
@@ -57,25 +74,28 @@ pub(crate) trait Process: Sized + Send {
     ) -> Result<Self::Report, Self::Error>;
 }
 
-/// What properties ask for.
+/// Values that the properties have at the time of a frame.
 pub(crate) struct Request<P> {
+    /// Parameters of the algorithm.
     pub parameters: P,
     /// Factors on the strength inside and outside of regions.
     pub factors: [f32; 2],
-    /// Frames are to pass by untouched.
+    /// Whether the element passes frames through unchanged.
     pub idle: bool,
 }
 
-/// State of an element that does `P`.
+/// State of an element that runs the algorithm `P`.
 pub(crate) struct Pictures<P: Process> {
+    /// Results for property reads; locked briefly, never during inference.
     published: Mutex<Published<P::Report>>,
-    /// Used by the streaming thread, and where that is known to stand still.
+    /// Locked by the streaming thread during a frame, and by `start` and `stop`, which run while
+    /// the streaming thread is stopped.
     state: Mutex<State<P>>,
-    /// The next frame does not continue the last one.
+    /// Whether the temporal state must be reset before the next frame.
     reset: AtomicBool,
 }
 
-/// What other threads may ask for.
+/// Results that other threads may read.
 #[derive(Default)]
 struct Published<R> {
     report: R,
@@ -83,12 +103,13 @@ struct Published<R> {
     backend: String,
 }
 
+/// State of a started element.
 struct State<P: Process> {
     model: Option<P::Model>,
     stream: Option<Stream<P>>,
 }
 
-/// What belongs to the caps that are negotiated.
+/// State that depends on the negotiated caps.
 struct Stream<P: Process> {
     format: Format,
     depth: Depth,
@@ -113,25 +134,26 @@ impl<P: Process> std::fmt::Debug for Pictures<P> {
 }
 
 impl<P: Process> Pictures<P> {
-    /// The element starts with what it has loaded.
+    /// Starts the element with its loaded model and the name of its backend. Resets the statistics.
     pub fn start(&self, model: P::Model, backend: String) {
         *lock(&self.published) = Published { backend, ..Default::default() };
         *lock(&self.state) = State { model: Some(model), stream: None };
     }
 
-    /// The element stops.
+    /// Stops the element and drops its model.
     pub fn stop(&self) {
         *lock(&self.state) = State { model: None, stream: None };
     }
 
-    /// Looks at what comes down the stream beside buffers.
+    /// Handles a sink event: schedules a reset if the event ends the scene.
     pub fn event(&self, event: &gst::Event) {
         if ends_a_scene(event) {
             self.reset.store(true, Ordering::Release);
         }
     }
 
-    /// Statistics so far, under a name.
+    /// Returns a structure `name` with the statistics so far: `frames`, `dropped`, `mean-ms`,
+    /// `p99-ms` and `backend`.
     pub fn stats(&self, name: &str) -> gst::structure::Builder {
         let Published { timing, backend, .. } = &*lock(&self.published);
         gst::Structure::builder(name)
@@ -142,12 +164,13 @@ impl<P: Process> Pictures<P> {
             .field("backend", backend)
     }
 
-    /// Of the last picture.
+    /// Reads a value from the report of the last picture.
     pub fn report<R>(&self, read: impl FnOnce(&P::Report) -> R) -> R {
         read(&lock(&self.published).report)
     }
 
-    /// Before each frame: takes over what properties ask for at its time.
+    /// Prepares for a frame: updates controlled properties and takes over what `request` returns.
+    /// Call from `before_transform`.
     pub fn before(
         &self,
         element: &gst_base::BaseTransform,
@@ -159,7 +182,7 @@ impl<P: Process> Pictures<P> {
         let request = request();
         element.set_passthrough(request.idle);
         if request.idle {
-            // What passes by unseen is missing from the past.
+            // Frames that pass through are missing from the temporal state.
             self.reset.store(true, Ordering::Release);
         } else {
             lock(&self.published).timing.arrive();
@@ -169,10 +192,11 @@ impl<P: Process> Pictures<P> {
         }
     }
 
-    /// New caps.
+    /// Creates the stream state for new caps.
     ///
     /// # Errors
-    /// Pictures that cannot be worked on, which is told on the bus too.
+    /// A format or size that the algorithm cannot process. The element also posts an error message
+    /// on the bus.
     pub fn set_info(
         &self,
         element: &gst_base::BaseTransform,
@@ -210,10 +234,11 @@ impl<P: Process> Pictures<P> {
         Ok(())
     }
 
-    /// Makes a frame of another.
+    /// Processes a frame.
     ///
     /// # Errors
-    /// A frame that is not what the caps say, or a backend that fails; told on the bus too.
+    /// A frame that does not match the caps, or a failing backend. The element also posts an error
+    /// message on the bus.
     pub fn transform(
         &self,
         element: &gst_base::BaseTransform,
@@ -229,7 +254,7 @@ impl<P: Process> Pictures<P> {
             );
             gst::FlowError::Error
         };
-        // Alpha, padding bytes and whatever else is not touched.
+        // Alpha and padding bytes that the algorithm does not write must match the input.
         inframe.copy(outframe).map_err(|err| failed(&err))?;
 
         let mut state = lock(&self.state);
@@ -250,7 +275,7 @@ impl<P: Process> Pictures<P> {
 }
 
 impl<P: Process> Stream<P> {
-    /// Makes a frame, of interlaced ones each field by itself.
+    /// Processes a frame; of interlaced frames, each field separately.
     fn transform<T: Sample>(
         &mut self,
         inframe: &VideoFrameRef<&gst::BufferRef>,

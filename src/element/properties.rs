@@ -1,8 +1,8 @@
-//! Property types that several elements have.
+//! Enum property types that several elements use.
 
 use crate::nn::Precision;
 
-/// Size of the network: how much time a frame may take.
+/// Size of the network, a trade-off between quality and time per frame.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
 #[enum_type(name = "GstCnnVideoQuality")]
 pub enum Quality {
@@ -10,14 +10,17 @@ pub enum Quality {
     #[default]
     #[enum_value(name = "Fast: live video on two ordinary cores", nick = "fast")]
     Fast,
-    /// Small video, or files that are not to take long.
+    /// For small video and for files.
     #[enum_value(
-        name = "Balanced: small video, files (cnndenoise; others run as fast)",
+        name = "Balanced: small video and files (cnndenoise; other elements use fast)",
         nick = "balanced"
     )]
     Balanced,
-    /// For files, or with CUDA.
-    #[enum_value(name = "Best: files, or CUDA (cnndenoise; others run as fast)", nick = "best")]
+    /// For files, or for live video with CUDA.
+    #[enum_value(
+        name = "Best: files, or CUDA (cnndenoise; other elements use fast)",
+        nick = "best"
+    )]
     Best,
 }
 
@@ -25,7 +28,7 @@ pub enum Quality {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
 #[enum_type(name = "GstCnnVideoPrecision")]
 pub enum ModelPrecision {
-    /// The fastest that keeps the quality.
+    /// The fastest arithmetic that keeps the quality.
     #[default]
     #[enum_value(name = "Auto: the fastest that keeps the quality", nick = "auto")]
     Auto,
@@ -47,7 +50,7 @@ impl From<ModelPrecision> for Precision {
     }
 }
 
-/// Has the property types appear in the plugin's documentation.
+/// Marks the property types as plugin API, so that GStreamer's plugin cache documents them.
 #[cfg(feature = "doc")]
 pub(crate) fn mark_for_documentation() {
     use glib::types::StaticType;

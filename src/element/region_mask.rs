@@ -1,4 +1,5 @@
-//! Region masks that travel with buffers.
+//! Region masks attached to buffers as a custom meta. `cnnsegment` writes them; the filters read
+//! them to vary their strength by region.
 
 use std::sync::Once;
 
@@ -6,18 +7,24 @@ use ndarray::{Array2, ArrayView2};
 
 /// Name of the custom meta.
 pub const REGION_MASK_META: &str = "cnn-region-mask";
-/// Sides beyond this are not those of a mask.
+/// Largest accepted width and height of a mask, in pixels.
 const MOST: u32 = 1 << 15;
-/// Difference of the ratios of sides that rounding to whole pixels explains.
+/// Largest relative difference of aspect ratio between a mask's frame and a scaled frame; rounding
+/// to whole pixels causes differences up to this.
 const SHAPE: f64 = 0.03;
 
-/// Labels of the pixels of a frame: 0 outside of all regions, 1 to 8 inside of one.
+/// Region label of each pixel of a frame: 0 outside of all regions, 1 to 8 inside of one.
 ///
-/// On a buffer it is the custom meta `cnn-region-mask`, whose structure has `width`, `height`, `stride` and `labels` (the highest)
-/// as unsigned integers, `mask`, a buffer with `height` rows of `stride` bytes, `frame-width` and `frame-height`, the size of the
-/// frame that it belongs to, and `scaled`, whether that frame was scaled since: then the mask is that of any frame of the same shape.
+/// On a buffer it is the custom meta `cnn-region-mask`. Fields of its structure:
+/// * `width`, `height`, `stride` (u32): size of the mask, and bytes from one row to the next
+/// * `labels` (u32): highest label in the mask
+/// * `mask` (buffer): `height` rows of `stride` bytes
+/// * `frame-width`, `frame-height` (u32): size of the frame that the mask belongs to
+/// * `scaled` (bool): whether the frame was scaled since; if so, the mask applies to frames of any
+///   size with the same aspect ratio
 #[derive(Debug, Clone)]
 pub struct RegionMask {
+    /// Labels, `height` rows of `stride` bytes.
     buffer: gst::Buffer,
     width: u32,
     height: u32,
@@ -25,7 +32,8 @@ pub struct RegionMask {
 }
 
 impl RegionMask {
-    /// A mask with one byte for each pixel, row by row.
+    /// Returns a mask with one byte per pixel in row-major order, or `None` if a side is 0 or
+    /// `labels` does not hold `width * height` bytes.
     pub fn new(width: u32, height: u32, labels: Vec<u8>) -> Option<Self> {
         let fits =
             width > 0 && height > 0 && labels.len() as u64 == u64::from(width) * u64::from(height);
@@ -37,7 +45,8 @@ impl RegionMask {
         })
     }
 
-    /// Puts the mask on a buffer with a frame of a size, in the place of any other.
+    /// Attaches the mask to a buffer that holds a frame of size `frame` (width, height). It
+    /// replaces an existing mask. Does nothing if the meta is not registered.
     pub fn attach(&self, buffer: &mut gst::BufferRef, frame: (u32, u32)) {
         if let Ok(meta) = gst::meta::CustomMeta::from_mut_buffer(buffer, REGION_MASK_META) {
             let _ = meta.remove();
@@ -56,8 +65,10 @@ impl RegionMask {
         structure.set("scaled", false);
     }
 
-    /// The mask of a buffer with a frame of a size. `None` where there is none, where it is not whole, or where it belongs to a frame of
-    /// another size: someone changed the geometry without knowing of the mask.
+    /// Returns the mask attached to a buffer that holds a frame of size `frame` (width, height).
+    /// Returns `None` if there is no mask, if its fields are missing or inconsistent, or if it
+    /// belongs to a frame of another size because an element changed the geometry without updating
+    /// the mask.
     pub fn of(buffer: &gst::BufferRef, frame: (u32, u32)) -> Option<Self> {
         let meta = gst::meta::CustomMeta::from_buffer(buffer, REGION_MASK_META).ok()?;
         let structure = meta.structure();
@@ -69,14 +80,16 @@ impl RegionMask {
             && (1..=MOST).contains(&height)
             && (width..=2 * MOST).contains(&stride)
             && mask.size() as u64 >= u64::from(stride) * u64::from(height - 1) + u64::from(width);
-        // Who scales does not tell the new size, but hardly ever changes the shape.
+        // A scaling element does not report the new size to the meta's transform function, but it
+        // rarely changes the aspect ratio.
         let product = |a: u32, b: u32| f64::from(a) * f64::from(b);
         let shape = product(of.0, frame.1) / product(of.1, frame.0).max(1.0);
         let scaled = structure.get::<bool>("scaled").ok()? && (shape - 1.0).abs() < SHAPE;
         (fits && (of == frame || scaled)).then_some(Self { buffer: mask, width, height, stride })
     }
 
-    /// The labels as an array of the frame's size.
+    /// Returns the labels, indexed `[[y, x]]`, at the given size (width, height), resampled by
+    /// nearest neighbour.
     pub fn labels(&self, (width, height): (u32, u32)) -> Option<Array2<u8>> {
         use ndarray::ShapeBuilder;
         let bytes = self.buffer.map_readable().ok()?;
@@ -96,23 +109,24 @@ impl RegionMask {
     }
 }
 
-/// Whether a meta is a region mask: filters that keep the geometry pass it on.
+/// Returns whether a meta is a region mask. Filters that keep the geometry copy it.
 pub(crate) fn is_region_mask(meta: &gst::MetaRef<'_, gst::Meta>) -> bool {
-    // GStreamer makes the name of a custom meta's API from its own.
+    // GStreamer derives the name of a custom meta's API from the meta's name.
     meta.api().name().strip_suffix("-api") == Some(REGION_MASK_META)
 }
 
-/// Makes the meta known to GStreamer.
+/// Registers the custom meta with GStreamer. Later calls have no effect.
 pub(crate) fn register() {
     static REGISTERED: Once = Once::new();
     REGISTERED.call_once(|| {
-        // Another copy of this code in the process may have done so.
+        // Another copy of this code in the process may have registered the meta.
         if gst::meta::CustomMeta::is_registered(REGION_MASK_META) {
             return;
         }
         let scaled = glib::Quark::from_str("gst-video-scale");
         let copied = glib::Quark::from_str("gst-copy");
-        // The tags tell filters that colours do not matter to it, but size and orientation do.
+        // The tags declare that the meta depends on the size and the orientation of the frame, but
+        // not on its colours.
         let tags = ["video", "size", "orientation"];
         gst::meta::CustomMeta::register_with_transform(
             REGION_MASK_META,

@@ -1,30 +1,34 @@
-//! How long frames take.
+//! Frame counts and processing times that an element publishes in its statistics.
 
 use std::time::Duration;
 
-/// Frames that the percentile looks back on.
+/// Number of recent frames that the percentile covers.
 const RECENT: usize = 512;
 
-/// Times of a stream's frames.
+/// Frame counts and processing times of a stream.
 #[derive(Debug, Default)]
 pub(crate) struct Timing {
+    /// Frames that arrived, including the dropped ones.
     arrived: u64,
+    /// Frames that were processed.
     frames: u64,
     total: Duration,
+    /// Ring buffer of the processing times of the last [`RECENT`] frames.
     recent: Vec<Duration>,
 }
 
 impl Timing {
-    /// A frame is there to be worked on, if it is not too late.
+    /// Counts a frame that arrived for processing. Call before QoS may drop it.
     pub fn arrive(&mut self) {
         self.arrived += 1;
     }
 
-    /// Frames that arrived and were not worked on.
+    /// Returns the number of frames that arrived but were not processed.
     pub fn dropped(&self) -> u64 {
         self.arrived.saturating_sub(self.frames)
     }
 
+    /// Adds the processing time of a frame.
     pub fn add(&mut self, time: Duration) {
         if self.recent.len() < RECENT {
             self.recent.push(time);
@@ -35,16 +39,18 @@ impl Timing {
         self.total += time;
     }
 
+    /// Returns the number of processed frames.
     pub fn frames(&self) -> u64 {
         self.frames
     }
 
-    /// Mean over all frames in milliseconds, 0 before the first.
+    /// Returns the mean processing time of all frames in milliseconds, 0 before the first frame.
     pub fn mean_ms(&self) -> f64 {
         if self.frames == 0 { 0.0 } else { self.total.as_secs_f64() * 1e3 / self.frames as f64 }
     }
 
-    /// 99th percentile of recent frames in milliseconds, 0 before the first.
+    /// Returns the 99th percentile of the processing times of recent frames in milliseconds, 0
+    /// before the first frame.
     pub fn p99_ms(&self) -> f64 {
         let mut sorted = self.recent.clone();
         sorted.sort();
@@ -64,7 +70,7 @@ mod tests {
         (1..=1000).for_each(|ms| timing.add(Duration::from_millis(ms)));
         assert_eq!(timing.frames(), 1000);
         assert!((timing.mean_ms() - 500.5).abs() < 1e-6);
-        // The last 512 are 489 to 1000; 99% of them are up to 995.
+        // The last 512 times are 489 to 1000 ms; 99% of them are at most 995 ms.
         assert!((timing.p99_ms() - 995.0).abs() < 1e-6, "{}", timing.p99_ms());
     }
 }

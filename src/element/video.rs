@@ -1,10 +1,10 @@
-//! GStreamer's video frames as pictures.
+//! Conversion of mapped GStreamer video frames to typed picture views.
 
 use gst_video::{VideoFormat, VideoFrameExt, VideoFrameRef, VideoInterlaceMode};
 
 use crate::frame::{Error, Format, Picture, PictureMut, Sample};
 
-/// Pixel formats of 8 bits a sample, which all elements work on.
+/// Pixel formats of 8 bits a sample. All elements accept them.
 pub(crate) const FORMATS: [VideoFormat; 17] = [
     VideoFormat::I420,
     VideoFormat::Nv12,
@@ -25,13 +25,14 @@ pub(crate) const FORMATS: [VideoFormat; 17] = [
     VideoFormat::Xbgr,
 ];
 
-/// Where the components of a pixel format lie; `None` for formats that are not among [`FORMATS`].
+/// Returns the component layout of an 8-bit pixel format; `None` for formats that are not in
+/// [`FORMATS`].
 pub(crate) fn format_of(format: VideoFormat) -> Option<Format> {
     let packed = |rgb, alpha, step| Some(Format::packed_rgb(rgb, alpha, step));
     match format {
         VideoFormat::Gray8 => Some(Format::GRAY8),
         VideoFormat::I420 => Some(Format::I420),
-        // GStreamer numbers planes as they lie in memory: V before U.
+        // GStreamer numbers the planes in memory order: V before U.
         VideoFormat::Yv12 => Some(Format::YV12),
         VideoFormat::Nv12 => Some(Format::NV12),
         VideoFormat::Nv21 => Some(Format::NV21),
@@ -51,19 +52,22 @@ pub(crate) fn format_of(format: VideoFormat) -> Option<Format> {
     }
 }
 
-/// Pixel formats of 10 bits a sample, which filters of pictures work on as well.
+/// Pixel formats of 10 bits a sample. Elements built on [`super::Pictures`] accept them too.
 pub(crate) const DEEP_FORMATS: [VideoFormat; 4] =
     [VideoFormat::I42010le, VideoFormat::P01010le, VideoFormat::I42210le, VideoFormat::Y44410le];
 
-/// How samples lie in memory.
+/// Storage of a sample in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Depth {
+    /// 8 bits in one byte.
     Eight,
+    /// 10 bits in the lower bits of a little-endian 16-bit word.
     Low10,
+    /// 10 bits in the upper bits of a little-endian 16-bit word.
     High10,
 }
 
-/// Evaluates `$body` with `$T` standing for the samples of a depth.
+/// Evaluates `$body` with `$T` as the sample type of a [`Depth`].
 macro_rules! with_samples {
     ($depth:expr, $T:ident => $body:expr) => {
         match $depth {
@@ -84,8 +88,8 @@ macro_rules! with_samples {
 }
 pub(crate) use with_samples;
 
-/// Where the components of a pixel format lie, in samples, and what these are; `None` for formats that are neither among
-/// [`FORMATS`] nor [`DEEP_FORMATS`].
+/// Returns the component layout (in samples) and the sample depth of a pixel format; `None` for
+/// formats that are neither in [`FORMATS`] nor in [`DEEP_FORMATS`].
 pub(crate) fn layout_of(format: VideoFormat) -> Option<(Format, Depth)> {
     match format {
         VideoFormat::I42010le => Some((Format::I420, Depth::Low10)),
@@ -96,20 +100,25 @@ pub(crate) fn layout_of(format: VideoFormat) -> Option<(Format, Depth)> {
     }
 }
 
+/// Converts strides from bytes to samples.
 fn strides<T>(strides: &[i32]) -> impl Iterator<Item = usize> {
-    // A negative stride would need planes that grow backwards; as 0 it is refused as too small, and so is half a sample.
+    // Negative strides and strides that are no multiple of the sample size become 0, which the
+    // picture constructors reject as too small.
     let samples = |bytes: usize| {
         if bytes.is_multiple_of(size_of::<T>()) { bytes / size_of::<T>() } else { 0 }
     };
     strides.iter().map(move |s| usize::try_from(*s).map_or(0, samples))
 }
 
-/// Bytes of a plane that are whole samples.
+/// Rounds a number of bytes down to whole samples.
 fn whole<T>(bytes: usize) -> usize {
     bytes - bytes % size_of::<T>()
 }
 
-/// Views a mapped frame.
+/// Views a frame that is mapped for reading.
+///
+/// # Errors
+/// A plane that is missing or too small for the format.
 pub(crate) fn picture<'a, T: Sample>(
     frame: &'a VideoFrameRef<&gst::BufferRef>,
     format: Format,
@@ -123,6 +132,9 @@ pub(crate) fn picture<'a, T: Sample>(
 }
 
 /// Views a frame that is mapped for writing.
+///
+/// # Errors
+/// A plane that is missing or too small for the format.
 pub(crate) fn picture_mut<'a, T: Sample>(
     frame: &'a mut VideoFrameRef<&mut gst::BufferRef>,
     format: Format,
@@ -141,7 +153,7 @@ pub(crate) fn picture_mut<'a, T: Sample>(
     )
 }
 
-/// Whether the rows of a frame belong to two fields of different times.
+/// Returns whether the rows of a frame belong to two fields captured at different times.
 pub(crate) fn is_interlaced(frame: &VideoFrameRef<&gst::BufferRef>) -> bool {
     match frame.info().interlace_mode() {
         VideoInterlaceMode::Interleaved => true,

@@ -1,3 +1,6 @@
+//! Implementation of the `cnndenoise` element. [`Pictures`] does the streaming work; this file maps
+//! properties and callbacks to it.
+
 use std::sync::{LazyLock, Mutex};
 
 use glib::subclass::prelude::*;
@@ -55,14 +58,20 @@ impl Process for Denoiser {
     }
 }
 
+/// Private implementation struct of [`super::CnnDenoise`].
 #[derive(Debug, Default)]
 pub struct CnnDenoise {
+    /// Writable properties.
     settings: Mutex<Settings>,
+    /// Streaming state.
     pictures: Pictures<Denoiser>,
 }
 
 impl CnnDenoise {
-    /// Loads what the settings ask for.
+    /// Loads the networks that the settings select.
+    ///
+    /// # Errors
+    /// An unknown or missing device, or a model that does not load.
     fn load(settings: &ModelSettings) -> Result<Networks, nn::Error> {
         let device = settings.device.parse()?;
         let precision = settings.precision.into();
@@ -72,13 +81,14 @@ impl CnnDenoise {
         }
     }
 
+    /// Returns the value of the property `stats`.
     fn stats(&self) -> gst::Structure {
         let Levels { main, chroma } = self.pictures.report(|levels| *levels);
         let stats = self.pictures.stats("cnndenoise-stats");
         stats.field("noise-level", main).field("chroma-noise-level", chroma).build()
     }
 
-    /// What the properties ask for now.
+    /// Returns the current property values for the next frame.
     fn request(&self) -> Request<Parameters> {
         let settings = lock(&self.settings);
         Request {
@@ -89,6 +99,7 @@ impl CnnDenoise {
     }
 }
 
+/// Returns the denoiser's preset for a value of the property `quality`.
 fn rung(quality: Quality) -> Rung {
     match quality {
         Quality::Fast => Rung::Fast,

@@ -1,4 +1,4 @@
-//! The `cnndenoise` element.
+//! The `cnndenoise` element, which runs a [`Denoiser`](super::Denoiser) on video frames.
 
 use glib::prelude::*;
 
@@ -6,14 +6,14 @@ mod imp;
 mod settings;
 
 glib::wrapper! {
-    /// Removes noise from video with a small convolutional network.
+    /// GStreamer element that removes noise from video with a small CNN.
     pub struct CnnDenoise(ObjectSubclass<imp::CnnDenoise>) @extends gst_video::VideoFilter, gst_base::BaseTransform, gst::Element, gst::Object;
 }
 
 /// Registers the element with a plugin.
 ///
 /// # Errors
-/// Where GStreamer refuses.
+/// Fails if GStreamer rejects the registration.
 pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     #[cfg(feature = "doc")]
     crate::element::mark_for_documentation();

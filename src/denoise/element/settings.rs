@@ -1,3 +1,5 @@
+//! Properties of the `cnndenoise` element.
+
 use glib::{ParamSpec, ParamSpecBoolean, ParamSpecBoxed, ParamSpecFloat, prelude::*};
 use gst::prelude::*;
 
@@ -6,14 +8,20 @@ use crate::{
     element::{ModelSettings, live, value_of},
 };
 
-/// Values of the properties that can be written.
+/// Values of the writable properties.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
+    /// Model properties.
     pub model: ModelSettings,
+    /// Noise sigma in 8-bit units; negative to estimate it.
     pub noise_level: f32,
+    /// Strength, 0 to 2.
     pub strength: f32,
+    /// Whether to apply temporal fusion.
     pub temporal: bool,
+    /// Factor on the strength inside the regions of a region mask.
     pub foreground_strength: f32,
+    /// Factor on the strength outside the regions of a region mask.
     pub background_strength: f32,
 }
 
@@ -31,7 +39,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// What the denoiser is asked for.
+    /// Returns the denoiser's parameters.
     pub fn parameters(&self) -> Parameters {
         Parameters {
             noise_level: (self.noise_level >= 0.0).then_some(self.noise_level),
@@ -40,10 +48,10 @@ impl Settings {
         }
     }
 
-    /// Takes over the value of a property.
+    /// Sets the property `name`.
     ///
     /// # Errors
-    /// A value of another type; GObject checks types before it comes to this.
+    /// An unknown name, or a value of another type; GObject checks both before.
     pub fn set(&mut self, name: &str, value: &glib::Value) -> Result<(), String> {
         match name {
             "noise-level" => self.noise_level = value_of(value)?,
@@ -56,7 +64,7 @@ impl Settings {
         Ok(())
     }
 
-    /// The value of a property.
+    /// Returns the value of the property `name`, or `None` if it is unknown.
     pub fn get(&self, name: &str) -> Option<glib::Value> {
         Some(match name {
             "noise-level" => self.noise_level.to_value(),
@@ -69,7 +77,7 @@ impl Settings {
     }
 }
 
-/// All properties of the element.
+/// Returns the specifications of all properties of the element.
 pub(super) fn properties() -> Vec<ParamSpec> {
     let default = Settings::default();
     let mut properties = ModelSettings::properties();
@@ -77,22 +85,22 @@ pub(super) fn properties() -> Vec<ParamSpec> {
         live(
             "noise-level",
             "Noise level",
-            "Standard deviation of the noise of luma (of R, G and B) in 8-bit units, -1 to estimate it; \
-             that of chroma is always estimated",
+            "Standard deviation of the noise of luma (or of R, G and B) in 8-bit units, \
+             -1 = estimate it from the video; that of chroma is always estimated",
             [-1.0, 75.0],
             default.noise_level,
         ),
         live(
             "strength",
             "Strength",
-            "Up to 1 the share of the noise that is removed, 0 passes frames through untouched; \
-             beyond 1 the network assumes that much more noise",
+            "Up to 1: share of the noise that is removed, 0 = pass frames through unchanged; \
+             beyond 1: also a factor on the noise level that the network assumes",
             [0.0, 2.0],
             default.strength,
         ),
         ParamSpecBoolean::builder("temporal")
             .nick("Temporal")
-            .blurb("Average along time first, where frames show the same things")
+            .blurb("Average each frame with motion-compensated previous frames before the network")
             .default_value(default.temporal)
             .controllable()
             .mutable_playing()
@@ -113,14 +121,20 @@ pub(super) fn properties() -> Vec<ParamSpec> {
         ),
         ParamSpecFloat::builder("estimated-noise-level")
             .nick("Estimated noise level")
-            .blurb("Level of noise of luma (of R, G and B) that the last frame was denoised for")
+            .blurb(
+                "Standard deviation of the noise of luma (or of R, G and B) that was assumed for \
+                 the last frame, in 8-bit units",
+            )
             .minimum(0.0)
             .maximum(f32::MAX)
             .read_only()
             .build(),
         ParamSpecBoxed::builder::<gst::Structure>("stats")
             .nick("Statistics")
-            .blurb("Frames, those that were too late, mean and 99th percentile of the milliseconds that they took, backend, noise levels")
+            .blurb(
+                "Number of frames, number of frames dropped because they were late, \
+                 mean and 99th percentile of the processing time in ms, backend, noise levels",
+            )
             .read_only()
             .build(),
     ]);

@@ -1,30 +1,37 @@
-//! The noise of a picture from that of places in it.
+//! Combines the noise estimates of the areas of a picture into one [`NoiseModel`], robustly against
+//! texture and clipping.
 
 use crate::denoise::noise::{NoiseModel, Place};
 
-/// Mean scale of the errors of the logarithm from which less noise is assumed, and from which on none: where all is texture, it is better to
-/// leave noise than to take detail away.
+/// Mean uncertainty (scale of the error of log sigma) at which the assumed noise starts to
+/// decrease, and at which it is zero. Where all areas are textured, it is better to leave noise
+/// than to remove detail.
 const UNSURE: [f32; 2] = [0.35, 0.6];
-/// So many deviations of the noise from black and white it is not cut off; places there do not count if this share of the others is left.
+/// Distance from black and white, in sigmas, below which clipping reduces the measured noise.
 const CUT_OFF: f32 = 2.0;
+/// Least share of the total weight that must remain for clipped areas to be excluded.
 const ENOUGH: f32 = 0.1;
-/// The level is no more than what these shares of the areas stay below, times a factor: noise is everywhere, texture is not. Noise of cameras after H.264
-/// just so stays clear of it.
+/// Upper bounds of sigma as (quantile, factor): sigma is at most the quantile of the areas' sigmas
+/// times the factor. Noise is everywhere, texture is not. The noise of cameras after H.264
+/// compression lies just below these bounds.
 const MOST: [(f32, f32); 2] = [(0.2, 1.75), (0.5, 1.15)];
-/// Classes of brightness in which noise is told apart.
+/// Number of brightness classes for the fit of noise over brightness.
 const CLASSES: usize = 32;
 
-/// What the cells of an area tell.
+/// Combined estimate of the cells of an area.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Area {
+    /// Sum of the weights (inverse squared uncertainties) of the cells.
     pub weight: f32,
+    /// Noise sigma, in 8-bit units.
     pub level: f32,
-    /// Scale of the error of the level's logarithm.
+    /// Mean uncertainty: scale of the error of log sigma.
     pub doubt: f32,
+    /// Mean brightness, 0 to 255.
     pub brightness: f32,
 }
 
-/// What areas tell together.
+/// Combines areas into a noise model. The model is zero if there are no areas.
 pub(super) fn model(areas: Vec<Area>) -> NoiseModel {
     if areas.is_empty() {
         return NoiseModel::default();
@@ -38,15 +45,18 @@ pub(super) fn model(areas: Vec<Area>) -> NoiseModel {
     NoiseModel::fit(&places(&areas), level).scaled(even * sure)
 }
 
+/// Returns the total weight of areas.
 fn weight(areas: &[Area]) -> f32 {
     areas.iter().map(|area| area.weight).sum()
 }
 
+/// Returns the weighted mean of a value over areas.
 fn mean(areas: &[Area], value: impl Fn(&Area) -> f32) -> f32 {
     areas.iter().map(|area| area.weight * value(area)).sum::<f32>() / weight(areas)
 }
 
-/// Those where black and white do not cut the noise off, if there are enough of them.
+/// Returns the areas whose noise is not clipped at black or white, or all areas if too few would
+/// remain.
 fn away_from_black_and_white(mut areas: Vec<Area>) -> Vec<Area> {
     let all = weight(&areas);
     for _ in 0..2 {
@@ -61,7 +71,7 @@ fn away_from_black_and_white(mut areas: Vec<Area>) -> Vec<Area> {
     areas
 }
 
-/// The highest level that noise may have in areas sorted by level.
+/// Returns the upper bound of sigma; `areas` must be sorted by sigma. See [`MOST`].
 fn most(areas: &[Area]) -> f32 {
     let all = weight(areas);
     let quantile = |share: f32| {
@@ -75,7 +85,7 @@ fn most(areas: &[Area]) -> f32 {
     MOST.map(|(share, factor)| factor * quantile(share)).into_iter().fold(f32::INFINITY, f32::min)
 }
 
-/// Means of classes of brightness.
+/// Returns the weighted means of areas by brightness class.
 fn places(areas: &[Area]) -> Vec<Place> {
     let mut classes = vec![Vec::new(); CLASSES];
     for area in areas {
@@ -102,7 +112,7 @@ mod tests {
     fn what_only_some_areas_have_is_no_noise() {
         let even: Vec<_> = (0..100).map(|i| area(9.0 + 0.02 * i as f32, 50.0)).collect();
         assert!((model(even).level - 10.0).abs() < 0.1);
-        // Flat surroundings of a texture.
+        // A texture with flat surroundings.
         let texture: Vec<_> =
             (0..100).map(|i| area(if i < 40 { 1.0 } else { 8.0 }, 50.0)).collect();
         assert!(model(texture).level <= 1.75);

@@ -1,8 +1,10 @@
-//! Estimates the noise of a picture by a small network.
+//! Estimates the noise sigma of a picture component with a small CNN.
 //!
-//! The network looks at squares spread over a component and tells, for each place, the logarithm of the noise's level and how sure
-//! it is of that: what is texture gives way to what is flat. It was shown white noise, and that of cameras, as it is and compressed
-//! (`src/train/level.rs`); of noise that is not white, single frequencies tell too little.
+//! The network processes 64x64 pixel squares sampled from the component. For each cell of 2x2
+//! pixels it predicts the logarithm of sigma and the uncertainty of that prediction, so that flat
+//! areas count more than textured ones. It was trained on white noise and on camera noise, raw and
+//! compressed (`src/train/level.rs`). Estimates from single frequencies of the spectrum fail for
+//! noise that is not white.
 
 mod areas;
 
@@ -20,41 +22,46 @@ use crate::{
     },
 };
 
+/// The built-in network.
 const BUILT_IN: ModelSource = ModelSource::Embedded {
     name: "noise-level",
     bytes: include_bytes!("../../../models/noise-level.safetensors"),
 };
-/// Levels are told as the logarithm of so much more.
+/// Offset of sigma before the logarithm: the network predicts `ln(sigma + LEAST)`. In 8-bit units.
 pub(crate) const LEAST: f32 = 0.5;
-/// Furthest that the logarithm of the scale of an error lies from 0.
+/// Limit of the absolute value of the predicted log uncertainty.
 pub(crate) const MOST_LOG_SCALE: f32 = 2.5;
-/// The network sees differences as their square roots, of either sign, times this.
+/// Factor on the signed square roots of the differences that are the network's input.
 pub(crate) const ROOT_SCALE: f32 = 0.25;
 
-/// Side of a square in cells of 2x2 pixels, how many squares lie beside each other in what the network sees, and how many rows of them at most.
+/// Side of a square in cells of 2x2 pixels.
 const SIDE: usize = 32;
+/// Number of squares side by side in the network's input.
 const ACROSS: usize = 4;
+/// Largest number of rows of squares in the network's input.
 const MOST_ROWS: usize = 4;
-/// Smaller pictures tell nothing.
+/// Least side of a component in pixels for which an estimate is possible.
 const MIN_SIDE: usize = 16;
-/// Brightness closer than this to black or white may be cut off.
+/// Cells whose mean lies closer than this to 0 or 255, in code values, are ignored: their noise may
+/// be clipped.
 const MARGIN: f32 = 4.0;
-/// Side in cells of the areas whose cells are taken together.
+/// Side, in cells, of the areas over which predictions are averaged.
 const AREA: usize = 4;
 
-/// Tells how strong noise is.
+/// Noise estimator: runs the built-in network on squares sampled from a component.
 pub struct Estimator {
     network: Arc<dyn Network>,
     threads: usize,
-    /// By rows of squares, once they are needed.
+    /// Session and output buffer for each number of rows of squares, created on first use.
     looks: [Option<Look>; MOST_ROWS],
-    /// Squares that were looked at so far: others take their turns.
+    /// Number of squares sampled so far; each estimate takes the next squares of the sequence.
     looked: usize,
 }
 
-/// Looks at squares.
+/// Session and output buffer for one size of the network's input.
 struct Look {
     session: Box<dyn Session>,
+    /// Predicted log sigma and log uncertainty by cell.
     told: Array2<[f32; 2]>,
 }
 
@@ -69,25 +76,28 @@ impl Look {
 }
 
 impl Estimator {
-    /// With the network that is part of the plugin, on `threads` threads; 0 takes all that the machine has.
+    /// Creates an estimator with the built-in network on `threads` threads, 0 for the number of
+    /// cores.
     ///
     /// # Errors
-    /// A network that does not load.
+    /// A network that fails to load.
     pub fn built_in(threads: usize) -> Result<Self, nn::Error> {
         let network = cache::load(&BUILT_IN, Device::Cpu, Precision::Fp32)?;
         Ok(Self { network, threads, looks: Default::default(), looked: 0 })
     }
 
-    /// Forgets which squares were looked at: equal pictures get equal estimates.
+    /// Restarts the sequence of squares, so that equal pictures get equal estimates.
     pub fn reset(&mut self) {
         self.looked = 0;
     }
 
-    /// Noise of a component, seen in `rounds` times sixteen squares of 64x64 pixels, fewer where that is more than all of it; `None` where the picture
-    /// is too small to tell.
+    /// Estimates the noise of a component.
+    ///
+    /// A round samples sixteen squares of 64x64 pixels, fewer if the component is smaller than
+    /// their total area. Returns `None` if the component is too small for an estimate.
     ///
     /// # Errors
-    /// A backend that fails.
+    /// A failing backend.
     pub fn noise(
         &mut self,
         component: &impl Levels,
@@ -114,18 +124,19 @@ impl Estimator {
     }
 }
 
-/// One place of many in an area of some rows and columns, which no regular texture follows (Roberts' R2 sequence).
+/// Returns the `number`th position `[y, x]` of a low-discrepancy sequence over `rows` by `columns`
+/// (Roberts' R2 sequence), which is not correlated with any regular texture.
 pub(super) fn spread(number: usize, [rows, columns]: [usize; 2]) -> [usize; 2] {
     let at =
         |step: f64, length: usize| ((0.5 + step * number as f64).fract() * length as f64) as usize;
     [at(0.569_840_290_998_053_3, rows), at(0.754_877_666_246_692_8, columns)]
 }
 
-/// What noise is looked for in.
+/// Two-dimensional array of code values whose noise can be estimated.
 pub trait Levels: Sync {
-    /// Rows and columns.
+    /// Returns the numbers of rows and columns.
     fn size(&self) -> [usize; 2];
-    /// From 0 to 255.
+    /// Returns the code value at a position, 0 to 255; deeper samples have fractions.
     fn level(&self, y: usize, x: usize) -> f32;
 }
 
@@ -140,21 +151,24 @@ impl<T: Sample> Levels for ArrayView2<'_, T> {
     }
 }
 
-/// Squares of a component beside each other.
+/// Squares of a component, arranged side by side as the network's input.
 struct Squares<'a, L> {
     component: &'a L,
-    /// Row and column where each begins.
+    /// Row and column of each square's first pixel.
     origins: Vec<[usize; 2]>,
 }
 
-/// Differences within a cell and between cells, in units of white noise, and the mean.
+/// Input features of a cell of 2x2 pixels.
 struct Cell {
+    /// Three differences within the cell, and those of its mean to the cells to the left and above.
+    /// All are scaled so that white noise gives each the sigma of the pixels.
     differences: [f32; 5],
+    /// Mean of the four pixels.
     mean: f32,
 }
 
 impl<'a, L: Levels> Squares<'a, L> {
-    /// So many that follow `first` ones.
+    /// Samples `count` squares, beginning with number `first` of the sequence.
     fn new(component: &'a L, first: usize, count: usize) -> Self {
         let room = component.size().map(|n| n.saturating_sub(2 * SIDE) + 1);
         Self {
@@ -163,7 +177,7 @@ impl<'a, L: Levels> Squares<'a, L> {
         }
     }
 
-    /// Four pixels of a square; beyond the picture it is mirrored.
+    /// Returns the four pixels of a cell; beyond the component it is mirrored.
     #[inline(always)]
     fn pixels(&self, [top, left]: [usize; 2], y: usize, x: usize) -> [f32; 4] {
         let [height, width] = self.component.size();
@@ -177,7 +191,7 @@ impl<'a, L: Levels> Squares<'a, L> {
         [at(0, 0), at(0, 1), at(1, 0), at(1, 1)]
     }
 
-    /// A cell of all squares beside each other.
+    /// Returns a cell by its position in the network's input.
     fn cell(&self, y: usize, x: usize) -> Cell {
         let origin = self.origins[y / SIDE * ACROSS + x / SIDE];
         let (y, x) = (y % SIDE, x % SIDE);
@@ -197,7 +211,8 @@ impl<'a, L: Levels> Squares<'a, L> {
         Cell { differences, mean: here }
     }
 
-    /// Adds what was told of the cells, by area, the surer the more.
+    /// Averages the predictions over areas, weighted by the inverse squared uncertainty, and
+    /// appends the areas to `areas`.
     fn add(&self, told: &Array2<[f32; 2]>, areas: &mut Vec<Area>) {
         for (number, told) in told.exact_chunks((AREA, AREA)).into_iter().enumerate() {
             let (y, x) = (number / (ACROSS * SIDE / AREA), number % (ACROSS * SIDE / AREA));
@@ -205,7 +220,8 @@ impl<'a, L: Levels> Squares<'a, L> {
             for ((dy, dx), &[log, doubt]) in told.indexed_iter() {
                 let Cell { differences, mean } = self.cell(AREA * y + dy, AREA * x + dx);
                 brightness += mean / (AREA * AREA) as f32;
-                // Bars and drawings have no noise: what is perfectly flat says nothing of the rest.
+                // Perfectly flat cells (black bars, drawings) have no noise and allow no conclusion
+                // about the other cells.
                 if differences.iter().all(|d| *d == 0.0)
                     || !(MARGIN..255.0 - MARGIN).contains(&mean)
                 {
@@ -241,6 +257,7 @@ impl<L: Levels> Source for Squares<'_, L> {
     }
 }
 
+/// Receives the network's output.
 struct Told<'a>(&'a mut Array2<[f32; 2]>);
 
 impl Output for Told<'_> {
@@ -252,7 +269,9 @@ impl Output for Told<'_> {
     }
 }
 
+/// Receives one band of the network's output.
 struct Band<'a> {
+    /// First row of the band.
     first: usize,
     told: ArrayViewMut2<'a, [f32; 2]>,
 }
@@ -271,7 +290,7 @@ mod tests {
 
     use super::*;
 
-    /// White noise, close to normal, of a unit deviation.
+    /// White noise, close to normal, with unit sigma.
     fn white(size: (usize, usize), seed: u64) -> Array2<f32> {
         let mut rng = StdRng::seed_from_u64(seed);
         Array2::from_shape_simple_fn(size, || {
@@ -316,7 +335,7 @@ mod tests {
         let noise = white((362, 482), 3);
         let soft = Array2::from_shape_fn((360, 480), |(y, x)| {
             let mean = noise.slice(s![y..y + 3, x..x + 3]).mean().unwrap();
-            // Half of the picture is texture, a sixth of it black.
+            // Half of the picture is textured, a sixth of it is black.
             let texture = if x < 240 { 40.0 * (x as f32 * 0.7).sin() } else { 0.0 };
             if y < 60 { 16.0 } else { 90.0 + 0.1 * y as f32 + 18.0 * mean + texture }
         });
@@ -335,7 +354,7 @@ mod tests {
             assert_eq!(estimator.noise(&picture.view(), 1).unwrap(), first);
             first.unwrap().level
         });
-        // Which rows of float32 are made together depends on how they are shared out.
+        // Which rows the float32 kernels compute together depends on the number of bands.
         assert!((one - two).abs() < 1e-4 * one, "{one} and {two}");
     }
 

@@ -1,4 +1,4 @@
-//! Shifts the past to where things are now.
+//! Motion compensation: shifts the previous fused picture by the motion field.
 
 use std::sync::LazyLock;
 
@@ -8,17 +8,20 @@ use rayon::prelude::*;
 use super::motion::{BLOCK, Motion};
 use crate::{frame::Fixed, nn::Threads, simd::vectorise};
 
-/// Neighbours in a row or column that a value between pixels is made from.
+/// Number of taps of the interpolation filter in each direction.
 const TAPS: usize = 6;
-/// Places between two pixels that values are made for: what comes to rest close to a pixel is not interpolated again and again.
+/// Number of sub-pixel positions per pixel. Rounding to them means that content that rests near a
+/// whole pixel is not interpolated again with each picture.
 const PLACES: usize = 32;
-/// For each of these.
+/// Interpolation weights for each sub-pixel position.
 static WEIGHTS: LazyLock<[Weights; PLACES]> =
     LazyLock::new(|| std::array::from_fn(|i| Weights::new(lanczos(i as f32 / PLACES as f32))));
 
-/// Shifts a plane block by block, with Lanczos's interpolation between pixels (Duchon, "Lanczos filtering in one and two
-/// dimensions", Journal of Applied Meteorology 18, 1979): the past goes through this again with each picture, and a
-/// shorter one would blur a little more each time. `shifts` tells by which powers of two the plane is smaller than the picture.
+/// Shifts a plane block by block, with Lanczos interpolation between pixels (Duchon, "Lanczos
+/// filtering in one and two dimensions", Journal of Applied Meteorology 18, 1979). The previous
+/// picture passes through this filter once per picture, and a shorter filter would blur a little
+/// more each time. `shifts` is the subsampling of the plane as powers of two, horizontal and
+/// vertical.
 pub(super) fn shift(
     plane: &Array2<Fixed>,
     motion: &Motion,
@@ -29,7 +32,7 @@ pub(super) fn shift(
     if to.dim() != plane.dim() {
         *to = Array2::default(plane.dim());
     }
-    // Lengths that the compiler knows of, which fill whole vectors.
+    // Block sizes known at compile time that fill whole vectors.
     if shifts[0] == 0 {
         blocks::<BLOCK, { BLOCK + 8 }>(plane, motion, shifts, to, threads);
     } else {
@@ -37,7 +40,7 @@ pub(super) fn shift(
     }
 }
 
-/// Shifts blocks of `SIDE` pixels across; see [`Block`].
+/// Shifts blocks that are `SIDE` pixels wide; see [`Block`].
 fn blocks<const SIDE: usize, const LINE: usize>(
     plane: &Array2<Fixed>,
     motion: &Motion,
@@ -79,20 +82,23 @@ fn blocks<const SIDE: usize, const LINE: usize>(
     });
 }
 
-/// Weights of neighbours in fixed point: sums take 16 bits, so that as many values as fit a vector are made at once.
+/// Interpolation weights in fixed point. Sums take 16 bits, so that each vector instruction
+/// processes as many values as possible.
 struct Weights {
-    /// What each has beyond a whole part, in units of 2^-16; together exactly what the whole parts lack of 1.
+    /// Fractional part of each weight in units of 2^-16. With the whole parts they sum to exactly
+    /// 1.
     fractions: [i16; TAPS],
-    /// All bits where the two in the middle have a whole part.
+    /// All bits set for each of the two middle taps that has a whole part of 1.
     whole: [i16; 2],
-    /// What is lost on average as products are rounded down.
+    /// Mean total loss of rounding the products down, added to the sum to avoid a bias.
     lost: i16,
 }
 
 impl Weights {
+    /// Index of the first of the two middle taps.
     const MIDDLE: usize = TAPS / 2 - 1;
 
-    /// Of weights between -1/2 and 1/2, and in the middle up to 3/2, with a sum of 1.
+    /// Converts weights with a sum of 1, each between -1/2 and 1/2, or up to 3/2 in the middle.
     fn new(weights: [f32; TAPS]) -> Self {
         let middle = Self::MIDDLE..Self::MIDDLE + 2;
         let whole: [bool; TAPS] = std::array::from_fn(|i| middle.contains(&i) && weights[i] >= 0.5);
@@ -101,7 +107,8 @@ impl Weights {
         let mut fractions: [i32; TAPS] = std::array::from_fn(fraction);
         let sum = fractions.iter().sum::<i32>()
             + (whole.iter().filter(|whole| **whole).count() as i32) * 65536;
-        // What rounding left over goes to one of those that have a whole part, as its fraction is far from the limits.
+        // The rounding remainder goes to a tap with a whole part, whose fraction is far from the
+        // limits of i16.
         fractions[Self::MIDDLE + usize::from(!whole[Self::MIDDLE])] -= sum - 65536;
         Self {
             fractions: fractions
@@ -111,7 +118,7 @@ impl Weights {
         }
     }
 
-    /// The sum of neighbours with these weights.
+    /// Returns the weighted sum of neighbouring values.
     #[inline(always)]
     fn sum(&self, neighbours: [i16; TAPS]) -> i16 {
         let mut sum = self.lost;
@@ -123,22 +130,27 @@ impl Weights {
     }
 }
 
-/// A block of a plane between its pixels: up to `SIDE` of them across, made from lines of `LINE`, which is at least
-/// `SIDE + TAPS - 1`.
+/// A block of a plane at a sub-pixel position, up to `SIDE` pixels wide. It is computed from rows
+/// of `LINE` pixels, which must be at least `SIDE + TAPS - 1`.
 struct Block<'a, const SIDE: usize, const LINE: usize> {
-    /// Of the plane, row by row, and its height and width.
+    /// Values of the plane, row-major.
     values: &'a [Fixed],
+    /// Height and width of the plane.
     dim: (usize, usize),
-    /// Where it lies in the plane, `[x, y]`, and weights of the neighbours where it lies between pixels.
+    /// Position of the block in the plane, `[x, y]`, in whole pixels.
     place: [isize; 2],
+    /// Horizontal weights; `None` at a whole pixel.
     across: Option<&'a Weights>,
+    /// Vertical weights; `None` at a whole pixel.
     down: Option<&'a Weights>,
 }
 
 impl<const SIDE: usize, const LINE: usize> Block<'_, SIDE, LINE> {
+    /// Number of taps before the interpolated position's left neighbour.
     const BEFORE: usize = TAPS / 2 - 1;
 
     #[inline(always)]
+    /// Computes the block and stores it in `to`.
     fn shift(&self, mut to: ArrayViewMut2<'_, Fixed>) {
         let edge;
         let (area, width) = match self.inside(to.nrows()) {
@@ -153,7 +165,8 @@ impl<const SIDE: usize, const LINE: usize> Block<'_, SIDE, LINE> {
                 .and_then(|row| row.first_chunk::<LINE>())
                 .unwrap_or(const { &[Fixed(0); LINE] })
         };
-        // All lines first: a line that was only just written cannot be read at other places without waiting for it.
+        // All rows are filtered vertically first: loading a row at other offsets right after
+        // storing it would stall on store forwarding.
         let mut lines = [[0; LINE]; BLOCK];
         match self.down {
             Some(down) => {
@@ -175,7 +188,8 @@ impl<const SIDE: usize, const LINE: usize> Block<'_, SIDE, LINE> {
         }
     }
 
-    /// What a block of some rows is made from, where all of that lies inside of the plane.
+    /// Returns the source values of a block of `rows` rows if all of them lie inside the plane. The
+    /// rows of the slice are as far apart as those of the plane.
     #[inline(always)]
     fn inside(&self, rows: usize) -> Option<&[Fixed]> {
         let [x, y] =
@@ -185,7 +199,8 @@ impl<const SIDE: usize, const LINE: usize> Block<'_, SIDE, LINE> {
         if fits { self.values.get(y * width + x..) } else { None }
     }
 
-    /// The same where it does not: where the plane ends, its last pixels go on.
+    /// Returns the source values of a block that extends beyond the plane; the border pixels are
+    /// replicated.
     #[inline(always)]
     fn at_edge(&self) -> [[Fixed; LINE]; BLOCK + TAPS] {
         let Self { values, dim: (height, width), place: [x, y], .. } = *self;
@@ -201,7 +216,7 @@ impl<const SIDE: usize, const LINE: usize> Block<'_, SIDE, LINE> {
         area
     }
 
-    /// Fills a row from a line of values beside it.
+    /// Filters a row horizontally from `line` and stores it in `to`.
     #[inline(always)]
     fn across(&self, line: &[i16; LINE], to: ArrayViewMut1<'_, Fixed>) {
         let mut made = [0; SIDE];
@@ -221,14 +236,16 @@ impl<const SIDE: usize, const LINE: usize> Block<'_, SIDE, LINE> {
     }
 }
 
-/// Weights of the neighbours of a point `fraction` of the way from the third to the fourth.
+/// Returns the Lanczos weights for a position `fraction` of the way from the third tap to the
+/// fourth.
 fn lanczos(fraction: f32) -> [f32; TAPS] {
     const REACH: f32 = TAPS as f32 / 2.0;
     let distance = |i: usize| i as f32 - (REACH - 1.0) - fraction;
     if let Some(exact) = (0..TAPS).find(|i| distance(*i).abs() < 1e-4) {
         return std::array::from_fn(|i| if i == exact { 1.0 } else { 0.0 });
     }
-    // Of one of the two sines only the sign changes from one to the next, and the sum is divided by.
+    // One of the two sines only changes its sign from tap to tap; its magnitude cancels in the
+    // normalisation.
     let weights: [f32; TAPS] = std::array::from_fn(|i| {
         let sign = if i % 2 == 0 { 1.0 } else { -1.0 };
         sign * (std::f32::consts::PI / REACH * distance(i)).sin() / distance(i).powi(2)
@@ -237,7 +254,7 @@ fn lanczos(fraction: f32) -> [f32; TAPS] {
     weights.map(|weight| weight / sum)
 }
 
-/// Shifts a map of half the picture's size by whole pixels.
+/// Shifts a map of half the picture's size by the motion, rounded to whole cells.
 pub(super) fn nearest(map: &Array2<f32>, motion: &Motion, to: &mut Array2<f32>, threads: &Threads) {
     let height = map.nrows();
     if to.dim() != map.dim() {
@@ -261,12 +278,12 @@ pub(super) fn nearest(map: &Array2<f32>, motion: &Motion, to: &mut Array2<f32>, 
     });
 }
 
-/// The place `d` from another, or the nearest one in a `length`.
+/// Returns the index `d` from `at`, clamped to the valid range of `length` elements.
 fn beside(at: usize, d: isize, length: usize) -> usize {
     at.saturating_add_signed(d).min(length - 1)
 }
 
-/// Fills `to` from what lies `d` from place `first` on in a row. Where that ends, its last value goes on.
+/// Fills `to` from a row, starting `d` from index `first`. The border values are replicated.
 fn copy(row: &[f32], first: usize, d: isize, to: &mut [f32]) {
     let inside = first.checked_add_signed(d).and_then(|first| row.get(first..)?.get(..to.len()));
     match inside {
@@ -361,7 +378,7 @@ mod tests {
                 );
             }
             const SIGNS: [i16; TAPS] = [i16::MAX, i16::MIN, i16::MAX, i16::MAX, i16::MIN, i16::MAX];
-            // The largest sums that there can be.
+            // The largest sums that can occur.
             assert!(weights.sum(SIGNS) == i16::MAX && weights.sum(SIGNS.map(|v| !v)) == i16::MIN);
         }
     }

@@ -1,26 +1,30 @@
-//! By how much areas of two pictures differ: the sums that the search for motion is made of.
+//! Sums of absolute and of squared differences (SAD, SSD) of two areas, for block motion search.
 //!
-//! Compilers make long detours of these loops (on AVX-512 more than elsewhere), so on x86-64 the usual lengths are written with the instructions
-//! that there are for them.
+//! Compilers vectorise these loops badly, worst on AVX-512, so on x86-64 the common lengths use
+//! SSE2 intrinsics.
 
 use super::motion::{WHOLE_WINDOW, WINDOW};
 
-/// Two areas of `rows` by `length` values, which begin where the slices do, in pictures of a `width`.
+/// Two areas to compare. Each starts at the first value of its slice.
 #[derive(Clone, Copy)]
 pub(super) struct Areas<'a> {
+    /// Values of the two pictures, from the first value of each area on.
     pub values: [&'a [u8]; 2],
+    /// Distance between rows in both pictures.
     pub width: usize,
+    /// Height of the areas.
     pub rows: usize,
+    /// Width of the areas.
     pub length: usize,
 }
 
-/// Sum of absolute differences.
+/// Returns the sum of absolute differences.
 #[inline(always)]
 pub(super) fn absolute(areas: Areas<'_>) -> u32 {
     sum::<false>(areas)
 }
 
-/// Sum of squared differences.
+/// Returns the sum of squared differences.
 #[inline(always)]
 pub(super) fn squared(areas: Areas<'_>) -> u32 {
     sum::<true>(areas)
@@ -35,20 +39,21 @@ fn sum<const SQUARED: bool>(areas: Areas<'_>) -> u32 {
     }
 }
 
-/// Of a usual length.
+/// Sum for a width that is known at compile time.
 #[inline(always)]
 fn known<const SQUARED: bool, const LENGTH: usize>(areas: Areas<'_>) -> u32 {
     #[cfg(target_arch = "x86_64")]
     if let Some(last) = areas.rows.checked_sub(1)
         && areas.values.iter().all(|values| values.len() >= last * areas.width + LENGTH)
     {
-        // SAFETY: the areas lie within the slices. SSE2 is part of every x86-64.
+        // SAFETY: the check above ensures that both areas lie within their slices. SSE2 is part of
+        // every x86-64 CPU.
         return unsafe { x86::sum::<SQUARED, LENGTH>(areas) };
     }
     any::<SQUARED>(Areas { length: LENGTH, ..areas })
 }
 
-/// Of any length, as far as the slices go.
+/// Sum for any width; values beyond the end of the slices are skipped.
 fn any<const SQUARED: bool>(Areas { values, width, rows, length }: Areas<'_>) -> u32 {
     let mut sum = 0;
     let [a, b] = values.map(|values| values.chunks(width).take(rows));
@@ -65,10 +70,10 @@ mod x86 {
 
     use super::Areas;
 
-    /// Of areas of `LENGTH` values across, a multiple of 8 from 16 on.
+    /// Returns the sum for areas of `LENGTH` columns, a multiple of 8 and at least 16.
     ///
     /// # Safety
-    /// Areas of that length lie within the slices.
+    /// Both areas, `LENGTH` values wide, must lie within their slices.
     #[inline]
     #[target_feature(enable = "sse2")]
     pub unsafe fn sum<const SQUARED: bool, const LENGTH: usize>(areas: Areas<'_>) -> u32 {
@@ -76,7 +81,7 @@ mod x86 {
         let [mut a, mut b] = areas.values.map(<[u8]>::as_ptr);
         let mut sums = _mm_setzero_si128();
         for _ in 0..areas.rows {
-            // SAFETY: as the caller vouches.
+            // SAFETY: the caller ensures that the areas lie within the slices.
             unsafe {
                 for x in (0..LENGTH - 15).step_by(16) {
                     sums = add::<SQUARED>(
@@ -143,7 +148,7 @@ mod tests {
                 "{length} {rows}"
             );
         }
-        // What the pictures lack counts for nothing.
+        // Values beyond the end of the slices do not count.
         let of = |part: std::ops::Range<usize>, rows, length| {
             absolute(Areas { values: [&a[part.clone()], &b[part]], width, rows, length })
         };

@@ -1,4 +1,5 @@
-//! How much of the past to believe at each pixel.
+//! Computes the Kalman gain of each cell of 2x2 pixels, and fuses the current picture with the
+//! motion-compensated previous one by it.
 
 use ndarray::{Array2, ArrayViewMut2, Axis, s};
 use rayon::prelude::*;
@@ -10,39 +11,52 @@ use crate::{
     simd::vectorise,
 };
 
-/// Least share of the present: beyond, little is gained and errors of the motion pile up.
+/// Least weight of the current picture. It limits the accumulation of motion errors, and the
+/// effective length of the average to about 19 pictures.
 const LEAST_GAIN: f32 = 0.1;
-/// Sides (in 2x2 pixels) of windows in which energy is compared, and how far beyond the expected one it may go by chance, as a share.
+/// Side of the small window in which the energy of differences is compared, in cells of 2x2 pixels.
 const NARROW: usize = 3;
+/// Side of the large window, in cells.
 const WIDE: usize = 11;
+/// Relative excess over the expected energy that can occur by chance in the small window.
 const NARROW_CHANCE: f32 = 0.3;
+/// Relative excess over the expected energy that can occur by chance in the large window.
 const WIDE_CHANCE: f32 = 0.03;
-/// Side of the window in which a change of brightness is looked for, how many standard errors it may have by chance, and its weight.
+/// Side of the window in which a change of mean brightness is tested, in cells.
 const MEAN: usize = 9;
+/// Squared number of standard errors that the mean difference may have by chance.
 const MEAN_CHANCE: f32 = 9.0;
+/// Weight of a squared change of mean brightness beyond chance.
 const MEAN_WEIGHT: f32 = 20.0;
-/// Weight of the energy that noise does not explain: it is structure, which hurts more than noise of the same energy.
+/// Weight of the energy that noise does not explain. It is above 1 because that energy is
+/// structure, and ghosting of structure is worse than noise of the same energy.
 const WEIGHT: f32 = 2.5;
-/// Noise counts as at least this, and that of chroma as at least that.
+/// Least noise sigma of luma (or of R, G and B) that differences are divided by, in 8-bit units.
 const LEAST_LEVEL: f32 = 0.5;
+/// Least noise sigma of chroma that differences are divided by, in 8-bit units.
 const LEAST_CHROMA: f32 = 1.0;
-/// Every one in this many rows and columns is looked at to see how calm chroma is; it may differ this much more than expected.
+/// Subsampling, in rows and columns, of the map from which [`excess`] is computed.
 const CALM_STEP: [usize; 2] = [5, 6];
+/// Largest factor by which chroma energy may exceed the expected energy in unchanged areas.
 const MOST_EXCESS: f32 = 50.0;
-/// Energy that noise does not explain, over that of the noise, from which on a place counts as changed.
+/// Energy beyond the expected one, in units of the noise variance, above which a cell counts as
+/// changed.
 const CHANGED: f32 = 1.5;
 
-/// Maps with one value for 2x2 pixels.
+/// Maps with one value per cell of 2x2 pixels, reused from picture to picture.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    /// Mean square and mean of the differences, in units of the noise.
+    /// Mean square of the differences, in units of the noise variance.
     energy: Array2<f32>,
+    /// Mean of the differences, in units of sigma.
     mean: Array2<f32>,
-    /// Mean square of the differences of chroma; zeros where there is none.
+    /// Mean square of the chroma differences, in units of the noise variance; zero if there is no
+    /// chroma.
     chroma: Array2<f32>,
 }
 
-/// Fuses `present` with the past; tells the share of the picture that changed.
+/// Fuses `present` with the motion-compensated previous picture `past`. Returns the share of the
+/// picture that changed.
 pub(super) fn fuse(
     present: &mut History,
     past: &[Array2<Fixed>],
@@ -75,8 +89,9 @@ pub(super) fn fuse(
     changed as f32 / past_variance.len() as f32
 }
 
-/// Fills the gains, which are the variances that are left too; gives the number of places that changed. `calm` is the
-/// factor for chroma, `mean_chance` what the square of a mean may reach by chance.
+/// Fills `variance` with the Kalman gains, which are also the remaining variances. Returns the
+/// number of changed cells. `calm` is the factor on the energy of chroma; `mean_chance` is the
+/// squared mean difference that can occur by chance, for a difference of unit variance.
 fn gains(
     variance: &mut Array2<f32>,
     past_variance: &Array2<f32>,
@@ -87,7 +102,7 @@ fn gains(
 ) -> usize {
     let Scratch { energy, mean, chroma } = scratch;
     let width = variance.ncols();
-    // Means in windows are needed for a few rows at a time only.
+    // Window means are needed only for a band of rows at a time.
     let memory = || (vec![0.0; width], std::array::from_fn(|_| Array2::zeros((BAND, width))));
     let band = |(columns, means): &mut (Vec<f32>, [Array2<f32>; 4]),
                 (band, mut rows): (usize, ArrayViewMut2<'_, f32>)| {
@@ -131,14 +146,14 @@ fn gains(
     threads.enter(|| bands.map_init(memory, band).sum())
 }
 
-/// A sample with a share of the present.
+/// Returns a sample fused with weight `gain` for the current picture.
 #[inline(always)]
 fn mixed(now: Fixed, past: Fixed, gain: f32) -> Fixed {
     let past = past.level();
     Fixed::from_level(past + gain * (now.level() - past))
 }
 
-/// Mixes the planes with the past, by the gains.
+/// Fuses the planes with the previous picture by the gains in `present.variance`.
 fn mix(present: &mut History, past: &[Array2<Fixed>], threads: &Threads) {
     let History { colour, planes, variance, .. } = present;
     for (i, (plane, past)) in planes.iter_mut().zip(past).enumerate() {
@@ -180,10 +195,11 @@ fn mix(present: &mut History, past: &[Array2<Fixed>], threads: &Threads) {
     }
 }
 
-/// How much more than expected a map of energies holds, as a factor that a quarter of the picture stays below.
+/// Returns the lower quartile, over the picture, of the ratio of chroma energy to the expected
+/// energy.
 ///
-/// Noise of chroma mostly comes in blotches, and that of cameras is coloured by demosaicking and compression, which the estimate of
-/// its level takes for weaker than it is.
+/// Chroma noise is mostly low-frequency, and camera chroma noise is coloured by demosaicking and
+/// compression, so the estimated sigma is too low. This ratio corrects for it.
 fn excess(map: &Array2<f32>, past_variance: &Array2<f32>, threads: &Threads) -> f32 {
     let (height, width) = map.dim();
     let row = |(columns, mean): &mut (Vec<f32>, Array2<f32>), y: usize| {
@@ -199,12 +215,12 @@ fn excess(map: &Array2<f32>, past_variance: &Array2<f32>, threads: &Threads) -> 
     *ratios.select_nth_unstable_by(quarter, f32::total_cmp).1
 }
 
-/// Components that speak for the main noise level.
+/// Returns the number of components that the main noise sigma applies to.
 fn main_components(colour: Colour) -> usize {
     if colour == Colour::Rgb { 3 } else { 1 }
 }
 
-/// Fills `energy` and `mean`.
+/// Fills `scratch.energy` and `scratch.mean` from luma (or R, G and B).
 fn differences(
     present: &History,
     past: &[Array2<Fixed>],
@@ -247,7 +263,7 @@ fn differences(
     });
 }
 
-/// Adds a `share` of what two rows, of the present and the past, differ by, and of its square, in units of the noise.
+/// Adds the differences of two rows and their squares, each times `share`, in units of the noise.
 #[inline(always)]
 fn add_differences(
     [now, then]: [&[Fixed]; 2],
@@ -267,13 +283,13 @@ fn add_differences(
         let (now, then) = ([now[0].level(), now[1].level()], [then[0].level(), then[1].level()]);
         add(energy, mean, [now[0] - then[0], now[1] - then[1]], then[0]);
     }
-    // The last column of an odd width counts twice.
+    // The last column of an odd width has no partner and counts twice.
     if let ([now], [then], [.., energy], [.., mean]) = (last_now, last_then, energy, mean) {
         add(energy, mean, [now.level() - then.level(); 2], then.level());
     }
 }
 
-/// Fills the map of chroma.
+/// Fills `scratch.chroma` with the mean squares of the chroma differences.
 fn chroma_differences(
     present: &History,
     past: &[Array2<Fixed>],
@@ -317,11 +333,12 @@ fn chroma_differences(
     });
 }
 
-/// Rows that one thread works on at a time.
+/// Number of rows that a thread processes at a time.
 const BAND: usize = 32;
 
-/// Fills rows with means in windows of `WINDOW` squared, which is odd, at the edges of what lies inside: those of `from` from row `first` on.
-/// `columns` has room for a row.
+/// Fills `to` with the means of `from` in windows of `WINDOW` by `WINDOW` cells, an odd side, for
+/// the rows from `first` on. At the borders a window shrinks to its part inside the map. `columns`
+/// is scratch memory for one row.
 fn boxed<const WINDOW: usize>(
     from: &Array2<f32>,
     first: usize,
@@ -357,7 +374,7 @@ fn boxed<const WINDOW: usize>(
     }
 }
 
-/// Means along a row of `columns`, each the sum of `count` values.
+/// Computes the horizontal window means from `columns`, each of which is the sum of `count` values.
 #[inline(always)]
 fn across<const WINDOW: usize>(columns: &[f32], count: f32, to: &mut [f32]) {
     let (width, reach) = (columns.len(), WINDOW / 2);
@@ -370,7 +387,7 @@ fn across<const WINDOW: usize>(columns: &[f32], count: f32, to: &mut [f32]) {
         return;
     }
     let share = 1.0 / (WINDOW as f32 * count);
-    // One slice for each neighbour, all of the same length: so sums stay in registers.
+    // One slice per neighbour, all of the same length, so that the sums stay in registers.
     let neighbours: [&[f32]; WINDOW] = std::array::from_fn(|i| &columns[i..i + inner]);
     for (x, to) in to[reach..][..inner].iter_mut().enumerate() {
         *to = neighbours.iter().map(|values| values[x]).sum::<f32>() * share;

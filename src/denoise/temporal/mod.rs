@@ -1,10 +1,12 @@
-//! Denoising along time: each picture is averaged with what came before it, where that shows the same thing.
+//! Temporal fusion: averages each picture with motion-compensated previous pictures where they
+//! match.
 //!
-//! As in Maggioni et al., "Efficient Multi-Stage Video Denoising with Recurrent Spatio-Temporal Fusion" (EMVD, CVPR 2021),
-//! a picture is fused with the *fused* one before, the share of each follows from how much they differ beyond what noise
-//! explains, and the variance that is left of the noise is carried along, so that the network that takes the rest knows
-//! it at each pixel. Here the share is a Kalman gain, computed from local sums of differences, and the earlier picture is
-//! first shifted along estimated motion. Only the past is used: there is no delay.
+//! As in Maggioni et al., "Efficient Multi-Stage Video Denoising with Recurrent Spatio-Temporal
+//! Fusion" (EMVD, CVPR 2021), each picture is fused with the *fused* previous picture, with weights
+//! derived from how far they differ beyond the noise. The remaining noise variance is tracked, and
+//! the control maps of the network that removes the rest are scaled by it at each pixel. Here the
+//! weight is a Kalman gain computed from local sums of differences, and the previous picture is
+//! first motion-compensated. Only previous pictures are used, so fusion adds no latency.
 
 mod compensate;
 mod differences;
@@ -22,47 +24,59 @@ use crate::{
     nn::Threads,
 };
 
-/// Noise weaker than this (standard deviation in 8-bit units) is not worth the risk of ghosts.
+/// Least noise sigma, in 8-bit units, for which pictures are fused; for weaker noise the risk of
+/// ghosting outweighs the gain.
 const LEAST_LEVEL: f32 = 1.0;
-/// Share of a picture that must differ for it to be called another scene.
+/// Share of the picture that must differ for a scene cut.
 const CUT: f32 = 0.6;
 
-/// What is remembered from picture to picture.
+/// State of temporal fusion for one stream (or one field of interlaced video).
 #[derive(Debug, Default)]
 pub struct Temporal {
+    /// The previous fused picture.
     history: Option<History>,
-    /// Memory for the next picture.
+    /// Memory to reuse for the next picture.
     spare: Option<History>,
+    /// Displacement of the current picture's blocks in the previous picture.
     motion: Motion,
+    /// Planes of the previous fused picture, motion-compensated.
     compensated: Vec<Array2<Fixed>>,
+    /// Remaining noise variance of the previous picture, motion-compensated.
     compensated_variance: Array2<f32>,
     scratch: fuse::Scratch,
 }
 
-/// What is known after a picture.
+/// A fused picture with its remaining noise variance.
 #[derive(Debug)]
 struct History {
     colour: Colour,
+    /// Fused planes, one per component.
     planes: Vec<Array2<Fixed>>,
-    /// Variance of the noise that is left, over that of a single picture; one value for 2x2 pixels.
+    /// Variance of the remaining noise divided by that of a single picture, one value per 2x2
+    /// pixels.
     variance: Array2<f32>,
+    /// Pyramid of the fused first component, for motion search.
     pyramid: Pyramid,
 }
 
-/// A picture with less noise.
+/// Result of [`Temporal::fuse`]: a picture with less noise.
 pub struct Fused<'a> {
+    /// The fused picture.
     pub picture: Picture<'a, Fixed>,
-    /// Variance of the noise that is left, over that before; one value for 2x2 pixels.
+    /// Variance of the remaining noise divided by that of a single picture, one value per 2x2
+    /// pixels.
     pub variance: &'a Array2<f32>,
 }
 
 impl Temporal {
-    /// Forgets the past.
+    /// Discards the previous picture; its memory is kept.
     pub fn reset(&mut self) {
         self.spare = self.history.take().or(self.spare.take());
     }
 
-    /// Fuses a picture with the past. `noise` is that of luma (of R, G and B) and of chroma.
+    /// Fuses a picture with the previous fused picture. `noise` is that of luma (or of R, G and B),
+    /// then that of chroma. The result is the picture itself after a reset, a scene cut, or a
+    /// change of size or colour format, and for luma noise below [`LEAST_LEVEL`].
     pub fn fuse<T: Sample>(
         &mut self,
         picture: &Picture<'_, T>,
@@ -104,7 +118,7 @@ impl Temporal {
         }
     }
 
-    /// Shifts the past to where things are now.
+    /// Motion-compensates the planes and the variance of the previous picture.
     fn follow(&mut self, past: &History, threads: &Threads) {
         self.compensated.resize_with(past.planes.len(), || Array2::default((0, 0)));
         for (i, (plane, to)) in past.planes.iter().zip(&mut self.compensated).enumerate() {
@@ -115,6 +129,7 @@ impl Temporal {
 }
 
 impl History {
+    /// Allocates memory for pictures like `picture`.
     fn new<T: Sample>(picture: &Picture<'_, T>) -> Self {
         let (width, height) = picture.size();
         Self {
@@ -125,12 +140,13 @@ impl History {
         }
     }
 
+    /// Returns whether the colour format and all plane sizes match those of `picture`.
     fn fits<T>(&self, picture: &Picture<'_, T>) -> bool {
         self.colour == picture.colour
             && self.planes.iter().zip(&picture.components).all(|(a, b)| a.dim() == b.dim())
     }
 
-    /// Takes over a picture as it is.
+    /// Copies a picture and sets the variance to 1.
     fn take<T: Sample>(&mut self, picture: &Picture<'_, T>, threads: &Threads) {
         threads.enter(|| {
             for (plane, component) in self.planes.iter_mut().zip(&picture.components) {
@@ -153,14 +169,14 @@ mod tests {
 
     use super::*;
 
-    /// A value that looks random, for a point of a lattice.
+    /// A hash of a lattice point as a pseudo-random value from 0 to 1.
     fn random(x: i32, y: i32) -> f32 {
         let hash = (x as u32).wrapping_mul(0x9e37_79b9) ^ (y as u32).wrapping_mul(0x85eb_ca6b);
         let hash = (hash ^ (hash >> 15)).wrapping_mul(0x2c1b_3c6d);
         ((hash ^ (hash >> 13)) & 0xffff) as f32 / 65536.0
     }
 
-    /// A smooth texture that looks different everywhere, seen from `(x, y)`, with noise of the given level.
+    /// A smooth, non-repeating texture, shifted by `(x, y)`, with noise of sigma `level`.
     fn scene(
         width: usize,
         height: usize,
@@ -181,7 +197,8 @@ mod tests {
         })
     }
 
-    /// Shows pictures one after the other; gives what the last was fused to, and the mean variance left.
+    /// Fuses pictures in sequence. Returns the last fused picture and the mean of its remaining
+    /// variance.
     fn fuse_all(
         temporal: &mut Temporal,
         pictures: &[Array2<f32>],
@@ -200,7 +217,8 @@ mod tests {
         last.unwrap()
     }
 
-    /// Root mean square difference, away from the edges, beyond which the past saw nothing.
+    /// Root mean square difference without a border of 32 pixels, where previous pictures have no
+    /// matching content.
     fn distance(a: &Array2<f32>, b: &Array2<f32>) -> f32 {
         let (height, width) = a.dim();
         let inner = ndarray::s![32..height - 32, 32..width - 32];
@@ -219,7 +237,7 @@ mod tests {
                 left < 0.62 && variance < 0.4,
                 "{velocity:?}: {left} of the noise, variance {variance}"
             );
-            // Errors of the motion add to what is left, but not much.
+            // Motion errors add to the remaining noise, but not much.
             assert!(
                 left * left < variance + 0.1,
                 "{velocity:?}: {left} squared, variance {variance}"
@@ -264,7 +282,7 @@ mod tests {
         assert_eq!(fuse_all(&mut temporal, &pictures[..1], 9.0), (pictures[0].clone(), 1.0));
         temporal.reset();
         assert_eq!(fuse_all(&mut temporal, &pictures[1..], 9.0), (pictures[1].clone(), 1.0));
-        // Another size is another scene.
+        // A change of size resets the state.
         let other = scene(33, 7, 3);
         assert_eq!(fuse_all(&mut temporal, std::slice::from_ref(&other), 9.0).0, other);
     }

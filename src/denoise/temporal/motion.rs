@@ -1,4 +1,5 @@
-//! Motion of blocks between two pictures, from coarse to fine.
+//! Hierarchical block motion search between two pictures: coarse to fine on a pyramid, then
+//! sub-pixel on the full picture.
 
 use ndarray::{Array2, ArrayView1, ArrayViewMut1, Axis};
 use rayon::prelude::*;
@@ -13,36 +14,43 @@ use crate::{
     simd::vectorise,
 };
 
-/// Side of a block in pixels of the picture; the finest level of the pyramid has half as many.
+/// Side of a block in pixels of the picture. On the finest searched pyramid level, blocks have half
+/// this side.
 pub(super) const BLOCK: usize = 16;
+/// Number of pyramid levels below the full picture.
 const LEVELS: usize = 3;
-/// Side of a block at each level of the pyramid, and how far its window reaches beyond.
+/// Side of a block in pixels of its pyramid level.
 const SIDE: isize = 8;
+/// Distance that the matching window extends beyond the block on each side, in pixels of its level.
 const MARGIN: isize = 4;
-/// Sides of windows, at each level and in the picture itself.
+/// Side of the matching window on each pyramid level below the full picture.
 pub(super) const WINDOW: usize = (SIDE + 2 * MARGIN) as usize;
+/// Side of the matching window in the full picture.
 pub(super) const WHOLE_WINDOW: usize = BLOCK + 2 * MARGIN as usize;
-/// Reach of the search at the coarsest level, in its pixels: 8 of the picture's.
+/// Range of the exhaustive search on the coarsest level in each direction, in pixels of that level
+/// (8 pixels of the picture each).
 const REACH: i32 = 5;
-/// Weight of the distance to the motion of a block's neighbours, per pixel of the level and level of noise: what keeps
-/// blocks without texture from following the noise.
+/// Cost per pixel of distance from the expected motion (in pixels of the level) and per unit of
+/// noise sigma. It keeps blocks without texture from matching the noise.
 const SMOOTHNESS: f32 = 0.02;
-/// How often a search goes on from a better neighbour.
+/// Largest number of steps of the descent to a better neighbouring displacement.
 const STEPS: usize = 2;
-/// Neighbours of a displacement.
+/// The four neighbours of a displacement `[x, y]`; `i ^ 1` is the opposite neighbour of `i`.
 const BESIDE: [[i32; 2]; 4] = [[-1, 0], [1, 0], [0, -1], [0, 1]];
-/// Mean absolute value of normal noise of unit deviation.
+/// Mean absolute value of normal noise with unit sigma.
 const MEAN_ABSOLUTE: f32 = 0.798;
-/// Rows of a plane that are worth another thread.
+/// Least number of plane rows per parallel task.
 const MIN_ROWS: usize = 16;
-/// Noise counts as at least this: patterns that repeat must not be found wherever they repeat.
+/// Least noise sigma assumed for the search, in 8-bit units. With less, repetitive patterns would
+/// match at any of their repetitions.
 const LEAST_LEVEL: f32 = 2.0;
 
-/// Luma in 8 bits, at its own size, a half, a quarter and an eighth of it.
+/// Luma in 8 bits at full, half, quarter and eighth size.
 #[derive(Debug, Default)]
 pub(super) struct Pyramid(Vec<Array2<u8>>);
 
 impl Pyramid {
+    /// Fills the pyramid from the first component of a picture.
     pub fn build(&mut self, luma: &Array2<Fixed>, threads: &Threads) {
         self.0.resize_with(1 + LEVELS, || Array2::zeros((0, 0)));
         let whole = &mut self.0[0];
@@ -72,20 +80,22 @@ impl Pyramid {
     }
 }
 
-/// Where blocks of the present picture lie in the past one.
+/// Motion field: where the blocks of the current picture lie in the previous picture.
 #[derive(Debug, Default)]
 pub(super) struct Motion {
-    /// Displacement `[x, y]` in pixels of the picture, by block.
+    /// Displacement `[x, y]` of each block in pixels of the picture, indexed `[[row, column]]`.
     pub blocks: Array2<[f32; 2]>,
+    /// Unregularised motion of each block.
     found: Array2<Found>,
 }
 
 impl Motion {
-    /// Finds the motion from `past` to `present`. `level` is the noise of luma's pixels.
+    /// Finds the displacement of the blocks of `present` in `past`. `level` is the noise sigma of
+    /// luma's pixels.
     pub fn search(&mut self, present: &Pyramid, past: &Pyramid, level: f32, threads: &Threads) {
         let level = level.max(LEAST_LEVEL);
         let pair = |number: usize, side| {
-            // Means of 4 pixels have half the noise.
+            // The mean of 4 pixels has half the noise sigma.
             let weight = SMOOTHNESS * level / (1 << number) as f32;
             Pair::new(present.0.get(number)?, past.0.get(number)?, side, weight)
         };
@@ -115,32 +125,38 @@ impl Motion {
     }
 }
 
-/// Curvature of the mean squares that noise alone makes where it is smallest, over the variance of the noise.
+/// Curvature of the mean squared difference that noise alone causes at a minimum, divided by the
+/// noise variance.
 const DOUBT: f32 = 0.1;
-/// Variance of the difference of two pictures, of which one was fused, over that of the noise.
+/// Variance of the difference of a picture and a fused picture, divided by the noise variance.
 const DIFFERENCE: f32 = 1.4;
-/// Beyond this, in pixels, a parabola through the neighbours of the smallest is not to be believed.
+/// Largest sub-pixel offset of the fitted parabola's minimum, in pixels.
 const FARTHEST: f32 = 0.6;
 
-/// Two pictures, or one level of their pyramids.
+/// One level of the pyramids of two pictures, with the search parameters of that level.
 struct Pair<'a> {
-    /// Rows without gaps.
+    /// Current picture, row-major without padding.
     present: &'a [u8],
+    /// Previous picture, likewise.
     past: &'a [u8],
     /// Height and width.
     dim: (usize, usize),
-    /// Side of a block in pixels.
+    /// Side of a block in pixels of the level.
     side: isize,
-    /// What a pixel of distance from the expected motion costs.
+    /// Cost per pixel of distance from the expected motion.
     weight: f32,
 }
 
-/// The best motion of a block so far.
+/// Best displacement of a block so far, by cost.
 struct Best<'a, 'b> {
     pair: &'a Pair<'b>,
+    /// Row and column of the block.
     block: (usize, usize),
+    /// Expected displacement, from which the distance is penalised.
     expected: [i32; 2],
+    /// Displacement of the least cost.
     found: [i32; 2],
+    /// Mean absolute difference plus the distance penalty.
     cost: f32,
 }
 
@@ -149,6 +165,7 @@ impl<'a, 'b> Best<'a, 'b> {
         Self { pair, block, expected, found: [0; 2], cost: f32::INFINITY }
     }
 
+    /// Evaluates a displacement and keeps it if it costs less.
     fn consider(&mut self, d: [i32; 2]) {
         if d == self.found && self.cost < f32::INFINITY {
             return;
@@ -163,7 +180,7 @@ impl<'a, 'b> Best<'a, 'b> {
         }
     }
 
-    /// Considers the four neighbours of what was found, and if one of them is better, its neighbours.
+    /// Descends from the best displacement to better neighbours, for [`STEPS`] steps at most.
     fn consider_around(&mut self) {
         for _ in 0..STEPS {
             let [x, y] = self.found;
@@ -188,7 +205,8 @@ impl<'a> Pair<'a> {
         Some(Self { dim, present, past, side, weight })
     }
 
-    /// The motion of each block in pixels of this level, from that of the next coarser one.
+    /// Returns the displacement of each block in pixels of this level, starting from those of the
+    /// next coarser level, or by exhaustive search if there is none.
     fn search(&self, coarser: Option<&Array2<[i32; 2]>>, threads: &Threads) -> Array2<[i32; 2]> {
         let (height, width) = self.dim;
         let dim = (height.div_ceil(self.side as usize), width.div_ceil(self.side as usize));
@@ -207,7 +225,7 @@ impl<'a> Pair<'a> {
         blocks
     }
 
-    /// Tries all motions within reach.
+    /// Tests all displacements in the range of [`REACH`].
     fn search_all(&self, block: (usize, usize)) -> [i32; 2] {
         let mut best = Best::new(self, block, [0; 2]);
         best.consider([0; 2]);
@@ -219,7 +237,8 @@ impl<'a> Pair<'a> {
         best.found
     }
 
-    /// Tries what the coarser level and the block to the left found, and what lies around the best of these.
+    /// Tests the displacements of the coarser level, of the left neighbour and zero, then the
+    /// neighbours of the best one.
     fn follow(
         &self,
         (by, bx): (usize, usize),
@@ -227,7 +246,7 @@ impl<'a> Pair<'a> {
         left: Option<[i32; 2]>,
     ) -> [i32; 2] {
         let of_coarser = |by: usize, bx: usize| coarser[[by, bx]].map(|d| 2 * d);
-        // The coarser blocks around, on the side where this block lies in its own.
+        // The neighbouring coarser block on the side nearest to this block.
         let beside = |at: usize, count: usize| {
             if at % 2 == 1 { (at / 2 + 1).min(count - 1) } else { (at / 2).saturating_sub(1) }
         };
@@ -242,19 +261,22 @@ impl<'a> Pair<'a> {
         best.found
     }
 
-    /// The motion to fractions of a pixel, near the `expected` one: from a parabola through the mean squares beside the best whole displacement; and
-    /// how certain it is: noise moves the smallest by what its curvature allows. `level` is the noise of this level's pixels.
+    /// Refines the displacement to fractions of a pixel, starting from `expected`.
+    ///
+    /// Fits a parabola through the mean squared differences around the best whole displacement. The
+    /// curvature of the parabola determines how far noise moves its minimum, which gives the
+    /// precision. `level` is the noise sigma of this level's pixels.
     fn settle(&self, block: (usize, usize), expected: [i32; 2], level: f32) -> Found {
         let square = |d: [i32; 2]| self.difference(block, d, differences::squared);
         let beside = |[x, y]: [i32; 2]| BESIDE.map(|[dx, dy]| [x + dx, y + dy]);
-        // As absolute differences cost elsewhere.
+        // Convert the mean square to the scale of a mean absolute difference, as [`Best`] uses.
         let cost = |d: [i32; 2], square: f32| {
             let distance = (d[0] - expected[0]).abs() + (d[1] - expected[1]).abs();
             MEAN_ABSOLUTE * square.sqrt() + self.weight * distance as f32
         };
         let (mut best, mut centre) = (expected, square(expected));
         if centre == f32::INFINITY {
-            // It lies outside.
+            // The expected position lies outside of the picture.
             (best, centre) = ([0; 2], square([0; 2]));
         }
         let mut around = beside(best).map(square);
@@ -270,7 +292,7 @@ impl<'a> Pair<'a> {
             let Some(side) = better else { break };
             let before = centre;
             (best, centre) = (beside(best)[side], around[side]);
-            // Opposite sides follow each other.
+            // The previous centre becomes the neighbour on the opposite side.
             let back = side ^ 1;
             let places = beside(best);
             around = std::array::from_fn(|i| if i == back { before } else { square(places[i]) });
@@ -278,7 +300,7 @@ impl<'a> Pair<'a> {
         let mut found = Found { motion: best.map(|d| d as f32), ..Found::default() };
         for (axis, &[before, after]) in around.as_chunks::<2>().0.iter().enumerate() {
             let curvature = before + after - 2.0 * centre;
-            // Not a number, or infinite, beside the edge.
+            // At the border the curvature is NaN or infinite.
             if !(curvature > 0.0 && curvature < f32::INFINITY) {
                 continue;
             }
@@ -290,8 +312,9 @@ impl<'a> Pair<'a> {
         found
     }
 
-    /// Mean of a measure of the differences between a block and what lies displaced from it in the past, in a window
-    /// somewhat larger.
+    /// Returns the mean of a difference measure between a block's window in the current picture and
+    /// the displaced window in the previous one. Returns infinity if too little of the window lies
+    /// inside both pictures.
     fn difference(
         &self,
         (by, bx): (usize, usize),
@@ -307,7 +330,7 @@ impl<'a> Pair<'a> {
             (start, end)
         };
         let ((x0, x1), (y0, y1)) = (range(bx, dx, width), range(by, dy, height));
-        // Most of the window must lie inside.
+        // At least half a block side must lie inside in each direction.
         if x1 - x0 < side / 2 || y1 - y0 < side / 2 {
             return f32::INFINITY;
         }

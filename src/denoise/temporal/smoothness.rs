@@ -1,30 +1,34 @@
-//! Motion of neighbouring blocks: alike, unless the picture says otherwise.
+//! Regularises the motion field of blocks.
 //!
-//! What a block finds for itself is only as good as its texture and the noise allow. So the field is sought that stays
-//! close to what was found where that is certain, and close to the neighbours everywhere; neighbours that move
-//! differently have little say, so that fields keep their edges (robust statistics with the weight of Geman and McClure,
-//! as in Black and Anandan, "The robust estimation of multiple motions: parametric and piecewise-smooth flow fields",
-//! Computer Vision and Image Understanding 63(1), 1996).
+//! The motion estimate of a single block is limited by its texture and by the noise. The
+//! regularised field stays close to the block's own estimate where that is precise, and close to
+//! the neighbours everywhere. Neighbours that move differently get little weight, so motion
+//! boundaries stay sharp (robust estimation with the Geman-McClure function, as in Black and
+//! Anandan, "The robust estimation of multiple motions: parametric and piecewise-smooth flow
+//! fields", Computer Vision and Image Understanding 63(1), 1996).
 
 use ndarray::Array2;
 
-/// By how many pixels neighbours differ, and from which difference on they hardly belong together.
+/// Expected difference in motion of neighbouring blocks, in pixels.
 const SPREAD: f32 = 0.1;
+/// Difference in motion, in pixels, at which the Geman-McClure weight of a neighbour falls to a
+/// quarter.
 const APART: f32 = 1.5;
+/// Number of Gauss-Seidel sweeps.
 const SWEEPS: usize = 6;
-/// Rows that are worked on at once.
+/// Number of rows in the wavefront of a sweep.
 const ABREAST: usize = 4;
 
-/// What a block finds for itself.
+/// Motion that the search found for one block.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Found {
     /// Displacement `[x, y]` in pixels.
     pub motion: [f32; 2],
-    /// Inverse of its variance, along each axis.
+    /// Inverse variance of the motion along each axis.
     pub precision: [f32; 2],
 }
 
-/// Fills `field` from what blocks found (Gauss and Seidel's method, to and fro).
+/// Fills `field` with the regularised motion by Gauss-Seidel iteration in alternating directions.
 pub(super) fn smooth(found: &Array2<Found>, field: &mut Array2<[f32; 2]>) {
     if field.dim() != found.dim() {
         *field = Array2::from_elem(found.dim(), [0.0; 2]);
@@ -34,7 +38,7 @@ pub(super) fn smooth(found: &Array2<Found>, field: &mut Array2<[f32; 2]>) {
     let (Some(field), Some(found)) = (field.as_slice_mut(), found.as_slice()) else { return };
     let mut settle = |y: usize, x: usize| {
         let i = y * columns + x;
-        // Beyond the edge a block stands for its own neighbour, which leaves it where it is.
+        // Beyond the border the block is its own neighbour, which pulls it nowhere.
         let beside = [
             if y == 0 { i } else { i - columns },
             if y + 1 == rows { i } else { i + columns },
@@ -46,7 +50,8 @@ pub(super) fn smooth(found: &Array2<Found>, field: &mut Array2<[f32; 2]>) {
     for sweep in 0..SWEEPS {
         for first in (0..rows).step_by(ABREAST) {
             let lanes = ABREAST.min(rows - first);
-            // Each block waits for the one before it. So a few rows go abreast, each a block behind the one above, which changes nothing.
+            // Each block depends on the one before it. Processing a few rows as a wavefront, each a
+            // block behind the row above, gives independent work and the same result.
             for step in 0..columns + lanes - 1 {
                 for lane in 0..lanes {
                     if let Some(x) = step.checked_sub(lane).filter(|x| *x < columns) {
@@ -63,7 +68,7 @@ pub(super) fn smooth(found: &Array2<Found>, field: &mut Array2<[f32; 2]>) {
     }
 }
 
-/// Where a block settles between its neighbours and what it found.
+/// Returns the weighted mean of a block's own estimate and its neighbours' motion.
 #[inline(always)]
 fn settled(own: [f32; 2], beside: [[f32; 2]; 4], found: &Found) -> [f32; 2] {
     const WEIGHT: f32 = 1.0 / (SPREAD * SPREAD);
@@ -78,7 +83,7 @@ fn settled(own: [f32; 2], beside: [[f32; 2]; 4], found: &Found) -> [f32; 2] {
             weights[axis] += weight;
         }
     }
-    // Neighbours alike weigh as much as they can: no block is without weights.
+    // Every neighbour has a positive weight, so the sum of the weights is never 0.
     [0, 1].map(|axis| sum[axis] / weights[axis])
 }
 
@@ -86,7 +91,7 @@ fn settled(own: [f32; 2], beside: [[f32; 2]; 4], found: &Found) -> [f32; 2] {
 mod tests {
     use super::*;
 
-    /// A field of 8 by 12 blocks.
+    /// Smooths a field of 8 by 12 blocks.
     fn smoothed(found: impl Fn(usize, usize) -> Found) -> Array2<[f32; 2]> {
         let mut field = Array2::default((0, 0));
         smooth(&Array2::from_shape_fn((8, 12), |(y, x)| found(y, x)), &mut field);
