@@ -1,26 +1,28 @@
-//! Samples of 10 bits, in 16 bits of memory.
+//! 10-bit samples stored in 16-bit little-endian words: [`Low10`] and [`High10`].
 
 use bytemuck::{Pod, Zeroable};
 
 use super::Sample;
 use crate::simd;
 
-/// Steps to an 8-bit level.
+/// 10-bit code values per 8-bit code value.
 const STEPS: f32 = 4.0;
+/// Largest 10-bit code value.
 const LARGEST: u16 = 1023;
-/// Bits below a sample that lies at the upper end of its 16.
+/// Padding bits below a sample in the upper bits of its word.
 const BELOW: u32 = 6;
 
-/// In the lower bits, little-endian, as in I420_10LE.
+/// 10-bit sample in the lower bits of a little-endian word, as in I420_10LE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(transparent)]
 pub struct Low10([u8; 2]);
 
-/// In the upper bits, little-endian, as in P010_10LE.
+/// 10-bit sample in the upper bits of a little-endian word, as in P010_10LE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Pod, Zeroable)]
 #[repr(transparent)]
 pub struct High10([u8; 2]);
 
+/// Returns the nearest 10-bit code value of an 8-bit code value with a fraction.
 #[inline(always)]
 fn nearest(level: f32) -> u16 {
     simd::nearest(level * STEPS, f32::from(LARGEST)) as u16

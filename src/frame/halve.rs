@@ -1,14 +1,17 @@
-//! Planes at half their size.
+//! Reduction of planes to half their width and height.
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut1, Axis};
 use rayon::prelude::*;
 
 use crate::{nn::Threads, simd::vectorise};
 
-/// Rows that are worth another thread.
+/// Smallest number of output rows per parallel task.
 const MIN_ROWS: usize = 16;
 
-/// Makes one value of 2x2 each, by `join`; at odd edges the last ones count twice. `join` is to be `#[inline(always)]`.
+/// Reduces `from` to half its width and height, rounded up, and resizes `to` accordingly.
+///
+/// `join` reduces 2x2 values, in row-major order, to one. An odd last row or column counts twice.
+/// Mark `join` `#[inline(always)]`, else it is not compiled for the instruction set at hand.
 pub(crate) fn halve<T: Copy + Default + Send + Sync>(
     from: &ArrayView2<'_, T>,
     to: &mut Array2<T>,

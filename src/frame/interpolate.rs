@@ -1,8 +1,11 @@
-//! Values between samples.
+//! Interpolation between samples.
 
-/// Weights of four neighbours for a place `t` of the way from the second to the third: the spline of Catmull and Rom,
-/// which is Keys's cubic ("Cubic convolution interpolation for digital image processing", IEEE Transactions on Acoustics,
-/// Speech, and Signal Processing 29(6), 1981).
+/// Returns the weights of four neighbouring samples for cubic interpolation at `t` (0 to 1) between
+/// the second and the third.
+///
+/// This is the Catmull-Rom spline, the same as Keys's cubic ("Cubic convolution interpolation for
+/// digital image processing", IEEE Transactions on Acoustics, Speech, and Signal Processing 29(6),
+/// 1981).
 pub(crate) fn cubic(t: f32) -> [f32; 4] {
     let (t2, t3) = (t * t, t * t * t);
     [

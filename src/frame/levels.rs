@@ -1,13 +1,13 @@
-//! Rows of samples as levels.
+//! Conversion of rows between sample types.
 
 use ndarray::ArrayView1;
 
 use super::Sample;
 use crate::simd::vectorise;
 
-/// Levels of a row of samples, as samples of another kind.
+/// Converts a row of samples to another sample type, by their 8-bit code values.
 pub(crate) fn levels<T: Sample, U: Sample>(from: ArrayView1<'_, T>, to: &mut [U]) {
-    // Samples that lie side by side are converted many at a time.
+    // Only contiguous rows can be vectorised.
     match from.to_slice() {
         Some(from) => vectorise(
             #[inline(always)]

@@ -1,9 +1,9 @@
-//! Pictures as typed views of their components, whatever the pixel format.
+//! Pictures as typed views of their components, for all pixel formats.
 //!
-//! A component (Y, U, V, R, G, B or alpha) of any supported format is a two-dimensional array with some distance
-//! between rows and between neighbouring values, so an `ndarray` view of it is right for planar, semi-planar and packed
-//! formats, padded strides, odd sizes and single fields of interlaced pictures alike. Views are generic over the sample
-//! type, so that deeper formats need no new code here.
+//! A component (Y, U, V, R, G, B or alpha) is a two-dimensional array with a row stride and a
+//! column stride. So an `ndarray` view represents it in planar, semi-planar and packed formats,
+//! with padded strides, odd sizes and single fields of interlaced pictures. Views are generic over
+//! the sample type ([`Sample`]). Main types: [`Picture`], [`PictureMut`], [`Format`], [`Regions`].
 
 mod deep;
 mod format;
@@ -23,22 +23,43 @@ pub(crate) use interpolate::cubic;
 pub use picture::{Picture, PictureMut, Plane, PlaneMut};
 pub use regions::Regions;
 
-/// What can be wrong with the memory of a picture.
+/// Errors of [`Picture::new`] and [`PictureMut::new`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
+    /// A plane of the format is not among the given planes.
     #[error("plane {plane} is missing")]
-    MissingPlane { plane: usize },
-    #[error("plane {plane} with a stride of {stride} is too small for {width}x{height}")]
-    TooSmall { plane: usize, stride: usize, width: usize, height: usize },
-    #[error("a picture of {width}x{height} is empty")]
-    Empty { width: usize, height: usize },
+    MissingPlane {
+        /// Index of the plane.
+        plane: usize,
+    },
+    /// The memory or the stride of a plane is too small.
+    #[error("plane {plane} with a stride of {stride} samples is too small for {width}x{height}")]
+    TooSmall {
+        /// Index of the plane.
+        plane: usize,
+        /// Samples from one row to the next.
+        stride: usize,
+        /// Width of the component.
+        width: usize,
+        /// Height of the component.
+        height: usize,
+    },
+    /// Width or height is 0.
+    #[error("a picture of {width}x{height} has no pixels; width and height must be at least 1")]
+    Empty {
+        /// Width in pixels.
+        width: usize,
+        /// Height in pixels.
+        height: usize,
+    },
 }
 
-/// A sample of a component.
+/// Sample of a component.
 pub trait Sample: bytemuck::Pod + Send + Sync {
-    /// As a value from 0 to 255, deeper samples with a fraction.
+    /// Returns the code value on the 8-bit scale. Samples of more than 8 bits have a fraction.
     fn level(self) -> f32;
-    /// The nearest sample; levels out of range give the nearest end.
+    /// Returns the sample nearest to a code value on the 8-bit scale. Saturates at the type's
+    /// range.
     fn from_level(level: f32) -> Self;
 }
 
@@ -54,19 +75,23 @@ impl Sample for u8 {
     }
 }
 
-/// For pictures in memory: a level in 16 bits, with 128 steps to each, from medium grey. There is room beyond black and white, where noise and
-/// interpolation lead.
+/// Code value in 16-bit fixed point, in units of 1/128, relative to mid-grey (128).
+///
+/// For intermediate pictures. The range of -128 to 384 leaves headroom below black and above white,
+/// for noise and overshoot of interpolation.
 #[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(transparent)]
 pub struct Fixed(pub(crate) i16);
 
 impl Fixed {
+    /// Units in one 8-bit code value.
     const STEPS: f32 = 128.0;
+    /// Code value that is stored as 0.
     const GREY: f32 = 128.0;
-    /// Levels between black and what the lowest number stands for.
+    /// Code values from the smallest representable one to black.
     const BELOW: f32 = -(i16::MIN as f32) / Self::STEPS - Self::GREY;
 
-    /// The nearest whole level from 0 to 255.
+    /// Returns the nearest integer code value, clamped to 0 to 255.
     #[inline(always)]
     pub(crate) fn byte(self) -> u8 {
         const HALF: i16 = Fixed::STEPS as i16 / 2;
@@ -94,7 +119,7 @@ impl Sample for Fixed {
     }
 }
 
-/// For pictures in memory, with values of any size.
+/// For intermediate pictures: code values on the 8-bit scale, without limits.
 impl Sample for f32 {
     #[inline(always)]
     fn level(self) -> f32 {

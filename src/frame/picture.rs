@@ -1,32 +1,38 @@
+//! Views of the components of a picture, read-only ([`Picture`]) and mutable ([`PictureMut`]).
+
 use ndarray::{ArrayView2, ArrayViewMut2, ArrayViewMut3, Axis, ShapeBuilder, s};
 
 use super::{Colour, Error, Format, Place, Sample};
 
-/// Memory of one plane: samples, and the number of them from one row to the next.
+/// Memory of one plane: samples, and the stride from one row to the next in samples.
 pub type Plane<'a, T> = (&'a [T], usize);
-/// Memory of one plane that can be written.
+/// Mutable memory of one plane: samples, and the stride from one row to the next in samples.
 pub type PlaneMut<'a, T> = (&'a mut [T], usize);
 
-/// Views of the components of a picture.
+/// Read-only views of the components of a picture.
 #[derive(Debug, Clone)]
 pub struct Picture<'a, T> {
+    /// Colour model and chroma subsampling.
     pub colour: Colour,
     /// Y, U, V or R, G, B or Y alone, indexed `[[y, x]]`.
     pub components: Vec<ArrayView2<'a, T>>,
 }
 
-/// Views of the components of a picture that can be written.
+/// Mutable views of the components of a picture.
 #[derive(Debug)]
 pub struct PictureMut<'a, T> {
+    /// Colour model and chroma subsampling.
     pub colour: Colour,
+    /// Y, U, V or R, G, B or Y alone, indexed `[[y, x]]`.
     pub components: Vec<ArrayViewMut2<'a, T>>,
 }
 
 impl<'a, T: Sample> Picture<'a, T> {
-    /// Views the components of a picture of `width` by `height` in `planes`.
+    /// Creates views of the components of a picture of `width` by `height` pixels stored in
+    /// `planes`.
     ///
     /// # Errors
-    /// A plane that is missing or too small.
+    /// If a plane is missing or too small, or the picture has no pixels.
     pub fn new(
         format: Format,
         width: usize,
@@ -50,13 +56,14 @@ impl<'a, T: Sample> Picture<'a, T> {
         Ok(Self { colour: format.colour(), components })
     }
 
-    /// Width and height in pixels.
+    /// Returns the width and height in pixels.
     pub fn size(&self) -> (usize, usize) {
         let (height, width) = self.components[0].dim();
         (width, height)
     }
 
-    /// One of the two fields of an interlaced picture: every other row of each component.
+    /// Returns a field of an interlaced picture: every other row of each component, from row
+    /// `parity` (0 or 1) on.
     pub fn field(&self, parity: usize) -> Picture<'_, T> {
         let rows = |c: &'_ ArrayView2<'a, T>| c.slice_move(s![parity..;2, ..]);
         Picture { colour: self.colour, components: self.components.iter().map(rows).collect() }
@@ -64,10 +71,11 @@ impl<'a, T: Sample> Picture<'a, T> {
 }
 
 impl<'a, T: Sample> PictureMut<'a, T> {
-    /// Views the components of a picture of `width` by `height` in `planes`.
+    /// Creates mutable views of the components of a picture of `width` by `height` pixels stored in
+    /// `planes`.
     ///
     /// # Errors
-    /// A plane that is missing or too small.
+    /// If a plane is missing or too small, or the picture has no pixels.
     pub fn new(
         format: Format,
         width: usize,
@@ -81,7 +89,8 @@ impl<'a, T: Sample> PictureMut<'a, T> {
             let Some(first) = places.iter().position(|p| p.plane == number) else { continue };
             let (width, height) = check_size(format, first, width, height)?;
             let too_small = || Error::TooSmall { plane: number, stride, width, height };
-            // Samples of several components take turns in this plane; split it by turn.
+            // A plane of interleaved components is viewed as rows, pixels and samples of a pixel,
+            // then split along the last axis.
             let step = places[first].step;
             let reach = places
                 .iter()
@@ -109,14 +118,15 @@ impl<'a, T: Sample> PictureMut<'a, T> {
         Ok(Self { colour: format.colour(), components })
     }
 
-    /// One of the two fields of an interlaced picture: every other row of each component.
+    /// Returns a field of an interlaced picture: every other row of each component, from row
+    /// `parity` (0 or 1) on.
     pub fn field(&mut self, parity: usize) -> PictureMut<'_, T> {
         let components =
             self.components.iter_mut().map(|c| c.slice_mut(s![parity..;2, ..])).collect();
         PictureMut { colour: self.colour, components }
     }
 
-    /// The same picture, to be read.
+    /// Returns a read-only view of the same picture.
     pub fn view(&self) -> Picture<'_, T> {
         Picture {
             colour: self.colour,
@@ -124,7 +134,7 @@ impl<'a, T: Sample> PictureMut<'a, T> {
         }
     }
 
-    /// The same picture, borrowed for a shorter time.
+    /// Reborrows the same picture for a shorter lifetime.
     pub fn reborrow(&mut self) -> PictureMut<'_, T> {
         PictureMut {
             colour: self.colour,
@@ -133,6 +143,7 @@ impl<'a, T: Sample> PictureMut<'a, T> {
     }
 }
 
+/// Returns the width and height of a component; an error if the picture has no pixels.
 fn check_size(
     format: Format,
     component: usize,
@@ -145,6 +156,7 @@ fn check_size(
     Ok(format.component_size(component, width, height))
 }
 
+/// Splits a view into one per index of its last axis.
 fn split_last_axis<T>(view: ArrayViewMut3<'_, T>) -> Vec<ArrayViewMut2<'_, T>> {
     let mut rest = view;
     let mut parts = Vec::new();
@@ -173,7 +185,7 @@ mod tests {
         (Format::packed_rgb([1, 2, 3], Some(0), 4), 1),
     ];
 
-    /// Planes with padding after each row, and only as long as they must be.
+    /// Returns zeroed planes of minimum length, with padding between rows.
     fn planes(format: Format, count: usize, width: usize, height: usize) -> Vec<(Vec<u8>, usize)> {
         (0..count)
             .map(|number| {

@@ -1,16 +1,17 @@
-//! Pictures at another size.
+//! Resampling of pictures by area averaging.
 
 use ndarray::Array2;
 
-/// Where along one axis the samples of a smaller picture come from.
+/// Resampling filter along one axis.
 #[derive(Debug, Clone, Default)]
 struct Axis {
-    /// First sample and weights, for each of the smaller.
+    /// First source sample and weights, for each output sample.
     taps: Vec<(usize, Vec<f32>)>,
 }
 
 impl Axis {
-    /// Means over the area of each pixel; of enlarged pictures, linear interpolation.
+    /// Creates the filter for `samples` source samples: means over the area of each output sample
+    /// if `scale` is below 1, else linear interpolation.
     fn new(samples: usize, scale: f64) -> Self {
         let count = ((samples as f64 * scale + 1e-6) as usize).max(1);
         let reach = (0.5 / scale).max(0.5);
@@ -29,19 +30,20 @@ impl Axis {
     }
 }
 
-/// Brings pictures of one size to another.
+/// Resampler; keeps its filters while size and scale stay the same.
 #[derive(Debug, Default)]
 pub(crate) struct Reduce {
     size: (usize, usize),
     scale: [f64; 2],
     x: Axis,
     y: Axis,
+    /// One source row.
     row: Vec<f32>,
 }
 
 impl Reduce {
-    /// Fills `to` with means of a picture, scaled by `scale` across and down; `add` adds row `y` of the picture, times a weight, to
-    /// another row.
+    /// Resamples a picture of `(width, height)` by `scale` (horizontal, vertical) into `to`, which
+    /// it resizes. `add(y, row, weight)` adds row `y` of the picture, times `weight`, to `row`.
     pub fn run(
         &mut self,
         (width, height): (usize, usize),

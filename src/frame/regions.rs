@@ -1,18 +1,21 @@
+//! Regions of a picture that a filter processes with a different strength.
+
 use ndarray::{ArrayView2, s};
 
-/// Regions of a picture that a filter treats differently: factors on its strength.
+/// Label mask of the regions of a picture, and the factors on a filter's strength in and outside
+/// them.
 #[derive(Debug, Clone, Copy)]
 pub struct Regions<'a> {
-    /// 0 outside of all regions; of the picture's size, or any other: what lies beyond is outside.
+    /// Labels `[row, column]`, 0 outside all regions. Pixels beyond the mask are outside.
     pub labels: ArrayView2<'a, u8>,
-    /// Factor inside of regions.
+    /// Factor inside regions.
     pub foreground: f32,
-    /// Factor outside.
+    /// Factor outside regions.
     pub background: f32,
 }
 
 impl<'a> Regions<'a> {
-    /// Factors for every `1 << shift`th pixel of a row.
+    /// Returns the factors of every `1 << shift`th pixel of row `y`, without end.
     pub(crate) fn row(&self, y: usize, shift: u32) -> impl Iterator<Item = f32> + use<'a> {
         let Self { labels, foreground, background } = *self;
         let known = (y < labels.nrows()).then(|| labels.slice_move(s![y, ..;1 << shift]));
@@ -20,17 +23,18 @@ impl<'a> Regions<'a> {
         known.into_iter().flatten().map(factor).chain(std::iter::repeat(background))
     }
 
-    /// The largest factor that there may be.
+    /// Returns the larger of the two factors.
     pub(crate) fn most(&self) -> f32 {
         self.foreground.max(self.background)
     }
 
-    /// The same regions, borrowed for a shorter time.
+    /// Reborrows the same regions for a shorter lifetime.
     pub fn reborrow(&self) -> Regions<'_> {
         Regions { labels: self.labels.reborrow(), ..*self }
     }
 
-    /// Those of one of the two fields of an interlaced picture.
+    /// Returns the regions of a field of an interlaced picture: every other row from `parity` (0 or
+    /// 1) on.
     pub fn field(&self, parity: usize) -> Self {
         let parity = parity.min(self.labels.nrows());
         Self { labels: self.labels.slice_move(s![parity..;2, ..]), ..*self }

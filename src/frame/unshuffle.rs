@@ -1,25 +1,30 @@
-//! Lines of components as networks see them: pixel-unshuffled to half size, as `(level - 128) / 255`.
+//! Conversion of rows of components to network input: pixel-unshuffled to half size and normalised
+//! to `(code value - 128) / 255`.
 
 use ndarray::{ArrayView1, ArrayView2, Axis};
 
 use super::Sample;
 
+/// Code value that is 0 in network input.
 pub(crate) const CENTRE: f32 = 128.0;
+/// Code values per unit of network input.
 pub(crate) const SCALE: f32 = 255.0;
 
-/// A sample as networks see it.
+/// Returns the normalised value of a sample.
 #[inline(always)]
 fn value<T: Sample>(sample: T) -> f32 {
     (sample.level() - CENTRE) * (1.0 / SCALE)
 }
 
-/// Row `y` of a component, or its last.
+/// Returns row `y` of a component, or the last row if `y` is beyond it (replicate border).
 pub(crate) fn line<'a, T>(component: &'a ArrayView2<'a, T>, y: usize) -> ArrayView1<'a, T> {
     component.index_axis(Axis(0), y.min(component.len_of(Axis(0)) - 1))
 }
 
-/// Fills the first six channels of pixels of `N` from what 2x2 pixels of 4:2:0 share: two lines of luma, and one each of U and V, if there are any.
-/// Beyond the ends of the lines their last samples are repeated.
+/// Fills the first six of `N` channels from a 4:2:0 picture: Y of 2x2 pixels, U, V.
+///
+/// `luma` are two rows, `chroma` a row of U and one of V; without `chroma`, U and V are 0.
+/// Replicates the last samples of the rows.
 #[inline(always)]
 pub(crate) fn quads<T: Sample, const N: usize>(
     luma: [ArrayView1<'_, T>; 2],
@@ -46,7 +51,7 @@ pub(crate) fn quads<T: Sample, const N: usize>(
                     put(pixel, [*a, *b], [value(*u), value(*v)]);
                 }
             }
-            // Of interleaved chroma no line is a slice.
+            // Interleaved chroma is not contiguous; the loop below reads it.
             Some(_) => {}
         }
     }
@@ -59,7 +64,8 @@ pub(crate) fn quads<T: Sample, const N: usize>(
     }
 }
 
-/// Puts neighbouring samples of a line into channels `first` and `first + 1` of the pixels of `row`.
+/// Writes each pair of neighbouring samples of `line` to the channels `first` and `first + 1` of a
+/// pixel of `row`, which has `channels` channels. Replicates the last sample.
 pub(crate) fn pairs<T: Sample>(
     line: ArrayView1<'_, T>,
     row: &mut [f32],

@@ -1,3 +1,7 @@
+//! Comparison of two pictures by all quality measures, and running means over a stream.
+//!
+//! Main types: [`Comparison`] measures a pair, [`Measures`] is the result, [`Running`] the mean.
+
 use ndarray::{Array2, ArrayView2, Zip};
 
 use super::{
@@ -11,50 +15,69 @@ use crate::{
     nn::{self, Threads},
 };
 
-/// Names of the errors of components.
+/// Field names of the mean square errors of Y, U and V.
 pub(super) const MSE_YUV: [&str; 3] = ["mse-y", "mse-u", "mse-v"];
+/// Field names of the mean square errors of R, G and B.
 pub(super) const MSE_RGB: [&str; 3] = ["mse-r", "mse-g", "mse-b"];
+/// Field names of the PSNR of Y, U and V.
 const PSNR_YUV: [&str; 3] = ["psnr-y", "psnr-u", "psnr-v"];
+/// Field names of the PSNR of R, G and B.
 const PSNR_RGB: [&str; 3] = ["psnr-r", "psnr-g", "psnr-b"];
 
-/// What can be wrong with two pictures.
+/// Errors of [`Comparison::measure`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    #[error("the reference has {}x{} pixels, the tested picture {}x{}", .reference.0, .reference.1, .test.0, .test.1)]
-    Size { reference: (usize, usize), test: (usize, usize) },
+    /// The pictures differ in size.
+    #[error(
+        "the reference has {}x{} pixels, the tested picture {}x{}; the sizes must be the same",
+        .reference.0, .reference.1, .test.0, .test.1
+    )]
+    Size {
+        /// Width and height of the reference.
+        reference: (usize, usize),
+        /// Width and height of the tested picture.
+        test: (usize, usize),
+    },
 }
 
-/// Measures of one pair of pictures, or their means over many.
+/// Measures of a pair of pictures, or their means over many pairs. Errors and differences are in
+/// 8-bit code values.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Measures {
-    /// Mean square errors of Y, U and V or R, G and B; luma alone where the pictures' colours differ in kind.
+    /// Mean square errors of Y, U and V or of R, G and B. Luma only if the colour models differ.
     pub mse: [Option<f64>; 3],
-    /// Whether these are R, G and B.
+    /// Whether `mse` is of R, G and B.
     pub rgb: bool,
-    /// Over all samples of these.
+    /// Mean square error over all samples of the components in `mse`.
     pub mse_all: f64,
-    /// Of luma, as all that follows. `None` for pictures that are too small.
+    /// Structural similarity of luma, see [`ssim`](super::ssim); `None` for pictures that are too
+    /// small.
     pub ssim: Option<f64>,
+    /// Multi-scale structural similarity of luma, see [`ms_ssim`](super::ms_ssim); `None` for
+    /// pictures that are too small.
     pub ms_ssim: Option<f64>,
-    /// Mean absolute differences of gradient magnitudes, in levels.
+    /// Mean absolute difference of the Laplacian magnitudes of luma.
     pub laplacian: f64,
+    /// Mean absolute difference of the Sobel gradient magnitudes of luma.
     pub sobel: f64,
-    /// Distances of histograms: chi-square from 0 to 1, earth mover's in levels.
+    /// Chi-square distance of the luma histograms, 0 to 1.
     pub chi_square: f64,
+    /// Earth mover's distance of the luma histograms.
     pub earth_movers: f64,
-    /// Mean absolute change of the error since the picture before, in levels.
+    /// Mean absolute change of the luma error since the previous pair; `None` for the first pair.
     pub flicker: Option<f64>,
-    /// Intersection over union of region masks, where both pictures have one.
+    /// Intersection over union of the region masks, if both pictures have one.
     pub iou: Option<f64>,
 }
 
 impl Measures {
-    /// PSNR in dB over all samples.
+    /// Returns the PSNR over all samples in dB, infinite for equal pictures.
     pub fn psnr(&self) -> f64 {
         psnr(self.mse_all)
     }
 
-    /// Names and values of all that is known, PSNR in dB among them.
+    /// Returns the message field names and values of all measures that are not `None`, and of the
+    /// PSNR in dB.
     pub fn named(&self) -> Vec<(&'static str, f64)> {
         let [a, b, c] = self.mse;
         let [mse_names, psnr_names] =
@@ -81,16 +104,17 @@ impl Measures {
     }
 }
 
-/// Means of measures over pictures. That of PSNR is the PSNR of the mean error.
+/// Running mean of measures. The mean PSNR is the PSNR of the mean square error.
 #[derive(Debug, Clone, Default)]
 pub struct Running {
     frames: u64,
     sums: Measures,
-    /// Pictures that had what not all have: by component, SSIM, MS-SSIM, flicker and IoU.
+    /// Number of pairs that have each optional measure, in the order of [`optional`].
     counts: [u64; 7],
 }
 
 impl Running {
+    /// Adds the measures of a pair.
     pub fn add(&mut self, measures: &Measures) {
         self.frames += 1;
         let sums = &mut self.sums;
@@ -110,11 +134,12 @@ impl Running {
         }
     }
 
+    /// Returns the number of pairs.
     pub fn frames(&self) -> u64 {
         self.frames
     }
 
-    /// Means, `None` before the first picture.
+    /// Returns the means, each over the pairs that have the measure; `None` before the first pair.
     pub fn mean(&self) -> Option<Measures> {
         if self.frames == 0 {
             return None;
@@ -137,26 +162,31 @@ impl Running {
     }
 }
 
+/// Returns the optional measures: MSE of the three components, SSIM, MS-SSIM, flicker and IoU.
 fn optional(measures: &mut Measures) -> [&mut Option<f64>; 7] {
     let Measures { mse: [a, b, c], ssim, ms_ssim, flicker, iou, .. } = measures;
     [a, b, c, ssim, ms_ssim, flicker, iou]
 }
 
-/// Measures the pictures of one stream against those of another.
+/// Compares the pictures of one stream with those of a reference stream. Keeps the previous error,
+/// for the flicker measure.
 pub struct Comparison {
     threads: Threads,
-    /// Luma of the reference and of the tested picture, and components of both in turns.
+    /// Luma of the reference and of the tested picture.
     pub(super) luma: [Array2<f32>; 2],
+    /// Current component of the reference and of the tested picture.
     planes: [Array2<f32>; 2],
+    /// Luma error (tested minus reference) of the previous pair.
     error: Array2<f32>,
+    /// Whether `error` belongs to the previous pair of the stream.
     has_error: bool,
 }
 
 impl Comparison {
-    /// Measures on `threads` threads, 0 for all that the machine has.
+    /// Creates a comparison that runs on `threads` threads, 0 = one per core.
     ///
     /// # Errors
-    /// A system that gives no threads.
+    /// If the threads cannot be created.
     pub fn new(threads: usize) -> Result<Self, nn::Error> {
         let empty = || Array2::zeros((0, 0));
         Ok(Self {
@@ -168,15 +198,15 @@ impl Comparison {
         })
     }
 
-    /// Forgets the picture before.
+    /// Discards the previous pair: the next one has no flicker measure.
     pub fn reset(&mut self) {
         self.has_error = false;
     }
 
-    /// Measures a pair.
+    /// Computes all measures of a pair except `iou`.
     ///
     /// # Errors
-    /// Pictures of different sizes.
+    /// [`Error::Size`] if the pictures differ in size.
     pub fn measure<T: Sample>(
         &mut self,
         reference: &Picture<'_, T>,
@@ -189,6 +219,7 @@ impl Comparison {
         Ok(threads.enter(|| self.measure_here(reference, test)))
     }
 
+    /// [`Comparison::measure`] on a thread of the pool.
     fn measure_here<T: Sample>(
         &mut self,
         reference: &Picture<'_, T>,
@@ -245,12 +276,14 @@ impl Comparison {
     }
 }
 
+/// Resizes `plane` to `dim` (rows, columns).
 fn fit(plane: &mut Array2<f32>, dim: (usize, usize)) {
     if plane.dim() != dim {
         *plane = Array2::zeros(dim);
     }
 }
 
+/// Fills `plane` with the luma of `picture`.
 fn load_luma<T: Sample>(picture: &Picture<'_, T>, plane: &mut Array2<f32>) {
     let (width, height) = picture.size();
     fit(plane, (height, width));
@@ -261,6 +294,7 @@ fn load_luma<T: Sample>(picture: &Picture<'_, T>, plane: &mut Array2<f32>) {
     }
 }
 
+/// Fills `plane` with the code values of `component`.
 fn load<T: Sample>(component: &ArrayView2<'_, T>, plane: &mut Array2<f32>) {
     fit(plane, component.dim());
     for (from, mut to) in component.rows().into_iter().zip(plane.rows_mut()) {
@@ -295,7 +329,7 @@ mod tests {
         let mean = running.mean().unwrap();
         assert_eq!(mean.mse, [Some(10.0); 3]);
         assert_eq!((mean.mse_all, mean.ssim, mean.iou), (10.0, None, None));
-        // Only the second frame has one before it.
+        // Only the second frame has a previous one.
         assert_eq!(mean.flicker, Some(2.0));
         assert_eq!(mean.earth_movers, 3.0);
         assert!(mean.named().contains(&("psnr", psnr(10.0))));

@@ -1,6 +1,8 @@
+//! Mean square error and peak signal-to-noise ratio.
+
 use ndarray::{ArrayView2, Zip};
 
-/// Mean square error of two planes of one size.
+/// Returns the mean square error of two planes; NaN if they are empty or differ in size.
 pub fn mse(a: &ArrayView2<'_, f32>, b: &ArrayView2<'_, f32>) -> f64 {
     if a.dim() != b.dim() || a.is_empty() {
         return f64::NAN;
@@ -13,7 +15,8 @@ pub fn mse(a: &ArrayView2<'_, f32>, b: &ArrayView2<'_, f32>) -> f64 {
     sum / a.len() as f64
 }
 
-/// Peak signal to noise ratio in dB of 8-bit values with a mean square error; infinite for equal ones.
+/// Returns the peak signal-to-noise ratio in dB for a mean square error of 8-bit code values (peak
+/// 255); infinite for an error of 0.
 pub fn psnr(mse: f64) -> f64 {
     10.0 * (255.0 * 255.0 / mse).log10()
 }

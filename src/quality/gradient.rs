@@ -1,18 +1,20 @@
+//! Gradient magnitudes (Sobel, Laplacian) of a plane, and their mean difference between two planes.
+
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 
 use crate::simd::vectorise;
 
-/// How steep a picture is.
+/// Gradient operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gradient {
-    /// Length of the two derivatives of Sobel and Feldman's 3x3 operator, scaled to levels per pixel.
+    /// Magnitude of the Sobel-Feldman 3x3 gradient, in code values per pixel.
     Sobel,
-    /// Absolute value of the sum of differences to the four neighbours.
+    /// Absolute value of the sum of the differences to the four neighbours.
     Laplacian,
 }
 
-/// Gradient magnitudes of a plane, the last pixels repeated beyond its edges.
+/// Returns the gradient magnitudes of a plane, `[row, column]`. Replicates the border.
 pub fn gradient(plane: &ArrayView2<'_, f32>, kind: Gradient) -> Array2<f32> {
     let mut result = Array2::zeros(plane.dim());
     let rows = result.axis_iter_mut(Axis(0)).into_par_iter().enumerate();
@@ -28,7 +30,8 @@ pub fn gradient(plane: &ArrayView2<'_, f32>, kind: Gradient) -> Array2<f32> {
     result
 }
 
-/// Mean absolute difference of two planes' gradient magnitudes, in levels.
+/// Returns the mean absolute difference of the gradient magnitudes of two planes, in code values;
+/// NaN if they are empty or differ in size.
 pub fn gradient_difference(
     a: &ArrayView2<'_, f32>,
     b: &ArrayView2<'_, f32>,
@@ -55,7 +58,8 @@ pub fn gradient_difference(
     rows.sum::<f64>() / a.len() as f64
 }
 
-/// Sum of values, several at a time: a sum in order could not be taken with wide registers.
+/// Returns the sum of `values`. Sums in several lanes: the compiler may not reorder a sequential
+/// sum of floats to vectorise it.
 #[inline(always)]
 pub(super) fn sum_of(values: impl Iterator<Item = f32>) -> f32 {
     const LANES: usize = 16;
@@ -72,7 +76,7 @@ pub(super) fn sum_of(values: impl Iterator<Item = f32>) -> f32 {
     lanes.iter().sum()
 }
 
-/// A row with those above and below it, each longer by a pixel on both sides.
+/// A row and the rows above and below it, each padded by a pixel on both sides (replicate border).
 struct Lines([Vec<f32>; 3]);
 
 impl Lines {
@@ -80,10 +84,11 @@ impl Lines {
         Self([0; 3].map(|_| vec![0.0; width + 2]))
     }
 
+    /// Loads row `y` of a plane and its neighbours.
     fn load(&mut self, plane: &ArrayView2<'_, f32>, y: usize) {
         let (height, width) = plane.dim();
         for (line, y) in self.0.iter_mut().zip([y.saturating_sub(1), y, (y + 1).min(height - 1)]) {
-            // Values that lie side by side are copied many at a time.
+            // Contiguous rows are copied as a block.
             match plane.row(y).to_slice() {
                 Some(row) => line[1..=width].copy_from_slice(row),
                 None => line[1..=width].iter_mut().zip(plane.row(y)).for_each(|(to, v)| *to = *v),
@@ -92,6 +97,7 @@ impl Lines {
         }
     }
 
+    /// Fills `to` with the gradient magnitudes of the loaded row.
     fn fill(&self, kind: Gradient, to: &mut [f32]) {
         let [a, o, b] = &self.0;
         let n = to.len();

@@ -1,29 +1,37 @@
+//! Histograms of 8-bit code values and distances between them.
+
 use ndarray::ArrayView2;
 
+/// One bin per 8-bit code value.
 const BINS: usize = 256;
 
-/// How often each of 256 levels stands in a plane, as shares of 1.
+/// Relative frequency of each of the 256 code values in a plane; sums to 1.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Histogram(pub [f64; BINS]);
 
 impl Histogram {
-    /// That of a plane of values from 0 to 255; values between levels count for the nearest.
+    /// Computes the histogram of a plane of values from 0 to 255. Rounds fractions and clamps
+    /// values outside the range.
     pub fn of(plane: &ArrayView2<'_, f32>) -> Self {
         let mut counts = [0u32; BINS];
-        // The cast saturates.
+        // The saturating cast clamps.
         plane.iter().for_each(|v| counts[usize::from((v + 0.5) as u8)] += 1);
         let scale = 1.0 / plane.len().max(1) as f64;
         Self(counts.map(|count| f64::from(count) * scale))
     }
 
-    /// Chi-square distance, from 0 for equal ones to 1 for those that share no level.
+    /// Returns the chi-square distance: 0 for equal histograms, 1 for those without a common code
+    /// value.
     pub fn chi_square(&self, other: &Self) -> f64 {
         let pairs = self.0.iter().zip(&other.0).filter(|(a, b)| *a + *b > 0.0);
         0.5 * pairs.map(|(a, b)| (a - b).powi(2) / (a + b)).sum::<f64>()
     }
 
-    /// Earth mover's distance, in levels: how far values must move on average (Rubner, Tomasi and Guibas, International
-    /// Journal of Computer Vision 40(2), 2000; in one dimension the area between the cumulative histograms).
+    /// Returns the earth mover's distance: the mean distance in code values by which samples must
+    /// move to turn one histogram into the other.
+    ///
+    /// Rubner, Tomasi and Guibas, International Journal of Computer Vision 40(2), 2000. In one
+    /// dimension it is the area between the cumulative histograms.
     pub fn earth_movers(&self, other: &Self) -> f64 {
         let (mut difference, mut sum) = (0.0f64, 0.0);
         for (a, b) in self.0.iter().zip(&other.0) {

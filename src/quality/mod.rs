@@ -1,4 +1,8 @@
-//! Measures of how alike two pictures are, each after its source. [`Comparison`] takes them all of the pictures of two streams.
+//! Full-reference video quality measures: MSE, PSNR, SSIM, MS-SSIM, gradient and histogram
+//! differences, flicker and mask overlap.
+//!
+//! [`Comparison`] computes all measures of a pair of pictures, [`Running`] their means, and
+//! [`Panel`] draws them. The measures are also available as functions.
 
 mod compare;
 pub mod element;

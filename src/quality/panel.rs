@@ -1,4 +1,4 @@
-//! A picture of a comparison: both pictures, the error, gradients, histograms and the numbers.
+//! Panel that shows a comparison: both pictures, luma error, gradients, histograms and measures.
 
 use std::convert::Infallible;
 
@@ -18,22 +18,29 @@ use super::{
 };
 use crate::frame::{Colour, Picture, Sample};
 
-/// Size of the panel.
+/// Width of the panel in pixels.
 pub(super) const WIDTH: usize = 1280;
+/// Height of the panel in pixels.
 pub(super) const HEIGHT: usize = 720;
+/// Cells in a row of the panel.
 const COLUMNS: usize = 3;
-/// A cell with its caption, and the strip of numbers below.
+/// Width and height of a cell with its caption, in pixels. The measures are printed below two rows
+/// of cells.
 const CELL: (usize, usize) = (WIDTH / COLUMNS, 316);
+/// Height of a caption in pixels.
 const CAPTION: usize = 22;
-/// How much errors and gradients are enlarged.
+/// Gain of the displayed luma error.
 const ERROR_GAIN: f32 = 8.0;
+/// Gain of the displayed gradient magnitudes.
 const GRADIENT_GAIN: f32 = 6.0;
 const BACKGROUND: Rgb888 = Rgb888::new(16, 18, 22);
 const TEXT: Rgb888 = Rgb888::new(235, 235, 235);
+/// Colour of captions and means.
 const FAINT: Rgb888 = Rgb888::new(150, 155, 165);
 
-/// Draws comparisons as RGB pictures of 1280x720.
+/// Draws comparisons as 1280x720 RGB pictures.
 pub struct Panel {
+    /// Rows of interleaved R, G and B.
     pixels: Vec<u8>,
 }
 
@@ -44,7 +51,10 @@ impl Default for Panel {
 }
 
 impl Panel {
-    /// Draws a pair that `comparison` has just measured, with its measures and their means so far. Returns rows of R, G, B.
+    /// Draws a pair of pictures, its measures and their means. Returns rows of interleaved R, G and
+    /// B.
+    ///
+    /// `comparison` must have measured this pair last: its luma planes are drawn.
     pub fn draw<T: Sample>(
         &mut self,
         reference: &Picture<'_, T>,
@@ -73,10 +83,12 @@ impl Panel {
         &self.pixels
     }
 
+    /// Returns the left and top of a cell.
     fn origin(cell: usize) -> (usize, usize) {
         (cell % COLUMNS * CELL.0, cell / COLUMNS * CELL.1)
     }
 
+    /// Draws a line of text with its top left corner at `(x, y)`.
     fn text(&mut self, text: &str, x: usize, y: usize, colour: Rgb888, large: bool) {
         let font = if large { &FONT_10X20 } else { &FONT_9X18_BOLD };
         let at = Point::new(x as i32, y as i32);
@@ -84,7 +96,8 @@ impl Panel {
             .draw(self);
     }
 
-    /// A picture, shrunk to fit; pixels are means of four places.
+    /// Draws a picture with a caption, scaled to fit its cell. Each panel pixel is the mean of four
+    /// samples.
     fn picture(
         &mut self,
         cell: usize,
@@ -108,7 +121,7 @@ impl Panel {
                     sum.iter_mut().zip(value).for_each(|(sum, v)| *sum += 0.25 * v);
                 }
                 let at = 3 * ((top + y) * WIDTH + left + x);
-                // The casts saturate.
+                // The saturating casts clamp.
                 self.pixels[at..at + 3]
                     .iter_mut()
                     .zip(sum)
@@ -117,7 +130,8 @@ impl Panel {
         }
     }
 
-    /// Histograms by channel: lines for the tested picture, faint ones for the reference.
+    /// Draws the histograms of each channel: bright lines for the tested picture, faint ones for
+    /// the reference.
     fn histograms<T: Sample>(
         &mut self,
         reference: &Picture<'_, T>,
@@ -154,7 +168,7 @@ impl Panel {
                 } else {
                     colour
                 };
-                // Roots, so that rare levels show.
+                // The square root keeps rare code values visible.
                 let place = |i: usize| {
                     let height = (histogram.0[i] / highest).sqrt() * room;
                     let x = left + 8 + i * (CELL.0 - 16) / 255;
@@ -168,6 +182,7 @@ impl Panel {
         }
     }
 
+    /// Prints the measures of the frame and their means.
     fn numbers(&mut self, measures: &Measures, mean: &Measures) {
         let top = 2 * CELL.1 + 6;
         for (row, (name, measures, colour)) in
@@ -187,7 +202,8 @@ impl Panel {
             );
             self.text(&line, 10, top + 40 * row, colour, true);
             let line = format!(
-                "      Sobel {} Laplacian {}  histograms: chi-square {} earth mover {}  flicker {}  IoU {}",
+                "      Sobel {} Laplacian {}  histograms: chi-square {} earth mover {}  \
+                 flicker {}  IoU {}",
                 number(Some(measures.sobel), 3),
                 number(Some(measures.laplacian), 3),
                 number(Some(measures.chi_square), 4),
@@ -225,7 +241,8 @@ impl DrawTarget for Panel {
     }
 }
 
-/// A pixel as R, G and B; YUV by ITU-R BT.601 in its narrow range, near enough for a look.
+/// Returns a pixel as R, G and B from 0 to 255. Converts YUV as ITU-R BT.601, narrow range,
+/// whatever the caps: accurate enough for display.
 fn rgb<T: Sample>(picture: &Picture<'_, T>, x: usize, y: usize) -> [f32; 3] {
     let at = |i: usize| {
         let [shift_x, shift_y] = picture.colour.shifts(i);

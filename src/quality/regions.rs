@@ -1,7 +1,9 @@
+//! Overlap of region masks.
+
 use ndarray::{ArrayView2, Zip};
 
-/// Intersection over union of what two label masks show as regions (labels above 0), from 0 to 1; 1 where neither shows any, `None`
-/// where they differ in size.
+/// Returns the intersection over union of the regions (labels above 0) of two label masks, 0 to 1.
+/// It is 1 if both have no region, and `None` if the masks differ in size.
 pub fn iou(a: &ArrayView2<'_, u8>, b: &ArrayView2<'_, u8>) -> Option<f64> {
     if a.dim() != b.dim() {
         return None;

@@ -1,41 +1,50 @@
+//! Structural similarity: SSIM and MS-SSIM.
+
 use ndarray::{Array2, ArrayView2, s};
 use rayon::prelude::*;
 
 use super::gradient::sum_of;
 use crate::simd::vectorise;
 
-/// Taps of the window to each side of the middle, and its standard deviation.
+/// Radius of the window in pixels.
 const REACH: usize = 5;
+/// Width and height of the window in pixels.
 const SIZE: usize = 2 * REACH + 1;
+/// Standard deviation of the Gaussian window in pixels.
 const SIGMA: f64 = 1.5;
+/// Stabilising constant of the luminance term, `(K1 L)^2` of the paper.
 const C1: f32 = (0.01 * 255.0) * (0.01 * 255.0);
+/// Stabilising constant of the contrast and structure term, `(K2 L)^2` of the paper.
 const C2: f32 = (0.03 * 255.0) * (0.03 * 255.0);
-/// Taken off all values: moments stay small, so that 32 bits hold them.
+/// Subtracted from all values, to keep the moments small enough for the precision of `f32`.
 const CENTRE: f32 = 128.0;
-/// Weights of the scales of MS-SSIM, the finest first.
+/// Exponents of the scales of MS-SSIM, full resolution first.
 const WEIGHTS: [f64; 5] = [0.0448, 0.2856, 0.3001, 0.2363, 0.1333];
-/// Rows that a thread works on at a time.
+/// Rows per parallel task.
 const BAND: usize = 32;
 
-/// Mean structural similarity of two planes of values from 0 to 255, 1 for equal ones; `None` where they differ in size or
-/// are smaller than the window of 11x11.
+/// Returns the mean structural similarity of two planes of values from 0 to 255: 1 for equal
+/// planes, `None` if they differ in size or are smaller than the 11x11 window.
 ///
-/// Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity", IEEE Transactions on Image
-/// Processing 13(4), 2004: Gaussian window of standard deviation 1.5, where it fits wholly.
+/// Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity", IEEE
+/// Transactions on Image Processing 13(4), 2004: Gaussian window of standard deviation 1.5, at all
+/// positions where it lies inside the plane.
 pub fn ssim(a: &ArrayView2<'_, f32>, b: &ArrayView2<'_, f32>) -> Option<f64> {
     means(a, b).map(|(ssim, _)| ssim)
 }
 
-/// Multi-scale structural similarity, 1 for equal planes; `None` where they differ in size or the coarsest of five scales is
-/// smaller than the window (176 pixels are enough).
+/// Returns the multi-scale structural similarity of two planes of values from 0 to 255: 1 for equal
+/// planes, `None` if they differ in size or a side has fewer than 176 pixels (the coarsest of five
+/// scales must hold the window).
 ///
-/// Wang, Simoncelli and Bovik, "Multi-Scale Structural Similarity for Image Quality Assessment", Asilomar Conference on Signals,
-/// Systems and Computers, 2003. Scales are means of 2x2 pixels; negative contrast terms count as 0.
+/// Wang, Simoncelli and Bovik, "Multi-Scale Structural Similarity for Image Quality Assessment",
+/// Asilomar Conference on Signals, Systems and Computers, 2003. Each scale is the mean of 2x2
+/// pixels of the one before. Negative contrast terms count as 0.
 pub fn ms_ssim(a: &ArrayView2<'_, f32>, b: &ArrayView2<'_, f32>) -> Option<f64> {
     similarity(a, b).and_then(|(_, ms_ssim)| ms_ssim)
 }
 
-/// SSIM and MS-SSIM, which begins with it.
+/// Returns SSIM and MS-SSIM, which share the computation at full resolution.
 pub(super) fn similarity(
     a: &ArrayView2<'_, f32>,
     b: &ArrayView2<'_, f32>,
@@ -55,7 +64,7 @@ pub(super) fn similarity(
     Some((finest.0, ms_ssim()))
 }
 
-/// Means of SSIM and of its product of contrast and structure.
+/// Returns the means of SSIM and of its contrast-structure term at one scale.
 fn means(a: &ArrayView2<'_, f32>, b: &ArrayView2<'_, f32>) -> Option<(f64, f64)> {
     if a.dim() != b.dim() || a.nrows() < SIZE || a.ncols() < SIZE {
         return None;
@@ -84,10 +93,12 @@ fn means(a: &ArrayView2<'_, f32>, b: &ArrayView2<'_, f32>) -> Option<(f64, f64)>
     Some((ssim / count, contrast / count))
 }
 
+/// Returns row `y` of a plane, minus [`CENTRE`].
 fn row(plane: &ArrayView2<'_, f32>, y: usize) -> Vec<f32> {
     plane.row(y).iter().map(|v| v - CENTRE).collect()
 }
 
+/// Returns the taps of the Gaussian window along one axis; their sum is 1.
 fn taps() -> [f32; SIZE] {
     let taps: [f64; SIZE] =
         std::array::from_fn(|i| (-0.5 * ((i as f64 - REACH as f64) / SIGMA).powi(2)).exp());
@@ -95,9 +106,11 @@ fn taps() -> [f32; SIZE] {
     taps.map(|tap| (tap / sum) as f32)
 }
 
-/// Gaussian means along rows of a, b, their squares and their product, for the rows that a window spans.
+/// Local moments: Gaussian-weighted means of a, b, their squares and their product.
 struct Moments {
+    /// Ring buffer of the rows that a window spans, filtered horizontally.
     rows: Vec<[Vec<f32>; 5]>,
+    /// One row, filtered in both directions.
     sums: [Vec<f32>; 5],
 }
 
@@ -107,6 +120,7 @@ impl Moments {
         Self { rows: (0..SIZE).map(|_| empty()).collect(), sums: empty() }
     }
 
+    /// Filters row `y` of both planes horizontally and adds it to the ring buffer.
     fn push(&mut self, y: usize, a: &[f32], b: &[f32], taps: &[f32; SIZE]) {
         let rows = &mut self.rows[y % SIZE];
         let n = rows[0].len();
@@ -135,7 +149,8 @@ impl Moments {
         );
     }
 
-    /// Sums of SSIM, and of contrast times structure, along the row whose window begins at row `y`.
+    /// Returns the sums of SSIM and of the contrast-structure term over the windows that begin at
+    /// row `y`.
     fn similarity(&mut self, y: usize, taps: &[f32; SIZE]) -> (f64, f64) {
         let Self { rows, sums } = self;
         let rows = &*rows;
@@ -150,7 +165,7 @@ impl Moments {
                     }
                 }
                 let [a, b, aa, bb, ab] = sums;
-                // Similarities replace the means, contrasts the products.
+                // Reuses the moments' memory: `a` receives SSIM, `ab` the contrast-structure term.
                 for ((((a, b), aa), bb), ab) in
                     a.iter_mut().zip(b).zip(aa).zip(bb).zip(ab.iter_mut())
                 {
@@ -167,7 +182,7 @@ impl Moments {
     }
 }
 
-/// Means of 2x2 values; an odd last row or column is left out.
+/// Returns the means of 2x2 values; drops an odd last row or column.
 fn halved(plane: &ArrayView2<'_, f32>) -> Array2<f32> {
     let (height, width) = (plane.nrows() / 2 * 2, plane.ncols() / 2 * 2);
     let part = |dy: usize, dx: usize| plane.slice(s![dy..height;2, dx..width;2]);
@@ -183,7 +198,7 @@ mod tests {
         let plane = Array2::from_shape_fn((200, 230), |(y, x)| ((x * 7 + y * 13) % 256) as f32);
         assert!((ssim(&plane.view(), &plane.view()).unwrap() - 1.0).abs() < 1e-6);
         assert!((ms_ssim(&plane.view(), &plane.view()).unwrap() - 1.0).abs() < 1e-6);
-        // Without variance only the means count.
+        // Without variance only the luminance term differs from 1.
         let (a, b) = (Array2::from_elem((11, 11), 100.0f32), Array2::from_elem((11, 11), 120.0f32));
         let c1 = (0.01f64 * 255.0).powi(2);
         let by_hand = (2.0 * 100.0 * 120.0 + c1) / (100.0f64.powi(2) + 120.0f64.powi(2) + c1);

@@ -1,4 +1,6 @@
-//! How strongly each pixel is smoothed, and what stays of a picture for the next one.
+//! Per-pixel smoothing strength, and the state that the smoother keeps from picture to picture.
+//!
+//! [`share`] computes the strength map from the texture map; [`Memory`] holds the previous guide.
 
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
@@ -9,18 +11,23 @@ use crate::{
     simd::{nearest, vectorise},
 };
 
-/// Mean difference of luma and guide, in levels, from which on a place counts as texture wholly.
+/// Mean absolute difference of luma and guide, in 8-bit code values, from which on a pixel gets the
+/// full strength.
 const TEXTURE: f32 = 1.5;
-/// Cells (2x2 pixels) to each side in which texture is looked for.
+/// Radius in cells (2x2 pixels) of the window over which texture is averaged.
 const REACH: usize = 2;
-/// `lambda` where there is no texture: slopes stay slopes.
+/// `lambda` where there is no texture. A larger one would flatten slopes.
 const LEAST_LAMBDA: f32 = 2.0;
-/// Largest share of the past in the guide, and the change of luma, in levels, at which it ends.
+/// Largest weight of the previous guide in the temporal average.
 const MEMORY: f32 = 0.7;
+/// Change of luma, in 8-bit code values, at which the weight of the previous guide is 0.
 pub(super) const CHANGE: f32 = 8.0;
 
-/// Fills `share` (root of the share of `lambda`, 0 to 255) for each pixel: `strength` where there is texture. `texture` is the mean
-/// difference of luma and guide by cells of 2x2 pixels.
+/// Fills the strength map `share`: the square root of each pixel's fraction of `lambda`, times 255.
+///
+/// Pixels in texture get `strength` (0 to 1); pixels without texture get the fraction of it that
+/// reduces `lambda` to [`LEAST_LAMBDA`]. `texture` is the mean absolute difference of luma and
+/// guide per cell (2x2 pixels), in 8-bit code values.
 pub(crate) fn share(
     texture: &ArrayView2<'_, f32>,
     strength: f32,
@@ -32,7 +39,7 @@ pub(crate) fn share(
     let (height, width) = texture.dim();
     threads.enter(|| {
         share.axis_chunks_iter_mut(Axis(0), 2).into_par_iter().enumerate().for_each_init(
-            // Sums along columns, with room to each side, and what comes of them.
+            // Sums of the window's rows, padded on both sides, and a row of strengths per cell.
             || (vec![0.0f32; width + 2 * REACH], vec![0u8; width]),
             |(sums, own), (y, mut rows)| {
                 let near = y.saturating_sub(REACH)..(y + REACH + 1).min(height);
@@ -55,7 +62,7 @@ pub(crate) fn share(
                             let sum: f32 = sums[x..x + 2 * REACH + 1].iter().sum();
                             *own = share_of(sum, count * (2 * REACH + 1));
                         }
-                        // At the sides there are fewer cells to take the mean of.
+                        // Windows at the left and right border have fewer cells.
                         for x in (0..REACH.min(width)).chain(width.saturating_sub(REACH)..width) {
                             let cells = (x + REACH + 1).min(width) - x.saturating_sub(REACH);
                             own[x] =
@@ -76,7 +83,9 @@ pub(crate) fn share(
     });
 }
 
-/// Weighs shares by regions. Where nothing is to be smoothed, the solver leaves the pixel as it is.
+/// Multiplies the strength map `share` by the factors of `regions`, clamped to 0 to 1.
+///
+/// The solver keeps pixels of strength 0 bit-exactly.
 pub(super) fn weigh(share: &mut Array2<u8>, regions: &Regions<'_>, threads: &Threads) {
     threads.enter(|| {
         share.axis_iter_mut(Axis(0)).into_par_iter().enumerate().for_each(|(y, mut row)| {
@@ -87,30 +96,34 @@ pub(super) fn weigh(share: &mut Array2<u8>, regions: &Regions<'_>, threads: &Thr
     });
 }
 
-/// What stays of a picture for the next one, so that the guide does not flicker.
+/// Guide and luma of the previous picture, for the temporal average that keeps the guide from
+/// flickering.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    /// Luma without texture.
+    /// Luma without texture, in 8-bit code values, `[row, column]`.
     pub guide: Array2<f32>,
-    /// Luma, in steps of a [`STEPS`]th of a level.
+    /// Luma in units of `1 / STEPS` code values, `[row, column]`.
     pub luma: Array2<u16>,
+    /// Whether both belong to the previous picture of the stream.
     valid: bool,
 }
 
-/// Steps in a level of remembered luma.
+/// Units of [`Memory::luma`] in one 8-bit code value.
 pub(super) const STEPS: f32 = 256.0;
 
 impl Memory {
+    /// Marks the stored picture as unusable for the next one.
     pub fn forget(&mut self) {
         self.valid = false;
     }
 
-    /// What is made next is remembered.
+    /// Marks the stored picture as valid for the next one.
     pub fn keep(&mut self) {
         self.valid = true;
     }
 
-    /// Makes room for a picture of `dim` (rows, columns), and gives the largest share that the past may have in its guide.
+    /// Resizes the planes for a picture of `dim` (rows, columns). Returns the largest weight of the
+    /// previous guide: 0 if there is no valid previous picture of this size.
     pub fn prepare(&mut self, dim: (usize, usize)) -> f32 {
         if self.guide.dim() != dim {
             *self = Self { guide: Array2::zeros(dim), luma: Array2::zeros(dim), valid: false };

@@ -1,4 +1,7 @@
-//! Pictures as the network that tells texture from structure sees them, and what it makes of them.
+//! Input and output of the smoothing network.
+//!
+//! [`Planes`] feeds a picture to a network of the domain [`Domain::Guide`]. [`Maps`] converts the
+//! predicted texture and edge logits to the guide and to per-cell maps (one cell is 2x2 pixels).
 
 use std::ops::Range;
 
@@ -16,18 +19,23 @@ use crate::{
     simd::{nearest, vectorise},
 };
 
-/// Channels of the picture, of it and the scale, and of what a network makes of it.
+/// Input channels with picture content: Y of 2x2 pixels, U, V.
 const CHANNELS: usize = Domain::Guide.channels();
+/// All input channels: those of the picture and the control map of the scale.
 const INPUTS: usize = Domain::Guide.inputs();
+/// Output channels: texture of the picture channels, then the edge logit.
 const OUTPUTS: usize = 7;
 
-/// Log-odds of an edge that are not, and that are wholly, believed; and what is left of a step that is not.
+/// Edge logits that map to an edge confidence of 0 and of 1; the confidence is linear in between.
 pub(crate) const BELIEVED: [f32; 2] = [-4.0, 2.0];
+/// Lower bound of the edge confidence: the part of a guide step that always counts.
 pub(crate) const LEAST_BELIEF: f32 = 0.1;
 
-/// A picture as the input of a network of the domain [`Domain::Guide`].
+/// Picture as the input of a network of the domain [`Domain::Guide`].
 pub(crate) struct Planes<'a, 'b, T> {
+    /// Picture of any colour model; RGB is converted to YUV.
     pub picture: &'a Picture<'b, T>,
+    /// Value of the control map, see [`control`](super::control).
     pub control: f32,
 }
 
@@ -62,6 +70,7 @@ impl<T: Sample> Source for Planes<'_, '_, T> {
 }
 
 impl<T: Sample> Planes<'_, '_, T> {
+    /// [`Source::read_row`] for RGB pictures.
     fn read_rgb(&self, y: usize, row: &mut [f32]) {
         let components = &self.picture.components;
         let last = components[0].ncols() - 1;
@@ -81,7 +90,8 @@ impl<T: Sample> Planes<'_, '_, T> {
     }
 }
 
-/// Mean chroma of the 2x2 pixels at `(2 x, 2 y)`, as levels around 128.
+/// Returns the mean U and V of the cell at `(x, y)` as 8-bit code values, 128 for grey. Replicates
+/// the last row and column.
 fn chroma<T: Sample>(picture: &Picture<'_, T>, x: usize, y: usize) -> [f32; 2] {
     let mean = |i: usize| {
         let component = &picture.components[i];
@@ -105,32 +115,37 @@ fn chroma<T: Sample>(picture: &Picture<'_, T>, x: usize, y: usize) -> [f32; 2] {
     }
 }
 
-/// Takes what a network of the domain [`Domain::Guide`] makes. What else is told of a picture row by row is made along with it, as long as
-/// its rows are in cache.
+/// Output of a network of the domain [`Domain::Guide`].
+///
+/// Computes the guide and all per-cell maps as each row of the prediction arrives, while the
+/// picture rows are in cache.
 pub(super) struct Maps<'a, 'b, T> {
+    /// Picture that the network runs on.
     pub picture: &'a Picture<'b, T>,
-    /// At the picture's size, as they were; then luma without texture, averaged along time, and luma.
+    /// Guide and luma at the picture's size: those of the previous picture, replaced with those of
+    /// this one.
     pub memory: &'a mut Memory,
-    /// Largest share of the past.
+    /// Largest weight of the previous guide in the temporal average, 0 to 1.
     pub past: f32,
+    /// Per-cell maps to fill.
     pub cells: &'a mut Cells,
 }
 
-/// What is told of 2x2 pixels together.
+/// Per-cell maps `[row, column]` (one cell is 2x2 pixels), in 8-bit code values unless noted.
 #[derive(Debug, Default)]
 pub(super) struct Cells {
-    /// Chroma without texture.
+    /// U and V minus the predicted texture.
     pub chroma: [Array2<f32>; 2],
-    /// How far to believe that there is an edge of structure, up to 1.
+    /// Edge confidence, [`LEAST_BELIEF`] to 1.
     pub edges: Array2<f32>,
-    /// Mean difference of luma and guide.
+    /// Mean absolute difference of luma and guide.
     pub texture: Array2<f32>,
     /// Mean of the guide.
     pub guide: Array2<f32>,
 }
 
 impl Cells {
-    /// Makes room for a picture of `dim` (rows, columns).
+    /// Resizes the maps for a picture of `dim` (rows, columns).
     pub fn prepare(&mut self, dim: (usize, usize)) {
         let dim = (dim.0.div_ceil(2), dim.1.div_ceil(2));
         let Self { chroma: [u, v], edges, texture, guide } = self;
@@ -163,7 +178,7 @@ impl<T: Sample> Output for Maps<'_, '_, T> {
     }
 }
 
-/// A band's rows of [`Cells`].
+/// Rows of [`Cells`] that belong to one band.
 struct Rows<'a> {
     chroma: [ArrayViewMut2<'a, f32>; 2],
     edges: ArrayViewMut2<'a, f32>,
@@ -171,14 +186,19 @@ struct Rows<'a> {
     guide: ArrayViewMut2<'a, f32>,
 }
 
+/// Sink of one band of the network's output.
 struct Band<'a, 'b, T> {
+    /// First row of the band, in rows of cells.
     first: usize,
     picture: &'a Picture<'b, T>,
+    /// Rows of [`Memory::guide`].
     guide: ArrayViewMut2<'a, f32>,
+    /// Rows of [`Memory::luma`].
     luma: ArrayViewMut2<'a, u16>,
+    /// See [`Maps::past`].
     past: f32,
     cells: Rows<'a>,
-    /// Rows of luma and of texture.
+    /// One row of luma and one of texture.
     scratch: [Vec<f32>; 2],
 }
 
@@ -198,7 +218,7 @@ impl<T: Sample> RowSink for Band<'_, '_, T> {
 }
 
 impl<T: Sample> Band<'_, '_, T> {
-    /// Fills two rows of guide and luma, and the cells' means of them.
+    /// Fills two rows of guide and luma, and a row of the cells' means.
     #[inline(always)]
     fn write_luma(&mut self, y: usize, own: usize, row: &[f32]) {
         let Self { picture, guide, luma, past, cells, scratch: [now, texture], .. } = self;
@@ -210,7 +230,7 @@ impl<T: Sample> Band<'_, '_, T> {
         means.fill(0.0);
         differences.fill(0.0);
         for dy in 0..2 {
-            // Below the last of an odd number of rows it counts twice.
+            // The last row of an odd height counts twice in its cells.
             let line = (2 * own + dy).min(guide.nrows() - 1);
             let (mut guide, mut luma) = (guide.row_mut(line), luma.row_mut(line));
             let (Some(guide), Some(luma)) = (guide.as_slice_mut(), luma.as_slice_mut()) else {
@@ -227,7 +247,7 @@ impl<T: Sample> Band<'_, '_, T> {
         }
     }
 
-    /// Fills a row of chroma and of edges.
+    /// Fills a row of the cells' chroma and edge confidence.
     #[inline(always)]
     fn write_chroma(&mut self, y: usize, own: usize, row: &[f32]) {
         let pixels = || row.as_chunks::<OUTPUTS>().0.iter();
@@ -248,7 +268,8 @@ impl<T: Sample> Band<'_, '_, T> {
     }
 }
 
-/// Takes two channels, from `first` on, of each pixel.
+/// Interleaves the output channels `first` and `first + 1` into a row of full width (pixel
+/// shuffle).
 #[inline(always)]
 fn spread(row: &[f32], first: usize, to: &mut [f32]) {
     let (pairs, rest) = to.as_chunks_mut::<2>();
@@ -260,7 +281,9 @@ fn spread(row: &[f32], first: usize, to: &mut [f32]) {
     rest.iter_mut().zip(pixels).for_each(|(to, pixel)| *to = pixel[first]);
 }
 
-/// Takes texture off luma, and averages that with what it was where luma has not changed.
+/// Computes a row of the guide: luma minus texture, averaged with the previous guide where luma is
+/// unchanged. `luma` holds the previous row and receives this one. The weight of the previous guide
+/// is `past` without change and falls to 0 at a change of [`CHANGE`].
 #[inline(always)]
 fn follow(now: &[f32], texture: &[f32], guide: &mut [f32], luma: &mut [u16], past: f32) {
     for (((now, texture), guide), luma) in now.iter().zip(texture).zip(guide).zip(luma) {
@@ -272,7 +295,7 @@ fn follow(now: &[f32], texture: &[f32], guide: &mut [f32], luma: &mut [u16], pas
     }
 }
 
-/// Adds half of the means of two neighbours each.
+/// Adds half of the mean of each pair of neighbours to `to`; two rows make the mean of a cell.
 #[inline(always)]
 fn add_means(from: &[f32], to: &mut [f32]) {
     let (pairs, rest) = from.as_chunks::<2>();

@@ -1,6 +1,8 @@
-//! Scale- and structure-aware smoothing: a network tells texture from structure, an exact solver smooths.
+//! Scale- and structure-aware smoothing.
 //!
-//! [`Smoother`] does it for the pictures of a stream; [`wls`] is the solver alone, for any guide.
+//! A network predicts the texture up to a chosen scale and the edges of structure. Luma without
+//! that texture guides an edge-preserving weighted least squares solver, which smooths the picture.
+//! [`Smoother`] processes the pictures of a stream; [`wls`] is the solver alone, for any guide.
 
 mod adapt;
 pub mod element;
@@ -16,10 +18,11 @@ pub(crate) use self::{
 };
 pub use smoother::{Error, Parameters, Smoother, built_in, from_file};
 
-/// Largest scale that can be asked for, in pixels.
+/// Largest supported texture scale in pixels.
 pub const MAX_SCALE: f32 = 64.0;
 
-/// What networks are told of a scale in pixels: 0 for 1, 1 for 64, by octaves.
+/// Returns the value of the control map for a texture scale in pixels: `log2(scale) / 6`, 0 for 1
+/// pixel and 1 for [`MAX_SCALE`]. Clamps scales outside this range.
 pub fn control(scale: f32) -> f32 {
     scale.clamp(1.0, MAX_SCALE).log2() / MAX_SCALE.log2()
 }

@@ -1,3 +1,8 @@
+//! Smoother for the pictures of one stream: runs the network, then the solver.
+//!
+//! Also loads the models, built-in or from a file. Main types: [`Smoother`], [`Parameters`],
+//! [`Error`].
+
 use std::{path::PathBuf, sync::Arc};
 
 use ndarray::Array2;
@@ -13,38 +18,51 @@ use crate::{
     nn::{self, Device, Domain, ModelSource, Network, Precision, Sessions, Threads, cache},
 };
 
-/// `lambda` grows with the square of the scale, as reach does with its root.
+/// Factor of the squared scale in [`lambda`]. The smoothing radius of the solver is proportional to
+/// the square root of `lambda`, so it is proportional to the scale.
 const LAMBDA: f32 = 0.7;
+/// Constant term of [`lambda`].
 const LEAST_LAMBDA: f32 = 8.0;
-/// Step of the guide that is kept, in levels, at a `structure` of one half; it changes by this factor to each side.
+/// `sigma` of the solver at a `structure` of 0.5, in 8-bit code values: guide steps above it act as
+/// edges.
 pub(crate) const SIGMA: f32 = 3.0;
+/// Factor on [`SIGMA`] at a `structure` of 0; divisor at 1.
 const SIGMA_RANGE: f32 = 4.0;
 
-/// What can go wrong with a picture.
+/// Errors of [`Smoother::new`] and [`Smoother::process`].
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The backend failed, or the thread pool could not be created.
     #[error(transparent)]
     Network(#[from] nn::Error),
-    #[error("the network works on {0} planes, smoothing needs {guide}", guide = Domain::Guide)]
+    /// The model is for another task.
+    #[error(
+        "the model works on {0} planes; smoothing needs a model for {guide} planes",
+        guide = Domain::Guide
+    )]
     Domain(Domain),
-    #[error("input and output differ in size or colour")]
+    /// Input and output do not fit each other.
+    #[error("input and output differ in size or colour model; they must be the same")]
     Mismatch,
 }
 
-/// What a picture is to be smoothed with.
+/// Parameters of [`Smoother::process`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Parameters {
-    /// Texture up to this many pixels goes, 1 to 64.
+    /// Size in pixels up to which texture is removed, 1 to 64.
     pub scale: f32,
-    /// How much of it goes, 0 to 1.
+    /// Strength of the smoothing, 0 (none) to 1 (full): the solver's `lambda` is proportional to
+    /// its square.
     pub strength: f32,
-    /// How faint an edge still counts, from 0 (strong ones only) to 1.
+    /// Sensitivity to weak edges, from 0 (strong edges only) to 1.
     pub structure: f32,
-    /// Whether to look at the picture before, against flicker.
+    /// Whether to average the guide with that of previous pictures where luma is unchanged. Reduces
+    /// flicker.
     pub temporal: bool,
 }
 
-/// Weights for 8-bit integers, which lean on the clipping that comes with them, and weights for float32.
+/// Built-in models: weights trained for int8 inference, which rely on the saturation of 8-bit
+/// activations, and weights trained for float32.
 const BUILT_IN: [ModelSource; 2] = [
     ModelSource::Embedded {
         name: "smooth-fast",
@@ -56,20 +74,20 @@ const BUILT_IN: [ModelSource; 2] = [
     },
 ];
 
-/// The network that is part of the plugin.
+/// Loads the built-in model, in the variant for `device` and `precision`.
 ///
 /// # Errors
-/// A device that is not there.
+/// If `device` is not available.
 pub fn built_in(device: Device, precision: Precision) -> Result<Arc<dyn Network>, nn::Error> {
     let [int8, float] = &BUILT_IN;
     let source = if cache::takes_int8(device, precision) { int8 } else { float };
     cache::load(source, device, precision)
 }
 
-/// Loads a model file.
+/// Loads the model file at `path`.
 ///
 /// # Errors
-/// A file or a device that is not there, or a file that is no model.
+/// If the file cannot be read or is not a valid model, or `device` is not available.
 pub fn from_file(
     path: PathBuf,
     device: Device,
@@ -83,34 +101,38 @@ pub struct Smoother {
     network: Arc<dyn Network>,
     threads: Threads,
     sessions: Sessions,
-    /// By field for interlaced pictures.
+    /// Temporal state of each field; progressive pictures use the first.
     memory: [Memory; 2],
-    /// For luma, and for chroma with fewer pixels: what changes its size is made anew.
+    /// One for the luma size and one for subsampled chroma, so that their buffers keep their sizes.
     solvers: [Solver; 2],
     maps: Buffers,
 }
 
+/// Solver and its edge weights, for planes of one size.
 #[derive(Default)]
 struct Solver {
     weights: Weights,
     wls: Wls,
 }
 
-/// Maps that are made for each picture.
+/// Maps of the current picture, kept to reuse their memory.
 #[derive(Default)]
 struct Buffers {
     cells: Cells,
+    /// Strength map at luma size, see [`adapt::share`].
     share: Array2<u8>,
-    /// For chroma with fewer pixels than luma.
+    /// Guide at the size of 4:2:2 chroma.
     coarse_guide: Array2<f32>,
+    /// Strength map at the size of subsampled chroma.
     coarse_share: Array2<u8>,
 }
 
 impl Smoother {
-    /// Smooths with `network` on `threads` threads, 0 for all that the machine has.
+    /// Creates a smoother that runs `network` on `threads` threads, 0 = one per core.
     ///
     /// # Errors
-    /// A network that is for something else, or a system that gives no threads.
+    /// [`Error::Domain`] if `network` is for another task; [`Error::Network`] if the threads cannot
+    /// be created.
     pub fn new(network: Arc<dyn Network>, threads: usize) -> Result<Self, Error> {
         if network.domain() != Domain::Guide {
             return Err(Error::Domain(network.domain()));
@@ -125,29 +147,34 @@ impl Smoother {
         })
     }
 
-    /// Backend and device that the network runs on.
+    /// Returns the backend and device that the network runs on.
     pub fn backend(&self) -> String {
         self.network.backend()
     }
 
-    /// Forgets earlier pictures: the next one belongs to another scene.
+    /// Discards the temporal state: the next picture belongs to another scene.
     pub fn reset(&mut self) {
         self.memory.iter_mut().for_each(Memory::forget);
     }
 
-    /// Makes room for pictures of a size, so that the first one does not take longer than others.
+    /// Allocates the session for pictures of `width` by `height`, so that the first picture takes
+    /// no longer than the others.
     ///
     /// # Errors
-    /// A size that the network cannot run on.
+    /// If the network does not support this size.
     pub fn prepare(&mut self, width: usize, height: usize) -> Result<(), Error> {
         self.sessions.for_frame(&*self.network, self.threads.count(), width, height)?;
         Ok(())
     }
 
-    /// Smooths `input` into `output`. `regions` weigh the strength. `field` is 0, or 1 for the second field of an interlaced picture.
+    /// Smooths `input` into `output`.
+    ///
+    /// `regions` scale the strength per pixel. `field` is 1 for the second field of an interlaced
+    /// picture, else 0.
     ///
     /// # Errors
-    /// Pictures that do not fit each other, or a backend that fails.
+    /// [`Error::Mismatch`] if the pictures differ in size or colour model; [`Error::Network`] if
+    /// the backend fails.
     pub fn process<T: Sample>(
         &mut self,
         input: &Picture<'_, T>,
@@ -161,7 +188,8 @@ impl Smoother {
             return Err(Error::Mismatch);
         }
         let field = field.min(1);
-        // Entered once, so that nobody is woken for each of the many small pieces of work.
+        // Enters the thread pool once: entering it for each small loop would wake workers each
+        // time.
         self.threads.clone().enter(|| {
             self.see(input, parameters, field)?;
             if let Some(regions) = regions {
@@ -172,7 +200,7 @@ impl Smoother {
         })
     }
 
-    /// Fills the guide, and how much each pixel is smoothed.
+    /// Runs the network and fills the guide, the per-cell maps and the strength map.
     fn see<T: Sample>(
         &mut self,
         input: &Picture<'_, T>,
@@ -190,6 +218,7 @@ impl Smoother {
             memory.forget();
         }
         let past = memory.prepare((height, width));
+        // Stays invalid if the network fails halfway.
         memory.forget();
         let session =
             self.sessions.for_frame(&*self.network, self.threads.count(), width, height)?;
@@ -201,6 +230,7 @@ impl Smoother {
         Ok(())
     }
 
+    /// Runs the solver on all components.
     fn solve<T: Sample>(
         &mut self,
         input: &Picture<'_, T>,
@@ -228,7 +258,7 @@ impl Smoother {
         }
         wls.smooth(&from[..1], &mut to[..1], weights, &share.view(), lambda, threads);
         let coarse_guide = if shifts == [1, 1] {
-            // Where any pixel is to stay as it is, so is chroma.
+            // The minimum: a chroma pixel stays unchanged if any of its luma pixels does.
             halve(
                 &share.view(),
                 coarse_share,
@@ -251,17 +281,17 @@ impl Smoother {
             sigma,
             threads,
         );
-        // A pixel of chroma is two of luma wide.
+        // A chroma pixel is two luma pixels wide, and `lambda` grows with the square of the radius.
         wls.smooth(&from[1..], &mut to[1..], weights, &coarse_share.view(), lambda / 4.0, threads);
     }
 }
 
-/// Weight of smoothness for a scale.
+/// Returns the weight of smoothness of the solver for a texture scale in pixels.
 pub(crate) fn lambda(scale: f32) -> f32 {
     LAMBDA * scale * scale + LEAST_LAMBDA
 }
 
-/// Left of two neighbours each, for 4:2:2.
+/// Subsamples `from` to 4:2:2: keeps the left one of every two columns.
 fn every_other<T: Copy + Default>(from: &Array2<T>, to: &mut Array2<T>) {
     let dim = (from.nrows(), from.ncols().div_ceil(2));
     if to.dim() != dim {

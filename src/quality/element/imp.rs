@@ -1,3 +1,6 @@
+//! GObject implementation of `videoquality`: an aggregator that pairs the frames of a tested stream
+//! with those of a reference by running time, compares them and posts messages.
+
 use std::sync::{LazyLock, Mutex};
 
 use glib::{ParamSpec, ParamSpecEnum, ParamSpecUInt, subclass::prelude::*};
@@ -25,34 +28,37 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     )
 });
 
-/// Taken for the duration of frames of streams that do not tell theirs.
+/// Frame duration assumed if neither buffer has one.
 const DURATION: gst::ClockTime = gst::ClockTime::from_mseconds(40);
 
-/// What comes out of the source pad.
+/// Output of the source pad.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
 #[enum_type(name = "GstVideoQualityOutput")]
 pub enum OutputKind {
-    /// The tested stream, untouched.
+    /// The tested stream, unchanged.
     #[default]
-    #[enum_value(name = "Test: the tested stream, untouched", nick = "test")]
+    #[enum_value(name = "Test: the tested stream, unchanged", nick = "test")]
     Test,
-    /// A picture of the comparison.
+    /// A picture of the comparison, see [`Panel`].
     #[enum_value(
-        name = "Panel: both pictures, their error, gradients, histograms and the numbers, 1280x720",
+        name = "Panel: both pictures, luma error, gradients, histograms and measures, 1280x720 RGB",
         nick = "panel"
     )]
     Panel,
 }
 
+/// Includes the property types in the plugin's documentation.
 #[cfg(feature = "doc")]
 pub(super) fn mark_for_documentation() {
     use glib::types::StaticType;
     OutputKind::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
 }
 
+/// Values of the properties.
 #[derive(Debug, Clone, Copy)]
 struct Settings {
     output: OutputKind,
+    /// Frame pairs between two messages.
     interval: u32,
 }
 
@@ -62,31 +68,41 @@ impl Default for Settings {
     }
 }
 
+/// State of a `videoquality` element.
 #[derive(Default)]
 pub struct VideoQuality {
     settings: Mutex<Settings>,
+    /// Pad `reference`.
     reference: std::sync::OnceLock<AggregatorPad>,
+    /// Pad `sink`, of the tested stream.
     test: std::sync::OnceLock<AggregatorPad>,
     /// Caps of the reference and of the tested stream.
     infos: Mutex<[Option<VideoInfo>; 2]>,
-    /// Used by the source pad's thread, and where that is known to stand still.
+    /// Only locked by the source pad's task, or while that task is stopped or flushed.
     state: Mutex<State>,
 }
 
+/// State of the streams.
 #[derive(Default)]
 struct State {
+    /// `None` while the element is stopped.
     comparison: Option<Comparison>,
     panel: Panel,
     running: Running,
+    /// Measures and running time of the last pair.
     last: Option<(Measures, Option<gst::ClockTime>)>,
+    /// Number of reference frames and of tested frames without a partner.
     unpaired: [u64; 2],
-    /// What the source pad's caps were made of.
+    /// Output kind and caps of the tested stream that the source pad's caps were set for.
     negotiated: Option<(OutputKind, VideoInfo)>,
+    /// Whether the summary was posted.
     told_end: bool,
+    /// Whether the warning about the early end of the reference was posted.
     told_alone: bool,
 }
 
 impl VideoQuality {
+    /// Returns the pads of the reference and of the tested stream.
     fn pads(&self) -> Result<(&AggregatorPad, &AggregatorPad), gst::FlowError> {
         Ok((
             self.reference.get().ok_or(gst::FlowError::Error)?,
@@ -94,11 +110,13 @@ impl VideoQuality {
         ))
     }
 
+    /// Posts an error message with `reason`.
     fn failed(&self, reason: &dyn std::fmt::Display) -> gst::FlowError {
         gst::element_imp_error!(self, gst::StreamError::Format, ("Cannot compare: {reason}"));
         gst::FlowError::Error
     }
 
+    /// Posts a `video-quality` message with the measures of the last pair and the means.
     fn tell(&self, state: &State, summary: bool) {
         let (Some((frame, running_time)), Some(mean)) = (state.last, state.running.mean()) else {
             return;
@@ -117,7 +135,7 @@ impl VideoQuality {
             obj.post_message(gst::message::Element::builder((&message).into()).src(&*obj).build());
     }
 
-    /// Posts the summary, once.
+    /// Posts the summary message at the end of the stream, once.
     fn end(&self, state: &mut State) {
         if std::mem::replace(&mut state.told_end, true) {
             return;
@@ -126,13 +144,13 @@ impl VideoQuality {
             gst::warning!(
                 CAT,
                 imp = self,
-                "No frame of the tested stream had one of the reference at its time"
+                "No frame was measured: no reference frame has the running time of a tested frame"
             );
         }
         self.tell(state, true);
     }
 
-    /// Makes the source pad's caps those of what will be pushed.
+    /// Sets the caps of the source pad for `output` and the caps `info` of the tested stream.
     fn negotiate_output(
         &self,
         state: &mut State,
@@ -155,7 +173,7 @@ impl VideoQuality {
         Ok(())
     }
 
-    /// Measures a pair and makes the buffer to push.
+    /// Measures a pair of frames. Returns the panel to push, if one is drawn.
     fn compare(
         &self,
         state: &mut State,
@@ -211,6 +229,7 @@ impl VideoQuality {
     }
 }
 
+/// Returns a template for an always pad with all supported formats.
 fn pad_template(name: &str, direction: gst::PadDirection) -> Option<gst::PadTemplate> {
     let caps = gst_video::VideoCapsBuilder::new().format_list(FORMATS).build();
     gst::PadTemplate::with_gtype(
@@ -249,12 +268,12 @@ impl ObjectImpl for VideoQuality {
             vec![
                 ParamSpecEnum::builder_with_default("output", default.output)
                     .nick("Output")
-                    .blurb("What comes out of the source pad")
+                    .blurb("Output of the source pad")
                     .mutable_ready()
                     .build(),
                 ParamSpecUInt::builder("interval")
                     .nick("Interval")
-                    .blurb("Pairs of frames from one message to the next; a summary comes at the end in any case")
+                    .blurb("Frame pairs between two messages; a summary is always posted at EOS")
                     .minimum(1)
                     .default_value(default.interval)
                     .mutable_playing()
@@ -292,7 +311,7 @@ impl ElementImpl for VideoQuality {
             gst::subclass::ElementMetadata::new(
                 "Video quality meter",
                 "Filter/Analyzer/Video",
-                "Measures a video against a reference: MSE, PSNR, SSIM, gradients, histograms, flicker",
+                "Compares a video to a reference: MSE, PSNR, SSIM, gradients, histograms, flicker",
                 "The gst-plugin-cnnvideo authors",
             )
         });
@@ -335,7 +354,7 @@ impl AggregatorImpl for VideoQuality {
         Ok(gst::FlowSuccess::Ok)
     }
 
-    /// The source pad's caps follow from the frames, see `negotiate_output`.
+    /// Does nothing: [`Self::negotiate_output`] sets the caps of the source pad with each frame.
     fn negotiate(&self) -> bool {
         true
     }
@@ -351,11 +370,12 @@ impl AggregatorImpl for VideoQuality {
             if let [Some(a), Some(b)] = &*infos
                 && (a.width(), a.height()) != (b.width(), b.height())
             {
-                // Both may be about to change; frames of different sizes are an error, caps are not.
+                // Only a warning: the other stream's caps may be about to change too. Comparing
+                // frames of different sizes is an error.
                 gst::warning!(
                     CAT,
                     imp = self,
-                    "The reference has {}x{}, the tested stream {}x{}",
+                    "The reference is {}x{}, the tested stream {}x{}; sizes must be the same",
                     a.width(),
                     a.height(),
                     b.width(),
@@ -372,7 +392,7 @@ impl AggregatorImpl for VideoQuality {
             && pad.name() == "sink"
             && lock(&self.settings).output == OutputKind::Test
         {
-            // The tested stream passes through: what is taken is what those behind take.
+            // The tested stream passes through, so downstream's caps restrict this pad's.
             let own = pad.pad_template_caps();
             let own = caps.filter().map_or(own.clone(), |filter| {
                 filter.intersect_with_mode(&own, gst::CapsIntersectMode::First)
@@ -398,7 +418,7 @@ impl AggregatorImpl for VideoQuality {
                 self.end(state);
                 return Err(gst::FlowError::Eos);
             }
-            // Without a tested frame there is nothing to push, however late it is.
+            // Without a tested frame there is nothing to push, not even after a timeout.
             return Err(AGGREGATOR_FLOW_NEED_DATA);
         };
         let reference = reference_pad.peek_buffer();
@@ -415,12 +435,13 @@ impl AggregatorImpl for VideoQuality {
             None => Pairing::PassTest,
             Some(reference) => match (time(reference_pad, reference), test_time) {
                 (Some(a), Some(b)) => {
-                    // The shorter one: of two frames within a longer one only the nearer is its partner.
+                    // The shorter duration: if two frames fall into one longer frame, only the
+                    // nearer is its partner.
                     let durations = [test.duration(), reference.duration()].into_iter().flatten();
                     let duration = durations.min().unwrap_or(DURATION);
                     pair(a.nseconds(), b.nseconds(), duration.nseconds())
                 }
-                // Streams without times are paired as they come.
+                // Streams without timestamps are paired in order of arrival.
                 (None, None) => Pairing::Both,
                 (None, Some(_)) => Pairing::SkipReference,
                 (Some(_), None) => Pairing::PassTest,
@@ -446,13 +467,14 @@ impl AggregatorImpl for VideoQuality {
                 gst::element_imp_warning!(
                     self,
                     gst::StreamError::Failed,
-                    ("The reference is over; what is left of the tested stream is passed on and not measured")
+                    ("The reference ended first; the remaining tested frames are not measured")
                 );
             }
         }
         test_pad.drop_buffer();
         if settings.output == OutputKind::Panel && output.is_none() {
-            // Nothing to draw without a partner; the time still goes on for those behind.
+            // There is no panel without a partner; the gap event lets downstream's running time
+            // advance.
             let gap = gst::event::Gap::builder(test.pts().unwrap_or_default())
                 .duration(test.duration())
                 .build();

@@ -1,30 +1,36 @@
+//! Conversion between [`VideoQualityMessage`] and the structure of the element message.
+
 use crate::quality::{
     Measures,
     compare::{MSE_RGB, MSE_YUV},
     psnr,
 };
 
+/// Name of the message structure.
 const NAME: &str = "video-quality";
 
-/// What `videoquality` posts on the bus: an element message whose structure is named `video-quality`.
+/// Element message that `videoquality` posts on the bus, in a structure named `video-quality`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VideoQualityMessage {
-    /// Of the last pair of frames, and means over all so far.
+    /// Measures of the last pair of frames.
     pub frame: Measures,
+    /// Means over all pairs so far.
     pub mean: Measures,
-    /// Pairs so far, frames of the reference and of the tested stream without a partner.
+    /// Number of pairs so far.
     pub frames: u64,
+    /// Number of reference frames without a partner.
     pub unpaired_reference: u64,
+    /// Number of tested frames without a partner.
     pub unpaired_test: u64,
-    /// Whether the stream is over.
+    /// Whether this is the final message, posted at the end of the stream.
     pub summary: bool,
-    /// Time of the last tested frame that had a partner.
+    /// Running time of the last tested frame that had a partner.
     pub running_time: Option<gst::ClockTime>,
 }
 
-/// A structure that is no such message, with the reason.
+/// Error of the conversion from a structure, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no video-quality message: {0}")]
+#[error("not a valid video-quality message: {0}")]
 pub struct NotAQualityMessage(String);
 
 impl From<&VideoQualityMessage> for gst::Structure {
@@ -51,7 +57,7 @@ impl TryFrom<&gst::StructureRef> for VideoQualityMessage {
 
     fn try_from(structure: &gst::StructureRef) -> Result<Self, NotAQualityMessage> {
         if structure.name() != NAME {
-            return Err(NotAQualityMessage(format!("its name is {}", structure.name())));
+            return Err(NotAQualityMessage(format!("the structure is named {}", structure.name())));
         }
         let wrong = |err: gst::structure::GetError<_>| NotAQualityMessage(err.to_string());
         let count = |name: &str| structure.get::<u64>(name).map_err(wrong);
@@ -67,6 +73,7 @@ impl TryFrom<&gst::StructureRef> for VideoQualityMessage {
     }
 }
 
+/// Reads the measures whose field names begin with `prefix`.
 fn measures(structure: &gst::StructureRef, prefix: &str) -> Result<Measures, NotAQualityMessage> {
     let optional = |name: &str| {
         structure
@@ -93,9 +100,7 @@ fn measures(structure: &gst::StructureRef, prefix: &str) -> Result<Measures, Not
     };
     let told = needed("psnr")?;
     if told.is_finite() && (told - psnr(measures.mse_all)).abs() > 1e-6 {
-        return Err(NotAQualityMessage(format!(
-            "{prefix}psnr and {prefix}mse contradict each other"
-        )));
+        return Err(NotAQualityMessage(format!("{prefix}psnr is not the PSNR of {prefix}mse")));
     }
     Ok(measures)
 }

@@ -1,4 +1,5 @@
-//! The `videoquality` element.
+//! The `videoquality` element, which compares a video with a reference, and its bus message
+//! ([`VideoQualityMessage`]).
 
 use glib::prelude::*;
 
@@ -9,14 +10,14 @@ mod pairing;
 pub use message::{NotAQualityMessage, VideoQualityMessage};
 
 glib::wrapper! {
-    /// Measures a video against a reference.
+    /// Aggregator that measures the quality of a video against a reference.
     pub struct VideoQuality(ObjectSubclass<imp::VideoQuality>) @extends gst_base::Aggregator, gst::Element, gst::Object;
 }
 
-/// Registers the element with a plugin.
+/// Registers the element with `plugin`.
 ///
 /// # Errors
-/// Where GStreamer refuses.
+/// If GStreamer rejects the registration.
 pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     #[cfg(feature = "doc")]
     imp::mark_for_documentation();

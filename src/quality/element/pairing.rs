@@ -1,17 +1,18 @@
-//! Which frames of two streams belong together.
+//! Pairing of the frames of two streams by running time.
 
-/// What to do with the next frames of both streams.
+/// Decision on the next frames of both streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pairing {
-    /// They are of one time.
+    /// They are a pair.
     Both,
-    /// The reference's has no partner.
+    /// The reference frame has no partner and is dropped.
     SkipReference,
-    /// The tested one has no partner.
+    /// The tested frame has no partner and is not measured.
     PassTest,
 }
 
-/// Compares running times, in nanoseconds; frames are of one time where these differ by at most half a duration.
+/// Pairs two frames by running time, in nanoseconds: they are a pair if they are at most half a
+/// frame `duration` apart.
 pub(super) fn pair(reference: u64, test: u64, duration: u64) -> Pairing {
     if reference.abs_diff(test) <= duration / 2 {
         Pairing::Both

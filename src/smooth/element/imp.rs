@@ -1,3 +1,5 @@
+//! GObject implementation of `cnnsmooth`: properties, model loading, caps and frame processing.
+
 use std::sync::{Arc, LazyLock, Mutex};
 
 use glib::subclass::prelude::*;
@@ -31,7 +33,8 @@ impl Process for Smoother {
 
     const VERB: &'static str = "smooth";
 
-    /// The network only tells where to smooth, which it does as well for deep pictures as for others.
+    /// Ignores `format` and `deep`: the network only predicts where to smooth, from 8-bit code
+    /// values of any format.
     fn new(
         network: &Arc<dyn Network>,
         _format: Format,
@@ -65,14 +68,16 @@ impl Process for Smoother {
     }
 }
 
+/// State of a `cnnsmooth` element.
 #[derive(Debug, Default)]
 pub struct CnnSmooth {
     settings: Mutex<Settings>,
+    /// Stream state shared by all picture filters.
     pictures: Pictures<Smoother>,
 }
 
 impl CnnSmooth {
-    /// Loads what the settings ask for.
+    /// Loads the model file, or the built-in model if none is set.
     fn load(settings: &ModelSettings) -> Result<Arc<dyn Network>, nn::Error> {
         let device = settings.device.parse()?;
         let precision = settings.precision.into();
@@ -82,7 +87,7 @@ impl CnnSmooth {
         }
     }
 
-    /// What the properties ask for now.
+    /// Returns the processing request for the current property values.
     fn request(&self) -> Request<Parameters> {
         let settings = lock(&self.settings);
         Request {
@@ -128,7 +133,7 @@ impl ElementImpl for CnnSmooth {
             gst::subclass::ElementMetadata::new(
                 "CNN texture smoother",
                 "Filter/Effect/Video",
-                "Smooths texture up to a chosen scale away and keeps structure",
+                "Removes texture up to a chosen scale and keeps edges and other structure",
                 "The gst-plugin-cnnvideo authors",
             )
         });
@@ -153,7 +158,7 @@ impl BaseTransformImpl for CnnSmooth {
             gst::warning!(
                 CAT,
                 imp = self,
-                "There is no network for quality {:?} yet, using fast",
+                "No built-in network for quality {:?}, using fast",
                 settings.quality
             );
         }

@@ -1,4 +1,4 @@
-//! The `cnnsmooth` element.
+//! The `cnnsmooth` element: a video filter that runs [`Smoother`](super::Smoother) on each frame.
 
 use glib::prelude::*;
 
@@ -6,14 +6,14 @@ mod imp;
 mod settings;
 
 glib::wrapper! {
-    /// Smooths texture up to a chosen scale away and keeps structure.
+    /// Video filter that removes texture up to a chosen scale and keeps structure.
     pub struct CnnSmooth(ObjectSubclass<imp::CnnSmooth>) @extends gst_video::VideoFilter, gst_base::BaseTransform, gst::Element, gst::Object;
 }
 
-/// Registers the element with a plugin.
+/// Registers the element with `plugin`.
 ///
 /// # Errors
-/// Where GStreamer refuses.
+/// If GStreamer rejects the registration.
 pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     gst::Element::register(Some(plugin), "cnnsmooth", gst::Rank::NONE, CnnSmooth::static_type())
 }

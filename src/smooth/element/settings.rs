@@ -1,3 +1,5 @@
+//! Properties of the `cnnsmooth` element.
+
 use glib::{ParamSpec, ParamSpecBoolean, ParamSpecBoxed, prelude::*};
 use gst::prelude::*;
 
@@ -6,15 +8,22 @@ use crate::{
     smooth::{MAX_SCALE, Parameters},
 };
 
-/// Values of the properties that can be written.
+/// Values of the writable properties.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
+    /// Model file, device, precision, quality preset and number of threads.
     pub model: ModelSettings,
+    /// Largest size of removed texture in pixels, 1 to [`MAX_SCALE`].
     pub scale: f32,
+    /// Strength of the smoothing, 0 (none) to 1 (full).
     pub strength: f32,
+    /// Sensitivity to weak edges, 0 to 1.
     pub structure: f32,
+    /// Whether the guide is averaged with previous frames.
     pub temporal: bool,
+    /// Factor on `strength` inside the regions of a region mask, 0 to 1.
     pub foreground_strength: f32,
+    /// Factor on `strength` outside the regions of a region mask, 0 to 1.
     pub background_strength: f32,
 }
 
@@ -33,7 +42,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// What the smoother is asked for.
+    /// Returns the parameters of [`Smoother::process`](crate::smooth::Smoother::process).
     pub fn parameters(&self) -> Parameters {
         Parameters {
             scale: self.scale,
@@ -43,10 +52,10 @@ impl Settings {
         }
     }
 
-    /// Takes over the value of a property.
+    /// Sets the property `name`.
     ///
     /// # Errors
-    /// A value of another type; GObject checks types before it comes to this.
+    /// If the value has another type or the property does not exist. GObject checks both first.
     pub fn set(&mut self, name: &str, value: &glib::Value) -> Result<(), String> {
         match name {
             "scale" => self.scale = value_of(value)?,
@@ -60,7 +69,7 @@ impl Settings {
         Ok(())
     }
 
-    /// The value of a property.
+    /// Returns the value of the property `name`, `None` if it is not one of these.
     pub fn get(&self, name: &str) -> Option<glib::Value> {
         Some(match name {
             "scale" => self.scale.to_value(),
@@ -74,29 +83,35 @@ impl Settings {
     }
 }
 
-/// All properties of the element.
+/// Returns the specifications of all properties of the element.
 pub(super) fn properties() -> Vec<ParamSpec> {
     let default = Settings::default();
     let mut properties = ModelSettings::properties();
     properties.extend([
-        live("scale", "Scale", "Texture up to this many pixels of the frame goes", [1.0, MAX_SCALE], default.scale),
+        live(
+            "scale",
+            "Scale",
+            "Size in pixels up to which texture is removed",
+            [1.0, MAX_SCALE],
+            default.scale,
+        ),
         live(
             "strength",
             "Strength",
-            "How much of the texture goes, 0 passes frames through untouched",
+            "Strength of the smoothing, 0 = pass frames through unchanged, 1 = full",
             [0.0, 1.0],
             default.strength,
         ),
         live(
             "structure",
             "Structure",
-            "How faint an edge still counts, from 0 (strong ones only) to 1",
+            "Sensitivity to weak edges, 0 = keep strong edges only, 1 = keep weak edges too",
             [0.0, 1.0],
             default.structure,
         ),
         ParamSpecBoolean::builder("temporal")
             .nick("Temporal")
-            .blurb("Look at the frame before too, against flicker")
+            .blurb("Average the guide with previous frames where luma is unchanged")
             .default_value(default.temporal)
             .controllable()
             .mutable_playing()
@@ -104,20 +119,23 @@ pub(super) fn properties() -> Vec<ParamSpec> {
         live(
             "foreground-strength",
             "Foreground strength",
-            "Factor on strength inside the regions of a region mask",
+            "Factor on the strength inside the regions of a region mask",
             [0.0, 1.0],
             default.foreground_strength,
         ),
         live(
             "background-strength",
             "Background strength",
-            "Factor on strength outside the regions of a region mask",
+            "Factor on the strength outside the regions of a region mask",
             [0.0, 1.0],
             default.background_strength,
         ),
         ParamSpecBoxed::builder::<gst::Structure>("stats")
             .nick("Statistics")
-            .blurb("Frames, those that were too late, mean and 99th percentile of the milliseconds that they took, and backend")
+            .blurb(
+                "Processed frames, frames dropped by QoS, mean and 99th percentile of the \
+                 processing time in milliseconds, and backend",
+            )
             .read_only()
             .build(),
     ]);

@@ -1,4 +1,6 @@
-//! How lines of pixels lie in a picture, and side by side in lanes.
+//! Transfer of lines of pixels between a picture and SIMD lanes.
+//!
+//! [`Rows`] and [`Columns`] implement [`Layout`] for lines along and across the memory order.
 
 use std::ops::Range;
 
@@ -6,21 +8,24 @@ use ndarray::{ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2, Axis};
 
 use crate::{frame::Sample, simd::prefetch};
 
-/// Values of neighbouring lines at a position, next to each other, so that one instruction works on many; each in lines of cache of its own.
+/// Values of `LANES` neighbouring lines at one position, contiguous for SIMD and aligned to a cache
+/// line.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[repr(C, align(64))]
 pub(super) struct Lanes<const LANES: usize>(pub [f32; LANES]);
 
 impl<const LANES: usize> Lanes<LANES> {
+    /// Zero in all lanes.
     pub const ZERO: Self = Self([0.0; LANES]);
 }
 
-/// Values of `LANES` lines at `STEP` positions.
+/// Values of `LANES` lines at `STEP` consecutive positions.
 pub(super) type Tile<const LANES: usize, const STEP: usize> = [Lanes<LANES>; STEP];
 
-/// Takes lines into lanes, and back. Views have lines along their second axis.
+/// Copies lines to lanes and back. Lines run along the second axis of the views.
 pub(super) trait Layout<const LANES: usize, const STEP: usize> {
-    /// Fills `tile` from positions `first..first + count`; lanes beyond the last line repeat it or keep what they hold.
+    /// Fills `tile` from positions `first..first + count`. Lanes beyond the last line repeat it or
+    /// keep their values, depending on the layout.
     fn gather<T: Copy>(
         lines: &ArrayView2<'_, T>,
         first: usize,
@@ -29,7 +34,7 @@ pub(super) trait Layout<const LANES: usize, const STEP: usize> {
         convert: impl Fn(T) -> f32,
     );
 
-    /// The way back; what `tile` holds then is of no use.
+    /// Writes `tile` to positions `first..first + count`. Leaves `tile` in an unspecified state.
     fn scatter<T: Sample>(
         tile: &mut Tile<LANES, STEP>,
         first: usize,
@@ -38,17 +43,22 @@ pub(super) trait Layout<const LANES: usize, const STEP: usize> {
     );
 }
 
-/// Lines are rows: squares of pixels are turned. Two vectors wide, as each position waits for the one before.
+/// Layout of lines that are image rows: transposes square tiles.
 pub(super) struct Rows;
+/// Lanes of [`Rows`]: two AVX-512 vectors. Each position depends on the one before, and a
+/// second independent vector hides that latency.
 pub(super) const ROWS: usize = 32;
 
-/// Lines are columns, a few lines of cache wide, as each position lies in another part of memory.
+/// Layout of lines that are image columns.
 pub(super) struct Columns;
+/// Lanes of [`Columns`]. Each position is another image row, so a wide strip uses whole cache lines
+/// of it.
 pub(super) const COLUMNS: usize = 64;
-/// Positions of columns that are worked on together.
+/// Positions in a tile of [`Columns`].
 const STEP: usize = 16;
 
-// Plain Rust, compiled once for each instruction set where it is called; loops where closures might stay functions of their own.
+// Portable Rust, inlined into a `vectorise` closure and so compiled for each instruction set. Uses
+// loops where the compiler might not inline a closure.
 impl Layout<ROWS, ROWS> for Rows {
     #[inline(always)]
     fn gather<T: Copy>(
@@ -120,7 +130,10 @@ impl Layout<COLUMNS, STEP> for Columns {
     }
 }
 
-/// Loops over as many values as there are, not a number known beforehand: compilers unroll those before they think of vectors.
+/// Copies the values `part` of `from` to the start of `to`.
+///
+/// The trip count is deliberately not a constant: the compiler would unroll the loop completely and
+/// not vectorise it.
 #[inline(always)]
 fn copy_in<T: Copy, const N: usize>(
     from: ArrayView1<'_, T>,
@@ -139,6 +152,7 @@ fn copy_in<T: Copy, const N: usize>(
     }
 }
 
+/// Copies the start of `from` to the values `part` of `to`; see [`copy_in`] for the loops.
 #[inline(always)]
 fn copy_out<T: Sample, const N: usize>(
     from: &[f32; N],
@@ -156,9 +170,10 @@ fn copy_out<T: Sample, const N: usize>(
     }
 }
 
+/// Square tile of [`Rows`].
 type Square = Tile<ROWS, ROWS>;
 
-/// Turns a square of values.
+/// Transposes a square tile.
 #[inline(always)]
 fn transpose(tile: &mut Square) {
     #[cfg(target_arch = "x86_64")]
@@ -168,6 +183,7 @@ fn transpose(tile: &mut Square) {
     one_by_one(tile);
 }
 
+/// Portable [`transpose`].
 #[inline(always)]
 fn one_by_one(tile: &mut Square) {
     for row in 0..ROWS {
@@ -177,7 +193,8 @@ fn one_by_one(tile: &mut Square) {
     }
 }
 
-/// [`transpose`] by squares of 8x8, in which neighbours take turns three times, in registers: compilers find no way like that.
+/// [`transpose`] in 8x8 blocks, each transposed in AVX registers. Compilers do not generate this
+/// from [`one_by_one`].
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 fn by_eights(simd: pulp::x86::V3, tile: &mut Square) {
@@ -192,10 +209,13 @@ fn by_eights(simd: pulp::x86::V3, tile: &mut Square) {
     }
 }
 
+/// Height and width of a block: the number of `f32` values in an AVX register.
 #[cfg(target_arch = "x86_64")]
 const EIGHT: usize = 8;
 
-/// The square at `(y, x)`, turned. Loops, not closures, which would not be compiled for the instructions that they are made of.
+/// Returns the transposed 8x8 block at `(y, x)`, by three stages of interleaving.
+///
+/// Uses loops: a closure is not compiled with the target feature that its intrinsics need.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 fn turned(simd: pulp::x86::V3, tile: &Square, y: usize, x: usize) -> [[f32; EIGHT]; EIGHT] {

@@ -1,28 +1,33 @@
-//! The one-dimensional systems: many lines of pixels side by side, one in each lane.
+//! Tridiagonal solver for many lines of pixels at once, one line per SIMD lane.
 
 use super::{
     layout::{Lanes, Tile},
     weights::ONE,
 };
 
-/// Largest share of `lambda` in a map of shares, squared.
+/// Square of the largest value in a strength map.
 const ALL: f32 = 255.0 * 255.0;
 
-/// `LANES` lines of pixels on their way: Gaussian elimination without pivoting (Thomas), from the first position to the last, then
-/// substitution back to the first. The systems are tridiagonal and diagonally dominant.
+/// Solver state of `LANES` lines.
+///
+/// Gaussian elimination without pivoting (Thomas algorithm) from the first position to the last,
+/// then back substitution to the first. The systems are tridiagonal and diagonally dominant.
 #[derive(Debug)]
 pub(super) struct Lines<const LANES: usize> {
-    /// Elimination coefficients, position by position.
+    /// Upper diagonal after elimination, by position.
     upper: Vec<Lanes<LANES>>,
-    /// What is eliminated so far, one list of positions for each channel that shares the weights.
+    /// Right-hand side after elimination, by channel and position. All channels have the same
+    /// weights.
     values: Vec<Vec<Lanes<LANES>>>,
+    /// Edge weight between the last prepared position and the next.
     weight_before: Lanes<LANES>,
 }
 
-/// Factors of a few positions that are the same for all channels.
+/// Elimination factors of a tile's positions, the same for all channels.
 pub(super) struct Factors<const LANES: usize, const STEP: usize> {
+    /// Reciprocal of the pivot.
     inverse: Tile<LANES, STEP>,
-    /// Towards the position before.
+    /// Magnitude of the lower diagonal: coupling to the previous position.
     pull: Tile<LANES, STEP>,
 }
 
@@ -38,18 +43,21 @@ impl<const LANES: usize> Default for Lines<LANES> {
     }
 }
 
-// Plain Rust, compiled once for each instruction set where it is called.
+// Portable Rust, inlined into a `vectorise` closure and so compiled for each instruction set.
 impl<const LANES: usize> Lines<LANES> {
-    /// Makes room for lines of `length` pixels with `channels` channels.
+    /// Resizes the buffers for lines of `length` pixels with `channels` channels.
     pub fn resize(&mut self, length: usize, channels: usize) {
         self.upper.resize(length, Lanes::ZERO);
-        // Memory of channels that are not there this time is kept for the next.
+        // Never shrinks the list, to keep the memory of channels that this call does not use.
         self.values.resize_with(self.values.len().max(channels), Vec::new);
         self.values[..channels].iter_mut().for_each(|values| values.resize(length, Lanes::ZERO));
     }
 
-    /// Fills the factors of `count` positions from `first` on; all before are done. `weights` lie between a position and the next, of [`ONE`];
-    /// `share` is the root of the share of `lambda`, of 255.
+    /// Computes the elimination factors of `count` positions from `first` on. Call it for all
+    /// earlier positions first.
+    ///
+    /// `weights` are the edge weights between a position and the next, in units of `1 /` [`ONE`];
+    /// `share` is the strength map, 0 to 255.
     #[inline(always)]
     pub fn prepare<const STEP: usize>(
         &mut self,
@@ -78,7 +86,8 @@ impl<const LANES: usize> Lines<LANES> {
         self.weight_before = weight_before;
     }
 
-    /// Eliminates `count` positions of a channel from `first` on; all before are done.
+    /// Eliminates `count` positions of a channel from `first` on. Call it for all earlier positions
+    /// first.
     #[inline(always)]
     pub fn eliminate<const STEP: usize>(
         &mut self,
@@ -98,8 +107,11 @@ impl<const LANES: usize> Lines<LANES> {
         }
     }
 
-    /// Solves `count` positions of a channel from `first` on, of which all are eliminated and all after are solved. `after` is the position after
-    /// them, 0 beyond the last, and becomes the first of them.
+    /// Back-substitutes `count` positions of a channel from `first` on into `to`. Call it after all
+    /// positions are eliminated and all later ones are substituted.
+    ///
+    /// `after` is the solution at the position after these (0 at the end of the line); it is
+    /// replaced with the solution at `first`.
     #[inline(always)]
     pub fn substitute<const STEP: usize>(
         &self,

@@ -1,13 +1,15 @@
 //! Edge-preserving smoothing by weighted least squares, as a sequence of one-dimensional solves.
 //!
-//! After Min et al., "Fast Global Image Smoothing Based on Weighted Least Squares", IEEE Transactions on Image Processing
-//! 23(12), 2014: each row, then each column is the exact minimum of
+//! After Min et al., "Fast Global Image Smoothing Based on Weighted Least Squares", IEEE
+//! Transactions on Image Processing 23(12), 2014. Each row `f`, then each column, is replaced with
+//! the exact minimiser `u` of
 //!
-//! `sum (u_i - f_i)^2 / lambda_i + sum w_(i,i+1) (u_i - u_(i+1))^2`, `w = exp(-|g_i - g_(i+1)| / sigma)`,
+//! `sum (u_i - f_i)^2 / lambda_i + sum w_(i,i+1) (u_i - u_(i+1))^2`,
+//! `w_(i,i+1) = exp(-|g_i - g_(i+1)| / sigma)`.
 //!
-//! twice over with `lambda` falling as in the paper's equation for iterations, so that no stripes are left. `g` is a
-//! guide, or several, which tell where edges are; `lambda_i` is a pixel's own. Where it is 0 a pixel stays what it is, bit by bit, and
-//! its neighbours lean on it.
+//! Both are done twice, with `lambda` decreasing as in the paper's equation for iterations, so that
+//! no stripes remain. `g` is a guide, or several, whose steps mark the edges. `lambda_i` is set per
+//! pixel; a pixel with 0 keeps its value bit-exactly and acts as a fixed value for its neighbours.
 
 mod layout;
 mod lines;
@@ -28,25 +30,30 @@ use self::{
 };
 use crate::{frame::Sample, nn::Threads};
 
-/// Rows and columns are solved this many times.
+/// Number of iterations; each solves all rows, then all columns.
 const ITERATIONS: u32 = 2;
 
-/// Smooths pictures; keeps memory from one to the next.
+/// Weighted least squares solver. Keeps its buffers for the next picture.
 #[derive(Debug, Default)]
 pub struct Wls {
-    /// One for each thread.
+    /// Scratch memory of the row passes, one per thread.
     rows: Vec<Mutex<Lines<ROWS>>>,
+    /// Scratch memory of the column passes, one per thread.
     columns: Vec<Mutex<Lines<COLUMNS>>>,
-    /// Channels between two passes.
+    /// Intermediate result of each channel between two passes.
     planes: Vec<Array2<f32>>,
 }
 
 impl Wls {
-    /// Smooths the channels of `input`, which share weights, into those of `output`. `lambda` is the weight of smoothness, 0 and up: an area
-    /// without edges is smoothed over about its root in pixels. `share` gives the root of each pixel's part of it, 255 for
-    /// all: so weak smoothing has fine steps.
+    /// Smooths the channels of `input`, which have the same edge weights, into those of `output`.
     ///
-    /// All must have one size, and `share` lie row by row in memory without gaps; else, or where `lambda` is 0, the input is copied.
+    /// `lambda` is the weight of smoothness, 0 or more: in an area without edges the smoothing
+    /// radius is about its square root, in pixels. `share` is the strength map: the square root of
+    /// each pixel's fraction of `lambda`, times 255. The square root gives weak smoothing finer
+    /// steps.
+    ///
+    /// Copies the input if `lambda` is 0, if the planes differ in size, or if `share` is not in
+    /// standard layout (rows contiguous in memory).
     pub fn smooth<T: Sample>(
         &mut self,
         input: &[ArrayView2<'_, T>],
@@ -105,13 +112,14 @@ impl Wls {
     }
 }
 
-/// Parts of `lambda` of all iterations.
+/// Returns the fractions of `lambda` of all iterations.
 #[cfg(feature = "torch")]
 pub(crate) fn parts() -> [f32; ITERATIONS as usize] {
     std::array::from_fn(|i| part(i as u32 + 1))
 }
 
-/// Part of `lambda` for an iteration: each is a quarter of the one before.
+/// Returns the fraction of `lambda` for an iteration, from 1 on: each is a quarter of the one
+/// before.
 fn part(iteration: u32) -> f32 {
     1.5 * 4f32.powi((ITERATIONS - iteration) as i32) / (4f32.powi(ITERATIONS as i32) - 1.0)
 }
@@ -158,7 +166,7 @@ mod tests {
         result
     }
 
-    /// The same systems, line by line, as dense matrices in double precision.
+    /// Reference: solves each line as a dense system in double precision.
     fn dense(
         plane: &Array2<f32>,
         guide: &Array2<f32>,
@@ -169,7 +177,7 @@ mod tests {
             let n = f.len();
             let mut a = DMatrix::<f64>::identity(n, n);
             for i in 1..n {
-                // What stands for the exponential.
+                // The approximation of the exponential, see `weights::POWER`.
                 let weight = (1.0 - f64::from((g[i] - g[i - 1]).abs()) / (16.0 * f64::from(SIGMA)))
                     .max(0.0)
                     .powi(16);
@@ -265,7 +273,7 @@ mod tests {
 
     #[test]
     fn edges_of_the_guide_hold() {
-        // Noise on both sides of a step that only the guide shows.
+        // Noise on both sides of a step that is strong in the guide and weak in the picture.
         let mut rng = StdRng::seed_from_u64(5);
         let plane = Array2::from_shape_fn((64, 64), |(_, x)| {
             f32::from(x as u8 / 32) * 10.0 + rng.random_range(-30.0..30.0f32)

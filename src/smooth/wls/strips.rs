@@ -1,4 +1,5 @@
-//! Solves all rows or columns of a picture, a strip of some at a time.
+//! Solves all rows or all columns of a picture in parallel, in strips of as many lines as a layout
+//! has lanes.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -11,16 +12,19 @@ use super::{
 };
 use crate::{frame::Sample, nn::Threads, simd::vectorise};
 
-/// A channel that is solved: where its values come from and go to. Lines run along the second axis.
+/// Source and destination of a channel's values. Lines run along the second axis.
 pub(super) trait Channel: Send + Sized {
-    /// The first `lines` lines, and the others.
+    /// Splits off the first `lines` lines; returns them and the rest.
     fn split(self, lines: usize) -> (Self, Self);
+    /// Loads `count` positions of all lines, from `first` on, into `to`.
     fn load<L: Layout<LANES, STEP>, const LANES: usize, const STEP: usize>(
         &self,
         first: usize,
         count: usize,
         to: &mut Tile<LANES, STEP>,
     );
+    /// Stores `count` positions of all lines, from `first` on. Leaves `from` in an unspecified
+    /// state.
     fn store<L: Layout<LANES, STEP>, const LANES: usize, const STEP: usize>(
         &mut self,
         first: usize,
@@ -29,12 +33,14 @@ pub(super) trait Channel: Send + Sized {
     );
 }
 
-/// Solved in place.
+/// Channel that is solved in place.
 pub(super) struct InPlace<'a>(pub ArrayViewMut2<'a, f32>);
 
-/// Read here and written there.
+/// Channel that is read from one plane and written to another.
 pub(super) struct Through<'a, A, B> {
+    /// Plane that the values are read from.
     pub from: ArrayView2<'a, A>,
+    /// Plane that the solution is written to.
     pub to: ArrayViewMut2<'a, B>,
 }
 
@@ -93,16 +99,19 @@ impl<A: Sample, B: Sample> Channel for Through<'_, A, B> {
     }
 }
 
-/// The equations of all lines, which run along the second axis.
+/// Equations of all lines, which run along the second axis.
 #[derive(Clone, Copy)]
 pub(super) struct System<'a> {
+    /// Edge weights between each position and the next, in units of `1 / 65535`.
     pub weights: ArrayView2<'a, u16>,
+    /// Strength map: square root of each pixel's fraction of `lambda`, times 255.
     pub share: ArrayView2<'a, u8>,
+    /// Weight of smoothness of this pass.
     pub lambda: f32,
 }
 
 impl System<'_> {
-    /// Solves all lines, `LANES` at a time, with one of `scratch` for each thread.
+    /// Solves all lines in parallel strips of `LANES`. `scratch` has one entry per thread.
     pub fn solve<L: Layout<LANES, STEP>, C: Channel, const LANES: usize, const STEP: usize>(
         &self,
         channels: Vec<C>,
@@ -129,7 +138,7 @@ impl System<'_> {
         }
         threads.enter(|| {
             strips.into_par_iter().for_each(|(system, mut channels)| {
-                // Those who work here have a number each, so that nobody waits.
+                // Each worker thread has its own index, so the lock is never contended.
                 let worker = rayon::current_thread_index().unwrap_or(0) % scratch.len();
                 let mut lines = scratch[worker].lock().unwrap_or_else(PoisonError::into_inner);
                 lines.resize(length, channels.len());
@@ -141,6 +150,7 @@ impl System<'_> {
         });
     }
 
+    /// Solves one strip: eliminates all channels tile by tile, then substitutes backwards.
     #[inline(always)]
     fn solve_strip<L: Layout<LANES, STEP>, C: Channel, const LANES: usize, const STEP: usize>(
         &self,

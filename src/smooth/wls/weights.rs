@@ -1,4 +1,7 @@
-//! How strongly neighbouring pixels hold together.
+//! Edge weights between neighbouring pixels, computed from guides.
+//!
+//! Main types: [`Guide`], a plane whose steps are edges; [`Weights`], the weight maps of the
+//! solver.
 
 use ndarray::{Array2, ArrayView2, Zip};
 use rayon::prelude::*;
@@ -8,29 +11,35 @@ use crate::{
     simd::{nearest, vectorise},
 };
 
-/// `(1 - d / (n sigma))^n` stands for the exponential; this is `n`.
+/// `n` of `(1 - d / (n sigma))^n`, which approximates `exp(-d / sigma)`.
 pub(crate) const POWER: u8 = 16;
-/// Weight 1 in a map.
+/// Fixed-point value of a weight of 1.
 pub(super) const ONE: f32 = 65535.0;
 
-/// A plane that shows where edges are. Each value stands for `1 << shift` pixels across and down, `shift` 0 or 1.
+/// Guide plane, whose steps between neighbouring values mark edges.
 #[derive(Debug, Clone, Copy)]
 pub struct Guide<'a> {
+    /// Values `[row, column]`, in the unit of `sigma`.
     pub plane: ArrayView2<'a, f32>,
+    /// Subsampling, horizontal and vertical: a value covers `1 << shift` pixels. 0 or 1.
     pub shift: [u32; 2],
 }
 
-/// Weights between each pixel and its right, and its lower, neighbour.
+/// Edge weights between neighbouring pixels, `[row, column]`, in units of `1 / 65535`.
 #[derive(Debug, Default)]
 pub struct Weights {
+    /// Weight between each pixel and its right neighbour.
     pub(super) across: Array2<u16>,
+    /// Weight between each pixel and its lower neighbour.
     pub(super) down: Array2<u16>,
 }
 
 impl Weights {
-    /// Fills the maps for pictures of `dim` (rows, columns): `exp(-d / sigma)` nearly, `d` the sum over the guides of their
-    /// steps times the `belief` that they are edges (1 without one), and 0 from 16 `sigma` on. Guides must lie row by row in memory without gaps and cover the picture;
-    /// others count as flat.
+    /// Computes the weights for pictures of `dim` (rows, columns).
+    ///
+    /// A weight is about `exp(-d / sigma)`, and 0 from `d = 16 sigma` on. `d` is the sum of the
+    /// absolute steps of all guides, times the edge confidence `belief` (0 to 1; 1 if `None`). Rows
+    /// of guides must be contiguous in memory and cover the picture; others count as flat.
     pub fn fill(
         &mut self,
         dim: (usize, usize),
@@ -78,6 +87,7 @@ impl Weights {
 }
 
 impl<'a> Guide<'a> {
+    /// Returns the row of the guide that covers row `y` of the picture.
     fn row(&self, y: usize) -> Option<&'a [f32]> {
         let row = y >> self.shift[1];
         (row < self.plane.nrows())
@@ -86,15 +96,18 @@ impl<'a> Guide<'a> {
     }
 }
 
-/// A row on its way.
+/// Intermediate values of one row.
 struct Scratch {
+    /// Sum of the steps of all guides, per pixel.
     steps: Vec<f32>,
-    /// Steps of guides that stand for two pixels.
+    /// Sum of the steps of horizontally subsampled guides, per guide value.
     coarse: Vec<f32>,
+    /// Edge confidence, per pixel.
     belief: Vec<f32>,
 }
 
-// Plain Rust in the functions below, compiled once for each instruction set where they are called.
+// The functions below are portable Rust, inlined into a `vectorise` closure and so compiled for
+// each instruction set.
 impl Scratch {
     fn new(width: usize) -> Self {
         Self {
@@ -104,11 +117,12 @@ impl Scratch {
         }
     }
 
+    /// Loads the edge confidence of row `y`.
     #[inline(always)]
     fn believe(&mut self, belief: Option<Guide<'_>>, y: usize) {
         let Some((row, shift)) = belief.and_then(|belief| Some((belief.row(y)?, belief.shift[0])))
         else {
-            // That of another row is not this one's.
+            // Overwrites the confidence of the row that this scratch memory was used for before.
             self.belief.fill(1.0);
             return;
         };
@@ -118,7 +132,8 @@ impl Scratch {
         }
     }
 
-    /// Steps from each pixel to the right. Those of a guide that stands for several pixels lie between its values.
+    /// Computes the steps from each pixel to its right neighbour. A subsampled guide has its steps
+    /// between the pixels that its values cover.
     #[inline(always)]
     fn steps_across(&mut self, guides: &[Guide<'_>], y: usize) {
         self.add_up(guides, |guide| guide.row(y).map(|row| (&row[row.len().min(1)..], row)));
@@ -129,7 +144,7 @@ impl Scratch {
         });
     }
 
-    /// Steps from each pixel downwards.
+    /// Computes the steps from each pixel to its lower neighbour.
     #[inline(always)]
     fn steps_down(&mut self, guides: &[Guide<'_>], y: usize) {
         self.add_up(guides, |guide| {
@@ -139,7 +154,7 @@ impl Scratch {
         self.spread(guides, |pair, step| pair.iter_mut().for_each(|to| *to += step));
     }
 
-    /// Sums of the differences of two rows of each guide.
+    /// Sums the absolute differences of two rows over all guides.
     #[inline(always)]
     fn add_up<'a>(
         &mut self,
@@ -155,7 +170,7 @@ impl Scratch {
         }
     }
 
-    /// Takes the steps of coarse guides to all pixels.
+    /// Adds the steps of horizontally subsampled guides to those of the pixels.
     #[inline(always)]
     fn spread(&mut self, guides: &[Guide<'_>], add: impl Fn(&mut [f32], f32)) {
         if guides.iter().any(|guide| guide.shift[0] > 0) {
@@ -164,10 +179,10 @@ impl Scratch {
     }
 }
 
-/// Calls `with` for each value of a coarse row and the two pixels that it stands for.
+/// Calls `with` for each value of a subsampled row and the two pixels that it covers.
 #[inline(always)]
 fn in_pairs(fine: &mut [f32], coarse: &[f32], with: impl Fn(&mut [f32], f32)) {
-    // Pairs of known length are worked on many at a time.
+    // Chunks of constant length are vectorised.
     let (pairs, rest) = fine.as_chunks_mut::<2>();
     pairs.iter_mut().zip(coarse).for_each(|(pair, value)| with(pair, *value));
     if let Some(value) = coarse.get(pairs.len()).filter(|_| !rest.is_empty()) {
@@ -175,7 +190,7 @@ fn in_pairs(fine: &mut [f32], coarse: &[f32], with: impl Fn(&mut [f32], f32)) {
     }
 }
 
-/// Weights of steps, as far as they are believed.
+/// Computes the weights from steps and edge confidence.
 #[inline(always)]
 fn convert(scratch: &Scratch, slope: f32, weights: &mut [u16]) {
     for ((weight, step), belief) in weights.iter_mut().zip(&scratch.steps).zip(&scratch.belief) {
