@@ -1,4 +1,4 @@
-//! What marks survive.
+//! Measures which attacks watermarks survive.
 
 use std::{
     fs,
@@ -12,54 +12,60 @@ use serde::Deserialize;
 
 use crate::{Result, init, launch, path, quoted};
 
-/// Frames of a clip that are attacked.
+/// Number of frames of each clip.
 const FRAMES: u32 = 72;
 
+/// Arguments of the subcommand `attack`.
 #[derive(Args)]
 pub struct Attack {
     #[command(flatten)]
     what: Clips,
+    /// Luma PSNR of marked frames in dB; several, separated by commas.
     #[arg(long, value_delimiter = ',', default_value = "45,42")]
     target_psnr: Vec<f32>,
-    /// Frames that the detector adds evidence up over.
+    /// Frames over which the detector accumulates evidence.
     #[arg(long, default_value_t = 48)]
     window: u32,
 }
 
-/// What is marked and attacked.
+/// Clips, keys and attacks.
 #[derive(Args)]
 pub struct Clips {
-    /// Video files, or folders with the frames of one as pictures.
+    /// Video files, or folders with the frames of a clip as JPEG files.
     #[arg(required = true)]
     clips: Vec<PathBuf>,
-    /// Attacks, as in benches/attacks.json.
+    /// JSON file with the attacks.
     #[arg(long, default_value = "benches/attacks.json")]
     attacks: PathBuf,
-    /// Only attacks whose name contains this; several, divided by semicolons.
+    /// Run only attacks whose name contains this; several, separated by semicolons.
     #[arg(long, value_delimiter = ';')]
     only: Vec<String>,
-    /// Keys that each clip is marked with, one after the other.
+    /// Number of keys with which each clip is marked in turn.
     #[arg(long, default_value_t = 1)]
     keys: u32,
-    /// Size that clips are brought to first.
+    /// Size to which clips are scaled first.
     #[arg(long, default_value = "1280x720")]
     size: String,
-    /// Folder for what is made on the way.
+    /// Folder for temporary files.
     #[arg(long, default_value = "demo/attacks")]
     folder: PathBuf,
 }
 
 /// A marked clip after an attack.
 pub struct Attacked<'a> {
-    /// Numbers of the attack and of the strength of the mark.
+    /// Index of the attack.
     pub attack: usize,
+    /// Index of the target PSNR.
     pub strength: usize,
+    /// The attacked video file.
     pub file: &'a Path,
+    /// The key file.
     pub key: &'a Path,
+    /// The payload that the clip was marked with.
     pub payload: Payload,
 }
 
-/// What is done to a marked clip: a pipeline's elements, then a filter and a codec of ffmpeg.
+/// An attack: GStreamer elements, then an ffmpeg filter and ffmpeg codec options.
 #[derive(Deserialize)]
 struct Step {
     name: String,
@@ -69,14 +75,15 @@ struct Step {
 }
 
 impl Clips {
-    /// Names of the attacks.
+    /// Returns the names of the attacks.
     ///
     /// # Errors
-    /// A list of attacks that cannot be read.
+    /// Returns an error if the list of attacks cannot be read.
     pub fn names(&self) -> Result<Vec<String>> {
         Ok(self.steps()?.into_iter().map(|step| step.name).collect())
     }
 
+    /// Reads the attacks that `only` selects.
     fn steps(&self) -> Result<Vec<Step>> {
         let mut steps: Vec<Step> = serde_json::from_str(&fs::read_to_string(&self.attacks)?)?;
         steps.retain(|step| {
@@ -85,10 +92,11 @@ impl Clips {
         Ok(steps)
     }
 
-    /// Marks all clips at each PSNR, attacks them, and calls `each` with what is left.
+    /// Marks every clip at each target PSNR, applies each attack, and calls `each` with the result.
     ///
     /// # Errors
-    /// Files that cannot be read or written, pipelines and programs that fail, and what `each` gives.
+    /// Returns an error if a file cannot be read or written, if a pipeline or ffmpeg fails, or if
+    /// `each` returns one.
     pub fn attacked(
         &self,
         psnrs: &[f32],
@@ -96,7 +104,8 @@ impl Clips {
     ) -> Result<()> {
         fs::create_dir_all(&self.folder)?;
         let steps = self.steps()?;
-        // y4mdec of GStreamer 1.22 does not read all that ffmpeg writes, and y4menc no padded frames.
+        // GStreamer 1.22's y4mdec cannot read all files of ffmpeg, and y4menc cannot encode frames
+        // with padded strides.
         let clean = self.folder.join("clean.mkv");
         let marked = self.folder.join("marked.y4m");
         let file = self.folder.join("attacked.mkv");
@@ -110,8 +119,10 @@ impl Clips {
                 for (strength, psnr) in psnrs.iter().enumerate() {
                     launch(
                         &format!(
-                            "filesrc location={} ! matroskademux ! avdec_ffv1 direct-rendering=false ! videoconvert ! \
-                             watermarkembed key-file={} payload={payload} target-psnr={psnr} ! y4menc ! filesink location={}",
+                            "filesrc location={} ! matroskademux ! \
+                             avdec_ffv1 direct-rendering=false ! videoconvert ! \
+                             watermarkembed key-file={} payload={payload} target-psnr={psnr} ! \
+                             y4menc ! filesink location={}",
                             quoted(path(&clean)?),
                             quoted(path(&key_file)?),
                             quoted(path(&marked)?)
@@ -138,48 +149,56 @@ impl Clips {
     }
 }
 
+/// Runs the subcommand.
 pub fn run(task: &Attack) -> Result<()> {
     init()?;
     let names = task.what.names()?;
     let mut counts = vec![vec![Count::default(); task.target_psnr.len()]; names.len()];
-    task.what.attacked(&task.target_psnr, |Attacked { attack, strength, file, key, payload }| {
-        let (mut found, mut wrong, mut best) = (None, false, 0.0f64);
-        launch(
-            &format!(
-                "filesrc location={} ! matroskademux ! avdec_ffv1 ! videoconvert ! watermarkdetect key-file={} \
-                 window={} post-all=true ! fakesink",
-                quoted(path(file)?),
-                quoted(path(key)?),
-                task.window
-            ),
-            |message| {
-                if message.report.payload == Some(*payload) && found.is_none() {
-                    found = Some(message.report.frames);
-                }
-                best = best.min(message.report.log10_p);
-                wrong |= message.report.payload.is_some_and(|other| other != *payload);
-            },
-        )?;
-        let count = &mut counts[*attack][*strength];
-        count.tried += 1;
-        count.right += u32::from(found.is_some());
-        count.wrong += u32::from(wrong);
-        count.frames += found.unwrap_or(0);
-        count.log10_p += best;
-        Ok(())
-    })?;
+    task.what.attacked(
+        &task.target_psnr,
+        |Attacked { attack, strength, file, key, payload }| {
+            let (mut found, mut wrong, mut best) = (None, false, 0.0f64);
+            launch(
+                &format!(
+                    "filesrc location={} ! matroskademux ! avdec_ffv1 ! videoconvert ! \
+                 watermarkdetect key-file={} window={} post-all=true ! fakesink",
+                    quoted(path(file)?),
+                    quoted(path(key)?),
+                    task.window
+                ),
+                |message| {
+                    if message.report.payload == Some(*payload) && found.is_none() {
+                        found = Some(message.report.frames);
+                    }
+                    best = best.min(message.report.log10_p);
+                    wrong |= message.report.payload.is_some_and(|other| other != *payload);
+                },
+            )?;
+            let count = &mut counts[*attack][*strength];
+            count.tried += 1;
+            count.right += u32::from(found.is_some());
+            count.wrong += u32::from(wrong);
+            count.frames += found.unwrap_or(0);
+            count.log10_p += best;
+            Ok(())
+        },
+    )?;
     print_table(task, &names, &counts);
     Ok(())
 }
 
-/// What became of an attack's clips.
+/// Results of the clips after one attack.
 #[derive(Debug, Default, Clone, Copy)]
 struct Count {
+    /// Clips whose payload was found.
     right: u32,
+    /// Clips in total.
     tried: u32,
+    /// Clips for which a wrong payload was reported.
     wrong: u32,
-    /// Sums of the frames that were needed and of the logarithms of chance.
+    /// Sum of the number of frames in the first window with the payload.
     frames: u32,
+    /// Sum of the lowest logarithm of the probability of chance.
     log10_p: f64,
 }
 
@@ -215,12 +234,13 @@ fn ffmpeg(arguments: &[&str]) -> Result<()> {
         .into())
 }
 
-/// Brings the first frames of a clip to a size; what is of another shape is cropped.
+/// Scales the first frames of a clip to a size, cropping them to its aspect ratio.
 fn normalise(clip: &Path, size: &str, to: &Path) -> Result<()> {
     let pattern = clip.join("*.jpg");
-    let (width, height) = size.split_once('x').ok_or("a size is WIDTHxHEIGHT")?;
+    let (width, height) = size.split_once('x').ok_or("expected a size as WIDTHxHEIGHT")?;
     let filter = format!(
-        "scale={width}:{height}:force_original_aspect_ratio=increase:flags=bicubic,crop={width}:{height},setsar=1"
+        "scale={width}:{height}:force_original_aspect_ratio=increase:flags=bicubic,\
+         crop={width}:{height},setsar=1"
     );
     let frames = FRAMES.to_string();
     let mut arguments = Vec::new();
@@ -243,6 +263,7 @@ fn normalise(clip: &Path, size: &str, to: &Path) -> Result<()> {
     ffmpeg(&arguments)
 }
 
+/// Applies an attack to a marked clip.
 fn attack(step: &Step, marked: &Path, attacked: &Path) -> Result<()> {
     let between = attacked.with_extension("elements.y4m");
     let coded = attacked.with_extension("coded.mkv");
@@ -250,7 +271,8 @@ fn attack(step: &Step, marked: &Path, attacked: &Path) -> Result<()> {
     if let Some(elements) = &step.elements {
         launch(
             &format!(
-                "filesrc location={} ! y4mdec ! {elements} ! video/x-raw,format=I420 ! y4menc ! filesink location={}",
+                "filesrc location={} ! y4mdec ! {elements} ! video/x-raw,format=I420 ! y4menc ! \
+                 filesink location={}",
                 quoted(path(from)?),
                 quoted(path(&between)?)
             ),

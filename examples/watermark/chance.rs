@@ -1,4 +1,5 @@
-//! What chance makes of clips without a mark: the null distribution, and runs of the element.
+//! Statistics of the detector on clips without a watermark: distribution of the decoder's
+//! correlation, and runs of the element.
 
 use std::{path::PathBuf, time::Instant};
 
@@ -7,34 +8,38 @@ use rand::{RngCore, SeedableRng, rngs::StdRng};
 
 use super::{Result, each_frame, init, launch, path, quoted};
 
+/// Arguments of the subcommand `chance`.
 #[derive(clap::Args)]
 pub struct Chance {
-    /// Video files without a mark.
+    /// Video files without a watermark.
     #[arg(required = true)]
     clips: Vec<PathBuf>,
-    /// Trials with the library: a key and an epoch on a window of a clip.
+    /// Number of decodes with the library, each with another key or key epoch.
     #[arg(long, default_value_t = 1_000_000)]
     trials: u32,
     /// Frames of a window.
     #[arg(long, default_value_t = 24)]
     window: u32,
-    /// Windows of each clip.
+    /// Number of windows taken from each clip.
     #[arg(long, default_value_t = 3)]
     windows: u32,
-    /// Trials with each key; all have another epoch.
+    /// Number of key epochs tried with each key.
     #[arg(long, default_value_t = 2_000)]
     epochs: u32,
-    /// Runs of watermarkdetect, each with a key of its own, that must find nothing.
+    /// Number of runs of watermarkdetect, each with a new key; a correct detector reports nothing.
     #[arg(long, default_value_t = 0)]
     runs: u32,
+    /// Seed of the random keys.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
 
-/// Widths of the bins that are printed, in standard deviations.
+/// Width of a bin of the printed histogram, in standard deviations.
 const BIN: f64 = 0.5;
+/// Number of bins; the last one also counts larger values.
 const BINS: usize = 48;
 
+/// Runs the subcommand.
 pub fn run(task: &Chance) -> Result<()> {
     init()?;
     let mut rng = StdRng::seed_from_u64(task.seed);
@@ -47,19 +52,21 @@ pub fn run(task: &Chance) -> Result<()> {
     Ok(())
 }
 
+/// Returns a random key.
 fn key(rng: &mut StdRng) -> [u8; 32] {
     let mut bytes = [0; 32];
     rng.fill_bytes(&mut bytes);
     bytes
 }
 
+/// Prints the distribution of the correlation over the trials.
 fn distribution(task: &Chance, rng: &mut StdRng) -> Result<()> {
     let mut windows = Vec::new();
     for clip in &task.clips {
         windows.extend(load(task, clip)?);
     }
     if windows.is_empty() {
-        return Err("no clip is as long as a window".into());
+        return Err("every clip is shorter than a window".into());
     }
     println!("{} windows of {} frames from {} clips", windows.len(), task.window, task.clips.len());
     let (mut trials, mut read) = (0u32, 0u32);
@@ -83,12 +90,13 @@ fn distribution(task: &Chance, rng: &mut StdRng) -> Result<()> {
     let mean = sum / f64::from(trials);
     let deviation = (squares / f64::from(trials) - mean * mean).sqrt();
     println!(
-        "{trials} trials in {:.0} s, a right keyed check in {read}",
+        "{trials} trials in {:.0} s, a correct keyed check in {read}",
         start.elapsed().as_secs_f64()
     );
     println!("z of the best message: mean {mean:.2}, deviation {deviation:.2}, largest {most:.2}");
     println!(
-        "smallest bound on the probability of chance: 1e{least:.1}; at 1e-9 a mark would be told from z = {:.2} on",
+        "smallest bound on the probability of chance: 1e{least:.1}; at a false positive rate of \
+         1e-9 a watermark is reported from z = {:.2}",
         needed(-9.0)
     );
     println!("\n| z | trials |\n| --- | --- |");
@@ -98,12 +106,12 @@ fn distribution(task: &Chance, rng: &mut StdRng) -> Result<()> {
     Ok(())
 }
 
-/// The correlation from which on the bound is below a probability.
+/// Returns the correlation at which the bound equals a probability.
 fn needed(log10_p: f64) -> f64 {
     (2.0 * (64.0 * std::f64::consts::LN_2 - log10_p * std::f64::consts::LN_10)).sqrt()
 }
 
-/// Windows of a clip.
+/// Returns the windows of a clip.
 fn load(task: &Chance, clip: &std::path::Path) -> Result<Vec<Window>> {
     let mut windows = Vec::new();
     let mut collector = Collector::new(task.window);
@@ -121,6 +129,7 @@ fn load(task: &Chance, clip: &std::path::Path) -> Result<Vec<Window>> {
     Ok(windows)
 }
 
+/// Runs `watermarkdetect` with random keys and prints how many runs report a watermark.
 fn elements(task: &Chance, rng: &mut StdRng) -> Result<()> {
     let (mut found, mut decodes) = (0u32, 0u32);
     for number in 0..task.runs {
@@ -128,7 +137,8 @@ fn elements(task: &Chance, rng: &mut StdRng) -> Result<()> {
         let key: String = key(rng).iter().map(|byte| format!("{byte:02x}")).collect();
         launch(
             &format!(
-                "filesrc location={} ! decodebin ! videoconvert ! identity eos-after={} ! watermarkdetect key={key} post-all=true ! fakesink",
+                "filesrc location={} ! decodebin ! videoconvert ! identity eos-after={} ! \
+                 watermarkdetect key={key} post-all=true ! fakesink",
                 quoted(path(clip)?),
                 task.window + 1
             ),
@@ -138,6 +148,9 @@ fn elements(task: &Chance, rng: &mut StdRng) -> Result<()> {
             },
         )?;
     }
-    println!("{} runs of watermarkdetect with {decodes} decodes: {found} report a mark", task.runs);
+    println!(
+        "{} runs of watermarkdetect with {decodes} decodes: {found} report a watermark",
+        task.runs
+    );
     Ok(())
 }

@@ -1,6 +1,6 @@
-//! Marks files, finds marks in files, and measures what marks survive.
+//! Embeds and detects watermarks in video files, and measures their robustness and visibility.
 //!
-//! `cargo run --release --example watermark -- embed|detect|attack --help`
+//! `cargo run --release --example watermark -- embed|detect|attack|chance|visible|residual --help`
 
 mod attack;
 mod chance;
@@ -20,7 +20,7 @@ use gstcnnvideo::{
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 #[derive(Parser)]
-#[command(about = "Hides and finds keyed watermarks in video files")]
+#[command(about = "Embeds and detects keyed watermarks in video files")]
 struct Arguments {
     #[command(subcommand)]
     task: Task,
@@ -28,32 +28,38 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Marks a video file; writes raw video (.y4m), or VP8 (.webm).
+    /// Embeds a watermark in a video file; writes raw video (.y4m) or VP8 (.webm).
     Embed {
+        /// Video file to read.
         input: PathBuf,
+        /// Video file to write, .y4m or .webm.
         output: PathBuf,
-        /// File with the key: 32 bytes, or 64 hex digits.
+        /// File with the secret key: 32 bytes or 64 hex digits.
         #[arg(long)]
         key_file: PathBuf,
-        /// 16 hex digits.
+        /// Payload of 64 bits, as 16 hex digits.
         #[arg(long)]
         payload: String,
+        /// Lowest luma PSNR of marked frames in dB.
         #[arg(long, default_value_t = 45.0)]
         target_psnr: f32,
     },
-    /// Finds marks in a video file; prints what changes along it.
+    /// Detects watermarks in a video file; prints a line whenever the result changes.
     Detect {
+        /// Video file to read.
         input: PathBuf,
+        /// File with the secret key: 32 bytes or 64 hex digits.
         #[arg(long)]
         key_file: PathBuf,
     },
-    /// Measures what chance makes of clips without a mark.
+    /// Measures the statistics of the detector on clips without a watermark.
     Chance(chance::Chance),
-    /// Measures what the mask gains over a mark that is spread evenly.
+    /// Compares the visibility of watermarks by mask: uniform, analytic, and predicted by the
+    /// network.
     Visible(visible::Visible),
-    /// Compares what the detector reads of pictures with what it reads of what the denoiser takes from them. Needs ffmpeg.
+    /// Compares the detector's high-pass residual with the residual of the denoiser. Needs ffmpeg.
     Residual(residual::Residuals),
-    /// Measures which attacks marks survive, through the elements. Needs ffmpeg.
+    /// Measures which attacks watermarks survive, with the GStreamer elements. Needs ffmpeg.
     Attack(attack::Attack),
 }
 
@@ -80,18 +86,18 @@ fn init() -> Result<()> {
 }
 
 fn path(path: &Path) -> Result<&str> {
-    path.to_str().ok_or_else(|| format!("{} is no UTF-8", path.display()).into())
+    path.to_str().ok_or_else(|| format!("{} is not UTF-8", path.display()).into())
 }
 
-/// Quotes a value for a pipeline's description.
+/// Quotes a value for a pipeline description.
 fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// Runs a pipeline to its end; calls `each` for what `watermarkdetect` posts.
+/// Runs a pipeline until it ends; calls `each` with every message of `watermarkdetect`.
 fn launch(description: &str, mut each: impl FnMut(&WatermarkMessage)) -> Result<()> {
     let pipeline = gst::parse::launch(description)?;
-    let bus = pipeline.bus().ok_or("a pipeline has a bus")?;
+    let bus = pipeline.bus().ok_or("the pipeline has no bus")?;
     let started = pipeline.set_state(gst::State::Playing);
     let mut result: Result<()> = Ok(());
     for message in bus.iter_timed(gst::ClockTime::NONE) {
@@ -115,7 +121,7 @@ fn launch(description: &str, mut each: impl FnMut(&WatermarkMessage)) -> Result<
     Ok(())
 }
 
-/// Calls `each` with the luma of a clip's frames until it gives false.
+/// Calls `each` with the luma of a clip's frames until it returns false.
 fn each_frame(clip: &Path, mut each: impl FnMut(&Picture<'_, u8>) -> Result<bool>) -> Result<()> {
     let description = format!(
         "filesrc location={} ! decodebin ! videoconvert ! video/x-raw,format=GRAY8 ! \
@@ -127,14 +133,14 @@ fn each_frame(clip: &Path, mut each: impl FnMut(&Picture<'_, u8>) -> Result<bool
     let output = pipeline
         .by_name("o")
         .and_then(|e| e.downcast::<gst_app::AppSink>().ok())
-        .ok_or("no sink")?;
+        .ok_or("no appsink")?;
     pipeline.set_state(gst::State::Playing)?;
     let mut more = true;
     while more && let Some(sample) = output.try_pull_sample(gst::ClockTime::from_seconds(20)) {
-        let info = VideoInfo::from_caps(sample.caps().ok_or("no caps")?)?;
-        let buffer = sample.buffer().ok_or("no buffer")?;
+        let info = VideoInfo::from_caps(sample.caps().ok_or("sample without caps")?)?;
+        let buffer = sample.buffer().ok_or("sample without buffer")?;
         let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &info)
-            .map_err(|_| "no frame")?;
+            .map_err(|_| "cannot map the frame")?;
         let plane = (frame.plane_data(0)?, frame.plane_stride()[0] as usize);
         more = each(&Picture::new(
             Format::GRAY8,
@@ -158,14 +164,16 @@ fn embed(
     let encoder = match output.extension().and_then(|e| e.to_str()) {
         Some("y4m") => "video/x-raw,format=I420 ! y4menc",
         Some("webm") => {
-            "vp8enc end-usage=cq cq-level=10 target-bitrate=20000000 deadline=1 cpu-used=4 ! webmmux"
+            "vp8enc end-usage=cq cq-level=10 target-bitrate=20000000 deadline=1 cpu-used=4 ! \
+             webmmux"
         }
         _ => return Err("the output must be a .y4m or a .webm file".into()),
     };
     launch(
         &format!(
-            "filesrc location={} ! decodebin ! videoconvert ! watermarkembed key-file={} payload={} \
-             target-psnr={target_psnr} ! videoconvert ! {encoder} ! filesink location={}",
+            "filesrc location={} ! decodebin ! videoconvert ! \
+             watermarkembed key-file={} payload={} target-psnr={target_psnr} ! videoconvert ! \
+             {encoder} ! filesink location={}",
             quoted(path(input)?),
             quoted(path(key_file)?),
             quoted(payload),
@@ -179,7 +187,8 @@ fn detect(input: &Path, key_file: &Path) -> Result<()> {
     init()?;
     launch(
         &format!(
-            "filesrc location={} ! decodebin ! videoconvert ! watermarkdetect key-file={} ! fakesink",
+            "filesrc location={} ! decodebin ! videoconvert ! watermarkdetect key-file={} ! \
+             fakesink",
             quoted(path(input)?),
             quoted(path(key_file)?)
         ),
@@ -188,10 +197,11 @@ fn detect(input: &Path, key_file: &Path) -> Result<()> {
             let report = &message.report;
             match report.payload {
                 Some(payload) => println!(
-                    "{time:.3}: {payload}, epoch {}, chance 10^{:.0}, {} of 384 bits wrong, scale {:.3}, angle {:.2}",
+                    "{time:.3}: {payload}, epoch {}, probability of chance 10^{:.0}, \
+                     {} of 384 bits wrong, scale {:.3}, angle {:.2}",
                     report.epoch, report.log10_p, report.bit_errors, report.scale, report.angle
                 ),
-                None => println!("{time:.3}: no mark of this key"),
+                None => println!("{time:.3}: no watermark of this key"),
             }
         },
     )

@@ -1,4 +1,5 @@
-//! Which residual shows more of a mark: that of a high-pass, or what the denoiser takes away.
+//! Compares two residuals for detection: the detector's high-pass, and the difference between a
+//! frame and its denoised version.
 
 use clap::Args;
 use gstcnnvideo::{
@@ -14,13 +15,15 @@ use crate::{
     each_frame, init,
 };
 
+/// Arguments of the subcommand `residual`.
 #[derive(Args)]
 pub struct Residuals {
     #[command(flatten)]
     what: Clips,
-    /// Levels of noise that the denoiser is told of.
+    /// Noise sigmas, in 8-bit units, at which the denoiser runs.
     #[arg(long, value_delimiter = ',', default_value = "5,10,20")]
     levels: Vec<f32>,
+    /// Luma PSNR of marked frames in dB.
     #[arg(long, default_value_t = 45.0)]
     target_psnr: f32,
     /// Frames of a window.
@@ -28,14 +31,18 @@ pub struct Residuals {
     window: u32,
 }
 
-/// What one way to look gave of an attack's clips.
+/// Results of one residual for the clips after an attack.
 #[derive(Debug, Default, Clone, Copy)]
 struct Count {
+    /// Clips whose payload was found.
     right: u32,
+    /// Clips in total.
     tried: u32,
+    /// Sum of the logarithms of the probability of chance.
     log10_p: f64,
 }
 
+/// Runs the subcommand.
 pub fn run(task: &Residuals) -> Result<()> {
     init()?;
     let names = task.what.names()?;
@@ -53,7 +60,7 @@ pub fn run(task: &Residuals) -> Result<()> {
         Ok(())
     })?;
     print!("| attack | high-pass |");
-    task.levels.iter().for_each(|level| print!(" denoiser at level {level} |"));
+    task.levels.iter().for_each(|level| print!(" denoiser at sigma {level} |"));
     println!("\n|{}", " --- |".repeat(1 + ways));
     for (name, counts) in names.iter().zip(counts) {
         print!("| {name} |");
@@ -70,18 +77,18 @@ pub fn run(task: &Residuals) -> Result<()> {
     Ok(())
 }
 
-/// Reports by the high-pass, then by the denoiser told of each level.
+/// Returns the report for the high-pass residual, then those for the denoiser at each sigma.
 fn read(task: &Residuals, networks: &Networks, attacked: &Attacked<'_>) -> Result<Vec<Report>> {
     let mut collectors: Vec<_> =
         (0..=task.levels.len()).map(|_| Collector::new(task.window)).collect();
     let key = std::fs::read(attacked.key)?;
-    let key = Key::new(key.try_into().map_err(|_| "a key has 32 bytes")?);
+    let key = Key::new(key.try_into().map_err(|_| "not a key of 32 bytes")?);
     let mut denoisers = Vec::new();
     let mut frames = 0;
     let mut halves = Vec::<f32>::new();
     each_frame(attacked.file, |picture| {
         collectors[0].push(picture);
-        // Marks are made for canonical pictures of 360 lines or so.
+        // Patterns are made for pictures of the area of 640x360, half the size of 1280x720 clips.
         let (width, height) = picture.size();
         let (width, height) = (width / 2, height / 2);
         halve(picture, &mut halves);
@@ -112,7 +119,7 @@ fn read(task: &Residuals, networks: &Networks, attacked: &Attacked<'_>) -> Resul
     Ok(collectors.iter().map(decode).collect())
 }
 
-/// Means of four pixels.
+/// Computes the means of blocks of 2x2 pixels.
 fn halve(picture: &Picture<'_, u8>, to: &mut Vec<f32>) {
     let (luma, (width, height)) = (&picture.components[0], picture.size());
     to.clear();

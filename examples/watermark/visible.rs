@@ -1,4 +1,5 @@
-//! What the mask of `watermarkembed` gains: marks of the same PSNR, spread evenly, by the formulas, and by the network.
+//! Compares the visibility of watermarks of the same PSNR by mask: uniform, analytic, and predicted
+//! by the network.
 
 use std::path::PathBuf;
 
@@ -13,28 +14,32 @@ use ndarray::Array2;
 
 use crate::Result;
 
+/// Payload of all watermarks.
 const PAYLOAD: Payload = Payload(0x0123_4567_89ab_cdef);
-/// Blocks whose standard deviation is below this, in levels, count as flat.
+/// Standard deviation, in 8-bit units, below which a block counts as flat.
 const FLAT: f32 = 2.0;
+/// Side of a block in pixels.
 const BLOCK: usize = 8;
-/// How much errors are amplified in pictures.
+/// Amplification of errors in the picture that is written.
 const AMPLIFIED: f32 = 20.0;
+/// JPEG quality at which the evidence is measured.
 const JPEG_QUALITY: u8 = 40;
 
+/// Arguments of the subcommand `visible`.
 #[derive(Args)]
 pub struct Visible {
     /// Pictures to mark, each by itself.
     #[arg(required = true)]
     pictures: Vec<PathBuf>,
-    /// What the network's marks are embedded with; the others get the PSNR that comes out of it.
+    /// Target PSNR of the network's watermarks; the other masks are matched to the PSNR reached.
     #[arg(long, default_value_t = 45.0)]
     target_psnr: f32,
-    /// Writes the first picture's errors, amplified, side by side.
+    /// Writes the first picture and its amplified errors side by side to this file.
     #[arg(long)]
     picture: Option<PathBuf>,
 }
 
-/// How a mark is spread.
+/// Mask that distributes a watermark over the picture.
 #[derive(Clone, Copy)]
 enum Mask {
     Network,
@@ -42,12 +47,11 @@ enum Mask {
     Uniform,
 }
 
-const MASKS: [(Mask, &str); 3] = [
-    (Mask::Uniform, "even"),
-    (Mask::Analytic, "by the formulas"),
-    (Mask::Network, "by the network"),
-];
+/// Masks to compare, with the names that are printed.
+const MASKS: [(Mask, &str); 3] =
+    [(Mask::Uniform, "uniform"), (Mask::Analytic, "analytic"), (Mask::Network, "network")];
 
+/// Runs the subcommand.
 pub fn run(task: &Visible) -> Result<()> {
     let mut sums = [[0.0; 5]; MASKS.len()];
     for (number, path) in task.pictures.iter().enumerate() {
@@ -75,11 +79,12 @@ pub fn run(task: &Visible) -> Result<()> {
         }
     }
     println!(
-        "{} pictures; flat: blocks of {BLOCK}x{BLOCK} with a deviation below {FLAT} levels\n",
+        "{} pictures; flat: blocks of {BLOCK}x{BLOCK} with a standard deviation below {FLAT}\n",
         task.pictures.len()
     );
     println!(
-        "| mark | PSNR | 1 - SSIM | 1 - MS-SSIM | PSNR where flat | z after JPEG {JPEG_QUALITY} |\n| --- | --- | --- | --- | --- | --- |"
+        "| mask | PSNR | 1 - SSIM | 1 - MS-SSIM | PSNR in flat blocks | \
+         z after JPEG {JPEG_QUALITY} |\n| --- | --- | --- | --- | --- | --- |"
     );
     for ((_, name), sums) in MASKS.iter().zip(sums) {
         let [a, b, c, d, e] = sums.map(|sum| sum / task.pictures.len() as f64);
@@ -88,6 +93,7 @@ pub fn run(task: &Visible) -> Result<()> {
     Ok(())
 }
 
+/// Marks a picture with a mask.
 fn mark(clean: &GrayImage, mask: Mask, target_psnr: f32) -> Result<GrayImage> {
     let embedder = Embedder::new(Key::new([7; 32]), 0, PAYLOAD)?;
     let mut embedder = if matches!(mask, Mask::Analytic) { embedder.analytic() } else { embedder };
@@ -102,7 +108,7 @@ fn mark(clean: &GrayImage, mask: Mask, target_psnr: f32) -> Result<GrayImage> {
     Ok(marked)
 }
 
-/// Marks with the PSNR `goal`, rounding to levels included.
+/// Marks a picture so that its PSNR, rounding to 8 bits included, is `goal`.
 fn mark_to(clean: &GrayImage, mask: Mask, target: f32, goal: f64) -> Result<GrayImage> {
     let mut target = target;
     let mut marked = mark(clean, mask, target)?;
@@ -117,6 +123,7 @@ fn mark_to(clean: &GrayImage, mask: Mask, target: f32, goal: f64) -> Result<Gray
     Ok(marked)
 }
 
+/// Returns the luma of a picture as an array.
 fn plane(picture: &GrayImage) -> Array2<f32> {
     let (width, height) = picture.dimensions();
     Array2::from_shape_fn((height as usize, width as usize), |(y, x)| {
@@ -128,6 +135,7 @@ fn psnr_of(a: &GrayImage, b: &GrayImage) -> f64 {
     psnr(mse(&plane(a).view(), &plane(b).view()))
 }
 
+/// Returns the PSNR over the flat blocks.
 fn flat_psnr(clean: &Array2<f32>, marked: &Array2<f32>) -> f64 {
     let (mut sum, mut count) = (0.0, 0.0);
     for (clean, marked) in
@@ -141,7 +149,7 @@ fn flat_psnr(clean: &Array2<f32>, marked: &Array2<f32>) -> f64 {
     psnr(f64::max(sum, 1e-3) / f64::max(count, 1.0))
 }
 
-/// Evidence for the mark, in deviations of chance, in one compressed picture.
+/// Returns the correlation `z` that the decoder finds in the picture after JPEG compression.
 fn evidence(marked: &GrayImage) -> Result<f64> {
     let mut bytes = Vec::new();
     JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY).encode_image(marked)?;

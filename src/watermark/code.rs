@@ -1,24 +1,27 @@
-//! A tail-biting convolutional code of rate 1/4 and constraint length 7, with a soft wrap-around Viterbi decoder (Shao, Lin
-//! and Fossorier, "Two Decoding Algorithms for Tailbiting Codes", IEEE Transactions on Communications 51(10), 2003).
+//! Tail-biting convolutional code of rate 1/4 and constraint length 7, with a wrap-around Viterbi
+//! decoder for soft bits (Shao, Lin and Fossorier, "Two Decoding Algorithms for Tailbiting Codes",
+//! IEEE Transactions on Communications 51(10), 2003).
 
-/// Bits of a message.
+/// Number of bits of a message: payload and check.
 pub const MESSAGE: usize = 96;
-/// Coded bits.
+/// Number of coded bits of a message.
 pub const CODED: usize = 4 * MESSAGE;
-/// Octal 135, 135, 147, 163: the best of this rate and length by distance (Larsen, IEEE Transactions on Information Theory
-/// 19(3), 1973).
+/// Generator polynomials: the largest free distance at this rate and constraint length (Larsen,
+/// IEEE Transactions on Information Theory 19(3), 1973).
 const GENERATORS: [u32; 4] = [0o135, 0o135, 0o147, 0o163];
+/// Number of previous bits in the shift register.
 const MEMORY: usize = 6;
+/// Number of states of the trellis.
 const STATES: usize = 1 << MEMORY;
-/// Times that the decoder goes around at most.
+/// Maximum number of passes around the circular trellis.
 const ROUNDS: usize = 4;
 
-/// Coded bits as signs for a register that holds the new bit and the six before it.
+/// Returns the coded bits, as signs, for a register of the new bit and the six before it.
 fn outputs(register: usize) -> [f32; 4] {
     GENERATORS.map(|g| if (register as u32 & g).count_ones() % 2 == 1 { 1.0 } else { -1.0 })
 }
 
-/// Codes a message; coded bits are signs.
+/// Encodes a message; a coded bit is 1 if set, else -1.
 pub fn encode(message: &[bool; MESSAGE]) -> [f32; CODED] {
     let mut state =
         message[MESSAGE - MEMORY..].iter().fold(0, |state, bit| state << 1 | usize::from(*bit));
@@ -31,7 +34,8 @@ pub fn encode(message: &[bool; MESSAGE]) -> [f32; CODED] {
     coded
 }
 
-/// The message whose coded bits agree best with `soft`: positive values speak for a set bit.
+/// Returns the message whose coded bits correlate best with `soft`, where positive values indicate
+/// a set bit.
 pub fn decode(soft: &[f32; CODED]) -> [bool; MESSAGE] {
     let table: [[f32; 4]; 2 * STATES] = std::array::from_fn(outputs);
     let mut metrics = [0.0f32; STATES];
@@ -42,7 +46,7 @@ pub fn decode(soft: &[f32; CODED]) -> [bool; MESSAGE] {
         for (values, from) in soft.chunks_exact(4).zip(&mut came_from) {
             let mut next = [0.0; STATES];
             for state in 0..STATES {
-                // The two states before it differ in the bit that falls out.
+                // The two possible predecessors differ in the oldest bit of the register.
                 let [a, b] = [state >> 1, state >> 1 | STATES >> 1].map(|old| {
                     let signs = &table[old << 1 | state & 1];
                     metrics[old] + signs.iter().zip(values).map(|(s, v)| s * v).sum::<f32>()
@@ -52,7 +56,8 @@ pub fn decode(soft: &[f32; CODED]) -> [bool; MESSAGE] {
             }
             metrics = next;
         }
-        // Of the paths that end as they began, which all messages do, the best; and whether any other is better still.
+        // All valid messages are circular: their path ends in the state in which it begins. Keep
+        // the best circular path; stop when it is the best of all paths.
         let mut likeliest = (f32::NEG_INFINITY, false);
         for (end, metric) in metrics.iter().enumerate() {
             let (start, message) = trace(&came_from, end);
@@ -71,7 +76,7 @@ pub fn decode(soft: &[f32; CODED]) -> [bool; MESSAGE] {
     best.1
 }
 
-/// The message of the path to a state, and the state that it began in.
+/// Follows the path that ends in a state; returns its first state and its message.
 fn trace(came_from: &[[u8; STATES]; MESSAGE], end: usize) -> (usize, [bool; MESSAGE]) {
     let mut message = [false; MESSAGE];
     let mut state = end;
@@ -94,7 +99,8 @@ mod tests {
 
     #[test]
     fn any_eight_errors_are_mended() {
-        // Half the free distance of 20, less one: what must decode wherever the errors lie.
+        // The free distance is 20, so any 9 errors can be corrected. The test leaves one in
+        // reserve.
         let mut rng = StdRng::seed_from_u64(1);
         for round in 0..300 {
             let sent = message(&mut rng);
@@ -102,7 +108,7 @@ mod tests {
             let errors = round % 9;
             sample(&mut rng, CODED, errors).iter().for_each(|i| coded[i] = -coded[i]);
             assert_eq!(decode(&coded), sent, "{errors} errors");
-            // Side by side is where they hurt most.
+            // Adjacent errors are the hardest pattern.
             let mut coded = encode(&sent);
             (0..errors).for_each(|i| coded[(round * 7 + i) % CODED] *= -1.0);
             assert_eq!(decode(&coded), sent, "{errors} errors in a row");

@@ -1,3 +1,5 @@
+//! Decodes the payload of a watermark from a [`Window`]: [`Decoder`] and [`Report`].
+
 use std::sync::Arc;
 
 use ndarray::Array2;
@@ -15,65 +17,73 @@ use super::{
     sync::{Search, Synchroniser},
 };
 
-/// Bins to each side over which noise counts as even.
+/// Radius, in bins of the spectrum, over which the noise power is averaged for whitening.
 const EVEN: usize = 6;
-/// Bins to each side of a wave of the pilot that are left out of the payload's spectrum.
+/// Bins around each pilot wave, to each side, that are excluded from the carriers' spectrum.
 const BESIDE_WAVE: i32 = 2;
-/// Geometries of a search that are decoded.
+/// Number of geometries of a search that are decoded.
 const TRIED: usize = 3;
 
-/// Highest frequencies, in cycles per canonical pixel, that are read, one after the other: strong blur and compression leave
-/// nothing of what is fine, or even turn its sign.
+/// Upper frequency limits, in cycles per canonical pixel, at which decoding is tried in this order.
+/// Strong blur and compression destroy high frequencies or even invert their sign.
 const FINEST: [f32; 2] = [0.5, 0.16];
 
-/// Spectra of the residuals by hop, two hops in each, and what makes noise in them even and weighs the carriers' band.
+/// Spectra of the residuals of each hop, and the filter for the carriers.
 struct Spectra {
+    /// One or two hops, and the complex spectrum that holds them as real and imaginary part.
     pairs: Vec<(Vec<usize>, Vec<Complex32>)>,
+    /// Gain per bin, stored like the spectra: band of the carriers over the local noise power.
     gains: Array2<f32>,
 }
 
-/// What was found in a window.
+/// Result of decoding a window.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
-    /// Payload whose keyed check is right and whose evidence passes the rate of false positives.
+    /// Payload, if its keyed check is correct and `log10_p` is within the false-positive rate.
     pub payload: Option<Payload>,
+    /// Key epoch of the best message.
     pub epoch: u32,
-    /// Correlation of the soft bits with those of the best message, in standard deviations of chance.
+    /// Correlation of the soft bits with the best message, in standard deviations of the
+    /// correlation without a watermark.
     pub z: f64,
-    /// Upper bound, as its logarithm, of the probability of such a correlation by chance with any payload, over all that
-    /// was tried for this report.
+    /// Base-10 logarithm of an upper bound on the probability that any message correlates this well
+    /// by chance. It accounts for all attempts made before for this report.
     pub log10_p: f64,
+    /// Number of pictures in the window.
     pub frames: u32,
-    /// Coded bits, of 384, that had the wrong sign.
+    /// Number of coded bits, of 384, whose soft value has the wrong sign.
     pub bit_errors: u32,
-    /// How much the picture was enlarged since it was marked.
+    /// Factor by which the picture was enlarged after embedding.
     pub scale: f64,
-    /// Degrees that it was turned, clockwise.
+    /// Clockwise rotation of the picture after embedding, in degrees.
     pub angle: f64,
-    /// Pixels of the received picture from its corner to that of the marked one.
+    /// Position (x, y) of the marked picture's top left corner in the received picture, in pixels.
     pub offset: [f64; 2],
 }
 
-/// What one try to read a window gave.
+/// Result of one attempt to decode a window.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Evidence {
-    /// The payload, if its keyed check is right.
+    /// Payload, if its keyed check is correct.
     pub payload: Option<Payload>,
-    /// As in [`Report`].
+    /// Correlation, as [`Report::z`].
     pub z: f64,
-    /// As in [`Report`], for this try alone.
+    /// Bound on the probability of chance, as [`Report::log10_p`] but for this attempt alone.
     pub log10_p: f64,
 }
 
-/// Soft bits, the best message for them, and what it is worth.
+/// Result of decoding one key epoch.
 struct Try {
+    /// Soft value of each coded bit; positive for a set bit.
     soft: [f32; CODED],
+    /// Coded bits of the best message, 1 or -1.
     message: [f32; CODED],
+    /// Payload, if its keyed check is correct.
     payload: Option<Payload>,
     z: f64,
 }
 
-/// Finds and reads the marks of one key.
+/// Detects and decodes the watermarks of one key.
 pub struct Decoder {
     key: Key,
     false_positives: f64,
@@ -81,12 +91,15 @@ pub struct Decoder {
     waves: Vec<Wave>,
     carriers: Carriers,
     fft: Fft2,
-    /// What was found last is looked for first.
+    /// Geometry and key epoch of the last watermark found, which are tried first.
     last: Option<(Geometry, u32)>,
 }
 
 impl Decoder {
-    /// Looks for marks of epochs below `epochs`; reports none that chance makes more often than `false_positives`.
+    /// Creates a decoder for the key epochs from 0 to `epochs - 1`.
+    ///
+    /// `false_positives` is the highest probability, per window, of reporting a watermark of this
+    /// key in a window without one.
     pub fn new(key: Key, false_positives: f64, epochs: u32) -> Self {
         let (waves, carriers) = (pilot(&key), Carriers::new(&key));
         Self {
@@ -100,7 +113,7 @@ impl Decoder {
         }
     }
 
-    /// Searches a window.
+    /// Searches a window for a watermark and decodes it.
     pub fn decode(&mut self, window: &Window, search: Search) -> Report {
         let mut best = self.nothing(window);
         let mut attempts = 0;
@@ -131,7 +144,9 @@ impl Decoder {
         best
     }
 
-    /// Tries to read a window as it is, once for each epoch: to study what chance makes of windows without a mark.
+    /// Decodes a window without a geometry search, once for each key epoch.
+    ///
+    /// For the statistics of windows without a watermark.
     pub fn evidence(&mut self, window: &Window, epochs: std::ops::Range<u32>) -> Vec<Evidence> {
         let spectra = self.spectra(window, &Geometry::IDENTITY);
         let planes = self.planes(&spectra, FINEST[0]);
@@ -143,6 +158,7 @@ impl Decoder {
             .collect()
     }
 
+    /// Decodes filtered planes, each with its hop, for one key epoch.
     fn try_epoch(&self, planes: &[(usize, Vec<f32>)], epoch: u32) -> Try {
         let mut soft = [0.0; CODED];
         for (hop, plane) in planes {
@@ -155,6 +171,7 @@ impl Decoder {
         Try { soft, message, payload, z }
     }
 
+    /// Returns the report of a window before any attempt.
     fn nothing(&self, window: &Window) -> Report {
         Report {
             payload: None,
@@ -169,7 +186,9 @@ impl Decoder {
         }
     }
 
-    /// Decodes a window in one geometry. Keeps what is more than `best`, tells whether a payload was found.
+    /// Decodes a window at one geometry.
+    ///
+    /// Updates `best` if the result is better; returns whether it found a payload.
     fn attempt(
         &mut self,
         window: &Window,
@@ -186,7 +205,7 @@ impl Decoder {
         false
     }
 
-    /// Decodes spectra up to a frequency.
+    /// Decodes spectra up to the frequency `finest`, for all key epochs.
     fn read(
         &mut self,
         window: &Window,
@@ -228,7 +247,7 @@ impl Decoder {
         false
     }
 
-    /// Spectra of the residuals by hop, laid on the canonical plane.
+    /// Computes the spectra of the residuals of each hop, resampled to the canonical plane.
     fn spectra(&mut self, window: &Window, geometry: &Geometry) -> Spectra {
         let mut hops: [Option<Array2<f32>>; HOPS] = Default::default();
         for group in &window.groups {
@@ -242,7 +261,7 @@ impl Decoder {
             hops.iter().enumerate().filter_map(|(hop, sum)| Some((hop, sum.as_ref()?))).collect();
         let mut pairs = Vec::new();
         let mut power = Array2::<f32>::zeros((WIDTH, HEIGHT));
-        // Two real planes make a complex one.
+        // One complex FFT transforms two real planes.
         for pair in present.chunks(2) {
             let mut plane = vec![Complex32::default(); WIDTH * HEIGHT];
             for (i, (_, sum)) in pair.iter().enumerate() {
@@ -274,7 +293,7 @@ impl Decoder {
         Spectra { pairs, gains }
     }
 
-    /// Planes by hop, filtered for the carriers up to a frequency.
+    /// Returns the planes of all hops, filtered for the carriers up to the frequency `finest`.
     fn planes(&mut self, spectra: &Spectra, finest: f32) -> Vec<(usize, Vec<f32>)> {
         let mut planes = Vec::new();
         for (hops, spectrum) in &spectra.pairs {
@@ -292,7 +311,7 @@ impl Decoder {
         planes
     }
 
-    /// The hop that a group shows, by the signs of the pilot's waves.
+    /// Estimates the hop of a group from the signs of the pilot waves.
     fn hop_of(&self, group: &Arc<Group>, geometry: &Geometry) -> usize {
         let mut scores = [0.0; HOPS];
         for wave in self.waves.iter().filter(|wave| !wave.is_steady()) {
@@ -307,14 +326,20 @@ impl Decoder {
     }
 }
 
-/// Bits that were free to fit: those of the payload where the check came out right, and those of the check where it did not.
+/// Returns the number of message bits that the decoder could choose freely.
+///
+/// These are the bits of the payload if the check is correct; if not, those of the check as well.
 fn bits_of(payload: Option<Payload>) -> u32 {
     64 + if payload.is_some() { 0 } else { 32 }
 }
 
-/// Logarithm of a bound on the probability that chance makes a correlation `z` with any of 2^`bits` messages in `attempts` tries. Without a mark, or with another key, the signs of soft bits are even and independent, for those of
-/// the carriers are: Hoeffding's bound for each payload, then the union of all (Hoeffding, Journal of the American
-/// Statistical Association 58, 1963).
+/// Returns the base-10 logarithm of an upper bound on the probability that, by chance, any of
+/// 2^`bits` messages reaches the correlation `z` in `attempts` attempts.
+///
+/// The signs of the carriers are random, so without a watermark, or with another key, the signs of
+/// the soft bits are unbiased and independent. Hoeffding's inequality (Journal of the American
+/// Statistical Association 58, 1963) bounds the probability for one message, and the union bound
+/// covers all messages and attempts.
 pub(super) fn log10_of_chance(z: f64, attempts: u32, bits: u32) -> f64 {
     let one = -0.5 * z.max(0.0).powi(2) * std::f64::consts::LOG10_E;
     (one + f64::from(bits) * std::f64::consts::LOG10_2 + f64::from(attempts.max(1)).log10())

@@ -1,3 +1,5 @@
+//! Accumulates the residuals of received pictures for detection: [`Collector`] and [`Window`].
+
 use std::{collections::VecDeque, sync::Arc};
 
 use ndarray::Array2;
@@ -5,34 +7,39 @@ use ndarray::Array2;
 use super::{plane::scale_of, residual::Residual};
 use crate::frame::{Picture, Sample, luma::luma_row, reduce::Reduce};
 
-/// Frames whose residuals are added up.
+/// Frames of a group, whose residuals are summed: a quarter of [`HOP_FRAMES`](super::HOP_FRAMES),
+/// so that most groups belong to a single hop.
 const GROUP: u32 = 6;
 
-/// Residuals of successive pictures, added up.
+/// Sum of the residuals of successive pictures.
 #[derive(Debug, Clone)]
 pub(super) struct Group {
+    /// Sum of the residuals on the canonical raster, rows by columns.
     pub sum: Array2<f32>,
+    /// Number of pictures in the sum.
     pub frames: u32,
 }
 
-/// What was seen of the last pictures, to be searched for a mark by a [`Decoder`](super::Decoder). Cheap to copy.
+/// Residuals of the most recent pictures, input of a [`Decoder`](super::Decoder). Cloning is cheap.
 #[derive(Debug, Clone, Default)]
 pub struct Window {
+    /// Groups in the order of the stream.
     pub(super) groups: Vec<Arc<Group>>,
-    /// Width and height of the pictures.
+    /// Width and height of the pictures in pixels.
     pub(super) size: (usize, usize),
 }
 
 impl Window {
+    /// Returns the number of pictures in the window.
     pub fn frames(&self) -> u32 {
         self.groups.iter().map(|group| group.frames).sum()
     }
 }
 
-/// Collects what the pictures of one stream show of a mark, whatever its key.
+/// Accumulates residuals of the pictures of one stream. It does not depend on a key.
 #[derive(Debug)]
 pub struct Collector {
-    /// Frames to look back on.
+    /// Number of most recent pictures to keep.
     window: u32,
     size: (usize, usize),
     reduce: Reduce,
@@ -40,11 +47,12 @@ pub struct Collector {
     canonical: Array2<f32>,
     luma: Vec<f32>,
     groups: VecDeque<Arc<Group>>,
+    /// Group that is still being filled.
     open: Option<Group>,
 }
 
 impl Collector {
-    /// Looks back on `window` pictures.
+    /// Creates a collector that keeps the residuals of the last `window` pictures.
     pub fn new(window: u32) -> Self {
         Self {
             window: window.max(1),
@@ -58,13 +66,13 @@ impl Collector {
         }
     }
 
-    /// Forgets all pictures.
+    /// Discards the residuals of all pictures.
     pub fn reset(&mut self) {
         self.groups.clear();
         self.open = None;
     }
 
-    /// Adds a picture. One of another size than the last starts anew.
+    /// Adds a picture. A picture of a different size discards all previous ones.
     pub fn push<T: Sample>(&mut self, picture: &Picture<'_, T>) {
         let size = picture.size();
         if self.size != size {
@@ -104,7 +112,7 @@ impl Collector {
         }
     }
 
-    /// What the last pictures have shown.
+    /// Returns the residuals of the most recent pictures.
     pub fn window(&self) -> Window {
         let mut groups: Vec<_> = self.groups.iter().cloned().collect();
         groups.extend(self.open.clone().map(Arc::new));

@@ -1,3 +1,5 @@
+//! Embeds a watermark in pictures: [`Embedder`].
+
 use ndarray::{Array2, ArrayViewMut1, Axis};
 use rayon::prelude::*;
 
@@ -14,47 +16,53 @@ use crate::{
     nn::Threads,
 };
 
-/// Frames that show one pattern before the next takes its turn.
+/// Number of frames of a hop, after which the embedder switches to the next pattern.
 pub const HOP_FRAMES: u64 = 24;
-/// Steps of a stored pattern for its standard deviation.
+/// Quantisation of stored patterns: `i8` steps per standard deviation.
 const STEPS: f32 = 24.0;
-/// Largest standard deviation, in levels, that flat grey may get, however far the asked PSNR is.
+/// Largest standard deviation, in 8-bit units, of the watermark in flat mid-grey areas. With the
+/// perceptual mask it limits the amplitude whatever the target PSNR is.
 const MOST_IN_FLAT: f32 = 1.1;
 
-/// What a mark is to be embedded with.
+/// Strength of an embedded watermark.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Strength {
-    /// PSNR of the marked picture in dB, at least.
+    /// Lower bound of the PSNR of the marked picture in dB.
     pub target_psnr: f32,
-    /// Whether the picture decides where how much of the mark goes.
+    /// Whether the perceptual mask distributes the watermark over the picture; otherwise its
+    /// amplitude is uniform.
     pub texture_aware: bool,
 }
 
-/// Hides a payload in the pictures of one stream.
+/// Embeds a payload in the pictures of one stream.
 pub struct Embedder {
     key: Key,
     epoch: u32,
     threads: Threads,
-    /// In the pictures now, and from the next hop on.
+    /// Payload of the current hop.
     payload: Payload,
+    /// Payload from the next hop on.
     next: Payload,
+    /// Number of pictures marked so far.
     frames: u64,
+    /// Width and height that `patterns` were made for.
     size: (usize, usize),
-    /// By hop, at the size of the pictures.
+    /// One pattern per hop at the size of the pictures, in steps of 1 / [`STEPS`].
     patterns: Vec<Array2<i8>>,
+    /// Statistics of the current picture's mask cells.
     cells: Array2<Cell>,
     mask: Mask,
-    /// Without it the mask follows the formulas.
+    /// Network that predicts the mask; without it the analytic mask is used.
     texture: Option<Texture>,
-    /// Why that is, should the network have failed.
+    /// Error that disabled the network, until the caller takes it.
     failure: Option<crate::nn::Error>,
 }
 
 impl Embedder {
-    /// Embeds on all threads of the machine.
+    /// Creates an embedder that uses all threads of the machine.
     ///
     /// # Errors
-    /// A system that gives no threads, or no memory for the mask's network.
+    /// Returns an error if threads cannot be started or the mask network cannot be loaded.
     pub fn new(key: Key, epoch: u32, payload: Payload) -> Result<Self, crate::nn::Error> {
         let threads = Threads::new(0)?;
         Ok(Self {
@@ -73,27 +81,30 @@ impl Embedder {
         })
     }
 
-    /// Has the mask follow the formulas that the network was taught by, instead of the network.
+    /// Replaces the mask network by the analytic mask, the network's fallback.
     pub fn analytic(self) -> Self {
         Self { texture: None, ..self }
     }
 
-    /// Why the mask has followed the formulas since the last picture, told once: a backend that failed.
+    /// Returns the error that made the embedder fall back to the analytic mask, once.
     pub fn take_failure(&mut self) -> Option<crate::nn::Error> {
         self.failure.take()
     }
 
-    /// The payload that the last picture got.
+    /// Returns the payload of the current hop.
     pub fn payload(&self) -> Payload {
         self.payload
     }
 
-    /// Asks for another payload from the next hop on.
+    /// Sets the payload that is embedded from the next hop on.
     pub fn change(&mut self, payload: Payload) {
         self.next = payload;
     }
 
-    /// Makes the patterns for pictures of a size, so that the first one does not take longer than others.
+    /// Computes the patterns for pictures of this size.
+    ///
+    /// [`Self::process`] does so when the size changes; calling this first keeps the delay off the
+    /// first picture.
     pub fn prepare(&mut self, width: usize, height: usize) {
         let scale = scale_of(width, height);
         let canonical = patterns(&self.key, self.epoch, self.payload, scale);
@@ -111,7 +122,9 @@ impl Embedder {
         self.size = (width, height);
     }
 
-    /// Marks a picture. Returns the payload if it is a new one.
+    /// Embeds the watermark in a picture.
+    ///
+    /// Returns the payload if this picture is the first to carry it.
     pub fn process<T: Sample>(
         &mut self,
         picture: &mut PictureMut<'_, T>,
@@ -147,13 +160,13 @@ impl Embedder {
         (changed || self.frames == 1).then_some(self.payload)
     }
 
-    /// Fills the mask from the cells; returns the amplitude that flat grey would get.
+    /// Computes the mask from the cells; returns the amplitude that flat mid-grey gets.
     fn shape(&mut self) -> f32 {
         self.mask.resize(self.cells.dim());
         if let Some(texture) = &mut self.texture {
             match texture.run(&self.cells, &mut self.mask.amplitudes) {
                 Ok(()) => return texture.flat,
-                // A mask that changes its mind from frame to frame would be seen.
+                // Retrying would switch between two masks from frame to frame, which is visible.
                 Err(err) => (self.texture, self.failure) = (None, Some(err)),
             }
         }
@@ -161,7 +174,7 @@ impl Embedder {
         super::mask::FLAT
     }
 
-    /// Sums of luma by cells.
+    /// Computes the luma statistics of all mask cells.
     fn measure<T: Sample>(&mut self, picture: &PictureMut<'_, T>, side: usize) {
         let (height, width) = picture.components[0].dim();
         let dim = (height.div_ceil(side), width.div_ceil(side));
@@ -188,7 +201,9 @@ impl Embedder {
         });
     }
 
-    /// Adds a pattern, times the mask and `gain`, to luma, or alike to R, G and B, which changes luma by as much.
+    /// Adds the pattern of a hop, multiplied by mask and `gain`, to luma.
+    ///
+    /// In RGB pictures it adds the same value to R, G and B, which changes luma by that value.
     fn add<T: Sample>(&self, picture: &mut PictureMut<'_, T>, hop: usize, side: usize, gain: f32) {
         let Some(pattern) = self.patterns.get(hop) else { return };
         let amplitudes = &self.mask.amplitudes;
@@ -224,12 +239,15 @@ impl Embedder {
     }
 }
 
-/// Pixels to a side of the cells of the mask: about two canonical ones.
+/// Returns the side of a mask cell in pixels: about two canonical pixels.
 fn cell_side(width: usize, height: usize) -> usize {
     ((2.0 / scale_of(width, height)).round() as usize).clamp(2, 32)
 }
 
-/// Interpolates between row `i` of cells and the one that lies on the side that `t`, from -0.5 to 0.5, points to.
+/// Interpolates linearly between two rows of cells.
+///
+/// `t`, from -0.5 to 0.5, is the distance from the centre of row `i` in cells; its sign selects the
+/// neighbouring row.
 fn between_rows(amplitudes: &Array2<f32>, i: usize, t: f32, to: &mut [f32]) {
     let other = if t < 0.0 { i.saturating_sub(1) } else { (i + 1).min(amplitudes.nrows() - 1) };
     let t = t.abs();
@@ -237,7 +255,7 @@ fn between_rows(amplitudes: &Array2<f32>, i: usize, t: f32, to: &mut [f32]) {
     to.iter_mut().zip(rows).for_each(|(to, (a, b))| *to = a + t * (b - a));
 }
 
-/// Interpolates between the centres of cells.
+/// Interpolates linearly between the centres of the cells of a row; writes one value per pixel.
 fn between_cells(cells: &[f32], side: usize, to: &mut [f32]) {
     let half = side / 2;
     let (last, step) = (cells[cells.len() - 1], 1.0 / side as f32);
@@ -246,12 +264,13 @@ fn between_cells(cells: &[f32], side: usize, to: &mut [f32]) {
     for (i, part) in rest.chunks_mut(side).enumerate() {
         let a = cells.get(i).copied().unwrap_or(last);
         let slope = (cells.get(i + 1).copied().unwrap_or(last) - a) * step;
-        // The centre of an even cell lies between two pixels.
+        // The centre of a cell with an even side lies between two pixels.
         let first = if side.is_multiple_of(2) { a + 0.5 * slope } else { a };
         part.iter_mut().enumerate().for_each(|(k, to)| *to = first + slope * k as f32);
     }
 }
 
+/// Adds `change` to the code values of a row.
 fn shift<T: Sample>(mut row: ArrayViewMut1<'_, T>, change: &[f32]) {
     match row.as_slice_mut() {
         Some(row) => {

@@ -1,34 +1,42 @@
-//! Where a canonical picture lies on the canonical plane.
+//! Affine geometry of a received picture relative to the canonical plane of its watermark.
 
 use ndarray::{Array2, ArrayView2};
 use rustfft::num_complex::Complex32;
 
 use super::plane::{HEIGHT, WIDTH};
 
-/// An affine map from a received picture to the plane that its mark was made on: `q = matrix (p - centre) + origin`.
+/// Affine map from the canonical raster of a received picture to the canonical plane on which its
+/// watermark was made: `q = matrix (p - centre) + origin`. Coordinates are (x, y) in canonical
+/// pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Geometry {
+    /// Linear part, by rows.
     pub matrix: [[f64; 2]; 2],
+    /// Point of the received picture that is mapped to `origin`.
     pub centre: [f64; 2],
+    /// Point of the plane that `centre` is mapped to.
     pub origin: [f64; 2],
 }
 
 impl Geometry {
+    /// The geometry of a picture that is whole and upright, at any size.
     pub const IDENTITY: Self =
         Self { matrix: [[1.0, 0.0], [0.0, 1.0]], centre: [0.0; 2], origin: [0.0; 2] };
 
-    /// How much the picture was enlarged since it was marked.
+    /// Returns the factor by which the picture was enlarged after embedding.
     pub fn scale(&self) -> f64 {
         1.0 / self.determinant().abs().sqrt().max(1e-6)
     }
 
-    /// Degrees that it was turned, clockwise.
+    /// Returns the clockwise rotation of the picture after embedding, in degrees.
     pub fn angle(&self) -> f64 {
         let [[a, b], [c, d]] = self.matrix;
         (b - c).atan2(a + d).to_degrees()
     }
 
-    /// Where the picture's corner lies on the plane, the nearest of its repetitions, in canonical pixels.
+    /// Returns the position of the picture's top left corner on the plane, in canonical pixels.
+    ///
+    /// The plane is periodic; this is the position nearest to zero.
     pub fn offset(&self) -> [f64; 2] {
         let [x, y] = self.apply([0.0, 0.0]);
         let near = |v: f64, period: usize| v - (v / period as f64).round() * period as f64;
@@ -45,14 +53,16 @@ impl Geometry {
         [0, 1].map(|i| self.matrix[i][0] * d[0] + self.matrix[i][1] * d[1] + self.origin[i])
     }
 
-    /// Frequency at which a wave of the plane appears in the received picture.
+    /// Returns the frequency at which a wave of the plane appears in the received picture.
     pub fn seen(&self, frequency: (f32, f32)) -> (f64, f64) {
         let (x, y) = (f64::from(frequency.0), f64::from(frequency.1));
         let [[a, b], [c, d]] = self.matrix;
         (a * x + c * y, b * x + d * y)
     }
 
-    /// Puts a received picture onto the plane, which repeats; `write` takes places of the plane and what to add there.
+    /// Resamples a received picture to the periodic plane by linear interpolation.
+    ///
+    /// `write` gets the index of a sample of the plane and the value to add there.
     pub fn lay(&self, picture: &ArrayView2<'_, f32>, mut write: impl FnMut(usize, f32)) {
         let determinant = self.determinant();
         if determinant.abs() < 1e-3 {
@@ -90,13 +100,14 @@ impl Geometry {
     }
 }
 
-/// Amplitude and phase, about `centre`, of one wave in a plane.
+/// Returns the complex amplitude of a single frequency in a plane, with its phase relative to
+/// `centre`. `frequency` is in cycles per canonical pixel.
 pub(super) fn wave_in(plane: &Array2<f32>, frequency: (f64, f64), centre: [f64; 2]) -> Complex32 {
     let (height, width) = plane.dim();
     let turn = |frequency: f64, at: f64| {
         Complex32::from_polar(1.0, (-std::f64::consts::TAU * frequency * at) as f32)
     };
-    // Along columns first: sums of whole rows.
+    // Along columns first, because rows are contiguous in memory.
     let (mut real, mut imaginary) = (vec![0.0f32; width], vec![0.0f32; width]);
     for y in 0..height {
         let factor = turn(frequency.1, y as f64 - centre[1]);

@@ -1,3 +1,5 @@
+//! The secret key of a watermark, and the keyed random numbers derived from it.
+
 use std::{fmt, io::Read, path::Path};
 
 use chacha::{
@@ -9,21 +11,30 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// Bytes of a key.
+/// Length of a key in bytes.
 pub const KEY_LEN: usize = 32;
-/// Longest key file that is read: 64 hex digits and some white space.
+/// Bytes read of a key file at most: enough for 64 hex digits with white space around them.
 const MAX_FILE: u64 = 256;
 
-/// What can be wrong with a key.
+/// Errors of loading a [`Key`].
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
+    /// The key file cannot be read.
     #[error("cannot read key file {}: {source}", .path.display())]
-    Read { path: std::path::PathBuf, source: std::io::Error },
-    #[error("a key is 32 bytes, or 64 hex digits")]
+    Read {
+        /// Path of the key file.
+        path: std::path::PathBuf,
+        /// Error of the operating system.
+        source: std::io::Error,
+    },
+    /// The data is neither 32 bytes nor 64 hex digits.
+    #[error("not a key: expected 32 bytes or 64 hex digits")]
     Format,
 }
 
-/// A secret that carriers, pilot and check of a watermark follow from. Never printed; wiped from memory when dropped.
+/// Secret from which the carriers, the pilot and the payload check of a watermark are derived.
+///
+/// `Debug` does not print it, and dropping it clears the memory.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct Key([u8; KEY_LEN]);
 
@@ -34,14 +45,15 @@ impl fmt::Debug for Key {
 }
 
 impl Key {
+    /// Creates a key of 32 bytes, which should be random.
     pub fn new(bytes: [u8; KEY_LEN]) -> Self {
         Self(bytes)
     }
 
-    /// Reads 64 hex digits.
+    /// Parses a key of 64 hex digits; white space around them is ignored.
     ///
     /// # Errors
-    /// Anything else.
+    /// Returns [`KeyError::Format`] for any other text.
     pub fn from_hex(text: &str) -> Result<Self, KeyError> {
         let digits = text.trim().as_bytes();
         let mut bytes = [0; KEY_LEN];
@@ -58,10 +70,11 @@ impl Key {
         Ok(Self(bytes))
     }
 
-    /// Reads a file of 32 bytes or 64 hex digits.
+    /// Reads a key from a file of 32 bytes or 64 hex digits.
     ///
     /// # Errors
-    /// A file that cannot be read or holds something else.
+    /// Returns [`KeyError::Read`] if the file cannot be read, and [`KeyError::Format`] if its
+    /// content is not a key.
     pub fn from_file(path: &Path) -> Result<Self, KeyError> {
         let read = || {
             let mut content = Vec::new();
@@ -80,17 +93,20 @@ impl Key {
         key
     }
 
-    /// Random numbers that follow from the key for one purpose (HKDF-SHA-256, RFC 5869, seeds ChaCha with 8 rounds).
+    /// Returns the random number generator of the key for one purpose and these numbers.
+    ///
+    /// HKDF-SHA-256 (RFC 5869) derives its seed; the generator is ChaCha with 8 rounds.
     pub(super) fn stream(&self, purpose: &str, numbers: &[u32]) -> Stream {
         let mut info = format!("cnnvideo watermark 1 {purpose}").into_bytes();
         numbers.iter().for_each(|n| info.extend_from_slice(&n.to_be_bytes()));
         let mut seed = [0; 32];
-        // Fails only for more than 255 blocks of output.
+        // HKDF fails only for outputs longer than 255 hash blocks.
         let _ = Hkdf::<Sha256>::new(None, &self.0).expand(&info, &mut seed);
         Stream(ChaCha8Rng::from_seed(seed))
     }
 
-    /// The check that goes with a payload: HMAC-SHA-256, cut to 32 bits.
+    /// Returns the keyed check of a payload: HMAC-SHA-256 of key epoch and payload, truncated to 32
+    /// bits.
     pub(super) fn check(&self, payload: u64, epoch: u32) -> u32 {
         let mut own = [0; 32];
         self.stream("check", &[]).0.fill_bytes(&mut own);
@@ -102,19 +118,21 @@ impl Key {
     }
 }
 
-/// Keyed random numbers.
+/// Keyed pseudo-random number generator.
 pub(super) struct Stream(ChaCha8Rng);
 
 impl Stream {
+    /// Returns 32 random bits.
     pub fn word(&mut self) -> u32 {
         self.0.next_u32()
     }
 
+    /// Fills `to` with random bytes.
     pub fn bytes(&mut self, to: &mut [u8]) {
         self.0.fill_bytes(to);
     }
 
-    /// Uniform from 0 to 1, less than 1.
+    /// Returns a number distributed uniformly in [0, 1).
     pub fn unit(&mut self) -> f64 {
         f64::from(self.word()) / 4_294_967_296.0
     }

@@ -1,3 +1,5 @@
+//! The payload of a watermark, and its message of payload and keyed check.
+
 use std::{fmt, str::FromStr};
 
 use super::{
@@ -5,13 +7,13 @@ use super::{
     key::Key,
 };
 
-/// 64 bits that a watermark carries, written as 16 hex digits.
+/// The 64 bits that a watermark carries, written as 16 hex digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Payload(pub u64);
 
-/// Text that is no payload.
+/// Error of parsing a [`Payload`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a payload is 16 hex digits")]
+#[error("not a payload: expected 16 hex digits")]
 pub struct NoPayload;
 
 impl FromStr for Payload {
@@ -32,13 +34,14 @@ impl fmt::Display for Payload {
 }
 
 impl Payload {
-    /// Coded bits, as signs, of the payload and its keyed check.
+    /// Returns the coded bits, as signs, of the payload and its keyed check.
     pub(super) fn coded(self, key: &Key, epoch: u32) -> [f32; CODED] {
         let bits = u128::from(self.0) << 32 | u128::from(key.check(self.0, epoch));
         code::encode(&std::array::from_fn(|i| bits >> (MESSAGE - 1 - i) & 1 == 1))
     }
 
-    /// The payload that soft values decode to, if its check is right; and the coded bits that they decode to.
+    /// Decodes soft bits to a payload, if its check is correct, and to the coded bits of the
+    /// message.
     pub(super) fn decode(
         soft: &[f32; CODED],
         key: &Key,

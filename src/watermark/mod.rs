@@ -1,5 +1,8 @@
-//! A keyed, blind watermark that carries 64 bits and survives what happens to video. Knows no GStreamer: [`Embedder`] hides
-//! a [`Payload`], [`Collector`] gathers what pictures show of it and [`Decoder`] reads it.
+//! Keyed, blind video watermark with a payload of 64 bits, independent of GStreamer.
+//!
+//! [`Embedder`] adds the watermark of a [`Payload`] to pictures. [`Collector`] accumulates the
+//! residuals of received pictures in a [`Window`], and [`Decoder`] recovers the geometry and the
+//! payload from it.
 
 pub mod code;
 mod decode;

@@ -1,6 +1,10 @@
-//! What is added to pictures: spread-spectrum carriers of the coded bits (Cox, Kilian, Leighton and Shamoon, IEEE
-//! Transactions on Image Processing 6(12), 1997) and a pilot of weak waves that tells the geometry (after Pereira and Pun,
-//! "Robust Template Matching for Affine Resistant Image Watermarks", IEEE Transactions on Image Processing 9(6), 2000).
+//! Watermark patterns of a key: carriers and pilot.
+//!
+//! The carriers are spread-spectrum chips of the coded bits (Cox, Kilian, Leighton and Shamoon,
+//! IEEE Transactions on Image Processing 6(12), 1997). The pilot is a set of weak sinusoidal waves
+//! from which the detector estimates the geometry (after Pereira and Pun, "Robust Template Matching
+//! for Affine Resistant Image Watermarks", IEEE Transactions on Image Processing 9(6), 2000).
+//! Patterns are made on the canonical plane (see `plane.rs`).
 
 use std::f32::consts::TAU;
 
@@ -14,47 +18,54 @@ use super::{
     plane::{Fft2, HEIGHT, WIDTH, bin, frequency},
 };
 
-/// Patterns that take turns, so that none stands still on the picture for long.
+/// Number of hops. Each hop has its own pattern, and the embedder cycles through them, so that no
+/// pattern stays on the screen for long.
 pub(super) const HOPS: usize = 4;
-/// Waves of the pilot that are the same in all hops, and those whose signs tell the hop.
+/// Number of pilot waves with the same sign in all hops.
 const STEADY: usize = 25;
+/// Number of pilot waves whose signs identify the hop.
 const TELLING: usize = 15;
+/// Number of pilot waves.
 pub(super) const WAVES: usize = STEADY + TELLING;
-/// Share of the energy that goes into the pilot.
+/// Share of the pattern's energy in the pilot.
 const PILOT: f32 = 0.2;
-/// Radii, in cycles per canonical pixel, that waves of the pilot have; and their least distance in cycles over the plane.
+/// Lowest and highest radial frequency of pilot waves, in cycles per canonical pixel.
 const WAVE_RADII: (f32, f32) = (0.05, 0.24);
+/// Minimum distance between two pilot waves in the spectrum, in cycles over the width of the plane.
 const APART: i32 = 10;
-/// Radii at which the band of the carriers begins and is whole, and at which it starts to end and ends.
+/// Band of the carriers, in cycles per canonical pixel: the amplitude rises from 0 at the first
+/// radius to full at the second, and falls from full at the third to 0 at the fourth.
 const BAND: [f32; 4] = [0.03, 0.05, 0.28, 0.34];
-/// How fast amplitudes fall with frequency: what is low survives more.
+/// Exponent by which the amplitude of the carriers falls with frequency: compression and blur
+/// preserve low frequencies better.
 const FALL: f32 = 0.3;
-/// Highest frequency, in cycles per pixel of the picture, that is used.
+/// Highest frequency of a pattern, in cycles per pixel of the picture.
 const FINEST: f32 = 0.36;
 
-/// One wave of the pilot.
+/// One sinusoidal wave of the pilot.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Wave {
-    /// Cycles over the canonical plane.
+    /// Cycles over the width and the height of the canonical plane.
     pub cycles: (i32, i32),
+    /// Phase in radians.
     pub phase: f32,
-    /// By hop.
+    /// Sign of the wave in each hop, 1 or -1.
     pub signs: [f32; HOPS],
 }
 
 impl Wave {
-    /// Whether it is the same in all hops.
+    /// Returns whether the wave has the same sign in all hops.
     pub fn is_steady(&self) -> bool {
         self.signs.iter().all(|sign| *sign > 0.0)
     }
 
-    /// Cycles per canonical pixel.
+    /// Returns the horizontal and vertical frequency in cycles per canonical pixel.
     pub fn frequency(&self) -> (f32, f32) {
         (self.cycles.0 as f32 / WIDTH as f32, self.cycles.1 as f32 / HEIGHT as f32)
     }
 }
 
-/// The waves of a key's pilot.
+/// Returns the pilot waves of a key.
 pub(super) fn pilot(key: &Key) -> Vec<Wave> {
     let mut stream = key.stream("pilot", &[]);
     let mut waves: Vec<Wave> = Vec::with_capacity(WAVES);
@@ -68,6 +79,7 @@ pub(super) fn pilot(key: &Key) -> Vec<Wave> {
             (radius * sin * HEIGHT as f64).round() as i32,
         );
         let phase = TAU * stream.unit() as f32;
+        // The plane is twice as wide as high, so a vertical cycle counts twice.
         let far = |wave: &Wave| {
             let (dx, dy) = (wave.cycles.0 - cycles.0, 2 * (wave.cycles.1 - cycles.1));
             dx * dx + dy * dy >= APART * APART
@@ -75,10 +87,11 @@ pub(super) fn pilot(key: &Key) -> Vec<Wave> {
         if !waves.iter().all(far) {
             continue;
         }
-        // Columns of a Hadamard matrix: any two hops differ in two thirds of these waves.
+        // Signs are the non-constant columns of a 4x4 Hadamard matrix, so any two hops differ in
+        // two thirds of these waves.
         let telling = waves.len().saturating_sub(STEADY);
         let signs = std::array::from_fn(|hop| {
-            // Numbers that are multiples of the count of hops would give a steady one.
+            // Masks from 1 to HOPS - 1: mask 0 would give a wave with the same sign in all hops.
             let odd =
                 waves.len() >= STEADY && (hop & (telling % (HOPS - 1) + 1)).count_ones() % 2 == 1;
             if odd { -1.0 } else { 1.0 }
@@ -88,7 +101,7 @@ pub(super) fn pilot(key: &Key) -> Vec<Wave> {
     waves
 }
 
-/// Amplitude of the carriers by frequency, in cycles per canonical pixel.
+/// Returns the amplitude of the carriers at a frequency in cycles per canonical pixel.
 pub(super) fn band(x: f32, y: f32) -> f32 {
     let radius = x.hypot(y);
     let [begin, whole, end, nothing] = BAND;
@@ -98,12 +111,14 @@ pub(super) fn band(x: f32, y: f32) -> f32 {
     edge * (whole / radius.max(whole)).powf(FALL)
 }
 
-/// Which coded bit, and with which sign, each place of the canonical plane carries.
+/// Assignment of coded bits to chips; a chip is one sample of the canonical plane.
 pub(super) struct Carriers {
+    /// Index of the coded bit of each chip, by rows.
     bits: Vec<u16>,
 }
 
 impl Carriers {
+    /// Creates the carriers of a key.
     pub fn new(key: &Key) -> Self {
         let mut random = vec![0; 2 * WIDTH * HEIGHT];
         key.stream("carriers", &[]).bytes(&mut random);
@@ -113,7 +128,10 @@ impl Carriers {
         Self { bits: random.chunks_exact(2).map(bit).collect() }
     }
 
-    /// Calls `each` with the place, the coded bit, and the sign in a float's highest bit: a branch would be taken at random.
+    /// Calls `each` with every chip's index, its coded bit and its sign.
+    ///
+    /// The sign is the sign bit of an `f32`, to be applied without a branch: the signs are random,
+    /// so a branch would be mispredicted half of the time.
     fn for_each(&self, key: &Key, epoch: u32, hop: usize, mut each: impl FnMut(usize, usize, u32)) {
         let mut random = vec![0; WIDTH * HEIGHT / 8];
         key.stream("signs", &[epoch, hop as u32]).bytes(&mut random);
@@ -124,7 +142,8 @@ impl Carriers {
         }
     }
 
-    /// Adds to each coded bit what a filtered plane says of it.
+    /// Adds the correlation of a filtered plane with the carriers to the soft value of each coded
+    /// bit.
     pub fn correlate(
         &self,
         key: &Key,
@@ -137,11 +156,15 @@ impl Carriers {
     }
 }
 
+/// Returns `value` with its sign bit XORed with `sign`.
 fn flipped(value: f32, sign: u32) -> f32 {
     f32::from_bits(value.to_bits() ^ sign)
 }
 
-/// The patterns of a payload for pictures of a scale, one for each hop, of variance 1.
+/// Returns the patterns of a payload, one per hop, of variance 1 and in rows by columns.
+///
+/// `scale` is the number of canonical pixels per pixel of the picture. Frequencies that a picture
+/// of this scale cannot hold are left out.
 pub(super) fn patterns(key: &Key, epoch: u32, payload: Payload, scale: f64) -> Vec<Array2<f32>> {
     let coded = payload.coded(key, epoch);
     let carriers = Carriers::new(key);
@@ -150,7 +173,7 @@ pub(super) fn patterns(key: &Key, epoch: u32, payload: Payload, scale: f64) -> V
     let soft_end = |x: f32, y: f32| ((finest - x.hypot(y)) / (0.15 * finest)).clamp(0.0, 1.0);
     let mut fft = Fft2::new();
     let mut all = Vec::with_capacity(HOPS);
-    // Two real planes make a complex one.
+    // One complex FFT transforms two real planes.
     for pair in 0..HOPS / 2 {
         let mut plane = vec![Complex32::default(); WIDTH * HEIGHT];
         carriers
@@ -166,7 +189,8 @@ pub(super) fn patterns(key: &Key, epoch: u32, payload: Payload, scale: f64) -> V
             *value *= amplitude;
             energy += f64::from(amplitude * amplitude);
         }
-        // White signs of variance 1 have this much left.
+        // Filtering white signs of variance 1 leaves the mean squared amplitude of the band as
+        // variance.
         let count = (WIDTH * HEIGHT) as f64;
         let gain = ((1.0 - f64::from(PILOT)) / (energy / count)).sqrt() as f32 / count as f32;
         plane.iter_mut().for_each(|v| *v *= gain);
@@ -176,7 +200,8 @@ pub(super) fn patterns(key: &Key, epoch: u32, payload: Payload, scale: f64) -> V
             let power: f32 = usable.iter().map(|a| 0.5 * a * a).sum();
             let amplitude = (PILOT / power.max(1e-3)).sqrt();
             for (wave, usable) in waves.iter().zip(&usable) {
-                // A real wave is half of it at each of two opposite frequencies; im carries the odd hop.
+                // A real wave has half of its amplitude at each of two opposite frequencies. The
+                // imaginary part carries the odd hop.
                 let value =
                     Complex32::from_polar(0.5 * amplitude * usable * wave.signs[hop], wave.phase);
                 let unit = if hop % 2 == 0 { Complex32::new(1.0, 0.0) } else { Complex32::i() };
@@ -207,7 +232,7 @@ mod tests {
         };
         for (i, a) in patterns.iter().enumerate() {
             assert!((product(a, a) - 1.0).abs() < 0.03, "{}", product(a, a));
-            // Only steady waves are shared.
+            // Hops share the steady waves only.
             for b in &patterns[..i] {
                 assert!(product(a, b).abs() < 0.25, "{}", product(a, b));
             }

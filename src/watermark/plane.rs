@@ -1,7 +1,8 @@
-//! The canonical plane: where patterns are defined and looked for, whatever the size of a picture.
+//! The canonical plane, on which watermark patterns are made and detected whatever the size of a
+//! picture.
 //!
-//! A picture is brought to the area of 640x360 pixels, its shape kept, so scaling it changes nothing. Patterns repeat with
-//! the size of the plane.
+//! A picture is scaled to the area of 640x360 pixels with its aspect ratio kept, so that scaling a
+//! picture does not change its watermark. The plane is periodic: patterns repeat with its size.
 
 use std::sync::Arc;
 
@@ -10,26 +11,31 @@ use rustfft::{Fft, FftPlanner, num_complex::Complex32};
 
 use crate::frame::cubic;
 
-/// Period of patterns across and down. Powers of two: they go through FFTs.
+/// Period of the patterns horizontally, a power of two for the FFT.
 pub(super) const WIDTH: usize = 1024;
+/// Period of the patterns vertically, a power of two for the FFT.
 pub(super) const HEIGHT: usize = 512;
-/// Root of the area that pictures are brought to.
+/// Square root of the canonical area in pixels.
 const SIDE: f64 = 480.0;
 
-/// Canonical pixels to a pixel of a picture.
+/// Returns the number of canonical pixels per pixel of a picture.
 pub(super) fn scale_of(width: usize, height: usize) -> f64 {
     SIDE / ((width * height) as f64).sqrt()
 }
 
-/// Two-dimensional FFT of planes that are stored by rows.
+/// Two-dimensional FFT of planes stored by rows; spectra are stored by columns.
 pub(super) struct Fft2 {
+    /// Forward and inverse transform of a row.
     rows: [Arc<dyn Fft<f32>>; 2],
+    /// Forward and inverse transform of a column.
     columns: [Arc<dyn Fft<f32>>; 2],
+    /// The transposed plane.
     turned: Vec<Complex32>,
     scratch: Vec<Complex32>,
 }
 
 impl Fft2 {
+    /// Plans the transforms.
     pub fn new() -> Self {
         let mut planner = FftPlanner::new();
         let mut both = |n| [planner.plan_fft_forward(n), planner.plan_fft_inverse(n)];
@@ -40,7 +46,7 @@ impl Fft2 {
         Self { rows, columns, turned: vec![zero; WIDTH * HEIGHT], scratch: vec![zero; need] }
     }
 
-    /// `plane` to its spectrum, which is stored by columns.
+    /// Transforms `plane` in place to its spectrum.
     pub fn forward(&mut self, plane: &mut [Complex32]) {
         self.rows[0].process_with_scratch(plane, &mut self.scratch);
         transpose(plane, &mut self.turned, WIDTH);
@@ -48,7 +54,7 @@ impl Fft2 {
         self.columns[0].process_with_scratch(plane, &mut self.scratch);
     }
 
-    /// A spectrum, stored by columns, to its plane times `WIDTH * HEIGHT`.
+    /// Transforms a spectrum in place to its plane, multiplied by `WIDTH * HEIGHT`.
     pub fn inverse(&mut self, spectrum: &mut [Complex32]) {
         self.columns[1].process_with_scratch(spectrum, &mut self.scratch);
         transpose(spectrum, &mut self.turned, HEIGHT);
@@ -57,7 +63,7 @@ impl Fft2 {
     }
 }
 
-/// Turns rows of `width` values into columns, block by block to spare the cache.
+/// Transposes rows of `width` values, in blocks for the cache.
 fn transpose(from: &[Complex32], to: &mut [Complex32], width: usize) {
     const BLOCK: usize = 16;
     let height = from.len() / width;
@@ -72,20 +78,23 @@ fn transpose(from: &[Complex32], to: &mut [Complex32], width: usize) {
     }
 }
 
-/// Signed frequencies, in cycles per canonical pixel, of a place in a spectrum.
+/// Returns the signed horizontal and vertical frequency, in cycles per canonical pixel, of an index
+/// of a spectrum.
 pub(super) fn frequency(index: usize) -> (f32, f32) {
     let signed =
         |i: usize, n: usize| if i < n / 2 { i as f32 } else { i as f32 - n as f32 } / n as f32;
     (signed(index / HEIGHT, WIDTH), signed(index % HEIGHT, HEIGHT))
 }
 
-/// Place of whole cycles over the plane in a spectrum.
+/// Returns the index in a spectrum of a frequency in cycles over the width and height of the plane.
 pub(super) fn bin(cycles_x: i32, cycles_y: i32) -> usize {
     cycles_x.rem_euclid(WIDTH as i32) as usize * HEIGHT
         + cycles_y.rem_euclid(HEIGHT as i32) as usize
 }
 
-/// Values of a repeating plane at the pixels of a picture of `width` by `height`, by cubic interpolation (Catmull and Rom).
+/// Resamples the periodic plane to a picture of `width` by `height` by Catmull-Rom interpolation.
+///
+/// `write` gets the index and the values of each row.
 pub(super) fn enlarge(
     plane: &ArrayView2<'_, f32>,
     width: usize,
@@ -106,7 +115,7 @@ pub(super) fn enlarge(
             let from = plane.row((first + k as i64).rem_euclid(HEIGHT as i64) as usize);
             across.iter_mut().zip(from).for_each(|(to, v)| *to += weight * v);
         }
-        // Windows that begin near the end go on at the start.
+        // The interpolation window of the last columns continues at the start of the plane.
         across.copy_within(..3, WIDTH);
         for (to, (first, weights)) in row.iter_mut().zip(&columns) {
             let first = first.rem_euclid(WIDTH as i64) as usize;

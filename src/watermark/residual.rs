@@ -1,16 +1,20 @@
-//! What of a picture could be a mark: the picture is the noise here, so what is smooth goes and what is strong is levelled.
+//! Residuals of received pictures, in which the detector searches for the watermark.
+//!
+//! To the detector the picture itself is noise. A high-pass removes smooth content, and division by
+//! the local energy reduces the weight of strong texture.
 
 use ndarray::{Array2, Zip};
 
-/// Canonical pixels to each side of the mean that is taken off, and of the energy that values are divided by.
+/// Radius, in canonical pixels, of the box filter whose two-fold mean is subtracted.
 const SMOOTH: usize = 4;
+/// Radius, in canonical pixels, of the box filter of the energy by which values are divided.
 const LEVEL: usize = 7;
-/// Added to that energy's root, in levels: rounding is no mark.
+/// Added to the root of that energy, in 8-bit units, so that rounding noise is not amplified.
 const FLOOR: f32 = 0.7;
-/// Values beyond this many deviations are cut.
+/// Limit of the residual's magnitude after the division.
 const MOST: f32 = 3.0;
 
-/// Takes residuals of pictures of one size after another.
+/// Computes residuals of pictures; keeps its buffers between them.
 #[derive(Debug, Default)]
 pub(super) struct Residual {
     rows: Array2<f32>,
@@ -19,7 +23,7 @@ pub(super) struct Residual {
 }
 
 impl Residual {
-    /// Replaces a canonical picture by its residual.
+    /// Replaces a picture at canonical size by its residual.
     pub fn run(&mut self, plane: &mut Array2<f32>) {
         if self.mean.dim() != plane.dim() {
             for own in [&mut self.rows, &mut self.mean, &mut self.twice] {
@@ -37,7 +41,9 @@ impl Residual {
     }
 }
 
-/// Mean over `reach` values to each side along both axes; the last ones are repeated beyond the edges.
+/// Computes the mean over `reach` values to each side along both axes, with replicated borders.
+///
+/// `rows` is a buffer of the same size.
 pub(super) fn box_mean(
     from: &Array2<f32>,
     reach: usize,

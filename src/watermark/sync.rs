@@ -1,4 +1,5 @@
-//! Finds the geometry of a received picture by the waves of the pilot.
+//! Geometric synchronisation: estimates scale, rotation and shift of a received picture from the
+//! pilot.
 
 use std::f64::consts::TAU;
 
@@ -12,43 +13,49 @@ use super::{
     residual::box_mean,
 };
 
-/// Enlargements that are looked for, and steps between them.
+/// Lowest and highest enlargement of the search.
 const SCALES: (f64, f64) = (0.45, 2.25);
+/// Ratio of successive enlargements.
 const SCALE_STEP: f64 = 1.006;
-/// Degrees to each side that are looked for.
+/// Largest rotation of the search to each side, in degrees.
 const ANGLES: f64 = 16.0;
+/// Step of the rotation in degrees.
 const ANGLE_STEP: f64 = 0.35;
-/// Bins to each side that power is compared with.
+/// Radius, in bins, of the neighbourhood with whose mean power a bin is compared.
 const AROUND: usize = 12;
-/// Power of a bin, in units of that around it, that counts at most.
+/// Limit of a bin's power relative to its neighbourhood.
 const MOST: f32 = 8.0;
-/// Geometries that are refined, and those of them whose shift is looked for.
+/// Number of coarse geometries that are refined.
 const CANDIDATES: usize = 48;
+/// Number of refined geometries whose shift is estimated.
 const SHIFTED: usize = 5;
-/// Standard deviations of chance by which waves must agree; the best of all shifts has about 5 by chance.
+/// Least agreement of the waves' phases, in standard deviations without a watermark. The best shift
+/// of a picture without a watermark reaches about 5.
 const AGREEMENT: f64 = 5.0;
-/// Frequencies, in cycles per canonical pixel, in which waves are looked for.
+/// Range of frequencies, in cycles per canonical pixel of the received picture, in which waves are
+/// evaluated.
 const SEEN: (f64, f64) = (0.02, 0.42);
-/// Waves that must stand out before a geometry is refined by them.
+/// Number of waves with a peak that refinement of a geometry needs.
 const ENOUGH: usize = 5;
 
-/// Which geometries are searched.
+/// Geometries that a [`Decoder`](super::Decoder) searches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Search {
-    /// Whole pictures, of any size.
+    /// Whole, upright pictures at any size, and the geometry of the last watermark found.
     Identity,
-    /// Also cropped and enlarged or framed ones.
+    /// Also pictures that were cropped, enlarged, reduced or letterboxed.
     Scale,
-    /// Also turned ones.
+    /// Also pictures that were rotated by up to 16 degrees.
     Full,
 }
 
-/// Power by frequency over that around it; row 0 is frequency 0.
+/// Power spectrum by rows, frequency 0 in row 0 and column 0.
 struct Power {
+    /// Power relative to its neighbourhood.
     bins: Array2<f32>,
-    /// The same, averaged over 3x3 bins.
+    /// `bins` averaged over 3x3 bins.
     smooth: Array2<f32>,
-    /// That around it.
+    /// Mean power of the neighbourhood.
     around: Array2<f32>,
 }
 
@@ -63,17 +70,19 @@ impl Power {
     }
 }
 
-/// Looks for a pilot in the power of residuals.
+/// Estimates geometries from the pilot waves in residuals.
 pub(super) struct Synchroniser<'a> {
     waves: &'a [Wave],
+    /// Sum of all residuals.
     total: Array2<f32>,
-    /// Of the sum of all residuals, in which steady waves add up.
+    /// Power of the sum of all residuals, in which steady waves add up.
     whole: Power,
-    /// The sum of the residuals' own, for waves that change their signs.
+    /// Sum of the power of all groups of residuals, for waves whose sign depends on the hop.
     parts: Power,
 }
 
 impl<'a> Synchroniser<'a> {
+    /// Computes the power spectra; returns `None` without residuals.
     pub fn new(waves: &'a [Wave], residuals: &[&Array2<f32>], fft: &mut Fft2) -> Option<Self> {
         let mut total = Array2::zeros(residuals.first()?.dim());
         residuals.iter().for_each(|residual| total += *residual);
@@ -82,7 +91,7 @@ impl<'a> Synchroniser<'a> {
         Some(Self { waves, total, whole, parts })
     }
 
-    /// Geometries that the pilot may have, the likeliest first.
+    /// Returns the geometries at which the pilot waves agree, the best first.
     pub fn geometries(&self, search: Search, fft: &mut Fft2) -> Vec<Geometry> {
         let mut scores = Vec::new();
         let angles = if search == Search::Full { (ANGLES / ANGLE_STEP) as i32 } else { 0 };
@@ -118,6 +127,8 @@ impl<'a> Synchroniser<'a> {
         found.into_iter().map(|(_, geometry)| geometry).collect()
     }
 
+    /// Returns the geometry of an enlargement and a clockwise rotation about the centre, without
+    /// shift.
     fn similarity(&self, scale: f64, degrees: f64) -> Geometry {
         let (sin, cos) = degrees.to_radians().sin_cos();
         let (height, width) = self.total.dim();
@@ -128,17 +139,20 @@ impl<'a> Synchroniser<'a> {
         }
     }
 
+    /// Returns the power spectrum in which a wave is evaluated.
     fn power(&self, wave: &Wave) -> &Power {
         if wave.is_steady() { &self.whole } else { &self.parts }
     }
 
-    /// Place of a wave in the power, if it lies where it can be seen.
+    /// Returns the position of a wave in the spectrum in bins, or `None` if its frequency is
+    /// outside of [`SEEN`].
     fn place(&self, wave: &Wave, geometry: &Geometry) -> Option<[f64; 2]> {
         let (x, y) = geometry.seen(wave.frequency());
         let radius = x.hypot(y);
         (SEEN.0..SEEN.1).contains(&radius).then_some([x * WIDTH as f64, y * HEIGHT as f64])
     }
 
+    /// Returns the coarse score of a geometry: power at its waves, normalised by their number.
     fn score(&self, geometry: &Geometry) -> f32 {
         let (mut sum, mut count) = (0.0, 0);
         for wave in self.waves {
@@ -150,7 +164,7 @@ impl<'a> Synchroniser<'a> {
         if count == 0 { 0.0 } else { sum / (count as f32).sqrt() }
     }
 
-    /// How much the peaks stand out that a refined geometry leads to.
+    /// Returns the summed power, above average, of the peaks at the waves of a refined geometry.
     fn height(&self, geometry: &Geometry) -> f32 {
         let places = self.waves.iter().filter_map(|wave| Some((wave, self.place(wave, geometry)?)));
         let heights = places.map(|(wave, place)| {
@@ -159,7 +173,8 @@ impl<'a> Synchroniser<'a> {
         heights.sum()
     }
 
-    /// Fits the matrix to where peaks really are, least squares weighted by their height.
+    /// Fits the matrix to the positions of the peaks near the waves, by least squares weighted with
+    /// the height of the peaks.
     fn refine(&self, mut geometry: Geometry) -> Geometry {
         for reach in [2, 2, 1] {
             let mut moments = [[0.0; 2]; 2];
@@ -185,7 +200,8 @@ impl<'a> Synchroniser<'a> {
             if count < ENOUGH || determinant.abs() < 1e-12 {
                 break;
             }
-            // seen = matrix^T f, so matrix = moments^-1 cross.
+            // A peak is at matrix^T f for the frequency f of its wave, so matrix = moments^-1
+            // cross.
             let [[a, b], [c, d]] = moments;
             let inverse = [[d, -b], [-c, a]].map(|row| row.map(|v| v / determinant));
             geometry.matrix = std::array::from_fn(|i| {
@@ -195,15 +211,17 @@ impl<'a> Synchroniser<'a> {
         geometry
     }
 
-    /// Finds the shift of a geometry by the phases of the steady waves. Also returns how far these agree, in standard
-    /// deviations of chance.
+    /// Estimates the shift of a geometry from the phases of the steady waves.
+    ///
+    /// Returns the agreement of the phases, in standard deviations without a watermark, and the
+    /// geometry with its shift.
     fn shift(&self, mut geometry: Geometry, fft: &mut Fft2) -> (f64, Geometry) {
         let steady = self.waves.iter().filter(|wave| wave.is_steady());
         let seen: Vec<_> = steady
             .filter_map(|wave| Some((wave, self.place(wave, &geometry)?)))
             .map(|(wave, place)| {
                 let seen = wave_in(&self.total, geometry.seen(wave.frequency()), geometry.centre);
-                // Power is that of both of a wave's frequencies.
+                // `Power` sums a frequency and its opposite, hence the half.
                 let chance =
                     0.5 * at(&self.whole.around, place[0].round() as i32, place[1].round() as i32);
                 (wave, seen * Complex32::from_polar(1.0 / chance.max(1e-9).sqrt(), -wave.phase))
@@ -215,7 +233,8 @@ impl<'a> Synchroniser<'a> {
             plane[y.rem_euclid(HEIGHT as i32) as usize * WIDTH
                 + x.rem_euclid(WIDTH as i32) as usize] += value;
         }
-        // What waves, each turned by a shift, add up to, for all whole shifts.
+        // The transform evaluates, for all integer shifts, the sum of the waves with their phases
+        // corrected for the shift.
         fft.forward(&mut plane);
         let Some(best) = (0..plane.len()).max_by(|a, b| plane[*a].re.total_cmp(&plane[*b].re))
         else {
@@ -248,7 +267,8 @@ impl<'a> Synchroniser<'a> {
     }
 }
 
-/// The highest bin near a place, to a fraction of a bin, and how much it stands out.
+/// Returns the position of the highest bin near a place, to a fraction of a bin, and its height
+/// above the neighbourhood's mean; `None` if it does not stand out.
 fn peak(power: &Array2<f32>, place: [f64; 2], reach: i32) -> Option<([f64; 2], f64)> {
     let (x0, y0) = (place[0].round() as i32, place[1].round() as i32);
     let near = (-reach..=reach).flat_map(|dy| (-reach..=reach).map(move |dx| (x0 + dx, y0 + dy)));
@@ -257,7 +277,7 @@ fn peak(power: &Array2<f32>, place: [f64; 2], reach: i32) -> Option<([f64; 2], f
     if height < 2.5 {
         return None;
     }
-    // The vertex of a parabola through three bins.
+    // Vertex of the parabola through three bins.
     let vertex = |before: f32, after: f32| {
         let curve = before - 2.0 * height + after;
         if curve < -1e-6 {
@@ -271,11 +291,12 @@ fn peak(power: &Array2<f32>, place: [f64; 2], reach: i32) -> Option<([f64; 2], f
     Some(([f64::from(x) + dx, f64::from(y) + dy], f64::from(height) - 1.0))
 }
 
-/// Sum of the power of planes.
+/// Returns the summed power spectrum of planes.
 fn power(planes: &[&Array2<f32>], fft: &mut Fft2) -> Power {
     let mut power = Array2::<f32>::zeros((HEIGHT, WIDTH));
     let mut both = vec![Complex32::default(); WIDTH * HEIGHT];
-    // Two real planes make a complex one; the power of both together is even.
+    // One complex FFT transforms two real planes. Their summed power is symmetric, so it can be
+    // read off the power at each frequency and its opposite.
     for pair in planes.chunks(2) {
         both.fill(Complex32::default());
         for (i, plane) in pair.iter().enumerate() {
@@ -293,6 +314,7 @@ fn power(planes: &[&Array2<f32>], fft: &mut Fft2) -> Power {
     Power::new(power)
 }
 
+/// Returns the value at a position of a periodic plane.
 fn at(plane: &Array2<f32>, x: i32, y: i32) -> f32 {
     plane[[y.rem_euclid(HEIGHT as i32) as usize, x.rem_euclid(WIDTH as i32) as usize]]
 }

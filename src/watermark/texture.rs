@@ -1,4 +1,4 @@
-//! How much of a pattern each place of a picture hides, as a small network learnt it.
+//! Perceptual mask of the watermark as a small network predicts it.
 
 use std::{ops::Range, sync::Arc};
 
@@ -10,34 +10,35 @@ use crate::nn::{
     cache, parts,
 };
 
+/// Network that is embedded in the plugin.
 const BUILT_IN: ModelSource = ModelSource::Embedded {
     name: "watermark-texture",
     bytes: include_bytes!("../../models/watermark-texture.safetensors"),
 };
-/// Deviation of a cell, in levels, that the network sees as 1.
+/// Standard deviation of a cell, in 8-bit units, that is 1 at the network's input.
 pub const DEVIATION_SCALE: f32 = 32.0;
-/// Largest logarithm of an amplitude.
+/// Limit of the magnitude of an amplitude's natural logarithm.
 pub const MOST_LOG: f32 = 3.0;
-/// Exponent of the amplitudes: less hides the mark less, and more of it is detected. With 1 the network's marks are seen the least, with 0.8
-/// they are detected as well as those of the formulas.
+/// Exponent applied to the amplitudes. Lower values make the watermark more visible and easier to
+/// detect. At 1 it is the least visible, at 0.8 it is detected as well as with the analytic mask.
 const CONTRAST: f32 = 0.9;
-/// Side of the flat picture that tells what flat grey gets.
+/// Side, in cells, of the flat grey input from which `flat` is computed.
 const FLAT_SIDE: usize = 16;
 
-/// The network, and what it needs to run.
+/// The mask network and its sessions.
 pub(super) struct Texture {
     network: Arc<dyn Network>,
     threads: usize,
     sessions: Sessions,
-    /// Amplitude of flat grey.
+    /// Amplitude of flat mid-grey.
     pub flat: f32,
 }
 
 impl Texture {
-    /// The network that is part of the plugin, on `threads` threads.
+    /// Loads the network that is embedded in the plugin, to run on `threads` threads.
     ///
     /// # Errors
-    /// A backend that fails.
+    /// Returns an error if the backend fails.
     pub fn built_in(threads: usize) -> Result<Self, nn::Error> {
         let network = cache::load(&BUILT_IN, Device::Cpu, Precision::Fp32)?;
         let mut texture = Self { network, threads, sessions: Sessions::default(), flat: 1.0 };
@@ -52,24 +53,25 @@ impl Texture {
         Ok(texture)
     }
 
-    /// Fills `amplitudes`, one for each of the cells.
+    /// Predicts the amplitude of each cell.
     ///
     /// # Errors
-    /// A backend that fails.
+    /// Returns an error if the backend fails.
     pub fn run(
         &mut self,
         cells: &Array2<Cell>,
         amplitudes: &mut Array2<f32>,
     ) -> Result<(), nn::Error> {
         let (rows, columns) = cells.dim();
-        // A session is for frames that the network sees at half their size.
+        // `for_frame` expects networks that run at half of the frame's resolution; this one runs on
+        // cells.
         let session =
             self.sessions.for_frame(&*self.network, self.threads, 2 * columns, 2 * rows)?;
         session.run(&Cells(cells), &mut Amplitudes(amplitudes))
     }
 }
 
-/// Beyond the last cells these are repeated.
+/// Network input: mean and standard deviation of each cell, replicated beyond the border.
 struct Cells<'a>(&'a Array2<Cell>);
 
 impl Source for Cells<'_> {
@@ -83,6 +85,7 @@ impl Source for Cells<'_> {
     }
 }
 
+/// Network output: natural logarithm of each cell's amplitude.
 struct Amplitudes<'a>(&'a mut Array2<f32>);
 
 impl Output for Amplitudes<'_> {
@@ -96,6 +99,7 @@ impl Output for Amplitudes<'_> {
     }
 }
 
+/// Part of the amplitudes that one thread writes.
 struct Band<'a> {
     first: usize,
     amplitudes: ArrayViewMut2<'a, f32>,
@@ -118,7 +122,7 @@ mod tests {
 
     #[test]
     fn texture_hides_more_than_flat_ground_and_ground_beside_an_edge_little() {
-        // Texture on the left, flat on the right with an edge in it.
+        // Texture on the left; flat on the right, with an edge in it.
         let cells = Array2::from_shape_fn((25, 61), |(_, x)| {
             let (mean, deviation) = match x {
                 0..20 => (120.0, 12.0f32),

@@ -1,4 +1,4 @@
-//! What training of the mask's network needs to know of the embedder.
+//! The embedder's functions that training of the mask network uses.
 
 use ndarray::Array2;
 
@@ -11,7 +11,7 @@ use super::{
 
 pub use super::texture::{DEVIATION_SCALE, MOST_LOG};
 
-/// The patterns of a payload for pictures of a size, of variance 1.
+/// Returns the patterns of a payload, one per hop, for pictures of a size; their variance is 1.
 pub fn patterns_at(key: &Key, payload: Payload, [width, height]: [usize; 2]) -> Vec<Array2<f32>> {
     let canonical = patterns(key, 0, payload, scale_of(width, height));
     let enlarged = canonical.iter().map(|pattern| {
@@ -24,7 +24,8 @@ pub fn patterns_at(key: &Key, payload: Payload, [width, height]: [usize; 2]) -> 
     enlarged.collect()
 }
 
-/// Amplitudes of the analytic mask for cells with these means and deviations, by rows.
+/// Returns the amplitudes of the analytic mask, by rows, for cells with these means and standard
+/// deviations.
 pub fn analytic(means: &[f32], deviations: &[f32], [rows, columns]: [usize; 2]) -> Vec<f32> {
     let cells = Array2::from_shape_fn((rows, columns), |(y, x)| {
         let (mean, deviation) = (means[y * columns + x], deviations[y * columns + x]);

@@ -1,3 +1,6 @@
+//! The element `watermarkdetect`: decodes watermarks on a worker thread and posts results on the
+//! bus.
+
 use std::sync::{
     Arc, LazyLock, Mutex,
     atomic::{AtomicBool, Ordering},
@@ -32,22 +35,23 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     )
 });
 
-/// Decodes without a mark after which geometries are searched again.
+/// Until a watermark is found, every such decode searches geometries; the others decode the frames
+/// as they are.
 const SEARCH_EVERY: u64 = 2;
 
-/// Which geometries the detector looks for.
+/// Values of the property `search`: geometries that the detector searches.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
 #[enum_type(name = "GstWatermarkSearch")]
 pub enum SearchKind {
-    /// Whole pictures, of any size.
-    #[enum_value(name = "None: whole pictures, scaled to any size", nick = "none")]
+    /// Whole frames at any size.
+    #[enum_value(name = "None: whole frames, scaled to any size", nick = "none")]
     None,
-    /// Cropped and framed ones too.
-    #[enum_value(name = "Scale: also cropped, enlarged and framed pictures", nick = "scale")]
+    /// Also cropped, enlarged, reduced and letterboxed frames.
+    #[enum_value(name = "Scale: also cropped, enlarged and letterboxed frames", nick = "scale")]
     Scale,
-    /// Turned ones too.
+    /// Also rotated frames.
     #[default]
-    #[enum_value(name = "Full: also pictures turned by up to 16 degrees", nick = "full")]
+    #[enum_value(name = "Full: also frames rotated by up to 16 degrees", nick = "full")]
     Full,
 }
 
@@ -61,12 +65,14 @@ impl From<SearchKind> for Search {
     }
 }
 
+/// Marks the enumeration as API of the plugin for GStreamer's documentation tools.
 #[cfg(feature = "doc")]
 pub(super) fn mark_for_documentation() {
     use glib::types::StaticType;
     SearchKind::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
 }
 
+/// Values of the element's properties.
 #[derive(Clone)]
 struct Settings {
     key: KeySettings,
@@ -119,48 +125,59 @@ impl Settings {
     }
 }
 
-/// Times of a frame, and whether no other will follow.
+/// Times of a window's last frame.
 #[derive(Debug, Clone, Copy, Default)]
 struct Frame {
     timestamp: Option<gst::ClockTime>,
     stream_time: Option<gst::ClockTime>,
     running_time: Option<gst::ClockTime>,
     duration: Option<gst::ClockTime>,
-    /// Whether nothing found is worth a word: the window is full, or the stream is over.
+    /// Whether a report without a watermark may be posted: the window is full or the stream has
+    /// ended, and the configured geometries were searched.
     conclusive: bool,
 }
 
-/// What is known of the stream so far; `None` before anything is.
+/// Results so far.
 #[derive(Debug, Default)]
 struct Known {
+    /// Result posted last; `None` before the first, `Some(None)` for "no watermark".
     payload: Option<Option<Payload>>,
+    /// Value of `last-payload`.
     last: Option<Payload>,
 }
 
+/// Implementation of the element `watermarkdetect`.
 #[derive(Default)]
 pub struct WatermarkDetect {
     settings: Mutex<Settings>,
     known: Arc<Mutex<Known>>,
-    /// Used by the streaming thread, and where that is known to stand still.
+    /// Locked by the streaming thread, and by state changes and events, which cannot run at the
+    /// same time as it.
     state: Mutex<State>,
+    /// Set by events that end a scene; the next frame then discards the residuals.
     reset: AtomicBool,
 }
 
+/// State of the stream.
 #[derive(Default)]
 struct State {
     worker: Option<Arc<Worker<Frame>>>,
     collector: Option<Collector>,
     layout: Option<(Format, Depth)>,
-    /// Frames since the start, and those that no window has shown yet.
+    /// Number of frames since the start or the last reset.
     frames: u64,
+    /// Number of frames since the last decode.
     fresh: u32,
+    /// Number of windows passed to the worker.
     decodes: u64,
+    /// Whether the source is live, once that was queried.
     live: Option<bool>,
+    /// Times of the last frame.
     last: Frame,
 }
 
 impl WatermarkDetect {
-    /// Called by the worker for each window that it has searched.
+    /// Updates the results with a report and posts a message. Called by the worker thread.
     fn report(&self, report: Report, frame: Frame) {
         let post_all = lock(&self.settings).post_all;
         let changed = {
@@ -189,13 +206,13 @@ impl WatermarkDetect {
             obj.post_message(gst::message::Element::builder((&message).into()).src(&*obj).build());
     }
 
-    /// Whether frames come at their own pace, so that nothing may wait.
+    /// Returns whether the upstream source is live, so that the streaming thread must not block.
     fn is_live(&self) -> bool {
         let mut query = gst::query::Latency::new();
         self.obj().sink_pad().peer_query(&mut query) && query.result().0
     }
 
-    /// Searches what has come since the last search, and waits for the result.
+    /// Decodes the frames since the last decode, and waits for all results.
     fn finish(&self) {
         let settings = lock(&self.settings).clone();
         let mut state = lock(&self.state);
@@ -237,7 +254,7 @@ impl ObjectImpl for WatermarkDetect {
             properties.extend([
                 ParamSpecUInt::builder("window")
                     .nick("Window")
-                    .blurb("Frames that evidence is added up over")
+                    .blurb("Number of most recent frames to accumulate evidence over")
                     .minimum(1)
                     .maximum(480)
                     .default_value(default.window)
@@ -245,7 +262,10 @@ impl ObjectImpl for WatermarkDetect {
                     .build(),
                 ParamSpecDouble::builder("false-positive-rate")
                     .nick("False positive rate")
-                    .blurb("Highest probability that a window without this key's mark is reported to have one")
+                    .blurb(
+                        "Highest probability of reporting a watermark in a window of frames \
+                         without a watermark of this key",
+                    )
                     .minimum(1e-30)
                     .maximum(0.01)
                     .default_value(default.false_positive_rate)
@@ -253,12 +273,12 @@ impl ObjectImpl for WatermarkDetect {
                     .build(),
                 ParamSpecEnum::builder_with_default("search", default.search)
                     .nick("Search")
-                    .blurb("Geometries that are looked for")
+                    .blurb("Geometric changes of the video to search for")
                     .mutable_playing()
                     .build(),
                 ParamSpecUInt::builder("interval")
                     .nick("Interval")
-                    .blurb("Frames from one decode to the next")
+                    .blurb("Number of frames from one decode to the next")
                     .minimum(1)
                     .maximum(480)
                     .default_value(default.interval)
@@ -266,7 +286,7 @@ impl ObjectImpl for WatermarkDetect {
                     .build(),
                 ParamSpecUInt::builder("epochs")
                     .nick("Epochs")
-                    .blurb("Epochs that are tried: those below this number")
+                    .blurb("Number of key epochs to try, from 0 to this number minus 1")
                     .minimum(1)
                     .maximum(64)
                     .default_value(default.epochs)
@@ -274,13 +294,13 @@ impl ObjectImpl for WatermarkDetect {
                     .build(),
                 ParamSpecBoolean::builder("post-all")
                     .nick("Post all")
-                    .blurb("Post a message at every decode, not only when something changes")
+                    .blurb("Post a message at every decode, not only when the result changes")
                     .default_value(default.post_all)
                     .mutable_playing()
                     .build(),
                 ParamSpecString::builder("last-payload")
                     .nick("Last payload")
-                    .blurb("Payload that was found last, as 16 hex digits; null before there was one")
+                    .blurb("Payload of the last watermark found, as 16 hex digits; null until then")
                     .read_only()
                     .build(),
             ]);
@@ -311,7 +331,7 @@ impl ElementImpl for WatermarkDetect {
             gst::subclass::ElementMetadata::new(
                 "Watermark detector",
                 "Filter/Analyzer/Video",
-                "Finds and reads keyed 64-bit payloads in video, without the original",
+                "Detects keyed watermarks in video and decodes their 64-bit payload, blindly",
                 "The gst-plugin-cnnvideo authors",
             )
         });
@@ -340,8 +360,9 @@ impl BaseTransformImpl for WatermarkDetect {
                 element.imp().report(report, frame);
             }
         });
-        let worker = worker
-            .map_err(|err| gst::error_msg!(gst::ResourceError::Failed, ("No thread: {}", err)))?;
+        let worker = worker.map_err(|err| {
+            gst::error_msg!(gst::ResourceError::Failed, ("Cannot start the thread: {}", err))
+        })?;
         *lock(&self.known) = Known::default();
         *lock(&self.state) = State {
             worker: Some(Arc::new(worker)),
@@ -403,9 +424,10 @@ impl VideoFilterImpl for WatermarkDetect {
             state.frames = 0;
         }
         let seen = with_samples!(depth, T => picture::<T>(frame, format).map(|picture| collector.push(&picture)));
-        // The frame itself is fine for others.
+        // The element passes frames through unchanged, so it does not fail on one that it cannot
+        // read.
         if let Err(err) = seen {
-            gst::warning!(CAT, imp = self, "Cannot look at a frame: {err}");
+            gst::warning!(CAT, imp = self, "Skipping a frame that cannot be read: {err}");
             return Ok(gst::FlowSuccess::Ok);
         }
         state.frames += 1;
@@ -426,7 +448,7 @@ impl VideoFilterImpl for WatermarkDetect {
             } else {
                 Search::Identity
             };
-            // A shallow look that finds nothing proves nothing.
+            // A decode without geometry search does not prove that there is no watermark.
             let conclusive = state.last.conclusive && search == settings.search.into();
             worker.push(
                 Job {

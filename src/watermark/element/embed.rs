@@ -1,3 +1,5 @@
+//! The element `watermarkembed`: hides a keyed payload in the luma of video.
+
 use std::sync::{LazyLock, Mutex};
 
 use glib::{ParamSpec, ParamSpecBoolean, ParamSpecString, ParamSpecUInt, subclass::prelude::*};
@@ -23,6 +25,7 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     )
 });
 
+/// Values of the element's properties.
 #[derive(Clone)]
 struct Settings {
     key: KeySettings,
@@ -60,25 +63,30 @@ impl Settings {
         })
     }
 
+    /// Parses the property `payload`.
     fn payload(&self) -> Result<Payload, String> {
         match &self.payload {
             Some(text) => text.parse().map_err(|err| format!("payload '{text}': {err}")),
-            None => Err("no payload: set payload to 16 hex digits".to_owned()),
+            None => Err("no payload: set the property payload to 16 hex digits".to_owned()),
         }
     }
 }
 
+/// Implementation of the element `watermarkembed`.
 #[derive(Default)]
 pub struct WatermarkEmbed {
     settings: Mutex<Settings>,
-    /// Used by the streaming thread, and where that is known to stand still.
+    /// Locked by the streaming thread, and by state changes, which cannot run at the same time as
+    /// it.
     state: Mutex<State>,
 }
 
+/// State of the stream.
 #[derive(Default)]
 struct State {
     embedder: Option<Embedder>,
     layout: Option<(Format, Depth)>,
+    /// Strength for the next frame.
     strength: Option<Strength>,
 }
 
@@ -92,7 +100,7 @@ impl ObjectSubclass for WatermarkEmbed {
 impl ObjectImpl for WatermarkEmbed {
     fn constructed(&self) {
         self.parent_constructed();
-        // A late frame without its mark would be worse than a late one.
+        // A late frame with its watermark is better than one that QoS skips and leaves unmarked.
         self.obj().set_property("qos", false);
     }
 
@@ -103,26 +111,32 @@ impl ObjectImpl for WatermarkEmbed {
             properties.extend([
                 ParamSpecString::builder("payload")
                     .nick("Payload")
-                    .blurb("64 bits to hide, as 16 hex digits; a change takes effect at the next hop, within 24 frames")
+                    .blurb(
+                        "64-bit payload to hide, as 16 hex digits; a change takes effect at the \
+                         next hop, within 24 frames",
+                    )
                     .mutable_playing()
                     .build(),
                 live(
                     "target-psnr",
                     "Target PSNR",
-                    "PSNR of marked frames in dB; flat frames get less of a mark than that",
+                    "Lowest luma PSNR of marked frames in dB; flat frames are marked more weakly",
                     [30.0, 60.0],
                     default.strength.target_psnr,
                 ),
                 ParamSpecBoolean::builder("texture-aware")
                     .nick("Texture aware")
-                    .blurb("Hide more where there is texture and less where there is none")
+                    .blurb("Embed more strongly in textured areas and more weakly in flat ones")
                     .default_value(default.strength.texture_aware)
                     .controllable()
                     .mutable_playing()
                     .build(),
                 ParamSpecUInt::builder("epoch")
                     .nick("Epoch")
-                    .blurb("Number that the carriers follow from, beside the key; detectors try small ones")
+                    .blurb(
+                        "Key epoch: the carriers depend on the key and on this number; detectors \
+                         try the lowest numbers",
+                    )
                     .default_value(default.epoch)
                     .mutable_ready()
                     .build(),
@@ -244,11 +258,11 @@ impl VideoFilterImpl for WatermarkEmbed {
             gst::warning!(
                 CAT,
                 imp = self,
-                "The network of the mask failed, going on with the formulas: {err}"
+                "The mask network failed, falling back to the analytic mask: {err}"
             );
         }
         if let Some(payload) = taken {
-            gst::info!(CAT, imp = self, "Frames carry {payload} from {} on", pts.display());
+            gst::info!(CAT, imp = self, "Embedding payload {payload} from {}", pts.display());
             let structure = gst::Structure::builder("watermark-embedding")
                 .field("payload", payload.to_string())
                 .field("timestamp", pts.map_or(u64::MAX, gst::ClockTime::nseconds))

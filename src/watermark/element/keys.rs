@@ -1,4 +1,4 @@
-//! The properties that give a key.
+//! The properties `key-file` and `key` that both watermark elements have.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use crate::{
     watermark::{Key, KeyError},
 };
 
-/// Where the key comes from. Never printed.
+/// Source of the key. It is never logged.
 #[derive(Default, Clone)]
 pub(super) struct KeySettings {
     file: Option<PathBuf>,
@@ -18,7 +18,7 @@ pub(super) struct KeySettings {
 }
 
 impl KeySettings {
-    /// Takes over the value of a property; `None` where it is not one of these.
+    /// Sets a property; returns `None` if it is neither `key-file` nor `key`.
     pub fn set(&mut self, name: &str, value: &glib::Value) -> Option<Result<(), String>> {
         match name {
             "key-file" => Some(value_of(value).map(|file| self.file = file)),
@@ -29,7 +29,7 @@ impl KeySettings {
         }
     }
 
-    /// The value of a property that may be read.
+    /// Returns the value of a readable property: `key` is write-only.
     pub fn get(&self, name: &str) -> Option<glib::Value> {
         (name == "key-file").then(|| self.file.to_value())
     }
@@ -37,7 +37,7 @@ impl KeySettings {
     /// Loads the key.
     ///
     /// # Errors
-    /// What to tell the user.
+    /// Returns the message for the user if no key is set, or if it is invalid or cannot be read.
     pub fn load(&self) -> Result<Key, gst::ErrorMessage> {
         let key = match (&self.file, &self.hex) {
             (Some(file), _) => Key::from_file(file),
@@ -45,7 +45,8 @@ impl KeySettings {
             (None, None) => {
                 return Err(gst::error_msg!(
                     gst::ResourceError::Settings,
-                    ("No key: set key-file to a file of 32 random bytes (head -c 32 /dev/urandom > FILE)")
+                    ("No key: set key-file to a file of 32 random bytes \
+                      (head -c 32 /dev/urandom > FILE)")
                 ));
             }
         };
@@ -62,16 +63,20 @@ impl KeySettings {
         })
     }
 
+    /// Returns the specifications of the properties.
     pub fn properties() -> Vec<ParamSpec> {
         vec![
             ParamSpecString::builder("key-file")
                 .nick("Key file")
-                .blurb("File with the secret key: 32 bytes, or 64 hex digits")
+                .blurb("File with the secret key: 32 bytes or 64 hex digits")
                 .mutable_ready()
                 .build(),
             ParamSpecString::builder("key")
                 .nick("Key")
-                .blurb("The key itself as 64 hex digits, for tests: others may see it in process lists. Cannot be read back")
+                .blurb(
+                    "Secret key as 64 hex digits, for tests only: on a command line other users \
+                     can read it in the process list",
+                )
                 .write_only()
                 .mutable_ready()
                 .build(),

@@ -1,21 +1,29 @@
+//! The element message that `watermarkdetect` posts on the bus, as a Rust type.
+
 use crate::watermark::{Payload, Report};
 
+/// Name of the message's structure.
 const NAME: &str = "watermark";
 
-/// What `watermarkdetect` posts on the bus: an element message whose structure is named `watermark`.
+/// Result that `watermarkdetect` posts on the bus: an element message with the structure
+/// `watermark`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WatermarkMessage {
+    /// Result of decoding the window.
     pub report: Report,
-    /// Times of the last frame that was looked at.
+    /// Timestamp of the window's last frame.
     pub timestamp: Option<gst::ClockTime>,
+    /// Stream time of that frame.
     pub stream_time: Option<gst::ClockTime>,
+    /// Running time of that frame.
     pub running_time: Option<gst::ClockTime>,
+    /// Duration of that frame.
     pub duration: Option<gst::ClockTime>,
 }
 
-/// A structure that is no such message, with the reason.
+/// Error of converting a structure to a [`WatermarkMessage`], with the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no watermark message: {0}")]
+#[error("not a watermark message: {0}")]
 pub struct NotAWatermarkMessage(String);
 
 fn nanoseconds(time: Option<gst::ClockTime>) -> u64 {
@@ -58,7 +66,7 @@ impl TryFrom<&gst::StructureRef> for WatermarkMessage {
             value.get().map_err(|err| NotAWatermarkMessage(format!("{name}: {err}")))
         }
         if structure.name() != NAME {
-            return Err(NotAWatermarkMessage(format!("its name is {}", structure.name())));
+            return Err(NotAWatermarkMessage(format!("unexpected name {}", structure.name())));
         }
         let time = |name| Ok(gst::ClockTime::try_from(get::<u64>(structure, name)?).ok());
         let present: bool = get(structure, "present")?;
@@ -70,7 +78,7 @@ impl TryFrom<&gst::StructureRef> for WatermarkMessage {
             _ => None,
         };
         if present != payload.is_some() {
-            return Err(NotAWatermarkMessage("present without payload".to_owned()));
+            return Err(NotAWatermarkMessage("present is set but payload is null".to_owned()));
         }
         Ok(Self {
             report: Report {

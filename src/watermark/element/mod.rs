@@ -11,19 +11,19 @@ mod worker;
 pub use message::{NotAWatermarkMessage, WatermarkMessage};
 
 glib::wrapper! {
-    /// Hides a keyed payload in video.
+    /// Element `watermarkembed`: hides a keyed payload in video.
     pub struct WatermarkEmbed(ObjectSubclass<embed::WatermarkEmbed>) @extends gst_video::VideoFilter, gst_base::BaseTransform, gst::Element, gst::Object;
 }
 
 glib::wrapper! {
-    /// Finds and reads keyed payloads in video.
+    /// Element `watermarkdetect`: detects watermarks of a key and decodes their payload.
     pub struct WatermarkDetect(ObjectSubclass<detect::WatermarkDetect>) @extends gst_video::VideoFilter, gst_base::BaseTransform, gst::Element, gst::Object;
 }
 
 /// Registers the elements with a plugin.
 ///
 /// # Errors
-/// Where GStreamer refuses.
+/// Returns an error if GStreamer rejects a type.
 pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     #[cfg(feature = "doc")]
     detect::mark_for_documentation();

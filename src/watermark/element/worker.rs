@@ -1,4 +1,4 @@
-//! A thread that searches windows, so that no frame waits for it.
+//! Thread that decodes windows, so that decoding does not delay the streaming thread.
 
 use std::{
     collections::VecDeque,
@@ -11,33 +11,39 @@ use crate::{
     watermark::{Decoder, Report, Search, Window},
 };
 
-/// Windows that may wait to be searched.
+/// Maximum number of windows in the queue.
 const WAITING: usize = 3;
 
-/// A window to search, and what its frame was.
+/// A window to decode, with data of the caller about its last frame.
 pub(super) struct Job<T> {
+    /// Residuals to decode.
     pub window: Window,
+    /// Geometries to search.
     pub search: Search,
+    /// Data that the worker passes on with the report.
     pub frame: T,
 }
 
+/// State shared with the thread.
 struct Queue<T> {
     jobs: VecDeque<Job<T>>,
+    /// Whether the thread is decoding a window.
     busy: bool,
+    /// Whether the thread has to end.
     over: bool,
 }
 
-/// Runs a [`Decoder`] on a thread of its own and hands over its reports.
+/// Runs a [`Decoder`] on a thread of its own; the thread passes reports to a callback.
 pub(super) struct Worker<T> {
     shared: Arc<(Mutex<Queue<T>>, Condvar)>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl<T: Send + 'static> Worker<T> {
-    /// Starts the thread; `done` is called on it.
+    /// Starts the thread, which calls `done` with each report.
     ///
     /// # Errors
-    /// A system that gives no thread.
+    /// Returns an error if the system cannot start a thread.
     pub fn start(
         mut decoder: Decoder,
         mut done: impl FnMut(Report, T) + Send + 'static,
@@ -74,7 +80,8 @@ impl<T: Send + 'static> Worker<T> {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Hands a window over. Where too many wait already, `patient` callers wait too; others have the oldest forgotten.
+    /// Queues a window. If the queue is full, a `patient` caller blocks until there is room;
+    /// otherwise the oldest window is dropped.
     pub fn push(&self, job: Job<T>, patient: bool) {
         let (queue, changed) = &*self.shared;
         let mut waiting = lock(queue);
@@ -89,7 +96,7 @@ impl<T: Send + 'static> Worker<T> {
         changed.notify_all();
     }
 
-    /// Waits until all windows are searched, or until [`Self::stop`].
+    /// Blocks until all queued windows are decoded, or until [`Self::stop`].
     pub fn finish(&self) {
         let (queue, changed) = &*self.shared;
         let mut waiting = lock(queue);
@@ -98,7 +105,7 @@ impl<T: Send + 'static> Worker<T> {
         }
     }
 
-    /// Forgets windows that wait, and ends all waiting.
+    /// Discards queued windows and wakes all blocked callers.
     pub fn stop(&self) {
         let (queue, changed) = &*self.shared;
         let mut waiting = lock(queue);
