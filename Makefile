@@ -1,4 +1,5 @@
-# Thin: the work is in scripts/. `make demo` and `make test` install what is missing (apt, where there is apt).
+# Each target runs a script of scripts/. `make demo` and `make test` install missing system packages
+# with apt; without apt they list them and stop.
 
 .PHONY: demo test build evaluate bench torch test-arm meson-test fuzz
 
@@ -12,26 +13,29 @@ build:
 	scripts/system-packages build
 	cargo build --release --locked
 
-# A page with what the elements do: evaluation/index.html. FULL=1 DATA=FOLDER repeats the README's figures too.
+# Writes evaluation/index.html: the elements' results on photographs and a clip.
+# FULL=1 DATA=FOLDER also measures the figures of the README.
 evaluate:
 	scripts/evaluate
 
-# Needs libtorch for the comparison; fetches it once.
+# Benchmarks, with libtorch for comparison; downloads libtorch once.
 bench:
 	scripts/bench
 
-# Builds with the libtorch backend and runs its tests; fetches libtorch once.
+# Builds with the libtorch backend and runs its tests; downloads libtorch once.
 torch:
 	scripts/torch
 
-# Runs the tests of the kernels for 64-bit ARM in an emulator.
+# Runs the tests of the 64-bit ARM kernels in QEMU.
 test-arm:
 	scripts/test-arm
 
+# Configures, builds, tests and installs with Meson.
 meson-test:
 	scripts/meson-test
 
+# Fuzzes the model file parser for a minute.
 fuzz:
-	# What is found goes into the first folder; the second gives seeds.
+	# libFuzzer writes new inputs to the first folder; the second holds the seed inputs.
 	mkdir -p fuzz/corpus/model
 	cargo +nightly fuzz run model fuzz/corpus/model models -- -max_total_time=60

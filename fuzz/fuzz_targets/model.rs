@@ -1,11 +1,12 @@
-//! Any bytes as a model file: `make fuzz`.
+//! Fuzz target for the model file parser (`make fuzz`): parses arbitrary bytes.
 #![no_main]
 
 use gstcnnvideo::nn::{Model, Network, Size, cpu::{FloatNetwork, Int8Network}};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     if let Ok(model) = Model::from_bytes(data) {
-        // What passes the checks must also be fit to run, and to be written again.
+        // A model that passes the parser's checks can be serialised, and creating its networks and
+        // sessions does not panic.
         assert!(model.to_bytes().is_ok());
         let granularity = model.graph().granularity();
         let size = Size { width: granularity, height: granularity };
