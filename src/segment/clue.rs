@@ -1,12 +1,17 @@
-//! How seeds are told to the network.
+//! Guidance maps: the network inputs that encode seeds and boxes. Inference and training share
+//! them.
 
-/// What the map of the region so far holds inside of a box.
+/// Value of the previous-mask input inside of a box that the user drew.
 pub const BOX: f32 = 0.6;
-/// A seed fades by the factor `e` over this many pixels of the network's full resolution.
+/// Distance, in pixels at the full resolution of the network input, over which the value of a seed
+/// map falls by the factor `e`.
 const REACH: f32 = 8.0;
-/// How far beyond the sides and corners of bounds nothing belongs to the region, as a share of their longer side; and these places.
+/// Distance of the outside points from the sides of a box, as a share of its longer side.
 const SIDE_MARGIN: f32 = 0.04;
+/// Distance of the outside points from the corners of a box along each axis, as a share of its
+/// longer side.
 const CORNER_MARGIN: f32 = 0.02;
+/// Directions `[x, y]` from the centre of a box to the outside points around it.
 const AROUND: [[f32; 2]; 8] = [
     [-1.0, -1.0],
     [0.0, -1.0],
@@ -18,13 +23,15 @@ const AROUND: [[f32; 2]; 8] = [
     [1.0, 1.0],
 ];
 
-/// Fills row `y` of a map at half the resolution: 1 at a seed, less with the distance to the nearest. Seeds are `[x, y]` in pixels of
-/// the full resolution.
+/// Fills row `y` of a seed map at half the resolution of the network input.
+///
+/// The value is 1 at a seed and decays exponentially with the distance to the nearest seed. `seeds`
+/// are `[x, y]` in pixels at full resolution.
 pub fn row(seeds: &[[f32; 2]], y: usize, row: &mut [f32]) {
     row.fill(0.0);
     let y = 2.0 * y as f32 + 0.5;
     for [sx, sy] in seeds {
-        // Beyond seven times the reach nothing is left.
+        // exp(-7) is below 0.001, so the map may as well be 0 from there on.
         let reach = 7.0 * REACH;
         if (sy - y).abs() > reach {
             continue;
@@ -38,8 +45,11 @@ pub fn row(seeds: &[[f32; 2]], y: usize, row: &mut [f32]) {
     }
 }
 
-/// What bounds `[left, top, right, bottom]` in a picture of `(height, width)` say beside their area: their middle most likely belongs to
-/// what lies in them, and the points beyond their sides and corners do not.
+/// Returns the seeds that a box implies: its centre as an inside point, and up to eight outside
+/// points slightly beyond its sides and corners.
+///
+/// `bounds` is `[left, top, right, bottom]` in pixels of a picture of size `(height, width)`;
+/// points are `[x, y]`. Outside points that would lie outside of the picture are left out.
 pub fn bounds(bounds: [usize; 4], (height, width): (usize, usize)) -> ([f32; 2], Vec<[f32; 2]>) {
     let [x0, y0, x1, y1] = bounds.map(|v| v as f32);
     let middle = [0.5 * (x0 + x1), 0.5 * (y0 + y1)];
@@ -64,7 +74,7 @@ mod tests {
         assert!(
             around.iter().all(|[x, y]| !(10.0..=60.0).contains(x) || !(20.0..=40.0).contains(y))
         );
-        // Only sides that lie in the picture.
+        // Points outside of the picture are left out.
         assert_eq!(super::bounds([0, 0, 60, 40], (100, 100)).1.len(), 3);
     }
 

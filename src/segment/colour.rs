@@ -1,16 +1,20 @@
-//! What colours a region has, and what lies around it.
+//! Colour histograms of a region and of its surroundings.
 
-/// Bins along Y, U and V.
+/// Number of histogram bins along Y, U and V.
 const BINS: [usize; 3] = [10, 16, 16];
-/// Range of chroma that bins divide.
+/// Range of chroma, in 8-bit code values, that the U and V bins divide; values outside of it fall
+/// into the first or last bin.
 const CHROMA: [f32; 2] = [64.0, 192.0];
-/// What each bin has to begin with, as a share of all: colours never seen say nothing.
+/// Share of all pixels that is added to every bin, so that colours absent from both histograms get
+/// log-odds of 0.
 const PRIOR: f32 = 2e-4;
 
-/// Histograms of the colours inside and outside.
+/// Colour histograms (Y, U, V) of the pixels inside and outside of a region.
 #[derive(Debug, Clone)]
 pub struct ColourModel {
+    /// Pixels in each bin, inside and outside; the index of a bin has V as its fastest axis.
     counts: [Vec<f32>; 2],
+    /// Sum of all bins, inside and outside.
     sums: [f32; 2],
 }
 
@@ -22,7 +26,8 @@ impl Default for ColourModel {
 }
 
 impl ColourModel {
-    /// Adds a colour, so many pixels of it. It spreads over the bins nearest to it.
+    /// Adds `pixels` pixels of a colour `[y, u, v]` (8-bit code values) to the histogram of the
+    /// inside or of the outside, distributed over the eight nearest bins by trilinear weights.
     pub fn add(&mut self, inside: bool, colour: [f32; 3], pixels: f32) {
         let side = usize::from(!inside);
         for (bin, share) in bins(colour) {
@@ -31,12 +36,13 @@ impl ColourModel {
         self.sums[side] += pixels;
     }
 
-    /// Forgets by a factor from 0 to 1, so that what is added later counts more.
+    /// Multiplies both histograms by `keep` (0 to 1), so that colours added later weigh more.
     pub fn fade(&mut self, keep: f32) {
         self.counts.iter_mut().flatten().chain(&mut self.sums).for_each(|v| *v *= keep);
     }
 
-    /// Log-odds that a colour is inside, by the colours alone; 0 where either side is unknown.
+    /// Returns the log-odds that a pixel of this colour `[y, u, v]` is inside, or 0 while either
+    /// histogram is empty.
     pub fn log_odds(&self, colour: [f32; 3]) -> f32 {
         if self.sums.iter().any(|sum| *sum <= 0.0) {
             return 0.0;
@@ -49,7 +55,7 @@ impl ColourModel {
     }
 }
 
-/// The eight bins around a colour and their shares.
+/// Returns the eight bins nearest to a colour with their trilinear weights.
 fn bins(colour: [f32; 3]) -> impl Iterator<Item = (usize, f32)> {
     let place = |i: usize| {
         let [low, high] = if i == 0 { [0.0, 255.0] } else { CHROMA };
@@ -81,7 +87,7 @@ mod tests {
         assert!(model.log_odds([198.0, 101.0, 161.0]) > 3.0);
         assert!(model.log_odds([52.0, 127.0, 128.0]) < -3.0);
         assert!(model.log_odds([120.0, 60.0, 60.0]).abs() < 1e-3);
-        // Extremes are in some bin.
+        // Colours outside of the bins' range fall into the outermost bins.
         for colour in [[0.0; 3], [255.0; 3], [-9.0, 400.0, f32::MIN]] {
             assert!(model.log_odds(colour).is_finite());
         }

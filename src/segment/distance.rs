@@ -1,12 +1,15 @@
-//! Distances to a set of pixels, and its connected parts.
+//! Distance transform and connected components of binary masks.
 
 use ndarray::{Array2, ArrayView2};
 
+/// Squared distance, in pixels, that stands for infinity.
 const FAR: f32 = 1e12;
 
-/// Squared Euclidean distance of each pixel to the nearest one that is `false`; what lies outside of the picture counts as `false`.
+/// Returns the squared Euclidean distance, in pixels, of each pixel to the nearest one that is
+/// `false`. Pixels outside of the picture count as `false`.
 ///
-/// Felzenszwalb and Huttenlocher, "Distance Transforms of Sampled Functions", 2012: exact, in linear time.
+/// Exact and in linear time: Felzenszwalb and Huttenlocher, "Distance Transforms of Sampled
+/// Functions", 2012.
 pub fn squared_depth(inside: &ArrayView2<'_, bool>) -> Array2<f32> {
     let (height, width) = inside.dim();
     let mut result = Array2::zeros((height, width));
@@ -31,16 +34,20 @@ pub fn squared_depth(inside: &ArrayView2<'_, bool>) -> Array2<f32> {
     result
 }
 
-/// Lower envelope of parabolas.
+/// Lower envelope of parabolas, with buffers that are reused from line to line.
 #[derive(Default)]
 struct Envelope {
+    /// Positions of the parabolas that make up the envelope.
     vertices: Vec<usize>,
+    /// Position from which each of them is the lowest.
     starts: Vec<f32>,
+    /// Result of the latest transform.
     values: Vec<f32>,
 }
 
 impl Envelope {
-    /// The distance transform of `line`: minimum over q of `(p - q)^2 + line[q]`.
+    /// Computes the one-dimensional distance transform of `line`: for each p, the minimum over q of
+    /// `(p - q)^2 + line[q]`.
     fn transform(&mut self, line: &[f32]) -> &[f32] {
         let Self { vertices, starts, values } = self;
         vertices.clear();
@@ -74,7 +81,10 @@ impl Envelope {
     }
 }
 
-/// Numbers the 4-connected parts of a set from 1 on (0 is outside); also the pixels of each, `sizes[number - 1]`.
+/// Labels the 4-connected components of a mask.
+///
+/// Returns the label of each pixel (from 1; 0 where the mask is `false`) and the number of pixels
+/// of each component, that of label `n` at index `n - 1`.
 pub fn connected_parts(inside: &ArrayView2<'_, bool>) -> (Array2<u32>, Vec<u32>) {
     let (height, width) = inside.dim();
     let mut numbers = Array2::zeros((height, width));
@@ -113,7 +123,9 @@ pub fn connected_parts(inside: &ArrayView2<'_, bool>) -> (Array2<u32>, Vec<u32>)
     (numbers, sizes)
 }
 
-/// The first of the pixels that lie deepest inside of a mask, `(y, x)`, and its squared distance to what is not; `None` where the mask is empty.
+/// Returns the pixel `(y, x)` of a mask that is farthest from its border, and its squared distance
+/// to the nearest pixel outside; `None` if the mask is empty. Of several such pixels it returns the
+/// first in raster order.
 pub(super) fn deepest(mask: &ArrayView2<'_, bool>) -> Option<((usize, usize), f32)> {
     let depth = squared_depth(mask);
     let best = depth

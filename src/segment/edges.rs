@@ -1,4 +1,4 @@
-//! Where structure has edges, as the smoothing network learnt it.
+//! Probability of structural edges, predicted by the smoothing network.
 
 use std::{ops::Range, sync::Arc};
 
@@ -10,12 +10,13 @@ use crate::{
     smooth,
 };
 
-/// Scale in pixels of an [`Image`] up to which texture is not structure.
+/// Texture scale, in pixels of an [`Image`], that the network is conditioned on: structure up to
+/// this size counts as texture.
 const SCALE: f32 = 6.0;
-/// Output of the network that tells edges.
+/// Output channel of the network that holds the edge logit, after the six texture channels.
 const CHANNEL: usize = 6;
 
-/// Finds edges with the second output of the smoothing network.
+/// Predicts structural edges of an [`Image`] with the edge output of the smoothing network.
 pub struct EdgeFinder {
     network: Arc<dyn Network>,
     threads: usize,
@@ -23,15 +24,17 @@ pub struct EdgeFinder {
 }
 
 impl EdgeFinder {
-    /// Runs `network`, one of the domain [`Domain::Guide`], on `threads` threads (0 for all).
+    /// Creates an edge finder that runs `network`, a network of the domain [`Domain::Guide`], on
+    /// `threads` threads (0 for one per core).
     pub fn new(network: Arc<dyn Network>, threads: usize) -> Self {
         Self { network, threads, sessions: Sessions::default() }
     }
 
-    /// Fills `edges` with the probability of an edge, for 2x2 pixels.
+    /// Fills `edges` with the probability of an edge in each cell of 2x2 pixels, resizing it to
+    /// half the size of `image` (rounded up).
     ///
     /// # Errors
-    /// A backend that fails.
+    /// Fails if the backend cannot run the network.
     pub fn find(&mut self, image: &Image, edges: &mut Array2<f32>) -> Result<(), nn::Error> {
         let (height, width) = image.dim();
         let dim = (height.div_ceil(2), width.div_ceil(2));
@@ -45,6 +48,7 @@ impl EdgeFinder {
     }
 }
 
+/// Output of the network: stores the edge probability of each cell.
 struct Edges<'a>(&'a mut Array2<f32>);
 
 impl Output for Edges<'_> {
@@ -56,6 +60,7 @@ impl Output for Edges<'_> {
     }
 }
 
+/// Rows of the edge map that one thread writes, `first` being the first of them.
 struct Band<'a> {
     first: usize,
     edges: ArrayViewMut2<'a, f32>,

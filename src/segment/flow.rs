@@ -1,8 +1,9 @@
-//! Optical flow by Dense Inverse Search.
+//! Optical flow by Dense Inverse Search (DIS).
 //!
-//! Kroeger et al., "Fast Optical Flow using Dense Inverse Search", 2016: patches on a grid find their displacement by gradient
-//! descent, from coarse to fine, and the flow of a pixel is the mean of those of its patches, weighted by how well they fit. Without
-//! the variational refinement at the end.
+//! Kroeger et al., "Fast Optical Flow using Dense Inverse Search", 2016. Gradient descent estimates
+//! the displacement of patches on a grid, from the coarsest pyramid level to the finest. The flow
+//! of a pixel is the mean over the patches that cover it, weighted by their match error. The
+//! variational refinement of the paper is left out.
 
 use std::ops::Range;
 
@@ -12,32 +13,37 @@ use rayon::prelude::*;
 use super::image::bilinear;
 use crate::{nn::Threads, simd::vectorise};
 
-/// Side of a patch, and how far patches lie apart.
+/// Side of a patch, in pixels of its pyramid level.
 const PATCH: usize = 8;
+/// Distance between neighbouring patches, in pixels of their pyramid level.
 const STRIDE: usize = 4;
+/// Pixels of a patch.
 const AREA: usize = PATCH * PATCH;
-/// Steps of the descent, and the length in pixels at which it ends.
+/// Largest number of gradient descent iterations per patch.
 const STEPS: usize = 12;
+/// Length of a descent step, in pixels of the pyramid level, below which the descent ends.
 const SHORT: f32 = 0.03;
-/// The finest level that is searched has a half of the picture's sides.
+/// Finest pyramid level that is searched: 1 has half the width and height of the picture.
 const FINEST: usize = 1;
-/// Sides of the coarsest level are at least this many pixels.
+/// Least width and height of the coarsest pyramid level, in pixels.
 const COARSEST: usize = 20;
-/// Pixels of the coarser level to the places around that flow may come from.
+/// Distance, in pixels of the coarser pyramid level, to the four neighbours of a patch whose flow
+/// also serves as a starting point.
 const AROUND: isize = 5;
-/// Starts that lie closer together than this, in pixels, are one.
+/// Starting points that differ by less than this along both axes, in pixels, count as one.
 const SAME: f32 = 0.25;
-/// Least difference, in levels, that patches are told apart by.
+/// Floor of the squared match error, in squared code values, that divides the weight of a patch.
 const LEAST_MISFIT: f32 = 1.0;
-/// Added to the curvature, so that patches without texture stay where the coarser level put them.
+/// Added to the diagonal of the structure tensor, in squared code values summed over a patch, so
+/// that patches without texture keep the flow of the coarser pyramid level.
 const DAMPING: f32 = 60.0;
 
-/// Luma at ever smaller sizes.
+/// Image pyramid of luma; each level has half the width and height of the one before.
 #[derive(Debug, Clone, Default)]
 pub struct Pyramid(Vec<Array2<f32>>);
 
 impl Pyramid {
-    /// Takes a picture over.
+    /// Builds the pyramid of a luma plane, reusing the memory of the previous one.
     pub fn build(&mut self, luma: &Array2<f32>) {
         let (height, width) = luma.dim();
         let mut levels = FINEST + 1;
@@ -63,25 +69,28 @@ impl Pyramid {
         }
     }
 
+    /// Returns whether both pyramids have the same levels with the same sizes.
     fn fits(&self, other: &Self) -> bool {
         self.0.len() == other.0.len()
             && self.0.iter().zip(&other.0).all(|(a, b)| a.dim() == b.dim())
     }
 }
 
-/// Rows and columns.
+/// Rectangle of a picture: its range of rows and its range of columns.
 pub type Window = (Range<usize>, Range<usize>);
 
-/// Where each pixel of one picture lies in another.
+/// Dense optical flow from one picture to another.
 #[derive(Debug, Default)]
 pub struct Flow {
-    /// Displacement `[x, y]` in pixels of the picture, for blocks of 2x2 pixels.
+    /// Displacement `[x, y]` of each block of 2x2 pixels, in pixels of the picture.
     blocks: Array2<[f32; 2]>,
 }
 
 impl Flow {
-    /// Finds where the pixels of `present` lie in `past`, less closely outside of `window`, which is rows and columns of the picture; none
-    /// move if the two differ in size.
+    /// Estimates the displacement of each pixel of `present` to its position in `past`.
+    ///
+    /// Outside of `window` (in pixels of the picture) the flow is less accurate: it is that of the
+    /// pyramid level above the finest one. If the two pyramids differ in size, the flow is zero.
     pub fn search(
         &mut self,
         present: &Pyramid,
@@ -100,7 +109,8 @@ impl Flow {
             let part = |range: &Range<usize>, n: usize| {
                 (range.start >> level).min(n)..((range.end >> level) + 1).min(n)
             };
-            // Coarser levels take a third of the time of the finest, and are needed to find cuts and to follow seeds.
+            // Coarser levels are searched over the whole picture: that takes a third of the time of
+            // the finest level, and scene cuts and seeds need flow outside of the window too.
             let window = match &flow {
                 Some(_) if level == FINEST => (part(&window.0, height), part(&window.1, width)),
                 _ => (0..height, 0..width),
@@ -114,11 +124,11 @@ impl Flow {
             ));
         }
         self.blocks = flow.unwrap_or_default();
-        // Pixels of the finest level are two of the picture.
+        // One pixel of the finest level that is searched is two pixels of the picture.
         self.blocks.iter_mut().flatten().for_each(|d| *d *= 2.0);
     }
 
-    /// Displacement of a pixel.
+    /// Returns the displacement `[x, y]` of a pixel, in pixels.
     #[inline(always)]
     pub fn at(&self, y: usize, x: usize) -> [f32; 2] {
         let (height, width) = self.blocks.dim();
@@ -130,7 +140,8 @@ impl Flow {
     }
 }
 
-/// Searches in `window` of one level; what lies outside moves as in the coarser one.
+/// Estimates the flow of one pyramid level inside of `window` (in pixels of that level); pixels
+/// outside of it take the flow of the coarser level.
 fn search_level(
     present: &Array2<f32>,
     past: &Array2<f32>,
@@ -149,7 +160,7 @@ fn search_level(
         })
     };
     let sought = |at: usize, range: &Range<usize>| at < range.end && at + PATCH > range.start;
-    // For each patch: its displacement, and how far it is from fitting.
+    // Displacement and match error of each patch.
     let mut patches = Array2::from_elem((rows, columns), ([0.0f32; 2], 0.0f32));
     let mut flow = Array2::from_elem((height, width), [0.0; 2]);
     threads.enter(|| {
@@ -164,7 +175,8 @@ fn search_level(
                 if !sought(x0, &window.1) {
                     continue;
                 }
-                // The coarser flow here and around, and the patch to the left.
+                // Starting points: the coarser flow at the patch and around it, and the
+                // displacement of the patch to the left.
                 let (y, x) = (y0 + PATCH / 2, x0 + PATCH / 2);
                 let around = [(0, 0), (0, AROUND), (AROUND, 0), (0, -AROUND), (-AROUND, 0)];
                 let starts = around.map(|(dy, dx)| {
@@ -207,17 +219,24 @@ fn search_level(
     flow
 }
 
-/// A patch of the present picture, with what the descent needs of it.
+/// Patch of one pyramid level of the present picture, with the terms of the descent that do not
+/// depend on the displacement.
 struct Patch {
+    /// Top row.
     y0: usize,
+    /// Left column.
     x0: usize,
+    /// Luma minus its mean over the patch.
     values: [f32; AREA],
+    /// Horizontal and vertical derivative.
     gradients: [[f32; AREA]; 2],
-    /// Inverse of the sums of products of the gradients.
+    /// Inverse of the structure tensor, as its entries `[xx, xy, yy]`.
     inverse: [f32; 3],
 }
 
 impl Patch {
+    /// Extracts the patch whose top left pixel is `(y0, x0)`; pixels beyond the border are
+    /// replicated.
     #[inline(always)]
     fn of(picture: &Array2<f32>, y0: usize, x0: usize) -> Self {
         let (height, width) = picture.dim();
@@ -240,7 +259,8 @@ impl Patch {
         Self { y0, x0, values, gradients, inverse }
     }
 
-    /// Of several displacements the one that fits best, improved, and how far it is from fitting.
+    /// Refines the starting point with the smallest match error. Returns the displacement and its
+    /// match error.
     #[inline(always)]
     fn find(
         &self,
@@ -263,7 +283,8 @@ impl Patch {
         self.descend(past, start, misfit)
     }
 
-    /// Differences to what lies displaced in the past, their means taken out; `None` too far outside.
+    /// Returns the pixel differences to the displaced patch of `past`, each patch minus its mean;
+    /// `None` if half of the displaced patch or more lies outside of the picture.
     #[inline(always)]
     fn differences(&self, past: &Array2<f32>, d: [f32; 2]) -> Option<[f32; AREA]> {
         let (height, width) = past.dim();
@@ -275,7 +296,7 @@ impl Patch {
         let (fx, fy) = (x - x.floor(), y - y.floor());
         let (x0, y0) = (x.floor() as isize, y.floor() as isize);
         let values = past.as_slice().unwrap_or_default();
-        // Each row between its pixels, once.
+        // Interpolates each row horizontally once, as two output rows share it.
         let mut rows = [[0.0; PATCH]; PATCH + 1];
         for (y, row) in (y0..).zip(&mut rows) {
             let y = y.clamp(0, height as isize - 1) as usize;
@@ -303,7 +324,8 @@ impl Patch {
         Some(result)
     }
 
-    /// Mean absolute difference.
+    /// Returns the match error of a displacement: the mean absolute difference of the two patches,
+    /// each minus its mean, in code values.
     #[inline(always)]
     fn misfit(&self, past: &Array2<f32>, d: [f32; 2]) -> f32 {
         let Some(differences) = self.differences(past, d) else { return f32::INFINITY };
@@ -314,7 +336,8 @@ impl Patch {
         sum(&sums) / AREA as f32
     }
 
-    /// The displacement near `start` that fits best, and how far it is from fitting; `before` is that of `start`.
+    /// Refines the displacement `start`, whose match error is `before`, by gradient descent.
+    /// Returns the displacement and its match error.
     #[inline(always)]
     fn descend(&self, past: &Array2<f32>, start: [f32; 2], before: f32) -> ([f32; 2], f32) {
         let mut d = start;
@@ -340,21 +363,25 @@ impl Patch {
                 break;
             }
         }
-        // What ran away found nothing.
+        // A descent that moved farther than a patch has diverged.
         let far = (d[0] - start[0]).hypot(d[1] - start[1]) > PATCH as f32;
         let misfit = self.misfit(past, d);
         if far || misfit > before { (start, before.min(255.0)) } else { (d, misfit) }
     }
 }
 
-/// Of one vector's values.
+/// Adds the values of one vector in pairs, so that the additions do not depend on each other.
 #[inline(always)]
 fn sum(values: &[f32; PATCH]) -> f32 {
     let [a, b, c, d, e, f, g, h] = values;
     ((a + b) + (c + d)) + ((e + f) + (g + h))
 }
 
-/// Brings the part of a map of the past that begins at `(y, x)` to the present; 0 where it comes from outside.
+/// Motion-compensates a map of the previous picture.
+///
+/// `present` receives the part whose top left pixel is at `(y0, x0)` of the picture, by bilinear
+/// interpolation of `past`; pixels that come from outside of the picture get 0. `flow` is the flow
+/// from the present picture to the previous one.
 pub fn warp(past: &Array2<f32>, flow: &Flow, (y0, x0): (usize, usize), present: &mut Array2<f32>) {
     let (height, width) = past.dim();
     Zip::indexed(present.rows_mut()).par_for_each(|y, mut row| {
@@ -434,7 +461,7 @@ mod tests {
         let flow = flow(&past, &scene(zoom));
         let [dx, dy] = flow.at(36, 150);
         let [ex, ey] = zoom(150.0, 36.0);
-        assert!((dx - ex).hypot(dy - ey) < 0.5, "{dx} {dy} where {ex} {ey}");
+        assert!((dx - ex).hypot(dy - ey) < 0.5, "flow {dx} {dy}, expected {ex} {ey}");
     }
 
     #[test]

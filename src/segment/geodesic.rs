@@ -1,16 +1,20 @@
-//! Distances along the superpixels, across as little edge as possible.
+//! Geodesic distances over the superpixel graph: paths across edges are long.
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use super::Superpixels;
 
-/// What a step costs by its length alone, in strengths of edges per side of a superpixel.
+/// Cost of every step from one superpixel to the next, in units of edge strength.
 const LENGTH: f32 = 0.03;
-/// What a difference of mean colours of one level adds.
+/// Cost per code value of difference between mean colours, in units of edge strength.
 const COLOUR: f32 = 0.01;
 
-/// Geodesic distance of each superpixel to the nearest of `seeds` (Bai and Sapiro, "A Geodesic Framework for Fast Interactive Image
-/// and Video Segmentation", 2007); infinite without seeds. Dijkstra's algorithm.
+/// Returns the geodesic distance of each superpixel to the nearest of `seeds`, infinite if no seed
+/// can be reached.
+///
+/// Dijkstra's algorithm; the distance is that of Bai and Sapiro, "A Geodesic Framework for Fast
+/// Interactive Image and Video Segmentation", 2007. A step costs the strength of the edge between
+/// the two superpixels, plus terms for the difference of their colours and for its length.
 pub fn distances(parts: &Superpixels, seeds: impl IntoIterator<Item = u32>) -> Vec<f32> {
     let mut distances = vec![f32::INFINITY; parts.len()];
     let mut heap = BinaryHeap::new();
@@ -21,7 +25,7 @@ pub fn distances(parts: &Superpixels, seeds: impl IntoIterator<Item = u32>) -> V
         }
     }
     while let Some((Reverse(bits), at)) = heap.pop() {
-        // Distances are never negative, so their bits are in their order.
+        // The bit patterns of non-negative floats sort like the floats, and u32 implements Ord.
         let distance = f32::from_bits(bits);
         if distance > distances[at as usize] {
             continue;

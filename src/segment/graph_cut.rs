@@ -1,36 +1,45 @@
-//! Minimum cuts of small graphs.
+//! Minimum s-t cuts of small graphs.
 
 use std::collections::VecDeque;
 
-/// A graph whose nodes are to be divided into inside and outside.
+/// Graph whose nodes a minimum cut divides into inside and outside.
 ///
-/// Boykov and Jolly, "Interactive Graph Cuts for Optimal Boundary and Region Segmentation", 2001; the maximum flow is found by
-/// Dinitz's algorithm, which is fast enough for the few thousand nodes of superpixels.
+/// Boykov and Jolly, "Interactive Graph Cuts for Optimal Boundary and Region Segmentation", 2001.
+/// Dinitz's algorithm computes the maximum flow, which is fast enough for the few thousand nodes of
+/// a superpixel graph.
 #[derive(Debug, Default)]
 pub struct GraphCut {
     /// Arcs in pairs: each is followed by its reverse.
     arcs: Vec<Arc>,
+    /// Arcs that leave each node, as indices of `arcs`.
     first: Vec<Vec<u32>>,
 }
 
+/// Arc of the residual graph.
 #[derive(Debug, Clone, Copy)]
 struct Arc {
     to: u32,
     capacity: f32,
 }
 
-/// Flow less than this is none.
+/// Residual capacity below which an arc counts as saturated.
 const EPSILON: f32 = 1e-5;
+/// Node that stands for inside.
 const SOURCE: usize = 0;
+/// Node that stands for outside.
 const SINK: usize = 1;
 
 impl GraphCut {
-    /// A graph of `nodes` nodes.
+    /// Creates a graph of `nodes` nodes without any costs.
     pub fn new(nodes: usize) -> Self {
         Self { arcs: Vec::new(), first: vec![Vec::new(); nodes + 2] }
     }
 
-    /// How much a node would rather be inside (above 0) than outside.
+    /// Adds a unary cost: `inside` is paid if the node ends up outside, or, if negative, `-inside`
+    /// if it ends up inside.
+    ///
+    /// # Panics
+    /// Panics if the graph has no such node.
     pub fn prefer(&mut self, node: usize, inside: f32) {
         if inside > 0.0 {
             self.arc(SOURCE, node + 2, inside, 0.0);
@@ -39,11 +48,15 @@ impl GraphCut {
         }
     }
 
-    /// What it costs to part two nodes.
+    /// Adds a pairwise cost, paid if one of the nodes ends up inside and the other outside.
+    ///
+    /// # Panics
+    /// Panics if the graph has no such nodes.
     pub fn bind(&mut self, a: usize, b: usize, cost: f32) {
         self.arc(a + 2, b + 2, cost, cost);
     }
 
+    /// Adds an arc and its reverse, with their capacities.
     fn arc(&mut self, from: usize, to: usize, capacity: f32, back: f32) {
         self.first[from].push(self.arcs.len() as u32);
         self.arcs.push(Arc { to: to as u32, capacity });
@@ -51,7 +64,7 @@ impl GraphCut {
         self.arcs.push(Arc { to: from as u32, capacity: back });
     }
 
-    /// Whether each node is inside, at the least cost.
+    /// Computes the minimum cut. Returns for each node whether it is inside.
     pub fn cut(mut self) -> Vec<bool> {
         loop {
             let levels = self.levels();
@@ -63,7 +76,8 @@ impl GraphCut {
         }
     }
 
-    /// Steps from the source along arcs with capacity left.
+    /// Returns the number of unsaturated arcs on the shortest path from the source to each node,
+    /// `u32::MAX` if there is none.
     fn levels(&self) -> Vec<u32> {
         let mut levels = vec![u32::MAX; self.first.len()];
         levels[SOURCE] = 0;
@@ -79,7 +93,8 @@ impl GraphCut {
         levels
     }
 
-    /// Sends flow along one path from source to sink; false when there is none.
+    /// Augments one path from source to sink along increasing `levels`. Returns false if there is
+    /// none left. `next` is the first arc of each node that is not yet known to be a dead end.
     fn push(&mut self, levels: &[u32], next: &mut [usize]) -> bool {
         let mut path: Vec<u32> = Vec::new();
         let mut node = SOURCE;
@@ -118,7 +133,7 @@ impl GraphCut {
 mod tests {
     use super::*;
 
-    /// Cost of a division.
+    /// Cost of a division into inside and outside.
     fn cost(prefer: &[f32], bonds: &[(usize, usize, f32)], inside: &[bool]) -> f32 {
         let alone =
             prefer.iter().zip(inside).map(|(p, i)| if *i { (-p).max(0.0) } else { p.max(0.0) });
@@ -154,7 +169,7 @@ mod tests {
                     cost(&prefer, &bonds, &(0..n).map(|i| bits >> i & 1 == 1).collect::<Vec<_>>())
                 })
                 .fold(f32::INFINITY, f32::min);
-            assert!((found - best).abs() < 1e-3, "{found} where {best} is possible");
+            assert!((found - best).abs() < 1e-3, "the cut costs {found}, the optimum {best}");
         }
     }
 }

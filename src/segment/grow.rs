@@ -1,16 +1,19 @@
-//! A region that grows and shrinks along the tree of regions around what was clicked.
+//! Grows and shrinks a region along the region tree ([`Hierarchy`]) around the last click.
 
 use ndarray::{Array2, Zip};
 
 use super::{Hierarchy, Superpixels};
 
-/// A step leads to a region this much larger or smaller at least.
+/// Least ratio of the areas of two regions that are one step apart.
 const STEP: f32 = 1.25;
-/// Probability of what joins a region, and of what leaves it.
+/// Least probability of pixels that join a region. Pixels that leave it get at most one minus this.
 const JOINED: f32 = 0.9;
 
-/// Brings a region `steps` (less than 0: smaller) along the tree, from where it is now, around a superpixel of it. Does not grow over
-/// superpixels in `outside`; where the tree ends, so does the region.
+/// Grows (`steps` above 0) or shrinks (below 0) a region along the region tree.
+///
+/// The steps start at the ancestor of the superpixel `around` that overlaps most with the region.
+/// Growth stops before a region that contains one of the superpixels in `outside`; shrinking stops
+/// at the superpixel itself.
 pub(super) fn step(
     probability: &mut Array2<f32>,
     parts: &Superpixels,
@@ -57,7 +60,8 @@ pub(super) fn step(
     });
 }
 
-/// Ever larger regions around a superpixel.
+/// Returns a superpixel and those of its ancestors in the tree that are at least [`STEP`] times as
+/// large as the one before, smallest first.
 fn ladder(tree: &Hierarchy, superpixel: u32) -> Vec<u32> {
     let mut ladder = vec![superpixel];
     let (mut node, mut area) = (superpixel, tree.area(superpixel));
@@ -78,7 +82,7 @@ mod tests {
 
     #[test]
     fn regions_grow_and_shrink_and_come_back() {
-        // A square on a square on a ground.
+        // A bright square inside of a grey square on a dark background.
         let grey: Vec<u8> = (0..96 * 96)
             .map(|i| match ((i % 96usize).abs_diff(48)).max((i / 96usize).abs_diff(48)) {
                 0..12 => 210,
@@ -106,9 +110,9 @@ mod tests {
         }
         assert!(areas.is_sorted(), "{areas:?}");
         assert_eq!(areas.last(), Some(&(96 * 96)));
-        // The second square is one of the steps, as edges stop regions.
+        // The grey square is one of the steps, as regions merge across its edge last.
         assert!(areas.iter().any(|area| area.abs_diff(55 * 55) < 300), "{areas:?}");
-        // Never over what was said to be outside.
+        // Growth stops before superpixels that hold outside seeds.
         let mut region = inner.clone();
         step(&mut region, &parts, &tree, around, &[corner], 100);
         assert!(region[[2, 2]] < 0.5 && area(&region) > area(&inner));

@@ -1,33 +1,45 @@
-//! Superpixels merged into ever larger regions, kept as a tree, so that what is chosen can grow and shrink along it.
+//! Region tree: superpixels merged step by step into one region, so that a selection can grow and
+//! shrink along the merges.
 //!
-//! Region merging by the strength of common borders and the difference of mean colours (Nock and Nielsen, "Statistical Region
-//! Merging", 2004, sort pairs likewise); the tree is the binary partition tree of Salembier and Garrido, 2000.
+//! Regions merge in the order of the edge strength along their common border and the difference of
+//! their mean colours (Nock and Nielsen, "Statistical Region Merging", 2004, sort pairs likewise).
+//! The result is a binary partition tree (Salembier and Garrido, 2000).
 
 use std::{cmp::Ordering, collections::BinaryHeap};
 
 use super::Superpixels;
 
-/// What a difference of mean colours of one level adds to the strength of a border.
+/// Merge cost per code value of difference between mean colours, in units of edge strength.
 const COLOUR: f32 = 0.012;
-/// Small regions merge first: the cost grows with this power of the smaller area.
+/// Exponent of the smaller area, in pixels, by which the merge cost is multiplied, so that small
+/// regions merge first.
 const SMALL_FIRST: f32 = 0.2;
 
-/// A tree of regions. The first nodes are the superpixels; each later one merges two.
+/// Binary tree of regions. The first nodes (leaves) are the superpixels; each later node merges two
+/// earlier ones.
 #[derive(Debug, Default)]
 pub struct Hierarchy {
+    /// Parent of each node; a root is its own parent.
     parents: Vec<u32>,
+    /// Children of each node that is not a leaf.
     children: Vec<[u32; 2]>,
+    /// Pixels of each node.
     areas: Vec<f32>,
+    /// Number of superpixels.
     leaves: usize,
 }
 
+/// Region that has not been merged into another one yet.
 struct Node {
     area: f32,
+    /// Mean colour `[y, u, v]`.
     colour: [f32; 3],
-    /// Neighbours, with length and sum of strength of the common border.
+    /// Adjacent regions, each with the length in pixels of the common border and the sum of the
+    /// edge strength along it.
     near: Vec<(u32, f32, f32)>,
 }
 
+/// Candidate merge of two adjacent regions.
 struct Merge {
     cost: f32,
     pair: [u32; 2],
@@ -48,14 +60,14 @@ impl PartialOrd for Merge {
 }
 
 impl Ord for Merge {
-    /// The cheapest is the greatest: heaps give that first.
+    /// Reverses the order of costs, as [`BinaryHeap`] pops the greatest element first.
     fn cmp(&self, other: &Self) -> Ordering {
         other.cost.total_cmp(&self.cost).then_with(|| other.pair.cmp(&self.pair))
     }
 }
 
 impl Hierarchy {
-    /// Merges until one region is left.
+    /// Builds the tree of a picture's superpixels by merging until one region is left.
     pub fn of(parts: &Superpixels) -> Self {
         let leaves = parts.len();
         let mut nodes: Vec<Option<Node>> = (0..leaves as u32)
@@ -86,7 +98,7 @@ impl Hierarchy {
             leaves,
         };
         while let Some(Merge { pair: [a, b], .. }) = heap.pop() {
-            // Pairs of what was merged meanwhile are stale.
+            // One of the two regions was merged after this candidate was queued.
             if nodes[a as usize].is_none() || nodes[b as usize].is_none() {
                 continue;
             }
@@ -130,17 +142,17 @@ impl Hierarchy {
         this
     }
 
-    /// The region that has this one as a part; `None` for the whole picture.
+    /// Returns the region that a region was merged into; `None` for the root (the whole picture).
     pub fn parent(&self, node: u32) -> Option<u32> {
         self.parents.get(node as usize).copied().filter(|parent| *parent != node)
     }
 
-    /// Pixels of a region.
+    /// Returns the number of pixels of a region, 0 if there is no such region.
     pub fn area(&self, node: u32) -> f32 {
         self.areas.get(node as usize).copied().unwrap_or(0.0)
     }
 
-    /// The superpixels of a region.
+    /// Returns the superpixels that make up a region.
     pub fn superpixels(&self, node: u32) -> Vec<u32> {
         let (mut found, mut stack) = (Vec::new(), vec![node]);
         while let Some(node) = stack.pop() {
@@ -152,7 +164,8 @@ impl Hierarchy {
         found
     }
 
-    /// The largest region around a superpixel that `allowed` takes all superpixels of and that has at most `most` pixels.
+    /// Returns the largest region around `superpixel` that has at most `most` pixels and whose
+    /// superpixels all satisfy `allowed`; at least the superpixel itself.
     pub fn grow(&self, superpixel: u32, most: f32, mut allowed: impl FnMut(u32) -> bool) -> u32 {
         let mut node = superpixel;
         while let Some(parent) = self.parent(node) {
@@ -165,6 +178,8 @@ impl Hierarchy {
     }
 }
 
+/// Returns the cost of merging two regions, whose common border has this length and this sum of
+/// edge strength.
 fn cost(a: &Node, b: &Node, length: f32, sum: f32) -> f32 {
     let colour = a.colour.iter().zip(b.colour).map(|(a, b)| (a - b) * (a - b)).sum::<f32>().sqrt();
     (sum / length.max(1.0) + COLOUR * colour) * a.area.min(b.area).powf(SMALL_FIRST)
@@ -189,7 +204,7 @@ mod tests {
         let root = tree.grow(left, f32::INFINITY, |_| true);
         assert_eq!((tree.area(root), tree.parent(root)), (4800.0, None));
         assert_eq!(tree.superpixels(root).len(), parts.len());
-        // All of the left side, short of what was clicked on the right.
+        // The left half, as growth stops before the superpixel on the right.
         let region = tree.grow(left, f32::INFINITY, |i| i != right);
         assert!((tree.area(region) - 1800.0).abs() < 200.0, "{}", tree.area(region));
         assert_eq!(tree.grow(left, 1.0, |_| true), left);

@@ -1,4 +1,4 @@
-//! Pictures at the size that regions are worked out at.
+//! Pictures at the working resolution of the segmentation.
 
 use ndarray::Array2;
 
@@ -9,18 +9,20 @@ use crate::frame::{
     reduce::Reduce,
 };
 
-/// Longer side, in pixels; larger pictures are brought down to it.
+/// Largest width and height, in pixels; larger pictures are downscaled to fit.
 const MOST: usize = 512;
+/// Code value of neutral chroma.
 const CENTRE: f32 = 128.0;
 
-/// Y, U and V of a picture, all at one size, from 0 to 255.
+/// Picture at the working resolution: Y, U and V planes of one size, in 8-bit code values (0 to
+/// 255).
 #[derive(Default)]
 pub struct Image {
     planes: [Array2<f32>; 3],
     shrinkers: [Shrinker; 3],
 }
 
-/// Brings one plane to the size of the image.
+/// Downscales one plane by area averaging, with buffers that are reused from picture to picture.
 #[derive(Default)]
 struct Shrinker {
     reduce: Reduce,
@@ -28,7 +30,8 @@ struct Shrinker {
 }
 
 impl Shrinker {
-    /// `line` gives a row of a plane of a size.
+    /// Scales a plane of `(width, height)` pixels to `to` (width, height). `line` fills a row of
+    /// the source plane.
     fn run(
         &mut self,
         (width, height): (usize, usize),
@@ -41,7 +44,7 @@ impl Shrinker {
         let scale = [to[0] as f64 / width as f64, to[1] as f64 / height as f64];
         let mut last = None;
         reduce.run((width, height), scale, plane, |y, sum, weight| {
-            // Neighbouring rows of the smaller picture share a row at times.
+            // Neighbouring output rows may share a source row.
             if last != Some(y) {
                 line(y, row);
                 last = Some(y);
@@ -52,7 +55,7 @@ impl Shrinker {
 }
 
 impl Image {
-    /// Takes a picture over.
+    /// Converts and downscales a picture, replacing the previous one.
     pub fn fill<T: Sample>(&mut self, picture: &Picture<'_, T>) {
         let size = picture.size();
         let scale = (MOST as f64 / size.0.max(size.1) as f64).min(1.0);
@@ -84,29 +87,29 @@ impl Image {
         );
     }
 
-    /// Height and width.
+    /// Returns the height and width in pixels.
     pub fn dim(&self) -> (usize, usize) {
         self.planes[0].dim()
     }
 
-    /// Y, U and V.
+    /// Returns the Y, U and V planes.
     pub fn planes(&self) -> &[Array2<f32>; 3] {
         &self.planes
     }
 
-    /// Y, U and V of a pixel.
+    /// Returns Y, U and V of a pixel.
     pub fn at(&self, y: usize, x: usize) -> [f32; 3] {
         self.planes.each_ref().map(|plane| plane[[y, x]])
     }
 
-    /// The planes as a picture that networks can see.
+    /// Returns the planes as a 4:4:4 picture, for use as network input.
     pub fn picture(&self) -> Picture<'_, f32> {
         let colour = Colour::Yuv { shift_x: 0, shift_y: 0 };
         Picture { colour, components: self.planes.iter().map(|plane| plane.view()).collect() }
     }
 }
 
-/// Value of a map at a place between its pixels, linearly; beyond its border that at the border.
+/// Interpolates a map bilinearly at `(x, y)`; positions outside of it are clamped to the border.
 #[inline(always)]
 pub(super) fn bilinear(map: &Array2<f32>, x: f32, y: f32) -> f32 {
     let (height, width) = map.dim();

@@ -1,3 +1,5 @@
+//! Seeds converted to points and boxes in pixels, for one region.
+
 use ndarray::Array2;
 
 use super::{
@@ -6,27 +8,35 @@ use super::{
     seeds::{Seed, Seeds, Shape},
 };
 
-/// Room around a region, as a share of its size, when the network looks closer.
+/// Margin around a region in its crop, as a share of the longer side of the region, half of it on
+/// each side.
 const ROOM: f32 = 0.7;
-/// A view of more than this share of a picture is one of all of it.
+/// Share of the picture's area from which on a crop is not worthwhile and the whole picture is
+/// used.
 const WHOLE: f32 = 0.8;
-/// Extreme points lie no farther than this from the sides of their bounds, in pixels.
+/// Largest distance of an extreme point from its side of the bounding box, in pixels.
 const ON_SIDE: f32 = 1.5;
-/// Points that a stroke is told by lie so many pixels apart.
+/// Largest distance between the points that a stroke is sampled at, in pixels.
 const STROKE_STEP: f32 = 12.0;
 
-/// Seeds as pixels of the image, seen from one region.
+/// Seeds in pixels of the working image, from the point of view of one region: its own seeds are
+/// inside, those of other regions and of the background are outside.
 pub(super) struct Marks {
+    /// Points `[x, y]` inside of the region.
     pub inside: Vec<[f32; 2]>,
+    /// Points `[x, y]` outside of the region.
     pub outside: Vec<[f32; 2]>,
-    /// Left, top, right and bottom pixel of a box, if that is the last word on this region.
+    /// Left, top, right and bottom pixel of the region's latest box, if the box is newer than all
+    /// other seeds of the region and of the background.
     pub new_box: Option<[usize; 4]>,
+    /// The region's latest box, whatever its age.
     any_box: Option<[usize; 4]>,
-    /// Pixels around seeds inside and outside that are certain too.
+    /// Half-width, in pixels, of the square around inside and outside points that is certain too.
     radius: [f32; 2],
 }
 
 impl Marks {
+    /// Converts the seeds for the region `label` of an image of size `(height, width)`.
     pub fn of(label: u8, seeds: &Seeds, (height, width): (usize, usize)) -> Self {
         let mut marks = Self {
             inside: Vec::new(),
@@ -85,8 +95,11 @@ impl Marks {
         marks
     }
 
-    /// Bounds of four points that are all inside, when nothing else was said and each of them lies on one side of these: they may be the
-    /// outermost of the region.
+    /// Returns the bounding box `[left, top, right, bottom]` of extreme points (the leftmost,
+    /// topmost, rightmost and bottommost point of the region).
+    ///
+    /// Four inside points count as extreme points if there are no outside points and each of them
+    /// lies on a different side of their bounding box. Returns `None` otherwise.
     pub fn extremes(&self) -> Option<[usize; 4]> {
         if self.inside.len() != 4 || !self.outside.is_empty() {
             return None;
@@ -95,7 +108,8 @@ impl Marks {
             self.inside.iter().fold([f32::MAX, f32::MAX, 0.0, 0.0], |[x0, y0, x1, y1], [x, y]| {
                 [x0.min(*x), y0.min(*y), x1.max(*x), y1.max(*y)]
             });
-        // A corner lies on two sides, but can only stand for one.
+        // A point in a corner lies on two sides, but can be the extreme point of only one: tries
+        // all assignments of the points to the sides.
         let on = |side: usize, point: usize| {
             (self.inside[point][side % 2] - bounds[side]).abs() <= ON_SIDE
         };
@@ -105,13 +119,16 @@ impl Marks {
         found.then(|| bounds.map(|v| v as usize))
     }
 
+    /// Returns whether the region has a box and the pixel `[x, y]` lies outside of it.
     pub fn outside_box(&self, [x, y]: [f32; 2]) -> bool {
         self.any_box.is_some_and(|[x0, y0, x1, y1]| {
             !(x0..=x1).contains(&(x as usize)) || !(y0..=y1).contains(&(y as usize))
         })
     }
 
-    /// Points inside and outside, with those that bounds give.
+    /// Returns the inside and outside points, with those that a box implies ([`clue::bounds`]); the
+    /// centre of the box only if there are no other inside points. `dim` is the height and width of
+    /// the image.
     pub fn points_with(
         &self,
         bounds: Option<[usize; 4]>,
@@ -128,14 +145,16 @@ impl Marks {
         (inside, outside)
     }
 
-    /// Forgets points that a region which was followed does not agree with: they have gone astray.
+    /// Drops the points that contradict the probability map of a tracked region, as tracking has
+    /// moved them off their target.
     pub fn keep(&mut self, probability: &Array2<f32>) {
         let at = |[x, y]: &[f32; 2]| probability[[*y as usize, *x as usize]] > 0.5;
         self.inside.retain(at);
         self.outside.retain(|point| !at(point));
     }
 
-    /// What was clicked is as it was clicked.
+    /// Sets the probability around inside points to 1 and around outside points to 0, so that the
+    /// result always agrees with the seeds.
     pub fn enforce(&self, probability: &mut Array2<f32>) {
         let (height, width) = probability.dim();
         for (seeds, radius, value) in
@@ -153,7 +172,8 @@ impl Marks {
         }
     }
 
-    /// Where to look closer: around the region so far and the seeds. `None` for the whole picture.
+    /// Returns the crop of the image around the region's current mask and its inside points; `None`
+    /// if the region is smaller than 8 pixels or if the crop is about as large as the image.
     pub fn view(&self, probability: &Array2<f32>) -> Option<View> {
         let (height, width) = probability.dim();
         let mut bounds = [f32::INFINITY, f32::INFINITY, f32::NEG_INFINITY, f32::NEG_INFINITY];
@@ -192,10 +212,11 @@ mod tests {
         };
         let bounds = extremes(&[[10.0, 50.0], [40.0, 20.0], [90.0, 45.0], [50.0, 80.0]]);
         assert_eq!(bounds, Some([10, 20, 90, 80]));
-        // Two on the lowest row.
+        // Two points on the bottom side.
         let bounds = extremes(&[[10.0, 80.0], [40.0, 20.0], [90.0, 45.0], [50.0, 80.0]]);
         assert_eq!(bounds, Some([10, 20, 90, 80]));
-        // Clicks inside: one is the lowest and the rightmost, or there are more than four.
+        // Ordinary clicks: one point is both the bottommost and the rightmost, or there are more
+        // than four.
         assert_eq!(extremes(&[[40.0, 30.0], [45.0, 60.0], [10.0, 70.0], [80.0, 80.0]]), None);
         assert_eq!(
             extremes(&[[10.0, 50.0], [40.0, 20.0], [90.0, 45.0], [50.0, 80.0], [50.0, 50.0]]),

@@ -1,18 +1,21 @@
-//! Regions at the size of the frame.
+//! Label masks at the size of the frame, upscaled from the probability maps of the regions.
 
 use ndarray::{Array2, ArrayViewMut2, Axis};
 use rayon::prelude::*;
 
 use super::resample::{self, Place};
 
-/// Where along one axis the pixels of a larger picture lie in a smaller.
+/// Returns the position in an axis of `small` pixels of each pixel of an axis of `large` pixels.
 fn places(large: usize, small: usize) -> Vec<Place> {
     let step = small as f32 / large.max(1) as f32;
     (0..large).map(|i| resample::place((i as f32 + 0.5) * step - 0.5, small)).collect()
 }
 
-/// Fills a mask with the label of the likeliest region at each pixel, 0 where none is likelier than not. `regions` are labels with
-/// probabilities, all of one size.
+/// Fills `mask` with the label of the most probable region at each pixel, 0 where no probability
+/// exceeds one half.
+///
+/// `regions` are labels with their probability maps, all of one size. The maps are interpolated
+/// bilinearly to the size of `mask`.
 pub fn fill(regions: &[(u8, &Array2<f32>)], mut mask: ArrayViewMut2<'_, u8>) {
     let Some((_, first)) = regions.first() else { return mask.fill(0) };
     let (height, width) = first.dim();
@@ -41,17 +44,20 @@ pub fn fill(regions: &[(u8, &Array2<f32>)], mut mask: ArrayViewMut2<'_, u8>) {
     );
 }
 
-/// Where the pixels begin that lie behind each pixel of the smaller picture, which are in order; and where they end.
+/// Returns for each of `small` source pixels the index of the first output column whose left source
+/// pixel is that one, followed by the number of columns. `columns` are in ascending order.
 fn spans(columns: &[Place], small: usize) -> Vec<usize> {
     (0..=small).map(|x| columns.partition_point(|(first, _)| *first < x)).collect()
 }
 
+/// Fills a row of the mask if there is only one region. Spans between two source pixels on the same
+/// side of one half need no interpolation.
 fn only(label: u8, line: &[f32], (columns, spans): (&[Place], &[usize]), row: &mut [u8]) {
     let ends = line.windows(2).map(|ends| ends.iter().filter(|p| **p > 0.5).count());
     for (inside, span) in ends.zip(spans.windows(2)) {
         let row = &mut row[span[0]..span[1]];
         match inside {
-            // Rows begin empty.
+            // The caller has cleared the row.
             0 => {}
             2 => row.fill(label),
             _ => {
@@ -81,11 +87,11 @@ mod tests {
         );
         fill(&[], mask.view_mut());
         assert!(mask.iter().all(|v| *v == 0));
-        // Columns that do not lie side by side are filled alike.
+        // A mask whose rows are not contiguous gets the same labels.
         let mut turned = Array2::from_elem((24, 18), 9);
         fill(&[(2, &left)], turned.view_mut().reversed_axes());
         assert!(turned.indexed_iter().all(|((x, _), v)| *v == if x < 12 { 2 } else { 0 }));
-        // A single pixel is a region too.
+        // A probability map of a single pixel.
         let mut mask = Array2::from_elem((3, 3), 0);
         fill(&[(1, &Array2::from_elem((1, 1), 1.0))], mask.view_mut());
         assert!(mask.iter().all(|v| *v == 1));

@@ -1,8 +1,10 @@
-//! Interactive segmentation: a person points at what matters in a picture, and the region follows the video.
+//! Interactive video segmentation: clicks, scribbles and boxes select regions, which are tracked
+//! through the video.
 //!
-//! [`Segmenter`] turns [`Seeds`] into regions: a small network sees the picture, the seeds and the region so far
-//! (Sofiiuk et al., "Reviving Iterative Training with Mask Guidance", 2021); superpixels along learned edges, colour models and
-//! geodesic distances give its answer exact borders by a minimum cut.
+//! [`Segmenter`] turns [`Seeds`] into regions. A small network predicts each region from the
+//! picture, maps of the seeds and the previous mask (Sofiiuk et al., "Reviving Iterative Training
+//! with Mask Guidance", 2021). A minimum cut over superpixels then aligns the region with image
+//! edges, using predicted edges, colour histograms and geodesic distances.
 
 pub(crate) mod clue;
 mod colour;
@@ -25,7 +27,7 @@ pub mod simulate;
 pub mod superpixel;
 mod track;
 
-/// Probability of log-odds.
+/// Logistic function: converts log-odds to a probability.
 fn logistic(log_odds: f32) -> f32 {
     1.0 / (1.0 + (-log_odds).exp())
 }

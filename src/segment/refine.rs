@@ -1,4 +1,5 @@
-//! The network that tells a region from seeds.
+//! Runs the segmentation network on a crop of the picture, with seed maps and the previous mask as
+//! further inputs.
 
 use std::{ops::Range, sync::Arc};
 
@@ -11,34 +12,40 @@ use super::{
 };
 use crate::nn::{self, Domain, Network, Output, RowSink, Sessions, Source, Threads, parts};
 
-/// Longer side of what the network sees, in pixels.
+/// Longer side of the network input, in pixels.
 const SIDE: f32 = 320.0;
-/// Sides are multiples of this: the network's coarsest level has a thirty-second of the pixels.
+/// The sides of the network input are multiples of this, as the coarsest U-Net stage has 1/32 of
+/// their length.
 const STEP: usize = 32;
-/// Log-odds where nothing was seen.
+/// Log-odds of pixels outside of the crop.
 const UNSEEN: f32 = -6.0;
-/// Log-odds are kept within.
+/// Largest magnitude of the log-odds; larger ones are clamped.
 const MOST: f32 = 12.0;
 
-/// A rectangle of an [`Image`] in its pixels.
+/// Crop rectangle of an [`Image`], in pixels of the image.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct View {
+    /// Left edge.
     pub x: f32,
+    /// Top edge.
     pub y: f32,
+    /// Width.
     pub width: f32,
+    /// Height.
     pub height: f32,
 }
 
-/// What is known of a region before the network looks.
+/// Guidance for the network: the seeds and the previous mask of a region.
 pub(super) struct Hints<'a> {
-    /// Seeds `[x, y]` in pixels of the image.
+    /// Inside seeds `[x, y]`, in pixels of the image.
     pub inside: &'a [[f32; 2]],
+    /// Outside seeds `[x, y]`, in pixels of the image.
     pub outside: &'a [[f32; 2]],
-    /// Probability of the region so far.
+    /// Probability map of the region before this run, of the image's size.
     pub before: &'a Array2<f32>,
 }
 
-/// Runs the network on parts of pictures.
+/// Runs the segmentation network on crops of an [`Image`].
 pub(super) struct Refiner {
     network: Arc<dyn Network>,
     threads: Threads,
@@ -47,7 +54,7 @@ pub(super) struct Refiner {
     logits: Array2<f32>,
 }
 
-/// What the network sees.
+/// Network input: the crop scaled to the network's size, with its seeds in pixels of that size.
 #[derive(Default)]
 struct Crop {
     planes: [Array2<f32>; 3],
@@ -57,17 +64,20 @@ struct Crop {
 }
 
 impl Refiner {
-    /// Runs `network`, one of the domain [`Domain::Region`].
+    /// Creates a refiner that runs `network`, a network of the domain [`Domain::Region`].
     pub fn new(network: Arc<dyn Network>, threads: Threads) -> Self {
         let (crop, logits) = (Crop::default(), Array2::zeros((0, 0)));
         Self { network, threads, sessions: Sessions::default(), crop, logits }
     }
 
-    /// Fills `log_odds`, of the image's size, with the log-odds of the region; `mirrored`, the mean of those of the view and its mirror
-    /// image, which is another opinion.
+    /// Predicts the region from the crop `view` and fills `log_odds`, resized to the size of the
+    /// image, with the log-odds of each pixel. Pixels outside of the crop get [`UNSEEN`].
+    ///
+    /// With `mirrored`, the network also runs on the horizontally flipped crop and the two results
+    /// are averaged (test-time augmentation).
     ///
     /// # Errors
-    /// A backend that fails.
+    /// Fails if the backend cannot run the network.
     pub fn run(
         &mut self,
         image: &Image,
@@ -101,7 +111,7 @@ impl Refiner {
             *log_odds = Array2::zeros(image.dim());
         }
         let logits = &self.logits;
-        // Where a pixel of the image lies along an axis of the logits, if it was seen.
+        // Position of a pixel of the image along an axis of the logits, `None` outside of the crop.
         let place = |i: usize, first: f32, step: f32, length: usize| {
             let at = (i as f32 + 0.5 - first) / step - 0.5;
             (at > -1.0 && at < length as f32).then(|| resample::place(at, length))
@@ -119,7 +129,8 @@ impl Refiner {
     }
 }
 
-/// Fills a map, its rows side by side; `row` gets a row's number, room for a line, and the row.
+/// Fills the rows of a map in parallel. `row` receives the index of a row, a buffer for an
+/// interpolated line, and the row to fill.
 fn fill(
     map: &mut Array2<f32>,
     threads: &Threads,
@@ -132,6 +143,9 @@ fn fill(
 }
 
 impl Crop {
+    /// Scales the crop `view` of `image` and of the previous mask to the size `dim` (height, width)
+    /// and converts the seeds. `step` is the size `[x, y]` of an input pixel in pixels of the
+    /// image.
     fn fill(
         &mut self,
         image: &Image,
@@ -141,10 +155,10 @@ impl Crop {
         hints: &Hints<'_>,
         threads: &Threads,
     ) {
-        // Shrinking takes the mean of several points.
+        // Averages up to 4x4 interpolated points per pixel when downscaling, against aliasing.
         let points = step.map(|s| (s.round() as usize).clamp(1, 4));
         let share = 1.0 / (points[0] * points[1]) as f32;
-        // The points of each pixel along an axis of the image.
+        // Positions along an axis of the image of the points of each input pixel.
         let places = |count: usize, axis: usize, first: f32, length: usize| -> Vec<Place> {
             let step = step[axis] / points[axis] as f32;
             let place = |i: usize| resample::place(first + (i as f32 + 0.5) * step - 0.5, length);
@@ -182,7 +196,7 @@ impl Crop {
 }
 
 impl Crop {
-    /// Turns left and right round.
+    /// Flips the input horizontally.
     fn mirror(&mut self) {
         let last = self.before.ncols() as f32 - 1.0;
         self.planes.iter_mut().chain([&mut self.before]).for_each(|map| map.invert_axis(Axis(1)));
@@ -215,6 +229,7 @@ impl Source for Crop {
     }
 }
 
+/// Output of the network: stores the logits, four channels a cell, as 2x2 pixels.
 struct Logits<'a>(&'a mut Array2<f32>);
 
 impl Output for Logits<'_> {
@@ -226,6 +241,7 @@ impl Output for Logits<'_> {
     }
 }
 
+/// Rows of the logits that one thread writes. `first` is the first row of 2x2 cells among them.
 struct Band<'a> {
     first: usize,
     logits: ArrayViewMut2<'a, f32>,

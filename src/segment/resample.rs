@@ -1,20 +1,22 @@
-//! Values of maps between their pixels, line by line.
+//! Bilinear interpolation of maps, row by row.
 
 use ndarray::Array2;
 
 use crate::simd::vectorise;
 
-/// A pixel along an axis, and how far a place lies on the way to the next.
+/// Position along an axis: the index of a pixel and the fraction (0 to 1) of the way to the next.
 pub(super) type Place = (usize, f32);
 
-/// Of a coordinate along an axis of `length` pixels; beyond its ends, the end.
+/// Returns the position of the coordinate `at` along an axis of `length` pixels, clamped to its
+/// ends.
 pub(super) fn place(at: f32, length: usize) -> Place {
     let at = at.clamp(0.0, length.saturating_sub(1) as f32);
     let first = at as usize;
     (first, at - first as f32)
 }
 
-/// What of a map of rows lies at `(y, share)` of the way between rows, its last value twice, so that every pixel has a next.
+/// Interpolates a map vertically at a position between its rows. Stores the resulting row in `line`
+/// and repeats its last value, so that [`at`] finds a right neighbour for every pixel.
 pub(super) fn line(map: &Array2<f32>, (y, share): Place, line: &mut Vec<f32>) {
     let (above, below) = (map.row(y), map.row((y + 1).min(map.nrows() - 1)));
     line.resize(map.ncols(), 0.0);
@@ -35,7 +37,7 @@ pub(super) fn line(map: &Array2<f32>, (y, share): Place, line: &mut Vec<f32>) {
     line.extend(line.last().copied());
 }
 
-/// Value of such a line.
+/// Interpolates a row made by [`line`] horizontally.
 pub(super) fn at(line: &[f32], (x, share): Place) -> f32 {
     line[x] + share * (line[x + 1] - line[x])
 }

@@ -1,85 +1,109 @@
-//! What a person says: points, strokes and boxes.
+//! Seeds: the points, strokes and boxes by which a user selects regions, and their text form.
 
-/// Regions that can be told apart.
+/// Highest label, and so the number of regions that can be selected at a time.
 pub const MAX_LABEL: u8 = 8;
-/// Seeds that are kept; the oldest goes first.
+/// Largest number of seeds; adding one more drops the oldest.
 const MOST: usize = 512;
-/// More steps than a tree has.
+/// Largest net number of growth steps, more than a region tree has.
 const MOST_STEPS: i32 = 64;
-/// Points of a stroke that are kept.
+/// Largest number of points of a stroke; the rest are dropped.
 const MOST_POINTS: usize = 256;
 
-/// The shape of a seed. Coordinates are shares of the picture's width and height, from 0 to 1.
+/// Shape of a seed. Coordinates `[x, y]` are shares of the picture's width and height, from 0 to 1.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Shape {
+    /// Single point (a click).
     Point([f32; 2]),
-    /// A line through points, so many shares of the picture's width thick to each side.
+    /// Polyline (a scribble).
     Stroke {
+        /// Vertices of the polyline.
         points: Vec<[f32; 2]>,
+        /// Half of the stroke's thickness, as a share of the picture's width.
         radius: f32,
     },
-    /// Two opposite corners.
+    /// Box around the region, given by two opposite corners.
     Box([f32; 2], [f32; 2]),
-    /// The region as it is then, so many steps larger, or smaller, along the tree of regions.
+    /// Number of steps to grow (above 0) or shrink (below 0) the region along the region tree,
+    /// starting at its extent when the seed is added.
     Steps(i32),
 }
 
 impl Shape {
-    /// Whether it is somewhere in the picture.
+    /// Returns whether the shape has a position in the picture, which [`Shape::Steps`] does not.
     pub fn points(&self) -> bool {
         !matches!(self, Self::Steps(_))
     }
 }
 
-/// Something that a person pointed at.
+/// Seed of a region or of the background.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Seed {
-    /// 1 to 8: a region; 0: none of them.
+    /// Region that the seed belongs to, 1 to [`MAX_LABEL`]; 0 for the background, which is outside
+    /// of all regions.
     pub label: u8,
+    /// Shape and position.
     pub shape: Shape,
 }
 
-/// Seeds in the order in which they were given.
+/// List of seeds in the order in which the user added them.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Seeds(Vec<Seed>);
 
-/// A description of seeds that cannot be understood.
+/// Errors of parsing the text form of seeds ([`WrittenSeeds`]).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
-    #[error("'{0}' is not kind:numbers, as in fg:320,240")]
+    /// The seed has no colon that separates its kind from its coordinates.
+    #[error("'{0}' has no kind: write kind:coordinates, as in fg:320,240")]
     NoKind(String),
-    #[error("'{0}' is none of fg, bg, box, stroke-fg, stroke-bg, or those with a label as in fg2")]
+    /// The kind or its label does not exist.
+    #[error(
+        "'{0}' is no kind of seed: use fg, bg, box, stroke-fg or stroke-bg; \
+         all but bg and stroke-bg may have a label from 1 to 8, as in fg2"
+    )]
     UnknownKind(String),
-    #[error("'{0}' is not a number of pixels or percent")]
+    /// A coordinate is not a finite number.
+    #[error("'{0}' is not a coordinate: write pixels, as in 320, or percent, as in 50%")]
     NoNumber(String),
-    #[error("'{kind}' takes {takes}, not {count} numbers")]
-    WrongCount { kind: String, takes: &'static str, count: usize },
-    #[error("more than {MOST} seeds")]
+    /// The number of coordinates does not fit the kind.
+    #[error("'{kind}' has {count} coordinates, but takes {takes}")]
+    WrongCount {
+        /// Kind of the seed, as written.
+        kind: String,
+        /// Number of coordinates that the kind takes, in words.
+        takes: &'static str,
+        /// Number of coordinates that the seed has.
+        count: usize,
+    },
+    /// The text has more seeds than are kept.
+    #[error("there are more than {MOST} seeds: leave some out")]
     TooMany,
 }
 
-/// A coordinate as a person writes it.
+/// Coordinate in the text form of a seed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Coordinate {
+    /// Index of a pixel of the frame; 0 is the first.
     Pixels(f32),
+    /// Percent of the frame's width or height.
     Percent(f32),
 }
 
 impl Coordinate {
-    /// As a share of a length in pixels.
+    /// Converts the coordinate to a share of a width or height in pixels.
     fn share(self, length: usize) -> f32 {
         match self {
-            // The middle of a pixel.
+            // Pixel coordinates stand for the centres of pixels.
             Self::Pixels(at) => (at + 0.5) / length.max(1) as f32,
             Self::Percent(at) => at / 100.0,
         }
     }
 }
 
-/// Seeds as they are written, before the size of the picture is known.
+/// Parsed text form of seeds, independent of the size of the picture.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct WrittenSeeds(Vec<(u8, Kind, Vec<Coordinate>)>);
 
+/// Kind of a seed in the text form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Point,
@@ -90,8 +114,11 @@ enum Kind {
 impl std::str::FromStr for WrittenSeeds {
     type Err = ParseError;
 
-    /// `fg:320,240;bg:10,10;box:80,60,560,420;stroke-fg:10,10,20,14,30,20`: pixels of the frame, or percent with `%`. A number
-    /// after `fg` or `box` is the label, from 1 to 8.
+    /// Parses text such as
+    /// `fg:320,240;bg:10,10;box:80,60,560,420;stroke-fg:10,10,20,14,30,20`.
+    ///
+    /// Coordinates are pixels of the frame, or percent of its width and height with `%`. A number
+    /// after `fg`, `stroke-fg` or `box` is the label, from 1 to 8 (1 if left out).
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let excerpt = |text: &str| text.chars().take(40).collect::<String>();
         let mut seeds = Vec::new();
@@ -123,7 +150,7 @@ impl std::str::FromStr for WrittenSeeds {
             let (fits, takes) = match kind {
                 Kind::Point => (numbers.len() == 2, "2"),
                 Kind::Box => (numbers.len() == 4, "4"),
-                Kind::Stroke => (numbers.len() >= 2 && numbers.len() % 2 == 0, "pairs of"),
+                Kind::Stroke => (numbers.len() >= 2 && numbers.len() % 2 == 0, "pairs of x and y"),
             };
             if !fits {
                 return Err(ParseError::WrongCount {
@@ -138,6 +165,10 @@ impl std::str::FromStr for WrittenSeeds {
     }
 }
 
+/// Parses one coordinate.
+///
+/// # Errors
+/// Fails if the text is not a finite number, with or without `%`.
 fn coordinate(text: &str) -> Result<Coordinate, ParseError> {
     let text = text.trim();
     let (number, percent) = text.strip_suffix('%').map_or((text, false), |number| (number, true));
@@ -147,7 +178,7 @@ fn coordinate(text: &str) -> Result<Coordinate, ParseError> {
 }
 
 impl WrittenSeeds {
-    /// The seeds in a picture of a size.
+    /// Returns the seeds for a picture of `width` by `height` pixels.
     pub fn seeds(&self, width: usize, height: usize) -> impl Iterator<Item = Seed> {
         self.0.iter().map(move |(label, kind, numbers)| {
             let mut points =
@@ -164,7 +195,12 @@ impl WrittenSeeds {
 }
 
 impl Seeds {
-    /// Adds a seed. What lies outside of the picture is brought to its border; a seed of no number is left out.
+    /// Adds a seed and returns whether it is valid; an invalid one is left out.
+    ///
+    /// Coordinates outside of the picture are clamped to its border. Seeds are invalid if a
+    /// coordinate is not finite, the label exceeds [`MAX_LABEL`], a stroke has no points, or steps
+    /// are for the background or for a region without any other seed. Dropping the oldest seed
+    /// makes room if the list is full.
     pub fn add(&mut self, mut seed: Seed) -> bool {
         let whole = |p: &mut [f32; 2]| {
             *p = p.map(|v| v.clamp(0.0, 1.0));
@@ -193,12 +229,12 @@ impl Seeds {
         true
     }
 
-    /// Whether anything points at a region.
+    /// Returns whether a region has a seed with a position in the picture.
     pub fn points_at(&self, label: u8) -> bool {
         self.0.iter().any(|seed| seed.label == label && seed.shape.points())
     }
 
-    /// Steps that a region was brought along the tree.
+    /// Returns the net number of steps by which a region was grown (above 0) or shrunk (below 0).
     pub fn steps(&self, label: u8) -> i32 {
         let of = |seed: &Seed| match seed.shape {
             Shape::Steps(steps) if seed.label == label => steps,
@@ -207,33 +243,41 @@ impl Seeds {
         self.0.iter().map(of).fold(0, |sum, steps| (sum + steps).clamp(-MOST_STEPS, MOST_STEPS))
     }
 
-    /// Takes the last one back.
+    /// Removes and returns the newest seed.
     pub fn undo(&mut self) -> Option<Seed> {
         self.0.pop()
     }
 
-    /// Forgets those of a label.
+    /// Removes all seeds of a label.
     pub fn remove(&mut self, label: u8) {
         self.0.retain(|seed| seed.label != label);
     }
 
+    /// Removes all seeds.
     pub fn clear(&mut self) {
         self.0.clear();
     }
 
+    /// Returns the number of seeds.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
+    /// Returns whether there are no seeds.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
+    /// Iterates over the seeds, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &Seed> {
         self.0.iter()
     }
 
-    /// Moves points, for seeds that follow the picture; `to` gives where a point went, `None` where it left.
+    /// Moves all seeds with the motion of the video.
+    ///
+    /// `to` maps a point to its position in the next frame, or to `None` if it has left the
+    /// picture. Points that have left are removed, and so are seeds without any point left. A box
+    /// moves with its centre.
     pub fn follow(&mut self, to: impl Fn([f32; 2]) -> Option<[f32; 2]>) {
         self.0.retain_mut(|seed| match &mut seed.shape {
             Shape::Point(point) => to(*point).map(|there| *point = there).is_some(),
@@ -254,7 +298,8 @@ impl Seeds {
             }
             Shape::Steps(_) => true,
         });
-        // Steps of a region that nothing points at any more would wait for the next one.
+        // Removes all seeds of labels that have lost their last point: remaining steps would apply
+        // to the next region with the same label.
         let pointed: [bool; 1 + MAX_LABEL as usize] =
             std::array::from_fn(|label| self.points_at(label as u8));
         self.0.retain(|seed| pointed[usize::from(seed.label)]);
@@ -335,14 +380,14 @@ mod tests {
         let Shape::Stroke { points, .. } = &seeds.iter().next().unwrap().shape else { panic!() };
         assert!((points[0][0] - 0.3).abs() < 1e-6);
         assert!(seeds.undo().is_some() && seeds.undo().is_none());
-        // Nothing can grow before it is pointed at.
+        // A region without a point cannot grow.
         assert!(!seeds.add(Seed { label: 1, shape: Shape::Steps(1) }));
         seeds.add(Seed { label: 1, shape: Shape::Point([0.5; 2]) });
         for (steps, sum) in [(2, 2), (-1, 1), (i32::MAX, MOST_STEPS), (i32::MIN, 0)] {
             assert!(seeds.add(Seed { label: 1, shape: Shape::Steps(steps) }));
             assert_eq!((seeds.steps(1), seeds.steps(2)), (sum, 0));
         }
-        // They go with what they were said of.
+        // Steps are removed with the last point of their region.
         seeds.follow(|_| None);
         assert!(seeds.is_empty());
         (0..2 * MOST)

@@ -1,3 +1,8 @@
+//! Segments and tracks the regions of a video: the core of interactive segmentation.
+//!
+//! [`Segmenter`] combines the segmentation network, the edge network, superpixels, a minimum cut
+//! and motion compensation; [`Networks`] holds the networks that it runs.
+
 use std::{
     path::PathBuf,
     sync::{Arc, OnceLock},
@@ -24,72 +29,91 @@ use crate::{
     smooth,
 };
 
+/// Segmentation network that is part of the plugin.
 const BUILT_IN: ModelSource = ModelSource::Embedded {
     name: "segment-fast",
     bytes: include_bytes!("../../models/segment-fast.safetensors"),
 };
 
-/// Weights of what is known of a superpixel: what the network says, its colour, and which seeds are nearer.
+/// Weight of the colour histograms in the unary cost of a superpixel; that of the network's
+/// log-odds is 1.
 const COLOUR_WEIGHT: f32 = 0.3;
+/// Weight of the relative geodesic distance (-1 to 1) to inside and outside seeds in the unary cost
+/// of a superpixel.
 const GEODESIC_WEIGHT: f32 = 0.4;
-/// Cost of a border, by its length, and how fast that falls with the strength of the edge.
+/// Pairwise cost of 10 pixels of border between two superpixels where the edge strength is 0.
 const BOND: f32 = 2.5;
+/// Rate of the exponential decay of the pairwise cost with the edge strength.
 const BOND_FALL: f32 = 8.0;
-/// Share of a picture that a seed alone may stand for.
+/// Largest share of the picture whose colours a single seed contributes to the colour histograms.
 const MOST_GROWN: f32 = 0.1;
-/// Log-odds that a seed has where it is.
+/// Log-odds of superpixels that contain a seed: a hard constraint of the cut.
 const CERTAIN: f32 = 1e4;
-/// What the cut adds to the log-odds of pixels.
+/// Log-odds that the cut adds to pixels inside of it and subtracts from the others.
 const CUT_WEIGHT: f32 = 0.5;
-/// Without a network: log-odds by distance.
+/// Weight of the relative geodesic distance (-1 to 1) if there is no segmentation network.
 const ALONE_WEIGHT: f32 = 3.0;
-/// Weight of a seed on what lies near it, and how near, in geodesic distance.
+/// Log-odds that a seed adds to the unary cost at its own position.
 const SEED_WEIGHT: f32 = 4.0;
+/// Geodesic distance over which the influence of a seed falls by the factor `e`.
 const SEED_REACH: f32 = 0.3;
-/// The network's log-odds are kept within.
+/// Largest magnitude of the network's mean log-odds of a superpixel; larger ones are clamped.
 const MOST_SAID: f32 = 12.0;
 
-/// A region that is followed is looked at by the network once in so many pictures; what it says counts so much, up to this, if
-/// so much of it agrees.
+/// Number of frames after which the network predicts tracked regions again.
 const RENEWED_EVERY: u32 = 6;
+/// Weight of the log-odds of that prediction, relative to those of the tracked region.
 const RENEWED_WEIGHT: f32 = 0.5;
+/// Largest magnitude of the log-odds of that prediction; larger ones are clamped.
 const MOST_RENEWED: f32 = 6.0;
+/// Least intersection over union of that prediction and the tracked region; with less, the
+/// prediction is not used.
 const AGREED: f32 = 0.6;
 
-/// What can go wrong.
+/// Errors of [`Segmenter`] and [`Networks`].
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A model cannot be loaded or run.
     #[error(transparent)]
     Network(#[from] nn::Error),
+    /// A frame does not have the expected layout.
     #[error(transparent)]
     Frame(#[from] frame::Error),
-    #[error("the network works on {0} planes, segmentation needs {region}", region = Domain::Region)]
+    /// The model is for another domain than [`Domain::Region`].
+    #[error(
+        "the model is for {0} input, segmentation needs one for {region} input: \
+         use a model trained for segmentation",
+        region = Domain::Region
+    )]
     Domain(Domain),
 }
 
-/// The networks that segmentation runs.
+/// Networks that the segmentation runs.
 #[derive(Clone)]
 pub struct Networks {
-    /// Tells edges: the one of smoothing.
+    /// Predicts structural edges: the smoothing network, of the domain [`Domain::Guide`].
     pub edges: Arc<dyn Network>,
-    /// Tells regions; without it, colours and edges alone decide.
+    /// Predicts regions, of the domain [`Domain::Region`]. Without it, regions depend on colours,
+    /// edges and geodesic distances alone.
     pub region: Option<Arc<dyn Network>>,
 }
 
 impl Networks {
-    /// Those that are part of the plugin.
+    /// Loads the networks that are part of the plugin. `precision` applies to the edge network; the
+    /// segmentation network runs with automatic precision.
     ///
     /// # Errors
-    /// A device that is not there.
+    /// Fails if the device is not available.
     pub fn built_in(device: Device, precision: Precision) -> Result<Self, nn::Error> {
         let edges = smooth::built_in(device, precision)?;
         Ok(Self { edges, region: Some(cache::load(&BUILT_IN, device, Precision::Auto)?) })
     }
 
-    /// A model file tells regions.
+    /// Loads the segmentation network from a model file; the edge network is the built-in one.
     ///
     /// # Errors
-    /// A file or a device that is not there, a file that is no model, or one for something else.
+    /// Fails if the file cannot be read, is not a model or is a model for another domain, or if the
+    /// device is not available.
     pub fn from_file(path: PathBuf, device: Device, precision: Precision) -> Result<Self, Error> {
         let region = cache::load(&ModelSource::File(path), device, precision)?;
         if region.domain() != Domain::Region {
@@ -98,54 +122,64 @@ impl Networks {
         Ok(Self { edges: smooth::built_in(device, precision)?, region: Some(region) })
     }
 
-    /// Backend and device that they run on.
+    /// Returns the name of the backend and device that run the segmentation network, or the edge
+    /// network if there is none.
     pub fn backend(&self) -> String {
         self.region.as_ref().unwrap_or(&self.edges).backend()
     }
 }
 
-/// What is known of one region.
+/// State of one region.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Region {
-    /// Probability of each pixel.
+    /// Probability of each pixel of the working image to belong to the region.
     pub probability: Array2<f32>,
+    /// Colours inside and outside of the region.
     pub colours: ColourModel,
-    /// From 0 to 1.
+    /// Confidence of the tracking, from 0 to 1; 1 when the region has been computed from seeds.
     pub confidence: f32,
 }
 
 impl Region {
-    /// Share of the picture.
+    /// Returns the area as a share of the picture.
     fn area(&self) -> f32 {
         self.probability.iter().filter(|p| **p > 0.5).count() as f32
             / self.probability.len().max(1) as f32
     }
 }
 
-/// Turns seeds into regions of a picture.
+/// Segments the pictures of a video into regions given by seeds, and tracks the regions.
+///
+/// Call [`Segmenter::see`] for every picture and [`Segmenter::answer`] when the seeds have changed;
+/// [`Segmenter::mask`] writes the result.
 pub struct Segmenter {
     edge_finder: EdgeFinder,
+    /// Segmentation network, if there is one.
     refiner: Option<Refiner>,
+    /// Current picture at the working resolution.
     image: Image,
+    /// Probability of a structural edge at half the size of `image`.
     edges: Array2<f32>,
     parts: Superpixels,
-    /// Of the superpixels, once it is needed.
+    /// Region tree of `parts`, built when it is first needed.
     tree: OnceLock<Hierarchy>,
-    /// Whether the superpixels are those of the image.
+    /// Whether `edges`, `parts` and `tree` belong to the current `image`.
     current: bool,
+    /// Region of each label, that of label `n` at index `n - 1`.
     regions: Vec<Option<Region>>,
+    /// Latest output of the segmentation network, at the size of `image`.
     log_odds: Array2<f32>,
     tracker: Tracker,
-    /// Pictures since regions were worked out.
+    /// Pictures since the latest [`Segmenter::answer`].
     followed: u32,
     threads: Threads,
 }
 
 impl Segmenter {
-    /// Runs `networks` on `threads` threads (0 for all).
+    /// Creates a segmenter that runs `networks` on `threads` threads (0 for one per core).
     ///
     /// # Errors
-    /// A system that gives no threads.
+    /// Fails if the threads cannot be started.
     pub fn new(networks: &Networks, threads: usize) -> Result<Self, Error> {
         let count = threads;
         let threads = Threads::new(threads)?;
@@ -165,11 +199,13 @@ impl Segmenter {
         })
     }
 
-    /// Takes over the next picture: regions and seeds follow it. Returns the labels of regions that were lost: what they showed has
-    /// left, or cannot be told any more, or the scene has changed.
+    /// Processes the next picture: tracks the regions and moves the seeds with the motion.
+    ///
+    /// Returns the labels of lost regions. A region is lost if it has become too small, if its
+    /// confidence is below the threshold, or if the scene or the size of the picture has changed.
     ///
     /// # Errors
-    /// A backend that fails.
+    /// Fails if the backend cannot run the segmentation network.
     pub fn see<T: Sample>(
         &mut self,
         picture: &Picture<'_, T>,
@@ -196,8 +232,8 @@ impl Segmenter {
         Ok(lost)
     }
 
-    /// Lets the network look again at regions that have been followed for a while: what came into view, or was lost along the border, it knows
-    /// from the picture.
+    /// Predicts all tracked regions again with the network, so that parts of an object that have
+    /// come into view join its region and drift along the border is corrected.
     fn renew(&mut self, seeds: &Seeds) -> Result<(), Error> {
         let Some(refiner) = &mut self.refiner else { return Ok(()) };
         for (label, region) in (1u8..).zip(&mut self.regions) {
@@ -221,7 +257,7 @@ impl Segmenter {
                 both += f32::from(u8::from(own && said));
                 either += f32::from(u8::from(own || said));
             }
-            // What has little in common with what was followed is something else.
+            // A prediction with little overlap is of another object.
             if both < AGREED * either {
                 continue;
             }
@@ -234,13 +270,14 @@ impl Segmenter {
         Ok(())
     }
 
-    /// The next picture does not continue the last: nothing follows.
+    /// Drops all regions and makes tracking start anew, as the next picture does not continue the
+    /// previous one.
     pub fn reset(&mut self) {
         self.tracker.forget();
         self.forget();
     }
 
-    /// How large and how sure the regions are.
+    /// Returns the area and the confidence of each region.
     pub fn status(&self) -> impl Iterator<Item = Status> {
         (1u8..).zip(&self.regions).filter_map(|(label, region)| {
             let region = region.as_ref()?;
@@ -248,25 +285,26 @@ impl Segmenter {
         })
     }
 
-    /// The picture at the size that regions are worked out at.
+    /// Returns the current picture at the working resolution.
     pub fn image(&self) -> &Image {
         &self.image
     }
 
-    /// Forgets all regions.
+    /// Drops all regions.
     pub fn forget(&mut self) {
         self.regions.fill(None);
     }
 
-    /// Whether there is any region.
+    /// Returns whether there is any region.
     pub fn has_regions(&self) -> bool {
         self.regions.iter().any(Option::is_some)
     }
 
-    /// Works the regions out anew from all seeds, the last of which is new. Regions without a seed of their own are forgotten.
+    /// Updates all regions of the current picture from the seeds, after seeds were added. Regions
+    /// without a seed of their own are dropped.
     ///
     /// # Errors
-    /// A backend that fails.
+    /// Fails if the backend cannot run a network.
     pub fn answer(&mut self, seeds: &Seeds) -> Result<(), Error> {
         self.prepare()?;
         self.followed = 0;
@@ -287,11 +325,11 @@ impl Segmenter {
         Ok(())
     }
 
-    /// Brings a region some steps along the tree of regions around what was clicked: larger, or smaller if less than 0. What is not
-    /// there stays so.
+    /// Grows (`steps` above 0) or shrinks (below 0) a region along the region tree around its
+    /// latest inside seed. Does nothing if there is no such region.
     ///
     /// # Errors
-    /// A backend that fails.
+    /// Fails if the backend cannot run the edge network.
     pub fn grow(&mut self, label: u8, seeds: &Seeds, steps: i32) -> Result<(), Error> {
         let at = usize::from(label.wrapping_sub(1));
         let Some(mut region) = self.regions.get_mut(at).and_then(Option::take) else {
@@ -303,6 +341,7 @@ impl Segmenter {
         Ok(())
     }
 
+    /// Grows or shrinks `region` by `steps`, then enforces the seeds and updates the colours.
     fn bring(&self, label: u8, seeds: &Seeds, region: &mut Region, steps: i32) {
         let parts = &self.parts;
         let marks = Marks::of(label, seeds, region.probability.dim());
@@ -317,10 +356,15 @@ impl Segmenter {
         region.colours = colours(parts, &parts.means(&region.probability));
     }
 
+    /// Returns the region tree of the current superpixels.
     fn tree(&self) -> &Hierarchy {
         self.tree.get_or_init(|| Hierarchy::of(&self.parts))
     }
 
+    /// Computes edges and superpixels of the current picture, unless that is done already.
+    ///
+    /// # Errors
+    /// Fails if the backend cannot run the edge network.
     fn prepare(&mut self) -> Result<(), Error> {
         if !self.current {
             self.edge_finder.find(&self.image, &mut self.edges)?;
@@ -332,6 +376,10 @@ impl Segmenter {
         Ok(())
     }
 
+    /// Computes one region from the seeds and from its previous probability map.
+    ///
+    /// # Errors
+    /// Fails if the backend cannot run the segmentation network.
     fn work_out(&mut self, label: u8, seeds: &Seeds, region: &mut Region) -> Result<(), Error> {
         let dim = self.image.dim();
         let marks = Marks::of(label, seeds, dim);
@@ -368,7 +416,13 @@ impl Segmenter {
         Ok(())
     }
 
-    /// Fills `log_odds` by the network. The region is `expected` within some bounds, or nothing is known of it (`fresh`).
+    /// Fills `log_odds` with the network's prediction, or with 0 if there is no network.
+    ///
+    /// `expected` is the bounding box `[left, top, right, bottom]` of the region, if the user drew
+    /// one or clicked extreme points. `fresh` means that there is no previous mask.
+    ///
+    /// # Errors
+    /// Fails if the backend cannot run the network.
     fn see_region(
         &mut self,
         marks: &Marks,
@@ -385,7 +439,10 @@ impl Segmenter {
         let fresh = fresh && expected.is_none();
         let (inside, outside) = marks.points_with(expected, dim);
         let mut before = region.probability.clone();
-        // Where nothing is known of the region, first all of the picture; then closer, and mirrored as well. What bounds gave is looked at again.
+        // Passes of the network: on the whole picture (false), or on a crop around the region, with
+        // the flipped crop as well (true). Without a mask or a box, the pass on the whole picture
+        // finds the crop. With a box, the second pass refines the result of the first, which raised
+        // the IoU from 0.767 to 0.775 (box) and from 0.761 to 0.786 (extreme points).
         let looks: &[bool] = match (fresh, expected) {
             (true, _) => &[false, true],
             (false, Some(_)) => &[true, true],
@@ -400,7 +457,8 @@ impl Segmenter {
         Ok(())
     }
 
-    /// Whether each superpixel is inside.
+    /// Computes the minimum cut over the superpixels. Returns for each superpixel whether it is
+    /// inside of the region.
     fn cut(&self, marks: &Marks, region: &Region) -> Vec<bool> {
         let parts = &self.parts;
         let at = |p: &[f32; 2]| parts.labels[[p[1] as usize, p[0] as usize]];
@@ -423,7 +481,7 @@ impl Segmenter {
             self.first_colours(marks, region, &inside, &outside)
         };
         let local = |i: usize| {
-            // Near a seed, by edges, it decides.
+            // Close to a seed in geodesic distance, the seed outweighs the other terms.
             let pull = |d: f32| (-d / SEED_REACH).exp();
             let b = if outside.is_empty() { 0.0 } else { pull(far[i]) };
             pull(near[i]) - b
@@ -456,7 +514,8 @@ impl Segmenter {
         graph.cut()
     }
 
-    /// Colours as far as seeds alone tell.
+    /// Estimates the colour histograms without a network: from the regions of the tree around the
+    /// seeds, from the border of the picture and from the box.
     fn first_colours(
         &self,
         marks: &Marks,
@@ -489,7 +548,8 @@ impl Segmenter {
         model
     }
 
-    /// Fills a mask of the picture's size, or any other, with the label of the likeliest region at each pixel, 0 where there is none.
+    /// Fills `mask`, of any size, with the label of the most probable region at each pixel, 0
+    /// outside of all regions. The picture is scaled to the size of `mask`.
     pub fn mask(&self, mask: ArrayViewMut2<'_, u8>) {
         let regions: Vec<_> = (1u8..)
             .zip(&self.regions)
@@ -499,7 +559,7 @@ impl Segmenter {
     }
 }
 
-/// Superpixels at the border of the picture.
+/// Returns the superpixels at the border of the picture, in ascending order.
 fn frame_of(parts: &Superpixels) -> Vec<u32> {
     let (height, width) = parts.labels.dim();
     let rows = [0, height - 1].into_iter().flat_map(|y| parts.labels.row(y));
@@ -510,7 +570,7 @@ fn frame_of(parts: &Superpixels) -> Vec<u32> {
     all
 }
 
-/// Colours of superpixels that are inside with some probability.
+/// Computes the colour histograms from the probability of each superpixel to be inside.
 fn colours(parts: &Superpixels, inside: &[f32]) -> ColourModel {
     let mut model = ColourModel::default();
     for ((colour, area), inside) in parts.colours.iter().zip(&parts.areas).zip(inside) {

@@ -1,15 +1,18 @@
-//! A person who corrects a mask click by click: for training and evaluation.
+//! Simulated user who corrects a mask click by click, for training and evaluation.
 
 use ndarray::{ArrayView2, Zip};
 
 use super::distance::{connected_parts, deepest};
 
-/// Where the next click goes, and whether it says "inside": the middle of the largest connected error, as in the protocol that
-/// interactive segmentation is measured by (Xu et al., "Deep Interactive Object Selection", 2016). `truth` is `None` where a pixel
-/// does not count. `None` where there is no error.
+/// Returns the next click `(x, y, inside)`, or `None` if the mask has no error.
+///
+/// The click goes to the centre of the largest connected error, as in the usual evaluation protocol
+/// of interactive segmentation (Xu et al., "Deep Interactive Object Selection", 2016). `inside` is
+/// true if the error is a missing part of the region, false if it is a part too many. `truth` is
+/// `None` for pixels that do not count.
 ///
 /// # Panics
-/// Where the two differ in size.
+/// Panics if `mask` and `truth` differ in size.
 pub fn next_click(
     mask: &ArrayView2<'_, bool>,
     truth: &ArrayView2<'_, Option<bool>>,
@@ -24,7 +27,8 @@ pub fn next_click(
         let ((y, x), depth) = deepest(&part.view())?;
         Some((depth, (x, y, inside)))
     });
-    // The error whose middle is farthest from its border is the one that a person sees first.
+    // Of the largest missing and the largest superfluous part, clicks the one whose centre is
+    // farther from its border, as a user would notice that one first.
     candidates.into_iter().flatten().max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, click)| click)
 }
 

@@ -1,49 +1,56 @@
-//! Superpixels: a watershed that floods from the calmest pixel of each cell of a grid.
+//! Superpixels by a watershed whose markers are the pixels of least edge strength in each cell of a
+//! grid.
 //!
-//! Machairas et al., "Waterpixels", 2015; the penalty for distance to the cell is that of Neubert and Protzel, "Compact Watershed
-//! and Preemptive SLIC", 2014.
+//! Machairas et al., "Waterpixels", 2015. The compactness term (distance to the marker) is that of
+//! Neubert and Protzel, "Compact Watershed and Preemptive SLIC", 2014.
 
 use ndarray::Array2;
 
 use super::Image;
 
-/// Superpixels that a picture is divided into, about.
+/// Approximate number of superpixels of a picture.
 const COUNT: f32 = 1600.0;
-/// Levels of edges that pixels are flooded in the order of.
+/// Number of priorities of the flooding queue.
 const LEVELS: usize = 256;
-/// Levels that a pixel counts more for each cell's side of distance to where its superpixel began.
+/// Compactness: priorities added to a pixel for its distance to the marker, per side of a grid
+/// cell.
 const COMPACTNESS: f32 = 10.0;
-/// Length of a step of colour, in levels, that is half an edge, whatever was learnt.
+/// Colour gradient, in code values over two pixels, at which the squared edge strength is one half.
 const STEP: f32 = 24.0;
-/// Least share of a step that counts where no edge was learnt.
+/// Factor of the edge strength where the network predicts no edge; it is 1 where it predicts one.
 const LEAST: f32 = 0.3;
 
-/// Two superpixels with a common border.
+/// Common border of two superpixels.
 #[derive(Debug, Clone, Copy)]
 pub struct Border {
+    /// The two superpixels, the one with the lower index first.
     pub between: [u32; 2],
-    /// Pixels.
+    /// Length in pixels.
     pub length: f32,
-    /// Mean strength of the edge along it, from 0 to 1.
+    /// Mean edge strength along the border, from 0 to 1.
     pub strength: f32,
 }
 
-/// A picture in superpixels.
+/// Division of a picture into superpixels.
 #[derive(Debug, Default)]
 pub struct Superpixels {
+    /// Index of the superpixel of each pixel.
     pub labels: Array2<u32>,
-    /// Pixels of each.
+    /// Number of pixels of each superpixel.
     pub areas: Vec<f32>,
-    /// Mean colour of each.
+    /// Mean colour `[y, u, v]` of each superpixel, in 8-bit code values.
     pub colours: Vec<[f32; 3]>,
-    /// Middle of each, `[x, y]`.
+    /// Centroid `[x, y]` of each superpixel.
     pub centres: Vec<[f32; 2]>,
+    /// Borders between superpixels.
     pub borders: Vec<Border>,
-    /// Borders of each, as places in `borders`.
+    /// Borders of each superpixel, as indices of `borders`.
     pub around: Vec<Vec<u32>>,
 }
 
-/// Strength of edges, from 0 to 1: steps of colour, where there is an edge that was learnt (`edges`, its probability at half the size).
+/// Returns the edge strength of each pixel, from 0 to 1: the colour gradient, attenuated where the
+/// network predicts no edge. `edges` is the predicted edge probability at half the size of `image`;
+/// without it, nothing is attenuated.
 pub fn strength(image: &Image, edges: Option<&Array2<f32>>) -> Array2<f32> {
     let (height, width) = image.dim();
     Array2::from_shape_fn((height, width), |(y, x)| {
@@ -64,7 +71,7 @@ pub fn strength(image: &Image, edges: Option<&Array2<f32>>) -> Array2<f32> {
 }
 
 impl Superpixels {
-    /// Divides a picture along its edges ([`strength`]).
+    /// Divides a picture into superpixels along its edges, given by their strength ([`strength`]).
     pub fn of(image: &Image, edges: &Array2<f32>) -> Self {
         let labels = flood(edges);
         let count = labels.iter().max().map_or(0, |most| *most as usize + 1);
@@ -92,6 +99,7 @@ impl Superpixels {
         this
     }
 
+    /// Fills `borders` and `around` from `labels`.
     fn find_borders(&mut self, edges: &Array2<f32>) {
         let (height, width) = self.labels.dim();
         let mut pairs = Vec::new();
@@ -122,15 +130,17 @@ impl Superpixels {
         }
     }
 
+    /// Returns the number of superpixels.
     pub fn len(&self) -> usize {
         self.areas.len()
     }
 
+    /// Returns whether there are no superpixels.
     pub fn is_empty(&self) -> bool {
         self.areas.is_empty()
     }
 
-    /// Mean of a map over each.
+    /// Returns the mean of a map over each superpixel.
     pub fn means(&self, map: &Array2<f32>) -> Vec<f32> {
         let mut sums = vec![0.0; self.len()];
         self.labels.iter().zip(map).for_each(|(label, v)| sums[*label as usize] += v);
@@ -138,7 +148,7 @@ impl Superpixels {
         sums
     }
 
-    /// The neighbours of one, with the border to each.
+    /// Returns the neighbours of a superpixel, with the border to each.
     pub fn neighbours(&self, of: u32) -> impl Iterator<Item = (u32, &Border)> {
         self.around[of as usize].iter().map(move |at| {
             let border = &self.borders[*at as usize];
@@ -147,7 +157,7 @@ impl Superpixels {
     }
 }
 
-/// Numbers of superpixels.
+/// Returns the index of the superpixel of each pixel.
 fn flood(edges: &Array2<f32>) -> Array2<u32> {
     let (height, width) = edges.dim();
     let side = ((width * height) as f32 / COUNT).sqrt().max(3.0);
@@ -158,7 +168,7 @@ fn flood(edges: &Array2<f32>) -> Array2<u32> {
     let mut queues: Vec<Vec<(u32, u32, u32)>> = vec![Vec::new(); LEVELS];
     for row in 0..rows {
         for column in 0..columns {
-            // The middle half of the cell, so that markers keep apart.
+            // Markers lie in the middle half of their cell, so that they keep a distance.
             let within = |i: usize, n: usize, of: usize| {
                 let (from, to) = (i * n / of, (i + 1) * n / of);
                 let margin = (to - from) / 4;
@@ -185,7 +195,8 @@ fn flood(edges: &Array2<f32>) -> Array2<u32> {
             level += 1;
             continue;
         }
-        // First come, first served within a level: borders lie in the middle of flat land.
+        // Pixels of equal priority are flooded in the order of their arrival, so that in flat areas
+        // borders lie halfway between markers.
         std::mem::swap(&mut wave, &mut queues[level]);
         for (y, x, label) in wave.drain(..) {
             let (y, x) = (y as usize, x as usize);
@@ -226,7 +237,7 @@ mod tests {
         let parts = Superpixels::of(&image, &edges);
         assert!((600..2000).contains(&parts.len()), "{}", parts.len());
         assert_eq!(parts.areas.iter().sum::<f32>(), 120.0 * 90.0);
-        // Colour tells the side; hardly a pixel lies in a superpixel of the other.
+        // Few pixels lie in a superpixel whose mean colour is that of the other side.
         let wrong = parts.labels.indexed_iter().filter(|((y, x), label)| {
             (parts.colours[**label as usize][0] > 130.0) != (planes[y * 120 + x] > 130)
         });

@@ -1,4 +1,4 @@
-//! Regions that follow the video.
+//! Tracks regions and seeds from frame to frame by motion compensation.
 
 use std::ops::Range;
 
@@ -13,59 +13,72 @@ use super::{
 };
 use crate::nn::Threads;
 
-/// Mean difference, in levels, between a picture and the one before, brought to it: beyond, the scene has changed.
+/// Mean absolute difference, in code values, between a picture and the motion-compensated previous
+/// one, above which a scene cut is detected.
 const CUT: f32 = 30.0;
-/// Difference, in levels, at which a pixel of a region is believed by half to show what it showed.
+/// Motion-compensated difference, in code values, at which a pixel contributes half to the
+/// confidence of its region.
 const MISFIT: f32 = 22.0;
-/// Log-odds of colour are believed so much where a border is uncertain, and up to this much.
+/// Weight of the colour log-odds of pixels at the uncertain border of a region.
 const COLOUR_WEIGHT: f32 = 0.05;
+/// Largest magnitude of the colour log-odds; larger ones are clamped.
 const MOST_COLOUR: f32 = 4.0;
-/// Share of what is known of the colours that each picture leaves.
+/// Factor by which the colour histograms of a region decay in each frame.
 const KEEP_COLOURS: f32 = 0.9;
-/// Share of confidence that a new picture brings.
+/// Weight of the current frame in the exponential moving average of the confidence.
 const FOLLOW: f32 = 0.5;
-/// Pixels around where a pixel of a region went that are reached too.
+/// Radius, in pixels, around the target of a pixel's forward flow within which pixels count as
+/// reached.
 const SPREAD: f32 = 1.5;
-/// A picture that a region fits less well than this teaches nothing.
+/// Least match (0 to 1) of a region with the current frame at which its colour histograms are
+/// updated.
 const LEARN: f32 = 0.5;
-/// Of every so many pixels along each axis one is looked at, where that is enough.
+/// Subsampling factor along each axis for statistics over a picture.
 const SPARSE: usize = 3;
-/// Pixels that a region may move from one picture to the next, and still be followed.
+/// Largest motion of a region between two frames, in pixels, that tracking can follow.
 const REACH: usize = 40;
 
-/// How sure a region is, and how large.
+/// Size and confidence of a tracked region.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Status {
+    /// Label of the region, 1 to [`MAX_LABEL`](super::MAX_LABEL).
     pub label: u8,
-    /// Share of the picture.
+    /// Area as a share of the picture.
     pub area: f32,
-    /// From 0 to 1.
+    /// Confidence of the tracking, from 0 to 1.
     pub confidence: f32,
 }
 
-/// Below this confidence, or this share of the picture, a region is lost.
+/// Confidence below which a region is lost.
 pub const LOST: f32 = 0.3;
+/// Area, as a share of the picture, below which a region is lost.
 pub const LEAST_AREA: f32 = 2e-4;
 
-/// What is kept of the picture before.
+/// Motion-compensates regions and seeds, and estimates the confidence of regions.
 #[derive(Default)]
 pub(super) struct Tracker {
+    /// Luma pyramid of the previous picture.
     past: Pyramid,
+    /// Luma pyramid of the current picture.
     present: Pyramid,
-    /// Where the present was in the past, and the other way round.
+    /// Backward flow: from the current picture to the previous one.
     flow: Flow,
+    /// Forward flow: from the previous picture to the current one.
     forward: Flow,
+    /// Luma of the latest picture.
     luma: Array2<f32>,
+    /// Whether the next picture continues the latest one.
     valid: bool,
 }
 
 impl Tracker {
-    /// The next picture does not continue the last.
+    /// Makes tracking start anew at the next picture, which does not continue the previous one.
     pub fn forget(&mut self) {
         self.valid = false;
     }
 
-    /// Moves regions and seeds to a new picture. Returns false where the scene has changed.
+    /// Moves regions and seeds to the next picture. Returns false, and moves nothing, if it detects
+    /// a scene cut. Without regions it only stores the picture.
     pub fn follow(
         &mut self,
         image: &Image,
@@ -104,7 +117,8 @@ impl Tracker {
         same_scene
     }
 
-    /// The picture before, as it would look now, at a pixel; black where it came from outside.
+    /// Returns the motion-compensated luma of the previous picture at a pixel, 0 if the pixel comes
+    /// from outside of it.
     fn moved(&self, y: usize, x: usize) -> f32 {
         let (height, width) = self.luma.dim();
         let [dx, dy] = self.flow.at(y, x);
@@ -113,7 +127,8 @@ impl Tracker {
         if inside { bilinear(&self.luma, u, v) } else { 0.0 }
     }
 
-    /// Between a picture and the one before, brought to it, in levels.
+    /// Returns the mean absolute difference, in code values, to the motion-compensated previous
+    /// picture.
     fn mean_difference(&self, luma: &Array2<f32>) -> f32 {
         let (mut sum, mut count) = (0.0, 0.0);
         for y in (0..luma.nrows()).step_by(SPARSE) {
@@ -125,6 +140,7 @@ impl Tracker {
         sum / f32::max(count, 1.0)
     }
 
+    /// Moves one region to the current picture and updates its confidence and colours.
     fn carry(&self, image: &Image, region: &mut Region) {
         let Some(window) = window_of(&region.probability) else {
             return region.probability.fill(0.0);
@@ -133,7 +149,7 @@ impl Tracker {
         let mut now = Array2::zeros((window.0.len(), window.1.len()));
         warp(&region.probability, &self.flow, (y0, x0), &mut now);
         self.disbelieve(&region.probability, &mut now, (y0, x0));
-        // Uncertain along the border, so that colours can move it.
+        // Blurring makes the border uncertain, so that the colours can move it.
         let mut soft = box_mean(&now, 1);
         let colours = &region.colours;
         Zip::indexed(soft.rows_mut()).par_for_each(|y, mut row| {
@@ -150,7 +166,11 @@ impl Tracker {
         self.judge(image, region);
     }
 
-    /// What no pixel of the region moved to was hidden before: it is not the region's, whatever the flow back says.
+    /// Removes disoccluded pixels from the warped probability map `now`, whose top left pixel is
+    /// `(y0, x0)`.
+    ///
+    /// A pixel that the forward flow of no pixel of the region reaches was hidden before, so it
+    /// does not belong to the region, although the backward flow may lead into it.
     fn disbelieve(&self, before: &Array2<f32>, now: &mut Array2<f32>, (y0, x0): (usize, usize)) {
         let (height, width) = before.dim();
         let (rows, columns) = now.dim();
@@ -181,7 +201,8 @@ impl Tracker {
         });
     }
 
-    /// How far a region still looks as it did, and what its colours are now.
+    /// Updates the confidence of a region by how well it matches its colours and the
+    /// motion-compensated previous picture, then updates its colour histograms.
     fn judge(&self, image: &Image, region: &mut Region) {
         let luma = &image.planes()[0];
         let (mut inside, mut fits) = (0.0f32, 0.0f32);
@@ -199,7 +220,7 @@ impl Tracker {
         }
         let now = if inside > 0.0 { fits / inside } else { 0.0 };
         region.confidence += FOLLOW * (now - region.confidence);
-        // What may be something else is not learnt from.
+        // A poor match may be another object, whose colours must not enter the histograms.
         if now < LEARN {
             return;
         }
@@ -208,7 +229,7 @@ impl Tracker {
         for y in (0..luma.nrows()).step_by(SPARSE) {
             for x in (0..luma.ncols()).step_by(SPARSE) {
                 let p = region.probability[[y, x]];
-                // Only what is certain is learnt from.
+                // Pixels at the uncertain border may be on either side.
                 if !(0.1..0.9).contains(&p) {
                     region.colours.add(p > 0.5, image.at(y, x), pixels);
                 }
@@ -216,7 +237,8 @@ impl Tracker {
         }
     }
 
-    /// The flow tells where the present was in the past; seeds go the other way, which for small motion is its reverse.
+    /// Moves seeds to the current picture by inverting the backward flow with a fixed-point
+    /// iteration.
     fn follow_seeds(&self, seeds: &mut Seeds, width: usize, height: usize) {
         let size = [width as f32, height as f32];
         seeds.follow(|point| {
@@ -233,12 +255,14 @@ impl Tracker {
     }
 }
 
+/// Returns the log-odds of a probability, which is clamped to 0.001 to 0.999.
 pub(super) fn log_odds(p: f32) -> f32 {
     let p = p.clamp(1e-3, 1.0 - 1e-3);
     (p / (1.0 - p)).ln()
 }
 
-/// Mean over squares of `2 radius + 1` pixels, less at the border.
+/// Returns the mean over the square of `2 * radius + 1` pixels around each pixel; beyond the border
+/// the square is cut off.
 fn box_mean(map: &Array2<f32>, radius: usize) -> Array2<f32> {
     let (height, width) = map.dim();
     let mut across = Array2::zeros(map.dim());
@@ -273,12 +297,13 @@ fn box_mean(map: &Array2<f32>, radius: usize) -> Array2<f32> {
     both
 }
 
-/// From the first of both to the last.
+/// Returns the smallest range that contains both.
 fn hull(a: Range<usize>, b: Range<usize>) -> Range<usize> {
     a.start.min(b.start)..a.end.max(b.end)
 }
 
-/// Rows and columns around a region, as far as it may have moved; `None` where nothing is left of it.
+/// Returns the bounding box of a region, extended by [`REACH`] for its motion; `None` if the region
+/// is empty.
 fn window_of(probability: &Array2<f32>) -> Option<Window> {
     let (height, width) = probability.dim();
     let shows = |line: ndarray::ArrayView1<'_, f32>| line.iter().any(|p| *p > 0.02);

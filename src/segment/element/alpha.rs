@@ -1,4 +1,4 @@
-//! Frames whose alpha shows the regions.
+//! Frames with an alpha channel that is opaque inside of regions and transparent outside.
 
 use gst_video::VideoFormat;
 use ndarray::{ArrayView2, Zip};
@@ -9,7 +9,8 @@ use crate::{
     frame::{Colour, Format, Picture, PictureMut},
 };
 
-/// Formats with alpha that frames of a format can become without conversion of colours, the best first.
+/// Returns the output formats with alpha for an input format, the preferred one first. None of them
+/// needs a colour conversion.
 pub(super) fn with_alpha(format: VideoFormat) -> Vec<VideoFormat> {
     match format_of(format).map(|format| format.colour()) {
         Some(Colour::Rgb) => {
@@ -21,12 +22,12 @@ pub(super) fn with_alpha(format: VideoFormat) -> Vec<VideoFormat> {
     }
 }
 
-/// Formats that can become a format with alpha.
+/// Returns the input formats that can be output as a format with alpha.
 pub(super) fn without_alpha(format: VideoFormat) -> Vec<VideoFormat> {
     FORMATS.into_iter().filter(|from| with_alpha(*from).contains(&format)).collect()
 }
 
-/// Where the components of a format with alpha lie.
+/// Returns the memory layout of an output format with alpha, `None` if it is not supported.
 pub(super) fn layout(format: VideoFormat) -> Option<Format> {
     match format {
         VideoFormat::A420 => Some(Format::A420),
@@ -35,7 +36,8 @@ pub(super) fn layout(format: VideoFormat) -> Option<Format> {
     }
 }
 
-/// Copies the components of a picture; grey and 4:2:2 get the chroma that they lack.
+/// Copies the colour components of a picture. Grey input gets neutral chroma; subsampled chroma is
+/// replicated if the output has more of it (4:2:2 to AYUV).
 pub(super) fn copy(from: &Picture<'_, u8>, to: &mut PictureMut<'_, u8>) {
     for (i, to) in to.components.iter_mut().enumerate() {
         match from.components.get(i) {
@@ -52,7 +54,11 @@ pub(super) fn copy(from: &Picture<'_, u8>, to: &mut PictureMut<'_, u8>) {
     }
 }
 
-/// Writes alpha: 255 inside of regions.
+/// Writes the alpha component: 255 inside of regions, 0 outside. `plane` is the plane that holds
+/// alpha at `place`, with `stride` bytes per row.
+///
+/// # Errors
+/// Fails if a planar alpha plane is too small for `labels`.
 pub(super) fn write(
     plane: &mut [u8],
     stride: usize,

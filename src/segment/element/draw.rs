@@ -1,10 +1,10 @@
-//! Regions drawn into frames.
+//! Overlay of regions on frames.
 
 use ndarray::{ArrayView2, Zip};
 
 use crate::frame::{Colour, PictureMut};
 
-/// Colours of the labels: R, G and B.
+/// Overlay colour `[r, g, b]` of each label.
 const COLOURS: [[f32; 3]; 8] = [
     [40.0, 200.0, 90.0],
     [230.0, 80.0, 60.0],
@@ -15,10 +15,11 @@ const COLOURS: [[f32; 3]; 8] = [
     [240.0, 130.0, 200.0],
     [150.0, 150.0, 150.0],
 ];
-/// How much of the colour shows inside of a region.
+/// Opacity of the overlay colour inside of a region.
 const COVER: f32 = 0.45;
 
-/// Tints regions and draws their borders.
+/// Tints regions and draws their borders. `labels` is the label of each pixel, at the size of the
+/// picture.
 pub(super) fn overlay(picture: &mut PictureMut<'_, u8>, labels: &ArrayView2<'_, u8>) {
     let colour = picture.colour;
     let (height, width) = labels.dim();
@@ -31,7 +32,7 @@ pub(super) fn overlay(picture: &mut PictureMut<'_, u8>, labels: &ArrayView2<'_, 
     });
     for (i, component) in picture.components.iter_mut().enumerate() {
         let [shift_x, shift_y] = colour.shifts(i);
-        // Luma stays where colour can show the region.
+        // With chroma, the tint leaves luma as it is, so that the content stays visible.
         let cover = if i == 0 && matches!(colour, Colour::Yuv { .. }) { 0.0 } else { COVER };
         Zip::indexed(component).par_for_each(|(y, x), to| {
             let (y, x) = ((y << shift_y).min(height - 1), (x << shift_x).min(width - 1));

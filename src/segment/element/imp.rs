@@ -1,3 +1,6 @@
+//! Implementation of the `cnnsegment` element: a transform that segments and tracks regions and
+//! outputs them as a meta, an overlay, a mask or an alpha channel.
+
 use std::{
     sync::{
         LazyLock, Mutex,
@@ -40,27 +43,32 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     )
 });
 
+/// Implementation of the element.
 #[derive(Debug, Default)]
 pub struct CnnSegment {
     settings: Mutex<Settings>,
-    /// Never held for longer than it takes to note something down.
+    /// User input for the next frame. Locked only to queue or take it, never while a frame is
+    /// processed, so that user interface threads do not wait.
     input: Mutex<Input>,
     published: Mutex<Published>,
-    /// Used by the streaming thread, and where that is known to stand still.
+    /// Locked by the streaming thread while it processes a frame, and by state changes while that
+    /// thread is stopped.
     state: Mutex<State>,
-    /// The next frame does not continue the last one.
+    /// Whether the next frame does not continue the previous one, so that regions must be dropped.
     reset: AtomicBool,
 }
 
-/// What other threads may ask for.
+/// Statistics that the streaming thread shares with other threads.
 #[derive(Debug, Default)]
 struct Published {
     timing: Timing,
     backend: String,
+    /// Number of regions in the latest frame.
     regions: u32,
 }
 
 impl Published {
+    /// Returns the value of the property `stats`.
     fn stats(&self) -> gst::Structure {
         gst::Structure::builder("cnnsegment-stats")
             .field("frames", self.timing.frames())
@@ -72,6 +80,7 @@ impl Published {
     }
 }
 
+/// State between start and stop.
 #[derive(Default)]
 struct State {
     networks: Option<Networks>,
@@ -85,6 +94,10 @@ impl std::fmt::Debug for State {
 }
 
 impl CnnSegment {
+    /// Loads the networks that the settings ask for.
+    ///
+    /// # Errors
+    /// Fails if the device is unknown or not available, or if the model file cannot be used.
     fn load(settings: &ModelSettings) -> Result<Networks, segment::Error> {
         let device = settings.device.parse()?;
         let precision = settings.precision.into();
@@ -94,7 +107,7 @@ impl CnnSegment {
         }
     }
 
-    /// Notes a seed down, in pixels of the frame; whether there are frames.
+    /// Queues a seed for the next frame and returns whether it was accepted ([`Input::add`]).
     pub(super) fn point(
         &self,
         label: u32,
@@ -103,28 +116,34 @@ impl CnnSegment {
         lock(&self.input).add(label, shape)
     }
 
+    /// Queues a command for the next frame.
     pub(super) fn command(&self, command: Command) {
         lock(&self.input).push(command);
     }
 
+    /// Sets the property `seeds`, which replaces all seeds at the next frame.
     fn set_seeds(&self, value: &glib::Value) {
         let text = value.get::<Option<String>>().ok().flatten();
         let seeds = text.as_deref().unwrap_or_default().parse::<WrittenSeeds>();
         lock(&self.settings).seeds = text;
         match seeds {
             Ok(seeds) => self.command(Command::Replace(seeds)),
-            // Before the start there may be no bus; then the start tells.
+            // Before the start there may be no bus to post to; start() then reports the error.
             Err(err) => {
                 gst::element_imp_warning!(
                     self,
                     gst::LibraryError::Settings,
-                    ("The seeds are not understood: {err}")
+                    ("Cannot parse the property seeds, keeping the previous seeds: {err}")
                 );
             }
         }
     }
 
-    /// Brings the regions to a new frame; whether there are any.
+    /// Tracks the regions into a new frame, executes the queued commands and posts messages.
+    /// Returns whether there are any regions; `stream.labels` then holds their mask.
+    ///
+    /// # Errors
+    /// Fails if the frame has an unexpected layout or a network cannot be run.
     fn follow(
         &self,
         stream: &mut Stream,
@@ -139,7 +158,8 @@ impl CnnSegment {
             stream.lose(&labels, &mut messages);
         }
         if commands.is_empty() && !stream.segmenter.has_regions() {
-            // Nobody pointed at anything.
+            // There is nothing to track. Tracking must start anew, as it has not received this
+            // frame.
             stream.segmenter.reset();
         } else {
             let view = picture::<u8>(frame, stream.format)?;
@@ -160,6 +180,8 @@ impl CnnSegment {
         Ok(any)
     }
 
+    /// Posts an element message on the bus for each event. `seeds` is the number of all seeds,
+    /// `buffer` the frame that the events belong to.
     fn post(&self, news: &[News], seeds: usize, buffer: &gst::BufferRef) {
         let obj = self.obj();
         let segment = obj.segment().downcast::<gst::ClockTime>().ok();
@@ -180,6 +202,7 @@ impl CnnSegment {
         }
     }
 
+    /// Posts an error message and returns the flow error for the streaming thread.
     fn failed(&self, reason: &dyn std::fmt::Display) -> gst::FlowError {
         gst::element_imp_error!(
             self,
@@ -189,6 +212,7 @@ impl CnnSegment {
         gst::FlowError::Error
     }
 
+    /// Adds the time since `start` to the statistics.
     fn time(&self, start: Instant) {
         lock(&self.published).timing.add(start.elapsed());
     }
@@ -242,7 +266,7 @@ impl ElementImpl for CnnSegment {
             gst::subclass::ElementMetadata::new(
                 "Interactive video segmentation",
                 "Filter/Analyzer/Video",
-                "Turns clicks, strokes and boxes into regions that follow the video",
+                "Segments regions selected by clicks, strokes and boxes, and tracks them",
                 "The gst-plugin-cnnvideo authors",
             )
         });
@@ -278,7 +302,7 @@ impl BaseTransformImpl for CnnSegment {
             gst::warning!(
                 CAT,
                 imp = self,
-                "There is no network for quality {:?}, using fast",
+                "cnnsegment has no network for quality {:?}, using fast",
                 settings.model.quality
             );
         }
@@ -289,12 +313,12 @@ impl BaseTransformImpl for CnnSegment {
         gst::info!(CAT, imp = self, "Running on {}", networks.backend());
         *lock(&self.published) = Published { backend: networks.backend(), ..Default::default() };
         *lock(&self.state) = State { networks: Some(networks), stream: None };
-        // What the property says holds for every start.
+        // The seeds of the property apply at every start, not only when they are set.
         if let Some(text) = &settings.seeds {
             let seeds = text.parse().map_err(|err| {
                 gst::error_msg!(
                     gst::LibraryError::Settings,
-                    ("The property seeds is not understood: {}", err)
+                    ("Cannot parse the property seeds: {}", err)
                 )
             })?;
             let mut input = lock(&self.input);
@@ -369,7 +393,7 @@ impl BaseTransformImpl for CnnSegment {
 
     fn set_caps(&self, incaps: &gst::Caps, outcaps: &gst::Caps) -> Result<(), gst::LoggableError> {
         let info = |caps| {
-            VideoInfo::from_caps(caps).map_err(|_| gst::loggable_error!(CAT, "No video: {caps:?}"))
+            VideoInfo::from_caps(caps).map_err(|_| gst::loggable_error!(CAT, "Not video: {caps:?}"))
         };
         let (input, output) = (info(incaps)?, info(outcaps)?);
         let settings = lock(&self.settings).clone();
@@ -378,10 +402,10 @@ impl BaseTransformImpl for CnnSegment {
         let format = format_of(input.format())
             .ok_or_else(|| gst::loggable_error!(CAT, "No support for {:?}", input.format()))?;
         let Some(networks) = &state.networks else {
-            return Err(gst::loggable_error!(CAT, "Not started"));
+            return Err(gst::loggable_error!(CAT, "The element has not been started"));
         };
         let segmenter = Segmenter::new(networks, settings.model.threads as usize)
-            .map_err(|err| gst::loggable_error!(CAT, "Cannot segment: {err}"))?;
+            .map_err(|err| gst::loggable_error!(CAT, "Cannot create the segmenter: {err}"))?;
         let labels = Array2::zeros((input.height() as usize, input.width() as usize));
         lock(&self.input).resize(input.width(), input.height());
         self.obj().set_in_place(settings.output.in_place());
@@ -412,7 +436,7 @@ impl BaseTransformImpl for CnnSegment {
         {
             lock(&self.input).navigate(&navigation);
         }
-        // Others further up may want it too.
+        // Elements upstream may handle navigation events as well.
         self.parent_src_event(event)
     }
 

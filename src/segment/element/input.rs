@@ -1,4 +1,5 @@
-//! What a person does, until the streaming thread takes it up.
+//! User input: converts navigation events and action signals to commands and queues them for the
+//! streaming thread.
 
 use std::collections::VecDeque;
 
@@ -6,39 +7,45 @@ use gst_video::{NavigationEvent, NavigationModifierType};
 
 use crate::segment::{MAX_LABEL, Seed, Shape, seeds::WrittenSeeds};
 
-/// Commands that may wait; beyond, the oldest is forgotten.
+/// Largest number of queued commands; queuing one more drops the oldest.
 const MOST: usize = 256;
-/// A pointer that moved less than this many pixels between press and release has clicked.
+/// Largest motion of the pointer between press and release, in pixels of the frame, that counts as
+/// a click instead of a drag.
 const STILL: f64 = 4.0;
-/// Points of a stroke that are taken up.
+/// Largest number of pointer positions of a drag; later ones are dropped, except for the last.
 const MOST_POINTS: usize = 256;
 
-/// Something to be done before the next frame.
+/// Change of the seeds that is applied at the next frame.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Command {
+    /// Adds a seed.
     Add(Seed),
-    /// All seeds are these.
+    /// Replaces all seeds.
     Replace(WrittenSeeds),
+    /// Removes the newest seed.
     Undo,
+    /// Removes all seeds.
     Clear,
 }
 
-/// Between press and release.
+/// Mouse gesture between press and release of a button.
 #[derive(Debug, Clone)]
 struct Gesture {
     label: u8,
+    /// Whether a drag draws a box instead of a stroke.
     is_box: bool,
+    /// Positions `[x, y]` of the pointer, in pixels of the frame.
     points: Vec<[f64; 2]>,
 }
 
-/// Collects gestures. Never waits for anything.
+/// Queue of commands, and the state of the gesture in progress. No method blocks.
 #[derive(Debug)]
 pub(super) struct Input {
     commands: VecDeque<Command>,
     gesture: Option<Gesture>,
-    /// Region that clicks are meant for.
+    /// Region that clicks and keys apply to, from 1 on.
     label: u8,
-    /// Of the frames, once it is known.
+    /// Width and height of the frames; `None` while there are no caps.
     size: Option<[f64; 2]>,
 }
 
@@ -49,7 +56,7 @@ impl Default for Input {
 }
 
 impl Input {
-    /// Frames are of this size from now on; a gesture that began on others is over.
+    /// Sets the size of the frames. A change of size cancels the gesture in progress.
     pub fn resize(&mut self, width: u32, height: u32) {
         let size = Some([f64::from(width), f64::from(height)]);
         if self.size != size {
@@ -58,11 +65,12 @@ impl Input {
         self.size = size;
     }
 
-    /// No frames for now.
+    /// Resets the size and the gesture in progress when the element stops.
     pub fn stop(&mut self) {
         (self.size, self.gesture) = (None, None);
     }
 
+    /// Queues a command; drops the oldest if the queue is full.
     pub fn push(&mut self, command: Command) {
         if self.commands.len() == MOST {
             self.commands.pop_front();
@@ -70,16 +78,20 @@ impl Input {
         self.commands.push_back(command);
     }
 
-    /// Takes all that waits.
+    /// Removes and returns all queued commands, oldest first.
     pub fn take(&mut self) -> VecDeque<Command> {
         std::mem::take(&mut self.commands)
     }
 
+    /// Returns whether no commands are queued.
     pub fn is_empty(&self) -> bool {
         self.commands.is_empty()
     }
 
-    /// A seed in pixels of the frame. False without frames.
+    /// Queues a seed and returns whether it was accepted: the size of the frames must be known, the
+    /// label must be at most [`MAX_LABEL`] and `shape` must return a shape.
+    ///
+    /// `shape` receives a function that converts pixels of the frame to shares of its size.
     pub fn add(
         &mut self,
         label: u32,
@@ -91,7 +103,7 @@ impl Input {
         shape.map(|shape| self.push(Command::Add(Seed { label, shape }))).is_some()
     }
 
-    /// Takes a navigation event up; whether it meant anything.
+    /// Handles a navigation event and returns whether it is one that the element uses.
     pub fn navigate(&mut self, event: &NavigationEvent) -> bool {
         match event {
             NavigationEvent::MouseButtonPress { button, x, y, modifier_state } => {
@@ -130,12 +142,13 @@ impl Input {
         }
     }
 
-    /// The region that clicks are meant for gets larger, or smaller.
+    /// Grows (`steps` above 0) or shrinks (below 0) the current region.
     fn grow(&mut self, steps: i32) -> bool {
         let label = u32::from(self.label);
         self.add(label, |_| Some(Shape::Steps(steps)))
     }
 
+    /// Handles a key press and returns whether it is one that the element uses.
     fn press(&mut self, key: &str) -> bool {
         match key {
             "g" => return self.grow(1),
@@ -150,13 +163,15 @@ impl Input {
         true
     }
 
+    /// Queues the seed of a gesture that has ended.
     fn finish(&mut self, gesture: Gesture) {
         let Some(size) = self.size else { return };
         let Gesture { label, is_box, points } = gesture;
         let (Some(first), Some(last)) = (points.first().copied(), points.last().copied()) else {
             return;
         };
-        // A click on the border around a letterboxed picture is none.
+        // Gestures that begin outside of the frame, as on the bars of a letterboxed sink, have no
+        // effect.
         let inside = |p: [f64; 2]| (0..2).all(|i| (0.0..size[i]).contains(&p[i]));
         let moved = points.iter().any(|p| (p[0] - first[0]).hypot(p[1] - first[1]) > STILL);
         if !inside(first) {
@@ -201,7 +216,7 @@ mod tests {
         gst::init().unwrap();
         let none = NavigationModifierType::empty();
         let mut input = Input::default();
-        // Before frames nothing counts.
+        // Events are ignored until the size of the frames is known.
         assert!(
             !input.navigate(&press(1, 5.0, 5.0, none)) && !input.navigate(&release(1, 5.0, 5.0))
         );
@@ -222,7 +237,7 @@ mod tests {
         input.navigate(&key("u"));
         input.navigate(&key("c"));
         assert!(!input.navigate(&key("9")) && !input.navigate(&key("F11")));
-        // On the black border.
+        // On the black bar of a letterboxed sink.
         input.navigate(&press(1, -3.0, 10.0, none));
         input.navigate(&release(1, -3.0, 10.0));
         let commands: Vec<_> = input.take().into();

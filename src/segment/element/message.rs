@@ -1,28 +1,37 @@
+//! Element message `cnn-segment`: conversion between [`SegmentMessage`] and `gst::Structure`.
+
+/// Name of the message's structure.
 const NAME: &str = "cnn-segment";
 
-/// What `cnnsegment` posts on the bus about a region: an element message whose structure is named `cnn-segment`.
+/// Contents of the element message `cnn-segment`, which `cnnsegment` posts on the bus about a
+/// region.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SegmentMessage {
-    /// 1 to 8.
+    /// Label of the region, 1 to 8.
     pub label: u32,
-    /// Seeds that are known, of all regions.
+    /// Number of seeds, including those of other regions and of the background.
     pub seeds: u32,
-    /// Share of the frame.
+    /// Area of the region as a share of the frame.
     pub area: f64,
-    /// From 0 to 1.
+    /// Confidence of the tracking, from 0 to 1.
     pub confidence: f64,
-    /// Whether the region is gone: what it showed has left or cannot be told any more.
+    /// Whether the region has been lost: it left the frame, its confidence became too low, or the
+    /// scene changed.
     pub lost: bool,
+    /// Presentation timestamp of the frame.
     pub timestamp: Option<gst::ClockTime>,
+    /// Stream time of the frame.
     pub stream_time: Option<gst::ClockTime>,
+    /// Running time of the frame.
     pub running_time: Option<gst::ClockTime>,
 }
 
-/// A structure that is no such message, with the reason.
+/// Error of converting a structure that is not a valid `cnn-segment` message, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no cnn-segment message: {0}")]
+#[error("not a cnn-segment message: {0}")]
 pub struct NotASegmentMessage(String);
 
+/// Converts a time to nanoseconds, `None` to `u64::MAX` (`GST_CLOCK_TIME_NONE`).
 fn nanoseconds(time: Option<gst::ClockTime>) -> u64 {
     time.map_or(u64::MAX, gst::ClockTime::nseconds)
 }

@@ -1,4 +1,5 @@
-//! The `cnnsegment` element.
+//! The GStreamer element `cnnsegment`: interactive segmentation of video by clicks, strokes and
+//! boxes.
 
 use glib::prelude::*;
 
@@ -15,14 +16,15 @@ pub use message::{NotASegmentMessage, SegmentMessage};
 pub use settings::Output;
 
 glib::wrapper! {
-    /// Turns clicks, strokes and boxes into regions that follow the video.
+    /// Interactive video segmentation: turns clicks, strokes and boxes into regions and tracks
+    /// them.
     pub struct CnnSegment(ObjectSubclass<imp::CnnSegment>) @extends gst_base::BaseTransform, gst::Element, gst::Object;
 }
 
 /// Registers the element with a plugin.
 ///
 /// # Errors
-/// Where GStreamer refuses.
+/// Fails if GStreamer does not accept the element.
 pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     #[cfg(feature = "doc")]
     settings::mark_for_documentation();

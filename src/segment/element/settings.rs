@@ -1,27 +1,30 @@
+//! Properties of the `cnnsegment` element.
+
 use glib::{ParamSpec, ParamSpecBoxed, ParamSpecEnum, ParamSpecString, prelude::*};
 use gst::prelude::*;
 
 use crate::element::{ModelSettings, value_of};
 
-/// What comes out.
+/// Values of the property `output`: the form in which the element outputs regions.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
 #[enum_type(name = "GstCnnSegmentOutput")]
 pub enum Output {
-    /// The frame, with the regions as a meta.
+    /// The unchanged frame, with the label mask as a meta.
     #[default]
     #[enum_value(name = "Meta: the frame, with the regions as a meta", nick = "meta")]
     Meta,
-    /// The frame with the regions drawn in, and the meta.
-    #[enum_value(name = "Overlay: the frame with its regions drawn in", nick = "overlay")]
+    /// The frame with the regions drawn into it, with the label mask as a meta.
+    #[enum_value(name = "Overlay: the frame with the regions drawn into it", nick = "overlay")]
     Overlay,
-    /// White where there are regions.
-    #[enum_value(name = "Mask: a grey picture, white inside of regions", nick = "mask")]
+    /// A grey frame, 255 inside of regions and 0 outside.
+    #[enum_value(name = "Mask: a grey frame, white inside of regions", nick = "mask")]
     Mask,
-    /// The frame, transparent outside of regions.
+    /// The frame with an alpha channel, transparent outside of regions.
     #[enum_value(name = "Alpha: the frame, transparent outside of regions", nick = "alpha")]
     Alpha,
 }
 
+/// Includes the enumeration in the documentation of the plugin.
 #[cfg(feature = "doc")]
 pub(super) fn mark_for_documentation() {
     use glib::types::StaticType;
@@ -29,25 +32,28 @@ pub(super) fn mark_for_documentation() {
 }
 
 impl Output {
-    /// Whether frames go through as they are, but for what is drawn into them.
+    /// Returns whether the output has the caps of the input, so that frames are processed in place.
     pub(super) fn in_place(self) -> bool {
         matches!(self, Self::Meta | Self::Overlay)
     }
 }
 
-/// Values of the properties that can be written.
+/// Values of the writable properties.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Settings {
+    /// Properties that all elements with a model share.
     pub model: ModelSettings,
+    /// Property `output`.
     pub output: Output,
+    /// Property `seeds`, unparsed.
     pub seeds: Option<String>,
 }
 
 impl Settings {
-    /// Takes over the value of a property.
+    /// Sets a property other than `seeds`.
     ///
     /// # Errors
-    /// A value of another type; GObject checks types before it comes to this.
+    /// Fails if the value has another type than the property; GObject checks that before.
     pub fn set(&mut self, name: &str, value: &glib::Value) -> Result<(), String> {
         match name {
             "output" => self.output = value_of(value)?,
@@ -56,7 +62,7 @@ impl Settings {
         Ok(())
     }
 
-    /// The value of a property.
+    /// Returns the value of a property, `None` if there is no such property.
     pub fn get(&self, name: &str) -> Option<glib::Value> {
         Some(match name {
             "output" => self.output.to_value(),
@@ -66,27 +72,33 @@ impl Settings {
     }
 }
 
-/// All properties of the element.
+/// Returns the specifications of all properties of the element.
 pub(super) fn properties() -> Vec<ParamSpec> {
     let mut properties = ModelSettings::properties();
     properties.extend([
         ParamSpecEnum::builder_with_default("output", Output::default())
             .nick("Output")
-            .blurb("What comes out; between frames of another format regions are lost")
+            .blurb(
+                "Form in which regions are output; changes between meta and overlay keep the \
+                 regions, others change the caps and drop the regions",
+            )
             .mutable_playing()
             .build(),
         ParamSpecString::builder("seeds")
             .nick("Seeds")
             .blurb(
-                "What is inside and outside, in pixels of the frame or percent: \
-                 \"fg:320,240;bg:1%,1%;box:80,60,560,420;stroke-fg:10,10,20,14,30,20\"; fg2 to fg8 are further regions. \
-                 Setting it replaces all seeds",
+                "Seeds in pixels of the frame or in percent, as in \
+                 \"fg:320,240;bg:1%,1%;box:80,60,560,420;stroke-fg:10,10,20,14,30,20\"; \
+                 fg2 to fg8 are seeds of further regions. Setting this replaces all seeds",
             )
             .mutable_playing()
             .build(),
         ParamSpecBoxed::builder::<gst::Structure>("stats")
             .nick("Statistics")
-            .blurb("Frames, mean and 99th percentile of the milliseconds that they took, backend, regions")
+            .blurb(
+                "Number of frames, mean and 99th percentile of the processing time in \
+                 milliseconds, backend and number of regions",
+            )
             .read_only()
             .build(),
     ]);

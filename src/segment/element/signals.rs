@@ -1,4 +1,4 @@
-//! Action signals: the gestures for programs.
+//! Action signals, by which applications add and remove seeds.
 
 use glib::{
     prelude::*,
@@ -8,9 +8,14 @@ use glib::{
 use super::imp::CnnSegment;
 use crate::segment::{Shape, element::input::Command};
 
-/// `add-seed(x, y, label)`, `add-stroke(points, label, radius)`, `add-box(x0, y0, x1, y1, label)`, `grow(label, steps)`, `undo()` and `clear()`. Coordinates are
-/// pixels of the frame as doubles, `points` a `GstValueArray` of such pairs, `label` 1 to 8, or 0 for none of the regions. The first
-/// four return whether frames are there to point at.
+/// Returns the action signals of the element: `add-seed(x, y, label)`,
+/// `add-stroke(points, label, radius)`, `add-box(x0, y0, x1, y1, label)`, `grow(label, steps)`,
+/// `undo()` and `clear()`.
+///
+/// Coordinates and `radius` are pixels of the frame as doubles. `points` is a `GstValueArray` of x,
+/// y, x, y and so on. `label` is 1 to 8, or 0 for the background (not with `add-box` and `grow`).
+/// The first four return whether the seed was accepted: they need valid arguments and frames of a
+/// known size.
 pub(super) fn signals() -> Vec<Signal> {
     let (double, label) = (f64::static_type(), u32::static_type());
     vec![
@@ -56,7 +61,7 @@ pub(super) fn signals() -> Vec<Signal> {
                 let shape = |share: &dyn Fn([f64; 2]) -> [f32; 2]| {
                     Some(Shape::Box(share([x0, y0]), share([x1, y1])))
                 };
-                // A box around what is in no region says nothing.
+                // A box selects a region, so there is no box for the background.
                 Some((label > 0 && element.point(label, shape)).to_value())
             })
             .build(),
@@ -74,6 +79,7 @@ pub(super) fn signals() -> Vec<Signal> {
     ]
 }
 
+/// Returns an action signal without arguments that queues a command.
 fn command(name: &'static str, command: Command) -> Signal {
     Signal::builder(name)
         .action()
@@ -84,10 +90,12 @@ fn command(name: &'static str, command: Command) -> Signal {
         .build()
 }
 
+/// Returns the element that a signal was emitted on.
 fn element(args: &[glib::Value]) -> Option<glib::subclass::ObjectImplRef<CnnSegment>> {
     Some(get::<super::CnnSegment>(args, 0)?.imp().ref_counted())
 }
 
+/// Returns the argument of a signal at an index, `None` if it has another type.
 fn get<'a, T: glib::value::FromValue<'a>>(args: &'a [glib::Value], at: usize) -> Option<T> {
     args.get(at)?.get().ok()
 }

@@ -1,3 +1,5 @@
+//! State of a negotiated stream: the segmenter, the seeds and the events to post.
+
 use gst_video::VideoInfo;
 use ndarray::Array2;
 
@@ -7,35 +9,44 @@ use crate::{
     segment::{self, Seed, Seeds, Segmenter, Shape},
 };
 
-/// Change of confidence that is worth a message.
+/// Change of a region's confidence above which the element posts a message.
 const NEWS: f32 = 0.15;
 
-/// What belongs to the caps that are negotiated.
+/// State of a stream with fixed caps; new caps replace it.
 pub(super) struct Stream {
+    /// Video info of the sink pad.
     pub input: VideoInfo,
+    /// Video info of the source pad.
     pub output: VideoInfo,
+    /// Memory layout of input frames.
     pub format: Format,
+    /// Segments and tracks the regions.
     pub segmenter: Segmenter,
+    /// Current seeds, moved with the video.
     pub seeds: Seeds,
-    /// Labels of the last frame's pixels.
+    /// Label of each pixel of the latest frame, 0 outside of regions.
     pub labels: Array2<u8>,
-    /// Confidence that was last told, by label.
+    /// Confidence in the latest message about each label, that of label `n` at index `n - 1`.
     pub told: [Option<f32>; segment::MAX_LABEL as usize],
 }
 
-/// What is worth a message about a region.
+/// Event of a region that the element posts a message about.
 pub(super) struct News {
+    /// Label of the region.
     pub label: u8,
+    /// Area as a share of the frame, 0 if lost.
     pub area: f32,
+    /// Confidence of the tracking from 0 to 1, 0 if lost.
     pub confidence: f32,
+    /// Whether the region has been lost.
     pub lost: bool,
 }
 
 impl Stream {
-    /// Does what was asked for, in order.
+    /// Executes commands in order and updates the regions.
     ///
     /// # Errors
-    /// A backend that fails.
+    /// Fails if the backend cannot run a network.
     pub fn obey(
         &mut self,
         commands: impl IntoIterator<Item = Command>,
@@ -43,7 +54,7 @@ impl Stream {
         let mut answered = true;
         for command in commands {
             if let Command::Add(Seed { label, shape: Shape::Steps(steps) }) = command {
-                // These start from what was said before.
+                // Growth starts from the region that the seeds before it give.
                 if !std::mem::replace(&mut answered, true) {
                     self.segmenter.answer(&self.seeds)?;
                 }
@@ -58,6 +69,7 @@ impl Stream {
         if answered { Ok(()) } else { self.segmenter.answer(&self.seeds) }
     }
 
+    /// Applies a command to the seeds.
     fn note(&mut self, command: Command) {
         match command {
             Command::Add(seed) => {
@@ -72,7 +84,8 @@ impl Stream {
                 }
             }
             Command::Undo => {
-                // What the last seed did is forgotten too: the regions are worked out anew.
+                // The masks of the regions contain the effect of the seed, so they are dropped and
+                // computed anew.
                 self.seeds.undo();
                 self.segmenter.forget();
             }
@@ -83,7 +96,8 @@ impl Stream {
         }
     }
 
-    /// Forgets the seeds of regions that are gone.
+    /// Removes the seeds of lost regions and adds events about them to `messages`. Without any
+    /// region left, it removes the seeds of the background too.
     pub fn lose(&mut self, labels: &[u8], messages: &mut Vec<News>) {
         for label in labels {
             self.seeds.remove(*label);
@@ -95,6 +109,8 @@ impl Stream {
         }
     }
 
+    /// Adds events about current regions to `messages`: about all of them if seeds have changed
+    /// (`answered`), otherwise about those whose confidence has changed noticeably.
     pub fn tell(&mut self, answered: bool, messages: &mut Vec<News>) {
         for status in self.segmenter.status() {
             let told = &mut self.told[usize::from(status.label) - 1];
