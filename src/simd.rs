@@ -1,11 +1,15 @@
-//! Plain Rust compiled for the widest vectors that a processor has.
+//! Helpers for plain Rust code that the compiler vectorises for the instruction set of the running
+//! processor.
 
 use pulp::{Arch, Simd, WithSimd};
 
-/// Runs `work` as compiled for the instruction set at hand. It must be written `#[inline(always)] || ...`, and what it calls be inlined
-/// too: code that is not stays compiled for the least processor.
+/// Runs `work`, compiled for the best instruction set of the processor (run-time dispatch by
+/// `pulp`).
 ///
-/// `Arch::dispatch` takes closures as well, but calls those that only borrow what they capture through a shim that is never inlined.
+/// Write the closure as `#[inline(always)] || ...`, and make sure that all functions it calls are
+/// inlined: code that is not inlined is compiled for the baseline instruction set. `Arch::dispatch`
+/// accepts closures directly, but it calls closures that only borrow their captures through a shim
+/// that is never inlined.
 #[inline(always)]
 pub(crate) fn vectorise<R>(work: impl FnOnce() -> R) -> R {
     struct Work<F>(F);
@@ -20,12 +24,14 @@ pub(crate) fn vectorise<R>(work: impl FnOnce() -> R) -> R {
     Arch::new().dispatch(Work(work))
 }
 
-/// Asks for the memory of `values` to be brought near.
+/// Prefetches the cache lines of `values` into the first-level cache. Does nothing on processors
+/// other than x86-64.
 #[inline(always)]
 pub(crate) fn prefetch<T>(values: &[T]) {
     #[cfg(target_arch = "x86_64")]
     for at in (0..size_of_val(values)).step_by(64) {
-        // SAFETY: a prefetch changes nothing and cannot fault.
+        // SAFETY: a prefetch has no architectural effect and cannot fault, whatever the address.
+        // SSE, which has the instruction, is part of x86-64.
         unsafe {
             std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
                 values.as_ptr().cast::<i8>().wrapping_add(at),
@@ -36,13 +42,14 @@ pub(crate) fn prefetch<T>(values: &[T]) {
     let _ = values;
 }
 
-/// The nearest whole number, of values from 0 to `largest`, which is less than 2^22; others count as the nearest of these. Of two that
-/// are as near, the even one.
+/// Rounds a value to the nearest integer, ties to even, after clamping it to 0 to `largest`, which
+/// must be below 2^22. NaN gives 0.
 ///
-/// A cast does not come in vectors, as it has to look at what is out of range.
+/// The function avoids a float-to-integer `as` cast, which saturates and therefore does not
+/// vectorise well.
 #[inline(always)]
 pub(crate) fn nearest(value: f32, largest: f32) -> u32 {
-    /// The last bit of numbers from here on is worth 1.
+    /// 2^23: floats from here up to 2^24 have a unit in the last place of 1.
     const WHOLE: f32 = 8_388_608.0;
     (value.max(0.0).min(largest) + WHOLE).to_bits() & 0x7f_ffff
 }

@@ -1,4 +1,4 @@
-//! Networks that are loaded, so that several elements with the same model share its weights.
+//! Process-wide cache of prepared networks, so that elements with the same model share its weights.
 
 use std::{
     collections::HashMap,
@@ -12,19 +12,25 @@ use super::{
     cpu::{FloatNetwork, Int8Network},
 };
 
-/// What makes two loads the same. A file that was written again is another model.
+/// Identity of a model in the cache. Length and modification time are part of it, so that a
+/// rewritten file counts as a different model.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Identity {
+    /// Name of an embedded model.
     Embedded(&'static str),
+    /// Path, length in bytes and modification time of a model file.
     File(PathBuf, u64, Option<SystemTime>),
 }
 
 type Networks = HashMap<(Identity, Device, Precision), Weak<dyn Network>>;
 
-/// Loads a model for a device, or takes it from an element that has it loaded.
+/// Returns the network of a model for a device and precision: the cached one if another element
+/// uses it, otherwise a newly loaded one.
 ///
 /// # Errors
-/// What is wrong with the file or the device.
+/// [`Error::NotFound`], [`Error::Read`] or [`Error::Invalid`] for a bad model file,
+/// [`Error::Device`] for a device that cannot be used, [`Error::Backend`] when the backend cannot
+/// prepare the network.
 pub fn load(
     source: &ModelSource,
     device: Device,
@@ -40,7 +46,7 @@ pub fn load(
         }
     };
     let key = (identity, device, precision);
-    // Held while loading: two elements that start together load once.
+    // The lock is held while loading, so that two elements that start together load the model once.
     let mut networks = NETWORKS.lock().unwrap_or_else(PoisonError::into_inner);
     let networks = networks.get_or_insert_default();
     if let Some(network) = networks.get(&key).and_then(Weak::upgrade) {
@@ -52,22 +58,25 @@ pub fn load(
     Ok(network)
 }
 
+/// Returns whether the source is a TorchScript file (extension `pt`).
 fn is_script(source: &ModelSource) -> bool {
     matches!(source, ModelSource::File(path) if path.extension().is_some_and(|e| e == "pt"))
 }
 
+/// Returns whether libtorch finds a CUDA device.
 #[cfg(feature = "torch")]
 fn has_cuda() -> bool {
     super::torch::cuda_devices() > 0
 }
 
+/// Returns false: CUDA needs the torch backend.
 #[cfg(not(feature = "torch"))]
 fn has_cuda() -> bool {
     false
 }
 
-/// Whether a model that was trained for 8-bit integers would run in them: where there are weights for both kinds of
-/// arithmetic, these are the ones to take.
+/// Returns whether a model that was trained for int8 would run in int8 on this device with this
+/// precision. Callers use it to choose between separate int8 and float32 weights of the same model.
 pub fn takes_int8(device: Device, precision: Precision) -> bool {
     match precision {
         Precision::Int8 => true,
@@ -76,6 +85,7 @@ pub fn takes_int8(device: Device, precision: Precision) -> bool {
     }
 }
 
+/// Loads a model with the backend for the device.
 #[cfg(feature = "torch")]
 fn open(
     source: &ModelSource,
@@ -103,6 +113,7 @@ fn open(
     on_cpu(source, precision)
 }
 
+/// Loads a model with the CPU backend, the only one of this build.
 #[cfg(not(feature = "torch"))]
 fn open(
     source: &ModelSource,
@@ -110,7 +121,7 @@ fn open(
     precision: Precision,
 ) -> Result<Arc<dyn Network>, Error> {
     if let Device::Cuda(_) = device {
-        let reason = "this build has no CUDA; it needs the cargo feature torch".to_owned();
+        let reason = "CUDA needs a build with the cargo feature torch".to_owned();
         return Err(Error::Device { device: device.to_string(), reason });
     }
     if is_script(source) {
@@ -122,6 +133,7 @@ fn open(
     on_cpu(source, precision)
 }
 
+/// Loads a model with the CPU backend in the arithmetic for the precision.
 fn on_cpu(source: &ModelSource, precision: Precision) -> Result<Arc<dyn Network>, Error> {
     let model = source.load()?;
     let int8 = match precision {

@@ -1,14 +1,18 @@
+//! Device and precision that the user selects for a network.
+
 use std::{fmt, str::FromStr};
 
 use super::Error;
 
-/// Where a network runs.
+/// Device that a network runs on. Parses from and prints as `auto`, `cpu` or `cuda:N`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Device {
-    /// CUDA where this build and machine have it, else the CPU.
+    /// CUDA where this build and machine support it, otherwise the CPU.
     #[default]
     Auto,
+    /// The CPU.
     Cpu,
+    /// The CUDA device with this index.
     Cuda(usize),
 }
 
@@ -43,14 +47,17 @@ impl fmt::Display for Device {
     }
 }
 
-/// Arithmetic of a network.
+/// Arithmetic that a network runs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Precision {
-    /// The fastest that keeps the model's quality: on the CPU 8-bit integers, if the model was trained for them.
+    /// The fastest arithmetic that keeps the quality of the model: int8 on the CPU for models
+    /// trained for it, otherwise float32.
     #[default]
     Auto,
-    /// 8-bit integers, on the CPU only. They see pictures of 8 bits: values beyond 0 to 255 are clipped on the way in.
+    /// 8-bit integers, on the CPU only. The input is quantised to 8 bits; values outside the code
+    /// value range 0 to 255 are clamped.
     Int8,
+    /// 32-bit floating point.
     Fp32,
 }
 

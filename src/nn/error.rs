@@ -1,22 +1,30 @@
+//! Error type of the inference core.
+
 use std::path::PathBuf;
 
-/// What can be wrong with a model, a device or a run.
+/// Errors of loading a model, preparing it for a device and running it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
+    /// The model file does not exist.
     #[error("model file {} not found", .0.display())]
     NotFound(PathBuf),
+    /// The model file exists but cannot be read.
     #[error("cannot read model file {}: {reason}", .path.display())]
     Read { path: PathBuf, reason: String },
-    /// The file is no valid model; `field` names the part that is wrong.
+    /// The file is not a valid model; `field` names the wrong part (metadata key, tensor,
+    /// hyper-parameter).
     #[error("invalid model: {field}: {reason}")]
     Invalid { field: String, reason: String },
+    /// The requested device does not exist or does not support the requested precision.
     #[error("device '{device}' cannot be used: {reason}")]
     Device { device: String, reason: String },
+    /// The backend failed or does not support the network or the input size.
     #[error("{backend} backend: {reason}")]
     Backend { backend: &'static str, reason: String },
 }
 
 impl Error {
+    /// Returns an [`Error::Invalid`] for `field`.
     pub(crate) fn invalid(field: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Invalid { field: field.into(), reason: reason.into() }
     }

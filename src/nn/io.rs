@@ -1,38 +1,49 @@
+//! Input and output of a network: rows of interleaved pixels (NHWC order), in bands that threads
+//! process in parallel.
+
 use std::ops::Range;
 
 use ndarray::{Array2, ArrayViewMut2, Axis};
 
-/// Size of a network's input in its own pixels (for pixel-unshuffled video: half the frame's).
+/// Size of the input of a network in pixels of that input. For pixel-unshuffled video this is half
+/// the frame size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Size {
+    /// Pixels per row.
     pub width: usize,
+    /// Number of rows.
     pub height: usize,
 }
 
-/// Gives a network its input. Called from several threads at once.
+/// Supplies the input of a network. Several threads call it at the same time.
 pub trait Source: Sync {
-    /// Writes row `y` as interleaved pixels, `width * input_channels` values.
+    /// Writes row `y` into `row` as `width` interleaved pixels of `input_channels` values each.
     fn read_row(&self, y: usize, row: &mut [f32]);
 
-    /// A value that nothing in the control maps exceeds. Models that run in 8-bit integers may have finer steps where it is low.
+    /// Returns an upper bound of all values in the control maps. int8 models may have scales for
+    /// low-noise input, which sessions use where this bound is low.
     fn most(&self) -> f32 {
         f32::INFINITY
     }
 }
 
-/// Takes rows of a network's output for one band of the picture.
+/// Receives the output rows of one band.
 pub trait RowSink: Send {
-    /// Takes row `y`, interleaved pixels, `width * output_channels` values. Rows of a band come in order.
+    /// Receives row `y` as `width` interleaved pixels of `output_channels` values each. The rows of
+    /// a band arrive in ascending order.
     fn write_row(&mut self, y: usize, row: &[f32]);
 }
 
-/// Takes a network's output, divided into bands of rows so that threads can write at the same time.
+/// Receives the output of a network. It is divided into bands of rows so that threads can write in
+/// parallel.
 pub trait Output: Send {
-    /// One sink for each of `bands`, which follow each other from row 0 to the last.
+    /// Returns one sink for each of `bands`. The bands are contiguous and cover all rows from 0 to
+    /// the last one.
     fn split<'a>(&'a mut self, bands: &[Range<usize>]) -> Vec<Box<dyn RowSink + 'a>>;
 }
 
-/// Divides `rows` rows into `count` bands of nearly equal height, each a multiple of `step` but the last.
+/// Divides `rows` rows into at most `count` bands of nearly equal height. The height of every band
+/// but the last is a multiple of `step`.
 pub(crate) fn bands(rows: usize, count: usize, step: usize) -> Vec<Range<usize>> {
     let steps = rows.div_ceil(step);
     let count = count.clamp(1, steps.max(1));
@@ -40,7 +51,9 @@ pub(crate) fn bands(rows: usize, count: usize, step: usize) -> Vec<Range<usize>>
     (0..count).map(|i| edge(i)..edge(i + 1)).collect()
 }
 
-/// Divides a plane among bands of a network's output: `rows` rows for each of a band's, as far as there are any.
+/// Divides `plane` among the bands of a network's output. Each output row corresponds to `rows`
+/// rows of the plane; the last parts are shorter where the plane has fewer rows than the bands
+/// cover.
 pub(crate) fn parts<'a, T>(
     plane: &'a mut Array2<T>,
     bands: &[Range<usize>],

@@ -1,11 +1,13 @@
-//! The shared CNN inference core.
+//! CNN inference core.
 //!
-//! A [`Model`] is a checked description of a network and its weights, read from a safetensors file.
-//! A [`Network`] is a model made ready by a backend for one device; it is shared between elements.
-//! A [`Session`] runs a network at one picture size and owns what changes from frame to frame.
+//! * A [`Model`] is a validated network description with its weights, read from a safetensors file.
+//! * A [`Network`] is a model prepared by a backend (weights packed or uploaded for one device). It
+//!   is immutable, and several elements share it.
+//! * A [`Session`] runs a network at one input size and owns the state that changes between runs.
 //!
-//! Pictures go in and come out a row at a time ([`Source`], [`Output`]), so that unpacking pixels and adding the
-//! result into the frame happen while the first and the last layer run, without conversion passes over the frame.
+//! Input and output pass through the core one row at a time ([`Source`], [`Output`]). Pixel format
+//! conversion therefore happens while the first and the last layer run, without separate passes
+//! over the frame.
 
 pub mod arch;
 pub mod cache;
@@ -28,29 +30,35 @@ pub use io::{Output, RowSink, Size, Source};
 pub use model::{Domain, Model, ModelSource, Task};
 pub(crate) use sessions::Sessions;
 
-/// A network that a backend has made ready to run. Cheap to share, never changes.
+/// A network that a backend has prepared to run. It is immutable and cheap to share.
 pub trait Network: Send + Sync {
-    /// Planes that it works on; they tell the channels of input and output.
+    /// Returns the domain of the model, which fixes the channels of input and output.
     fn domain(&self) -> Domain;
 
-    /// Width and height of an input must be multiples of this.
+    /// Returns the number that the width and the height of an input must be multiples of.
     fn granularity(&self) -> usize;
 
-    /// Name of the backend, and of the kernel set or device that it uses: `cpu/int8/avx512vnni`, `torch/cuda:0`.
+    /// Returns the name of the backend with its kernel set or device, such as `cpu/int8/avx512vnni`
+    /// or `torch/cuda:0`.
     fn backend(&self) -> String;
 
-    /// Prepares to run on inputs of `size` with at most `threads` threads; 0 takes all that the machine has.
+    /// Creates a session for inputs of `size` that uses at most `threads` threads; 0 uses all
+    /// processors of the machine.
+    ///
+    /// # Errors
+    /// [`Error::Backend`] for a size that the network cannot run on, or when the backend cannot
+    /// allocate its resources.
     fn session(&self, size: Size, threads: usize) -> Result<Box<dyn Session>, Error>;
 }
 
-/// Runs a network at one picture size.
+/// Runs a network at one input size.
 pub trait Session: Send {
-    /// The size that it was made for.
+    /// Returns the input size that the session was created for.
     fn size(&self) -> Size;
 
-    /// Runs the network over the rows of `source` and gives each row of the result to `output`.
+    /// Reads all rows of `source`, runs the network and writes every row of the result to `output`.
     ///
     /// # Errors
-    /// What the backend reports; the CPU backend has nothing to report.
+    /// [`Error::Backend`] when the backend fails. The CPU backend never fails here.
     fn run(&mut self, source: &dyn Source, output: &mut dyn Output) -> Result<(), Error>;
 }

@@ -1,21 +1,25 @@
-//! Model files.
+//! Model files: format, validation, reading and writing.
 //!
-//! A model is a safetensors file. Its metadata (all values are strings) has:
+//! A model is a safetensors file. Its metadata (all values are strings) has these keys:
 //!
 //! | key | value |
 //! | --- | --- |
 //! | `format` | `1` |
 //! | `task` | `denoise`, `estimate`, `smooth`, `segment` or `watermark` |
-//! | `domain` | `rgb`, `yuv420`, `plane`, `guide`, `region` or `texture`: the planes that go in and come out, see [`Domain`] |
-//! | `architecture` | `residual-unet` or `inverted-unet`, see [`Architecture`] |
-//! | `hyper-parameters` | JSON object of the architecture's fields |
+//! | `domain` | `rgb`, `yuv420`, `plane`, `guide`, `region` or `texture`; see [`Domain`] |
+//! | `architecture` | `residual-unet` or `inverted-unet`; see [`Architecture`] |
+//! | `hyper-parameters` | JSON object with the fields of the architecture |
 //! | `version` | free text |
 //! | `training` | free text: data, steps, seed |
 //!
-//! Tensors are float32 or, to halve the file, float16, named after the layers ([`ConvSpec::name`]). A model that can run in 8-bit integers also has
-//! `quantisation.input` and `quantisation.steps`, and may have `quantisation.most` and `quantisation.finer`, a row of steps for each of its values,
-//! see [`Quantisation`]. There are no others.
-//! Everything is checked before it is used; a file from anywhere gives a model or an [`Error`] that names the field.
+//! Tensors are named after the layers ([`ConvSpec::name`]) and have type float32, or float16 to
+//! halve the file size. A model that can run in int8 also has the tensors `quantisation.input` (one
+//! scale per input channel) and `quantisation.steps` (one activation scale per convolution). It may
+//! have `quantisation.most` and `quantisation.finer`: further rows of activation scales, one for
+//! each control limit in `most`; see [`Quantisation`]. A file with any other tensor is invalid.
+//!
+//! Files are untrusted input. The reader validates everything before use and returns either a
+//! [`Model`] or an [`Error`] that names the wrong field.
 
 use std::{
     collections::HashMap,
@@ -33,22 +37,23 @@ use super::{
     arch::{Architecture, ConvSpec, Graph},
 };
 
-/// What a model was trained for.
+/// Task that a model was trained for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {
-    /// Tells the noise of a picture.
+    /// Predicts the noise of a frame.
     Denoise,
-    /// Tells how strong the noise of a picture is.
+    /// Predicts the noise sigma of a frame.
     Estimate,
-    /// Tells the texture of a picture, and where structure has edges.
+    /// Predicts the texture of a frame and the probability of structure edges.
     Smooth,
-    /// Tells the region that a person points at.
+    /// Predicts the region that the user marks.
     Segment,
-    /// Tells how much of a watermark each place hides.
+    /// Predicts the watermark amplitude that each cell of a frame masks.
     Watermark,
 }
 
 impl Task {
+    /// Returns the name in the metadata of model files.
     fn name(self) -> &'static str {
         match self {
             Self::Denoise => "denoise",
@@ -60,28 +65,40 @@ impl Task {
     }
 }
 
-/// Planes that make up a model's input, pixel-unshuffled to half the frame's size, values `(v - 128) / 255`,
-/// followed by the control maps; and what its output is made of, also at half the frame's size.
+/// Input and output channels of a model.
+///
+/// Unless a variant states otherwise, the input channels are planes pixel-unshuffled to half the
+/// frame size, with values `(code value - 128) / 255`, followed by the control maps. The output
+/// also has half the frame size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Domain {
-    /// R, G and B, four channels each; one control map. Out comes the noise of the same planes.
+    /// R, G and B, four channels each; one control map. The model predicts the noise of the same
+    /// planes.
     Rgb,
-    /// Y in four channels, then U and V; two control maps, for luma and for chroma. Out comes the noise of the same planes.
+    /// Y in four channels, then U and V; two control maps, for luma and for chroma. The model
+    /// predicts the noise of the same planes.
     Yuv420,
-    /// One component: how the columns, the rows and the diagonals of 2x2 pixels differ, and how their mean differs from that of the four to the left and
-    /// above, all for a standard deviation as that of white noise and as square roots with their sign; and that mean. Out come a logarithm of the noise's level and one of the scale of its error.
+    /// One colour component in cells of 2x2 pixels. Five channels are differences: the horizontal,
+    /// vertical and diagonal Haar coefficients of the cell, and the differences of its mean to
+    /// those of the left and upper neighbour cells. They are normalised so that white noise has the
+    /// same standard deviation in all of them, then compressed to signed square roots. The sixth
+    /// channel is the mean. The model predicts the logarithm of the noise sigma and the logarithm
+    /// of the scale of its error.
     Plane,
-    /// Y in four channels, then U and V; one control map. Out comes the texture of the same planes, and how likely an edge
-    /// of structure is (before the logistic function).
+    /// Y in four channels, then U and V; one control map. The model predicts the texture of the
+    /// same planes and the logit of a structure edge.
     Guide,
-    /// Y in four channels, then U and V; maps of the seeds inside, of those outside and of the region so far. Out comes how likely
-    /// each pixel belongs to the region (before the logistic function), in four channels.
+    /// Y in four channels, then U and V; maps of the foreground seeds, of the background seeds and
+    /// of the current region. The model predicts the logit that a pixel belongs to the region, in
+    /// four channels.
     Region,
-    /// Mean and deviation of luma in cells of some pixels, not of half the frame's size. Out comes the logarithm of an amplitude.
+    /// Mean and standard deviation of luma in cells of several pixels; one input pixel is one cell.
+    /// The model predicts the logarithm of the watermark amplitude.
     Texture,
 }
 
 impl Domain {
+    /// Domains with their names in model files.
     const NAMED: [(&str, Self); 6] = [
         ("rgb", Self::Rgb),
         ("yuv420", Self::Yuv420),
@@ -91,10 +108,11 @@ impl Domain {
         ("texture", Self::Texture),
     ];
 
+    /// All domains, in the order in which the torch backend tries them on a TorchScript file.
     pub const ALL: [Self; 6] =
         [Self::Yuv420, Self::Rgb, Self::Plane, Self::Guide, Self::Region, Self::Texture];
 
-    /// What models that work on these planes are for.
+    /// Returns the task of models with this domain.
     pub fn task(self) -> Task {
         match self {
             Self::Rgb | Self::Yuv420 => Task::Denoise,
@@ -105,7 +123,7 @@ impl Domain {
         }
     }
 
-    /// Channels of picture content in the input.
+    /// Returns the number of input channels without the control maps.
     pub const fn channels(self) -> usize {
         match self {
             Self::Rgb => 12,
@@ -114,7 +132,7 @@ impl Domain {
         }
     }
 
-    /// Control maps that follow them.
+    /// Returns the number of control maps, which follow the other input channels.
     pub const fn controls(self) -> usize {
         match self {
             Self::Rgb | Self::Guide => 1,
@@ -124,12 +142,12 @@ impl Domain {
         }
     }
 
-    /// All channels of the input.
+    /// Returns the number of input channels, control maps included.
     pub const fn inputs(self) -> usize {
         self.channels() + self.controls()
     }
 
-    /// Channels of the output.
+    /// Returns the number of output channels.
     pub fn outputs(self) -> usize {
         match self {
             Self::Rgb => 12,
@@ -141,6 +159,7 @@ impl Domain {
         }
     }
 
+    /// Returns the name in the metadata of model files.
     fn name(self) -> &'static str {
         Self::NAMED.iter().find(|(_, domain)| *domain == self).map_or("", |(name, _)| name)
     }
@@ -152,38 +171,47 @@ impl std::fmt::Display for Domain {
     }
 }
 
-/// Weights and bias of one convolution, in the layout that [`ConvSpec::weight_shape`] tells.
+/// Weights and biases of one convolution; [`ConvSpec::weight_shape`] gives the layout.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConvWeights {
+    /// Weights in row-major order of [`ConvSpec::weight_shape`].
     pub weight: Vec<f32>,
+    /// One bias per output channel.
     pub bias: Vec<f32>,
 }
 
-/// A network: what it is for, its layers and its weights.
+/// A validated network: domain, architecture, layers and weights.
 #[derive(Debug, Clone)]
 pub struct Model {
+    /// Channels of input and output, and the task.
     pub domain: Domain,
+    /// Architecture with its hyper-parameters.
     pub architecture: Architecture,
+    /// Version, free text.
     pub version: String,
+    /// Description of the training (data, steps, seed), free text.
     pub training: String,
     graph: Graph,
     weights: Vec<ConvWeights>,
     quantisation: Option<Quantisation>,
 }
 
-/// Where a model comes from; also its identity in the cache of loaded models.
+/// Source of a model. It also identifies the model in the cache of loaded networks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ModelSource {
-    /// A model that is part of the plugin.
+    /// A model that is compiled into the plugin.
     Embedded {
+        /// Name for messages and for the cache.
         name: &'static str,
+        /// Contents of the model file.
         bytes: &'static [u8],
     },
+    /// A model file.
     File(PathBuf),
 }
 
 impl ModelSource {
-    /// Reads and checks the model.
+    /// Reads and validates the model.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Read`] or [`Error::Invalid`].
@@ -204,20 +232,25 @@ impl std::fmt::Display for ModelSource {
     }
 }
 
+/// Version of the file format.
 const FORMAT: &str = "1";
-/// No model of this plugin comes near; a larger file is not a model.
+/// Upper limit of the file size; all models of the plugin are far smaller.
 const MAX_FILE_BYTES: u64 = 256 << 20;
+/// Upper limit of the number of weights and biases.
 const MAX_PARAMETERS: usize = 32 << 20;
-/// Parameters above which weights are written in float16, for the size of the file.
+/// Number of parameters above which [`Model::to_bytes`] writes weights in float16 to halve the file
+/// size.
 const HALF_ABOVE: usize = 400_000;
-/// Trained weights lie well within; beyond, activations could overflow.
+/// Upper limit of the magnitude of weights and biases, far above that of trained ones. Larger
+/// values could overflow the activations.
 const MAX_WEIGHT: f32 = 1e4;
 
 impl Model {
-    /// Puts a model together from its parts, `weights` in the order of the graph's convolutions.
+    /// Creates a model from its parts, with `weights` in the order of [`Graph::convs`].
     ///
     /// # Errors
-    /// [`Error::Invalid`] where sizes do not fit or a weight is not finite.
+    /// [`Error::Invalid`] when the channels do not fit the domain, when sizes do not fit the graph
+    /// or when a weight is not finite.
     pub fn new(
         domain: Domain,
         architecture: Architecture,
@@ -227,7 +260,7 @@ impl Model {
         if weights.len() != graph.convs.len() {
             return Err(Error::invalid(
                 "weights",
-                format!("{} where {} are needed", weights.len(), graph.convs.len()),
+                format!("{} convolutions, expected {}", weights.len(), graph.convs.len()),
             ));
         }
         for (spec, conv) in graph.convs.iter().zip(&weights) {
@@ -241,10 +274,10 @@ impl Model {
         Ok(Self { domain, architecture, version, training, graph, weights, quantisation: None })
     }
 
-    /// Parses a model file's bytes.
+    /// Parses the contents of a model file.
     ///
     /// # Errors
-    /// [`Error::Invalid`] naming the field that is missing or wrong.
+    /// [`Error::Invalid`], which names the missing or wrong field.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let (_, header) = SafeTensors::read_metadata(bytes)
             .map_err(|err| Error::invalid("safetensors header", err.to_string()))?;
@@ -274,7 +307,7 @@ impl Model {
         if domain.task() != task {
             return Err(Error::invalid(
                 "domain",
-                format!("'{domain}' is not one for the task {}", task.name()),
+                format!("'{domain}' does not belong to the task {}", task.name()),
             ));
         }
         one_of("architecture", &Architecture::NAMES)?;
@@ -290,7 +323,7 @@ impl Model {
         if file.len() != count {
             return Err(Error::invalid(
                 "tensors",
-                format!("{} where {count} are needed", file.len()),
+                format!("{} tensors, expected {count}", file.len()),
             ));
         }
         let (version, training) = (text("version")?.to_owned(), text("training")?.to_owned());
@@ -316,17 +349,17 @@ impl Model {
             .map_err(|err| read_error(err.to_string()))?;
         if bytes.len() as u64 > MAX_FILE_BYTES {
             return Err(read_error(format!(
-                "larger than {} MiB, this is no model",
+                "larger than {} MiB, so it is not a model file",
                 MAX_FILE_BYTES >> 20
             )));
         }
         Self::from_bytes(&bytes)
     }
 
-    /// The bytes of a model file that holds this model.
+    /// Returns the contents of a model file that holds this model.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where the tensors cannot be written.
+    /// [`Error::Invalid`] when the tensors cannot be serialised.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         let hyper = serde_json::to_string(&self.architecture)
             .map_err(|err| Error::invalid("hyper-parameters", err.to_string()))?;
@@ -343,7 +376,8 @@ impl Model {
             .map(|(key, value)| (key.to_owned(), value.to_owned())),
         );
         let mut tensors = Vec::with_capacity(2 * self.weights.len() + 4);
-        // Float16 is fine enough for what networks know; small ones that are run in 8 bits are kept as they were trained.
+        // The rounding error of float16 does not matter to large networks. Small ones, which run in
+        // int8, keep float32.
         let half = self.graph.parameters() > HALF_ABOVE;
         for (spec, conv) in self.graph.convs.iter().zip(&self.weights) {
             let (dtype, weights) = if half {
@@ -391,24 +425,25 @@ impl Model {
             .map_err(|err| Error::invalid("tensors", err.to_string()))
     }
 
+    /// Returns the layers of the model.
     pub fn graph(&self) -> &Graph {
         &self.graph
     }
 
-    /// Weights in the order of [`Graph::convs`].
+    /// Returns the weights in the order of [`Graph::convs`].
     pub fn weights(&self) -> &[ConvWeights] {
         &self.weights
     }
 
-    /// How to run it in 8-bit integers, if it was trained for that.
+    /// Returns the activation scales for int8, if the model was trained for int8.
     pub fn quantisation(&self) -> Option<&Quantisation> {
         self.quantisation.as_ref()
     }
 
-    /// The same model with a quantisation.
+    /// Returns the model with the given activation scales.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where the steps do not fit the model.
+    /// [`Error::Invalid`] when the scales do not fit the model.
     pub fn with_quantisation(self, quantisation: Quantisation) -> Result<Self, Error> {
         quantisation.check(&self.graph)?;
         Ok(Self { quantisation: Some(quantisation), ..self })
@@ -420,6 +455,7 @@ const CONV_STEPS: &str = "quantisation.steps";
 const MOST: &str = "quantisation.most";
 const FINER_STEPS: &str = "quantisation.finer";
 
+/// Reads the activation scales, if the file has any.
 fn read_quantisation(file: &SafeTensors<'_>, graph: &Graph) -> Result<Option<Quantisation>, Error> {
     if file.tensor(INPUT_STEPS).is_err() && file.tensor(CONV_STEPS).is_err() {
         return Ok(None);
@@ -440,25 +476,28 @@ fn read_quantisation(file: &SafeTensors<'_>, graph: &Graph) -> Result<Option<Qua
     Ok(Some(quantisation))
 }
 
+/// Builds the graph of an architecture, and checks that its channels fit the domain and that it is
+/// not too large.
 fn checked_graph(domain: Domain, architecture: &Architecture) -> Result<Graph, Error> {
     let [inputs, outputs] = architecture.ends();
     for (field, has, needs) in
         [("inputs", inputs, domain.inputs()), ("outputs", outputs, domain.outputs())]
     {
         if has != needs {
-            return Err(Error::invalid(field, format!("{has} where this domain has {needs}")));
+            return Err(Error::invalid(field, format!("{has}, expected {needs} for the domain")));
         }
     }
     let graph = architecture.graph()?;
     if graph.parameters() > MAX_PARAMETERS {
         return Err(Error::invalid(
             "hyper-parameters",
-            format!("{} parameters are too many", graph.parameters()),
+            format!("{} parameters exceed {MAX_PARAMETERS}", graph.parameters()),
         ));
     }
     Ok(graph)
 }
 
+/// Reads weights and biases of a convolution.
 fn read_conv(file: &SafeTensors<'_>, spec: &ConvSpec) -> Result<ConvWeights, Error> {
     Ok(ConvWeights {
         weight: read_tensor(file, &format!("{}.weight", spec.name), &spec.weight_shape())?,
@@ -466,12 +505,13 @@ fn read_conv(file: &SafeTensors<'_>, spec: &ConvSpec) -> Result<ConvWeights, Err
     })
 }
 
+/// Reads a float32 or float16 tensor of the given shape.
 fn read_tensor(file: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
     let tensor = file.tensor(name).map_err(|_| Error::invalid(name, "tensor missing"))?;
     if tensor.shape() != shape {
         return Err(Error::invalid(
             name,
-            format!("shape {:?} where {shape:?} is needed", tensor.shape()),
+            format!("shape {:?}, expected {shape:?}", tensor.shape()),
         ));
     }
     let values: Vec<f32> = match tensor.dtype() {
@@ -486,13 +526,14 @@ fn read_tensor(file: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Ve
             .map(|b| f16::from_le_bytes(*b).to_f32())
             .collect(),
         other => {
-            return Err(Error::invalid(name, format!("type {other:?} where F32 or F16 is needed")));
+            return Err(Error::invalid(name, format!("type {other:?}, expected F32 or F16")));
         }
     };
     check_values(name, &values)?;
     Ok(values)
 }
 
+/// Checks that all values are finite and within [`MAX_WEIGHT`].
 fn check_values<'a>(name: &str, values: impl IntoIterator<Item = &'a f32>) -> Result<(), Error> {
     match values.into_iter().find(|v| !v.is_finite() || v.abs() > MAX_WEIGHT) {
         Some(bad) => {
@@ -502,15 +543,17 @@ fn check_values<'a>(name: &str, values: impl IntoIterator<Item = &'a f32>) -> Re
     }
 }
 
+/// Returns the values as little-endian float32.
 fn le_bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|v| v.to_le_bytes()).collect()
 }
 
+/// Returns the values as little-endian float16.
 fn half_bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect()
 }
 
-/// The start of a text from a file, fit for a message.
+/// Returns the first 40 characters of a text from a file, escaped for use in a message.
 fn excerpt(text: &str) -> String {
     text.chars().take(40).collect::<String>().escape_debug().to_string()
 }

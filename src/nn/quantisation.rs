@@ -1,47 +1,58 @@
+//! Activation scales of models that run in int8.
+
 use super::{Error, arch::Graph};
 
-/// How a model's feature maps are rounded to 8 bits: the width of one step for each of them.
+/// Scales with which a model quantises its feature maps to 8 bits.
 ///
-/// A map that can be negative is kept as `128 + round(value / step)`, one that comes out of a ReLU as
-/// `round(value / step)`. The weights need no steps here: each output of a convolution has its own, the largest weight's
-/// magnitude over 127.
+/// A map that can be negative is stored as `128 + round(value / scale)`, the output of a ReLU as
+/// `round(value / scale)`. Weight scales are not part of the file: each output channel of a
+/// convolution has its own, the largest weight magnitude divided by 127.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Quantisation {
-    /// Of the network's input, by channel.
+    /// Scales of the network's input, one per channel.
     pub input: Vec<f32>,
-    /// Of what each convolution reads, in the order of [`Graph::convs`]. That of the first is not used: it reads `input`.
+    /// Scales of the input activations of each convolution, in the order of [`Graph::convs`]. The
+    /// entry of the first convolution is unused, because that one reads `input`.
     pub convs: Vec<f32>,
-    /// Others where control maps stay low: what is made of weak noise is small, and coarse beside steps that strong noise needs. The lowest first.
+    /// Further sets of scales for inputs with low control maps, in ascending order of
+    /// [`Finer::most`]. Activations that depend on weak noise are small, and the scales for strong
+    /// noise would quantise them too coarsely.
     pub finer: Vec<Finer>,
 }
 
-/// Steps for pictures whose control maps hold nothing beyond some value.
+/// Activation scales for inputs whose control maps stay below a limit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finer {
-    /// That value.
+    /// Largest control value that the scales are valid for.
     pub most: f32,
-    /// As [`Quantisation::convs`].
+    /// Scales as in [`Quantisation::convs`].
     pub convs: Vec<f32>,
 }
 
-/// Steps beyond these are no result of a calibration, and could overflow what is computed from them.
+/// Accepted range of scales. A calibration never produces others, and they could overflow in
+/// derived values.
 const STEPS: std::ops::RangeInclusive<f32> = 1e-6..=1e3;
-/// More would only take memory.
+/// Upper limit of the number of low-noise sets; it bounds the memory for their packed weights.
 const MAX_FINER: usize = 16;
 
 impl Quantisation {
-    /// With the same steps for all pictures.
+    /// Creates a quantisation with one set of scales for all inputs.
     pub fn new(input: Vec<f32>, convs: Vec<f32>) -> Self {
         Self { input, convs, finer: Vec::new() }
     }
 
-    /// Steps of what convolutions read, and up to which value of the control maps they hold; the lowest first, the last ones for all.
+    /// Returns the sets of activation scales, each with the largest control value that it is valid
+    /// for, in ascending order. The limit of the last set is infinity.
     pub fn classes(&self) -> impl Iterator<Item = (f32, &[f32])> {
         let finer = self.finer.iter().map(|finer| (finer.most, finer.convs.as_slice()));
         finer.chain([(f32::INFINITY, self.convs.as_slice())])
     }
 
-    /// Checks that the numbers fit a network.
+    /// Validates the scales against a graph.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a wrong number of scales, a scale out of range, too many sets or
+    /// limits that do not ascend.
     pub(super) fn check(&self, graph: &Graph) -> Result<(), Error> {
         let finer =
             self.finer.iter().map(|finer| ("quantisation.finer", &finer.convs, graph.convs.len()));
@@ -53,22 +64,22 @@ impl Quantisation {
             if steps.len() != count {
                 return Err(Error::invalid(
                     field,
-                    format!("{} steps where {count} are needed", steps.len()),
+                    format!("{} scales, expected {count}", steps.len()),
                 ));
             }
             if let Some(bad) = steps.iter().find(|step: &&f32| !STEPS.contains(*step)) {
-                return Err(Error::invalid(field, format!("step {bad} is not between {STEPS:?}")));
+                return Err(Error::invalid(field, format!("scale {bad} is not within {STEPS:?}")));
             }
         }
         if self.finer.len() > MAX_FINER {
             return Err(Error::invalid(
                 "quantisation.most",
-                format!("more than {MAX_FINER} sets of steps"),
+                format!("more than {MAX_FINER} sets of scales"),
             ));
         }
         let rise = self.finer.is_sorted_by(|a, b| a.most < b.most);
         if !rise || self.finer.iter().any(|finer| !finer.most.is_finite()) {
-            return Err(Error::invalid("quantisation.most", "not numbers that rise"));
+            return Err(Error::invalid("quantisation.most", "limits must be finite and ascending"));
         }
         Ok(())
     }

@@ -1,17 +1,22 @@
+//! Cache of [`Session`]s of one network for the frame sizes of a stream.
+
 use super::{Error, Network, Session, Size};
 
-/// Sessions kept: the two fields of an interlaced picture of odd height differ in size.
+/// Number of cached sessions. Two, because the fields of an interlaced frame of odd height differ
+/// in size by one row.
 const KEPT: usize = 2;
 
-/// Sessions of a network for the sizes of a stream's pictures.
+/// The most recently created sessions of one network, at most [`KEPT`].
 #[derive(Default)]
 pub(crate) struct Sessions(Vec<Box<dyn Session>>);
 
 impl Sessions {
-    /// The session for frames of a size in pixels, which the network sees at half of it; made if there is none.
+    /// Returns the session for frames of `width` x `height` pixels, and creates it when it is not
+    /// cached. The input of the network has half the frame size (pixel-unshuffled), rounded up to
+    /// the granularity of the network.
     ///
     /// # Errors
-    /// A size that the network cannot run on.
+    /// [`Error::Backend`] for a size that the network cannot run on.
     pub fn for_frame(
         &mut self,
         network: &dyn Network,

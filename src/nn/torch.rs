@@ -1,4 +1,5 @@
-//! The `torch` backend: the same models through tch, on the CPU or a CUDA device.
+//! `torch` backend: runs the same models, and TorchScript files, with libtorch (crate `tch`) on the
+//! CPU or a CUDA device.
 
 use std::{
     path::Path,
@@ -13,7 +14,7 @@ use super::{
     model::Domain,
 };
 
-/// A model on a libtorch device, or a TorchScript file.
+/// A model on a libtorch device, or a TorchScript module.
 pub struct TorchNetwork {
     program: Arc<Program>,
     domain: Domain,
@@ -21,23 +22,24 @@ pub struct TorchNetwork {
     device: tch::Device,
 }
 
+/// What a network runs.
 enum Program {
-    /// A graph with its weights. Sessions take their own handles to the weights, tensors not being `Sync`.
-    Graph {
-        graph: Graph,
-        parameters: Mutex<Vec<Tensor>>,
-    },
+    /// A graph with its weights. Each session has its own handles to the weights, because tensors
+    /// are not `Sync`.
+    Graph { graph: Graph, parameters: Mutex<Vec<Tensor>> },
+    /// A TorchScript module.
     Script(tch::CModule),
 }
 
-/// Width and height that a TorchScript file must accept multiples of: three halvings.
+/// Width and height of the inputs of TorchScript modules are multiples of this, which allows three
+/// halvings.
 const SCRIPT_GRANULARITY: usize = 8;
 
 impl TorchNetwork {
-    /// Uploads a model to `device`.
+    /// Uploads the weights of a model to `device`.
     ///
     /// # Errors
-    /// [`Error::Device`] where there is no such device, [`Error::Backend`] for what libtorch reports.
+    /// [`Error::Device`] for a device that does not exist, [`Error::Backend`] when libtorch fails.
     pub fn new(model: &Model, device: super::Device) -> Result<Self, Error> {
         let device = self::device(device)?;
         let (graph, parameters) =
@@ -50,13 +52,15 @@ impl TorchNetwork {
         })
     }
 
-    /// Loads a TorchScript file: a module whose `forward` takes one float32 tensor `[1, in, height, width]` and
-    /// returns one `[1, out, height, width]`. `in` and `out` are the channels of one of the [`Domain`]s: 13 and 12 for
-    /// `Rgb`, 8 and 6 for `Yuv420`, 7 and 7 for `Guide`. Height and width are multiples of 8.
+    /// Loads a TorchScript file: a module whose `forward` maps one float32 tensor `[1, in, height,
+    /// width]` to one `[1, out, height, width]`. `in` and `out` are the channels of one of the
+    /// [`Domain`]s, for example 13 and 12 for `Rgb`, 8 and 6 for `Yuv420`, 7 and 7 for `Guide`.
+    /// Height and width are multiples of 8.
     ///
     /// # Errors
-    /// As [`Self::new`]; [`Error::Read`] for a file that libtorch cannot load, [`Error::Invalid`] where the module
-    /// does not work on tensors of these shapes.
+    /// [`Error::NotFound`] for a missing file, [`Error::Read`] for a file that libtorch cannot
+    /// load, [`Error::Invalid`] for a module that does not accept tensors of these shapes,
+    /// [`Error::Device`] for a device that does not exist.
     pub fn from_script(path: &Path, device: super::Device) -> Result<Self, Error> {
         let device = self::device(device)?;
         if !path.exists() {
@@ -79,7 +83,7 @@ impl TorchNetwork {
         let domain = Domain::ALL.into_iter().find(|d| accepts(*d)).ok_or_else(|| {
             let known = Domain::ALL
                 .map(|d| format!("[1, {}, h, w] to [1, {}, h, w]", d.inputs(), d.outputs()));
-            Error::invalid("forward", format!("takes none of {}", known.join(", ")))
+            Error::invalid("forward", format!("the module accepts none of {}", known.join(", ")))
         })?;
         Ok(Self {
             program: Arc::new(Program::Script(module)),
@@ -106,7 +110,8 @@ impl Network for TorchNetwork {
         }
     }
 
-    /// libtorch has one number of threads for the whole process: the first session that asks for one sets it.
+    /// libtorch has one thread count per process; the first session with a nonzero `threads` sets
+    /// it.
     fn session(&self, size: Size, threads: usize) -> Result<Box<dyn Session>, Error> {
         static THREADS: Once = Once::new();
         if threads > 0 {
@@ -116,7 +121,7 @@ impl Network for TorchNetwork {
             || !size.height.is_multiple_of(self.granularity)
         {
             let reason = format!(
-                "an input of {}x{} is not a multiple of {}",
+                "cannot run on an input of {}x{}: width and height must be multiples of {}",
                 size.width, size.height, self.granularity
             );
             return Err(Error::Backend { backend: "torch", reason });
@@ -141,18 +146,21 @@ impl Network for TorchNetwork {
     }
 }
 
+/// Session of a [`TorchNetwork`].
 struct TorchSession {
     program: Arc<Program>,
     parameters: Vec<Tensor>,
     device: tch::Device,
     domain: Domain,
     size: Size,
-    /// Interleaved pixels in and out.
+    /// Input as interleaved pixels (NHWC).
     input: Vec<f32>,
+    /// Output as interleaved pixels (NHWC).
     output: Vec<f32>,
 }
 
 impl TorchSession {
+    /// Runs the network on `input` and writes the result to `output`.
     fn infer(&mut self) -> Result<(), tch::TchError> {
         let _no_grad = tch::no_grad_guard();
         let (height, width) = (self.size.height as i64, self.size.width as i64);
@@ -193,10 +201,11 @@ impl Session for TorchSession {
     }
 }
 
-/// The device that `auto` stands for here.
+/// Returns the libtorch device for a device property. `Auto` is the first CUDA device, or the CPU
+/// if there is none.
 ///
 /// # Errors
-/// [`Error::Device`] for one that is not there.
+/// [`Error::Device`] for a CUDA device that does not exist.
 pub fn device(device: super::Device) -> Result<tch::Device, Error> {
     match device {
         super::Device::Cpu => Ok(tch::Device::Cpu),
@@ -214,7 +223,7 @@ pub fn device(device: super::Device) -> Result<tch::Device, Error> {
     }
 }
 
-/// Number of CUDA devices that libtorch can use.
+/// Returns the number of CUDA devices that libtorch can use.
 pub fn cuda_devices() -> usize {
     if tch::Cuda::is_available() {
         usize::try_from(tch::Cuda::device_count()).unwrap_or(0)
@@ -223,16 +232,17 @@ pub fn cuda_devices() -> usize {
     }
 }
 
+/// Converts an error of libtorch.
 fn backend(err: tch::TchError) -> Error {
     Error::Backend { backend: "torch", reason: first_line(&err) }
 }
 
-/// libtorch's messages go on with a stack of its own.
+/// Returns the first line of an error of libtorch; the other lines are its C++ stack trace.
 fn first_line(err: &tch::TchError) -> String {
     err.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
-/// Runs one convolution on a batch in NCHW.
+/// Runs one convolution on a batch in NCHW order.
 fn conv(
     spec: &ConvSpec,
     weight: &Tensor,
@@ -260,20 +270,22 @@ fn conv(
     }
 }
 
-/// Runs a graph on a batch in NCHW. `parameters` has weight and bias of each convolution in turn; it and `x` have the
-/// same kind and device. Differentiable, so the trainer uses it as well.
+/// Runs a graph on a batch in NCHW order. `parameters` holds weight and bias of each convolution in
+/// the order of [`Graph::convs`], with the type and device of `x`. The function is differentiable;
+/// the trainer uses it as well.
 ///
 /// # Errors
-/// What libtorch reports.
+/// Errors of libtorch.
 pub fn forward(graph: &Graph, parameters: &[Tensor], x: &Tensor) -> Result<Tensor, tch::TchError> {
     forward_with(graph, parameters, x, |_, x| Ok(x))
 }
 
-/// [`forward`] with a function between the maps and the convolutions: it gets what each is to read and gives what it
-/// does read.
+/// Version of [`forward`] that passes the input of each convolution through `read`, for example to
+/// simulate quantisation. `read` receives the convolution and its input, and returns the tensor
+/// that the convolution reads instead.
 ///
 /// # Errors
-/// What libtorch or the function reports.
+/// Errors of libtorch and of `read`.
 pub fn forward_with(
     graph: &Graph,
     parameters: &[Tensor],
@@ -312,18 +324,20 @@ pub fn forward_with(
     get(&maps, graph.output())
 }
 
-/// The same NCHW tensor with channels innermost in memory, in which libtorch's convolutions are fastest.
+/// Returns the same NCHW tensor in channels-last memory format, in which the convolutions of
+/// libtorch are fastest.
 ///
 /// # Errors
-/// What libtorch reports.
+/// Errors of libtorch.
 pub fn channels_last(x: &Tensor) -> Result<Tensor, tch::TchError> {
     x.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])
 }
 
-/// Uploads a model's weights as tensors of float32 on `device`.
+/// Uploads the weights of a model to `device` as float32 tensors, in the order that [`forward`]
+/// expects.
 ///
 /// # Errors
-/// What libtorch reports.
+/// Errors of libtorch.
 pub fn parameters(model: &Model, device: tch::Device) -> Result<Vec<Tensor>, tch::TchError> {
     let mut tensors = Vec::with_capacity(2 * model.weights().len());
     for (spec, conv) in model.graph().convs.iter().zip(model.weights()) {

@@ -1,22 +1,22 @@
-//! Puts graphs together.
+//! Builder of [`Graph`]s, and checks of hyper-parameters that the architectures share.
 
 use std::ops::RangeInclusive;
 
 use super::{ConvId, ConvKind, ConvSpec, Graph, Layer, MAX_CHANNELS, MapId, MapSpec, Window};
 use crate::nn::Error;
 
-/// Checks the channels that a field asks for.
+/// Checks that a number of channels is between 1 and the limit.
 ///
 /// # Errors
-/// [`Error::Invalid`] naming the field.
+/// [`Error::Invalid`] for `field`.
 pub(super) fn channels(field: &str, n: usize) -> Result<(), Error> {
     within(field, n, 1..=MAX_CHANNELS)
 }
 
-/// Checks a number that a field gives.
+/// Checks that a hyper-parameter is in `range`.
 ///
 /// # Errors
-/// [`Error::Invalid`] naming the field.
+/// [`Error::Invalid`] for `field`.
 pub(super) fn within(field: &str, n: usize, range: RangeInclusive<usize>) -> Result<(), Error> {
     if range.contains(&n) {
         Ok(())
@@ -28,18 +28,20 @@ pub(super) fn within(field: &str, n: usize, range: RangeInclusive<usize>) -> Res
     }
 }
 
-/// Checks the length of a list.
+/// Checks the length of a list of hyper-parameters.
 ///
 /// # Errors
-/// [`Error::Invalid`] naming the field.
+/// [`Error::Invalid`] for `field`.
 pub(super) fn length(field: &str, list: &[usize], needed: usize) -> Result<(), Error> {
     if list.len() == needed {
         Ok(())
     } else {
-        Err(Error::invalid(field, format!("{} entries where {needed} are needed", list.len())))
+        Err(Error::invalid(field, format!("{} entries, expected {needed}", list.len())))
     }
 }
 
+/// A graph under construction. Each method appends one or more layers and returns the map that they
+/// write.
 #[derive(Default)]
 pub(super) struct Builder {
     maps: Vec<MapSpec>,
@@ -48,11 +50,13 @@ pub(super) struct Builder {
 }
 
 impl Builder {
+    /// Appends a feature map at a U-Net stage.
     pub fn map(&mut self, channels: usize, level: u32) -> MapId {
         self.maps.push(MapSpec { channels, level });
         self.maps.len() - 1
     }
 
+    /// Appends a convolution.
     fn spec(
         &mut self,
         name: String,
@@ -65,6 +69,7 @@ impl Builder {
         self.convs.len() - 1
     }
 
+    /// Appends a convolution of `from`, to which the skip connection `add` is added.
     pub fn conv(
         &mut self,
         name: &str,
@@ -74,8 +79,9 @@ impl Builder {
         add: Option<MapId>,
     ) -> MapId {
         let MapSpec { channels, level } = self.maps[from];
-        // No ReLU follows, so the usual factor of the square root of two would let the values grow; and a network whose
-        // output starts small starts from the picture itself.
+        // No ReLU follows, so the factor sqrt(2) of the He initialisation would let the activations
+        // grow. The tail starts with small weights, so that the initial network output is close to
+        // zero.
         let conv = self.spec(
             name.to_owned(),
             kind,
@@ -94,17 +100,19 @@ impl Builder {
         to
     }
 
+    /// Appends a residual block with `hidden` channels.
     pub fn block(&mut self, name: &str, from: MapId, hidden: usize) -> MapId {
         let MapSpec { channels, level } = self.maps[from];
         let first = self.spec(format!("{name}.0"), ConvKind::Same3x3, channels, hidden, 1000);
-        // A residual branch that starts small trains far better than one that starts at full size.
+        // A residual branch with small initial weights trains far better than one at full scale.
         let second = self.spec(format!("{name}.1"), ConvKind::Same3x3, hidden, channels, 100);
         let to = self.map(channels, level);
         self.layers.push(Layer::Block { first, second, from, to });
         to
     }
 
-    /// An inverted residual block of `hidden` channels inside, which are made by a convolution of `kind`.
+    /// Appends an inverted residual block. `kind` is the convolution that expands to `hidden`
+    /// channels.
     pub fn inverted(
         &mut self,
         name: &str,
@@ -125,8 +133,9 @@ impl Builder {
         to
     }
 
-    /// The way up: to the size of each of `skips`, the finest first, which is added, and through `blocks[level]` residual blocks with `hidden[level]`
-    /// channels inside.
+    /// Appends the decoder. For each of `skips` (finest first), from the coarsest to the finest, it
+    /// upsamples, adds the skip connection and applies `blocks[level]` residual blocks with
+    /// `hidden[level]` channels.
     pub fn climb(
         &mut self,
         mut x: MapId,
@@ -149,11 +158,12 @@ impl Builder {
         x
     }
 
-    /// Channels of a map.
+    /// Returns the channels of a map.
     pub fn channels(&self, map: MapId) -> usize {
         self.maps[map].channels
     }
 
+    /// Returns the finished graph.
     pub fn graph(self) -> Graph {
         Graph { maps: self.maps, convs: self.convs, layers: self.layers }
     }

@@ -1,3 +1,5 @@
+//! The architecture `inverted-unet`.
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -6,53 +8,70 @@ use super::{
 };
 use crate::nn::Error;
 
-/// U-Net whose way down is made of inverted residual blocks (Sandler et al., "MobileNetV2", 2018), so that it can begin with the
-/// weights of a network that knows a million photographs: EfficientNet-Lite (Tan and Le 2019). On the way up it is a [`ResidualUnet`].
+/// U-Net with an encoder of inverted residual blocks (Sandler et al., "MobileNetV2", 2018). The
+/// encoder can start from the ImageNet weights of EfficientNet-Lite (Tan and Le 2019). The decoder
+/// is that of a [`ResidualUnet`].
 ///
-/// The first block's `head` channels are made by a 3x3 convolution of the input; those of the others by 1x1.
-/// A side path of 2x2 convolutions takes the input straight to the deepest level, where it is added: what a person says must not have
-/// to find its way through layers that were made for pictures. It has `side[l]` channels on level `l + 1`, all but the deepest.
-/// The last map of each size is what the way up adds. `up_hidden[l]` are the channels inside the `up_blocks[l]` residual blocks of level `l`
-/// there, the finest first; the last entry is that of the deepest level.
+/// The first block expands the input to `head` channels with a 3x3 convolution; the other blocks
+/// expand with 1x1 convolutions. A side path of 2x2 convolutions with stride 2 leads from the input
+/// to the coarsest resolution, where its result is added. It carries the user's marks around
+/// encoder layers that were trained on photographs only. The last encoder map of each resolution is
+/// the skip connection of the decoder.
 ///
 /// [`ResidualUnet`]: super::ResidualUnet
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InvertedUnet {
+    /// Input channels.
     pub inputs: usize,
+    /// Output channels.
     pub outputs: usize,
+    /// Hidden channels of the first block.
     pub head: usize,
+    /// Encoder, in order.
     pub stages: Vec<Stage>,
+    /// Channels of the side path at 1/2, 1/4, ... of the input size, without the coarsest
+    /// resolution.
     pub side: Vec<usize>,
+    /// Channels inside the residual blocks of the decoder, by resolution, finest first; the last
+    /// entry is the coarsest resolution.
     pub up_hidden: Vec<usize>,
+    /// Residual blocks of the decoder, by resolution, finest first.
     pub up_blocks: Vec<usize>,
 }
 
-/// Blocks of the same shape, of which the first may halve width and height.
+/// Consecutive encoder blocks of the same shape. The first one may halve width and height.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stage {
-    /// Side of the depthwise kernel: 3 or 5.
+    /// Rows and columns of the depthwise kernel: 3 or 5.
     pub side: usize,
-    /// Of the first block: 1 or 2.
+    /// Stride of the first block: 1 or 2.
     pub stride: usize,
+    /// Number of blocks.
     pub blocks: usize,
-    /// Channels inside the blocks, but for the very first one, for each that goes in.
+    /// Ratio of hidden channels to input channels. The first block of the network uses
+    /// [`InvertedUnet::head`] instead.
     pub expansion: usize,
+    /// Output channels.
     pub channels: usize,
 }
 
 impl InvertedUnet {
+    /// Upper limit of the number of encoder stages.
     const MAX_STAGES: usize = 16;
+    /// Upper limit of the number of resolutions.
     const MAX_LEVELS: usize = 5;
+    /// Upper limit of [`Stage::expansion`].
     const MAX_EXPANSION: usize = 16;
-    /// Most channels inside of a block.
+    /// Upper limit of the hidden channels of a block.
     const MAX_HIDDEN: usize = 1024;
 
     /// Builds the layers.
     ///
     /// # Errors
-    /// [`Error::Invalid`] naming the hyper-parameter that is missing, zero, too large or of the wrong length.
+    /// [`Error::Invalid`], which names the hyper-parameter that is missing, zero, too large or of
+    /// the wrong length.
     pub fn graph(&self) -> Result<Graph, Error> {
         self.check()?;
         let mut b = Builder::default();
@@ -99,6 +118,7 @@ impl InvertedUnet {
         Ok(b.graph())
     }
 
+    /// Validates the hyper-parameters.
     fn check(&self) -> Result<(), Error> {
         channels("inputs", self.inputs)?;
         channels("outputs", self.outputs)?;
@@ -124,7 +144,7 @@ impl InvertedUnet {
         }
         let levels = 1 + self.stages.iter().filter(|stage| stage.stride == 2).count();
         if !(2..=Self::MAX_LEVELS).contains(&levels) {
-            let reason = format!("{levels} levels are not between 2 and {}", Self::MAX_LEVELS);
+            let reason = format!("{levels} resolutions are not between 2 and {}", Self::MAX_LEVELS);
             return Err(Error::invalid("stages", reason));
         }
         length("side", &self.side, levels - 2)?;
@@ -136,7 +156,7 @@ impl InvertedUnet {
     }
 }
 
-/// What the names of the layers on the way down begin with.
+/// Prefix of the names of the encoder's layers.
 pub(crate) const ENCODER: &str = "encoder.";
 
 #[cfg(test)]
@@ -166,7 +186,7 @@ mod tests {
     fn cost_is_counted_by_hand() {
         let graph = small().graph().unwrap();
         let head = 9 * 9 * 16 + 9 * 16 + 16 * 8;
-        // Made at full size, filtered and brought back at half of it.
+        // Expanded at full size, filtered and projected at half size.
         let halving = 8 * 32 + (25 * 32 + 32 * 16) / 4;
         let second = (16 * 64 + 25 * 64 + 64 * 16) / 4;
         let side = 4 * 9 * 16 / 4;

@@ -1,5 +1,5 @@
-//! Architectures: Rust code that turns checked hyper-parameters into a [`Graph`], the list of layers that every
-//! backend and the trainer run.
+//! Architectures: code that turns validated hyper-parameters into a [`Graph`], the list of layers
+//! that every backend and the trainer run.
 
 mod builder;
 mod inverted;
@@ -14,24 +14,30 @@ pub use unet::ResidualUnet;
 
 use super::Error;
 
-/// Most channels of a map, and blocks in a row.
+/// Upper limit of the channels of a feature map.
 const MAX_CHANNELS: usize = 512;
+/// Upper limit of the number of blocks in a sequence.
 const MAX_BLOCKS: usize = 32;
 
 /// An architecture with its hyper-parameters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Architecture {
+    /// U-Net of residual blocks.
     ResidualUnet(ResidualUnet),
+    /// U-Net with an encoder of inverted residual blocks.
     InvertedUnet(InvertedUnet),
 }
 
 impl Architecture {
-    /// Names in model files.
+    /// Names in model files, in the order of the variants.
     pub const NAMES: [&str; 2] = ["residual-unet", "inverted-unet"];
 
+    /// Parses the hyper-parameters, a JSON object, of the architecture called `name`.
+    ///
     /// # Errors
-    /// [`Error::Invalid`] for a name that is none of [`Self::NAMES`], or hyper-parameters that are not of that architecture.
+    /// [`Error::Invalid`] for a name that is not in [`Self::NAMES`], or for hyper-parameters that
+    /// do not fit the architecture.
     pub fn parse(name: &str, hyper_parameters: &str) -> Result<Self, Error> {
         let wrong = |err: serde_json::Error| Error::invalid("hyper-parameters", err.to_string());
         match name {
@@ -45,6 +51,7 @@ impl Architecture {
         }
     }
 
+    /// Returns the name in model files.
     pub fn name(&self) -> &'static str {
         match self {
             Self::ResidualUnet(_) => Self::NAMES[0],
@@ -52,7 +59,7 @@ impl Architecture {
         }
     }
 
-    /// Channels of input and output.
+    /// Returns the numbers of input and output channels.
     pub fn ends(&self) -> [usize; 2] {
         match self {
             Self::ResidualUnet(unet) => [unet.inputs, unet.outputs],
@@ -60,10 +67,10 @@ impl Architecture {
         }
     }
 
-    /// Builds the layers.
+    /// Builds the list of layers.
     ///
     /// # Errors
-    /// [`Error::Invalid`] naming the hyper-parameter that is wrong.
+    /// [`Error::Invalid`], which names the wrong hyper-parameter.
     pub fn graph(&self) -> Result<Graph, Error> {
         match self {
             Self::ResidualUnet(unet) => unet.graph(),
@@ -77,7 +84,7 @@ pub type MapId = usize;
 /// Index of a convolution in [`Graph::convs`].
 pub type ConvId = usize;
 
-/// Kind of a convolution; this fixes its kernel size, stride and padding.
+/// Kind of a convolution. It fixes kernel size, stride and padding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConvKind {
     /// 3x3, stride 1, zero padding 1. Weights `[out][in][3][3]`.
@@ -88,40 +95,46 @@ pub enum ConvKind {
     Up2x2,
     /// 1x1. Weights `[out][in][1][1]`.
     Point1x1,
-    /// Depthwise: each channel by itself. Weights `[channels][1][side][side]`.
+    /// Depthwise: one filter per channel, zero padding. Weights `[channels][1][side][side]`.
     Depthwise(Window),
 }
 
-/// What a depthwise convolution reads for a pixel: `side` rows and columns from `stride` times its place on, less [`Self::before`].
+/// Kernel size and stride of a depthwise convolution. Output pixel `n` reads `side` inputs per
+/// direction, from `n * stride - before()` on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
+    /// Rows and columns of the kernel.
     pub side: usize,
+    /// Stride in both directions, 1 or 2.
     pub stride: usize,
 }
 
 impl Window {
-    /// Zeros left of and above a map. With a stride of 2, even sizes get fewer there than on the other side, as TensorFlow pads.
+    /// Returns the zero padding at the left and the upper border. With stride 2 and an even input
+    /// size it is one less than [`Self::after`], as in TensorFlow's `SAME` padding.
     pub fn before(self) -> usize {
         (self.side - self.stride) / 2
     }
 
-    /// Zeros right of and below a map of an even size.
+    /// Returns the zero padding at the right and the lower border of a map of even size.
     pub fn after(self) -> usize {
         self.side - self.stride - self.before()
     }
 }
 
-/// What follows a convolution.
+/// Activation function applied after a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
+    /// Identity.
     None,
+    /// `max(x, 0)`.
     Relu,
-    /// A ReLU that goes no higher than 6.
+    /// `min(max(x, 0), 6)`.
     Relu6,
 }
 
 impl Activation {
-    /// Values are kept within.
+    /// Returns the limits that the activation clamps to, or `None` for the identity.
     pub fn range(self) -> Option<[f32; 2]> {
         match self {
             Self::None => None,
@@ -131,20 +144,24 @@ impl Activation {
     }
 }
 
-/// Shape and name of one convolution.
+/// Name and shape of one convolution.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConvSpec {
     /// Prefix of its tensors: `NAME.weight` and `NAME.bias`.
     pub name: String,
+    /// Kernel size, stride and padding.
     pub kind: ConvKind,
+    /// Input channels.
     pub inputs: usize,
+    /// Output channels.
     pub outputs: usize,
-    /// Scale of the weights before training, in thousandths of the usual initialisation.
+    /// Scale of the initial weights for training, in thousandths of the default (He)
+    /// initialisation.
     pub init_permille: u32,
 }
 
 impl ConvSpec {
-    /// Shape of the weight tensor.
+    /// Returns the shape of the weight tensor; see [`ConvKind`] for the order of its axes.
     pub fn weight_shape(&self) -> [usize; 4] {
         match self.kind {
             ConvKind::Same3x3 => [self.outputs, self.inputs, 3, 3],
@@ -155,7 +172,7 @@ impl ConvSpec {
         }
     }
 
-    /// Multiply-accumulates per output pixel.
+    /// Returns the multiply-accumulate operations per output pixel.
     pub fn macs_per_output(&self) -> usize {
         let taps = match self.kind {
             ConvKind::Same3x3 => 9,
@@ -167,14 +184,18 @@ impl ConvSpec {
     }
 }
 
-/// A feature map: `channels` values per pixel, at `1 / 2^level` of the input's width and height.
+/// A feature map: `channels` values per pixel, at `1 / 2^level` of the width and height of the
+/// input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MapSpec {
+    /// Number of channels.
     pub channels: usize,
+    /// U-Net stage: the number of halvings from the input size.
     pub level: u32,
 }
 
-/// One step of a network. `from` is always written by an earlier layer (or is the input) and differs from `to`.
+/// One layer of a network. `from` is the input or the output of an earlier layer, and differs from
+/// `to`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Layer {
     /// `to = conv(from) [+ add]`.
@@ -183,22 +204,31 @@ pub enum Layer {
     Block { first: ConvId, second: ConvId, from: MapId, to: MapId },
     /// Inverted residual block: `to = [from +] project(relu6(depth(relu6(expand(from)))))`.
     Inverted {
+        /// Convolution to the hidden channels.
         expand: ConvId,
+        /// Depthwise convolution of the hidden channels.
         depth: ConvId,
+        /// 1x1 convolution from the hidden channels to those of `to`.
         project: ConvId,
+        /// Input map.
         from: MapId,
+        /// Output map.
         to: MapId,
+        /// Whether the block adds its input to its output.
         residual: bool,
     },
 }
 
 impl Layer {
+    /// Returns the map that the layer writes.
     pub fn to(&self) -> MapId {
         match *self {
             Self::Conv { to, .. } | Self::Block { to, .. } | Self::Inverted { to, .. } => to,
         }
     }
 
+    /// Returns the map that the layer reads. A skip connection of [`Layer::Conv`] is a second
+    /// input.
     pub fn from(&self) -> MapId {
         match *self {
             Self::Conv { from, .. } | Self::Block { from, .. } | Self::Inverted { from, .. } => {
@@ -209,7 +239,7 @@ impl Layer {
 }
 
 impl Layer {
-    /// The convolution that reads `from`.
+    /// Returns the convolution that reads `from`.
     pub fn reader(&self) -> ConvId {
         match *self {
             Self::Conv { conv, .. }
@@ -218,7 +248,7 @@ impl Layer {
         }
     }
 
-    /// The convolution that makes `to`.
+    /// Returns the convolution that writes `to`.
     pub fn writer(&self) -> ConvId {
         match *self {
             Self::Conv { conv, .. }
@@ -228,40 +258,48 @@ impl Layer {
     }
 }
 
-/// A network as a list of layers over feature maps. Map 0 is the input; the last layer writes the output.
+/// A network as a list of layers over feature maps. Map 0 is the input; the last layer writes the
+/// output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Graph {
+    /// Shapes of the feature maps.
     pub maps: Vec<MapSpec>,
+    /// Shapes of the convolutions.
     pub convs: Vec<ConvSpec>,
+    /// Layers in the order in which they run.
     pub layers: Vec<Layer>,
 }
 
 impl Graph {
+    /// The map that holds the network's input.
     pub const INPUT: MapId = 0;
 
+    /// Returns the map that holds the network's output.
     pub fn output(&self) -> MapId {
         self.layers.last().map_or(Self::INPUT, Layer::to)
     }
 
+    /// Returns the channels of the input.
     pub fn input_channels(&self) -> usize {
         self.maps[Self::INPUT].channels
     }
 
+    /// Returns the channels of the output.
     pub fn output_channels(&self) -> usize {
         self.maps[self.output()].channels
     }
 
-    /// Width and height of the input must be multiples of this.
+    /// Returns the number that the width and the height of the input must be multiples of.
     pub fn granularity(&self) -> usize {
         1 << self.maps.iter().map(|m| m.level).max().unwrap_or(0)
     }
 
-    /// Number of weights and biases.
+    /// Returns the number of weights and biases.
     pub fn parameters(&self) -> usize {
         self.convs.iter().map(|c| c.weight_shape().iter().product::<usize>() + c.outputs).sum()
     }
 
-    /// Multiply-accumulates per pixel of the input.
+    /// Returns the multiply-accumulate operations per pixel of the input.
     pub fn macs_per_pixel(&self) -> f64 {
         let cost = |conv: ConvId, map: MapId| {
             self.convs[conv].macs_per_output() as f64

@@ -1,3 +1,5 @@
+//! The architecture `residual-unet`.
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -6,29 +8,38 @@ use super::{
 };
 use crate::nn::Error;
 
-/// U-Net (Ronneberger et al. 2015) of residual blocks, with sums instead of concatenations at the skips.
+/// U-Net (Ronneberger et al. 2015) of residual blocks, with sums instead of concatenations at the
+/// skip connections.
 ///
-/// Level `l` works at `1 / 2^l` of the input's size with `widths[l]` channels. Its blocks are
-/// `x + conv(relu(conv(x)))` (He et al. 2016) with `hidden[l]` channels inside: `down_blocks[l]` of them on the way
-/// down and, on all levels but the deepest, `up_blocks[l]` on the way up.
+/// Stage `l` works at `1 / 2^l` of the input size with `widths[l]` channels. Its residual blocks
+/// are `x + conv(relu(conv(x)))` (He et al. 2016) with `hidden[l]` channels: `down_blocks[l]` of
+/// them in the encoder and, on all stages but the deepest, `up_blocks[l]` in the decoder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResidualUnet {
+    /// Input channels.
     pub inputs: usize,
+    /// Output channels.
     pub outputs: usize,
+    /// Channels of each stage, finest first.
     pub widths: Vec<usize>,
+    /// Channels inside the residual blocks of each stage.
     pub hidden: Vec<usize>,
+    /// Residual blocks of each stage in the encoder.
     pub down_blocks: Vec<usize>,
+    /// Residual blocks of each stage but the deepest in the decoder.
     pub up_blocks: Vec<usize>,
 }
 
 impl ResidualUnet {
+    /// Upper limit of the number of stages.
     const MAX_LEVELS: usize = 5;
 
     /// Builds the layers.
     ///
     /// # Errors
-    /// [`Error::Invalid`] naming the hyper-parameter that is missing, zero, too large or of the wrong length.
+    /// [`Error::Invalid`], which names the hyper-parameter that is missing, zero, too large or of
+    /// the wrong length.
     pub fn graph(&self) -> Result<Graph, Error> {
         self.check()?;
         let mut b = Builder::default();
@@ -57,6 +68,7 @@ impl ResidualUnet {
         Ok(b.graph())
     }
 
+    /// Validates the hyper-parameters.
     fn check(&self) -> Result<(), Error> {
         channels("inputs", self.inputs)?;
         channels("outputs", self.outputs)?;
@@ -97,7 +109,8 @@ mod tests {
     #[test]
     fn cost_is_counted_by_hand() {
         let graph = small().graph().unwrap();
-        // Per pixel of the half-size input: head, four convs of level 0, level 1 (/4), level 2 (/16), scales, tail.
+        // Per input pixel: head, four convolutions of stage 0, stage 1 (/4), stage 2 (/16),
+        // resampling, tail.
         let by_hand = 9 * 13 * 16
             + 4 * 9 * 256
             + 4 * 9 * 1024 / 4

@@ -1,4 +1,4 @@
-//! Float32.
+//! Float32 arithmetic: packed weights and calls of the float kernels.
 
 use std::ops::Range;
 
@@ -59,27 +59,31 @@ impl Rows for Vec<f32> {
     }
 }
 
-/// A model's weights for one set of kernels.
+/// The weights of a model, packed for one kernel set.
 #[derive(Debug)]
 pub struct Float {
     kernels: Kernels,
-    /// In the order of the graph's convolutions.
+    /// Weights in the order of the graph's convolutions.
     weights: Vec<Weights>,
 }
 
+/// Packed weights of one convolution.
 #[derive(Debug)]
 enum Weights {
     /// One matrix, or for `Up2x2` one for each of the two output rows.
     Matrices(Vec<Packed>),
+    /// Weights of a depthwise convolution.
     Depthwise(Depthwise),
 }
 
 impl Float {
+    /// Packs the weights of a model.
     pub(super) fn new(model: &Model, kernels: Kernels) -> Self {
         let pairs = model.graph().convs.iter().zip(model.weights());
         Self { kernels, weights: pairs.map(|(spec, conv)| pack(kernels, spec, conv)).collect() }
     }
 
+    /// Computes one row with the kernel for the kind of the convolution.
     fn run(
         &self,
         inputs: &Inputs<'_, Self>,
@@ -164,6 +168,7 @@ impl Arithmetic for Float {
     }
 }
 
+/// Packs the weights of one convolution.
 fn pack(kernels: Kernels, spec: &ConvSpec, conv: &ConvWeights) -> Weights {
     if let ConvKind::Depthwise(window) = spec.kind {
         return Weights::Depthwise(Depthwise::new(window, &conv.weight, &conv.bias));
@@ -178,35 +183,41 @@ fn pack(kernels: Kernels, spec: &ConvSpec, conv: &ConvWeights) -> Weights {
     Weights::Matrices((0..matrices(spec)).map(matrix).collect())
 }
 
-/// Shape of the matrices that a convolution comes down to.
+/// Shape of the weight matrix of a convolution as the kernels compute it: each output pixel is the
+/// sum of products of the matrix with `segments` runs of `depth` contiguous input values.
 pub(super) struct Matrix {
+    /// Runs of input values per output pixel: the rows of the kernel.
     pub segments: usize,
+    /// Values per segment: the columns of the kernel times the channels.
     pub depth: usize,
+    /// Output values per matrix product.
     pub outputs: usize,
 }
 
 impl Matrix {
-    /// For pixels of `channels` values, of which the first `spec.inputs` mean something.
+    /// Returns the shape for input pixels of `channels` values, of which the first `spec.inputs`
+    /// are in use and the others are padding.
     pub fn of(spec: &ConvSpec, channels: usize) -> Self {
         let outputs = spec.outputs;
         match spec.kind {
             ConvKind::Same3x3 => Self { segments: 3, depth: 3 * channels, outputs },
             ConvKind::Down2x2 => Self { segments: 2, depth: 2 * channels, outputs },
-            // An input pixel becomes two neighbouring pixels in each of two rows.
+            // An input pixel yields two neighbouring pixels in each of two output rows.
             ConvKind::Up2x2 => Self { segments: 1, depth: channels, outputs: 2 * outputs },
             ConvKind::Point1x1 => Self { segments: 1, depth: channels, outputs },
-            // Runs in a kernel of its own.
+            // Depthwise convolutions have a kernel of their own.
             ConvKind::Depthwise(_) => Self { segments: 0, depth: 0, outputs: 0 },
         }
     }
 }
 
-/// Matrices of a convolution: one for each of the rows that an input row becomes.
+/// Returns the number of weight matrices of a convolution: one for each output row that an input
+/// row yields.
 pub(super) fn matrices(spec: &ConvSpec) -> usize {
     if spec.kind == ConvKind::Up2x2 { 2 } else { 1 }
 }
 
-/// The biases of a matrix's outputs.
+/// Returns the biases of a matrix, one per output; `Up2x2` repeats them for its two output pixels.
 pub(super) fn repeat_bias(spec: &ConvSpec, conv: &ConvWeights) -> Vec<f32> {
     if spec.kind == ConvKind::Up2x2 {
         [conv.bias.as_slice(); 2].concat()
@@ -215,8 +226,9 @@ pub(super) fn repeat_bias(spec: &ConvSpec, conv: &ConvWeights) -> Vec<f32> {
     }
 }
 
-/// The weight of a matrix at `[segment, input, output]`, for pixels of `channels` values. Within a segment, the inputs
-/// of one kernel column follow those of the column before.
+/// Returns the weight of matrix number `matrix` at `[segment, input, output]`, for input pixels of
+/// `channels` values. The inputs of a segment are ordered by kernel column, then channel. Padding
+/// channels have weight 0.
 pub(super) fn weight(
     spec: &ConvSpec,
     conv: &ConvWeights,

@@ -1,4 +1,5 @@
-//! 8-bit integers, see [`kernels::int8`](super::kernels::int8).
+//! Int8 arithmetic: quantised weights, quantisation of the input and calls of the int8 kernels.
+//! [`kernels::int8`](super::kernels::int8) describes the number formats.
 
 use std::ops::Range;
 
@@ -16,28 +17,33 @@ use crate::nn::{
 };
 use crate::simd::{nearest, vectorise};
 
-/// Pixels of input that are quantised together, and most channels that they may have.
+/// Pixels of the input that the code quantises per iteration.
 const GROUP: usize = 16;
+/// Upper limit of the input channels.
 const MAX_INPUTS: usize = 16;
 
-/// Values in both forms, or in the one that is read: convolutions read the coarse one, sums the fine one.
+/// Values of a feature map as u8 activations, which convolutions read, and as i16 residuals, which
+/// residual and skip connections add. A form that is never read stays empty.
 #[derive(Debug)]
 pub struct Levels {
     coarse: Vec<u8>,
     fine: Vec<i16>,
 }
 
+/// Shared view of [`Levels`].
 #[derive(Clone, Copy)]
 pub struct LevelsRef<'a> {
     coarse: &'a [u8],
     fine: &'a [i16],
 }
 
+/// Mutable view of [`Levels`].
 pub struct LevelsMut<'a> {
     coarse: &'a mut [u8],
     fine: &'a mut [i16],
 }
 
+/// Returns the zero point of u8 activations.
 fn zero(sign: Sign) -> u8 {
     match sign {
         Sign::Signed => ZERO,
@@ -105,61 +111,72 @@ impl Rows for Levels {
     }
 }
 
-/// Part of a form, which stays empty where it is not kept.
+/// Returns a range of one storage form, or an empty slice if that form is not stored.
 fn part<'a, T>(values: &'a [T], range: &Range<usize>) -> &'a [T] {
     if values.is_empty() { values } else { &values[range.clone()] }
 }
 
+/// Mutable version of [`part`].
 fn part_mut<'a, T>(values: &'a mut [T], range: &Range<usize>) -> &'a mut [T] {
     if values.is_empty() { values } else { &mut values[range.clone()] }
 }
 
-/// A model's weights, quantised, for one set of kernels.
+/// The quantised weights of a model, packed for one kernel set and one set of activation scales.
 #[derive(Debug)]
 pub struct Int8 {
     kernels: Kernels,
-    /// In the order of the graph's convolutions, see [`matrices`].
+    /// Weight matrices of each convolution, in the order of the graph's convolutions; see
+    /// [`matrices`].
     weights: Vec<Vec<Weights>>,
-    /// Of the network's input.
+    /// Channels of the network's input, without padding.
     channels: usize,
-    /// One over its steps, by channel, for [`GROUP`] pixels.
+    /// Reciprocals of the input scales, by channel, repeated for [`GROUP`] pixels.
     per_step: Vec<f32>,
-    /// What stands for zero in it, alike, by row.
+    /// Zero points of the input with the dither of the control maps, for [`GROUP`] pixels; one
+    /// entry for each row of the dither pattern.
     zeros: [Vec<f32>; DITHER],
 }
 
-/// Side of the pattern by which control maps are dithered: their steps are coarse beside what they tell, and convolutions average over
-/// neighbours. The pictures' own steps are those of their samples.
+/// Side of the ordered dither pattern, in pixels. The scale of control maps is coarse compared with
+/// differences that matter to the network; dithering preserves their mean over neighbouring pixels,
+/// which convolutions average. Image channels are not dithered, because their scale is one code
+/// value.
 const DITHER: usize = 4;
 
-/// Thresholds of ordered dithering, between -1/2 and 1/2 (Bayer, "An optimum method for two-level rendition of continuous-tone pictures", 1973).
+/// Returns the ordered dither threshold at a pixel, between -1/2 and 1/2 (Bayer, "An optimum method
+/// for two-level rendition of continuous-tone pictures", 1973).
 fn threshold(x: usize, y: usize) -> f32 {
     const BAYER: [[u8; DITHER]; DITHER] =
         [[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]];
     (f32::from(BAYER[y % DITHER][x % DITHER]) + 0.5) / (DITHER * DITHER) as f32 - 0.5
 }
 
-/// Most outputs of a 3x3 convolution that is computed for two pixels side by side: more would not fit a vector of sums.
+/// Upper limit of the outputs of a 3x3 convolution that is computed for two neighbouring pixels at
+/// a time. The outputs of both pixels fit one block of 16 accumulators.
 const MAX_PAIRED: usize = 8;
 
-/// A matrix, packed.
+/// One packed weight matrix.
 #[derive(Debug)]
 struct Weights {
+    /// The matrix for one output pixel.
     single: Packed,
-    /// The same for two pixels at a time, whose inputs overlap: few outputs leave most of a vector idle.
+    /// The matrix for two neighbouring output pixels, over the union of their inputs. Without it,
+    /// convolutions with few outputs would leave most lanes of a vector unused.
     pairs: Option<Packed>,
 }
 
 impl Int8 {
-    /// For each class of steps that the model has, and up to which value of the control maps it holds.
+    /// Packs the weights once for each set of activation scales of the model. Returns each with the
+    /// largest control value that it is valid for, in ascending order.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a model that has no steps of quantisation, or widths that are no multiples of 4.
+    /// [`Error::Invalid`] for a model without activation scales, or with an input channel count
+    /// that is not a multiple of 4.
     pub(super) fn classes(model: &Model, kernels: Kernels) -> Result<Vec<(f32, Self)>, Error> {
         let quantisation = model.quantisation().ok_or_else(|| {
             Error::invalid(
                 "quantisation",
-                "the model has none, so it runs in float32 only (train it with `quantise`)",
+                "the model has no activation scales for int8 (train it with `quantise`)",
             )
         })?;
         let general = Self::new(model, quantisation, kernels)?;
@@ -169,7 +186,7 @@ impl Int8 {
             .collect()
     }
 
-    /// With the steps for all pictures.
+    /// Quantises and packs the weights for the activation scales that are valid for all inputs.
     fn new(model: &Model, quantisation: &Quantisation, kernels: Kernels) -> Result<Self, Error> {
         let graph = model.graph();
         let mut weights: Vec<Vec<Weights>> = graph.convs.iter().map(|_| Vec::new()).collect();
@@ -182,7 +199,7 @@ impl Int8 {
             };
             if !channels.is_multiple_of(4) {
                 let reason = format!(
-                    "{channels} channels are no multiple of 4, so the model runs in float32 only"
+                    "{channels} channels are not a multiple of 4, so the model cannot run in int8"
                 );
                 return Err(Error::invalid(format!("{} inputs", spec.name), reason));
             }
@@ -210,7 +227,7 @@ impl Int8 {
                     step,
                     ratio,
                 };
-                // The second pixel's inputs begin a pixel later.
+                // The inputs of the second pixel begin one pixel later.
                 let shifted = |s, d: usize, o: usize| match d.checked_sub(o / outputs * channels) {
                     Some(d) if d < depth => weight(s, d, o % outputs),
                     _ => 0.0,
@@ -231,7 +248,7 @@ impl Int8 {
         }
         let channels = quantisation.input.len();
         if channels > MAX_INPUTS {
-            let reason = format!("more than {MAX_INPUTS} channels of input run in float32 only");
+            let reason = format!("int8 supports at most {MAX_INPUTS} input channels");
             return Err(Error::invalid("quantisation", reason));
         }
         let per_step =
@@ -246,7 +263,7 @@ impl Int8 {
         Ok(Self { kernels, weights, channels, per_step, zeros })
     }
 
-    /// The same weights with other steps of what convolutions read.
+    /// Returns the same quantised weights with the activation scales `steps`.
     fn with_steps(
         &self,
         model: &Model,
@@ -256,7 +273,7 @@ impl Int8 {
         let graph = model.graph();
         let mut weights: Vec<Vec<Weights>> = graph.convs.iter().map(|_| Vec::new()).collect();
         for Role { conv, step, ratio, .. } in roles(graph, steps)? {
-            // The first one reads the input, whose steps are the same.
+            // The first convolution reads the input, whose scales are the same in all sets.
             let finer = if conv == 0 { 1.0 } else { steps[conv] / quantisation.convs[conv] };
             let bias = repeat_bias(&graph.convs[conv], &model.weights()[conv]);
             let rescaled = |Weights { single, pairs }: &Weights| Weights {
@@ -276,6 +293,7 @@ impl Int8 {
         })
     }
 
+    /// Computes one row, in pairs of pixels where the convolution has a matrix for that.
     fn run(&self, inputs: &Inputs<'_, Self>, finish: Finish<'_>) {
         let Weights { single, pairs } = &self.weights[inputs.conv][inputs.matrix];
         let Some(pairs) = pairs else {
@@ -287,7 +305,7 @@ impl Int8 {
         self.run_matrix(single, inputs, pixels * inputs.pitch, inputs.pitch, last);
     }
 
-    /// Runs a matrix on inputs from value `first` on.
+    /// Multiplies a matrix with the inputs from value `first` of each segment on.
     fn run_matrix(
         &self,
         weights: &Packed,
@@ -308,19 +326,28 @@ impl Int8 {
     }
 }
 
+/// Units of an i16 residual per unit of a u8 activation.
 const FINE: f32 = (1 << FINE_BITS) as f32;
 
-/// What a convolution reads and what is made of its sums.
+/// Number formats and scales of one convolution.
 struct Role {
+    /// The convolution.
     conv: ConvId,
+    /// Storage form of its input.
     form: Input,
+    /// Sign of its input.
     sign: Sign,
-    /// One unit of its output, and how many of them there are in a unit of what is added.
+    /// Scale of its output.
     step: f32,
+    /// Scale of the residual that it adds, divided by the scale of its output.
     ratio: f32,
 }
 
-/// The roles of all convolutions where what they read has these steps.
+/// Returns the formats and scales of all convolutions for the activation scales `convs`.
+///
+/// # Errors
+/// [`Error::Invalid`] for layers that cannot run in int8, [`Error::Backend`] for a map that no
+/// convolution reads.
 fn roles(graph: &Graph, convs: &[f32]) -> Result<Vec<Role>, Error> {
     let steps = Steps { graph, convs };
     let role = |conv, form, sign, step, ratio| Role { conv, form, sign, step, ratio };
@@ -337,7 +364,7 @@ fn roles(graph: &Graph, convs: &[f32]) -> Result<Vec<Role>, Error> {
             Layer::Inverted { .. } => {
                 return Err(Error::invalid(
                     "quantisation",
-                    "inverted residual blocks run in float32 only",
+                    "inverted residual blocks cannot run in int8",
                 ));
             }
             Layer::Block { first, second, from, to } => {
@@ -356,14 +383,14 @@ fn roles(graph: &Graph, convs: &[f32]) -> Result<Vec<Role>, Error> {
     Ok(roles)
 }
 
-/// Steps of feature maps.
+/// Scales of feature maps.
 struct Steps<'a> {
     graph: &'a Graph,
     convs: &'a [f32],
 }
 
 impl Steps<'_> {
-    /// Coarse step of a map: the one of the convolution that reads it.
+    /// Returns the u8 scale of a map, which is that of the convolution that reads it.
     fn of(&self, map: MapId) -> Result<f32, Error> {
         let reader =
             self.graph.layers.iter().find(|layer| layer.from() == map && map != Graph::INPUT);
@@ -371,11 +398,12 @@ impl Steps<'_> {
             Some(layer) => Ok(self.convs[layer.reader()]),
             None => Err(Error::Backend {
                 backend: "cpu",
-                reason: "a map that no convolution reads".to_owned(),
+                reason: "no convolution reads one of the feature maps".to_owned(),
             }),
         }
     }
 
+    /// Returns the scale of `from` divided by the scale of `to`.
     fn ratio(&self, from: MapId, to: MapId) -> Result<f32, Error> {
         Ok(self.of(from)? / self.of(to)?)
     }
@@ -452,7 +480,7 @@ impl Arithmetic for Int8 {
     }
 }
 
-/// What makes the values of a row of a feature map.
+/// Returns the epilogue that writes a row of a feature map. Activations are ReLUs here.
 fn finish<'a>(
     add: Option<LevelsRef<'a>>,
     activation: Activation,
@@ -473,7 +501,7 @@ mod tests {
         model::{ConvWeights, Domain, Quantisation},
     };
 
-    /// A picture of one brightness, and a level.
+    /// A frame of constant brightness with a constant control map.
     struct Even(f32);
 
     impl Source for Even {

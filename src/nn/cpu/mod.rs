@@ -1,8 +1,9 @@
-//! The embedded CPU backend: float32 or 8-bit integers, no library but this crate.
+//! CPU backend in float32 or int8, written in Rust without an external library.
 //!
-//! Layers that work at the same resolution run together: rows stream through all of them while they are in cache, in
-//! bands that are shared out over the threads. The first layer takes its rows straight from the
-//! [`Source`](super::Source) and the last gives them straight to the [`Output`](super::Output).
+//! Consecutive layers of the same resolution form a chain. Rows stream through all layers of a
+//! chain while they are in cache, in bands that the threads of a pool process in parallel. The
+//! first layer reads its rows from the [`Source`](super::Source), and the last one writes its rows
+//! to the [`Output`](super::Output).
 
 mod arithmetic;
 mod float;

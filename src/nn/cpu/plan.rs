@@ -1,7 +1,8 @@
-//! How a network runs at one size: which layers run together, and where feature maps lie.
+//! Planner: divides a network into chains of layers, and assigns feature maps to buffers.
 //!
-//! Layers between two changes of resolution form a [`Chain`]: rows stream through all of them while they are in cache,
-//! and only what the next chain or a skip needs is written to memory.
+//! The layers between two changes of resolution form a [`Chain`]. Rows stream through all steps of
+//! a chain while they are in cache. Only the maps that another chain or a skip connection reads are
+//! written to memory.
 
 use crate::nn::{
     Error, Size,
@@ -13,28 +14,30 @@ use super::{
     map::Shape,
 };
 
-/// Number of a buffer that holds a feature map.
+/// Index of a buffer that holds a whole feature map.
 pub(super) type BufferId = usize;
 
-/// One convolution of a chain.
+/// Operation of one step of a chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Op {
-    /// Takes rows from the source. First in its chain.
+    /// Reads rows from the source. Always first in its chain.
     Read,
-    /// Doubles the resolution of a map and adds another. First in its chain.
+    /// Transposed 2x2 convolution of the map `from`, plus the skip connection `add`. Always first
+    /// in its chain.
     Up { conv: ConvId, from: BufferId, add: Option<BufferId> },
-    /// 3x3; `residual` adds the rows that the step before the last one made.
+    /// 3x3 convolution; `residual` adds the output of the step two steps before.
     Same { conv: ConvId, activation: Activation, residual: bool },
-    /// 1x1; `residual` adds the rows of the step three before, or of the chain's input.
+    /// 1x1 convolution; `residual` adds the output of the step three steps before, or the chain's
+    /// input.
     Point { conv: ConvId, activation: Activation, residual: bool },
-    /// Depthwise, with a ReLU6.
+    /// Depthwise convolution with ReLU6.
     Depthwise { conv: ConvId, window: Window },
-    /// Halves the resolution and adds another map. Last in its chain.
+    /// 2x2 convolution with stride 2, plus the map `add`. Always last in its chain.
     Down { conv: ConvId, add: Option<BufferId> },
 }
 
 impl Op {
-    /// Whether what it makes can be negative.
+    /// Returns whether the output can be negative.
     pub fn sign(self) -> Sign {
         match self {
             Self::Same { activation: Activation::None, .. }
@@ -45,17 +48,20 @@ impl Op {
     }
 }
 
+/// One step of a chain: an operation and its output.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Step {
+    /// The operation.
     pub op: Op,
-    /// Shape of what it makes.
+    /// Shape of the output.
     pub shape: Shape,
-    /// Buffer that keeps what it makes.
+    /// Buffer that keeps the whole output map, if another chain reads it.
     pub store: Option<BufferId>,
 }
 
 impl Step {
-    /// Rows that are made together.
+    /// Returns the number of rows that the step computes at a time: a row block if the kernels
+    /// prefer that, otherwise one.
     pub fn together<A: Arithmetic>(&self, arithmetic: &A) -> usize {
         match self.op {
             Op::Same { conv, .. } if arithmetic.joins(conv, self.shape.width) => TOGETHER,
@@ -67,24 +73,27 @@ impl Step {
 /// Steps through which rows stream together.
 #[derive(Debug)]
 pub(super) struct Chain {
-    /// Map that the first step reads, if it is `Same` or `Down`.
+    /// Buffer that the first step reads, unless that is a `Read` or `Up`.
     pub input: Option<BufferId>,
-    /// The last one stores a map, or else gives its rows to the output.
+    /// The steps in order. If the last one has no `store`, it writes the network's output.
     pub steps: Vec<Step>,
 }
 
-/// Chains, and the shapes of all buffers and what they are read for.
+/// The chains of a network, and its buffers.
 #[derive(Debug)]
 pub(super) struct Plan {
+    /// Chains in the order in which they run.
     pub chains: Vec<Chain>,
+    /// Shape of each buffer, and the operations that read it.
     pub buffers: Vec<(Shape, Uses)>,
 }
 
 impl Plan {
-    /// Plans a network for inputs of `size`, with their channels padded to a multiple of `alignment`.
+    /// Plans a network for inputs of `size`, whose channels are padded to a multiple of
+    /// `alignment`.
     ///
     /// # Errors
-    /// [`Error::Backend`] for a graph that does not come down to chains.
+    /// [`Error::Backend`] for a graph that cannot be divided into chains.
     pub fn new(graph: &Graph, size: Size, alignment: usize) -> Result<Self, Error> {
         let mut planner = Planner {
             graph,
@@ -106,7 +115,7 @@ impl Plan {
 }
 
 impl Chain {
-    /// Step `i + back`, if it adds what step `i` makes.
+    /// Returns step `i + back` if it is a residual connection that adds the output of step `i`.
     fn adding(&self, i: usize, back: usize) -> Option<&Step> {
         self.steps.get(i + back).filter(|step| match step.op {
             Op::Same { residual, .. } => residual && back == 2,
@@ -115,16 +124,18 @@ impl Chain {
         })
     }
 
-    /// What later steps read of what step `i` makes.
+    /// Returns the operations of later steps of the chain that read the output of step `i`.
     pub fn uses(&self, i: usize) -> Uses {
         let rest = self.steps.get(i + 1..).unwrap_or_default();
-        // The network's output is made from what it adds up, not from the coarser form.
+        // The convolution that computes the network's output reads i16 residuals, because u8
+        // activations are too coarse for it.
         let before_output = matches!(rest, [last] if last.store.is_none());
         let added = before_output || [2, 3].iter().any(|back| self.adding(i, *back).is_some());
         Uses { convolved: !rest.is_empty(), added }
     }
 
-    /// Rows of step `i` that there must be room for. A step runs ahead by up to one less than the rows that it makes together.
+    /// Returns the number of slots that the ring buffer of step `i` needs. A step can run ahead of
+    /// its reader by up to one row less than its row block.
     pub fn rows<A: Arithmetic>(&self, i: usize, arithmetic: &A) -> usize {
         let together = |step: &Step| step.together(arithmetic);
         let own = together(&self.steps[i]);
@@ -135,7 +146,7 @@ impl Chain {
             Op::Depthwise { window, .. } => window.side,
             Op::Read | Op::Up { .. } | Op::Point { .. } => 1,
         };
-        // What is added has to wait for the steps between.
+        // A residual must be kept until the steps in between have computed their rows.
         let added = |back: usize| match self.adding(i, back) {
             Some(_) => {
                 self.steps[i + 1..=i + back].iter().map(|step| together(step) - 1).sum::<usize>()
@@ -147,6 +158,7 @@ impl Chain {
         read.max(added(2)).max(added(3)) + own - 1
     }
 
+    /// Marks the uses of all buffers that this chain reads.
     fn tell_uses(&self, buffers: &mut [(Shape, Uses)]) {
         for (i, step) in self.steps.iter().enumerate() {
             match step.op {
@@ -159,7 +171,8 @@ impl Chain {
             }
             if let Some(input) = self.input {
                 buffers[input].1.convolved |= i == 0;
-                // As many steps back as a residual lies lies the chain's input.
+                // A residual connection of step 1 (`Same`) or step 2 (`Point`) reaches back to the
+                // chain's input.
                 buffers[input].1.added |= match step.op {
                     Op::Same { residual, .. } => residual && i == 1,
                     Op::Point { residual, .. } => residual && i == 2,
@@ -170,8 +183,9 @@ impl Chain {
     }
 }
 
-/// Cuts the list of layers after each `Down2x2`, before each `Up2x2`, and before and after each inverted block: it is enough work
-/// for a chain, and rows of several that overlap would be computed twice. Gives ranges of layers.
+/// Divides the layers into chains: after each `Down2x2`, before each `Up2x2`, and before and after
+/// each inverted block. An inverted block is enough work for a chain of its own, and chains of
+/// several would recompute more overlapping rows at the edges of bands. Returns ranges of layers.
 fn split(graph: &Graph) -> Vec<std::ops::Range<usize>> {
     let mut ranges = Vec::new();
     let mut first = 0;
@@ -199,21 +213,25 @@ fn split(graph: &Graph) -> Vec<std::ops::Range<usize>> {
     ranges
 }
 
+/// Returns the error for a graph that cannot be divided into chains.
 fn unknown() -> Error {
-    Error::Backend { backend: "cpu", reason: "no schedule for a network of this shape".to_owned() }
+    Error::Backend { backend: "cpu", reason: "the graph cannot be divided into chains".to_owned() }
 }
 
+/// State of the planner.
 struct Planner<'a> {
     graph: &'a Graph,
     size: Size,
     alignment: usize,
     buffers: Vec<Shape>,
-    /// Map that a buffer holds.
+    /// Map that each buffer currently holds.
     owners: Vec<MapId>,
+    /// Buffer of each map that is stored.
     buffer_of: Vec<Option<BufferId>>,
 }
 
 impl Planner<'_> {
+    /// Plans the chain of a range of layers.
     fn chain(&mut self, layers: std::ops::Range<usize>) -> Result<Chain, Error> {
         let graph = self.graph;
         let mut chain = Chain { input: None, steps: Vec::new() };
@@ -295,7 +313,8 @@ impl Planner<'_> {
                 }
             }
         }
-        // A step of its own for whatever comes first is what `residual` counts on.
+        // `residual` of a `Same` step refers to the output two steps before, so such a step cannot
+        // be first.
         let starts_in_residual =
             matches!(chain.steps.first(), Some(Step { op: Op::Same { residual: true, .. }, .. }));
         let ends_nowhere =
@@ -303,10 +322,12 @@ impl Planner<'_> {
         if starts_in_residual || ends_nowhere { Err(unknown()) } else { Ok(chain) }
     }
 
+    /// Returns the buffer of a map that an earlier chain has stored.
     fn stored(&self, map: MapId) -> Result<BufferId, Error> {
         self.buffer_of.get(map).copied().flatten().ok_or_else(unknown)
     }
 
+    /// Returns the shape of a map. The channels of the network's input are padded.
     fn shape(&self, map: MapId) -> Shape {
         let mut spec = self.graph.maps[map];
         if map == Graph::INPUT {
@@ -315,6 +336,7 @@ impl Planner<'_> {
         Shape::new(spec, self.size)
     }
 
+    /// Returns the last layer that reads a map.
     fn last_use(&self, map: MapId) -> Option<usize> {
         let reads = |layer: &Layer| {
             layer.from() == map
@@ -323,11 +345,13 @@ impl Planner<'_> {
         self.graph.layers.iter().rposition(reads)
     }
 
+    /// Returns whether `layer` or a later layer reads a map.
     fn is_used_after(&self, map: MapId, layer: usize) -> bool {
         self.last_use(map).is_some_and(|last| last >= layer)
     }
 
-    /// A buffer for a map that a chain makes which begins with layer `first`: one whose map is no longer needed then.
+    /// Assigns a buffer to `map`, the output of the chain that begins with layer `first`. Reuses a
+    /// buffer of the same shape whose map neither this chain nor a later one reads.
     fn take_buffer(&mut self, map: MapId, first: usize) -> BufferId {
         let shape = self.shape(map);
         let free = (0..self.buffers.len())
@@ -367,7 +391,8 @@ mod tests {
         let lengths: Vec<usize> = plan.chains.iter().map(|c| c.steps.len()).collect();
         // Read, head, block, down; block, down; two blocks; up, block; up, block, tail.
         assert_eq!(lengths, [5, 3, 4, 3, 4]);
-        // Two skips, and what goes from chain to chain: 32x16 and 16x8 on the way down, then up.
+        // Two skip connections, and three maps between chains: 32x16 and 16x8 in the encoder, then
+        // one in the decoder.
         assert_eq!(plan.buffers.len(), 5);
         let stores =
             plan.chains.iter().flat_map(|c| &c.steps).filter(|s| s.store.is_some()).count();
@@ -395,7 +420,7 @@ mod tests {
     #[test]
     fn other_shapes_are_refused() {
         let mut graph = unet();
-        // A head that adds its own input cannot be streamed.
+        // The planner does not support a head convolution that adds its own input.
         if let Layer::Conv { add, .. } = &mut graph.layers[0] {
             *add = Some(Graph::INPUT);
         }

@@ -1,3 +1,5 @@
+//! [`Session`] of the CPU backend: runs the chains of a plan, the bands of each in parallel.
+
 use std::{
     ops::Range,
     sync::{Arc, Mutex, PoisonError},
@@ -15,34 +17,43 @@ use super::{
 };
 use crate::nn::{Error, Output, Session, Size, Source, io::bands};
 
-/// Below this many rows a band costs more at its edges than it gains in balance.
+/// Minimum rows per band when a thread gets several bands. Smaller bands lose more to recomputed
+/// rows at their edges than they gain in load balance.
 const MIN_BAND_ROWS: usize = 32;
-/// Bands per thread, so that a thread that was held up leaves work to the others.
+/// Maximum bands per thread. With several, a delayed thread leaves bands to the others.
 const BANDS_PER_THREAD: usize = 3;
 
-/// A network at one picture size, with all the memory that it needs.
+/// A network at one input size with all memory that it needs.
 pub(super) struct CpuSession<A: Arithmetic> {
     network: Arc<Shared<A>>,
     size: Size,
     threads: Threads,
+    /// Chains, each with the bands of its last step's rows.
     chains: Vec<(Chain, Vec<Range<usize>>)>,
+    /// Whole feature maps.
     buffers: Vec<Map<A::Rows>>,
+    /// Working memory of bands in progress.
     scratch: Spares<A>,
 }
 
-/// Memory of bands: one for each thread, handed on from band to band.
+/// Pool of the working memory of bands: one [`Scratch`] per thread, reused from band to band.
 struct Spares<A: Arithmetic> {
+    /// `[slots, stride]` of the ring buffer of each step.
     rings: Vec<[usize; 2]>,
+    /// Values in the widest row.
     stride: usize,
+    /// Unused entries.
     spare: Mutex<Vec<Scratch<A>>>,
 }
 
 impl<A: Arithmetic> Spares<A> {
+    /// Allocates `count` entries.
     fn new(count: usize, rings: Vec<[usize; 2]>, stride: usize) -> Self {
         let spare = (0..count).map(|_| Scratch::new(&rings, stride)).collect();
         Self { rings, stride, spare: Mutex::new(spare) }
     }
 
+    /// Runs `work` with an unused entry, or with a new one if all are in use.
     fn with(&self, work: impl FnOnce(&mut Scratch<A>)) {
         let spare = || self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = spare().pop();
@@ -53,11 +64,14 @@ impl<A: Arithmetic> Spares<A> {
 }
 
 impl<A: Arithmetic> CpuSession<A> {
+    /// Plans the network for inputs of `size` and allocates its memory.
+    ///
     /// # Errors
-    /// [`Error::Backend`] for a graph that this engine has no schedule for.
+    /// [`Error::Backend`] for a graph that the planner does not support.
     pub fn new(network: Arc<Shared<A>>, size: Size, threads: Threads) -> Result<Self, Error> {
         let plan = Plan::new(network.model.graph(), size, A::INPUT_ALIGNMENT)?;
-        // Room for what each step of any chain keeps.
+        // All chains share the ring buffers, so each has the largest number of slots and the
+        // largest stride of that step in any chain.
         let mut rings: Vec<[usize; 2]> = Vec::new();
         for chain in &plan.chains {
             rings.resize(rings.len().max(chain.steps.len()), [0, 0]);
@@ -107,7 +121,7 @@ impl<A: Arithmetic> Session for CpuSession<A> {
     }
 }
 
-/// Runs a chain, its bands side by side.
+/// Runs a chain with its bands in parallel.
 fn run_chain<A: Arithmetic>(
     arithmetic: &A,
     chain: &Chain,
@@ -117,7 +131,8 @@ fn run_chain<A: Arithmetic>(
     source: &dyn Source,
     output: &mut dyn Output,
 ) {
-    // Taken out while they are written, so that the others can be read meanwhile.
+    // The buffers that the chain writes are taken out of `buffers`, so that the bands can read the
+    // others meanwhile.
     let stores: Vec<_> =
         chain.steps.iter().enumerate().filter_map(|(i, s)| Some((i, s.store?))).collect();
     let empty = || A::Rows::zeros(0, Sign::Signed, Uses::default());
@@ -132,7 +147,8 @@ fn run_chain<A: Arithmetic>(
     for ((step, buffer), rows) in stores.iter().zip(&mut written) {
         let shape = buffers[*buffer].shape;
         let stride = shape.stride();
-        // Bands count rows of the last step; before it, a halving chain has twice as many.
+        // Bands count rows of the last step. In a chain that ends with `Down2x2`, the other steps
+        // have twice as many rows.
         let scale = if halved && step + 1 < chain.steps.len() { 2 } else { 1 };
         let mut rest = rows.view_mut(0..stride * shape.height);
         for (band, output) in bands.iter().zip(&mut outputs) {

@@ -1,4 +1,8 @@
-//! Streams the rows of a band through a chain.
+//! Streaming executor: computes the rows of one band, through all steps of a chain.
+//!
+//! Execution is demand-driven. Before a step computes a row, it advances the previous step to the
+//! last row that it reads. Each step keeps its recent rows in a ring buffer. Rows that overlap
+//! between bands are computed by both.
 
 use std::ops::Range;
 
@@ -9,22 +13,25 @@ use super::{
 };
 use crate::nn::{RowSink, Source, arch::Activation};
 
-/// Memory of one band.
+/// Working memory of one band.
 pub(super) struct Scratch<A: Arithmetic> {
-    /// One for each step of the longest chain.
+    /// Ring buffers, one for each step of the longest chain.
     rings: Vec<Ring<A::Rows>>,
-    /// Next row of each step, and the one after its last.
+    /// Next row that each step computes.
     next: Vec<usize>,
+    /// End of the rows that each step may compute in this band.
     end: Vec<usize>,
-    /// A row of the network's input or output.
+    /// A row of the network's input or output in float32.
     values: Vec<f32>,
-    /// Rows above or below the picture.
+    /// A row of zeros that pads a signed map above and below.
     zeros: A::Rows,
+    /// A row of zeros that pads the output of a ReLU above and below.
     positive_zeros: A::Rows,
 }
 
 impl<A: Arithmetic> Scratch<A> {
-    /// With rings of so many rows of up to so many values for each step, and rows of up to `stride` values.
+    /// Allocates ring buffers of `[slots, stride]` for each step, and rows of up to `stride`
+    /// values.
     pub fn new(rings: &[[usize; 2]], stride: usize) -> Self {
         Self {
             rings: rings.iter().map(|[rows, stride]| Ring::new(*rows, *stride)).collect(),
@@ -37,32 +44,38 @@ impl<A: Arithmetic> Scratch<A> {
     }
 }
 
-/// Rows of a map that a band writes.
+/// Rows of a whole map that a band writes.
 pub(super) struct BandRows<'a, A: Arithmetic> {
+    /// Step whose output it is.
     pub step: usize,
-    /// Number of the first row.
+    /// Index of the first row.
     pub first: usize,
+    /// Rows of the band with their padding.
     pub rows: RowsMut<'a, A>,
 }
 
-/// What a band makes.
+/// Destinations of a band's results.
 pub(super) struct BandOutput<'a, A: Arithmetic> {
+    /// Rows of the whole maps that steps of the chain store.
     pub maps: Vec<BandRows<'a, A>>,
-    /// Takes the rows of the last step, unless that has a map.
+    /// Receiver of the network's output, if the chain computes it.
     pub sink: Option<Box<dyn RowSink + 'a>>,
 }
 
-/// A band on its way through a chain.
+/// A chain with all that its bands read.
 pub(super) struct Stream<'a, A: Arithmetic> {
+    /// Packed weights and kernels.
     pub arithmetic: &'a A,
+    /// The chain.
     pub chain: &'a Chain,
-    /// All buffers but those that the chain writes, which stand empty.
+    /// Whole feature maps. Those that the chain writes are replaced by empty ones.
     pub buffers: &'a [Map<A::Rows>],
+    /// Input of the network.
     pub source: &'a dyn Source,
 }
 
 impl<A: Arithmetic> Stream<'_, A> {
-    /// Computes rows `band` of the last step, and of the others what these need.
+    /// Computes rows `band` of the last step, and the rows of the other steps that these depend on.
     pub fn run(
         &self,
         band: Range<usize>,
@@ -85,7 +98,7 @@ impl<A: Arithmetic> Stream<'_, A> {
         self.advance(self.chain.steps.len() - 1, band.end, output, scratch);
     }
 
-    /// Rows of the step before that there must be for row `y` of step `i`.
+    /// Returns the end of the rows of the previous step that row `y` of step `i` depends on.
     fn needed(&self, i: usize, y: usize) -> usize {
         let step = &self.chain.steps[i];
         match step.op {
@@ -100,7 +113,7 @@ impl<A: Arithmetic> Stream<'_, A> {
         }
     }
 
-    /// Makes rows of step `i` up to row `end`, or a few more of those that will be needed.
+    /// Computes rows of step `i` up to row `end`, or beyond it to complete a row block.
     fn advance(
         &self,
         i: usize,
@@ -128,7 +141,7 @@ impl<A: Arithmetic> Stream<'_, A> {
         }
     }
 
-    /// Makes row `y` of the network's output.
+    /// Computes row `y` of the network's output and writes it to the sink.
     fn finish_row(
         &self,
         i: usize,
@@ -145,7 +158,8 @@ impl<A: Arithmetic> Stream<'_, A> {
         }
     }
 
-    /// Makes `N` rows of a feature map, from row `y` on, where later steps or a map are to have them.
+    /// Computes rows `y..y + N` of step `i` into its ring buffer and, if the step stores its
+    /// output, into the whole map.
     fn make_rows<const N: usize>(
         &self,
         i: usize,
@@ -178,7 +192,7 @@ impl<A: Arithmetic> Stream<'_, A> {
         }
     }
 
-    /// What step `i` reads, what it writes, and a row of floats.
+    /// Borrows the inputs of step `i`, its ring buffer and a row of floats.
     fn split<'a>(
         &'a self,
         i: usize,
@@ -191,7 +205,8 @@ impl<A: Arithmetic> Stream<'_, A> {
 }
 
 impl<A: Arithmetic> BandRows<'_, A> {
-    /// The pixels of `N` rows, from row `y` on, as far as they are the band's.
+    /// Returns the inner pixels of rows `y..y + N`, with `None` for rows that are outside of the
+    /// band.
     fn rows_mut<const N: usize>(&mut self, y: usize, shape: Shape) -> [Option<RowsMut<'_, A>>; N] {
         let (stride, inner) = (shape.stride(), shape.inner());
         let own = self.first..self.first + A::Rows::length(&self.rows) / stride;
@@ -210,18 +225,18 @@ impl<A: Arithmetic> BandRows<'_, A> {
     }
 }
 
-/// What step `i` of a stream can read.
+/// Everything that step `i` of a chain can read.
 struct Before<'a, A: Arithmetic> {
     stream: &'a Stream<'a, A>,
     i: usize,
-    /// Rings of the steps before it.
+    /// Ring buffers of the previous steps.
     rings: &'a [Ring<A::Rows>],
     zeros: &'a A::Rows,
     positive_zeros: &'a A::Rows,
 }
 
 impl<A: Arithmetic> Before<'_, A> {
-    /// Shape of what came `back` steps before.
+    /// Returns the shape of the output of the step `back` steps before, or of the chain's input.
     fn shape(&self, back: usize) -> Shape {
         match self.i.checked_sub(back) {
             Some(step) => self.stream.chain.steps[step].shape,
@@ -229,12 +244,14 @@ impl<A: Arithmetic> Before<'_, A> {
         }
     }
 
-    /// What lies before the first step; the planner sees to it that it is there where it is needed.
+    /// Returns the buffer of the chain's input. The planner guarantees that it exists where a step
+    /// reads it.
     fn input(&self) -> BufferId {
         self.stream.chain.input.unwrap_or(0)
     }
 
-    /// Row `y` of what came `back` steps before, and its shape.
+    /// Returns row `y` of the output of the step `back` steps before (or of the chain's input), and
+    /// its shape.
     fn row(&self, back: usize, y: usize) -> (RowsRef<'_, A>, Shape) {
         match self.i.checked_sub(back) {
             Some(step) => (self.rings[step].row(y, self.shape(back)), self.shape(back)),
@@ -242,12 +259,14 @@ impl<A: Arithmetic> Before<'_, A> {
         }
     }
 
+    /// Returns row `y` of a whole map, and its shape.
     fn map_row(&self, buffer: BufferId, y: usize) -> (RowsRef<'_, A>, Shape) {
         let map = &self.stream.buffers[buffer];
         (map.row(y), map.shape)
     }
 
-    /// Row `y` of what the step before made, with `margin` zeros around it; only zeros outside of the picture.
+    /// Returns row `y` of the previous step's output from `margin` pixels left of the first pixel
+    /// on; a row of zeros if `y` is outside of the map.
     fn padded_row(&self, y: Option<usize>, margin: usize) -> RowsRef<'_, A> {
         let shape = self.shape(1);
         let inside = (shape.margin - margin) * shape.channels..shape.stride();
@@ -264,7 +283,7 @@ impl<A: Arithmetic> Before<'_, A> {
         }
     }
 
-    /// Makes row `y` of a feature map.
+    /// Computes row `y` of a feature map. `values` is scratch memory for a row of input.
     fn compute(&self, y: usize, values: &mut [f32], out: RowsMut<'_, A>) {
         let Stream { arithmetic, chain, source, .. } = self.stream;
         let add = match chain.steps[self.i].op {
@@ -286,7 +305,7 @@ impl<A: Arithmetic> Before<'_, A> {
         }
     }
 
-    /// Makes [`TOGETHER`] rows of a feature map, from row `y` on.
+    /// Computes a row block of a feature map, [`TOGETHER`] rows from row `y` on.
     fn compute_rows(&self, y: usize, out: [RowsMut<'_, A>; TOGETHER]) {
         let Op::Same { conv, activation, residual } = self.stream.chain.steps[self.i].op else {
             return;
@@ -303,14 +322,14 @@ impl<A: Arithmetic> Before<'_, A> {
         self.stream.arithmetic.convolve_rows(&inputs, add, activation, out);
     }
 
-    /// Makes row `y` of the network's output.
+    /// Computes row `y` of the network's output.
     fn finish(&self, y: usize, out: &mut [f32]) {
         if let Some(inputs) = self.inputs(y) {
             self.stream.arithmetic.finish(&inputs, out);
         }
     }
 
-    /// What row `y` of a convolution reads; `None` if the step is none.
+    /// Returns the inputs of row `y` of a convolution, or `None` for `Read`.
     fn inputs(&self, y: usize) -> Option<Inputs<'_, A>> {
         Some(match self.stream.chain.steps[self.i].op {
             Op::Read => return None,
@@ -369,7 +388,7 @@ impl<A: Arithmetic> Before<'_, A> {
     }
 }
 
-/// The pixels of a row without the zeros around them.
+/// Returns the pixels of a row without their padding.
 fn inner<A: Arithmetic>((row, shape): (RowsRef<'_, A>, Shape)) -> RowsRef<'_, A> {
     A::Rows::part(row, shape.inner())
 }

@@ -1,4 +1,4 @@
-//! Thread pools, shared by all sessions that want the same number of threads.
+//! Thread pools, one for each number of threads, that all sessions share.
 
 use std::{
     collections::HashMap,
@@ -9,10 +9,10 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::nn::Error;
 
-/// More threads than this never help on a frame.
+/// Upper limit of the number of threads; more do not make a frame faster.
 const MAX_THREADS: usize = 64;
 
-/// A number of threads to work on.
+/// A handle to the shared pool with a given number of threads.
 #[derive(Debug, Clone)]
 pub struct Threads {
     pool: Arc<ThreadPool>,
@@ -20,10 +20,11 @@ pub struct Threads {
 }
 
 impl Threads {
-    /// `count` threads; 0 stands for as many as the machine has.
+    /// Returns the pool with `count` threads, at most 64; 0 uses as many as the machine has
+    /// processors.
     ///
     /// # Errors
-    /// [`Error::Backend`] where the system gives no threads.
+    /// [`Error::Backend`] when the system cannot start the threads.
     pub fn new(count: usize) -> Result<Self, Error> {
         let count = match count {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -33,16 +34,18 @@ impl Threads {
         Ok(Self { pool: pool(count)?, count })
     }
 
+    /// Returns the number of threads.
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// Runs `work` on these threads: rayon's parallel iterators within it use them.
+    /// Runs `work` on the pool, so that rayon's parallel iterators inside it use these threads.
     pub fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         self.pool.install(work)
     }
 }
 
+/// Returns the pool with `count` threads, and creates it when no session uses one.
 fn pool(count: usize) -> Result<Arc<ThreadPool>, Error> {
     static POOLS: Mutex<Option<HashMap<usize, Weak<ThreadPool>>>> = Mutex::new(None);
     let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);

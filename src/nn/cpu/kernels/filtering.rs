@@ -1,19 +1,22 @@
-//! What the kernels for minimal filtering F(4x4, 3x3) share: its measures, and the transform of weights (Lavin and Gray, "Fast Algorithms for
-//! Convolutional Neural Networks", CVPR 2016).
+//! Winograd F(4x4, 3x3): sizes and weight transform that the float32 and int8 kernels share (Lavin
+//! and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016).
 
 use super::TOGETHER;
 
-/// Rows and columns of the kernel.
+/// Rows and columns of the convolution kernel.
 pub(super) const TAPS: usize = 3;
-/// Rows and columns of a tile, and values in each direction that it is made of.
+/// Rows and columns of an output tile.
 pub(super) const SIDE: usize = TOGETHER;
+/// Rows and columns of an input tile, and of the transform domain ("points").
 pub(super) const POINTS: usize = SIDE + TAPS - 1;
-/// By so much transformed weights, and with them the sums, are too large: whole weights stay whole.
+/// Factor by which transformed weights, and therefore the accumulators, are too large. It keeps the
+/// transform of integer weights in integers.
 pub(super) const FACTOR: i32 = 24 * 24;
 
-/// Three weights in a line, transformed.
+/// Transforms three weights in one direction, 24 times too large.
 fn transformed([a, b, c]: [f64; TAPS]) -> [f64; POINTS] {
-    // The last one is as small as it may be: it is multiplied by 8 later.
+    // The last row is a further 8 times smaller than that, which keeps the values small; the output
+    // transform multiplies it by 8.
     [
         6.0 * a,
         -4.0 * (a + b + c),
@@ -24,7 +27,8 @@ fn transformed([a, b, c]: [f64; TAPS]) -> [f64; POINTS] {
     ]
 }
 
-/// The weights of a kernel, which `weight` tells by row and column, transformed; [`FACTOR`] times too large.
+/// Transforms a 3x3 kernel, whose weights `weight` returns by row and column. The result is
+/// [`FACTOR`] times too large.
 pub(super) fn points(weight: impl Fn(usize, usize) -> f64) -> [[f64; POINTS]; POINTS] {
     let rows: [_; TAPS] =
         std::array::from_fn(|row| transformed(std::array::from_fn(|tap| weight(row, tap))));

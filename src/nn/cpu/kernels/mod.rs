@@ -1,14 +1,16 @@
-//! The inner loops, one folder for each arithmetic, in it one file per way of writing them behind one safe interface.
+//! Compute kernels of the CPU backend: one module per arithmetic, each with a safe interface over
+//! implementations for several instruction sets.
 
 mod filtering;
 pub mod float;
 pub mod int8;
 
-/// Rows of a 3x3 convolution that some kernels compute together.
+/// Rows per row block: the number of rows of a 3x3 convolution that a kernel computes in one call.
 pub const TOGETHER: usize = 4;
 
-/// The first of `available` kernel sets whose name begins with what the environment variable `CNNVIDEO_KERNELS` says,
-/// or else simply the first: the fastest.
+/// Returns the first of `available` kernel sets whose name begins with the value of the environment
+/// variable `CNNVIDEO_KERNELS`. Without the variable or a match, returns the first one, which is
+/// the fastest.
 fn choose<K: Copy>(available: &[K], name: fn(K) -> &'static str) -> Option<K> {
     let wanted = std::env::var("CNNVIDEO_KERNELS").ok();
     let named = |k: &&K| wanted.as_deref().is_some_and(|wanted| name(**k).starts_with(wanted));

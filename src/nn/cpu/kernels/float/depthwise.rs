@@ -1,4 +1,5 @@
-//! Depthwise convolutions, with a ReLU6: written once over `pulp`, whose scalar vectors are the portable kernel.
+//! Depthwise convolution with ReLU6, generic over `pulp` vectors; its scalar instance is the
+//! portable kernel.
 
 use pulp::{Simd, WithSimd};
 
@@ -7,16 +8,18 @@ use crate::nn::arch::{Activation, Window};
 /// Pixels that share each load of weights.
 const TILE: usize = 4;
 
-/// Weights of a depthwise convolution, in the order in which the kernel reads them: tap by tap, all channels of each.
+/// Weights of a depthwise convolution in the order in which the kernel reads them:
+/// `[tap][channel]`.
 #[derive(Debug, Clone)]
 pub struct Depthwise {
+    /// Weights, `side * side` taps of all channels.
     taps: Vec<f32>,
     bias: Vec<f32>,
     side: usize,
 }
 
 impl Depthwise {
-    /// From weights in the order `[channel][row][column]`.
+    /// Packs weights in the order `[channel][row][column]`.
     pub(in crate::nn::cpu) fn new(window: Window, weights: &[f32], bias: &[f32]) -> Self {
         let taps = window.side * window.side;
         let tap = |tap: usize| weights.iter().skip(tap).step_by(taps);
@@ -28,20 +31,27 @@ impl Depthwise {
     }
 }
 
-/// One row of output pixels to compute.
+/// Computation of one row of a depthwise convolution.
 ///
-/// Channel `c` of pixel `x` is `bias[c]` plus the sum over rows `dy` and columns `dx` of the kernel's weight there times
-/// `segments[dy][x * pitch + dx * channels + c]`, kept between 0 and 6.
+/// Channel `c` of pixel `x` is the sum of `bias[c]` and, over rows `dy` and columns `dx` of the
+/// kernel, of `weight[c][dy][dx] * segments[dy][x * pitch + dx * channels + c]`, clamped to 0 to 6.
 pub struct DepthJob<'a> {
-    /// As many as the kernel has rows.
+    /// One input row for each kernel row, from the first input of pixel 0 on.
     pub segments: &'a [&'a [f32]],
+    /// Distance between the inputs of neighbouring output pixels, in values.
     pub pitch: usize,
+    /// Weights and biases.
     pub weights: &'a Depthwise,
+    /// Output values, interleaved by pixel.
     pub out: &'a mut [f32],
 }
 
 impl DepthJob<'_> {
-    /// Panics unless every access that the kernel makes lies within its slice. Gives the number of pixels.
+    /// Returns the number of output pixels.
+    ///
+    /// # Panics
+    /// If an access of the kernel would be outside of its slice. The kernel relies on this check
+    /// for memory safety.
     fn check(&self) -> usize {
         let Depthwise { taps, bias, side } = self.weights;
         let pixels = self.out.len() / bias.len();
@@ -52,13 +62,14 @@ impl DepthJob<'_> {
             let reach = (pixels - 1) * self.pitch + side * bias.len();
             assert!(
                 self.segments.iter().all(|s| s.len() >= reach),
-                "a segment is shorter than its reach, {reach}"
+                "a segment is shorter than the kernel's reach of {reach} values"
             );
         }
         pixels
     }
 }
 
+/// Computes one row with the vectors of `isa`.
 pub(super) fn run<S: Simd>(isa: S, job: DepthJob<'_>) {
     struct Op<'a>(DepthJob<'a>);
     impl WithSimd for Op<'_> {
@@ -72,6 +83,7 @@ pub(super) fn run<S: Simd>(isa: S, job: DepthJob<'_>) {
     isa.vectorize(Op(job));
 }
 
+/// Computes one row; channels beyond the last whole vector are computed one by one.
 #[inline(always)]
 fn row<S: Simd>(isa: S, mut job: DepthJob<'_>) {
     let pixels = job.check();
@@ -81,7 +93,9 @@ fn row<S: Simd>(isa: S, mut job: DepthJob<'_>) {
     while x < pixels {
         let tile = pixels - x >= TILE;
         for c in (0..whole).step_by(S::F32_LANES) {
-            // SAFETY (both): `check` has shown that all pixels of all segments and of `out` exist, and the vector ends by `channels`.
+            // SAFETY (both calls): `check` has verified that all `pixels` pixels exist in every
+            // segment and in `out`, `x + TILE` (or `x + 1`) does not exceed `pixels`, and the
+            // vector at `c` ends at or before `channels`.
             if tile {
                 unsafe { compute::<S, TILE>(isa, &mut job, x, c) };
             } else {
@@ -111,15 +125,17 @@ fn row<S: Simd>(isa: S, mut job: DepthJob<'_>) {
     }
 }
 
-/// Computes a vector of channels from `c` on of `N` pixels from `x` on.
+/// Computes a vector of channels, from `c` on, of pixels `x..x + N`.
 ///
 /// # Safety
-/// These pixels and channels exist in the slices of `job`, as [`DepthJob::check`] tells.
+/// [`DepthJob::check`] has succeeded for `job`, `x + N` does not exceed its number of pixels, and
+/// `c` plus the vector length does not exceed the number of channels.
 #[inline(always)]
 unsafe fn compute<S: Simd, const N: usize>(isa: S, job: &mut DepthJob<'_>, x: usize, c: usize) {
     let Depthwise { taps, bias, side } = job.weights;
     let (channels, out) = (bias.len(), job.out.as_mut_ptr());
-    // SAFETY: all offsets stay within the bounds that the caller vouches for.
+    // SAFETY: by the contract of this function, all offsets are within the slices that `check` has
+    // verified.
     unsafe {
         let load = |p: *const f32| p.cast::<S::f32s>().read_unaligned();
         let mut sums = [load(bias.as_ptr().add(c)); N];

@@ -1,9 +1,10 @@
-//! Float32.
+//! Float32 kernels.
 //!
-//! Every convolution of the core but the depthwise ones ([`DepthJob`]) comes down to [`RowJob`]: for each pixel of a row a product of a packed weight matrix
-//! with a few runs of neighbouring input values. `portable.rs` is plain Rust and the reference that the others are
-//! tested against; `simd.rs` is written once over `pulp` and compiled for each instruction set, and so is `winograd.rs`, which makes some rows
-//! together ([`RowsJob`]) with fewer products.
+//! All convolutions except depthwise ones ([`DepthJob`]) are expressed as a [`RowJob`]: for each
+//! pixel of a row, the product of a packed weight matrix with a few runs of contiguous input values
+//! (segments). `portable.rs` is plain Rust and the reference for tests. `simd.rs` is generic over
+//! `pulp` vectors and compiled for each instruction set. So is `winograd.rs`, which computes row
+//! blocks ([`RowsJob`]) with fewer multiplications.
 
 mod depthwise;
 mod pack;
@@ -19,22 +20,32 @@ use pulp::Simd;
 use super::TOGETHER;
 use crate::nn::arch::Activation;
 
-/// One row of output pixels to compute.
+/// Computation of one row of output pixels.
 ///
-/// Pixel `x` of the row is `bias + sum over segments s: weights[s] * segments[s][x * pitch..][..depth] [+ add]`, then
-/// the activation. It has `weights.outputs` values, and the row has `out.len() / weights.outputs` pixels.
+/// Pixel `x` is `activation(bias + sum over segments s: weights[s] * segments[s][x *
+/// pitch..][..depth] [+ add])`. It has `weights.outputs` values; the row has `out.len() /
+/// weights.outputs` pixels.
 pub struct RowJob<'a> {
+    /// Input values of the segments, from the first input of pixel 0 on.
     pub segments: &'a [&'a [f32]],
+    /// Distance between the inputs of neighbouring output pixels, in values.
     pub pitch: usize,
+    /// Weight matrix and biases.
     pub weights: &'a Packed,
-    /// As long as `out`.
+    /// Residual to add, as long as `out`.
     pub add: Option<&'a [f32]>,
+    /// Activation function applied last.
     pub activation: Activation,
+    /// Output values, interleaved by pixel.
     pub out: &'a mut [f32],
 }
 
 impl RowJob<'_> {
-    /// Panics unless every access that a kernel makes lies within its slice; kernels rely on it.
+    /// Returns the number of output pixels.
+    ///
+    /// # Panics
+    /// If an access of a kernel would be outside of its slice. The kernels rely on this check for
+    /// memory safety.
     fn check(&self) -> usize {
         let outputs = self.weights.outputs();
         let pixels = self.out.len() / outputs;
@@ -47,26 +58,32 @@ impl RowJob<'_> {
             let reach = (pixels - 1) * self.pitch + self.weights.depth();
             assert!(
                 self.segments.iter().all(|s| s.len() >= reach),
-                "a segment is shorter than its reach, {reach}"
+                "a segment is shorter than the kernel's reach of {reach} values"
             );
         }
         pixels
     }
 }
 
-/// [`TOGETHER`] rows of a 3x3 convolution.
+/// Computation of a row block, [`TOGETHER`] rows of a 3x3 convolution; the fields are as in
+/// [`RowJob`].
 pub struct RowsJob<'a> {
-    /// All rows that they are made of.
+    /// The input rows of all output rows; output row `y` depends on `segments[y..y + 3]`.
     pub segments: [&'a [f32]; TOGETHER + 2],
+    /// Values per input pixel.
     pub pitch: usize,
+    /// Weight matrix and biases.
     pub weights: &'a Packed,
+    /// Residual of each row.
     pub add: [Option<&'a [f32]>; TOGETHER],
+    /// Activation function applied last.
     pub activation: Activation,
+    /// Output values of each row.
     pub out: [&'a mut [f32]; TOGETHER],
 }
 
 impl RowsJob<'_> {
-    /// One of the rows.
+    /// Returns the job of one of the rows.
     fn row(&mut self, y: usize) -> RowJob<'_> {
         let &mut Self { ref segments, pitch, weights, ref add, activation, ref mut out } = self;
         RowJob {
@@ -79,7 +96,7 @@ impl RowsJob<'_> {
         }
     }
 
-    /// As [`RowJob::check`].
+    /// Returns the number of output pixels per row. Panics like [`RowJob::check`].
     fn check(&mut self) -> usize {
         assert_eq!(self.weights.depth(), 3 * self.pitch);
         let pixels: [usize; TOGETHER] = std::array::from_fn(|y| self.row(y).check());
@@ -88,20 +105,25 @@ impl RowsJob<'_> {
     }
 }
 
-/// A set of kernels for one instruction set. A value exists only where the processor has it.
+/// Set of kernels for one instruction set. The `pulp` token in a variant proves that the processor
+/// supports it.
 #[derive(Debug, Clone, Copy)]
 pub enum Kernels {
+    /// Plain Rust.
     Portable,
+    /// AVX2 and FMA (x86-64-v3).
     #[cfg(target_arch = "x86_64")]
     Avx2(pulp::x86::V3),
+    /// AVX-512 (x86-64-v4).
     #[cfg(target_arch = "x86_64")]
     Avx512(pulp::x86::V4),
+    /// NEON.
     #[cfg(target_arch = "aarch64")]
     Neon(pulp::aarch64::Neon),
 }
 
 impl Kernels {
-    /// All that this processor can run, the fastest first.
+    /// Returns all kernel sets that this processor supports, the fastest first.
     pub fn available() -> Vec<Self> {
         let mut all = Vec::new();
         #[cfg(target_arch = "x86_64")]
@@ -115,11 +137,13 @@ impl Kernels {
         all
     }
 
-    /// The fastest, or the one that the environment variable `CNNVIDEO_KERNELS` names, if this processor has it.
+    /// Returns the fastest kernel set, or the supported one that the environment variable
+    /// `CNNVIDEO_KERNELS` names.
     pub fn best() -> Self {
         super::choose(&Self::available(), Self::name).unwrap_or(Self::Portable)
     }
 
+    /// Returns the name of the kernel set.
     pub fn name(self) -> &'static str {
         match self {
             Self::Portable => "portable",
@@ -132,7 +156,8 @@ impl Kernels {
         }
     }
 
-    /// Outputs that this kernel computes together, for a layer with `outputs` of them: the block size of its weights.
+    /// Returns the block size of the weights of a layer with `outputs` outputs: the number of
+    /// outputs that the kernel accumulates at a time.
     pub(in crate::nn::cpu) fn block(self, outputs: usize) -> usize {
         match self {
             Self::Portable => 16,
@@ -145,7 +170,7 @@ impl Kernels {
                 }
             }
             #[cfg(target_arch = "x86_64")]
-            // An odd number of vectors would leave half of the last block empty.
+            // With an odd number of vectors, half of the last block would be unused.
             Self::Avx512(_) => {
                 if outputs.div_ceil(16) % 2 == 1 {
                     16
@@ -164,7 +189,7 @@ impl Kernels {
         }
     }
 
-    /// Computes a row of a depthwise convolution.
+    /// Computes one row of a depthwise convolution.
     pub fn run_depthwise(self, job: DepthJob<'_>) {
         match self {
             Self::Portable => depthwise::run(pulp::Scalar::new(), job),
@@ -177,12 +202,13 @@ impl Kernels {
         }
     }
 
-    /// Whether it is faster to compute [`TOGETHER`] rows of `pixels` pixels at once.
+    /// Returns whether [`Self::run_rows`] computes a row block of `pixels` pixels per row with
+    /// Winograd F(4x4, 3x3), which is faster than row by row.
     pub fn joins(self, weights: &Packed, pixels: usize) -> bool {
         weights.filters() && pixels >= winograd::NARROWEST
     }
 
-    /// Floats in a vector of those that do minimal filtering.
+    /// Returns the vector length in floats of kernel sets that have a Winograd kernel.
     fn filter_lanes(self) -> Option<usize> {
         match self {
             Self::Portable => None,
@@ -195,7 +221,11 @@ impl Kernels {
         }
     }
 
-    /// Computes rows, together where that is faster.
+    /// Computes a row block, with Winograd F(4x4, 3x3) if [`Self::joins`] holds, otherwise row by
+    /// row.
+    ///
+    /// # Panics
+    /// If the slices are too short, or the weights were packed for another kernel set.
     pub fn run_rows(self, mut job: RowsJob<'_>) {
         assert_eq!(
             job.weights.block(),
@@ -216,7 +246,10 @@ impl Kernels {
         }
     }
 
-    /// Computes a row.
+    /// Computes one row.
+    ///
+    /// # Panics
+    /// If the slices are too short, or the weights were packed for another kernel set.
     pub fn run(self, job: RowJob<'_>) {
         assert_eq!(
             job.weights.block(),

@@ -1,23 +1,23 @@
-//! Weights in the order in which the kernels read them.
+//! Float32 weights in the order in which the kernels read them.
 
 use super::{Kernels, winograd};
 
 /// Floats in a [`Line`].
 pub(super) const LINE: usize = 16;
 
-/// One cache line of weights, so that vector loads never straddle two.
+/// One cache line of weights. The alignment ensures that no vector load crosses a cache line.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
 pub(super) struct Line(pub [f32; LINE]);
 
-/// A weight matrix for [`RowJob`](super::RowJob): blocks of outputs, in each block all segments in turn, in each
-/// segment its inputs in turn, and for each input one value per output of the block.
+/// Weight matrix of a [`RowJob`](super::RowJob) in the order `[block][segment][input][output of the
+/// block]`, zero-padded to whole blocks of outputs.
 #[derive(Debug, Clone)]
 pub struct Packed {
     lines: Vec<Line>,
-    /// The same for minimal filtering, where kernels do that.
+    /// Weights transformed for Winograd F(4x4, 3x3), if the kernel set and the shape support it.
     filtered: Option<Vec<Line>>,
-    /// Biases, padded with zeros to whole blocks.
+    /// Biases, zero-padded to whole blocks.
     bias: Vec<Line>,
     segments: usize,
     depth: usize,
@@ -26,7 +26,7 @@ pub struct Packed {
 }
 
 impl Packed {
-    /// Packs `weight(segment, input, output)` for some kernels.
+    /// Packs the weights `weight(segment, input, output)` for a kernel set.
     pub(in crate::nn::cpu) fn new(
         kernels: Kernels,
         segments: usize,
@@ -65,52 +65,54 @@ impl Packed {
         }
     }
 
-    /// Runs of input per pixel.
+    /// Returns the number of segments per pixel.
     pub fn segments(&self) -> usize {
         self.segments
     }
 
-    /// Values in each run.
+    /// Returns the number of values in each segment.
     pub fn depth(&self) -> usize {
         self.depth
     }
 
-    /// Values per output pixel.
+    /// Returns the number of values per output pixel.
     pub fn outputs(&self) -> usize {
         self.outputs
     }
 
-    /// Outputs that are computed together.
+    /// Returns the number of outputs per block.
     pub fn block(&self) -> usize {
         self.block
     }
 
-    /// The weights of one block: `segments * depth * block` values from the start of the first line.
+    /// Returns the weights of one block: `segments * depth * block` values from the start of the
+    /// first line.
     pub(super) fn block_lines(&self, block: usize) -> &[Line] {
         let floats = self.segments * self.depth * self.block;
-        // Only with several blocks must each start on a line of its own; a block is then a multiple of 16 wide,
-        // or 8 wide and alone.
+        // Each block must start on a line of its own if there are several. Then the block size is a
+        // multiple of 16; a block of 8 outputs is always the only one.
         &self.lines[block * floats / LINE..((block + 1) * floats).div_ceil(LINE)]
     }
 
-    /// Whether there are weights for minimal filtering.
+    /// Returns whether there are weights for Winograd F(4x4, 3x3).
     pub(super) fn filters(&self) -> bool {
         self.filtered.is_some()
     }
 
-    /// Those of one block.
+    /// Returns the Winograd weights of one block.
     pub(super) fn filtered_lines(&self, block: usize) -> &[Line] {
         let filtered = self.filtered.as_deref().unwrap_or_default();
         let count = filtered.len() / self.outputs.div_ceil(self.block);
         &filtered[block * count..][..count]
     }
 
-    /// The biases of one block.
+    /// Returns the biases of one block.
     pub(super) fn block_bias(&self, block: usize) -> &[Line] {
         &self.bias[block * self.block / LINE..((block + 1) * self.block).div_ceil(LINE)]
     }
 }
 
+/// Copies values to cache lines; the last line is zero-padded.
 pub(super) fn lines(values: &[f32]) -> Vec<Line> {
     values
         .chunks(LINE)

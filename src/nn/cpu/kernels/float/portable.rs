@@ -1,10 +1,12 @@
-//! Plain Rust; the compiler turns it into whatever vectors the target always has.
+//! Portable float32 kernel: plain Rust that the compiler vectorises for the baseline instruction
+//! set of the target.
 
 use super::{RowJob, pack::LINE};
 
 /// Pixels that share each load of weights.
 const TILE: usize = 2;
 
+/// Computes one row.
 pub(super) fn run(mut job: RowJob<'_>) {
     let pixels = job.check();
     let outputs = job.weights.outputs();
@@ -21,7 +23,7 @@ pub(super) fn run(mut job: RowJob<'_>) {
     }
 }
 
-/// Computes `N` pixels from `x` on, outputs from `first` on.
+/// Computes outputs `first..` of one block, of pixels `x..x + N`.
 fn tile<const N: usize>(job: &mut RowJob<'_>, first: usize, x: usize) {
     let (block, depth) = (first / LINE, job.weights.depth());
     let weights = job.weights.block_lines(block);

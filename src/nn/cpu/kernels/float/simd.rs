@@ -1,11 +1,12 @@
-//! The kernel over `pulp`'s vectors: a tile of pixels times a block of outputs stays in registers while all inputs pass.
+//! Float32 kernel, generic over `pulp` vectors. The accumulators of a tile of pixels times a block
+//! of outputs stay in registers during the loop over all inputs.
 
 use pulp::{Simd, WithSimd};
 
 use super::RowJob;
 
-/// Computes a row with tiles of `TILE` pixels; `TILE` times the vectors of a block, and a few more, must fit the
-/// registers of the instruction set.
+/// Computes one row with tiles of `TILE` pixels. The accumulators of a tile (`TILE` times the
+/// vectors of a block) and a few more vectors must fit the registers of the instruction set.
 pub(super) fn run<S: Simd, const TILE: usize>(isa: S, job: RowJob<'_>) {
     struct Op<'a, const TILE: usize>(RowJob<'a>);
     impl<const TILE: usize> WithSimd for Op<'_, TILE> {
@@ -25,7 +26,7 @@ pub(super) fn run<S: Simd, const TILE: usize>(isa: S, job: RowJob<'_>) {
     isa.vectorize(Op::<TILE>(job));
 }
 
-/// Everything that a tile needs, checked once per row.
+/// Pointers and sizes for [`compute`], verified once per row.
 #[derive(Clone, Copy)]
 struct Tile<'a> {
     segments: &'a [&'a [f32]],
@@ -37,11 +38,13 @@ struct Tile<'a> {
     add: Option<*const f32>,
     range: Option<[f32; 2]>,
     out: *mut f32,
-    /// First output of the block, and how many of its outputs exist.
+    /// First output of the block.
     first: usize,
+    /// Outputs of the block that exist; the others are padding.
     width: usize,
 }
 
+/// Computes one row with blocks of `VECTORS` vectors.
 #[inline(always)]
 fn row<S: Simd, const VECTORS: usize, const TILE: usize>(isa: S, job: RowJob<'_>) {
     let pixels = job.check();
@@ -61,9 +64,11 @@ fn row<S: Simd, const VECTORS: usize, const TILE: usize>(isa: S, job: RowJob<'_>
             first,
             width: block.min(outputs - first),
         };
-        // SAFETY (all three): `check` has shown that pixels x..x+N of every segment, of `add` and of `out` exist, and
-        // x + N never exceeds `pixels`; a block's lines hold segments * depth * block weights and block biases.
-        // The last tile of a row may overlap the one before; it computes the same values again, from other slices.
+        // The last tile of a row may overlap the previous one; it computes the same values again,
+        // from inputs that the kernel does not write.
+        // SAFETY (all three calls): `check` has verified that pixels `0..pixels` exist in every
+        // segment, in `add` and in `out`, and `x + N` never exceeds `pixels`. The lines of a block
+        // hold `segments * depth * block` weights and `block` biases.
         let mut x = 0;
         while x + TILE <= pixels {
             unsafe { compute::<S, VECTORS, TILE>(isa, &tile, x) };
@@ -82,10 +87,11 @@ fn row<S: Simd, const VECTORS: usize, const TILE: usize>(isa: S, job: RowJob<'_>
     }
 }
 
-/// Computes `N` pixels from `x` on.
+/// Computes pixels `x..x + N`.
 ///
 /// # Safety
-/// Pixels `x..x + N` lie within the slices that `tile` was made from.
+/// Pixels `x..x + N` exist in the slices that `tile` was made from, and these slices are still
+/// borrowed. The lines of weights and biases hold a whole block.
 #[inline(always)]
 unsafe fn compute<S: Simd, const VECTORS: usize, const N: usize>(
     isa: S,
@@ -93,7 +99,8 @@ unsafe fn compute<S: Simd, const VECTORS: usize, const N: usize>(
     x: usize,
 ) {
     let lanes = S::F32_LANES;
-    // SAFETY: all offsets below stay within the bounds that the caller vouches for.
+    // SAFETY: by the contract of this function, all offsets below are within the slices of `tile`;
+    // stores are limited to the `width` outputs that exist.
     unsafe {
         let load = |p: *const f32| p.cast::<S::f32s>().read_unaligned();
         let bias: [S::f32s; VECTORS] = std::array::from_fn(|v| load(tile.bias.add(v * lanes)));
@@ -112,10 +119,11 @@ unsafe fn compute<S: Simd, const VECTORS: usize, const N: usize>(
                 }
             }
         }
-        // The loop below may be too long to be unrolled; were it to index `sums`, these would lie in memory all along.
+        // The loop below may be too long for the compiler to unroll. If it indexed `sums`, the
+        // accumulators would be kept in memory instead of registers.
         let mut done = [[isa.splat_f32s(0.0); VECTORS]; N];
         for (done, sum) in done.iter_mut().zip(sums) {
-            // As one copy it would need `sums` in memory as well.
+            // A single copy would force `sums` into memory as well.
             #[allow(clippy::manual_memcpy)]
             for v in 0..VECTORS {
                 done[v] = sum[v];

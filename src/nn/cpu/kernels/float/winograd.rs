@@ -1,6 +1,9 @@
-//! 3x3 convolutions with a quarter of the products: minimal filtering F(4x4, 3x3) (Winograd, "Arithmetic Complexity of Computations", 1980; Lavin
-//! and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016). 36 products make a tile of 4x4 pixels, which take 144 one by one.
-//! It costs two or three binary digits, which floats have to spare.
+//! Float32 Winograd F(4x4, 3x3) kernel for 3x3 convolutions, generic over `pulp` vectors (Winograd,
+//! "Arithmetic Complexity of Computations", 1980; Lavin and Gray, "Fast Algorithms for
+//! Convolutional Neural Networks", CVPR 2016).
+//!
+//! A tile of 4x4 output pixels needs 36 multiplications per channel instead of 144. The rounding
+//! error grows by two to three bits, which float32 can spare.
 
 use std::mem::MaybeUninit;
 
@@ -12,16 +15,20 @@ use super::{
     pack::{Line, lines},
 };
 
-/// Tiles beside each other at the end of a row, where there are not as many as share weights elsewhere.
+/// Tiles per iteration at the end of a row, where fewer tiles remain than usually share a load of
+/// weights.
 const LAST: usize = 2;
-/// The least pixels that a row must have.
+/// Minimum pixels per row.
 pub(super) const NARROWEST: usize = LAST * SIDE;
-/// Most channels, so that the values of some tiles stay in cache. It is also the distance of two tiles' values: alike for all, so that it stands in
-/// the instructions.
+/// Upper limit of the input channels, so that the transformed values of several tiles stay in
+/// cache. It is also the distance between the values of two tiles, as a compile-time constant that
+/// the compiler encodes in the instructions.
 const MAX_CHANNELS: usize = 80;
 
-/// Weights of a 3x3 convolution, packed: for each block of outputs and each point, those of all channels. `None` for channels that are too many or no
-/// whole vectors of `lanes`. `weight` is that of [`Packed`](super::Packed).
+/// Transforms and packs the weights of a 3x3 convolution in the order
+/// `[block][point][channel][output of the block]`. Returns `None` if the number of channels exceeds
+/// [`MAX_CHANNELS`] or is not a multiple of `lanes`, or if the outputs do not fill a block.
+/// `weight` is that of [`Packed`](super::Packed).
 pub(super) fn pack(
     [segments, depth, outputs]: [usize; 3],
     [block, lanes]: [usize; 2],
@@ -50,12 +57,13 @@ pub(super) fn pack(
     Some(lines(&values))
 }
 
-/// Values of some tiles, transformed: by point and tile, those of all channels.
+/// Transformed input of several tiles: `[point][tile][channel]`.
 type Values<const TILES: usize> = [[[MaybeUninit<f32>; MAX_CHANNELS]; TILES]; POINTS * POINTS];
-/// Sums of the products of a point, for each tile, of a block of outputs.
+/// Accumulators of one point: `[tile][vector of outputs]` of one block.
 type Sums<S, const VECTORS: usize, const TILES: usize> = [[<S as Simd>::f32s; VECTORS]; TILES];
 
-/// Computes rows of at least [`NARROWEST`] pixels, with `TILES` tiles that share each load of weights.
+/// Computes a row block of at least [`NARROWEST`] pixels per row. `TILES` tiles share each load of
+/// weights.
 pub(super) fn run<S: Simd, const TILES: usize>(isa: S, job: RowsJob<'_>) {
     struct Op<'a, const TILES: usize>(RowsJob<'a>);
     impl<const TILES: usize> WithSimd for Op<'_, TILES> {
@@ -75,6 +83,7 @@ pub(super) fn run<S: Simd, const TILES: usize>(isa: S, job: RowsJob<'_>) {
     isa.vectorize(Op::<TILES>(job));
 }
 
+/// Computes a row block with blocks of `VECTORS` vectors.
 #[inline(always)]
 fn rows<S: Simd, const VECTORS: usize, const TILES: usize>(isa: S, mut job: RowsJob<'_>) {
     let pixels = job.check();
@@ -82,13 +91,15 @@ fn rows<S: Simd, const VECTORS: usize, const TILES: usize>(isa: S, mut job: Rows
         pixels >= NARROWEST && job.pitch <= MAX_CHANNELS && job.pitch.is_multiple_of(S::F32_LANES)
     );
     let mut x = 0;
-    // SAFETY (both): `check` has shown that all pixels exist; these reach up to `pixels`, and channels are whole vectors, no more than there is room for.
+    // SAFETY (both calls): `check` has verified that all pixels exist in every slice, and no tile
+    // exceeds `pixels`. The assertion above ensures that the channels are whole vectors and at most
+    // `MAX_CHANNELS`. `Kernels::joins` ensures that there are Winograd weights.
     while x + TILES * SIDE <= pixels {
         unsafe { tiles::<S, VECTORS, TILES>(isa, &mut job, x) };
         x += TILES * SIDE;
     }
     while x < pixels {
-        // The last ones may overlap those before; they compute the same values again.
+        // The last tiles may overlap the previous ones; they compute the same values again.
         unsafe { tiles::<S, VECTORS, LAST>(isa, &mut job, x.min(pixels - LAST * SIDE)) };
         x += LAST * SIDE;
     }
@@ -97,7 +108,9 @@ fn rows<S: Simd, const VECTORS: usize, const TILES: usize>(isa: S, mut job: Rows
 /// Computes `TILES` tiles from pixel `start` on.
 ///
 /// # Safety
-/// Their pixels and what these are made of exist, and there are weights for them; channels are whole vectors, at most [`MAX_CHANNELS`].
+/// [`RowsJob::check`] has succeeded, `start + TILES * SIDE` does not exceed the number of pixels,
+/// `job.weights` has Winograd weights, and the channels are whole vectors, at most
+/// [`MAX_CHANNELS`].
 #[inline(always)]
 unsafe fn tiles<S: Simd, const VECTORS: usize, const TILES: usize>(
     isa: S,
@@ -109,7 +122,9 @@ unsafe fn tiles<S: Simd, const VECTORS: usize, const TILES: usize>(
     let mut sums = MaybeUninit::<[Sums<S, VECTORS, TILES>; POINTS * POINTS]>::uninit();
     let (values, sums) =
         (values.as_mut_ptr().cast::<f32>(), sums.as_mut_ptr().cast::<Sums<S, VECTORS, TILES>>());
-    // SAFETY: the caller vouches for what is read; all offsets into `values` and `sums` stay within these, and what is read of them has been written.
+    // SAFETY: by the contract of this function, all reads of inputs, weights and biases and all
+    // writes of outputs are within their slices. All offsets into `values` and `sums` are within
+    // these arrays, and each element is written before it is read.
     unsafe {
         for tile in 0..TILES {
             for channel in (0..channels).step_by(lanes) {
@@ -144,7 +159,7 @@ unsafe fn tiles<S: Simd, const VECTORS: usize, const TILES: usize>(
     }
 }
 
-/// Transforms a line of values.
+/// Applies the input transform to a line of six vectors.
 #[inline(always)]
 fn transform_line<S: Simd>(isa: S, d: [S::f32s; POINTS]) -> [S::f32s; POINTS] {
     let [two, less_two] = [isa.splat_f32s(2.0), isa.splat_f32s(-2.0)];
@@ -162,10 +177,10 @@ fn transform_line<S: Simd>(isa: S, d: [S::f32s; POINTS]) -> [S::f32s; POINTS] {
     ]
 }
 
-/// Transforms a line of values of `segment` from value `at` on, whose pixels lie `pitch` apart.
+/// Reads six pixels of `segment`, from value `at` on and `pitch` values apart, and transforms them.
 ///
 /// # Safety
-/// They exist.
+/// A vector of values exists at `at` and at each of the five following multiples of `pitch`.
 #[inline(always)]
 unsafe fn transform_row<S: Simd>(
     isa: S,
@@ -174,7 +189,8 @@ unsafe fn transform_row<S: Simd>(
     pitch: usize,
 ) -> [S::f32s; POINTS] {
     let from = segment.as_ptr().wrapping_add(at);
-    // SAFETY: the caller vouches for it. Written out, as arrays that are cleared first would be in memory.
+    // SAFETY: by the contract of this function. The array is written out, because an array that is
+    // cleared first would be kept in memory.
     let line = unsafe {
         [
             from.cast::<S::f32s>().read_unaligned(),
@@ -188,11 +204,11 @@ unsafe fn transform_row<S: Simd>(
     transform_line(isa, line)
 }
 
-/// Transforms a vector of channels of the values of a tile, from value `at` of each segment on, whose pixels lie `pitch` apart; writes those of all
-/// points, which lie a row of tiles apart.
+/// Transforms one vector of channels of a tile, whose inputs lie from value `at` of each segment
+/// on, `pitch` values apart. Writes the 36 points to `to`, `TILES * MAX_CHANNELS` values apart.
 ///
 /// # Safety
-/// These values exist, and as much room from `to` on.
+/// The inputs exist, and there is room for all points from `to` on.
 #[inline(always)]
 unsafe fn transform<S: Simd, const TILES: usize>(
     isa: S,
@@ -201,7 +217,7 @@ unsafe fn transform<S: Simd, const TILES: usize>(
     pitch: usize,
     to: *mut f32,
 ) {
-    // SAFETY: the caller vouches for it.
+    // SAFETY: by the contract of this function.
     unsafe {
         let rows = [
             transform_row(isa, segments[0], at, pitch),
@@ -211,7 +227,8 @@ unsafe fn transform<S: Simd, const TILES: usize>(
             transform_row(isa, segments[4], at, pitch),
             transform_row(isa, segments[5], at, pitch),
         ];
-        // Closures, as `map` takes one, may stay calls of code that was compiled without the instruction set.
+        // A closure, as for `map`, might be compiled as a function without the instruction set, and
+        // called.
         #[allow(clippy::needless_range_loop)]
         for x in 0..POINTS {
             let column = [rows[0][x], rows[1][x], rows[2][x], rows[3][x], rows[4][x], rows[5][x]];
@@ -224,10 +241,12 @@ unsafe fn transform<S: Simd, const TILES: usize>(
     }
 }
 
-/// Sums of products of one point, written to `to`: of the values of each tile with the weights of a block.
+/// Computes the accumulators of one point, for all tiles and one block of outputs, and writes them
+/// to `to`.
 ///
 /// # Safety
-/// There are `channels` values for each tile, as many times a block of weights, and room for the sums.
+/// `values` has `channels` values for each tile, `weights` has `channels` blocks of weights, and
+/// there is room for the accumulators at `to`.
 #[inline(always)]
 unsafe fn multiply<S: Simd, const VECTORS: usize, const TILES: usize>(
     isa: S,
@@ -238,7 +257,7 @@ unsafe fn multiply<S: Simd, const VECTORS: usize, const TILES: usize>(
 ) {
     let mut sums = [[isa.splat_f32s(0.0); VECTORS]; TILES];
     for channel in 0..channels {
-        // SAFETY: the caller vouches for it.
+        // SAFETY: by the contract of this function.
         unsafe {
             let mut w = [isa.splat_f32s(0.0); VECTORS];
             for w in &mut w {
@@ -253,17 +272,18 @@ unsafe fn multiply<S: Simd, const VECTORS: usize, const TILES: usize>(
             }
         }
     }
-    // As one value these would lie in memory all along.
+    // Written one by one: a copy of the whole array would force the accumulators into memory during
+    // the loop above.
     let to = to.cast::<S::f32s>();
     for (tile, sum) in sums.iter().enumerate() {
         for (v, sum) in sum.iter().enumerate() {
-            // SAFETY: the caller vouches for it.
+            // SAFETY: by the contract of this function.
             unsafe { to.add(tile * VECTORS + v).write(*sum) };
         }
     }
 }
 
-/// What a line of points comes to.
+/// Applies the output transform to a line of six points.
 #[inline(always)]
 fn combine_line<S: Simd>(isa: S, m: [S::f32s; POINTS]) -> [S::f32s; SIDE] {
     let (near, near_odd) = (isa.add_f32s(m[1], m[2]), isa.sub_f32s(m[1], m[2]));
@@ -276,10 +296,11 @@ fn combine_line<S: Simd>(isa: S, m: [S::f32s; POINTS]) -> [S::f32s; SIDE] {
     ]
 }
 
-/// Columns of points of a tile, combined, for a vector of outputs. `sums` are those of the first point.
+/// Applies the output transform to the columns of a tile, for one vector of outputs. `sums` points
+/// to the accumulator of the first point.
 ///
 /// # Safety
-/// All sums have been written.
+/// The accumulators of all points have been written.
 #[inline(always)]
 unsafe fn combine_columns<S: Simd, const VECTORS: usize, const TILES: usize>(
     isa: S,
@@ -287,7 +308,7 @@ unsafe fn combine_columns<S: Simd, const VECTORS: usize, const TILES: usize>(
 ) -> [[S::f32s; SIDE]; POINTS] {
     let mut columns = [[isa.splat_f32s(0.0); SIDE]; POINTS];
     for (x, column) in columns.iter_mut().enumerate() {
-        // SAFETY: the caller vouches for it.
+        // SAFETY: by the contract of this function.
         let points = unsafe {
             let column = sums.add(x * TILES * VECTORS);
             let row = POINTS * TILES * VECTORS;
@@ -305,10 +326,11 @@ unsafe fn combine_columns<S: Simd, const VECTORS: usize, const TILES: usize>(
     columns
 }
 
-/// Makes the pixels of a tile, from column `x` on, of a vector of outputs from `output` on.
+/// Computes and stores the pixels of a tile from column `x` on, for the vector of outputs that
+/// begins with `output`: output transform of the rows, bias, residual and activation.
 ///
 /// # Safety
-/// These pixels exist.
+/// Pixels `x..x + SIDE` exist in all rows of `job`.
 #[inline(always)]
 unsafe fn finish<S: Simd>(
     isa: S,
@@ -319,7 +341,8 @@ unsafe fn finish<S: Simd>(
 ) {
     let (outputs, lanes) = (job.weights.outputs(), S::F32_LANES);
     let Some(count @ 1..) = outputs.checked_sub(output).map(|rest| rest.min(lanes)) else { return };
-    // SAFETY: the caller vouches for it.
+    // SAFETY: by the contract of this function; only the `count` outputs that exist are read and
+    // written.
     unsafe {
         let range = job.activation.range();
         for y in 0..SIDE {

@@ -1,8 +1,10 @@
-//! AMX: registers that are matrices. One instruction multiplies the values of 16 pixels, up to 64 bytes of each, with the weights of 16 outputs. The sums
-//! then leave by way of memory, to be scaled and rounded as in the AVX-512 kernels, which also compute what is too small for this.
+//! AMX int8 kernel. The tile registers of AMX are matrices: one instruction multiplies up to 64
+//! bytes of 16 pixels with the weights of 16 outputs. The accumulators then pass through memory to
+//! the epilogues of the AVX-512 kernel, which also computes rows that are too short for AMX.
 //!
-//! Rows of the left matrix lie a pixel's pitch apart in the row of the map, and so overlap where neighbouring pixels share inputs; those of the
-//! right matrix are the lines of packed weights as they are.
+//! The rows of the left matrix are loaded from the feature map at a distance of one pixel's pitch.
+//! They overlap where neighbouring pixels share inputs. The rows of the right matrix are lines of
+//! packed weights.
 
 use std::{
     arch::{asm, x86_64::*},
@@ -16,13 +18,16 @@ use super::{
     pack::{LINE, Line, Packed},
 };
 
-/// Rows of a matrix, and so pixels; and bytes of a row.
+/// Rows of a tile register, and therefore pixels per matrix.
 const ROWS: usize = 16;
+/// Bytes per row of a tile register.
 const BYTES: usize = 64;
-/// Matrices of sums that are made together, so that each load serves two products or more.
+/// Tile registers that hold accumulators. With four, each loaded matrix serves at least two
+/// products.
 const SUMS: usize = 4;
 
-/// Whether the processor has these instructions and the system lets this process use them.
+/// Returns whether the processor has AMX with 8-bit integers, and the operating system lets this
+/// process use it.
 pub(super) fn available() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
     *AVAILABLE.get_or_init(|| {
@@ -33,12 +38,14 @@ pub(super) fn available() -> bool {
     })
 }
 
-/// Asks for the state of the matrices, which Linux gives only to processes that do ("Using XSTATE features in user space applications", Linux documentation).
+/// Requests permission for the tile register state, which Linux grants only to processes that ask
+/// for it ("Using XSTATE features in user space applications", Linux documentation).
 #[cfg(target_os = "linux")]
 fn permitted() -> bool {
     const ARCH_REQ_XCOMP_PERM: libc::c_ulong = 0x1023;
     const XFEATURE_XTILEDATA: libc::c_ulong = 18;
-    // SAFETY: it takes numbers and changes what the process may do, nothing else.
+    // SAFETY: the system call takes integers only; its single effect is the permission of this
+    // process.
     unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0 }
 }
 
@@ -47,7 +54,7 @@ fn permitted() -> bool {
     false
 }
 
-/// Shapes of the matrix registers, in the form that the processor reads.
+/// Tile register configuration in the memory layout that `ldtilecfg` reads.
 #[repr(C, align(64))]
 struct Shapes {
     palette: u8,
@@ -58,7 +65,8 @@ struct Shapes {
 }
 
 impl Shapes {
-    /// Four matrices of sums, then the matrices of `values`, each pixel with `chunk` bytes, then those of weights.
+    /// Returns the configuration: four registers for accumulators, then `values` registers for
+    /// activations with `chunk` bytes per pixel, then registers for weights.
     fn new(values: usize, chunk: usize) -> Self {
         let (mut bytes, mut rows) = ([0; 16], [0; 16]);
         for register in 0..8 {
@@ -70,20 +78,24 @@ impl Shapes {
     }
 }
 
-/// Bytes of a segment's inputs that are multiplied at a time: as many as fit, alike for all.
+/// Returns the bytes of a segment that one product covers. A segment of `depth` bytes is divided
+/// into the fewest equal chunks of whole words that fit the rows of a tile register.
 fn chunk(depth: usize) -> usize {
     let words = depth / 4;
     let count = (depth.div_ceil(BYTES)..=words).find(|count| words.is_multiple_of(*count));
     depth / count.unwrap_or(1)
 }
 
-/// Largest weight by magnitude that 16-bit values are multiplied with: the sum of two of a byte.
+/// Largest magnitude of weights for i16 residuals: the sum of two 8-bit weights.
 const LARGEST: i32 = 2 * i8::MAX as i32;
-/// Matrices of weights for a chunk of 16-bit values.
+/// Weight matrices per chunk of i16 residuals.
 const MATRICES: usize = 4;
 
-/// Weights for 16-bit values, whose bytes lie in turns, low and high. For each chunk of a segment there are two matrices that meet the low ones, which add up
-/// to the weights, and two that meet the high ones; the other bytes meet zeros. `None` for weights that are too large or more than a vector of outputs.
+/// Packs weights for i16 residuals, which AMX multiplies as separate low and high bytes. Each
+/// weight is the sum of two 8-bit weights. A chunk of a segment therefore has four matrices: two
+/// for the low bytes of the residuals and two for the high bytes, with zeros at the positions of
+/// the other bytes. Returns `None` if a weight exceeds [`LARGEST`], or if there are more outputs
+/// than one vector holds.
 pub(super) fn pack(
     [segments, depth, outputs]: [usize; 3],
     weight: &dyn Fn(usize, usize, usize) -> i32,
@@ -117,8 +129,10 @@ pub(super) fn pack(
     Some(lines)
 }
 
+/// Computes one row.
+///
 /// # Safety
-/// [`available`], and the processor has AVX-512 F, BW, VL and VNNI.
+/// [`available`] returns true, and the processor supports AVX-512 F, BW, VL and VNNI.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(super) unsafe fn run(mut job: RowJob<'_>) {
     let pixels = job.check();
@@ -139,7 +153,9 @@ pub(super) unsafe fn run(mut job: RowJob<'_>) {
         chunk,
     };
     let shapes = Shapes::new(if form == Form::Single { 3 } else { 2 }, chunk);
-    // SAFETY: the shapes are valid: a chunk is of whole words and fits a row. `check` has shown that all pixels exist.
+    // SAFETY: the configuration is valid, since a chunk is a whole number of words and fits a row.
+    // `check` has verified that all pixels exist in every slice. No code between `ldtilecfg` and
+    // `tilerelease` returns early.
     unsafe {
         asm!("ldtilecfg [{}]", in(reg) &raw const shapes, options(nostack, readonly, preserves_flags));
         match &mut job.finish {
@@ -156,45 +172,49 @@ pub(super) unsafe fn run(mut job: RowJob<'_>) {
     }
 }
 
-/// What the four matrices of sums are.
+/// Assignment of the four accumulator registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
-    /// Of bytes: two vectors of outputs of 32 pixels.
+    /// u8 activations: two vectors of outputs for 32 pixels.
     Double,
-    /// One of 64.
+    /// u8 activations: one vector of outputs for 64 pixels.
     Single,
-    /// Of 16-bit values: one of 32, with low bytes and with high ones.
+    /// i16 residuals: one vector of outputs for 32 pixels, with separate accumulators for low and
+    /// high bytes.
     Fine,
 }
 
 impl Form {
+    /// Returns the pixels per iteration.
     fn pixels(self) -> usize {
         if self == Self::Single { 4 * ROWS } else { 2 * ROWS }
     }
 }
 
-/// What a row of pixels is made of.
+/// Inputs of one row of output pixels.
 struct Rows<'a> {
     segments: Segments<'a>,
-    /// Bytes from one pixel to the next.
+    /// Distance between the inputs of neighbouring pixels, in bytes.
     pitch: usize,
     pixels: usize,
-    /// Bytes that are multiplied at a time, and how many times a segment has them.
+    /// Bytes of a segment that one product covers.
     chunk: usize,
+    /// Chunks per segment.
     chunks: usize,
 }
 
 impl Rows<'_> {
-    /// Computes all outputs.
+    /// Computes all blocks of outputs.
     ///
     /// # Safety
-    /// Shapes are set for `form`, and all pixels exist, of the results as well.
+    /// The tile registers are configured for `form`, and all pixels exist in the segments and in
+    /// the slices of `to`. The processor supports AVX-512 F, BW and VL.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
     unsafe fn blocks<R: Round>(&self, form: Form, weights: &Packed, to: &mut R) {
         let (pitch, chunk) = (self.pitch, self.chunk);
         for first in (0..weights.outputs()).step_by(weights.block()) {
             let (block, lines) = (Block::new(weights, first), weights.block_lines(first));
-            // SAFETY: as the caller vouches. There are weights for all that is multiplied.
+            // SAFETY: by the contract of this function; a block has weights for all chunks.
             unsafe {
                 match form {
                     Form::Double => self.tiles::<_, 2, 32>(
@@ -220,7 +240,7 @@ impl Rows<'_> {
                         to,
                         |input, lines| multiply_fine(input, pitch, lines, chunk / 4),
                         |to, x, sums| {
-                            // Parts are of whole fours.
+                            // The number of accumulators per call is a multiple of four.
                             for (i, four) in sums.as_chunks::<4>().0.iter().enumerate() {
                                 let whole = four.map(|[low, high]| {
                                     [_mm512_add_epi32(low, _mm512_slli_epi32::<8>(high))]
@@ -234,10 +254,13 @@ impl Rows<'_> {
         }
     }
 
-    /// Computes a block of outputs, `N` pixels at a time, of which there are as many: multiplies chunks, each with lines of `matrices` matrices, and rounds sums.
+    /// Computes one block of outputs, `N` pixels per iteration. For each chunk it calls `multiply`
+    /// with the inputs and the lines of `matrices` weight matrices. Between these calls, it passes
+    /// the accumulators of the previous iteration to `round`, part by part.
     ///
     /// # Safety
-    /// Shapes are set, the pixels and as many lines exist.
+    /// The tile registers are configured, there are at least `N` pixels, all pixels exist in the
+    /// segments and in the slices of `to`, and `lines` holds the weights of all chunks.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
     unsafe fn tiles<R: Round, const VECTORS: usize, const N: usize>(
@@ -251,19 +274,23 @@ impl Rows<'_> {
     ) {
         const { assert!(N * VECTORS == SUMS * ROWS) };
         let count = self.segments.count();
-        // Pixels that are rounded after each multiplication: two pairs of vectors at a time.
+        // Pixels that are stored after each product, in multiples of two pairs of vectors.
         let part = N.div_ceil(count * self.chunks).next_multiple_of(4);
-        // Two, so that what came before is rounded while what comes next is multiplied.
+        // Double buffering: the accumulators of one iteration are stored while the next one is
+        // multiplied.
         let mut sums = [const { MaybeUninit::<[[__m512i; VECTORS]; N]>::uninit() }; 2];
         let [mut own, mut other] = sums.each_mut().map(MaybeUninit::as_mut_ptr);
         let mut before = None;
         for x in (0..self.pixels).step_by(N) {
-            // The last tile of a row may overlap the one before; it computes the same values again.
+            // The last tile of a row may overlap the previous one; it computes the same values
+            // again.
             let x = x.min(self.pixels - N);
-            // What is added comes from far, and is needed when the next pixels are multiplied.
+            // The residual comes from an outer cache level or memory. It is needed during the next
+            // iteration.
             let values = x * block.outputs + block.first..(x + N) * block.outputs;
             values.step_by(block.outputs.max(2 * LINE)).for_each(|at| to.prefetch(at));
-            // SAFETY: the caller vouches for the pixels. All sums have been written before they are rounded.
+            // SAFETY: by the contract of this function, all pixels and weights exist. `save` has
+            // written all of `other` before the first use, since `before` is then set.
             unsafe {
                 let mut rest: &[[__m512i; VECTORS]] = if before.is_some() { &*other } else { &[] };
                 clear();
@@ -285,20 +312,20 @@ impl Rows<'_> {
             std::mem::swap(&mut own, &mut other);
         }
         if let Some(x) = before {
-            // SAFETY: as above.
+            // SAFETY: `save` has written all of `other` in the last iteration.
             round(to, x, unsafe { &*other });
         }
     }
 }
 
-/// Sets all sums to zero.
+/// Sets all accumulators to zero.
 ///
 /// # Safety
-/// Shapes are set.
+/// The tile registers are configured.
 #[inline]
 unsafe fn clear() {
-    // SAFETY: it changes registers that the compiler does not know. That they keep their values until the next block of assembly is sure, since
-    // no type lives in them.
+    // SAFETY: the instructions only change tile registers. These keep their values between blocks
+    // of assembly, because the compiler never allocates them.
     unsafe {
         asm!(
             "tilezero tmm0",
@@ -310,13 +337,15 @@ unsafe fn clear() {
     }
 }
 
-/// Adds the products of a chunk for 32 pixels and two vectors of outputs: each matrix that is loaded serves two products.
+/// Adds the products of one chunk for 32 pixels and two vectors of outputs. Each loaded matrix
+/// serves two products.
 ///
 /// # Safety
-/// Shapes are set. The pixels and weights exist.
+/// The tile registers are configured for [`Form::Double`]. The inputs of 32 pixels exist at
+/// `input`, and the lines of two matrices at `weights`, alternating between the matrices.
 #[inline]
 unsafe fn multiply_double(input: *const u8, pitch: usize, weights: *const Line) {
-    // SAFETY: matrices are read within what the caller vouches for.
+    // SAFETY: by the contract of this function, all loads are within the inputs and weights.
     unsafe {
         asm!(
             "tileloadd tmm6, [{weights} + {line}]",
@@ -337,13 +366,15 @@ unsafe fn multiply_double(input: *const u8, pitch: usize, weights: *const Line) 
     }
 }
 
-/// Adds the products of a chunk for 64 pixels and one vector of outputs: the matrix of weights serves four products.
+/// Adds the products of one chunk for 64 pixels and one vector of outputs. The loaded weights serve
+/// four products.
 ///
 /// # Safety
-/// As [`multiply_double`].
+/// The tile registers are configured for [`Form::Single`]. The inputs of 64 pixels exist at
+/// `input`, and the lines of a matrix at `weights`.
 #[inline]
 unsafe fn multiply_single(input: *const u8, pitch: usize, weights: *const Line) {
-    // SAFETY: as above.
+    // SAFETY: by the contract of this function, all loads are within the inputs and weights.
     unsafe {
         asm!(
             "tileloadd tmm7, [{weights} + {line}]",
@@ -367,14 +398,15 @@ unsafe fn multiply_single(input: *const u8, pitch: usize, weights: *const Line) 
     }
 }
 
-/// Adds the products of a chunk of 16-bit values for 32 pixels: of their low bytes, and of their high ones.
-/// Each of the [`MATRICES`] of weights has `lines` lines.
+/// Adds the products of one chunk of i16 residuals for 32 pixels, separately for low and high
+/// bytes. Each of the [`MATRICES`] weight matrices has `lines` lines.
 ///
 /// # Safety
-/// As [`multiply_double`].
+/// The tile registers are configured for [`Form::Fine`]. The inputs of 32 pixels exist at `input`,
+/// and the lines of four matrices at `weights`.
 #[inline]
 unsafe fn multiply_fine(input: *const u8, pitch: usize, weights: *const Line, lines: usize) {
-    // SAFETY: as above.
+    // SAFETY: by the contract of this function, all loads are within the inputs and weights.
     unsafe {
         asm!(
             "tileloadd tmm6, [{a} + {line}]",
@@ -404,10 +436,10 @@ unsafe fn multiply_fine(input: *const u8, pitch: usize, weights: *const Line, li
     }
 }
 
-/// Stores the sums: by pixel, its vectors.
+/// Stores the accumulators as `[pixel][vector]`.
 ///
 /// # Safety
-/// Shapes are set, and there is room for all.
+/// The tile registers are configured, and there is room for all accumulators at `sums`.
 #[inline]
 unsafe fn save<const VECTORS: usize>(sums: *mut u8) {
     let next = if VECTORS == 2 {
@@ -416,7 +448,7 @@ unsafe fn save<const VECTORS: usize>(sums: *mut u8) {
         [0, 1, 2, 3].map(|i| i * ROWS * BYTES)
     };
     let [a, b, c, d] = next.map(|at| sums.wrapping_add(at));
-    // SAFETY: as the caller vouches.
+    // SAFETY: by the contract of this function.
     unsafe {
         asm!(
             "tilestored [{a} + {line}], tmm0",

@@ -1,30 +1,39 @@
-//! AVX2, which has no exact product of bytes: they are spread to 16 bits, a few pixels at a time, and weights are kept in
-//! 16 bits from the start. A product of pairs and an addition then do 16 steps, on two vectors of outputs for each load.
-//! `vnni256.rs` shares the tiles, with other products. Most rows of 3x3 convolutions go through `winograd.rs`.
+//! AVX2 int8 kernel. AVX2 has no exact dot product of bytes, so the kernel widens activations to 16
+//! bits, a few pixels at a time, and weights are packed in 16 bits. A multiply-add of pairs
+//! (`vpmaddwd`) and an addition then perform 16 multiply-accumulates. Each load of an input word
+//! serves two vectors of outputs.
+//!
+//! `vnni256.rs` uses the same tiles with other dot products. Most 3x3 convolutions use
+//! `winograd.rs` instead.
 
 use std::arch::x86_64::*;
 
 use super::{FINE_BITS, Finish, MAX_DEPTH, RowJob, Segments, ZERO, pack::LINE};
 
-/// Values in a vector, and vectors in a block.
+/// 32-bit values per vector.
 pub(super) const LANES: usize = 8;
+/// Vectors per block of outputs.
 pub(super) const VECTORS: usize = LINE / LANES;
-/// Pixels that share each load of weights: with their sums, two vectors of weights and one of input all registers are full.
+/// Pixels that share each load of weights. Their accumulators, two vectors of weights and one of
+/// input fill all registers.
 const TILE: usize = 6;
+/// Upper limit of the segments of a weight matrix.
 pub(super) const MAX_SEGMENTS: usize = 3;
 
-/// How values are multiplied with weights, a word of both at a time.
+/// Dot product instruction: multiplies words of activations with words of weights.
 pub(super) trait Dot {
+    /// Type of the activations in a word.
     type Value: Copy;
 
-    /// Adds the products of the values in each word with the weights in the same word of another vector.
+    /// Adds to each lane of `sum` the dot product of the activations in that word of `values` with
+    /// the weights in that word of `weights`.
     ///
     /// # Safety
-    /// The processor has AVX2, and what the implementation tells.
+    /// The processor supports AVX2 and the instructions that the implementation requires.
     unsafe fn dot(sum: __m256i, values: __m256i, weights: __m256i) -> __m256i;
 }
 
-/// With the instructions of AVX2.
+/// `vpmaddwd` and `vpaddd`, which AVX2 includes.
 struct Madd;
 
 impl Dot for Madd {
@@ -37,12 +46,12 @@ impl Dot for Madd {
     }
 }
 
-/// What a tile needs, checked once per row.
+/// Pointers and sizes for [`compute`], verified once per row.
 struct Tile<'a, 'b, T> {
-    /// Values of each run of input, of the pixel `origin` first.
+    /// Values of each segment, from the first input of pixel `origin` on.
     segments: &'a [*const T],
     origin: usize,
-    /// Values from one pixel to the next.
+    /// Distance between the inputs of neighbouring pixels, in values.
     pitch: usize,
     words: usize,
     outputs: usize,
@@ -51,13 +60,16 @@ struct Tile<'a, 'b, T> {
     scale: *const f32,
     ratio: f32,
     finish: &'a mut Finish<'b>,
-    /// First output of the block, and how many of its outputs exist.
+    /// First output of the block.
     first: usize,
+    /// Outputs of the block that exist; the others are padding.
     width: usize,
 }
 
+/// Computes one row.
+///
 /// # Safety
-/// The processor has AVX2.
+/// The processor supports AVX2.
 #[target_feature(enable = "avx2")]
 pub(super) fn run(mut job: RowJob<'_>) {
     let pixels = job.check();
@@ -67,7 +79,8 @@ pub(super) fn run(mut job: RowJob<'_>) {
     match job.segments {
         Segments::Fine(list) => {
             segments.iter_mut().zip(list).for_each(|(to, from)| *to = from.as_ptr());
-            // SAFETY: `check` has shown that all pixels of every segment and of the result exist.
+            // SAFETY: `check` has verified that pixels `0..pixels` exist in every segment and in
+            // the results.
             unsafe { blocks::<Madd>(&mut job, &segments[..count], 0, 0, pixels) };
         }
         Segments::Coarse(list) => {
@@ -76,7 +89,8 @@ pub(super) fn run(mut job: RowJob<'_>) {
             let room = (MAX_DEPTH - depth).checked_div(pitch).map_or(pixels, |more| more + 1);
             let step = if room > TILE { room - room % TILE } else { room };
             for start in (0..pixels).step_by(step) {
-                // A last part that is narrower than a tile takes pixels of the part before once more.
+                // If the last part is narrower than a tile, it begins earlier and recomputes pixels
+                // of the previous part.
                 let start =
                     if step >= TILE { start.min(pixels.saturating_sub(TILE)) } else { start };
                 let part = step.min(pixels - start);
@@ -89,17 +103,20 @@ pub(super) fn run(mut job: RowJob<'_>) {
                         .for_each(|(to, from)| *to = i16::from(*from));
                     *to = wide.as_ptr();
                 }
-                // SAFETY: `part` pixels of every segment lie in `spread`, and `check` has shown those of the result.
+                // SAFETY: `spread` holds the inputs of `part` pixels of every segment, and `check`
+                // has verified that their results exist.
                 unsafe { blocks::<Madd>(&mut job, &segments[..count], start, start, start + part) };
             }
         }
     }
 }
 
-/// Computes pixels `start..end`.
+/// Computes pixels `start..end` for all blocks of outputs.
 ///
 /// # Safety
-/// From `segments` on lie the values of the pixels `origin..end`, and these exist in the result. The processor has what `D` needs.
+/// Each pointer in `segments` points to the inputs of pixels `origin..end`, `origin` does not
+/// exceed `start`, and the results of pixels `start..end` exist in `job`. The processor supports
+/// AVX2 and the instructions that `D` requires.
 #[target_feature(enable = "avx2")]
 pub(super) unsafe fn blocks<D: Dot>(
     job: &mut RowJob<'_>,
@@ -125,8 +142,10 @@ pub(super) unsafe fn blocks<D: Dot>(
             first,
             width: LINE.min(outputs - first),
         };
-        // The last tile may overlap the one before; it computes the same values again, from other slices.
-        // SAFETY: no tile reaches beyond `end`; a block has weights, biases and scales for each of its vectors.
+        // The last tile may overlap the previous one; it computes the same values again, from
+        // inputs that the kernel does not write.
+        // SAFETY: no tile exceeds `end`; a block has weights, biases and scales for each of its
+        // vectors.
         unsafe {
             if end - start >= TILE {
                 for x in (start..end).step_by(TILE) {
@@ -141,13 +160,14 @@ pub(super) unsafe fn blocks<D: Dot>(
     }
 }
 
-/// Computes `N` pixels from `x` on.
+/// Computes pixels `x..x + N` for one block of outputs.
 ///
 /// # Safety
-/// Pixels `x..x + N` lie within the slices that `tile` was made from. The processor has what `D` needs.
+/// Pixels `x..x + N` exist in the slices that `tile` was made from, and these slices are still
+/// borrowed. The processor supports AVX2 and the instructions that `D` requires.
 #[target_feature(enable = "avx2")]
 unsafe fn compute<D: Dot, const N: usize>(tile: &mut Tile<'_, '_, D::Value>, x: usize) {
-    // SAFETY: all offsets below stay within the bounds that the caller vouches for.
+    // SAFETY: by the contract of this function, all offsets below are within the slices of `tile`.
     unsafe {
         let load = |p: *const u32| _mm256_loadu_si256(p.cast());
         let bias: [__m256i; VECTORS] =
@@ -181,10 +201,13 @@ unsafe fn compute<D: Dot, const N: usize>(tile: &mut Tile<'_, '_, D::Value>, x: 
     }
 }
 
-/// Makes of some pixels what [`Finish`] tells. Saturation stands in for its clamps: no value leaves 32 bits before it.
+/// Applies the epilogue to `N` pixels of scaled accumulators `t`. The array argument is `[index of
+/// the first output of the first pixel, outputs per pixel, outputs to store]`. Saturating
+/// conversions replace the clamps of [`Finish`], because no `t` exceeds 32 bits.
 ///
 /// # Safety
-/// From `at` on, and from there in steps of `outputs`, `width` values lie within the slices of `finish`.
+/// At `at` and at each following multiple of `outputs`, `width` values exist in the slices of
+/// `finish`, for `N` pixels.
 #[inline]
 #[target_feature(enable = "avx2")]
 pub(super) unsafe fn finish<const N: usize>(
@@ -194,7 +217,7 @@ pub(super) unsafe fn finish<const N: usize>(
     t: &[[__m256; VECTORS]; N],
 ) {
     let places = || t.iter().enumerate().map(|(i, t)| (at + i * outputs, *t));
-    // SAFETY: only `width` values are read and written at each place.
+    // SAFETY: only `width` values are read and written per pixel.
     unsafe {
         match finish {
             Finish::Relu { coarse } => {
@@ -234,7 +257,7 @@ pub(super) unsafe fn finish<const N: usize>(
     }
 }
 
-/// Rounded, ties to even, and saturated to 16 bits.
+/// Rounds to integers, ties to even, and saturates to 16 bits.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn words(t: [__m256; VECTORS]) -> __m256i {
@@ -242,7 +265,7 @@ fn words(t: [__m256; VECTORS]) -> __m256i {
     _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(a, b))
 }
 
-/// Saturated to 8 bits.
+/// Saturates 16-bit values to 8 bits.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn bytes<const UNSIGNED: bool>(words: __m256i) -> __m128i {
@@ -250,15 +273,16 @@ fn bytes<const UNSIGNED: bool>(words: __m256i) -> __m128i {
     if UNSIGNED { _mm_packus_epi16(a, b) } else { _mm_packs_epi16(a, b) }
 }
 
-/// Stores the first of [`LINE`] values.
+/// Stores the first `count` of [`LINE`] values.
 ///
 /// # Safety
-/// `V` holds [`LINE`] values of type `T`, and there is room for `count` of them, at most [`LINE`].
+/// `V` consists of [`LINE`] values of type `T`, there is room for `count` values at `to`, and
+/// `count` does not exceed [`LINE`].
 #[inline]
 #[target_feature(enable = "avx2")]
 unsafe fn store<T, V>(to: *mut T, count: usize, values: V) {
     const { assert!(size_of::<V>() == LINE * size_of::<T>()) };
-    // SAFETY: as the caller vouches.
+    // SAFETY: by the contract of this function.
     unsafe {
         if count == LINE {
             to.cast::<V>().write_unaligned(values);
@@ -268,12 +292,14 @@ unsafe fn store<T, V>(to: *mut T, count: usize, values: V) {
     }
 }
 
+/// Loads `count` values, and zeros after them.
+///
 /// # Safety
-/// There are `count` values.
+/// `count` values exist at `from`, and `count` does not exceed [`LINE`].
 #[inline]
 #[target_feature(enable = "avx2")]
 unsafe fn load_words(from: *const i16, count: usize) -> __m256i {
-    // SAFETY: as the caller vouches.
+    // SAFETY: by the contract of this function.
     unsafe {
         if count == LINE {
             return _mm256_loadu_si256(from.cast());

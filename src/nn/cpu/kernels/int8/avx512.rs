@@ -1,4 +1,5 @@
-//! AVX-512 with VNNI: a tile of pixels times one or two vectors of outputs stays in registers while all inputs pass.
+//! AVX-512 VNNI int8 kernel. The accumulators of a tile of pixels times one or two vectors of
+//! outputs stay in registers during the loop over all inputs.
 
 use std::arch::x86_64::*;
 
@@ -8,10 +9,10 @@ use super::{
     pack::LINE,
 };
 
-/// What a tile needs, checked once per row.
+/// Pointers and sizes for [`compute`], verified once per row.
 struct Tile<'a, 'b, T> {
     segments: &'a [&'a [T]],
-    /// Values from one pixel to the next.
+    /// Distance between the inputs of neighbouring pixels, in values.
     pitch: usize,
     words: usize,
     weights: *const u32,
@@ -19,12 +20,13 @@ struct Tile<'a, 'b, T> {
     finish: &'a mut Finish<'b>,
 }
 
-/// Values in one of their two forms.
+/// Activation type: `u8`, or `i16` for residuals.
 trait Value: Copy {
-    /// Adds the products of the values in each word with the weights in the same word of another vector.
+    /// Adds to each lane of `sum` the dot product of the activations in that word of `values` with
+    /// the weights in that word of `weights`.
     ///
     /// # Safety
-    /// The processor has AVX-512 F and VNNI.
+    /// The processor supports AVX-512 F, BW, VL and VNNI.
     unsafe fn dot(sum: __m512i, values: __m512i, weights: __m512i) -> __m512i;
 }
 
@@ -40,7 +42,8 @@ impl Value for i16 {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
     unsafe fn dot(mut sum: __m512i, values: __m512i, weights: __m512i) -> __m512i {
-        // SAFETY: it works on registers alone. The intrinsic would be compiled to a product and a sum, twice the work.
+        // SAFETY: the instruction only accesses registers. The compiler turns the intrinsic into a
+        // multiplication and an addition, which takes twice the time.
         unsafe {
             std::arch::asm!("vpdpwssd {0}, {1}, {2}", inout(zmm_reg) sum, in(zmm_reg) values, in(zmm_reg) weights,
                 options(pure, nomem, nostack, preserves_flags));
@@ -49,8 +52,10 @@ impl Value for i16 {
     }
 }
 
+/// Computes one row.
+///
 /// # Safety
-/// The processor has AVX-512 F, BW, VL and VNNI.
+/// The processor supports AVX-512 F, BW, VL and VNNI.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(super) fn run(mut job: RowJob<'_>) {
     let pixels = job.check();
@@ -60,6 +65,7 @@ pub(super) fn run(mut job: RowJob<'_>) {
     }
 }
 
+/// Computes all blocks of outputs. `segments` are those of `job`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 fn blocks<T: Value>(job: &mut RowJob<'_>, segments: &[&[T]], pixels: usize) {
     let block = job.weights.block();
@@ -72,7 +78,8 @@ fn blocks<T: Value>(job: &mut RowJob<'_>, segments: &[&[T]], pixels: usize) {
             block: Block::new(job.weights, first),
             finish: &mut job.finish,
         };
-        // SAFETY: `check` has shown that all pixels of every slice exist; a block has weights for each of its vectors.
+        // SAFETY: `check` has verified that all pixels exist in every slice; a block has weights,
+        // biases and scales for each of its vectors.
         unsafe {
             if block == LINE {
                 row::<T, 1, 24>(&mut tile, pixels);
@@ -83,22 +90,26 @@ fn blocks<T: Value>(job: &mut RowJob<'_>, segments: &[&[T]], pixels: usize) {
     }
 }
 
+/// Computes one block of outputs of pixels `0..pixels`.
+///
 /// # Safety
-/// As [`compute`], for pixels up to `pixels`.
+/// As for [`compute`], with pixels `0..pixels`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn row<T: Value, const VECTORS: usize, const TILE: usize>(
     tile: &mut Tile<'_, '_, T>,
     pixels: usize,
 ) {
-    // The last tile of a row may overlap the one before; it computes the same values again, from other slices.
-    // SAFETY: no tile reaches beyond `pixels`.
+    // The last tile of a row may overlap the previous one; it computes the same values again, from
+    // inputs that the kernel does not write.
+    // SAFETY: no tile exceeds `pixels`.
     unsafe {
         if pixels >= TILE {
             for x in (0..pixels).step_by(TILE) {
                 for segment in tile.segments {
                     let next = segment.as_ptr().wrapping_add((x + TILE) * tile.pitch).cast::<i8>();
                     for line in (0..TILE * tile.pitch * size_of::<T>()).step_by(64) {
-                        // Rows come from the second level of cache; a prefetch cannot fault.
+                        // Rows are in the second-level cache. A prefetch cannot fault, so the
+                        // address may be beyond the end of a segment.
                         _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(line));
                     }
                 }
@@ -123,16 +134,19 @@ unsafe fn row<T: Value, const VECTORS: usize, const TILE: usize>(
     }
 }
 
-/// Computes `N` pixels from `x` on.
+/// Computes pixels `x..x + N` for one block of outputs.
 ///
 /// # Safety
-/// Pixels `x..x + N` lie within the slices that `tile` was made from.
+/// Pixels `x..x + N` exist in the slices that `tile` was made from, and these slices are still
+/// borrowed. The weights have `VECTORS` vectors per block. The processor supports AVX-512 F, BW, VL
+/// and VNNI.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn compute<T: Value, const VECTORS: usize, const N: usize>(
     tile: &mut Tile<'_, '_, T>,
     x: usize,
 ) {
-    // SAFETY: all offsets below stay within the bounds that the caller vouches for; lanes that do not exist are masked.
+    // SAFETY: by the contract of this function, all offsets below are within the slices of `tile`;
+    // lanes of outputs that do not exist are masked.
     unsafe {
         let bias: [__m512i; VECTORS] = std::array::from_fn(|v| tile.block.bias(v));
         let mut sums = [bias; N];
@@ -152,10 +166,11 @@ unsafe fn compute<T: Value, const VECTORS: usize, const N: usize>(
                 }
             }
         }
-        // The loops of `finish` are too long to be unrolled; were they to index `sums`, these would lie in memory all along.
+        // The loops of `finish` are too long for the compiler to unroll. If they indexed `sums`,
+        // the accumulators would be kept in memory instead of registers.
         let mut done = [[_mm512_setzero_si512(); VECTORS]; N];
         for (done, sum) in done.iter_mut().zip(sums) {
-            // As one copy it would need `sums` in memory as well.
+            // A single copy would force `sums` into memory as well.
             #[allow(clippy::manual_memcpy)]
             for v in 0..VECTORS {
                 done[v] = sum[v];

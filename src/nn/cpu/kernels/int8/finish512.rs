@@ -1,4 +1,4 @@
-//! AVX-512: what becomes of sums.
+//! Epilogues of the AVX-512 and AMX kernels: they scale, requantise and store accumulators.
 
 use std::{arch::x86_64::*, array};
 
@@ -7,67 +7,76 @@ use super::{
     pack::{LINE, Packed},
 };
 
-/// A block of outputs: one or two vectors.
+/// A block of outputs, one or two vectors, with pointers to its biases and scales.
 pub(super) struct Block {
     bias: *const i32,
     scale: *const f32,
     ratio: f32,
+    /// Outputs per pixel.
     pub outputs: usize,
-    /// First output of the block, and the lanes of its last vector that exist.
+    /// First output of the block.
     pub first: usize,
+    /// Lanes of the block's last vector that exist.
     last: __mmask16,
 }
 
 impl Block {
-    /// The block whose first output is `first`.
+    /// Returns the block that begins with output `first`.
     pub fn new(weights: &Packed, first: usize) -> Self {
         let (bias, scale) = weights.block_scales(first);
         let width = weights.block().min(weights.outputs() - first);
-        // A block of two vectors is never more than one vector short.
+        // A block of two vectors always has outputs in the second one.
         let last = 0xffff >> (width.next_multiple_of(LINE) - width);
         let (bias, scale, ratio) = (bias.as_ptr(), scale.as_ptr(), weights.ratio());
         Self { bias, scale, ratio, outputs: weights.outputs(), first, last }
     }
 
-    /// Biases of one of its vectors.
+    /// Returns the biases of one vector of the block.
     ///
     /// # Safety
-    /// The weights that it was made from live, and have this vector.
+    /// The weights that the block was made from are still borrowed, and `vector` is less than the
+    /// number of its vectors. The processor supports AVX-512 F.
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub unsafe fn bias(&self, vector: usize) -> __m512i {
-        // SAFETY: there are biases for all outputs of the block.
+        // SAFETY: by the contract of this function; biases are padded to whole blocks.
         unsafe { _mm512_loadu_si512(self.bias.add(vector * LINE).cast()) }
     }
 }
 
-/// A pair of vectors of results: where it begins, which of its values exist, and these before they are rounded.
+/// Two vectors of scaled accumulators: index of the first value in the output slices, mask of the
+/// values that exist, and the values.
 type Pair = (usize, __mmask32, [__m512; 2]);
 
-/// A variant of [`Finish`].
+/// A variant of [`Finish`] as a type, so that each kernel is compiled for each variant.
 pub(super) trait Round {
-    /// Rounds and stores pairs of vectors. A unit of what is added has `ratio` units of them.
+    /// Requantises and stores pairs of vectors. `ratio` is the number of units of the output per
+    /// unit of the residual.
     ///
     /// # Safety
-    /// The values of the pairs lie within the slices. The processor has AVX-512 F, BW and VL.
+    /// The values of all pairs exist in the output slices. The processor supports AVX-512 F, BW and
+    /// VL.
     unsafe fn round(&mut self, ratio: f32, pairs: impl Iterator<Item = Pair>);
 
-    /// Fetches what will be added from value `at` on, as much as lies in one line of cache.
+    /// Prefetches one cache line of the residual, from value `at` on.
     #[inline]
     fn prefetch(&self, _at: usize) {}
 }
 
+/// [`Finish::Relu`] with its `coarse`.
 pub(super) struct Relu<'a>(pub &'a mut [u8]);
-/// Fine and coarse.
+/// [`Finish::Signed`] without a residual, with its `fine` and `coarse`.
 pub(super) struct Signed<'a>(pub &'a mut [i16], pub &'a mut [u8]);
-/// To what is added.
+/// [`Finish::Signed`] with a residual.
 pub(super) struct Added<'a>(pub &'a [i16], pub Signed<'a>);
+/// [`Finish::Float`] with its `out`.
 pub(super) struct Float<'a>(pub &'a mut [f32]);
 
-/// Scales, rounds and stores the sums of the pixels from `x` on, biases included.
+/// Applies the epilogue to the accumulators of the pixels from `x` on, which include the biases.
 ///
 /// # Safety
-/// The pixels exist, the weights live. The processor has AVX-512 F, BW and VL.
+/// The pixels exist in the slices of `to`, and the weights of `block` are still borrowed. The
+/// processor supports AVX-512 F, BW and VL.
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 pub(super) unsafe fn finish<const VECTORS: usize>(
@@ -76,7 +85,7 @@ pub(super) unsafe fn finish<const VECTORS: usize>(
     x: usize,
     sums: &[[__m512i; VECTORS]],
 ) {
-    // SAFETY: as the caller vouches.
+    // SAFETY: by the contract of this function.
     unsafe {
         match to {
             Finish::Relu { coarse } => store::<_, VECTORS, true>(block, &mut Relu(coarse), x, sums),
@@ -91,10 +100,10 @@ pub(super) unsafe fn finish<const VECTORS: usize>(
     }
 }
 
-/// As [`finish`]; unless `BIASED`, biases have yet to be added.
+/// Version of [`finish`] for a known epilogue. If `BIASED` is false, it also adds the biases.
 ///
 /// # Safety
-/// As [`finish`].
+/// As for [`finish`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 pub(super) unsafe fn store<R: Round, const VECTORS: usize, const BIASED: bool>(
@@ -103,7 +112,8 @@ pub(super) unsafe fn store<R: Round, const VECTORS: usize, const BIASED: bool>(
     x: usize,
     sums: &[[__m512i; VECTORS]],
 ) {
-    // SAFETY: all offsets stay within the bounds that the caller vouches for; lanes that do not exist are masked.
+    // SAFETY: by the contract of this function, all offsets are within the slices; lanes of outputs
+    // that do not exist are masked.
     unsafe {
         let scale: [__m512; VECTORS] =
             array::from_fn(|v| _mm512_loadu_ps(block.scale.add(v * LINE)));
@@ -116,7 +126,8 @@ pub(super) unsafe fn store<R: Round, const VECTORS: usize, const BIASED: bool>(
             })
         };
         let (outputs, first) = (block.outputs, x * block.outputs + block.first);
-        // Whole vectors that lie side by side: two of one pixel or, with 16 outputs, those of two.
+        // Pairs of full vectors that are contiguous in memory: both vectors of one pixel or, with
+        // 16 outputs, those of two pixels.
         if block.last == 0xffff && (VECTORS == 2 || outputs == LINE && sums.len().is_multiple_of(2))
         {
             let apart = if VECTORS == 2 { outputs } else { 2 * LINE };
@@ -137,12 +148,13 @@ impl Round for Relu<'_> {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
     unsafe fn round(&mut self, _ratio: f32, mut pairs: impl Iterator<Item = Pair>) {
-        // Two pairs at a time fill a vector of bytes.
+        // Two pairs fill one vector of bytes.
         while let Some((at, mask, [a, b])) = pairs.next() {
             let (other_at, other_mask, [c, d]) = pairs.next().unwrap_or((at, mask, [a, b]));
             let bytes = bytes([a, b, c, d]);
             let coarse = self.0.as_mut_ptr();
-            // SAFETY: masked stores touch only the values that the caller vouches for.
+            // SAFETY: masked stores access only the values that exist by the contract of this
+            // function.
             unsafe {
                 _mm256_mask_storeu_epi8(coarse.add(at).cast(), mask, _mm512_castsi512_si256(bytes));
                 let bytes = _mm512_extracti64x4_epi64::<1>(bytes);
@@ -158,7 +170,8 @@ impl Round for Added<'_> {
     unsafe fn round(&mut self, ratio: f32, pairs: impl Iterator<Item = Pair>) {
         let ratio = _mm512_set1_ps(ratio);
         for (at, mask, [a, b]) in pairs {
-            // SAFETY: masked loads touch only the values that the caller vouches for.
+            // SAFETY: masked loads access only the values that exist by the contract of this
+            // function.
             let add = unsafe { _mm512_maskz_loadu_epi16(mask, self.0.as_ptr().add(at)) };
             let more = |t, add| {
                 _mm512_add_ps(
@@ -167,14 +180,14 @@ impl Round for Added<'_> {
                 )
             };
             let [low, high] = [_mm512_castsi512_si256(add), _mm512_extracti64x4_epi64::<1>(add)];
-            // SAFETY: as the caller vouches.
+            // SAFETY: by the contract of this function.
             unsafe { self.1.store(at, mask, narrowed([more(a, low), more(b, high)])) };
         }
     }
 
     #[inline]
     fn prefetch(&self, at: usize) {
-        // SAFETY: a prefetch cannot fault.
+        // SAFETY: a prefetch has no architectural effect and cannot fault, whatever the address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(self.0.as_ptr().wrapping_add(at).cast()) };
     }
 }
@@ -184,26 +197,28 @@ impl Round for Signed<'_> {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
     unsafe fn round(&mut self, _ratio: f32, pairs: impl Iterator<Item = Pair>) {
         for (at, mask, pair) in pairs {
-            // SAFETY: as the caller vouches.
+            // SAFETY: by the contract of this function.
             unsafe { self.store(at, mask, narrowed(pair)) };
         }
     }
 }
 
 impl Signed<'_> {
-    /// Stores values in both forms.
+    /// Stores 16-bit values as residuals, and requantised as u8 activations.
     ///
     /// # Safety
-    /// The values from `at` on whose bit in `mask` is set lie within both slices.
+    /// The values from `at` on whose bit in `mask` is set exist in both slices. The processor
+    /// supports AVX-512 F, BW and VL.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
     unsafe fn store(&mut self, at: usize, mask: __mmask32, value: __m512i) {
         let Self(fine, coarse) = self;
-        // That the sum saturates does not show: the coarse form ends at half the fine one's range.
+        // The saturation of this sum does not change the result: the u8 form saturates at half of
+        // the range of the residual.
         let half = _mm512_adds_epi16(value, _mm512_set1_epi16(1 << (FINE_BITS - 1)));
         let steps = _mm512_cvtsepi16_epi8(_mm512_srai_epi16::<{ FINE_BITS }>(half));
         let bytes = _mm256_xor_si256(steps, _mm256_set1_epi8(i8::MIN));
-        // SAFETY: as the caller vouches.
+        // SAFETY: by the contract of this function; masked stores access only these values.
         unsafe {
             _mm512_mask_storeu_epi16(fine.as_mut_ptr().add(at), mask, value);
             _mm256_mask_storeu_epi8(coarse.as_mut_ptr().add(at).cast(), mask, bytes);
@@ -216,7 +231,7 @@ impl Round for Float<'_> {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
     unsafe fn round(&mut self, _ratio: f32, pairs: impl Iterator<Item = Pair>) {
         for (at, mask, [a, b]) in pairs {
-            // SAFETY: as the caller vouches.
+            // SAFETY: by the contract of this function; masked stores access only these values.
             unsafe {
                 let out = self.0.as_mut_ptr().add(at);
                 _mm512_mask_storeu_ps(out, mask as __mmask16, a);
@@ -226,11 +241,11 @@ impl Round for Float<'_> {
     }
 }
 
-/// Four vectors rounded to bytes.
+/// Rounds four vectors and saturates them to unsigned bytes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn bytes(vectors: [__m512; 4]) -> __m512i {
-    // Packing takes turns by 128 bits.
+    // The pack instructions work within 128-bit lanes; this permutation restores the order.
     let turns = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
     let [a, b, c, d] = vectors.map(|v| _mm512_cvtps_epi32(v));
     _mm512_permutexvar_epi32(
@@ -239,7 +254,7 @@ fn bytes(vectors: [__m512; 4]) -> __m512i {
     )
 }
 
-/// Two vectors rounded to 16 bits.
+/// Rounds two vectors and saturates them to 16 bits.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 fn narrowed([a, b]: [__m512; 2]) -> __m512i {

@@ -1,12 +1,16 @@
-//! 8-bit integers, added up in 32 bits.
+//! Int8 kernels: 8-bit or 16-bit activations times 8-bit weights, with 32-bit accumulators.
 //!
-//! A row of a feature map has two forms. *Coarse*: a byte per value, for maps that may be negative in excess-128 form,
-//! and after a ReLU from 0 up. Convolutions read these. *Fine*: 16 bits, 128 to one coarse step. Sums along residual
-//! connections are kept in these, and a convolution can read them where a byte is too coarse.
+//! A feature map has two storage forms:
 //!
-//! What is computed, in this order, is the same for every kernel set, and so is every bit of the result:
-//! `t = f32(bias + sum of products) * scale`, then by [`Finish`]; float operations are IEEE 754 singles, never fused,
-//! and round to nearest, ties to even. [`Packed`] sees to it that no `t` leaves the range of 32-bit integers.
+//! * *u8 activations* (`coarse`), which convolutions read. The zero point is 128 for maps that can
+//!   be negative ([`ZERO`]), and 0 after a ReLU.
+//! * *i16 residuals* (`fine`), which residual and skip connections add. They have 2^[`FINE_BITS`]
+//!   units per unit of the u8 form. A convolution can read them where u8 is too coarse.
+//!
+//! All kernel sets compute the same operations in the same order, so their results are identical
+//! bit for bit: `t = f32(bias + sum of products) * scale`, followed by an epilogue ([`Finish`]).
+//! Float operations are IEEE 754 single precision, never fused, rounded to nearest, ties to even.
+//! [`Packed`] limits the scales so that every `t` fits a 32-bit integer.
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
@@ -31,42 +35,51 @@ use super::TOGETHER;
 use pack::Line;
 pub use pack::{Input, Packed, Quantised};
 
-/// Fine steps in a coarse one, as a power of two.
+/// Base-2 logarithm of the number of i16 residual units per u8 activation unit.
 pub const FINE_BITS: u32 = 7;
-/// The coarse form of zero in maps that may be negative.
+/// Zero point of u8 activations that can be negative.
 pub const ZERO: u8 = 128;
-/// Most values in a segment: four pixels (for two of output) of the widest map that an architecture may have.
+/// Upper limit of the values in a segment: four input pixels (for a pair of output pixels) of the
+/// widest map that an architecture may have.
 const MAX_DEPTH: usize = 4 * 512;
 
-/// One row of output pixels to compute; as [`float::RowJob`](super::float::RowJob).
+/// Computation of one row of output pixels; see [`float::RowJob`](super::float::RowJob).
 pub struct RowJob<'a> {
-    /// As many as the weights have, of the form that they are packed for.
+    /// Input values of the segments, from the first input of pixel 0 on. Number and storage form
+    /// are those of the weights.
     pub segments: Segments<'a>,
-    /// Values from one pixel to the next in `segments`.
+    /// Distance between the inputs of neighbouring output pixels, in values.
     pub pitch: usize,
+    /// Weight matrix, biases and scales.
     pub weights: &'a Packed,
+    /// Epilogue with the output slices.
     pub finish: Finish<'a>,
 }
 
-/// [`TOGETHER`] rows of a 3x3 convolution of bytes.
+/// Computation of a row block, [`TOGETHER`] rows of a 3x3 convolution of u8 activations.
 pub struct RowsJob<'a> {
-    /// All rows that they are made of.
+    /// The input rows of all output rows; output row `y` depends on `segments[y..y + 3]`.
     pub segments: [&'a [u8]; TOGETHER + 2],
-    /// Values from one pixel to the next in `segments`.
+    /// Values per input pixel.
     pub pitch: usize,
+    /// Weight matrix, biases and scales.
     pub weights: &'a Packed,
+    /// Epilogue of each row.
     pub finish: [Finish<'a>; TOGETHER],
 }
 
-/// Runs of input values.
+/// Runs of contiguous input values in one of the storage forms.
 #[derive(Clone, Copy)]
 pub enum Segments<'a> {
+    /// u8 activations.
     Coarse(&'a [&'a [u8]]),
+    /// i16 residuals.
     Fine(&'a [&'a [i16]]),
 }
 
 #[cfg(target_arch = "x86_64")]
 impl Segments<'_> {
+    /// Returns the number of segments.
     fn count(self) -> usize {
         match self {
             Self::Coarse(list) => list.len(),
@@ -74,7 +87,7 @@ impl Segments<'_> {
         }
     }
 
-    /// The bytes of one of them.
+    /// Returns a pointer to the first byte of a segment.
     fn bytes(self, segment: usize) -> *const u8 {
         match self {
             Self::Coarse(list) => list[segment].as_ptr(),
@@ -83,19 +96,20 @@ impl Segments<'_> {
     }
 }
 
-/// What becomes of the sums. All slices have one value for each output of each pixel.
+/// Epilogue: the operations that turn scaled accumulators `t` into stored outputs. Each slice has
+/// one value per output of each pixel.
 pub enum Finish<'a> {
-    /// `round(clamp(t, 0, 255))`.
+    /// ReLU: `coarse = round(clamp(t, 0, 255))`.
     Relu { coarse: &'a mut [u8] },
-    /// `fine = round(clamp(t + f32(add) * ratio, -32768, 32767))`, without `add` just of `t`;
-    /// `coarse = clamp((fine + 64) >> 7, -128, 127) + 128`.
+    /// No activation: `fine = round(clamp(t + f32(add) * ratio, -32768, 32767))`, without the
+    /// second summand if `add` is `None`; `coarse = clamp((fine + 64) >> 7, -128, 127) + 128`.
     Signed { add: Option<&'a [i16]>, fine: &'a mut [i16], coarse: &'a mut [u8] },
-    /// `t`.
+    /// Network output: `out = t`.
     Float { out: &'a mut [f32] },
 }
 
 impl<'a> Finish<'a> {
-    /// Of the first `values`, and of the others.
+    /// Splits all slices at value `values`.
     pub fn split_at(self, values: usize) -> (Self, Self) {
         match self {
             Self::Relu { coarse } => {
@@ -116,6 +130,7 @@ impl<'a> Finish<'a> {
         }
     }
 
+    /// Borrows the slices for a shorter time.
     fn reborrow(&mut self) -> Finish<'_> {
         match self {
             Self::Relu { coarse } => Finish::Relu { coarse },
@@ -124,7 +139,7 @@ impl<'a> Finish<'a> {
         }
     }
 
-    /// How many there are.
+    /// Returns the number of output values.
     pub fn values(&self) -> usize {
         match self {
             Self::Relu { coarse } => coarse.len(),
@@ -135,12 +150,11 @@ impl<'a> Finish<'a> {
 }
 
 impl RowsJob<'_> {
-    /// As [`RowJob::check`].
+    /// Returns the number of output pixels per row. Panics like [`RowJob::check`].
     fn check(&mut self) -> usize {
         let [first, others @ ..] = &self.finish;
         assert!(others.iter().all(|row| row.values() == first.values()));
         assert_eq!((self.weights.segments(), self.weights.depth()), (3, 3 * self.pitch));
-        // Rows are checked one by one.
         for y in 0..TOGETHER {
             let segments = Segments::Coarse(&self.segments[y..y + 3]);
             RowJob {
@@ -156,7 +170,11 @@ impl RowsJob<'_> {
 }
 
 impl RowJob<'_> {
-    /// Panics unless every access that a kernel makes lies within its slice; kernels rely on it. Gives the pixels.
+    /// Returns the number of output pixels.
+    ///
+    /// # Panics
+    /// If an access of a kernel would be outside of its slice. The kernels rely on this check for
+    /// memory safety.
     fn check(&self) -> usize {
         let outputs = self.weights.outputs();
         let values = self.finish.values();
@@ -177,35 +195,44 @@ impl RowJob<'_> {
                 }
             };
             assert_eq!((form, count), (self.weights.input(), self.weights.segments()));
-            assert!(fits, "a segment is shorter than its reach, {reach}");
+            assert!(fits, "a segment is shorter than the kernel's reach of {reach} values");
         }
         pixels
     }
 }
 
-/// A set of kernels for one instruction set. A value exists only where the processor has it.
+/// Set of kernels for one instruction set. Values exist only for instruction sets that the
+/// processor supports.
 #[derive(Debug, Clone, Copy)]
 pub struct Kernels(Set);
 
+/// Instruction set.
 #[derive(Debug, Clone, Copy)]
 enum Set {
+    /// Plain Rust.
     Portable,
+    /// NEON with the dot product extension.
     #[cfg(target_arch = "aarch64")]
     Neon,
+    /// AVX2.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// VNNI on 256-bit vectors.
     #[cfg(target_arch = "x86_64")]
     Vnni256(vnni256::Encoding),
+    /// AVX-512 F, BW, VL and VNNI.
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
+    /// AMX with 8-bit integers, and the above.
     #[cfg(target_arch = "x86_64")]
     Amx,
 }
 
 impl Kernels {
+    /// The portable kernel set, which every processor supports.
     pub const PORTABLE: Self = Self(Set::Portable);
 
-    /// All that this processor can run, the fastest first.
+    /// Returns all kernel sets that this processor supports, the fastest first.
     pub fn available() -> Vec<Self> {
         let mut all = Vec::new();
         #[cfg(target_arch = "x86_64")]
@@ -234,11 +261,13 @@ impl Kernels {
         all
     }
 
-    /// The fastest, or the one that `CNNVIDEO_KERNELS` names, if this processor has it.
+    /// Returns the fastest kernel set, or the supported one that the environment variable
+    /// `CNNVIDEO_KERNELS` names.
     pub fn best() -> Self {
         super::choose(&Self::available(), Self::name).unwrap_or(Self::PORTABLE)
     }
 
+    /// Returns the name of the kernel set.
     pub fn name(self) -> &'static str {
         match self.0 {
             Set::Portable => "portable",
@@ -255,18 +284,20 @@ impl Kernels {
         }
     }
 
-    /// Outputs that are computed together, for a layer with `outputs` of them: the block size of its weights.
+    /// Returns the block size of the weights of a layer with `outputs` outputs: the number of
+    /// outputs that the kernel accumulates at a time.
     fn block(self, outputs: usize) -> usize {
         let vectors = match self.0 {
             #[cfg(target_arch = "x86_64")]
             Set::Avx512Vnni | Set::Amx => 2,
             _ => 1,
         };
-        // An odd number of vectors would leave half of the last block empty.
+        // With an odd number of vectors, half of the last block would be unused.
         if outputs.div_ceil(16).is_multiple_of(vectors) { 16 * vectors } else { 16 }
     }
 
-    /// Weights in a word. Where bytes are multiplied as 16-bit values, weights are kept as such.
+    /// Returns the number of weights per 32-bit word. AVX2 multiplies u8 activations as 16-bit
+    /// values, so its weights have 16 bits as well.
     fn weights_per_word(self, input: Input) -> usize {
         match (self.0, input) {
             #[cfg(target_arch = "x86_64")]
@@ -276,7 +307,8 @@ impl Kernels {
         }
     }
 
-    /// Weights in another form, where it is faster and possible: for minimal filtering, see `winograd::pack`, or `amx::pack`.
+    /// Packs the weights in a second form for a faster kernel, if the kernel set has one for this
+    /// shape: `winograd::pack` or `amx::pack`.
     #[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables))]
     fn extra(
         self,
@@ -293,7 +325,7 @@ impl Kernels {
         }
     }
 
-    /// What is taken off values before they are multiplied.
+    /// Returns the value that the kernels subtract from the inputs before the multiplication.
     fn excess(self, input: Input) -> i32 {
         match (self.0, input) {
             #[cfg(target_arch = "aarch64")]
@@ -302,7 +334,8 @@ impl Kernels {
         }
     }
 
-    /// Whether it is faster to compute [`TOGETHER`] rows of `pixels` pixels at once.
+    /// Returns whether [`Self::run_rows`] computes a row block of `pixels` pixels per row with
+    /// Winograd F(4x4, 3x3), which is faster than row by row.
     #[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables))]
     pub fn joins(self, weights: &Packed, pixels: usize) -> bool {
         match self.0 {
@@ -312,7 +345,11 @@ impl Kernels {
         }
     }
 
-    /// Computes rows, together where that is faster.
+    /// Computes a row block, with Winograd F(4x4, 3x3) if [`Self::joins`] holds, otherwise row by
+    /// row.
+    ///
+    /// # Panics
+    /// If the slices are too short, or the weights were packed for another kernel set.
     pub fn run_rows(self, mut job: RowsJob<'_>) {
         let pixels = job.check();
         if !self.joins(job.weights, pixels) {
@@ -322,14 +359,19 @@ impl Kernels {
             }
             return;
         }
-        // SAFETY: `available` has seen these instructions on this processor, and only it makes such values. `check` has shown that all pixels exist.
+        // SAFETY: `joins` holds only for `Set::Avx2`, which only `available` creates, after it has
+        // detected AVX2. `check` has verified that `pixels` pixels exist in every segment and
+        // result.
         #[cfg(target_arch = "x86_64")]
         unsafe {
             winograd::run(&mut job, pixels);
         }
     }
 
-    /// Computes a row.
+    /// Computes one row.
+    ///
+    /// # Panics
+    /// If the slices are too short, or the weights were packed for another kernel set.
     pub fn run(self, job: RowJob<'_>) {
         assert_eq!(
             job.weights.block(),
@@ -338,10 +380,11 @@ impl Kernels {
         );
         match self.0 {
             Set::Portable => portable::run(job),
-            // SAFETY: `available` has seen these instructions on this processor, and only it makes such values.
+            // SAFETY: only `available` creates this value, after it has detected the instruction
+            // set.
             #[cfg(target_arch = "aarch64")]
             Set::Neon => unsafe { neon::run(job) },
-            // SAFETY: `available` has seen these instructions on this processor, and only it makes such values.
+            // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => unsafe { avx2::run(job) },
             // SAFETY: as above.
@@ -351,7 +394,7 @@ impl Kernels {
             // SAFETY: as above.
             Set::Avx512Vnni => unsafe { avx512::run(job) },
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: as above.
+            // SAFETY: as above; `available` has also checked `amx::available`.
             Set::Amx => unsafe { amx::run(job) },
         }
     }

@@ -1,23 +1,29 @@
-//! NEON with dot products of bytes, which processors have from ARMv8.2 on: a tile of pixels times sixteen outputs stays in registers
-//! while all inputs pass. The instruction takes both bytes for signed: [`EXCESS`] is taken off the values, and the bias puts it back.
+//! NEON int8 kernel for processors with the dot product extension, optional from ARMv8.2 on. The
+//! accumulators of a tile of pixels times 16 outputs stay in registers during the loop over all
+//! inputs.
+//!
+//! `sdot` takes both operands as signed bytes. The kernel therefore subtracts [`EXCESS`] from u8
+//! activations, and the packed biases include the correction.
 
 use std::arch::{aarch64::*, asm};
 
 use super::{FINE_BITS, Finish, RowJob, Segments, ZERO, pack::LINE};
 
-/// What is taken off bytes before they are multiplied.
+/// Value that the kernel subtracts from u8 activations before the multiplication.
 pub(super) const EXCESS: i32 = 128;
 
-/// Outputs in a vector, and vectors in a block.
+/// Outputs per vector.
 const LANES: usize = 4;
+/// Vectors per block of outputs.
 const VECTORS: usize = LINE / LANES;
-/// Pixels that share each load of weights: with their sums, four vectors of weights and one of input, 29 of 32 registers are full.
+/// Pixels that share each load of weights. Their accumulators, four vectors of weights and one of
+/// input use 29 of 32 registers.
 const TILE: usize = 6;
 
-/// What a tile needs, checked once per row.
+/// Pointers and sizes for [`compute`], verified once per row.
 struct Tile<'a, 'b, T> {
     segments: &'a [&'a [T]],
-    /// Values from one pixel to the next.
+    /// Distance between the inputs of neighbouring pixels, in values.
     pitch: usize,
     words: usize,
     outputs: usize,
@@ -26,23 +32,25 @@ struct Tile<'a, 'b, T> {
     scale: *const f32,
     ratio: f32,
     finish: &'a mut Finish<'b>,
-    /// First output of the block, and how many of its outputs exist.
+    /// First output of the block.
     first: usize,
+    /// Outputs of the block that exist; the others are padding.
     width: usize,
 }
 
-/// Values in one of their two forms.
+/// Activation type: `u8`, or `i16` for residuals.
 trait Value: Copy {
-    /// A word of values in every lane, ready for [`dot`](Self::dot).
+    /// Copies a word of activations to every lane, in the form that [`dot`](Self::dot) reads.
     ///
     /// # Safety
-    /// The processor has NEON with dot products.
+    /// The processor supports NEON with dot products.
     unsafe fn spread(word: u32) -> uint32x4_t;
 
-    /// Adds the products of the values in each word with the weights in the same word of another vector.
+    /// Adds to each lane of `sum` the dot product of the activations in that word of `values` with
+    /// the weights in that word of `weights`.
     ///
     /// # Safety
-    /// As above.
+    /// The processor supports NEON with dot products.
     unsafe fn dot(sum: int32x4_t, values: uint32x4_t, weights: uint32x4_t) -> int32x4_t;
 }
 
@@ -56,7 +64,7 @@ impl Value for u8 {
     #[inline]
     #[target_feature(enable = "neon,dotprod")]
     unsafe fn dot(mut sum: int32x4_t, values: uint32x4_t, weights: uint32x4_t) -> int32x4_t {
-        // SAFETY: it works on registers alone. The intrinsic is not stable yet.
+        // SAFETY: the instruction only accesses registers. The intrinsic is not stable yet.
         unsafe {
             asm!("sdot {0:v}.4s, {1:v}.16b, {2:v}.16b", inout(vreg) sum, in(vreg) values, in(vreg) weights,
                 options(pure, nomem, nostack, preserves_flags));
@@ -81,8 +89,10 @@ impl Value for i16 {
     }
 }
 
+/// Computes one row.
+///
 /// # Safety
-/// The processor has NEON with dot products.
+/// The processor supports NEON with dot products.
 #[target_feature(enable = "neon,dotprod")]
 pub(super) fn run(mut job: RowJob<'_>) {
     let pixels = job.check();
@@ -92,6 +102,7 @@ pub(super) fn run(mut job: RowJob<'_>) {
     }
 }
 
+/// Computes all blocks of outputs. `segments` are those of `job`.
 #[target_feature(enable = "neon,dotprod")]
 fn blocks<T: Value>(job: &mut RowJob<'_>, segments: &[&[T]], pixels: usize) {
     let outputs = job.weights.outputs();
@@ -110,8 +121,10 @@ fn blocks<T: Value>(job: &mut RowJob<'_>, segments: &[&[T]], pixels: usize) {
             first,
             width: LINE.min(outputs - first),
         };
-        // The last tile may overlap the one before; it computes the same values again, from other slices.
-        // SAFETY: `check` has shown that all pixels of every slice exist; a block has weights, biases and scales for each of its vectors.
+        // The last tile may overlap the previous one; it computes the same values again, from
+        // inputs that the kernel does not write.
+        // SAFETY: `check` has verified that all pixels exist in every slice; a block has weights,
+        // biases and scales for each of its vectors.
         unsafe {
             if pixels >= TILE {
                 for x in (0..pixels).step_by(TILE) {
@@ -126,13 +139,14 @@ fn blocks<T: Value>(job: &mut RowJob<'_>, segments: &[&[T]], pixels: usize) {
     }
 }
 
-/// Computes `N` pixels from `x` on.
+/// Computes pixels `x..x + N` for one block of outputs.
 ///
 /// # Safety
-/// Pixels `x..x + N` lie within the slices that `tile` was made from.
+/// Pixels `x..x + N` exist in the slices that `tile` was made from, and these slices are still
+/// borrowed. The processor supports NEON with dot products.
 #[target_feature(enable = "neon,dotprod")]
 unsafe fn compute<T: Value, const N: usize>(tile: &mut Tile<'_, '_, T>, x: usize) {
-    // SAFETY: all offsets below stay within the bounds that the caller vouches for.
+    // SAFETY: by the contract of this function, all offsets below are within the slices of `tile`.
     unsafe {
         let bias: [int32x4_t; VECTORS] =
             std::array::from_fn(|v| vld1q_s32(tile.bias.add(v * LANES)));
@@ -164,10 +178,12 @@ unsafe fn compute<T: Value, const N: usize>(tile: &mut Tile<'_, '_, T>, x: usize
     }
 }
 
-/// Up to [`LINE`] values of what [`Finish`] tells. Saturation stands in for its clamps: no value leaves 32 bits before it.
+/// Applies the epilogue to up to [`LINE`] scaled accumulators `t`. Saturating conversions replace
+/// the clamps of [`Finish`], because no `t` exceeds 32 bits.
 ///
 /// # Safety
-/// `count` values from `at` on lie within the slices of `finish`.
+/// `count` values exist from `at` on in the slices of `finish`, and `count` does not exceed
+/// [`LINE`].
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
 unsafe fn finish(
@@ -209,7 +225,7 @@ unsafe fn finish(
     }
 }
 
-/// Rounded, ties to even, and saturated to 16 bits.
+/// Rounds to integers, ties to even, and saturates to 16 bits.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
 fn words(t: [float32x4_t; VECTORS]) -> [int16x8_t; 2] {
@@ -217,14 +233,15 @@ fn words(t: [float32x4_t; VECTORS]) -> [int16x8_t; 2] {
     [vqmovn_high_s32(vqmovn_s32(a), b), vqmovn_high_s32(vqmovn_s32(c), d)]
 }
 
-/// Stores the first of [`LINE`] values.
+/// Stores the first `count` of [`LINE`] values.
 ///
 /// # Safety
-/// `V` holds [`LINE`] values of type `T`, and there is room for `count` of them, at most [`LINE`].
+/// `V` consists of [`LINE`] values of type `T`, there is room for `count` values at `to`, and
+/// `count` does not exceed [`LINE`].
 #[inline]
 unsafe fn store<T, V>(to: *mut T, count: usize, values: V) {
     const { assert!(size_of::<V>() == LINE * size_of::<T>()) };
-    // SAFETY: as the caller vouches.
+    // SAFETY: by the contract of this function.
     unsafe {
         if count == LINE {
             to.cast::<V>().write_unaligned(values);
@@ -234,12 +251,14 @@ unsafe fn store<T, V>(to: *mut T, count: usize, values: V) {
     }
 }
 
+/// Loads `count` values, and zeros after them.
+///
 /// # Safety
-/// There are `count` values.
+/// `count` values exist at `from`, and `count` does not exceed [`LINE`].
 #[inline]
 unsafe fn load_words(from: *const i16, count: usize) -> [i16; LINE] {
     let mut all = [0; LINE];
-    // SAFETY: as the caller vouches.
+    // SAFETY: by the contract of this function.
     unsafe { std::ptr::copy_nonoverlapping(from, all.as_mut_ptr(), count) };
     all
 }

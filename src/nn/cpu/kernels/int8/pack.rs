@@ -1,4 +1,4 @@
-//! Quantised weights in the order in which the kernels read them.
+//! Weight quantisation, and quantised weights in the order in which the kernels read them.
 
 use std::sync::Arc;
 
@@ -7,20 +7,23 @@ use super::{Kernels, MAX_DEPTH};
 /// Words in a [`Line`].
 pub(super) const LINE: usize = 16;
 
-/// One cache line of weights, so that vector loads never straddle two. A word holds four weights of a byte or two of 16 bits.
+/// One cache line of weights. The alignment ensures that no vector load crosses a cache line. A
+/// word holds four 8-bit weights or two 16-bit weights.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
 pub(super) struct Line(pub [u32; LINE]);
 
-/// Form of the values that weights meet.
+/// Storage form of the inputs of a weight matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
+    /// u8 activations.
     Coarse,
+    /// i16 residuals.
     Fine,
 }
 
 impl Input {
-    /// Largest value by magnitude.
+    /// Returns the largest magnitude of a value.
     fn largest(self) -> f32 {
         match self {
             Self::Coarse => 255.0,
@@ -28,8 +31,9 @@ impl Input {
         }
     }
 
-    /// Largest weight by magnitude for sums of `taps` products. With bytes it is that of the type; with 16-bit values
-    /// the sum must not leave half the range of 32 bits, the other half being for the bias.
+    /// Returns the largest magnitude of quantised weights for accumulators of `taps` products. For
+    /// u8 activations it is the limit of an 8-bit weight. For i16 residuals it keeps the sum within
+    /// half of the 32-bit range and leaves the other half to the bias.
     pub fn weight_limit(self, taps: usize) -> i32 {
         match self {
             Self::Coarse => 127,
@@ -38,43 +42,54 @@ impl Input {
     }
 }
 
-/// A weight matrix to quantise.
+/// A float32 weight matrix with the parameters of its quantisation.
 pub struct Quantised<'a> {
+    /// Storage form of the input.
     pub input: Input,
-    /// Value that stands for zero in the input.
+    /// Zero point of the input.
     pub zero: u8,
+    /// Number of segments.
     pub segments: usize,
-    /// Values in each segment; whole words.
+    /// Values in each segment, a multiple of the weights per word.
     pub depth: usize,
+    /// Number of outputs.
     pub outputs: usize,
-    /// Products in a sum, where those with zeros that only fill up are not counted.
+    /// Products per accumulator, without those of padding weights.
     pub taps: usize,
-    /// `weight(segment, input, output)` for inputs in units of their steps.
+    /// `weight(segment, input, output)`, multiplied by the scale of the input.
     pub weight: &'a dyn Fn(usize, usize, usize) -> f32,
+    /// One bias per output.
     pub bias: &'a [f32],
-    /// One unit of the output.
+    /// Scale of the output.
     pub step: f32,
-    /// Units of the output in a unit of what is added.
+    /// Scale of the residual that the epilogue adds, divided by the scale of the output.
     pub ratio: f32,
 }
 
-/// Weights of [`RowJob`](super::RowJob), in the order of [`float::Packed`](super::super::float::Packed), and what makes outputs of their sums.
+/// Quantised weight matrix of a [`RowJob`](super::RowJob) in the order of
+/// [`float::Packed`](super::super::float::Packed), with the biases and scales of its outputs.
 #[derive(Debug, Clone)]
 pub struct Packed {
-    /// Shared by all whose inputs and outputs have other steps.
+    /// Quantised weights, shared between all sets of activation scales.
     matrix: Arc<Matrix>,
-    /// Padded with zeros to whole blocks, like `scale`.
+    /// Biases in units of the accumulators, zero point corrections included; zero-padded to whole
+    /// blocks.
     bias: Vec<i32>,
+    /// Requantisation scales: units of the output per unit of the accumulator; zero-padded to whole
+    /// blocks.
     scale: Vec<f32>,
+    /// Units of the output per unit of the residual that the epilogue adds.
     ratio: f32,
 }
 
-/// Whole numbers, whatever the steps of what they are multiplied with.
+/// Quantised weights, independent of the activation scales.
 #[derive(Debug)]
 struct Matrix {
+    /// Weights in the order `[block][segment][word][output of the block]`.
     lines: Vec<Line>,
-    /// The same in another form, where kernels have one.
+    /// Weights in a second form, if the kernel set has one for this shape.
     extra: Option<Vec<Line>>,
+    /// Properties of the accumulator of each output.
     sums: Vec<Sum>,
     input: Input,
     segments: usize,
@@ -84,34 +99,37 @@ struct Matrix {
     block: usize,
 }
 
-/// What is known of the sums of an output.
+/// Properties of the accumulator of one output.
 #[derive(Debug)]
 struct Sum {
-    /// One unit of them, for the inputs' steps that the matrix was made with.
+    /// Scale of the accumulator, with the input scales that the matrix was quantised for.
     step: f32,
-    /// What the inputs' zeros add, and what kernels that take something off the inputs lack.
+    /// Correction for the zero point of the input.
     offset: i32,
+    /// Correction for kernels that subtract a constant from the inputs.
     excess: i32,
-    /// Largest magnitude without the bias.
+    /// Largest possible magnitude of the accumulator without the bias.
     largest: f32,
 }
 
-/// Biases beyond this (in the units of the sums) would use up the range of 32 bits.
+/// Upper limit of the magnitude of biases in units of the accumulator, which keeps the accumulator
+/// within 32 bits.
 const MAX_BIAS: f32 = (1 << 28) as f32;
-/// Largest result by magnitude before it is clamped: what conversions to integers can hold, with room for what is added.
+/// Upper limit of the magnitude of scaled accumulators before the clamp. It leaves room for the
+/// residual within the range of the conversion to 32-bit integers.
 const MAX_RESULT: f32 = (1 << 30) as f32;
 
 impl Packed {
-    /// Quantises weights, each output with a step of its own, and packs them for some kernels.
+    /// Quantises weights with one scale per output, and packs them for a kernel set.
     ///
     /// # Panics
-    /// If a segment is not of whole words, or too deep.
+    /// If a segment is not a whole number of words, or has more than [`MAX_DEPTH`] values.
     pub(in crate::nn::cpu) fn new(kernels: Kernels, weights: Quantised<'_>) -> Self {
         let Quantised { input, zero, segments, depth, outputs, taps, weight, bias, step, ratio } =
             weights;
         let per_word = kernels.weights_per_word(input);
         assert!(depth <= MAX_DEPTH, "{depth} values are too many");
-        assert!(depth.is_multiple_of(per_word), "{depth} values are no whole words");
+        assert!(depth.is_multiple_of(per_word), "{depth} values are not a multiple of {per_word}");
         let block = kernels.block(outputs);
         let padded = outputs.next_multiple_of(block);
         let limit = input.weight_limit(taps) as f32;
@@ -168,7 +186,8 @@ impl Packed {
         Self::of(Arc::new(matrix), 1.0, bias, step, ratio)
     }
 
-    /// The same weights where the steps of inputs are `finer` times what they were, and what comes out is as [`Quantised`] tells.
+    /// Returns the same quantised weights for inputs whose scale is `finer` times that of the
+    /// original ones. The other parameters are as in [`Quantised`].
     pub(in crate::nn::cpu) fn rescaled(
         &self,
         finer: f32,
@@ -179,6 +198,7 @@ impl Packed {
         Self::of(self.matrix.clone(), finer, bias, step, ratio)
     }
 
+    /// Computes biases and scales for a quantised matrix.
     fn of(matrix: Arc<Matrix>, finer: f32, bias: &[f32], step: f32, ratio: f32) -> Self {
         let padded = matrix.outputs.next_multiple_of(matrix.block);
         let (mut biases, mut scales) = (vec![0; padded], vec![0.0; padded]);
@@ -193,46 +213,50 @@ impl Packed {
         Self { matrix, bias: biases, scale: scales, ratio: ratio.min(MAX_RESULT / 32768.0) }
     }
 
+    /// Returns the storage form of the input.
     pub fn input(&self) -> Input {
         self.matrix.input
     }
 
-    /// Runs of input per pixel.
+    /// Returns the number of segments per pixel.
     pub fn segments(&self) -> usize {
         self.matrix.segments
     }
 
-    /// Values in each run.
+    /// Returns the number of values in each segment.
     pub fn depth(&self) -> usize {
         self.matrix.depth
     }
 
-    /// Values per output pixel.
+    /// Returns the number of values per output pixel.
     pub fn outputs(&self) -> usize {
         self.matrix.outputs
     }
 
-    /// Outputs that are computed together.
+    /// Returns the number of outputs per block.
     pub fn block(&self) -> usize {
         self.matrix.block
     }
 
+    /// Returns the units of the output per unit of the residual that the epilogue adds.
     pub(super) fn ratio(&self) -> f32 {
         self.ratio
     }
 
-    /// Words in each run.
+    /// Returns the number of words in each segment.
     pub(super) fn words(&self) -> usize {
         self.matrix.depth / self.matrix.per_word
     }
 
-    /// The weights of the block with output `first`: `segments * words * block` words.
+    /// Returns the weights of the block that begins with output `first`: `segments * words * block`
+    /// words.
     pub(super) fn block_lines(&self, first: usize) -> &[Line] {
         let lines = self.segments() * self.words() * self.block() / LINE;
         &self.matrix.lines[first / self.block() * lines..][..lines]
     }
 
-    /// Weights in the kernels' other form, of the 16 outputs from `first` on; none where there are none.
+    /// Returns the weights of the 16 outputs from `first` on in the second form; an empty slice if
+    /// there is none.
     #[cfg(target_arch = "x86_64")]
     pub(super) fn extra_lines(&self, first: usize) -> &[Line] {
         let all = self.matrix.extra.as_deref().unwrap_or_default();
@@ -240,13 +264,14 @@ impl Packed {
         &all[first / LINE * lines..][..lines]
     }
 
-    /// Bias and scale of the outputs of a block.
+    /// Returns the biases and scales of the block that begins with output `first`.
     pub(super) fn block_scales(&self, first: usize) -> (&[i32], &[f32]) {
         (&self.bias[first..][..self.block()], &self.scale[first..][..self.block()])
     }
 }
 
-/// Blocks are multiples of a line, so each starts on one.
+/// Copies words to cache lines. The number of words is a multiple of a line, because block sizes
+/// are.
 fn lines(words: &[u32]) -> Vec<Line> {
     words.as_chunks::<LINE>().0.iter().map(|line| Line(*line)).collect()
 }

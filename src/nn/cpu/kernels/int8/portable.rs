@@ -1,7 +1,8 @@
-//! Plain Rust, the definition of what the others compute.
+//! Portable int8 kernel in plain Rust. It defines the results that all other kernel sets reproduce.
 
 use super::{FINE_BITS, Finish, RowJob, Segments, ZERO, pack::LINE};
 
+/// Computes one row.
 pub(super) fn run(mut job: RowJob<'_>) {
     let pixels = job.check();
     let outputs = job.weights.outputs();
@@ -26,6 +27,8 @@ pub(super) fn run(mut job: RowJob<'_>) {
     }
 }
 
+/// Returns the accumulators of pixel `x` for the outputs from `first` on, biases included.
+/// `product` multiplies the input values of a word with a word of weights.
 fn sums<T>(
     job: &RowJob<'_>,
     segments: &[&[T]],
@@ -47,6 +50,7 @@ fn sums<T>(
     sums
 }
 
+/// Applies the epilogue to the outputs `values` at index `at` of the slices.
 fn finish(finish: &mut Finish<'_>, ratio: f32, at: usize, values: &[f32]) {
     match finish {
         Finish::Relu { coarse } => {
@@ -66,14 +70,15 @@ fn finish(finish: &mut Finish<'_>, ratio: f32, at: usize, values: &[f32]) {
     }
 }
 
-/// The coarse form of a fine value.
+/// Requantises an i16 residual to a u8 activation.
 fn coarse_of(fine: i16) -> u8 {
     let steps = (i32::from(fine) + (1 << (FINE_BITS - 1))) >> FINE_BITS;
     (steps.clamp(-128, 127) + i32::from(ZERO)) as u8
 }
 
-/// Rounds a number below 2^22, ties to even, without a call to the C library: after the addition its fraction no longer
-/// fits the significand.
+/// Rounds a number of magnitude below 2^22 to the nearest integer, ties to even, without a call to
+/// the C library. After the addition of 1.5 * 2^23, the significand has no bits left for the
+/// fraction.
 fn round(value: f32) -> i32 {
     const MAGIC: f32 = 12_582_912.0;
     (value + MAGIC).to_bits() as i32 - MAGIC.to_bits() as i32

@@ -1,9 +1,10 @@
-//! Kernel sets against each other, and against sums in floats.
+//! Tests of the int8 kernel sets against the portable one, and of that against float32.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::*;
 
+/// Output slices of an epilogue; `float` as bits, so that NaN compares equal.
 #[derive(PartialEq, Debug, Default)]
 struct Made {
     coarse: Vec<u8>,
@@ -32,7 +33,7 @@ fn kernels_agree_bit_for_bit_on_random_shapes() {
         let add: Vec<i16> = (0..pixels * outputs).map(|_| rng.random()).collect();
         let add = rng.random::<bool>().then_some(add.as_slice());
         let finish = rng.random_range(0..3);
-        // Some sums stay small, some run into the limits.
+        // Accumulators from small values to values far beyond the clamps.
         let step = 10f32.powf(rng.random_range(-1.0..4.0))
             * if input == Input::Fine { 128.0 } else { 1.0 };
 
@@ -89,7 +90,7 @@ fn rows_together_are_what_they_are_one_by_one() {
         let pitch = 4 * rng.random_range(1..=21);
         let (depth, outputs, pixels) =
             (3 * pitch, rng.random_range(1..=40), rng.random_range(20..=80));
-        // Extremes now and then, for the largest sums that there are.
+        // Some rounds use extreme values, which yield the largest possible accumulators.
         let extreme = rng.random_bool(0.2);
         let rows: [Vec<u8>; TOGETHER + 2] = std::array::from_fn(|_| {
             let byte = |rng: &mut StdRng| {
@@ -182,7 +183,7 @@ fn a_convolution_is_what_it_is_in_floats() {
             let exact: f32 = (0..depth)
                 .map(|d| weights[d * outputs + o] * (f32::from(row[4 * x + d]) - 128.0))
                 .sum();
-            // A weight is off by at most 1/254, a value is at most 128.
+            // The error of a weight is at most 1/254; the magnitude of a value is at most 128.
             let limit = depth as f32 * 128.0 / 254.0;
             assert!((out[x * outputs + o] - exact - 3.0).abs() < limit * 0.5, "{x} {o}");
         }

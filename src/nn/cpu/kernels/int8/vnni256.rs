@@ -1,6 +1,8 @@
-//! VNNI on vectors of 256 bits: what processors without AVX-512 have (AVX-VNNI). Bytes are multiplied as they are.
+//! VNNI int8 kernel on 256-bit vectors, for processors with AVX-VNNI but without AVX-512. VNNI
+//! multiplies bytes directly.
 //!
-//! The instructions are the same in two encodings; either serves, so that processors with AVX-512 can run and test this too.
+//! AVX-VNNI and AVX-512 VNNI encode the same instructions differently. The kernel supports both
+//! encodings, so that it also runs on processors with AVX-512, where it can be tested.
 
 use std::arch::{asm, x86_64::*};
 
@@ -9,16 +11,17 @@ use super::{
     avx2::{Dot, MAX_SEGMENTS, blocks},
 };
 
-/// Which encoding the processor has.
+/// Instruction encoding that the processor supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Encoding {
-    /// AVX-VNNI.
+    /// VEX encoding (AVX-VNNI).
     Vex,
-    /// AVX-512 VNNI and VL.
+    /// EVEX encoding (AVX-512 VNNI and VL).
     Evex,
 }
 
 impl Encoding {
+    /// Returns the encoding that the processor supports, AVX-VNNI preferred.
     pub fn detect() -> Option<Self> {
         if !is_x86_feature_detected!("avx2") {
             None
@@ -32,7 +35,7 @@ impl Encoding {
     }
 }
 
-/// Unsigned bytes times signed ones.
+/// `vpdpbusd`: unsigned bytes times signed bytes.
 struct Bytes<const EVEX: bool>;
 
 impl<const EVEX: bool> Dot for Bytes<EVEX> {
@@ -41,8 +44,9 @@ impl<const EVEX: bool> Dot for Bytes<EVEX> {
     #[inline]
     #[target_feature(enable = "avx2")]
     unsafe fn dot(mut sum: __m256i, values: __m256i, weights: __m256i) -> __m256i {
-        // SAFETY: it works on registers alone; the caller vouches for the encoding. As intrinsics, the two would need functions of their own
-        // all the way up to `run`.
+        // SAFETY: the instruction only accesses registers, and the caller guarantees that the
+        // processor supports the encoding. With intrinsics, both encodings would need separate
+        // functions with their own target features up to `run`.
         unsafe {
             if EVEX {
                 asm!("vpdpbusd {0}, {1}, {2}", inout(ymm_reg) sum, in(ymm_reg) values, in(ymm_reg) weights,
@@ -56,7 +60,7 @@ impl<const EVEX: bool> Dot for Bytes<EVEX> {
     }
 }
 
-/// Signed words.
+/// `vpdpwssd`: signed 16-bit values times signed 16-bit values.
 struct Words<const EVEX: bool>;
 
 impl<const EVEX: bool> Dot for Words<EVEX> {
@@ -65,7 +69,7 @@ impl<const EVEX: bool> Dot for Words<EVEX> {
     #[inline]
     #[target_feature(enable = "avx2")]
     unsafe fn dot(mut sum: __m256i, values: __m256i, weights: __m256i) -> __m256i {
-        // SAFETY: as above.
+        // SAFETY: as for `Bytes`.
         unsafe {
             if EVEX {
                 asm!("vpdpwssd {0}, {1}, {2}", inout(ymm_reg) sum, in(ymm_reg) values, in(ymm_reg) weights,
@@ -79,11 +83,13 @@ impl<const EVEX: bool> Dot for Words<EVEX> {
     }
 }
 
+/// Computes one row.
+///
 /// # Safety
-/// The processor has AVX2 and VNNI in this encoding.
+/// The processor supports AVX2, and VNNI in the given encoding.
 #[target_feature(enable = "avx2")]
 pub(super) unsafe fn run(job: RowJob<'_>, encoding: Encoding) {
-    // SAFETY: the caller vouches for the encoding.
+    // SAFETY: by the contract of this function.
     unsafe {
         match (job.segments, encoding) {
             (Segments::Coarse(list), Encoding::Vex) => row::<Bytes<false>>(job, list),
@@ -94,8 +100,11 @@ pub(super) unsafe fn run(job: RowJob<'_>, encoding: Encoding) {
     }
 }
 
+/// Computes one row with the dot product `D`. `list` holds the segments of `job`.
+///
 /// # Safety
-/// The processor has AVX2 and what `D` needs.
+/// The processor supports AVX2 and the instructions that `D` requires. `list` is that of
+/// `job.segments`.
 #[target_feature(enable = "avx2")]
 unsafe fn row<D: Dot>(mut job: RowJob<'_>, list: &[&[D::Value]]) {
     let pixels = job.check();
@@ -103,6 +112,7 @@ unsafe fn row<D: Dot>(mut job: RowJob<'_>, list: &[&[D::Value]]) {
     assert!(count <= MAX_SEGMENTS);
     let mut segments = [std::ptr::null(); MAX_SEGMENTS];
     segments.iter_mut().zip(list).for_each(|(to, from)| *to = from.as_ptr());
-    // SAFETY: `check` has shown that all pixels of every segment and of the result exist.
+    // SAFETY: `check` has verified that pixels `0..pixels` exist in every segment and in the
+    // results.
     unsafe { blocks::<D>(&mut job, &segments[..count], 0, 0, pixels) };
 }

@@ -1,9 +1,14 @@
-//! 3x3 convolutions with a quarter of the products, for AVX2: minimal filtering F(4x4, 3x3) (Winograd, "Arithmetic Complexity of Computations",
-//! 1980; Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016). 36 products make a tile of 4x4 pixels, which take 144 one
-//! by one. What is multiplied needs more than bytes, which costs nothing here: AVX2 multiplies 16-bit values anyway.
+//! AVX2 int8 Winograd F(4x4, 3x3) kernel for 3x3 convolutions (Winograd, "Arithmetic Complexity of
+//! Computations", 1980; Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR
+//! 2016).
 //!
-//! It is exact, so results are those of the other kernels, bit for bit. Transformed weights and sums are 24 times too large for each of the
-//! two directions, so that all of it are integers, and the sums are divided by that at the end; what runs over 32 bits on the way comes back.
+//! A tile of 4x4 output pixels needs 36 multiplications per channel instead of 144. Transformed
+//! values exceed 8 bits, which costs nothing here, because AVX2 multiplies 16-bit values anyway.
+//!
+//! The kernel is exact, so its results are bit-identical to those of the other kernels. Transformed
+//! weights are 24 times too large in each of the two directions, which makes all values integers.
+//! The accumulators are divided by 24 * 24 at the end. Intermediate overflow of 32 bits is
+//! harmless: arithmetic modulo 2^32 is exact, and the final value fits.
 
 use std::{arch::x86_64::*, mem::MaybeUninit};
 
@@ -14,24 +19,29 @@ use super::{
     pack::{LINE, Line},
 };
 
-/// Tiles beside each other that share each load of weights.
+/// Neighbouring tiles that share each load of weights.
 const TILES: usize = 6;
-/// Columns of all of these: the least that a row must have.
+/// Columns of these tiles, and therefore the minimum pixels per row.
 pub(super) const SPAN: usize = TILES * SIDE;
-/// Most channels, so that the values of a span stay in cache. It is also the distance of two tiles' values: alike for all, so that it stands in the instructions.
+/// Upper limit of the input channels, so that the transformed values of a span stay in cache. It is
+/// also the distance between the values of two tiles, as a compile-time constant that the compiler
+/// encodes in the instructions.
 const MAX_CHANNELS: usize = 80;
-/// Channels that are transformed together.
+/// Channels that are transformed at a time.
 const GROUP: usize = 16;
-/// The factor of transformed weights is 9 times 2 to the power of this.
+/// Exponent of the power of two in [`FACTOR`], which is `9 << SHIFT`.
 const SHIFT: i32 = 6;
 const _: () = assert!(9 << SHIFT == FACTOR);
-/// Times 9, this is 1 in 32 bits.
+/// Inverse of 9 modulo 2^32.
 const NINTH: i32 = 0x38e3_8e39;
-// What is left of 32 bits when the factor has been divided out has room for all sums of bytes and weights.
+// After the multiplication with the inverse, `SHIFT` low bits are still to be removed. The
+// remaining bits hold every sum of products of u8 activations and 8-bit weights.
 const _: () = assert!((TAPS * TAPS * MAX_CHANNELS * 255 * 127) >> (31 - SHIFT) == 0);
 
-/// Weights of a 3x3 convolution, packed: for each block of outputs and each point, the words of all channels. `None` for channels that are too
-/// many or no whole groups. `weight` tells quantised weights as in `Quantised`.
+/// Transforms and packs the weights of a 3x3 convolution in the order `[block][point][word of two
+/// channels][output of the block]`. Returns `None` if the number of channels exceeds
+/// [`MAX_CHANNELS`] or is not a multiple of half a group. `weight` returns quantised weights by
+/// segment, input and output, as in `Quantised`.
 pub(super) fn pack(
     [segments, depth, outputs]: [usize; 3],
     weight: &dyn Fn(usize, usize, usize) -> i32,
@@ -56,7 +66,8 @@ pub(super) fn pack(
                 let [low, high] = [0, 1].map(|i| points(2 * word + i, block * LINE + lane));
                 let pairs = low.as_flattened().iter().zip(high.as_flattened());
                 for (point, (low, high)) in pairs.enumerate() {
-                    // All fit 16 bits: they are at most 12 times 12 times 127.
+                    // The transformed weights fit 16 bits: their magnitude is at most 12 * 12 *
+                    // 127.
                     lines[point * words + word].0[lane] =
                         (*low as u32 & 0xffff) | (*high as u32) << 16;
                 }
@@ -66,26 +77,29 @@ pub(super) fn pack(
     Some(lines)
 }
 
-/// Values of the tiles of a span, transformed: by point and tile, those of all channels. To clear all that a row might need would take its time.
+/// Transformed inputs of a span: `[point][tile][channel]`. The elements stay uninitialised until
+/// written, because clearing the whole array takes noticeable time.
 type Values = [[[MaybeUninit<i16>; MAX_CHANNELS]; TILES]; POINTS * POINTS];
-/// Sums of the products of a point, for each tile, of a block of outputs.
+/// Accumulators of one point: `[tile][vector of outputs]` of one block.
 type Sums = [[__m256i; VECTORS]; TILES];
 
-/// Computes rows of at least [`SPAN`] pixels.
+/// Computes a row block of at least [`SPAN`] pixels per row.
 ///
 /// # Safety
-/// The processor has AVX2; `pixels` pixels of every segment and of the results exist, and there are weights for this.
+/// The processor supports AVX2. `pixels` is at least [`SPAN`], that many pixels exist in every
+/// segment and in the results, and `job.weights` has Winograd weights.
 #[target_feature(enable = "avx2")]
 pub(super) unsafe fn run(job: &mut RowsJob<'_>, pixels: usize) {
     let channels = job.pitch;
-    // SAFETY: what may be anything may be left as it is. (Written as repeated elements, they would be cleared after all.)
+    // SAFETY: arrays of `MaybeUninit` need no initialisation. (With a repeat expression, the
+    // compiler would clear them.)
     let (mut values, mut sums) = unsafe {
         let (values, sums) =
             (MaybeUninit::<Values>::uninit(), MaybeUninit::<[MaybeUninit<Sums>; _]>::uninit());
         (values.assume_init(), sums.assume_init())
     };
     for start in (0..pixels).step_by(SPAN) {
-        // The last span may overlap the one before; it computes the same values again.
+        // The last span may overlap the previous one; it computes the same values again.
         let start = start.min(pixels - SPAN);
         let segments = job
             .segments
@@ -97,10 +111,11 @@ pub(super) unsafe fn run(job: &mut RowsJob<'_>, pixels: usize) {
                 let store = |point: usize, v: __m256i| {
                     let to: &mut [_; GROUP] =
                         &mut values[point][tile].as_chunks_mut().0[channel / GROUP];
-                    // SAFETY: it has the size of a vector.
+                    // SAFETY: `to` has the size of a vector.
                     unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), v) };
                 };
-                // SAFETY: the slices above have shown that these pixels exist. Channels are whole groups but for the last one, half of which there may be.
+                // SAFETY: the slicing above has verified that these pixels exist. Channels are
+                // whole groups, except that the last group may be half a group.
                 unsafe {
                     if channels - channel >= GROUP {
                         transform::<false>(segments, channels, store);
@@ -114,8 +129,10 @@ pub(super) unsafe fn run(job: &mut RowsJob<'_>, pixels: usize) {
         for first in (0..outputs).step_by(LINE) {
             let weights = job.weights.extra_lines(first).chunks_exact(words);
             let (bias, scale) = job.weights.block_scales(first);
-            // SAFETY: all channels of the values have been written. A block has weights for each point, so that all sums are written, and biases
-            // and scales for its vectors; the pixels of the span exist.
+            // SAFETY: all channels of the values have been written. A block has weights for each
+            // point, so that all accumulators are written before they are read, and biases and
+            // scales for its vectors. The pixels of the span exist by the contract of this
+            // function.
             unsafe {
                 for ((sums, values), weights) in sums.iter_mut().zip(&values).zip(weights) {
                     sums.write(multiply(values, weights));
@@ -141,7 +158,7 @@ pub(super) unsafe fn run(job: &mut RowsJob<'_>, pixels: usize) {
     }
 }
 
-/// Transforms a line of values, of [`GROUP`] channels each.
+/// Applies the input transform to a line of six vectors of [`GROUP`] channels each.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn transform_line(d: &[__m256i; POINTS]) -> [__m256i; POINTS] {
@@ -159,10 +176,13 @@ fn transform_line(d: &[__m256i; POINTS]) -> [__m256i; POINTS] {
     ]
 }
 
-/// Transforms [`GROUP`] channels of the values of a tile, or half as many, whose values lie `pitch` apart. They stay within 68 times 255.
+/// Transforms [`GROUP`] channels of a tile (half as many if `HALF`), whose pixels lie `pitch` bytes
+/// apart, and passes each point with its index to `store`. The magnitude of the results is at most
+/// 68 * 255.
 ///
 /// # Safety
-/// From each segment on lie the values of the tile.
+/// Each segment points to a row of six pixels of the tile, of which the channels to transform
+/// exist.
 #[inline]
 #[target_feature(enable = "avx2")]
 unsafe fn transform<const HALF: bool>(
@@ -170,11 +190,11 @@ unsafe fn transform<const HALF: bool>(
     pitch: usize,
     mut store: impl FnMut(usize, __m256i),
 ) {
-    // Written out, since arrays that are cleared first would be in memory.
+    // The array is written out, because an array that is cleared first would be kept in memory.
     let line = |y: usize| {
         let load = |x: usize| {
             let from = segments[y].wrapping_add(x * pitch).cast();
-            // SAFETY: the caller vouches for it.
+            // SAFETY: by the contract of this function.
             _mm256_cvtepu8_epi16(unsafe {
                 if HALF { _mm_loadl_epi64(from) } else { _mm_loadu_si128(from) }
             })
@@ -192,10 +212,12 @@ unsafe fn transform<const HALF: bool>(
     }
 }
 
-/// Sums of products of one point: of a word of two channels with each line.
+/// Computes the accumulators of one point: multiplies the words of two channels of each tile with
+/// the lines of weights.
 ///
 /// # Safety
-/// As many values have been written.
+/// The first `2 * weights.len()` values of each tile have been written. The processor supports
+/// AVX2.
 #[inline]
 #[target_feature(enable = "avx2")]
 unsafe fn multiply(values: &[[MaybeUninit<i16>; MAX_CHANNELS]; TILES], weights: &[Line]) -> Sums {
@@ -203,7 +225,8 @@ unsafe fn multiply(values: &[[MaybeUninit<i16>; MAX_CHANNELS]; TILES], weights: 
     let mut sums = [[_mm256_setzero_si256(); VECTORS]; TILES];
     let mut values = values.as_ptr().cast::<i32>();
     for line in weights {
-        // SAFETY: each tile has as many words as there can be lines; the caller vouches for what is in them.
+        // SAFETY: each tile has at least as many words as there are lines, by the assertion above,
+        // and they are initialised by the contract of this function.
         unsafe {
             let w: [__m256i; VECTORS] =
                 std::array::from_fn(|v| _mm256_load_si256(line.0.as_ptr().add(v * LANES).cast()));
@@ -219,7 +242,7 @@ unsafe fn multiply(values: &[[MaybeUninit<i16>; MAX_CHANNELS]; TILES], weights: 
     sums
 }
 
-/// What a line of points comes to.
+/// Applies the output transform to a line of six points.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn combine_line(m: &[__m256i; POINTS]) -> [__m256i; SIDE] {
@@ -233,10 +256,10 @@ fn combine_line(m: &[__m256i; POINTS]) -> [__m256i; SIDE] {
     ]
 }
 
-/// Columns of points of a tile, combined, for a vector of outputs.
+/// Applies the output transform to the columns of a tile, for one vector of outputs.
 ///
 /// # Safety
-/// All sums have been written.
+/// The accumulators of all points have been written.
 #[inline]
 #[target_feature(enable = "avx2")]
 unsafe fn combine_columns(
@@ -245,14 +268,15 @@ unsafe fn combine_columns(
     v: usize,
 ) -> [[__m256i; SIDE]; POINTS] {
     let column = |x: usize| {
-        // SAFETY: the caller vouches for it.
+        // SAFETY: by the contract of this function.
         let sum = |y: usize| unsafe { sums[y * POINTS + x].assume_init_ref() }[tile][v];
         combine_line(&[sum(0), sum(1), sum(2), sum(3), sum(4), sum(5)])
     };
     [column(0), column(1), column(2), column(3), column(4), column(5)]
 }
 
-/// A row of pixels from combined columns, in units of the output.
+/// Computes row `y` of a tile from the transformed columns: output transform, division by
+/// [`FACTOR`], bias and scale.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn row(
