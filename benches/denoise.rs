@@ -1,4 +1,4 @@
-//! What a frame costs: the network over sizes and threads, and what stands around it.
+//! Benchmarks of `cnndenoise`: time of a frame by size and threads, and time of a noise estimate.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use gstcnnvideo::{
@@ -8,9 +8,10 @@ use gstcnnvideo::{
 };
 use ndarray::Array2;
 
+/// Width and height of the frames.
 const SIZES: [(usize, usize); 4] = [(640, 360), (1280, 720), (1920, 1080), (3840, 2160)];
 
-/// A picture with some structure and some noise, I420.
+/// Returns an I420 frame with some structure and some noise.
 fn planes(width: usize, height: usize) -> [Vec<u8>; 3] {
     let plane = |width: usize, height: usize| {
         (0..width * height)

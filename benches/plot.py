@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draws what `cargo bench --bench denoise` has measured: time of a frame by its pixels and by threads.
+"""Plots the results of `cargo bench --bench denoise`: time of a frame by size and threads.
 
     python benches/plot.py [PNG]        (needs matplotlib)
 """
@@ -26,7 +26,7 @@ def main():
         sizes[width * height] = f"{width}x{height}"
         lines.setdefault(threads, []).append((width * height, milliseconds))
     if not lines:
-        sys.exit("nothing measured yet: run cargo bench --bench denoise")
+        sys.exit("no results found; run cargo bench --bench denoise first")
     figure, axes = pyplot.subplots(figsize=(7, 4.5), dpi=110)
     for threads, points in sorted(lines.items()):
         points.sort()
@@ -40,7 +40,7 @@ def main():
     axes.margins(x=0.1)
     axes.set_xlabel("size of a frame")
     axes.set_ylabel("milliseconds for a frame, median")
-    axes.set_title("cnndenoise frame by frame, int8, I420")
+    axes.set_title("cnndenoise temporal=false, int8, I420")
     axes.grid(alpha=0.3, which="both")
     axes.legend()
     figure.tight_layout()

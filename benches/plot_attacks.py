@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
-"""Draws the table that `example watermark attack` prints.
+"""Plots the table that `example watermark attack` prints.
 
-    cargo run --release --example watermark -- attack CLIP... | python benches/plot_attacks.py attacks.png        (needs matplotlib)
+    cargo run --release --example watermark -- attack CLIP... \\
+        | python benches/plot_attacks.py attacks.png
+
+Needs matplotlib.
 """
 
 import re
@@ -32,7 +35,7 @@ def main():
         elif rows and len(cells) < 3:
             break
     if not rows:
-        sys.exit("no table of attacks on the standard input")
+        sys.exit("found no table of attacks on the standard input")
     figure, panels = pyplot.subplots(1, len(header), figsize=(9, 0.23 * len(rows) + 1.2), dpi=100, sharey=True)
     for i, (axes, name) in enumerate(zip(panels, header)):
         places = range(len(rows), 0, -1)

@@ -1,4 +1,5 @@
-//! How long `cnnsegment` takes at 1920x1080: to answer a click, and to bring a region to the next frame.
+//! Benchmarks of `cnnsegment` at 1920x1080: answering a click, and tracking a region to the next
+//! frame.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use gstcnnvideo::{
@@ -9,7 +10,7 @@ use gstcnnvideo::{
 
 const SIZE: (usize, usize) = (1920, 1080);
 
-/// A photograph enlarged, moved by some pixels; as I420.
+/// Returns an enlarged photograph, shifted by some pixels, as I420.
 fn frame(shift: usize) -> [Vec<u8>; 3] {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/astronaut.jpg");
     let photo = image::open(file).expect("a picture").into_luma8();

@@ -1,4 +1,4 @@
-//! How long marking and finding take at 1920x1080.
+//! Benchmarks of watermark embedding and detection at 1920x1080.
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use gstcnnvideo::{
@@ -8,7 +8,7 @@ use gstcnnvideo::{
 
 const SIZE: (usize, usize) = (1920, 1080);
 
-/// A photograph enlarged.
+/// Returns luma of an enlarged photograph.
 fn luma() -> Vec<u8> {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/coffee.jpg");
     let photo = image::open(file).expect("a picture").into_luma8();

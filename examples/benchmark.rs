@@ -1,4 +1,5 @@
-//! Measures the networks: the embedded engine and, in builds with `torch`, libtorch beside it in the same run.
+//! Benchmark of the networks: the embedded engine and, in builds with the feature `torch`,
+//! libtorch, alternating in one run.
 //!
 //! `cargo run --release --features torch --example benchmark -- --threads 2`
 
@@ -12,28 +13,30 @@ use gstcnnvideo::nn::{
 };
 
 #[derive(Parser)]
-#[command(
-    about = "Measures the networks of the cnnvideo plugin, beside libtorch in builds with torch"
-)]
+#[command(about = "Measures the speed of a model in every engine of the cnnvideo plugin")]
 struct Arguments {
-    /// Model file.
+    /// Model file to measure
     #[arg(long, default_value = "models/denoise-yuv420-fast.safetensors")]
     model: PathBuf,
+    /// Width of the frame in pixels
     #[arg(long, default_value_t = 1280)]
     width: usize,
+    /// Height of the frame in pixels
     #[arg(long, default_value_t = 720)]
     height: usize,
+    /// Number of threads
     #[arg(long, default_value_t = 2)]
     threads: usize,
-    /// Only engines whose name holds this, such as `int8`; plain Rust only for `portable`.
+    /// Measure only engines whose name contains this text, such as `int8`. The plain Rust engine is
+    /// slow and runs only if the text contains `portable`
     #[arg(long, default_value = "")]
     engine: String,
-    /// Rounds; in each one, every engine runs once.
+    /// Number of rounds; each engine runs once in every round
     #[arg(long, default_value_t = 20)]
     rounds: usize,
 }
 
-/// A picture of one value, and an output that is thrown away: what is measured is the network.
+/// A synthetic input and an output that discards rows, so that only the network is measured.
 struct Flat;
 
 impl Source for Flat {
@@ -54,6 +57,7 @@ impl RowSink for Flat {
     }
 }
 
+/// Returns the networks to compare with.
 #[cfg(feature = "torch")]
 fn peers(model: &Model) -> Result<Vec<Arc<dyn Network>>, Error> {
     use gstcnnvideo::nn::{Device, torch::TorchNetwork};
@@ -62,7 +66,7 @@ fn peers(model: &Model) -> Result<Vec<Arc<dyn Network>>, Error> {
 
 #[cfg(not(feature = "torch"))]
 fn peers(_model: &Model) -> Result<Vec<Arc<dyn Network>>, Error> {
-    println!("Without the feature torch there is no libtorch to compare with.");
+    println!("Build with the feature torch to compare with libtorch.");
     Ok(Vec::new())
 }
 
@@ -94,14 +98,14 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
     for kernels in kernels::float::Kernels::available().into_iter().skip(1) {
         networks.push(Arc::new(FloatNetwork::with_kernels(model.clone(), kernels)?));
     }
-    // The time does not depend on the steps.
+    // The values of the quantisation steps do not affect the time.
     let steps = |count: usize| vec![0.01; count];
     let (input, convs) = (steps(model.graph().input_channels()), steps(model.graph().convs.len()));
     let quantised = model.clone().with_quantisation(Quantisation::new(input, convs))?;
     for kernels in kernels::int8::Kernels::available() {
         networks.push(Arc::new(Int8Network::with_kernels(quantised.clone(), kernels)?));
     }
-    // Plain Rust would take most of the time.
+    // The plain Rust engine would take most of the time.
     let slow = |name: &str| name.ends_with("portable") && !arguments.engine.contains("portable");
     networks.retain(|network| {
         network.backend().contains(&arguments.engine) && !slow(&network.backend())
@@ -115,7 +119,7 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
         for (session, times) in sessions.iter_mut().zip(&mut times) {
             let start = Instant::now();
             session.run(&Flat, &mut Flat)?;
-            // The first round warms up.
+            // The first round is a warm-up.
             if round > 0 {
                 times.push(start.elapsed().as_secs_f64());
             }
@@ -124,9 +128,9 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
     let medians: Vec<f64> = times.iter_mut().map(|times| median(times)).collect();
     println!(
         "{:<20} {:>10} {:>9} {:>16} {:>10}",
-        "engine", "median ms", "GMAC/s", "ratio to first", "least ms"
+        "engine", "median ms", "GMAC/s", "ratio to first", "min ms"
     );
-    // The medians have left the times in order.
+    // `median` has sorted the times.
     for ((network, time), times) in networks.iter().zip(&medians).zip(&times) {
         let (rate, ratio, least) =
             (macs * pixels / time / 1e9, time / medians[0], times.first().unwrap_or(&f64::NAN));

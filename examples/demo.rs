@@ -1,4 +1,5 @@
-//! The parts of `make demo` that are no GStreamer pipeline: adding noise to a clean video, and comparing.
+//! The parts of `make demo` that are not GStreamer pipelines: adding noise to a clean video and
+//! comparing videos.
 
 mod support;
 #[path = "support/y4m.rs"]
@@ -22,17 +23,25 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Adds the noise of a small sensor in little light.
-    Noise { clean: PathBuf, noisy: PathBuf },
-    /// Prints PSNR of the noisy and of the denoised video, and draws them side by side.
-    Compare {
+    /// Add noise like that of a small camera sensor in low light
+    Noise {
+        /// Clean video (.y4m, 8-bit 4:2:0)
         clean: PathBuf,
+        /// Noisy video to write (.y4m)
         noisy: PathBuf,
+    },
+    /// Print the PSNR of the noisy and of the denoised video and draw a frame of each side by side
+    Compare {
+        /// Clean video (.y4m)
+        clean: PathBuf,
+        /// Noisy video (.y4m)
+        noisy: PathBuf,
+        /// Denoised video (.y4m)
         denoised: PathBuf,
-        /// PNG to write.
+        /// PNG file to write
         #[arg(long)]
         picture: PathBuf,
-        /// Frame to draw.
+        /// Number of the frame to draw
         #[arg(long, default_value_t = 100)]
         frame: usize,
     },
@@ -51,10 +60,14 @@ fn main() {
     }
 }
 
-/// Shot noise grows with the light, read noise does not; chroma noise is weaker and comes in blotches.
+/// Adds shot noise, whose variance grows with luma, and signal-independent read noise; low-pass
+/// filtered noise of a lower sigma in chroma.
 fn add_noise(clean: &Path, noisy: &Path) -> io::Result<()> {
+    /// Variance of the read noise in squared 8-bit units.
     const READ_VARIANCE: f32 = 120.0;
+    /// Variance of the shot noise per 8-bit unit of luma.
     const SHOT_VARIANCE_PER_LEVEL: f32 = 1.6;
+    /// Sigma of the chroma noise in 8-bit units.
     const CHROMA_LEVEL: f32 = 9.0;
     let mut reader = y4m::Reader::open(clean)?;
     let mut writer = y4m::Writer::create(noisy, &reader.header)?;
@@ -70,7 +83,7 @@ fn add_noise(clean: &Path, noisy: &Path) -> io::Result<()> {
         let (width, _) = reader.header.chroma_size();
         let white: Vec<f32> = chroma.iter().map(|_| noise.next()).collect();
         for (i, value) in chroma.iter_mut().enumerate() {
-            // The mean of four neighbours, at unit level again.
+            // The sum of four values times 0.5 has a standard deviation of 1 again.
             let at = |j: usize| white.get(j).copied().unwrap_or(0.0);
             let blotch = 0.5 * (at(i) + at(i + 1) + at(i + width) + at(i + width + 1));
             *value = (f32::from(*value) + CHROMA_LEVEL * blotch).round() as u8;
@@ -80,6 +93,7 @@ fn add_noise(clean: &Path, noisy: &Path) -> io::Result<()> {
     writer.finish()
 }
 
+/// Compares a clean, a noisy and a denoised video, prints the PSNR and draws frame number `drawn`.
 fn compare(files: [&Path; 3], picture: &Path, drawn: usize) -> io::Result<()> {
     let mut readers = files.iter().map(|f| y4m::Reader::open(f)).collect::<io::Result<Vec<_>>>()?;
     let header = readers[0].header.clone();
@@ -88,7 +102,7 @@ fn compare(files: [&Path; 3], picture: &Path, drawn: usize) -> io::Result<()> {
     }
     let mut frames = [const { Vec::new() }; 3];
     let mut count = 0;
-    // Luma and all planes, for the noisy and for the denoised video.
+    // By video (noisy, denoised): mean square error of luma and of all planes.
     let mut sums = [[0.0; 2]; 2];
     loop {
         let mut more = [false; 3];
@@ -117,7 +131,7 @@ fn compare(files: [&Path; 3], picture: &Path, drawn: usize) -> io::Result<()> {
     if count <= drawn {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
-            format!("there are only {count} frames"),
+            format!("the videos have only {count} frames; choose --frame below that"),
         ));
     }
     let result = |i: usize, plane: usize| psnr(sums[i][plane] / f64::from(count as u32));
@@ -129,7 +143,8 @@ fn compare(files: [&Path; 3], picture: &Path, drawn: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Left half noisy, right half denoised; below, the middle of the noisy, the denoised and the clean frame, enlarged.
+/// Returns the left half noisy and the right half denoised; below, enlarged crops from the centre
+/// of the noisy, the denoised and the clean frame.
 fn side_by_side(header: &y4m::Header, frames: &[Vec<u8>; 3]) -> RgbImage {
     const WHOLE_ZOOM: u32 = 2;
     const CROP_ZOOM: u32 = 4;
@@ -155,7 +170,7 @@ fn side_by_side(header: &y4m::Header, frames: &[Vec<u8>; 3]) -> RgbImage {
     })
 }
 
-/// A pixel in RGB (ITU-R BT.601, video range).
+/// Converts a pixel to RGB (ITU-R BT.601, limited range).
 fn rgb(header: &y4m::Header, frame: &[u8], x: u32, y: u32) -> Rgb<u8> {
     let (x, y) = (x as usize, y as usize);
     let (cw, ch) = header.chroma_size();

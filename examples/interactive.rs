@@ -1,6 +1,8 @@
-//! A window to point into: what is clicked keeps its detail, the rest is smoothed.
+//! Interactive segmentation demo: click on an object in the video window to keep its detail; the
+//! rest is smoothed.
 //!
-//! `cargo run --release --example interactive -- [URI, file or device]`; without one, a moving test picture.
+//! `cargo run --release --example interactive -- [URI, file or device]`; without a source it shows
+//! a moving test pattern.
 
 use std::sync::{
     Arc,
@@ -12,16 +14,19 @@ use gst::prelude::*;
 use gst_video::NavigationEvent;
 use gstcnnvideo::segment::element::SegmentMessage;
 
-const HELP: &str = "click: inside   right or Ctrl+click: outside   drag: stroke   Shift+drag: box   1-8: region\n\
-                    wheel, g, s: grow, shrink   u: undo   c: clear   o: overlay   +/-: texture scale   i: swap inside and outside   d: denoise\n\
+/// Help text shown over the video.
+const HELP: &str = "click: inside   right or Ctrl+click: outside   drag: stroke   Shift+drag: \
+         box   1-8: region\n\
+                    wheel, g, s: grow, shrink   u: undo   c: clear   o: overlay   +/-: texture \
+                    scale   i: swap inside and outside   d: denoise\n\
                     h: this text   q: quit";
 
 #[derive(Parser)]
-#[command(about = "Point at what keeps its detail")]
+#[command(about = "Click on objects in a video to keep their detail while the rest is smoothed")]
 struct Arguments {
-    /// A URI, a file, or a camera such as /dev/video0.
+    /// URI, file, or camera such as /dev/video0; a test pattern if left out
     source: Option<String>,
-    /// Element that shows the video; it must tell of clicks, as ximagesink, xvimagesink and glimagesink do.
+    /// Video sink; it must send navigation events, as ximagesink, xvimagesink and glimagesink do
     #[arg(long, default_value = "autovideosink")]
     sink: String,
 }
@@ -35,7 +40,7 @@ fn main() {
     }
 }
 
-/// The part of the pipeline that gives frames.
+/// Returns the description of the source part of the pipeline.
 fn source(name: Option<&str>) -> Result<String> {
     Ok(match name {
         None => {
@@ -54,9 +59,11 @@ fn run(arguments: &Arguments) -> Result<()> {
     gst::init()?;
     gstcnnvideo::plugin_register_static()?;
     let description = format!(
-        "{} ! videoconvert ! video/x-raw,format=I420 ! queue ! cnnsegment name=segment output=overlay \
+        "{} ! videoconvert ! video/x-raw,format=I420 ! queue ! cnnsegment name=segment \
+         output=overlay \
          ! cnndenoise name=denoise strength=0 ! cnnsmooth name=smooth foreground-strength=0 \
-         ! textoverlay name=help halignment=left valignment=top font-desc=\"Sans 9\" shaded-background=true \
+         ! textoverlay name=help halignment=left valignment=top font-desc=\"Sans 9\" \
+         shaded-background=true \
          ! videoconvert ! {}",
         source(arguments.source.as_deref())?,
         arguments.sink
@@ -68,7 +75,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         (named("segment")?, named("smooth")?, named("denoise")?, named("help")?);
     help.set_property("text", HELP);
 
-    // Keys come upstream through every element; this one looks at them before cnnsegment does.
+    // Navigation events travel upstream; this probe handles keys before cnnsegment receives them.
     let quit = Arc::new(AtomicBool::new(false));
     let pad = segment.static_pad("src").ok_or("cnnsegment has no source pad")?;
     let (over, own) = (quit.clone(), segment.clone());
@@ -87,6 +94,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     result
 }
 
+/// Handles a key press.
 fn press(
     key: &str,
     segment: &gst::Element,
@@ -126,7 +134,7 @@ fn press(
     }
 }
 
-/// Until the window is closed, the stream is over or someone has enough.
+/// Prints the messages of cnnsegment until the window is closed, the stream ends or the user quits.
 fn watch(pipeline: &gst::Pipeline, quit: &AtomicBool) -> Result<()> {
     let bus = pipeline.bus().ok_or("no bus")?;
     while !quit.load(Ordering::Relaxed) {
@@ -141,7 +149,8 @@ fn watch(pipeline: &gst::Pipeline, quit: &AtomicBool) -> Result<()> {
                         println!("region {label} is lost");
                     } else {
                         println!(
-                            "region {label}: {:.1}% of the frame, {seeds} seeds, confidence {confidence:.2}",
+                            "region {label}: {:.1}% of the frame, {seeds} seeds, confidence \
+                             {confidence:.2}",
                             100.0 * area
                         );
                     }

@@ -1,11 +1,12 @@
 //! Trains the networks of the plugin.
 //!
-//! `cargo run --release --features torch --example train -- denoise --data DIR --out FILE --minutes 120`
+//! `cargo run --release --features torch --example train -- denoise --data DIR --out FILE --minutes
+//! 120`
 
 #[cfg(not(feature = "torch"))]
 fn main() {
     eprintln!(
-        "Training needs libtorch: run `make torch`, or build with --features torch and LIBTORCH set."
+        "Training needs libtorch: run `make torch`, or set LIBTORCH and use --features torch."
     );
     std::process::exit(2);
 }
@@ -42,56 +43,61 @@ mod torch {
 
     #[derive(Subcommand)]
     enum Task {
-        /// The networks of cnndenoise.
+        /// Train a denoising network of cnndenoise
         Denoise(Denoise),
-        /// The network that tells cnndenoise how strong noise is.
+        /// Train the noise estimator of cnndenoise
         Level(Level),
-        /// The network of cnnsmooth.
+        /// Train the network of cnnsmooth
         Smooth(Smooth),
-        /// The network of cnnsegment.
+        /// Train the segmentation network of cnnsegment
         Segment(Segment),
-        /// The network of watermarkembed's mask.
+        /// Train the masking network of watermarkembed
         Texture(Texture),
-        /// Writes pictures with texture over structure to measure cnnsmooth on.
+        /// Write test images for cnnsmooth: texture over structure, and the structure alone
         SmoothSet(SmoothSet),
     }
 
     #[derive(Clone, Copy, ValueEnum)]
     enum Domain {
+        /// R, G and B
         Rgb,
+        /// Y at full resolution, U and V at half resolution
         Yuv420,
     }
 
     #[derive(clap::Args)]
     struct Denoise {
-        /// Folder with photographs (.jpg, .png), searched with its subfolders.
+        /// Folder with photographs (.jpg, .png); subfolders are included, except those named `eval`
+        /// or `video`
         #[arg(long)]
         data: PathBuf,
-        /// Planes that the network works on.
+        /// Planes that the network processes
         #[arg(long, value_enum, default_value = "yuv420")]
         domain: Domain,
-        /// Share of the patches whose noise is not white: shared by R, G and B, or in blotches of chroma.
+        /// Share of the patches whose noise is not white: correlated between R, G and B, or
+        /// low-frequency in chroma
         #[arg(long, default_value_t = 0.05)]
         coloured: f64,
-        /// Share of the patches whose noise is clipped and rounded to 8 bits, as in video.
+        /// Share of the patches whose noisy pixels are clipped and rounded to 8 bits, as in video
         #[arg(long, default_value_t = 0.5)]
         clipped: f64,
-        /// Share of the steps whose noise is that of cameras: of a sensor, demosaicked.
+        /// Share of the steps with camera noise (sensor noise after demosaicking)
         #[arg(long, default_value_t = 0.0)]
         camera: f64,
-        /// Share of the steps that learn from moving scenes fused along time.
+        /// Share of the steps that train on temporally fused frames of synthetic clips
         #[arg(long, default_value_t = 0.0)]
         fused: f64,
-        /// Channels of each level, the finest first.
+        /// Channels of each U-Net stage, the full-resolution stage first
         #[arg(long, value_delimiter = ',', default_value = "16,32,64")]
         widths: Vec<usize>,
-        /// Channels inside the residual blocks of each level.
+        /// Hidden channels of the residual blocks in each stage
         #[arg(long, value_delimiter = ',', default_value = "16,32,48")]
         hidden: Vec<usize>,
-        /// Blocks of each level on the way down.
+        /// Number of residual blocks in each stage of the encoder
         #[arg(long, value_delimiter = ',', default_value = "1,1,2")]
         down_blocks: Vec<usize>,
-        /// Blocks of each level but the coarsest on the way up.
+        /// Number of residual blocks in each stage of the decoder (all stages but the lowest
+        /// resolution)
         #[arg(long, value_delimiter = ',', default_value = "1,1")]
         up_blocks: Vec<usize>,
         #[command(flatten)]
@@ -100,31 +106,33 @@ mod torch {
 
     #[derive(clap::Args)]
     struct Smooth {
-        /// Folder with drawings on transparent ground (.png), such as Debian's openclipart-png.
+        /// Folder with drawings on transparent background (.png), such as Debian's openclipart-png
         #[arg(long)]
         drawings: PathBuf,
-        /// Folder with photographs of textures.
+        /// Folder with photographs of textures
         #[arg(long)]
         textures: PathBuf,
-        /// Folder with photographs of BSDS500.
+        /// Folder with the photographs of BSDS500
         #[arg(long)]
         photos: PathBuf,
-        /// Folder with their boundaries as pictures, from scripts/bsds500.
+        /// Folder with their annotated boundaries as images, as written by scripts/bsds500
         #[arg(long)]
         boundaries: PathBuf,
-        /// Share of the loss that judges what the solver makes with the guide, rather than the guide.
+        /// Share of the loss, 0 to 1, that judges the solver's output rather than the predicted
+        /// guidance map
         #[arg(long, default_value_t = 0.0)]
         solved: f64,
-        /// Channels of each level, the finest first.
+        /// Channels of each U-Net stage, the full-resolution stage first
         #[arg(long, value_delimiter = ',', default_value = "8,32,40,48,64")]
         widths: Vec<usize>,
-        /// Channels inside the residual blocks of each level.
+        /// Hidden channels of the residual blocks in each stage
         #[arg(long, value_delimiter = ',', default_value = "8,16,32,48,64")]
         hidden: Vec<usize>,
-        /// Blocks of each level on the way down.
+        /// Number of residual blocks in each stage of the encoder
         #[arg(long, value_delimiter = ',', default_value = "0,0,1,1,1")]
         down_blocks: Vec<usize>,
-        /// Blocks of each level but the coarsest on the way up.
+        /// Number of residual blocks in each stage of the decoder (all stages but the lowest
+        /// resolution)
         #[arg(long, value_delimiter = ',', default_value = "0,1,0,0")]
         up_blocks: Vec<usize>,
         #[command(flatten)]
@@ -133,16 +141,16 @@ mod torch {
 
     #[derive(clap::Args)]
     struct Segment {
-        /// Folder with photographs of BSDS500.
+        /// Folder with the photographs of BSDS500
         #[arg(long)]
         photos: PathBuf,
-        /// Folder with the regions that people drew in them, from scripts/bsds500.
+        /// Folder with the regions annotated in them, as written by scripts/bsds500
         #[arg(long)]
         regions: PathBuf,
-        /// Folder with drawings on transparent ground (.png), such as Debian's openclipart-png.
+        /// Folder with drawings on transparent background (.png), such as Debian's openclipart-png
         #[arg(long)]
         drawings: PathBuf,
-        /// Channels inside the residual blocks on the way up, the finest level first.
+        /// Hidden channels of the residual blocks in the decoder, the full-resolution stage first
         #[arg(long, value_delimiter = ',', default_value = "12,24,32,32")]
         hidden: Vec<usize>,
         #[command(flatten)]
@@ -151,19 +159,21 @@ mod torch {
 
     #[derive(clap::Args)]
     struct Texture {
-        /// Folder with photographs (.jpg, .png), searched with its subfolders.
+        /// Folder with photographs (.jpg, .png); subfolders are included, except those named `eval`
+        /// or `video`
         #[arg(long)]
         data: PathBuf,
-        /// Channels of each level, the finest first.
+        /// Channels of each U-Net stage, the full-resolution stage first
         #[arg(long, value_delimiter = ',', default_value = "8,16")]
         widths: Vec<usize>,
-        /// Channels inside the residual blocks of each level.
+        /// Hidden channels of the residual blocks in each stage
         #[arg(long, value_delimiter = ',', default_value = "8,16")]
         hidden: Vec<usize>,
-        /// Blocks of each level on the way down.
+        /// Number of residual blocks in each stage of the encoder
         #[arg(long, value_delimiter = ',', default_value = "0,1")]
         down_blocks: Vec<usize>,
-        /// Blocks of each level but the coarsest on the way up.
+        /// Number of residual blocks in each stage of the decoder (all stages but the lowest
+        /// resolution)
         #[arg(long, value_delimiter = ',', default_value = "1")]
         up_blocks: Vec<usize>,
         #[command(flatten)]
@@ -172,19 +182,21 @@ mod torch {
 
     #[derive(clap::Args)]
     struct Level {
-        /// Folder with photographs (.jpg, .png), searched with its subfolders.
+        /// Folder with photographs (.jpg, .png); subfolders are included, except those named `eval`
+        /// or `video`
         #[arg(long)]
         data: PathBuf,
-        /// Channels of each level, the finest first.
+        /// Channels of each U-Net stage, the full-resolution stage first
         #[arg(long, value_delimiter = ',', default_value = "16,24,32")]
         widths: Vec<usize>,
-        /// Channels inside the residual blocks of each level.
+        /// Hidden channels of the residual blocks in each stage
         #[arg(long, value_delimiter = ',', default_value = "16,24,32")]
         hidden: Vec<usize>,
-        /// Blocks of each level on the way down.
+        /// Number of residual blocks in each stage of the encoder
         #[arg(long, value_delimiter = ',', default_value = "0,1,2")]
         down_blocks: Vec<usize>,
-        /// Blocks of each level but the coarsest on the way up.
+        /// Number of residual blocks in each stage of the decoder (all stages but the lowest
+        /// resolution)
         #[arg(long, value_delimiter = ',', default_value = "0,0")]
         up_blocks: Vec<usize>,
         #[command(flatten)]
@@ -193,68 +205,78 @@ mod torch {
 
     #[derive(clap::Args)]
     struct SmoothSet {
-        /// Folder with drawings on transparent ground (.png).
+        /// Folder with drawings on transparent background (.png)
         #[arg(long)]
         drawings: PathBuf,
-        /// Folder with photographs of textures.
+        /// Folder with photographs of textures
         #[arg(long)]
         textures: PathBuf,
-        /// Folder to write to.
+        /// Folder to write to
         #[arg(long)]
         out: PathBuf,
-        /// Takes the half of the data that networks are trained on, to tune on.
+        /// Use the half of the data that networks are trained on, for tuning; the default is the
+        /// evaluation half
         #[arg(long)]
         training: bool,
+        /// Number of image pairs to write
         #[arg(long, default_value_t = 48)]
         count: usize,
     }
 
-    /// What every run has.
+    // Options of every training run.
     #[derive(clap::Args)]
     struct Run {
-        /// Model file to write; checkpoint and curve go beside it.
+        /// Model file to write; checkpoint and training curve are written beside it
         #[arg(long)]
         out: PathBuf,
-        /// Where to train: cpu, or cuda:N with a libtorch that has CUDA.
+        /// Device that trains: cpu, or cuda:N with a CUDA build of libtorch
         #[arg(long, default_value = "cpu")]
         device: Device,
-        /// Threads that draw what the next steps learn from. With any, the noise of fused clips does not follow from the seed.
+        /// Number of threads that prefetch training batches. With prefetching, the noise of fused
+        /// clips is not reproducible
         #[arg(long, default_value_t = 0)]
         loaders: usize,
-        /// Goes on from the checkpoint beside the model file.
+        /// Resume from the checkpoint beside the model file
         #[arg(long)]
         resume: bool,
-        /// Model file to take weights from; wider layers grow from its narrower ones, hidden channels that are too many go.
+        /// Model file with initial weights. Wider layers extend its weights; hidden channels beyond
+        /// the new number are pruned
         #[arg(long)]
         init: Option<PathBuf>,
-        /// Lets hidden channels begin anew whose weights ran away.
+        /// Re-initialise hidden channels whose weights have diverged
         #[arg(long, requires = "init")]
         renew: bool,
-        /// File of weights to begin with, from scripts/efficientnet-lite.
+        /// Safetensors file with pretrained weights, as written by scripts/efficientnet-lite;
+        /// --init takes precedence
         #[arg(long)]
         pretrained: Option<PathBuf>,
-        /// Length of the whole run in minutes, counted over resumes.
+        /// Length of the whole run in minutes, including the time before it was resumed
         #[arg(long, default_value_t = 120.0)]
         minutes: f64,
-        /// Length of the whole run in steps, instead of in minutes; such a run can be repeated exactly. With 0, `--quantise` only rounds.
+        /// Length of the whole run in steps instead of minutes; such a run is reproducible. With 0,
+        /// nothing is trained, and `--quantise` only quantises
         #[arg(long, conflicts_with = "minutes")]
         steps: Option<u64>,
-        /// Threads of libtorch. One is best; run several trainings beside each other instead.
+        /// Number of libtorch threads. One is most efficient; run several trainings in parallel
+        /// instead
         #[arg(long, default_value_t = 1)]
         threads: i32,
+        /// Seed of all random choices
         #[arg(long, default_value_t = 1)]
         seed: u64,
+        /// Number of patches in a batch
         #[arg(long, default_value_t = 9)]
         batch: usize,
-        /// Side of the patches, a multiple of 32.
+        /// Side of the patches in pixels, a multiple of 32
         #[arg(long, default_value_t = 128)]
         side: usize,
+        /// Learning rate of the first step; it decays along a half cosine
         #[arg(long, default_value_t = 1e-3)]
         rate: f64,
-        /// Share of the run that computes in bfloat16 before it changes to float32.
+        /// Share of the run, from its start, that computes in bfloat16 instead of float32
         #[arg(long, default_value_t = 0.0)]
         bf16_share: f64,
-        /// Trains a finished model, given by --init, for 8-bit integers.
+        /// Train the model given by --init for 8-bit integers
         #[arg(long, requires = "init")]
         quantise: bool,
     }
@@ -320,6 +342,7 @@ mod torch {
         }
     }
 
+    /// Writes test images for cnnsmooth.
     fn smooth_set(task: &SmoothSet) -> Result<(), train::Error> {
         let half = if task.training {
             train::smooth::Half::Training
@@ -329,6 +352,7 @@ mod torch {
         train::smooth::write_set(&task.drawings, &task.textures, &task.out, half, task.count)
     }
 
+    /// Returns a residual U-Net for a domain.
     fn unet(
         domain: model::Domain,
         widths: Vec<usize>,
@@ -347,7 +371,8 @@ mod torch {
         })
     }
 
-    /// EfficientNet-Lite0 down to an eighth of its input, itself half of the picture, with sixteen channels more in front for what the person says.
+    /// Returns an encoder like EfficientNet-Lite0 down to 1/8 of its input size (the input is half
+    /// the size of the frame), with 16 additional channels in the head for the user's input.
     fn efficientnet_lite(domain: model::Domain, up_hidden: Vec<usize>) -> InvertedUnet {
         let stage = |side, stride, blocks, expansion, channels| Stage {
             side,

@@ -1,4 +1,4 @@
-//! `cnndenoise` in a test harness, one behaviour at a time.
+//! Tests of `cnndenoise` in a test harness.
 
 mod common;
 
@@ -24,7 +24,7 @@ fn every_format_and_size_is_denoised() {
             let (before, after) = (components(&info, &noisy), components(&info, &out));
             let colours = if info.has_alpha() { 3 } else { before.len() };
             for c in 0..colours {
-                // On a few samples noise and picture cannot be told apart.
+                // With few samples, the variance does not separate noise from image content.
                 if before[c].len() >= 500 {
                     let (b, a) = (variance(&before[c]), variance(&after[c]));
                     assert!(
@@ -43,7 +43,7 @@ fn every_format_and_size_is_denoised() {
 #[test]
 fn strength_may_change_between_frames() {
     let info = info(VideoFormat::I420, 64, 48);
-    // The same noise twice would pass for a picture that averaging along time need not touch.
+    // Temporal denoising would take noise that repeats in each frame for image content.
     let mut h = harness("cnndenoise noise-level=20 temporal=false", &info);
     let element = element(&h);
     let noisy = bytes(&info, 20.0, 3);
@@ -65,7 +65,7 @@ fn flushes_gaps_and_eos_pass() {
     let mut h = harness("cnndenoise", &info);
     let noisy = bytes(&info, 20.0, 9);
     let first = to_bytes(&h.push_and_pull(buffer(noisy.clone(), 0)).unwrap());
-    // Weaker noise in between pulls the estimate down; after a flush it starts anew.
+    // Weaker noise in between lowers the estimate; a flush resets it.
     for number in 1..20 {
         h.push_and_pull(buffer(bytes(&info, 2.0, number), number)).unwrap();
     }

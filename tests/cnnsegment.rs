@@ -1,4 +1,4 @@
-//! `cnnsegment`, and what other elements make of its regions.
+//! Tests of `cnnsegment`, its region mask metadata, and the elements that use it.
 
 mod common;
 
@@ -22,7 +22,8 @@ use gstcnnvideo::{
     segment::element::SegmentMessage,
 };
 
-/// A disc of another colour on a ground with a gentle slope; alpha and padding get values too.
+/// Draws a disc of another colour on a background with a slight gradient. Alpha and padding get
+/// values too.
 fn scene(info: &VideoInfo, centre: [f32; 2], radius: f32) -> Vec<u8> {
     let mut frame = gst_video::VideoFrame::from_buffer_writable(
         gst::Buffer::from_mut_slice(vec![77; info.size()]),
@@ -42,7 +43,7 @@ fn scene(info: &VideoInfo, centre: [f32; 2], radius: f32) -> Vec<u8> {
             for x in 0..width as usize {
                 let (px, py) = (x as f32 * sx, y as f32 * sy);
                 let inside = (px - centre[0]).hypot(py - centre[1]) < radius;
-                // The disc's texture moves with it.
+                // The texture of the disc moves with it.
                 let (tx, ty) = if inside { (px - centre[0], py - centre[1]) } else { (px, py) };
                 let texture = 6.0 * ((tx * 0.7).sin() + (ty * 0.9 + tx * 0.2).cos());
                 let value = match (c, inside, rgb) {
@@ -68,7 +69,7 @@ fn mask(buffer: &gst::Buffer, info: &VideoInfo) -> Option<ndarray::Array2<u8>> {
     RegionMask::of(buffer, size)?.labels(size)
 }
 
-/// Intersection over union with a disc.
+/// Returns the intersection over union of the labelled region and a disc.
 fn overlap(labels: &ndarray::Array2<u8>, centre: [f32; 2], radius: f32) -> f32 {
     let (mut both, mut either) = (0.0, 0.0);
     for ((y, x), label) in labels.indexed_iter() {
@@ -98,13 +99,13 @@ fn a_click_finds_what_it_points_at_in_every_format() {
         let mut h = harness("cnnsegment", &info);
         let bytes = scene(&info, DISC, RADIUS);
         let out = h.push_and_pull(buffer(bytes.clone(), 0)).unwrap();
-        assert!(mask(&out, &info).is_none(), "{format:?}: nobody clicked yet");
+        assert!(mask(&out, &info).is_none(), "{format:?}: a mask without a click");
         click(&mut h, 200.0, 120.0, 1);
         click(&mut h, 20.0, 20.0, 3);
         let out = h.push_and_pull(buffer(bytes.clone(), 1)).unwrap();
         let iou = overlap(&mask(&out, &info).unwrap(), DISC, RADIUS);
         assert!(iou > 0.85, "{format:?}: {iou}");
-        assert_eq!(to_bytes(&out), bytes, "{format:?}: the frame itself is untouched");
+        assert_eq!(to_bytes(&out), bytes, "{format:?}: the frame was changed");
     }
 }
 
@@ -166,7 +167,7 @@ fn strokes_boxes_labels_undo_and_clear() {
     assert!(next(&mut h).unwrap().iter().all(|label| *label != 2));
     s.emit_by_name::<()>("clear", &[]);
     assert!(next(&mut h).is_none());
-    // What makes no sense is refused.
+    // Invalid arguments are refused.
     for wrong in [gst::Array::new([1.0f64]), gst::Array::new(["x", "y"]), gst::Array::default()] {
         assert!(!s.emit_by_name::<bool>("add-stroke", &[&wrong, &1u32, &0.0f64]));
     }
@@ -192,7 +193,7 @@ fn the_wheel_grows_and_shrinks_a_region() {
         h.push_upstream_event(gst::event::Navigation::new(event.structure()));
     };
     area(&mut h);
-    // Nothing is there to grow.
+    // Without a region, scrolling has no effect.
     turn(&mut h, 1.0);
     assert_eq!(area(&mut h), 0);
     click(&mut h, 200.0, 120.0, 1);
@@ -206,7 +207,7 @@ fn the_wheel_grows_and_shrinks_a_region() {
     assert!(s.emit_by_name::<bool>("grow", &[&1u32, &i32::MIN]));
     let least = area(&mut h);
     assert!((1..clicked).contains(&least), "{least}");
-    // Each turn can be taken back.
+    // Each scroll step can be undone.
     (0..24).for_each(|_| s.emit_by_name::<()>("undo", &[]));
     let back = area(&mut h);
     assert!(back.abs_diff(clicked) < clicked / 50, "{back}, {clicked}");
@@ -232,7 +233,7 @@ fn a_region_follows_and_goes_when_what_it_showed_has_left() {
         let out = h.push_and_pull(buffer(scene(&info, [-500.0, 0.0], RADIUS), number)).unwrap();
         gone += u32::from(mask(&out, &info).is_none());
     }
-    assert!(gone >= 2, "the mask stays for {} frames", 6 - gone);
+    assert!(gone >= 2, "the mask of the lost object remained for {} frames", 6 - gone);
     let messages: Vec<_> = std::iter::from_fn(|| bus.pop())
         .filter_map(|message| match message.view() {
             gst::MessageView::Element(element) => {
@@ -311,7 +312,7 @@ fn outputs_show_the_regions() {
     }
 }
 
-/// Frames of a pipeline from `appsrc name=i` to `appsink name=o`.
+/// Returns the samples from a pipeline between `appsrc name=i` and `appsink name=o`.
 fn through(description: &str, from: &VideoInfo, frames: &[Vec<u8>]) -> Vec<gst::Sample> {
     init();
     let whole = format!("appsrc name=i format=time ! {description} ! appsink name=o sync=false");
@@ -383,7 +384,7 @@ fn filters_keep_to_regions_with_sharp_borders() {
                 let colours = if info.has_alpha() { 3 } else { before.len() };
                 let (mut kept, mut changed) = (0, 0);
                 for (before, after) in before.iter().zip(&after).take(colours) {
-                    // Chroma of a pixel that is to stay, however many pixels share it.
+                    // A chroma sample is protected if the mask protects its top left pixel.
                     let (sx, sy) = match before.len() {
                         n if n == 400 * 240 => (0, 0),
                         n if n == 200 * 240 => (1, 0),
@@ -422,7 +423,7 @@ fn strange_seeds_are_errors_and_no_more() {
         let error = error_of(&pipeline);
         assert!(error.matches(gst::LibraryError::Settings), "{seeds}: {error}");
     }
-    // While frames flow a warning tells, and what was said before holds.
+    // While frames flow, the element posts a warning and keeps the previous seeds.
     let info = info(VideoFormat::I420, 400, 240);
     let mut h = harness("cnnsegment seeds=fg:200,120;bg:20,20", &info);
     let bus = gst::Bus::new();
@@ -439,7 +440,7 @@ fn strange_seeds_are_errors_and_no_more() {
 fn clicks_at_any_time_and_place_are_harmless() {
     let info = info(VideoFormat::I420, 160, 120);
     let mut h = Harness::new_parse("cnnsegment");
-    // Before caps.
+    // Clicks before caps are set.
     click(&mut h, 10.0, 10.0, 1);
     h.set_src_caps(info.to_caps().unwrap());
     h.push_and_pull(buffer(scene(&info, [80.0, 60.0], 30.0), 0)).unwrap();
@@ -455,7 +456,7 @@ fn clicks_at_any_time_and_place_are_harmless() {
     }
     let out = h.push_and_pull(buffer(scene(&info, [80.0, 60.0], 30.0), 1)).unwrap();
     assert!(mask(&out, &info).is_none());
-    // A flood from another thread, while caps change.
+    // Seeds from another thread while caps change.
     let s = element(&h);
     let over = Arc::new(AtomicBool::new(false));
     let flood = thread::spawn({
@@ -511,7 +512,8 @@ fn clicks_pass_through_a_scaler() {
 fn states_cycle_and_the_property_holds_for_every_start() {
     init();
     let pipeline = gst::parse::launch(
-        "videotestsrc pattern=ball ! video/x-raw,width=160,height=120 ! cnnsegment name=s seeds=fg:10,10 ! fakesink name=f",
+        "videotestsrc pattern=ball ! video/x-raw,width=160,height=120 ! cnnsegment name=s \
+         seeds=fg:10,10 ! fakesink name=f",
     );
     let pipeline = pipeline.unwrap().downcast::<gst::Pipeline>().unwrap();
     for _ in 0..3 {

@@ -1,11 +1,12 @@
-//! `cnnsmooth` in a test harness: what goes and what stays.
+//! Tests of `cnnsmooth` in a test harness: removal of texture and preservation of structure.
 
 mod common;
 
 use common::video::{FORMATS, buffer, components, harness, info, to_bytes, variance};
 use gst_video::{VideoFormat, VideoFrame, VideoFrameExt, VideoInfo};
 
-/// A frame whose components follow from the place in pixels of the frame; alpha is 77.
+/// Creates a frame with the samples `value(component, x, y)`, where x and y are frame coordinates;
+/// alpha is 77.
 fn frame(info: &VideoInfo, value: impl Fn(usize, usize, usize) -> f32) -> Vec<u8> {
     let buffer = gst::Buffer::with_size(info.size()).unwrap();
     let mut frame = VideoFrame::from_buffer_writable(buffer, info).unwrap();
@@ -26,7 +27,7 @@ fn frame(info: &VideoInfo, value: impl Fn(usize, usize, usize) -> f32) -> Vec<u8
     to_bytes(&frame.into_buffer())
 }
 
-/// Values of one component in a part of a frame.
+/// Returns the values of one component in a rectangle.
 fn part(
     component: &[u8],
     width: usize,
@@ -40,7 +41,7 @@ fn mean(samples: &[u8]) -> f64 {
     samples.iter().map(|v| f64::from(*v)).sum::<f64>() / samples.len() as f64
 }
 
-/// Two flat halves with a fine texture over both.
+/// Creates a frame of two flat halves with a fine texture over both.
 fn textured(info: &VideoInfo) -> Vec<u8> {
     let is_chroma = |c: usize| info.format_info().is_yuv() && c > 0;
     frame(info, |c, x, y| {
@@ -61,7 +62,7 @@ fn texture_goes_and_structure_stays_in_every_format() {
         for component in &out[..colours] {
             let [left, right] =
                 [12..52, 76..116].map(|columns| part(component, 128, columns, 12..84));
-            // Texture has a variance of 256.
+            // The texture has a variance of 256.
             assert!(
                 variance(&left) < 20.0 && variance(&right) < 20.0,
                 "{format:?}: {:.1}",
@@ -72,7 +73,7 @@ fn texture_goes_and_structure_stays_in_every_format() {
                 "{format:?}: {:.1}",
                 mean(&right) - mean(&left)
             );
-            // The edge is still within four pixels.
+            // The step of the edge lies within four pixels of its position.
             let edge = mean(&part(component, 128, 67..70, 12..84))
                 - mean(&part(component, 128, 58..61, 12..84));
             assert!(edge > 55.0, "{format:?}: {edge:.1}");
@@ -98,7 +99,7 @@ fn more_scale_and_more_strength_smooth_more() {
     let (coarse, fine) = (left("scale=16"), left("scale=4"));
     assert!(
         coarse < 0.15 && fine > 0.6,
-        "scale 16 leaves {coarse:.2} of the energy, scale 4 {fine:.2}"
+        "remaining energy: {coarse:.2} at scale 16, {fine:.2} at scale 4"
     );
     let (half, weak) = (left("scale=16 strength=0.5"), left("scale=16 strength=0.1"));
     assert!(coarse <= half && half <= weak && weak < 1.02, "{coarse:.2} {half:.2} {weak:.2}");
@@ -138,7 +139,8 @@ fn colours_of_equal_luma_do_not_run_into_each_other() {
 #[test]
 fn a_flat_frame_stays_flat_and_a_slope_a_slope() {
     let info = info(VideoFormat::I420, 128, 96);
-    // Scales above 40 were not learnt, and a wave of 64 pixels hardly fits into this frame.
+    // The network was not trained on scales above 40, and a wave of 64 pixels hardly fits into this
+    // frame.
     for (scale, allowed) in [(2, 2), (8, 2), (32, 2), (64, 12)] {
         let mut h = harness(&format!("cnnsmooth scale={scale}"), &info);
         let input = frame(&info, |c, x, _| if c == 0 { 40.0 + x as f32 } else { 128.0 });
@@ -147,18 +149,19 @@ fn a_flat_frame_stays_flat_and_a_slope_a_slope() {
         let inner = |c: &[u8]| part(c, 128, 24..104, 16..80);
         let errors = inner(&out[0]).into_iter().zip(inner(&before[0])).map(|(a, b)| a.abs_diff(b));
         let worst = errors.max().unwrap();
-        assert!(worst <= allowed, "scale {scale}: a slope differs by {worst}");
+        assert!(worst <= allowed, "scale {scale}: maximum change of a gradient {worst}");
     }
 }
 
-/// Sum of squared differences from frame to frame, of what goes in and of what comes out.
+/// Returns the sum of squared differences between successive frames, of the input and of the
+/// output.
 fn flicker(properties: &str) -> [f64; 2] {
     let info = info(VideoFormat::I420, 128, 96);
     let mut h = harness(&format!("cnnsmooth {properties}"), &info);
     let mut last: Option<[Vec<u8>; 2]> = None;
     let mut sums = [0.0; 2];
     for number in 0..8u32 {
-        // A still picture with a little noise that differs from frame to frame.
+        // A still image with weak noise that differs from frame to frame.
         let input = frame(&info, |c, x, y| {
             let hash = (x as u32).wrapping_mul(0x9e37_79b9)
                 ^ (y as u32).wrapping_mul(0x85eb_ca6b)
@@ -188,9 +191,9 @@ fn flicker(properties: &str) -> [f64; 2] {
 fn what_stands_still_does_not_flicker() {
     let [input, with] = flicker("temporal=true");
     let [_, without] = flicker("temporal=false");
-    // The network for 8-bit integers leaves 0.092, that for float32 0.050.
+    // The int8 network leaves a ratio of 0.092, the float32 network 0.050.
     assert!(with < 0.1 * input, "{with:.0} of {input:.0}");
     let [_, float] = flicker("precision=fp32");
     assert!(float < 0.05 * input, "{float:.0} of {input:.0}");
-    assert!(with < without, "{with:.0} with the frame before, {without:.0} without");
+    assert!(with < without, "temporal=true: {with:.0}, temporal=false: {without:.0}");
 }

@@ -1,4 +1,4 @@
-//! Pictures of 10 bits a sample through the filters of pictures.
+//! Tests of 10-bit video formats in the filters.
 
 mod common;
 
@@ -7,7 +7,8 @@ use gst::prelude::*;
 use gst_video::{VideoFormat, VideoFrame, VideoFrameExt, VideoInfo};
 use rand::{SeedableRng, rngs::StdRng};
 
-/// Formats, the 8-bit format of the same shape, and the bits below a sample.
+/// Each 10-bit format, the 8-bit format of the same layout, and the number of padding bits below a
+/// sample.
 const DEEP: [(VideoFormat, VideoFormat, u32); 4] = [
     (VideoFormat::I42010le, VideoFormat::I420, 0),
     (VideoFormat::P01010le, VideoFormat::Nv12, 6),
@@ -16,7 +17,7 @@ const DEEP: [(VideoFormat, VideoFormat, u32); 4] = [
 ];
 const SIZES: [(u32, u32); 4] = [(1, 1), (33, 17), (66, 50), (127, 65)];
 
-/// Calls back for each sample with its component, column and row and its place in memory.
+/// Calls `visit` for each sample with component, column, row and byte offset.
 fn samples(info: &VideoInfo, mut visit: impl FnMut(usize, usize, usize, usize)) {
     for c in 0..info.n_components() as usize {
         let component = info.comp_info(c);
@@ -29,7 +30,8 @@ fn samples(info: &VideoInfo, mut visit: impl FnMut(usize, usize, usize, usize)) 
 }
 
 trait Components {
-    /// Width, height, offset, stride and step of a component in bytes.
+    /// Returns width, height, offset, row stride and pixel stride of a component; offset and
+    /// strides in bytes.
     fn comp_info(&self, c: usize) -> (usize, usize, usize, usize, usize);
 }
 
@@ -39,7 +41,8 @@ impl Components for VideoInfo {
         (
             self.comp_width(c) as usize,
             self.comp_height(c) as usize,
-            // GStreamer 1.22 counts the place of P010's V as a byte, where it is a sample.
+            // GStreamer 1.22 reports the offset of P010's V component as one byte instead of one
+            // sample.
             self.comp_offset(c).next_multiple_of(if self.comp_depth(c) > 8 { 2 } else { 1 }),
             self.comp_stride(c) as usize,
             self.comp_pstride(c) as usize,
@@ -47,7 +50,7 @@ impl Components for VideoInfo {
     }
 }
 
-/// A frame whose samples, in 10 bits, are `value(component, x, y)`.
+/// Creates a frame with the 10-bit samples `value(component, x, y)`.
 fn deep_frame(
     info: &VideoInfo,
     below: u32,
@@ -61,12 +64,12 @@ fn deep_frame(
     bytes
 }
 
-/// Samples of a frame in 10 bits, by component.
+/// Returns the 10-bit samples of a frame by component.
 fn read(info: &VideoInfo, below: u32, bytes: &[u8]) -> Vec<Vec<f32>> {
     let mut components = vec![Vec::new(); info.n_components() as usize];
     samples(info, |c, _, _, at| {
         let sample = u16::from_le_bytes([bytes[at], bytes[at + 1]]);
-        assert_eq!(sample & ((1 << below) - 1), 0, "bits below a sample are set");
+        assert_eq!(sample & ((1 << below) - 1), 0, "padding bits of a sample are set");
         components[c].push(f32::from(sample >> below));
     });
     components
@@ -78,7 +81,7 @@ fn mean_square(a: &[f32], b: &[f32]) -> f32 {
 
 #[test]
 fn noise_is_removed_and_steps_between_eight_bit_levels_stay() {
-    // A slope of a 10-bit step for six pixels, noise of three levels.
+    // A gradient of one 10-bit step over six pixels; noise with a sigma of 3 in 8-bit units.
     let clean = |c: usize, x: usize, y: usize| {
         if c == 0 { 300.0 + x as f32 / 6.0 } else { 500.0 + y as f32 / 8.0 }
     };
@@ -98,7 +101,7 @@ fn noise_is_removed_and_steps_between_eight_bit_levels_stay() {
         let between = out[0].iter().filter(|v| *v % 4.0 != 0.0).count();
         assert!(
             between > out[0].len() / 2,
-            "{format:?}: only {between} samples between 8-bit levels"
+            "{format:?}: only {between} samples between 8-bit code values"
         );
     }
 }
@@ -153,7 +156,7 @@ fn the_answer_is_that_of_eight_bits_and_a_fraction() {
             let found = read(&deep, below, &out).concat();
             let worst =
                 found.iter().zip(&expected).map(|(a, b)| (a / 4.0 - b).abs()).fold(0.0, f32::max);
-            assert!(worst <= 0.63, "{filter} {deep:?}: {worst} levels");
+            assert!(worst <= 0.63, "{filter} {deep:?}: maximum difference {worst} in 8-bit units");
         }
     }
 }
@@ -202,7 +205,7 @@ fn padded_rows_and_interlaced_frames_are_right() {
     );
     assert_ne!(whole, fields);
 
-    // The same picture in memory with longer rows gives the same answer.
+    // The same frame with padded rows gives the same output.
     let frame = VideoFrame::from_buffer_readable(
         buffer(deep_frame(&progressive, 0, noise(8)), 0),
         &progressive,
@@ -261,7 +264,7 @@ fn a_watermark_goes_into_luma_and_is_found() {
             assert!((44.4..49.5).contains(&psnr), "{format:?}: {psnr} dB");
         }
         assert!(h.push_event(gst::event::Eos::new()));
-        // A bin lists what was added last first.
+        // A bin lists its children in reverse order, so `element` returns the detector.
         let found: Option<String> = element(&h).property("last-payload");
         assert_eq!(found.as_deref(), Some(PAYLOAD), "{format:?}");
     }

@@ -1,4 +1,4 @@
-//! Every pipeline in the documentation runs.
+//! Runs every pipeline in the documentation.
 
 mod common;
 

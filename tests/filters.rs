@@ -1,4 +1,4 @@
-//! What every filter must do, one behaviour at a time.
+//! Tests of the behaviour that all filters share.
 
 mod common;
 
@@ -18,7 +18,7 @@ use gst::prelude::*;
 use gst_video::{VideoFormat, VideoFrameExt, VideoInfo, VideoInterlaceMode};
 
 const SIZES: [(u32, u32); 6] = [(1, 1), (2, 3), (16, 16), (33, 17), (66, 50), (127, 65)];
-/// Elements with properties that make what comes out follow from the frame alone.
+/// Elements with properties that make the output depend on the current frame only.
 const FILTERS: [&str; 2] = ["cnndenoise noise-level=15", "cnnsmooth"];
 
 fn name(filter: &str) -> &str {
@@ -50,7 +50,7 @@ fn padded_strides_give_the_same_picture() {
         let expected =
             components(&info, &to_bytes(&h.push_and_pull(buffer(dense.clone(), 0)).unwrap()));
 
-        // The same rows, each with a long padding of bright bytes that must not shine in.
+        // The same rows with bright padding, which must not affect the output.
         let stride = 112;
         let visible = components(&info, &dense).remove(0);
         let padded: Vec<u8> = visible
@@ -102,7 +102,8 @@ fn fields_of_interlaced_frames_do_not_mix() {
         }
         let mut h = harness(filter, &interlaced);
         let out = components(&interlaced, &to_bytes(&h.push_and_pull(buffer(woven, 0)).unwrap()));
-        // Chroma noise is estimated over both fields in turn, so luma alone must match what a field gives by itself.
+        // Chroma noise is estimated over both fields in turn, so only luma must match the output
+        // for a single field.
         for (parity, field) in fields.into_iter().enumerate() {
             let mut h = harness(filter, &progressive);
             let alone =
@@ -172,7 +173,8 @@ fn states_cycle() {
     for filter in FILTERS {
         init();
         let description = format!(
-            "videotestsrc num-buffers=5 ! video/x-raw,format=I420,width=48,height=32 ! {filter} ! fakesink"
+            "videotestsrc num-buffers=5 ! video/x-raw,format=I420,width=48,height=32 ! {filter} ! \
+             fakesink"
         );
         let pipeline =
             gst::parse::launch(&description).unwrap().downcast::<gst::Pipeline>().unwrap();
@@ -198,7 +200,7 @@ fn states_cycle() {
     }
 }
 
-/// The error that a pipeline with this element ends with.
+/// Returns the error that an element posts when a pipeline with it starts, and its text.
 fn start_error(filter: &str, properties: &[(&str, &str)]) -> (glib::Error, String) {
     init();
     let pipeline = gst::Pipeline::new();
@@ -255,7 +257,7 @@ fn names_and_flags_are_as_documented() {
             let flags = element.find_property(property).unwrap().flags();
             assert!(
                 flags.contains(gst::PARAM_FLAG_CONTROLLABLE),
-                "{name}: {property} is controllable"
+                "{name}: {property} is not controllable"
             );
         }
     }
@@ -267,7 +269,8 @@ fn a_model_for_another_task_is_refused_with_a_reason() {
     init();
     for (element, model) in [("cnndenoise", "smooth-fast"), ("cnnsmooth", "denoise-yuv420-fast")] {
         let description = format!(
-            "videotestsrc ! video/x-raw,format=I420 ! {element} model-file={folder}/{model}.safetensors ! fakesink"
+            "videotestsrc ! video/x-raw,format=I420 ! {element} \
+             model-file={folder}/{model}.safetensors ! fakesink"
         );
         let pipeline =
             gst::parse::launch(&description).unwrap().downcast::<gst::Pipeline>().unwrap();
@@ -319,7 +322,7 @@ fn late_frames_are_dropped_and_counted() {
         };
         h.push_and_pull(buffer(bytes(&info, 10.0, 1), 0)).unwrap();
         assert_eq!((count(&h, "frames"), count(&h, "dropped")), (1, 0), "{filter}");
-        // A sink says that what was shown at 40 ms came half a second late.
+        // A QoS event: the frame shown at 40 ms was half a second late.
         let shown = gst::ClockTime::from_mseconds(40);
         let late = gst::event::Qos::builder(gst::QOSType::Underflow, 3.0, 500_000_000i64)
             .timestamp(shown)
@@ -327,7 +330,7 @@ fn late_frames_are_dropped_and_counted() {
         h.push_upstream_event(late);
         h.push(buffer(bytes(&info, 10.0, 2), 1)).unwrap();
         assert_eq!((count(&h, "frames"), count(&h, "dropped")), (1, 1), "{filter}");
-        // Whatever is in time again is worked on.
+        // A frame that is in time again is processed.
         h.push(buffer(bytes(&info, 10.0, 3), 100)).unwrap();
         assert_eq!((count(&h, "frames"), count(&h, "dropped")), (2, 1), "{filter}");
     }

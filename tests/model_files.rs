@@ -1,4 +1,5 @@
-//! Model files from anywhere: a model or an error that says what is wrong, never more.
+//! Tests of reading and writing model files: every invalid file gives an error that names the
+//! invalid field.
 
 mod common;
 
@@ -17,7 +18,7 @@ fn valid() -> Vec<u8> {
     random_model(Domain::Yuv420, 1).to_bytes().unwrap()
 }
 
-/// The JSON header of a safetensors file, and what follows it.
+/// Splits a safetensors file into its JSON header and its tensor data.
 fn parts(bytes: &[u8]) -> (serde_json::Value, &[u8]) {
     let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     (serde_json::from_slice(&bytes[8..8 + length]).unwrap(), &bytes[8 + length..])
@@ -28,6 +29,7 @@ fn join(header: &serde_json::Value, data: &[u8]) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes()[..], &header, data].concat()
 }
 
+/// Returns the field that the error for an invalid model file names.
 fn field_of(bytes: &[u8]) -> String {
     match Model::from_bytes(bytes) {
         Err(Error::Invalid { field, .. }) => field,
@@ -114,7 +116,7 @@ fn steps_of_quantisation_are_kept_and_checked() {
         renamed["else"] = tensor;
         assert_eq!(field_of(&join(&renamed, data)), name);
     }
-    // Without the values up to which there are finer steps, these are a tensor that nobody knows.
+    // Without the limits of the finer steps, their tensor is unexpected.
     let mut renamed = header.clone();
     let tensor = renamed.as_object_mut().unwrap().remove("quantisation.most").unwrap();
     renamed["else"] = tensor;
@@ -138,7 +140,7 @@ fn steps_of_quantisation_are_kept_and_checked() {
             "{most:?}"
         );
     }
-    // Int8 arithmetic needs them.
+    // Int8 arithmetic requires quantisation steps.
     let without = Int8Network::new(random_model(Domain::Rgb, 2));
     assert!(matches!(without, Err(Error::Invalid { field, .. }) if field == "quantisation"));
 }
@@ -156,7 +158,8 @@ fn the_shipped_models_load_and_keep_their_budget() {
             let model = ModelSource::File(path.into()).load().unwrap();
             assert_eq!(model.domain, domain);
             assert!(model.quantisation().is_some(), "{name}-{rung}");
-            // Per pixel of the frame, which has four for one of the network's.
+            // `macs_per_pixel` counts per pixel of the network's input, which stands for four
+            // pixels of the frame.
             assert!(model.graph().macs_per_pixel() / 4.0 <= most);
         }
     }
@@ -182,7 +185,7 @@ fn wrong_metadata_is_named() {
     }
     assert_eq!(spoil("format", Some("2")), "format");
     assert_eq!(spoil("task", Some("paint")), "task");
-    // A task that these planes are not for.
+    // A known task that does not match the domain.
     assert_eq!(spoil("task", Some("smooth")), "domain");
     assert_eq!(spoil("architecture", Some("transformer")), "architecture");
     assert_eq!(spoil("domain", Some("rgb")), "inputs");
@@ -206,7 +209,7 @@ fn wrong_tensors_are_named() {
     let bytes = valid();
     let (header, data) = parts(&bytes);
 
-    // NaN, infinity and absurd values, one at a time.
+    // NaN, infinity and a value out of range, one at a time.
     let [first, _] = ["head.weight", "tail.bias"].map(|name| {
         let begin = header[name]["data_offsets"][0].as_u64().unwrap() as usize;
         for value in [f32::NAN, f32::INFINITY, -1e30] {
@@ -254,7 +257,7 @@ fn thousands_of_mutated_files_do_no_harm() {
     for _ in 0..4000 {
         let mut mutated = bytes.clone();
         for _ in 0..rng.random_range(1..4) {
-            // Most of the file is weights, and most that can go wrong is in the header.
+            // Most of the file is weights, but most errors are possible in the header.
             let at = if rng.random_bool(0.8) {
                 rng.random_range(0..header_end)
             } else {
@@ -272,6 +275,6 @@ fn thousands_of_mutated_files_do_no_harm() {
         }
         *outcomes.entry(Model::from_bytes(&mutated).is_ok()).or_default() += 1;
     }
-    // A changed weight is still a weight; nearly all else is refused.
+    // A changed weight is still a valid weight; nearly all other mutations are refused.
     assert!(outcomes[&false] > 2000 && outcomes[&true] > 50, "{outcomes:?}");
 }

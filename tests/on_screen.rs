@@ -1,4 +1,4 @@
-//! Clicks into a window: ximagesink under Xvfb, a mouse moved by xdotool.
+//! Test of clicks into a window: ximagesink under Xvfb, with mouse events from xdotool.
 
 mod common;
 
@@ -12,13 +12,15 @@ use common::init;
 use gst::prelude::*;
 use gstcnnvideo::element::RegionMask;
 
-/// An X server without a screen.
+/// An X server with a virtual screen.
 struct Screen {
+    /// Display name.
     server: Child,
     name: String,
 }
 
 impl Screen {
+    /// Starts the server and waits until it accepts connections.
     fn start() -> Self {
         let number = 200 + std::process::id() % 2000;
         let name = format!(":{number}");
@@ -27,7 +29,7 @@ impl Screen {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .expect("Xvfb is installed");
+            .expect("Xvfb is not installed");
         let screen = Self { server, name };
         let start = Instant::now();
         let ready = || {
@@ -36,7 +38,7 @@ impl Screen {
                 .arg("getmouselocation")
                 .stdout(Stdio::null())
                 .stderr(Stdio::null());
-            ask.status().expect("xdotool is installed").success()
+            ask.status().expect("xdotool is not installed").success()
         };
         while !ready() {
             assert!(start.elapsed() < Duration::from_secs(20), "Xvfb does not start");
@@ -45,9 +47,10 @@ impl Screen {
         screen
     }
 
+    /// Runs xdotool on this display.
     fn mouse(&self, arguments: &[&str]) {
         let status = Command::new("xdotool").env("DISPLAY", &self.name).args(arguments).status();
-        assert!(status.expect("xdotool is installed").success());
+        assert!(status.expect("xdotool is not installed").success());
     }
 }
 
@@ -58,13 +61,17 @@ impl Drop for Screen {
     }
 }
 
-/// Plays a picture of two squares on black, clicks at a place of the window, and gives the labels at a pixel of the frame and in its corner.
+/// Plays a frame with two squares on black and clicks at `place` in the window. Returns the labels
+/// at pixel `[x, y]` of the frame and in its corner. `then` is inserted before the video sink.
 fn click(screen: &Screen, then: &str, place: [u32; 2], [x, y]: [usize; 2]) -> [u8; 2] {
     let pixel = [y, x];
     let pipeline = gst::parse::launch(&format!(
-        "compositor name=c sink_0::xpos=80 sink_0::ypos=180 sink_1::xpos=400 sink_1::ypos=160 background=black \
-         ! video/x-raw,format=I420,width=640,height=480,framerate=15/1 ! cnnsegment name=s ! tee name=t \
-         t. ! queue ! appsink name=o max-buffers=1 drop=true t. ! queue ! videoconvert {then} ! ximagesink name=w display={} \
+        "compositor name=c sink_0::xpos=80 sink_0::ypos=180 sink_1::xpos=400 sink_1::ypos=160 \
+         background=black \
+         ! video/x-raw,format=I420,width=640,height=480,framerate=15/1 ! cnnsegment name=s ! tee \
+         name=t \
+         t. ! queue ! appsink name=o max-buffers=1 drop=true t. ! queue ! videoconvert {then} ! \
+         ximagesink name=w display={} \
          videotestsrc pattern=blue is-live=true ! video/x-raw,width=120,height=120 ! c.sink_0 \
          videotestsrc pattern=red is-live=true ! video/x-raw,width=160,height=160 ! c.sink_1",
         screen.name
@@ -74,7 +81,7 @@ fn click(screen: &Screen, then: &str, place: [u32; 2], [x, y]: [usize; 2]) -> [u
     pipeline.set_state(gst::State::Playing).unwrap();
     let (result, _, _) = pipeline.state(gst::ClockTime::from_seconds(20));
     result.unwrap();
-    // The window takes a moment to listen.
+    // The window accepts events only after a moment.
     sleep(Duration::from_millis(700));
     let [x, y] = place.map(|v| v.to_string());
     screen.mouse(&["mousemove", &x, &y]);
@@ -99,7 +106,7 @@ fn what_is_clicked_in_a_window_is_found() {
     init();
     let screen = Screen::start();
     assert_eq!(click(&screen, "", [480, 240], [480, 240]), [1, 0]);
-    // A scaler between: the window is smaller, or larger, than what cnnsegment sees.
+    // With a scaler, the window is smaller or larger than the frames that cnnsegment processes.
     let scaled =
         |size: [u32; 2]| format!("! videoscale ! video/x-raw,width={},height={}", size[0], size[1]);
     assert_eq!(click(&screen, &scaled([320, 240]), [240, 120], [480, 240]), [1, 0]);

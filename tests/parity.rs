@@ -1,4 +1,4 @@
-//! The backends give the same answer for the same weights.
+//! Tests that all backends and kernel sets compute the same output for the same weights.
 
 mod common;
 
@@ -10,14 +10,15 @@ use gstcnnvideo::nn::{
 
 use common::nets::{MOST_OF_FINER, Picture, quantised_model, random_model, run};
 
-/// A twentieth of an 8-bit level, in the networks' units.
+/// A twentieth of an 8-bit code value, in units of the networks (0 to 1).
 const TOLERANCE: f32 = 0.05 / 255.0;
 
+/// Asserts that two outputs agree within the tolerance and are not zero.
 fn assert_close(name: &str, a: &[f32], b: &[f32]) {
     assert_eq!(a.len(), b.len());
     let worst = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(worst <= TOLERANCE, "{name}: largest difference {worst}");
-    assert!(a.iter().any(|v| v.abs() > 1e-3), "{name}: the network gives nothing but zeros");
+    assert!(a.iter().any(|v| v.abs() > 1e-3), "{name}: the output is zero");
 }
 
 const SIZES: [(usize, usize); 5] = [(4, 4), (8, 12), (20, 100), (132, 68), (320, 180)];
@@ -124,7 +125,7 @@ fn libtorch_agrees_with_the_embedded_engine() {
 fn torchscript_files_run() {
     use gstcnnvideo::nn::{Device, Error, torch::TorchNetwork};
     let path = std::env::temp_dir().join(format!("cnnvideo-script-{}.pt", std::process::id()));
-    // A network that calls the first six of eight channels noise.
+    // A network that returns the first six of its eight input channels as noise.
     let mut identity = |inputs: &[tch::Tensor]| vec![inputs[0].narrow(1, 0, 6) * 1.0];
     let example = tch::Tensor::zeros([1, 8, 16, 16], (tch::Kind::Float, tch::Device::Cpu));
     let module =

@@ -1,4 +1,4 @@
-//! What the shipped networks and the noise estimate do on real photographs with known noise.
+//! Tests of the shipped networks and the noise estimator on photographs with known noise.
 
 mod common;
 
@@ -15,7 +15,7 @@ struct Photograph {
     name: &'static str,
     width: usize,
     height: usize,
-    /// R, G and B in turn, from 0 to 255.
+    /// R, G and B of each pixel, 0 to 255, row-major.
     rgb: Vec<f32>,
 }
 
@@ -36,6 +36,7 @@ fn photographs() -> Vec<Photograph> {
         .collect()
 }
 
+/// Adds white noise of sigma `level`.
 fn noisy(clean: &[f32], level: f32, seed: u64) -> Vec<f32> {
     let mut rng = StdRng::seed_from_u64(seed);
     clean.iter().map(|v| v + level * normal(&mut rng)).collect()
@@ -62,7 +63,7 @@ fn the_noise_level_is_found_within_ten_percent_or_one_and_a_half() {
     }
 }
 
-/// A noisy photograph, denoised as float values: 8-bit integers would clip it.
+/// Denoises a noisy photograph in float, because 8-bit integers would clip it.
 fn denoise_rgb(
     networks: &Networks,
     photograph: &Photograph,
@@ -84,7 +85,7 @@ fn denoise_rgb(
 #[test]
 fn rgb_photographs_gain() {
     let networks = Networks::built_in(Rung::Fast, Device::Cpu, Precision::Fp32).unwrap();
-    // A floor well under what the networks reach, and far over what blurring does.
+    // Minimum gains: well below those of the networks, and far above those of blurring.
     for (level, gain) in [(2.0, 0.0), (10.0, 5.0), (25.0, 8.0), (50.0, 10.5)] {
         for photograph in photographs() {
             let Photograph { name, rgb, .. } = &photograph;
@@ -120,7 +121,7 @@ fn each_rung_is_better_than_the_one_below() {
     assert!(better(rgb) && better(luma), "{rgb:?} and {luma:?}");
 }
 
-/// Luma of an 8-bit picture of I420, row after row, denoised; and the level of noise that was assumed.
+/// Denoises an 8-bit I420 image. Returns its luma, row-major, and the noise sigma that was used.
 fn denoise_420(
     denoiser: &mut Denoiser,
     planes: &[Vec<u8>; 3],
@@ -140,7 +141,8 @@ fn denoise_420(
     (luma, levels.main)
 }
 
-/// The luma of `width` by `height` pixels of a photograph from `(x, y)` on, colourless, with noise.
+/// Returns an I420 window `[x, y, width, height]` of a photograph: monochrome, with noise in luma;
+/// and its clean luma.
 fn window(
     photograph: &Photograph,
     [x, y, width, height]: [usize; 4],
@@ -164,7 +166,7 @@ fn levels(values: &[u8]) -> Vec<f32> {
 #[test]
 fn int8_is_as_good_as_float32() {
     let mut failed = Vec::new();
-    // Under weak noise rounding weighs more, and most in narrow maps.
+    // Rounding costs more under weak noise, and most in networks with few channels.
     for (rung, weak) in [(Rung::Fast, 0.15), (Rung::Balanced, 0.08), (Rung::Best, 0.08)] {
         let [int8, fp32] = [Precision::Int8, Precision::Fp32]
             .map(|p| Networks::built_in(rung, Device::Cpu, p).unwrap());
@@ -182,9 +184,9 @@ fn int8_is_as_good_as_float32() {
                 };
                 lost += (result(&fp32) - result(&int8)) / 4.0;
             }
-            println!("{rung:?}, level {level}: {lost:.3} dB lost");
+            println!("{rung:?}, sigma {level}: {lost:.3} dB lost");
             if lost > allowed {
-                failed.push(format!("{rung:?} loses {lost:.3} dB at level {level}"));
+                failed.push(format!("{rung:?} loses {lost:.3} dB at sigma {level}"));
             }
         }
     }
@@ -228,7 +230,7 @@ fn noise_that_is_not_white_is_seen_and_removed() {
         for frame in 0..10 {
             let ([mut noisy, ..], clean) =
                 window(&photograph, [2 * frame, frame, width, height], 0.0, 0);
-            // Means of nine values, as demosaicking and scaling leave noise.
+            // The mean of nine values, which approximates noise after demosaicking and scaling.
             let white =
                 Array2::from_shape_fn((height + 2, width + 2), |_| 3.0 * level * normal(&mut rng));
             for (i, value) in noisy.iter_mut().enumerate() {
@@ -320,7 +322,8 @@ fn without_noise_a_photograph_stays_what_it_is() {
     }
 }
 
-/// Y, U and V of a photograph by BT.601, chroma averaged over cells of pixels.
+/// Converts a photograph to Y, U and V (BT.601, full range); each chroma sample is the mean of its
+/// pixels.
 fn yuv(
     photograph: &Photograph,
     [width, height]: [usize; 2],

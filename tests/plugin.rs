@@ -1,11 +1,12 @@
-//! The built `libgstcnnvideo.so` through GStreamer's own tools, with a registry of its own.
+//! Tests of the built `libgstcnnvideo.so` with GStreamer's own tools and a separate registry.
 
 mod common;
 
 use common::{Temporary, tool};
 
+/// Runs a command. Returns whether it succeeded, and its output.
 fn run(command: &mut std::process::Command) -> (bool, String) {
-    let output = command.output().expect("GStreamer's tools are installed");
+    let output = command.output().expect("GStreamer's tools are not installed");
     let text = String::from_utf8_lossy(&output.stdout).into_owned()
         + &String::from_utf8_lossy(&output.stderr);
     (output.status.success(), text)
@@ -28,7 +29,7 @@ fn gst_inspect_shows_plugin_and_elements() {
         for property in model.iter().chain(&both).chain(own) {
             assert!(
                 text.lines().any(|l| l.trim_start().starts_with(property)),
-                "{property} missing:\n{text}"
+                "property {property} is missing:\n{text}"
             );
         }
     }
@@ -41,7 +42,8 @@ fn gst_launch_runs_without_leaks() {
     let registry = Temporary::new("launch.registry");
     for format in ["I420", "RGB", "NV12", "GRAY8", "Y42B", "BGRA"] {
         let pipeline = format!(
-            "videotestsrc num-buffers=10 ! video/x-raw,format={format},width=65,height=47 ! cnndenoise ! cnnsmooth ! videoconvert ! fakesink"
+            "videotestsrc num-buffers=10 ! video/x-raw,format={format},width=65,height=47 ! \
+             cnndenoise ! cnnsmooth ! videoconvert ! fakesink"
         );
         let mut command = tool("gst-launch-1.0", &registry);
         command
@@ -57,7 +59,8 @@ fn gst_launch_runs_without_leaks() {
 #[test]
 fn kernel_sets_can_be_forced() {
     let registry = Temporary::new("kernels.registry");
-    let description = "videotestsrc num-buffers=2 ! video/x-raw,format=I420,width=64,height=48 ! cnndenoise ! fakesink";
+    let description = "videotestsrc num-buffers=2 ! video/x-raw,format=I420,width=64,height=48 ! \
+             cnndenoise ! fakesink";
     let mut command = tool("gst-launch-1.0", &registry);
     command
         .env("CNNVIDEO_KERNELS", "portable")

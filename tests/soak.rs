@@ -1,4 +1,5 @@
-//! Thousands of frames leave no memory behind. Alone in its process, so that nothing else allocates meanwhile.
+//! Soak test for memory leaks over thousands of frames. It is the only test of its process, so that
+//! nothing else allocates.
 
 mod common;
 
@@ -12,19 +13,21 @@ unsafe extern "C" {
     fn mallopt(parameter: i32, value: i32) -> i32;
 }
 
-/// Lets all threads share one arena: what each thread's own would keep depends on which of them happens to work.
+/// Makes all threads share one malloc arena. With an arena for each thread, the retained memory
+/// would depend on the scheduling.
 fn share_an_arena() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: called before there are other threads that allocate; -8 is `M_ARENA_MAX`.
+    // SAFETY: no other thread allocates yet; -8 is `M_ARENA_MAX`.
     unsafe {
         mallopt(-8, 1);
     }
 }
 
-/// Memory that belongs to this process alone, in KiB, without what glibc's allocator keeps of what was given back to it.
+/// Returns the resident memory of this process in KiB, after glibc's allocator has returned free
+/// memory.
 fn resident_kib() -> u64 {
     #[cfg(target_env = "gnu")]
-    // SAFETY: it may be called at any time, from any thread.
+    // SAFETY: `malloc_trim` may be called at any time from any thread.
     unsafe {
         malloc_trim(0);
     }
@@ -42,7 +45,7 @@ fn memory_stays_flat_over_thousands_of_frames() {
     {
         let mut h = harness(name, &info);
         let element = element(&h);
-        // What the allocator holds goes up and down; its least tells what stays.
+        // The resident memory fluctuates. The minimum of each quarter shows what is not freed.
         let mut least = [u64::MAX; 4];
         for number in 0..frames {
             if name.starts_with("cnnsegment") {
@@ -64,7 +67,7 @@ fn memory_stays_flat_over_thousands_of_frames() {
             }
         }
         let grown = least[3].saturating_sub(least[1]);
-        // One frame is 23 KiB: had one in ten been kept, this would be twice as much at least.
-        assert!(grown < 2048, "{name}: {grown} KiB more");
+        // A frame is 23 KiB. A leak of one frame in ten would exceed this limit at least twice.
+        assert!(grown < 2048, "{name}: the resident memory grew by {grown} KiB");
     }
 }

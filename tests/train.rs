@@ -1,4 +1,5 @@
-//! A training run of a few seconds: it learns, can be stopped and resumed, and leaves a model that the engine runs.
+//! Tests of short training runs: the loss falls, a run resumes from its checkpoint, and the engine
+//! loads the model.
 
 mod common;
 
@@ -50,7 +51,7 @@ fn options(folder: &std::path::Path, minutes: f64, resume: bool) -> Options {
     Options { run, data: folder.to_owned(), coloured: 0.2, clipped: 0.5, fused: 0.3, camera: 0.3 }
 }
 
-/// The checkpoint's log: (step, loss).
+/// Returns the log of the checkpoint as (step, loss).
 fn log(folder: &std::path::Path) -> Vec<(u64, f64)> {
     let text = std::fs::read_to_string(folder.join("model.checkpoint.json")).unwrap();
     let json: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -69,7 +70,7 @@ fn a_run_learns_and_resumes() {
         });
         picture.save(folder.0.join(format!("{i}.png"))).unwrap();
     }
-    // Were this read, the run would end with an error.
+    // Files in `eval` must not be read; this one would end the run with an error.
     std::fs::write(folder.0.join("eval/broken.png"), b"no picture").unwrap();
 
     denoise(&options(&folder.0, 0.1, false)).unwrap();
@@ -85,7 +86,8 @@ fn a_run_learns_and_resumes() {
     assert!(model.training.contains(&format!("{} steps", after.0)), "{}", model.training);
     FloatNetwork::new(model).unwrap().session(Size { width: 16, height: 16 }, 1).unwrap();
 
-    // What was trained goes on for 8-bit integers, and then runs in them.
+    // A trained model can be trained further for 8-bit integers, and the int8 engine loads the
+    // result.
     let mut quantised = options(&folder.0, 0.05, false);
     quantised.run.out = folder.0.join("int8.safetensors");
     quantised.run.init = Some(folder.0.join("model.safetensors"));
@@ -101,7 +103,7 @@ fn a_run_learns_and_resumes() {
     assert!(denoise(&other).is_err());
 }
 
-/// Pictures by number, in a folder of their own.
+/// Writes images named by their number to a new folder.
 fn pictures<P: image::PixelWithColorType>(
     folder: &std::path::Path,
     extension: &str,
@@ -168,7 +170,7 @@ fn a_smoothing_run_learns_and_leaves_a_model_that_runs() {
     train::smooth::smooth(&options).unwrap();
     Int8Network::new(Model::from_file(&options.run.out).unwrap()).unwrap();
 
-    // Pictures to measure on come in pairs and are the same every time.
+    // Test images come in pairs and are reproducible.
     let (half, count) = (train::smooth::Half::Evaluation, 3);
     for name in ["set", "again"] {
         train::smooth::write_set(&at("drawings"), &at("textures"), &at(name), half, count).unwrap();
@@ -191,7 +193,7 @@ fn a_segmenting_run_learns_and_leaves_a_model_that_runs() {
         let inside = x.abs_diff(80) + y.abs_diff(80) < 40 + 2 * i;
         image::Rgba([(40 + 15 * i) as u8, 120, 200, if inside { 255 } else { 0 }])
     });
-    // A bright disc on dark ground: region 2 in region 1.
+    // A bright disc on a dark background: region 2 within region 1.
     let disc = |i: u32, x: u32, y: u32| {
         x.abs_diff(60 + i % 9).pow(2) + y.abs_diff(64).pow(2) < (20 + i % 13).pow(2)
     };
@@ -286,7 +288,8 @@ fn a_run_for_the_mask_of_watermarks_learns_and_leaves_a_model_that_runs() {
     (run.side, run.batch) = (64, 2);
     run.length = Length::Steps(10);
     let mut options = train::texture::Options { run, data: folder.0.clone() };
-    // The loss of a step says little, for each picture is marked more or less; structural similarity of fixed ones does.
+    // The loss of a single step depends on the random PSNR of its images, so the test uses the
+    // structural similarity on the validation images.
     let similarity = || {
         let text = std::fs::read_to_string(folder.0.join("model.checkpoint.json")).unwrap();
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();

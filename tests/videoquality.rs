@@ -1,4 +1,5 @@
-//! The measures against scikit-image, and the element `videoquality`.
+//! Tests of the quality measures against scikit-image and OpenCV, and of the element
+//! `videoquality`.
 
 mod common;
 
@@ -31,7 +32,7 @@ fn measures_are_those_of_scikit_image_and_opencv() {
         let error = mse(&clean.view(), &changed.view());
         assert!((error - expected("mse")).abs() < 1e-3, "{name}: {error}");
         assert!((psnr(error) - expected("psnr")).abs() < 1e-3, "{name}: {}", psnr(error));
-        // scikit-image takes the mean where the window fits, as we do.
+        // Both implementations average over positions where the window fits into the image.
         let found = ssim(&clean.view(), &changed.view()).unwrap();
         assert!(
             (found - expected("ssim")).abs() < 2e-4,
@@ -64,13 +65,14 @@ fn measures_are_those_of_scikit_image_and_opencv() {
     }
 }
 
-/// Messages until the end, or the error.
+/// Runs a pipeline. Returns the messages of `videoquality` until the end of the stream, or the
+/// error.
 fn run(description: &str) -> Result<Vec<VideoQualityMessage>, String> {
     init();
     let pipeline = gst::parse::launch(description).unwrap().downcast::<gst::Pipeline>().unwrap();
     let _ = pipeline.set_state(gst::State::Playing);
     let mut found = Vec::new();
-    let mut result = Err("the stream does not end".to_owned());
+    let mut result = Err("the stream did not end".to_owned());
     for message in pipeline.bus().unwrap().iter_timed(gst::ClockTime::from_seconds(30)) {
         match message.view() {
             gst::MessageView::Eos(_) => {
@@ -154,7 +156,7 @@ fn a_partner_that_never_ends_does_not_hold_up() {
     let found = found.unwrap();
     assert_eq!((found.last().unwrap().frames, found.last().unwrap().summary), (7, true));
 
-    // The other way round someone must be told that nothing is measured any more.
+    // If the reference ends first, a warning reports that nothing is measured any more.
     let pipeline = gst::parse::launch(&format!(
         "{} ! q.reference {endless} ! q.sink videoquality name=q ! fakesink",
         source(3, CAPS)
@@ -169,7 +171,7 @@ fn a_partner_that_never_ends_does_not_hold_up() {
     let gst::MessageView::Warning(warning) = told.as_ref().unwrap().view() else {
         panic!("{told:?}")
     };
-    assert!(warning.error().to_string().contains("reference is over"));
+    assert!(warning.error().to_string().contains("reference ended first"));
 }
 
 #[test]
@@ -190,7 +192,8 @@ fn region_masks_are_compared() {
 #[test]
 fn rates_may_differ_and_sizes_may_not() {
     let a = source(20, CAPS);
-    let b = "videotestsrc num-buffers=10 ! video/x-raw,framerate=25/2,format=I420,width=320,height=240 ! queue";
+    let b = "videotestsrc num-buffers=10 ! \
+             video/x-raw,framerate=25/2,format=I420,width=320,height=240 ! queue";
     let found =
         run(&format!("{a} ! q.reference {b} ! q.sink videoquality name=q ! fakesink")).unwrap();
     let last = found.last().unwrap();
@@ -229,7 +232,7 @@ fn the_tested_stream_comes_out_untouched_and_the_panel_as_a_picture() {
             assert_eq!((own.width(), own.height(), out.size()), (1280, 720, 3 * 1280 * 720));
             let colours: std::collections::HashSet<_> =
                 common::video::to_bytes(&out).chunks(3).map(<[u8]>::to_vec).collect();
-            assert!(colours.len() > 50, "a panel shows pictures and numbers");
+            assert!(colours.len() > 50, "the panel is nearly empty");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The watermark as a library: what is hidden is found again, and nothing else is.
+//! Tests of the watermark library: the payload is decoded after scaling, cropping and rotation, and
+//! nothing is decoded without it.
 
 use gstcnnvideo::{
     frame::{Format, Picture, PictureMut},
@@ -15,7 +16,7 @@ fn key(seed: u8) -> Key {
     Key::new([seed; 32])
 }
 
-/// A part of a photograph, enlarged, that moves along with `number`.
+/// Returns luma of an enlarged part of a photograph, which moves with the frame `number`.
 fn photograph(number: usize) -> Array2<u8> {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/coffee.jpg");
     let photo = image::open(file).unwrap().into_luma8();
@@ -36,6 +37,7 @@ fn photograph(number: usize) -> Array2<u8> {
     })
 }
 
+/// Embeds the watermark in an image.
 fn mark(embedder: &mut Embedder, picture: &mut Array2<u8>, strength: &Strength) -> Option<Payload> {
     let (height, width) = picture.dim();
     let plane = (picture.as_slice_mut().unwrap(), width);
@@ -43,6 +45,7 @@ fn mark(embedder: &mut Embedder, picture: &mut Array2<u8>, strength: &Strength) 
     embedder.process(&mut view, strength)
 }
 
+/// Returns `count` marked frames.
 fn marked(count: usize) -> Vec<Array2<u8>> {
     let mut embedder = Embedder::new(key(1), 0, PAYLOAD).unwrap();
     (0..count)
@@ -54,6 +57,7 @@ fn marked(count: usize) -> Vec<Array2<u8>> {
         .collect()
 }
 
+/// Runs the detector on frames.
 fn find(pictures: &[Array2<u8>], key: Key, search: Search) -> Report {
     let mut collector = Collector::new(48);
     for picture in pictures {
@@ -67,7 +71,8 @@ fn find(pictures: &[Array2<u8>], key: Key, search: Search) -> Report {
     Decoder::new(key, 1e-9, 2).decode(&collector.window(), search)
 }
 
-/// The middle of a picture, of a size, enlarged by `scale` and turned clockwise by `degrees`.
+/// Returns the centre of an image at a size of `(width, height)`, enlarged by `scale` and rotated
+/// clockwise by `degrees`.
 fn turned(
     picture: &Array2<u8>,
     (width, height): (usize, usize),
@@ -120,7 +125,7 @@ fn no_mark_another_key_and_flat_pictures_tell_nothing() {
         }
         assert_eq!(find(&marked(8), key(2), search).payload, None);
     }
-    // Flat grey hides little, but what is there is seen for what it is.
+    // A flat grey frame carries a weaker mark, but the detector decodes it.
     let mut grey = Array2::from_elem((HEIGHT, WIDTH), 128);
     mark(&mut embedder, &mut grey, &STRENGTH);
     assert!(psnr(&grey, &Array2::from_elem((HEIGHT, WIDTH), 128)) > 46.0);
@@ -130,7 +135,7 @@ fn no_mark_another_key_and_flat_pictures_tell_nothing() {
 #[test]
 fn geometry_is_found() {
     let pictures = marked(24);
-    // Size that is seen, enlargement and turn; then the enlargement that pictures of their own area show.
+    // Size of the visible part, scale and rotation.
     let cases = [
         ((680, 384), 1.0, 0.0),
         ((960, 540), 1.3, 3.0),
@@ -187,7 +192,7 @@ fn epochs_are_told_apart() {
 
 #[test]
 fn texture_hides_what_flat_ground_would_show() {
-    // Left half flat, right half texture.
+    // The left half is flat, the right half textured.
     let picture = Array2::from_shape_fn((HEIGHT, WIDTH), |(y, x)| {
         let texture = 30.0 * ((x as f32 * 0.7).sin() * (y as f32 * 0.9).cos());
         if x < WIDTH / 2 { 120 } else { (120.0 + texture) as u8 }

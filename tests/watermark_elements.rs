@@ -1,4 +1,4 @@
-//! `watermarkembed` and `watermarkdetect` as elements.
+//! Tests of the elements `watermarkembed` and `watermarkdetect`.
 
 mod common;
 
@@ -15,7 +15,7 @@ const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1
 const OTHER_KEY: &str = "100102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 const PAYLOAD: &str = "fedcba9876543210";
 
-/// A picture with some texture; alpha and padding get it too.
+/// Creates a textured frame; alpha and padding are textured too.
 fn textured(info: &VideoInfo, number: u64) -> Vec<u8> {
     let stride = info.stride()[0] as usize;
     (0..info.size())
@@ -29,7 +29,7 @@ fn textured(info: &VideoInfo, number: u64) -> Vec<u8> {
         .collect()
 }
 
-/// Elements of a harness's bin, in the order of the description.
+/// Returns the elements in the bin of a harness, in the order of the description.
 fn children(harness: &Harness) -> Vec<gst::Element> {
     let bin = harness.element().unwrap().downcast::<gst::Bin>().unwrap();
     let mut children: Vec<_> = bin.children().into_iter().collect();
@@ -50,7 +50,7 @@ fn every_format_carries_a_mark_in_luma_alone() {
             let colours = if info.is_rgb() { 3 } else { 1 };
             for (i, (before, after)) in before.iter().zip(&after).enumerate() {
                 if i >= colours {
-                    assert!(before == after, "{format:?}: component {i} is untouched");
+                    assert!(before == after, "{format:?}: component {i} was changed");
                     continue;
                 }
                 let sum: f64 = before
@@ -68,7 +68,7 @@ fn every_format_carries_a_mark_in_luma_alone() {
     }
 }
 
-/// What a pipeline's detector posts until the end.
+/// Runs a pipeline to its end and returns the messages of its detector.
 fn messages(description: &str) -> Vec<WatermarkMessage> {
     init();
     let pipeline = gst::parse::launch(description).unwrap().downcast::<gst::Pipeline>().unwrap();
@@ -87,7 +87,7 @@ fn messages(description: &str) -> Vec<WatermarkMessage> {
             _ => (),
         }
     }
-    panic!("the stream does not end");
+    panic!("the stream did not end");
 }
 
 fn payloads(messages: &[WatermarkMessage]) -> Vec<Option<String>> {
@@ -102,7 +102,8 @@ fn a_mark_survives_a_real_codec_and_is_told_once() {
     let coded = "vp8enc target-bitrate=1500000 deadline=1 cpu-used=8 ! vp8dec";
     let embed = format!("watermarkembed key={KEY} payload={PAYLOAD}");
     let found = messages(&format!(
-        "{SOURCE} ! {embed} ! {coded} ! videoscale ! video/x-raw,width=640,height=360 ! watermarkdetect key={KEY} ! fakesink"
+        "{SOURCE} ! {embed} ! {coded} ! videoscale ! video/x-raw,width=640,height=360 ! \
+         watermarkdetect key={KEY} ! fakesink"
     ));
     assert_eq!(payloads(&found), [Some(PAYLOAD.to_owned())]);
     let message = &found[0];
@@ -207,10 +208,12 @@ fn keys_are_never_told() {
     }
     let registry = Temporary::new("keys.registry");
     let description = format!(
-        "videotestsrc num-buffers=3 ! watermarkembed key={KEY} payload={PAYLOAD} ! watermarkdetect key={KEY} ! fakesink"
+        "videotestsrc num-buffers=3 ! watermarkembed key={KEY} payload={PAYLOAD} ! \
+         watermarkdetect key={KEY} ! fakesink"
     );
     let mut command = tool("gst-launch-1.0", &registry);
-    // The parser logs its own input at these levels; what follows it must not.
+    // The parser of gst-launch logs its own input in other categories; the elements must not log
+    // the key.
     command
         .env("GST_DEBUG", "watermark*:9,basetransform:9,videofilter:9,bus:9,GST_STATES:9")
         .arg("-v");
@@ -219,5 +222,5 @@ fn keys_are_never_told() {
         .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
         .concat();
     assert!(output.status.success(), "{text}");
-    assert!(!text.contains(KEY), "the key is printed");
+    assert!(!text.contains(KEY), "the key was logged");
 }

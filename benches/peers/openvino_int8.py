@@ -1,11 +1,13 @@
-"""Times a network of the plugin in OpenVINO (float32 and int8, quantised by NNCF) beside the plugin's own engines.
+"""Compares the speed of a network in OpenVINO with that of the plugin's engines.
 
     pip install -r benches/peers/requirements.txt
     cargo build --release --example benchmark
     python benches/peers/openvino_int8.py --threads 2
 
-Both run the same weights on the same size, in turns, on the same number of threads. Both work without conversion of
-their input: OpenVINO gets float planes, the engines take a row of floats at a time and quantise it themselves.
+OpenVINO runs in float32, bfloat16, and int8 (quantised by NNCF). All candidates run the same
+weights at the same size, alternating, on the same number of threads. No time includes a conversion
+of the input: OpenVINO gets float planes, the engines read rows of floats and quantise them
+themselves.
 """
 
 import argparse
@@ -23,7 +25,7 @@ from safetensors import safe_open
 
 
 def build(path, height, width):
-    """The residual U-Net of a model file as an OpenVINO model with a static input shape."""
+    """Returns the residual U-Net of a model file as an OpenVINO model with a static input shape."""
     file = safe_open(path, "numpy")
     hyper = json.loads(file.metadata()["hyper-parameters"])
 
@@ -93,7 +95,7 @@ def main():
     ours, leasts = {}, {}
     size = ["--width", arguments.width, "--height", arguments.height]
     command = ["target/release/examples/benchmark", "--model", arguments.model, *size]
-    # AMX, AVX-512 and AVX2.
+    # The filter selects the AMX, AVX-512 and AVX2 kernel sets.
     command += ["--threads", arguments.threads, "--rounds", 5, "--engine", "/a"]
     for round in range(arguments.rounds):
         for name, request in requests.items():
@@ -108,7 +110,7 @@ def main():
     medians = {name: statistics.median(list_) for name, list_ in (times | ours).items()}
     leasts = {name: min(list_) for name, list_ in (times | leasts).items()}
     reference = "openvino int8"
-    print(f"{arguments.model}, {arguments.width}x{arguments.height}, {arguments.threads} threads, median and least")
+    print(f"{arguments.model}, {arguments.width}x{arguments.height}, {arguments.threads} threads, median and minimum")
     for name, value in medians.items():
         ratio, least_ratio = value / medians[reference], leasts[name] / leasts[reference]
         print(

@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
-"""Classic smoothers on the pictures of `train smooth-set`, each at the best of a few settings.
+"""Evaluates classic smoothing filters on the images of `train smooth-set`.
 
-smooth.py DIR [COUNT]      (requirements.txt; mean PSNR over R, G and B, mean SSIM of luma, seconds for a picture)
+    python benches/peers/smooth.py DIR [COUNT]        (needs requirements.txt)
+
+Each filter uses the best of a few settings. Prints the mean PSNR over R, G and B, the mean SSIM of
+luma, and the seconds for an image.
 """
 
 import glob
@@ -21,7 +24,7 @@ cv2.setNumThreads(1)
 
 
 def relative_total_variation(picture, lam, sigma, iterations=4):
-    """Xu et al. 2012, equations 4 and 6 to 11."""
+    """Relative total variation: Xu et al. 2012, equations 4 and 6 to 11."""
     source = picture.astype(np.float64) / 255
     result = source.copy()
     height, width, _ = source.shape
@@ -51,7 +54,7 @@ def relative_total_variation(picture, lam, sigma, iterations=4):
 
 
 def settings():
-    """Name, parameters and filter of every setting; filters take scale and picture."""
+    """Yields name, parameters and filter of every setting; filters take scale and image."""
     for weight in (1, 3, 10):
         for colour in (10, 20, 40):
             yield "fast global smoother", (weight, colour), lambda s, x, a=weight, b=colour: (
@@ -97,7 +100,7 @@ def main():
         row = (*np.mean(figures, 0), parameters)
         if name not in best or row[0] > best[name][0]:
             best[name] = row
-    print(f"{len(pairs)} pictures\n\n| filter | PSNR | SSIM | s | setting |\n| --- | --- | --- | --- | --- |")
+    print(f"{len(pairs)} images\n\n| filter | PSNR | SSIM | s | setting |\n| --- | --- | --- | --- | --- |")
     for name, (psnr, ssim, seconds, parameters) in sorted(best.items(), key=lambda item: -item[1][0]):
         print(f"| {name} | {psnr:.2f} | {ssim:.3f} | {seconds:.3f} | {parameters} |")
 

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
-"""Time of a frame of 1920x1080 in cnnsmooth, beside OpenCV's fast global smoother on the same frames, two threads each.
+"""Compares the time of a frame in cnnsmooth with that of OpenCV's fast global smoother.
 
-smooth_speed.py CLIP      (requirements.txt, ffmpeg; GST_PLUGIN_PATH shows the plugin)
+    python benches/peers/smooth_speed.py CLIP
 
-Rounds take turns, so that whatever else the machine does meets all alike; medians of the rounds, and ratios to cnnsmooth in the same round.
+Needs requirements.txt, ffmpeg and GST_PLUGIN_PATH. Frames have 1920x1080 pixels, each candidate
+uses two threads. The candidates run in alternation, so that other load on the machine affects all
+of them alike. Prints the medians of the rounds and the median ratio to cnnsmooth by round.
 """
 
 import statistics

@@ -1,10 +1,16 @@
 #!/usr/bin/env python3
-"""What other watermarks survive, with the attacks of `examples/watermark attack`: dwtDct, dwtDctSvd and RivaGAN of invisible-watermark, and blind-watermark.
+"""Measures the robustness of other watermarks against the attacks of `examples/watermark attack`.
 
-benches/peers/watermark.py CLIP [CLIP...]     (needs requirements.txt, ffmpeg, and GST_PLUGIN_PATH for the steps that use elements)
+Candidates: dwtDct, dwtDctSvd and RivaGAN of invisible-watermark, and blind-watermark.
 
-These mark pictures, not video: every frame gets the same 64 bits, every frame is read, and the majority of the frames decides each bit. They do
-not look for geometry, so frames that changed size are brought back to the marked size first, which is more than they would get in the field.
+    python benches/peers/watermark.py CLIP [CLIP...]
+
+Needs requirements.txt and ffmpeg, and GST_PLUGIN_PATH for the attacks that use elements.
+
+These methods mark images, not video. Every frame carries the same 64 bits (RivaGAN: 32 bits), every
+frame is decoded, and the majority of the frames decides each bit. They do not search for geometry,
+so frames whose size has changed are resized to the marked size first, which real applications could
+not do.
 """
 
 import argparse
@@ -21,7 +27,8 @@ import numpy
 SIZE = (1280, 720)
 BITS = numpy.random.default_rng(1).integers(0, 2, 64)
 
-# invisible-watermark imports torch for its neural method, of which the networks alone are needed here.
+# invisible-watermark imports torch for its neural method. Only the ONNX networks of that method are
+# used here.
 sys.modules.setdefault("torch", types.ModuleType("torch"))
 
 
@@ -43,7 +50,7 @@ class InvisibleWatermark:
 
 
 class RivaGan:
-    """The networks of invisible-watermark, which carry half as many bits."""
+    """The RivaGAN networks of invisible-watermark, which carry 32 bits."""
 
     name = "RivaGAN, 32 bits"
 
@@ -130,7 +137,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", nargs="+", type=pathlib.Path)
     parser.add_argument("--frames", type=int, default=12)
-    parser.add_argument("--method", action="append", help="only methods whose name begins so")
+    parser.add_argument("--method", action="append", help="run only methods whose name starts with this text")
     arguments = parser.parse_args()
     clips = arguments.clips
     steps = json.loads((pathlib.Path(__file__).parents[1] / "attacks.json").read_text())

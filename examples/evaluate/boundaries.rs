@@ -1,8 +1,10 @@
-//! Boundaries found by their gradient, before and after cnnsmooth, beside those that people drew.
+//! Boundary detection by gradients on photographs before and after cnnsmooth, compared with
+//! annotated boundaries.
 //!
-//! The measure of Martin et al., "Learning to Detect Natural Image Boundaries", IEEE Transactions on Pattern Analysis and Machine
-//! Intelligence 26(5), 2004, with one threshold for all photographs. Pixels count as matched when one of the others lies within
-//! the tolerance; they are not assigned to each other one by one.
+//! The measure is that of Martin et al., "Learning to Detect Natural Image Boundaries", IEEE
+//! Transactions on Pattern Analysis and Machine Intelligence 26(5), 2004, with one threshold for
+//! all photographs. A pixel counts as matched if a pixel of the other map lies within the
+//! tolerance; there is no one-to-one assignment.
 
 use std::path::{Path, PathBuf};
 
@@ -13,39 +15,46 @@ use ndarray::{Array2, s};
 
 use crate::{Result, element, smooth::luma};
 
-/// Of the diagonal.
+/// Matching tolerance as a share of the image diagonal.
 const TOLERANCE: f32 = 0.0075;
-/// Steps of luma by pixel.
+/// Thresholds of the luma gradient in 8-bit units per pixel.
 const THRESHOLDS: [f32; 16] =
     [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0, 18.0, 22.0, 27.0, 33.0, 40.0];
 
 #[derive(Args)]
 pub struct Boundaries {
-    /// Folder with photographs.
+    /// Folder with photographs
     #[arg(long)]
     photos: PathBuf,
-    /// Folder with what people drew, as grey pictures of the same names, from scripts/bsds500.
+    /// Folder with the annotated boundaries as greyscale images of the same names, as written by
+    /// scripts/bsds500
     #[arg(long)]
     boundaries: PathBuf,
-    /// Leaves out this many photographs, in the order of names: those that the network has learnt from.
+    /// Number of photographs to skip, in the order of their names: those that the network was
+    /// trained on
     #[arg(long, default_value_t = 220)]
     skip: usize,
+    /// Maximum number of photographs to use
     #[arg(long, default_value_t = 60)]
     count: usize,
-    /// Model file to use instead of the built-in one.
+    /// Model file to use instead of the built-in model
     #[arg(long)]
     model: Option<PathBuf>,
-    /// Scales to smooth at.
+    /// Smoothing scales, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "4,8,16")]
     scales: Vec<f32>,
 }
 
-/// Pixels that are boundary, by kind and threshold.
+/// Boundary pixels at one threshold.
 #[derive(Debug, Clone, Copy, Default)]
 struct Counts {
+    /// Detected pixels.
     found: f64,
+    /// Detected pixels near an annotated boundary.
     right: f64,
+    /// Annotated pixels, weighted by annotators.
     drawn: f64,
+    /// Annotated pixels near a detected one, weighted by annotators.
     met: f64,
 }
 
@@ -62,7 +71,7 @@ pub fn run(task: &Boundaries) -> Result<()> {
     pairs.sort();
     let pairs: Vec<_> = pairs.into_iter().skip(task.skip).take(task.count).collect();
     if pairs.is_empty() {
-        return Err("no photograph has boundaries of the same name".into());
+        return Err("no photograph has boundaries of the same name; check --skip".into());
     }
     let mut counts = vec![[Counts::default(); THRESHOLDS.len()]; 1 + task.scales.len()];
     for (photo, drawn) in &pairs {
@@ -86,7 +95,7 @@ pub fn run(task: &Boundaries) -> Result<()> {
         }
     }
     println!("{} photographs, tolerance {TOLERANCE} of the diagonal\n", pairs.len());
-    println!("| | best F | precision | recall | at a step of |\n| --- | --- | --- | --- | --- |");
+    println!("| | best F | precision | recall | at threshold |\n| --- | --- | --- | --- | --- |");
     let names = task.scales.iter().map(|scale| format!("cnnsmooth scale={scale}"));
     for (name, counts) in std::iter::once("photographs".to_owned()).chain(names).zip(&counts) {
         let all =
@@ -99,6 +108,7 @@ pub fn run(task: &Boundaries) -> Result<()> {
 }
 
 impl Counts {
+    /// Adds the pixels of one photograph.
     fn add(&mut self, found: &Array2<bool>, drawn: &Array2<u8>) {
         let (height, width) = drawn.dim();
         let reach = TOLERANCE * (width as f32).hypot(height as f32);
@@ -112,13 +122,13 @@ impl Counts {
                 self.found += 1.0;
                 self.right += f64::from(u8::from(*to_drawn <= reach));
             }
-            // What more people drew counts more.
+            // Pixels are weighted by the number of annotators who drew them.
             self.drawn += f64::from(*drawn);
             self.met += f64::from(*drawn) * f64::from(u8::from(*to_found <= reach));
         }
     }
 
-    /// F, precision and recall.
+    /// Returns F-measure, precision and recall.
     fn measure(&self) -> [f64; 3] {
         let (precision, recall) =
             (self.right / self.found.max(1.0), self.met / self.drawn.max(1.0));
@@ -126,9 +136,10 @@ impl Counts {
     }
 }
 
-/// Squared distance to the nearest pixel that is set, or something beyond `reach`.
+/// Returns the squared distance to the nearest set pixel, or a value beyond the square of `reach`.
 fn squared_distance(set: &Array2<bool>, reach: f32) -> Array2<f32> {
-    // What lies outside counts as set there, so it must lie far enough away.
+    // `squared_depth` takes pixels outside the image as set, so a margin keeps them beyond the
+    // reach.
     let margin = reach.ceil() as usize + 1;
     let (height, width) = set.dim();
     let mut unset = Array2::from_elem((height + 2 * margin, width + 2 * margin), true);
@@ -143,7 +154,7 @@ fn smoothed(photo: &RgbImage, scale: f32, model: Option<&Path>) -> Result<Vec<u8
     element::through(&element, photo, photo.dimensions())
 }
 
-/// Steps of luma by pixel, kept where they are the largest across the edge (Canny 1986).
+/// Returns the gradient magnitude of luma after non-maximum suppression (Canny 1986).
 fn thinned(luma: &Array2<f32>) -> Array2<f32> {
     let (height, width) = luma.dim();
     let at = |y: isize, x: isize| {
@@ -167,7 +178,7 @@ fn thinned(luma: &Array2<f32>) -> Array2<f32> {
     Array2::from_shape_fn((height, width), |(y, x)| {
         let ([gx, gy], y, x) = (gradients[[y, x]], y as isize, x as isize);
         let own = gx.hypot(gy);
-        // The neighbours across the edge, to the nearest of eight directions.
+        // Neighbours in gradient direction, rounded to one of eight directions.
         let turn = |v: f32| if v.abs() > 0.383 * own { v.signum() as isize } else { 0 };
         let (dx, dy) = (turn(gx), turn(gy));
         if own >= length(y + dy, x + dx) && own > length(y - dy, x - dx) { own } else { 0.0 }

@@ -1,15 +1,15 @@
-//! Pushes pictures through an element.
+//! Runs frames through a GStreamer element.
 
 use gst::prelude::*;
 
 use crate::Result;
 
-/// Runs an RGB picture through `element` as a video of one frame.
+/// Runs an RGB image through `element` as a video of one frame.
 pub fn through(element: &gst::Element, rgb: &[u8], size: (u32, u32)) -> Result<Vec<u8>> {
     Ok(through_all(element, &[rgb], size)?.swap_remove(0))
 }
 
-/// Runs RGB pictures through `element` as the frames of a video.
+/// Runs RGB images through `element` as the frames of a video.
 pub fn through_all(
     element: &gst::Element,
     frames: &[&[u8]],

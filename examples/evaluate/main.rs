@@ -1,4 +1,4 @@
-//! Measures the elements on pictures with known noise.
+//! Quality evaluation of the elements on images and clips with ground truth.
 //!
 //! `cargo run --release --example evaluate -- denoise --data DIR`
 
@@ -28,27 +28,30 @@ use support::{Noise, mse};
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 #[derive(Parser)]
-#[command(about = "Measures the elements of the cnnvideo plugin")]
+#[command(about = "Measures the quality of the cnnvideo elements on images and clips")]
 struct Arguments {
     #[command(subcommand)]
     task: Task,
 }
 
-/// Which network of cnndenoise.
+// Options that select the network of cnndenoise.
 #[derive(clap::Args)]
 struct Network {
-    /// Model file to use instead of the built-in ones.
+    /// Model file to use instead of the built-in models
     #[arg(long)]
     model: Option<PathBuf>,
-    /// Which of the built-in ones.
+    /// Quality preset of the built-in models
     #[arg(long, value_enum, default_value = "fast")]
     quality: Quality,
 }
 
 #[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
 enum Quality {
+    /// The fastest network
     Fast,
+    /// A compromise between speed and quality
     Balanced,
+    /// The network with the best quality
     Best,
 }
 
@@ -64,34 +67,37 @@ impl From<Quality> for Rung {
 
 #[derive(Subcommand)]
 enum Task {
-    /// PSNR of cnndenoise on RGB pictures with white Gaussian noise, and the error of the estimated noise level.
+    /// Measure PSNR of cnndenoise on RGB images with white Gaussian noise, and the error of its
+    /// noise estimate
     Denoise {
-        /// Folder with clean pictures (.png, .jpg).
+        /// Folder with clean images (.png, .jpg)
         #[arg(long)]
         data: PathBuf,
         #[command(flatten)]
         network: Network,
-        /// Noise levels.
+        /// Noise sigmas in 8-bit units, separated by commas
         #[arg(long, value_delimiter = ',', default_value = "15,25,50")]
         levels: Vec<f32>,
     },
-    /// PSNR of cnndenoise on a clip with white noise in luma, averaged along time and frame by frame.
+    /// Measure PSNR of cnndenoise on a clip with white noise in luma, with and without temporal
+    /// denoising
     Video(video::Video),
-    /// Clicks that cnnsegment's regions need, on pictures with the mask of one object each.
+    /// Measure how many clicks cnnsegment needs, on images with the mask of one object each
     Segment(segment::Segment),
-    /// Runs any elements over pictures and clips: a page to look at, and JSON.
+    /// Run any elements over images and clips and write an HTML page and JSON
     Report(report::Report),
-    /// How well a region of cnnsegment follows an object through a clip.
+    /// Measure how well a region of cnnsegment follows an object through a clip
     SegmentVideo(segment::SegmentVideo),
-    /// PSNR and SSIM of cnnsmooth on pictures with texture over structure.
+    /// Measure PSNR and SSIM of cnnsmooth on images with texture over structure
     Smooth(smooth::Smooth),
-    /// How well people's boundaries are found in photographs before and after cnnsmooth.
+    /// Measure how well gradients predict annotated boundaries in photographs before and after
+    /// cnnsmooth
     SmoothBoundaries(boundaries::Boundaries),
-    /// How much cnnsmooth's frames differ along the motion of a clip, beside the clip's own.
+    /// Measure flicker: motion-compensated frame differences of cnnsmooth's output and of its input
     SmoothVideo(stability::Stability),
-    /// What cnnsmooth leaves of gratings and bars, by scale.
+    /// Measure how much of gratings and bars cnnsmooth keeps, by scale
     SmoothResponse {
-        /// Model file to use instead of the built-in one.
+        /// Model file to use instead of the built-in model
         #[arg(long)]
         model: Option<PathBuf>,
     },
@@ -120,15 +126,16 @@ fn denoise(data: &Path, network: &Network, levels: &[f32]) -> Result<()> {
     gstcnnvideo::plugin_register_static()?;
     let pictures = load(data)?;
     println!(
-        "{} pictures of {}; PSNR in dB over R, G and B, mean over pictures",
+        "{} images of {}; PSNR in dB over R, G and B, mean over images",
         pictures.len(),
         data.display()
     );
     println!(
-        "unclipped: float noise through the library; 8-bit: clipped and rounded, through the element\n"
+        "unclipped: float noise, via the library; 8-bit: clipped and rounded, via the element\n"
     );
     println!(
-        "| sigma | noisy unclipped | denoised unclipped | noisy 8-bit | denoised 8-bit | estimating its level | estimate within 10% or 1.5 |"
+        "| sigma | noisy unclipped | denoised unclipped | noisy 8-bit | denoised 8-bit \
+         | denoised 8-bit, sigma estimated | estimates within 10% or 1.5 |"
     );
     println!("| --- | --- | --- | --- | --- | --- | --- |");
     for level in levels {
@@ -169,12 +176,13 @@ fn load(folder: &Path) -> Result<Vec<RgbImage>> {
     files.retain(|f| f.extension().is_some_and(|e| e == "png" || e == "jpg"));
     files.sort();
     if files.is_empty() {
-        return Err(format!("no pictures in {}", folder.display()).into());
+        return Err(format!("no images (.png, .jpg) in {}", folder.display()).into());
     }
     files.iter().map(|f| Ok(image::open(f)?.into_rgb8())).collect()
 }
 
-/// Denoises values of any size, which no video format could carry.
+/// Denoises float values through the library, because no video format carries values outside 0 to
+/// 255.
 fn through_library(
     noisy: &[f32],
     (width, height): (u32, u32),
@@ -182,7 +190,7 @@ fn through_library(
     level: f32,
 ) -> Result<Vec<f32>> {
     let (width, height) = (width as usize, height as usize);
-    // 8-bit integers would clip the picture.
+    // With int8, the input would be clipped.
     let networks = match &network.model {
         Some(path) => Networks::from_file(path.clone(), Device::Auto, Precision::Fp32)?,
         None => Networks::built_in(network.quality.into(), Device::Auto, Precision::Fp32)?,
@@ -199,12 +207,12 @@ fn through_library(
         None,
         0,
     )?;
-    // As every published figure: what a picture can show is compared.
+    // Published PSNR figures clip the result to the displayable range.
     output.iter_mut().for_each(|v| *v = v.clamp(0.0, 255.0));
     Ok(output)
 }
 
-/// Denoises a picture as a video of one frame; also returns the noise level that the element assumed.
+/// Denoises an image as a video of one frame. Also returns the noise sigma that the element used.
 fn through_element(
     noisy: &[u8],
     size: (u32, u32),

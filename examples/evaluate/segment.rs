@@ -1,4 +1,5 @@
-//! How many clicks a region needs.
+//! Evaluation of cnnsegment: number of clicks a region needs, and tracking of a region through a
+//! clip.
 
 use std::{
     path::{Path, PathBuf},
@@ -15,43 +16,47 @@ use ndarray::Array2;
 
 use super::Result;
 
+/// Maximum number of clicks.
 const MOST_CLICKS: usize = 20;
+/// Intersections over union for which the number of clicks (NoC) is reported.
 const REACHED: [f64; 2] = [0.85, 0.90];
+/// Numbers of clicks after which the mean intersection over union is reported.
 const SHOWN: [usize; 6] = [1, 2, 3, 5, 10, 20];
 
 #[derive(clap::Args)]
 pub struct Segment {
-    /// Folder with `images` and `masks`: 255 the object, 128 what does not count, 0 the rest.
+    /// Folder with `images` and `masks` of the same names; mask values: 255 the object, 128
+    /// ignored, 0 the rest
     #[arg(long)]
     data: PathBuf,
-    /// Model file to use instead of the built-in one.
+    /// Model file to use instead of the built-in model
     #[arg(long)]
     model: Option<PathBuf>,
-    /// Colours and edges alone, without the network that tells regions.
+    /// Use colours and edges only, without the segmentation network
     #[arg(long)]
     without_network: bool,
-    /// Folder to write pictures to: each with its clicks and its region after three.
+    /// Folder to write images to: each with its clicks and its region after three clicks
     #[arg(long)]
     pictures: Option<PathBuf>,
 }
 
 #[derive(clap::Args)]
 pub struct SegmentVideo {
-    /// Folder with `frames` and `masks` (anything above 0 is the object), of the same names.
+    /// Folder with `frames` and `masks` of the same names; mask values above 0 are the object
     #[arg(long)]
     data: PathBuf,
-    /// Clicks on the first frame.
+    /// Number of clicks on the first frame
     #[arg(long, default_value_t = 3)]
     clicks: usize,
-    /// Model file to use instead of the built-in one.
+    /// Model file to use instead of the built-in model
     #[arg(long)]
     model: Option<PathBuf>,
-    /// Folder to write pictures to: every eighth frame with its region.
+    /// Folder to write images to: every eighth frame with its region
     #[arg(long)]
     pictures: Option<PathBuf>,
 }
 
-/// How well a region follows an object through a clip.
+/// Measures how well a region follows an object through a clip.
 pub fn video(task: &SegmentVideo) -> Result<()> {
     let networks = match &task.model {
         Some(path) => Networks::from_file(path.clone(), Device::Cpu, Precision::Auto)?,
@@ -109,12 +114,14 @@ pub fn video(task: &SegmentVideo) -> Result<()> {
     Ok(())
 }
 
+/// An image with the true mask of one object; `None` marks ignored pixels.
 struct Case {
     name: String,
     picture: RgbImage,
     truth: Array2<Option<bool>>,
 }
 
+/// Measures how many clicks the objects of a data set need.
 pub fn run(task: &Segment) -> Result<()> {
     let mut networks = match &task.model {
         Some(path) => Networks::from_file(path.clone(), Device::Cpu, Precision::Auto)?,
@@ -124,7 +131,7 @@ pub fn run(task: &Segment) -> Result<()> {
         networks.region = None;
     }
     let cases = load(&task.data)?;
-    println!("{} pictures of {}", cases.len(), task.data.display());
+    println!("{} images of {}", cases.len(), task.data.display());
     let mut clicks = [Vec::new(), Vec::new()];
     let (mut by_click, mut boxes, mut extremes) = (vec![0.0; MOST_CLICKS], 0.0, 0.0);
     let mut times = Vec::new();
@@ -147,7 +154,10 @@ pub fn run(task: &Segment) -> Result<()> {
     for (clicks, reached) in clicks.iter().zip(REACHED) {
         let mean = clicks.iter().sum::<usize>() as f64 / clicks.len() as f64;
         let failed = clicks.iter().filter(|c| **c == MOST_CLICKS).count();
-        println!("NoC@{:.0}: {mean:.2} clicks, {failed} not within {MOST_CLICKS}", 100.0 * reached);
+        println!(
+            "NoC@{:.0}: {mean:.2} clicks, {failed} failed within {MOST_CLICKS}",
+            100.0 * reached
+        );
     }
     let shown = SHOWN.map(|n| format!("{n}: {:.3}", by_click[n - 1]));
     println!("mean IoU by clicks: {}", shown.join(", "));
@@ -159,7 +169,7 @@ pub fn run(task: &Segment) -> Result<()> {
     Ok(())
 }
 
-/// Intersection over union after each of twenty clicks.
+/// Returns the intersection over union after each of up to [`MOST_CLICKS`] simulated clicks.
 fn click_through(
     case: &Case,
     networks: &Networks,
@@ -193,7 +203,7 @@ fn click_through(
     Ok(curve)
 }
 
-/// Intersection over union of what some seeds give.
+/// Returns the intersection over union of the region from the given seeds.
 fn once(case: &Case, networks: &Networks, shapes: &[Shape]) -> Result<f64> {
     let mut segmenter = Segmenter::new(networks, 0)?;
     see(&mut segmenter, &case.picture, &mut Seeds::default())?;
@@ -205,6 +215,7 @@ fn once(case: &Case, networks: &Networks, shapes: &[Shape]) -> Result<f64> {
     Ok(iou(&full(&segmenter, case.truth.dim()), &case.truth))
 }
 
+/// Passes an RGB image to the segmenter as the next frame.
 fn see(segmenter: &mut Segmenter, picture: &RgbImage, seeds: &mut Seeds) -> Result<()> {
     let (width, height) = (picture.width() as usize, picture.height() as usize);
     let format = Format::packed_rgb([0, 1, 2], None, 3);
@@ -213,13 +224,14 @@ fn see(segmenter: &mut Segmenter, picture: &RgbImage, seeds: &mut Seeds) -> Resu
     Ok(())
 }
 
+/// Returns the region of the segmenter at the size of the image.
 fn full(segmenter: &Segmenter, dim: (usize, usize)) -> Array2<bool> {
     let mut mask = Array2::zeros(dim);
     segmenter.mask(mask.view_mut());
     mask.mapv(|label| label > 0)
 }
 
-/// What does not count is left out.
+/// Returns the intersection over union, without ignored pixels.
 fn iou(mask: &Array2<bool>, truth: &Array2<Option<bool>>) -> f64 {
     let pairs =
         mask.iter().zip(truth).filter_map(|(mask, truth)| truth.map(|truth| (*mask, truth)));
@@ -229,6 +241,8 @@ fn iou(mask: &Array2<bool>, truth: &Array2<Option<bool>>) -> f64 {
     f64::from(both) / f64::from(either.max(1))
 }
 
+/// Returns the bounding box `[left, top, right, bottom]` of the object, relative to the size of the
+/// image.
 fn bounds(truth: &Array2<Option<bool>>) -> [f32; 4] {
     let (height, width) = truth.dim();
     let inside = truth.indexed_iter().filter(|(_, t)| **t == Some(true)).map(|(at, _)| at);
@@ -244,6 +258,7 @@ fn bounds(truth: &Array2<Option<bool>>) -> [f32; 4] {
     ]
 }
 
+/// Returns a point at each side of the object's bounding box, relative to the size of the image.
 fn extreme_points(truth: &Array2<Option<bool>>) -> Vec<[f32; 2]> {
     let (height, width) = truth.dim();
     let inside: Vec<_> =
@@ -260,6 +275,7 @@ fn extreme_points(truth: &Array2<Option<bool>>) -> Vec<[f32; 2]> {
     points.into_iter().flatten().map(share).collect()
 }
 
+/// Draws the clicks and darkens the image outside the region.
 fn show(case: &Case, mask: &Array2<bool>, seeds: &Seeds) -> RgbImage {
     let mut picture = case.picture.clone();
     for (x, y, pixel) in picture.enumerate_pixels_mut() {
@@ -295,7 +311,7 @@ fn load(folder: &Path) -> Result<Vec<Case>> {
         let mask: GrayImage =
             image::open(folder.join("masks").join(&name).with_extension("png"))?.into_luma8();
         if mask.dimensions() != picture.dimensions() {
-            return Err(format!("{name}: picture and mask differ in size").into());
+            return Err(format!("{name}: image and mask differ in size").into());
         }
         let truth =
             Array2::from_shape_fn((mask.height() as usize, mask.width() as usize), |(y, x)| {
@@ -308,7 +324,7 @@ fn load(folder: &Path) -> Result<Vec<Case>> {
         cases.push(Case { name, picture, truth });
     }
     if cases.is_empty() {
-        return Err(format!("no pictures in {}", folder.display()).into());
+        return Err(format!("no images in {}", folder.display()).into());
     }
     Ok(cases)
 }

@@ -1,4 +1,5 @@
-//! PSNR and SSIM of cnnsmooth on pictures with texture over structure.
+//! Evaluation of cnnsmooth: PSNR and SSIM on images with texture over structure, and its response
+//! to gratings and bars.
 
 use std::path::{Path, PathBuf};
 
@@ -10,24 +11,26 @@ use crate::{Result, element, support};
 
 #[derive(Args)]
 pub struct Smooth {
-    /// Folder with pairs NUMBER-SCALE-input.png and NUMBER-SCALE-target.png, as `train smooth-set` writes them.
+    /// Folder with pairs NUMBER-SCALE-input.png and NUMBER-SCALE-target.png, as written by
+    /// `train smooth-set`
     #[arg(long)]
     data: PathBuf,
-    /// Model file to use instead of the built-in one.
+    /// Model file to use instead of the built-in model
     #[arg(long)]
     model: Option<PathBuf>,
-    /// Scale asked for, in terms of the texture's.
+    /// Ratio of the `scale` property to the scale of the texture
     #[arg(long, default_value_t = 1.0)]
     factor: f32,
+    /// Value of the `structure` property
     #[arg(long, default_value_t = 0.5)]
     structure: f32,
-    /// Level of white noise to add to the pictures.
+    /// Sigma in 8-bit units of white noise to add to the images
     #[arg(long, default_value_t = 0.0)]
     noise: f32,
-    /// Puts cnndenoise before cnnsmooth.
+    /// Run cnndenoise before cnnsmooth
     #[arg(long)]
     denoise: bool,
-    /// Folder to write the results to.
+    /// Folder to write the results to
     #[arg(long)]
     out: Option<PathBuf>,
 }
@@ -41,7 +44,7 @@ pub fn run(task: &Smooth) -> Result<()> {
         .collect();
     inputs.sort();
     if inputs.is_empty() {
-        return Err(format!("no pictures in {}", task.data.display()).into());
+        return Err(format!("no images (*-input.png) in {}", task.data.display()).into());
     }
     let mut sums = std::collections::BTreeMap::<u32, ([f64; 4], f64)>::new();
     for (number, input) in inputs.iter().enumerate() {
@@ -50,7 +53,7 @@ pub fn run(task: &Smooth) -> Result<()> {
             .split('-')
             .nth(1)
             .and_then(|scale| scale.parse().ok())
-            .ok_or("no scale in the name")?;
+            .ok_or("a file name has no scale; NUMBER-SCALE-input.png is expected")?;
         let target = input.with_file_name(name.replace("input", "target")).with_extension("png");
         let (mut noisy, target) = (open(input)?, open(&target)?);
         if task.noise > 0.0 {
@@ -74,7 +77,7 @@ pub fn run(task: &Smooth) -> Result<()> {
         if let Some(out) = &task.out {
             std::fs::create_dir_all(out)?;
             let picture = image::RgbImage::from_raw(noisy.width(), noisy.height(), result.clone())
-                .ok_or("size")?;
+                .ok_or("the result has an unexpected size")?;
             picture.save(out.join(format!("{name}.png")))?;
         }
         let target_luma = luma(&target, noisy.dimensions());
@@ -95,7 +98,8 @@ pub fn run(task: &Smooth) -> Result<()> {
         }
     }
     println!(
-        "| scale | pictures | input PSNR | SSIM | smoothed PSNR | SSIM |\n| --- | --- | --- | --- | --- | --- |"
+        "| scale | images | input PSNR | SSIM | smoothed PSNR | SSIM |\n\
+         | --- | --- | --- | --- | --- | --- |"
     );
     for (scale, (sum, count)) in sums {
         let name = if scale == u32::MAX { "all".to_owned() } else { scale.to_string() };
@@ -109,6 +113,7 @@ fn open(path: &Path) -> Result<image::RgbImage> {
     Ok(image::open(path)?.into_rgb8())
 }
 
+/// Returns luma of interleaved RGB (BT.601 weights, full range).
 pub fn luma(rgb: &[u8], (width, height): (u32, u32)) -> Array2<f32> {
     let value = |rgb: &[u8]| {
         0.299 * f32::from(rgb[0]) + 0.587 * f32::from(rgb[1]) + 0.114 * f32::from(rgb[2])
@@ -118,25 +123,28 @@ pub fn luma(rgb: &[u8], (width, height): (u32, u32)) -> Array2<f32> {
     })
 }
 
+/// Side of the test images in pixels.
 const SIDE: usize = 256;
+/// Values of the `scale` property.
 const SCALES: [f32; 5] = [2.0, 4.0, 8.0, 16.0, 32.0];
-/// Periods over the scale.
+/// Periods of the gratings relative to the scale.
 const PERIODS: [f32; 7] = [0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0];
 
-/// What cnnsmooth leaves of gratings and of single bars, by scale.
+/// Prints how much of gratings and of single bars cnnsmooth keeps, by scale.
 pub fn response(model: Option<&Path>) -> Result<()> {
     gst::init()?;
     gstcnnvideo::plugin_register_static()?;
     let header: String = PERIODS.iter().map(|p| format!(" {p} |")).collect();
     println!(
-        "Energy left of gratings by period over scale, and contrast of a bar of twice the scale's width\n"
+        "Remaining energy of gratings by period over scale; remaining contrast of a bar \
+         of twice the scale's width\n"
     );
     println!("| scale |{header} bar |\n| --- |{} --- |", " --- |".repeat(PERIODS.len()));
     for scale in SCALES {
         let mut line = format!("| {scale} |");
         for factor in PERIODS {
             let period = scale * factor;
-            // Finer ones do not exist on the grid.
+            // Shorter periods are beyond the Nyquist limit; longer ones do not fit into the image.
             if period < 2.0 || period > SIDE as f32 / 3.0 {
                 line += " - |";
                 continue;
@@ -162,10 +170,12 @@ pub fn response(model: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
+/// Returns a grey test image: 128 plus `value(x, y)`.
 fn picture(value: impl Fn(usize, usize) -> f32) -> Array2<f32> {
     Array2::from_shape_fn((SIDE, SIDE), |(y, x)| (128.0 + value(x, y)).round())
 }
 
+/// Returns luma of a test image after cnnsmooth.
 fn smoothed(
     model: Option<&Path>,
     scale: f32,
@@ -180,7 +190,7 @@ fn smoothed(
     Ok(luma(&element::through(&element, &rgb, size)?, size))
 }
 
-/// Variance away from the edges.
+/// Returns the variance, without a margin along the borders.
 fn energy(plane: &Array2<f32>) -> f32 {
     let inner = plane.slice(ndarray::s![32..SIDE - 32, 32..SIDE - 32]);
     inner.var(0.0)

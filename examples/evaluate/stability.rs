@@ -1,4 +1,5 @@
-//! Flicker: how much frames differ from the ones before once these have been moved along.
+//! Evaluation of flicker in cnnsmooth's output: motion-compensated differences between successive
+//! frames.
 
 use std::path::PathBuf;
 
@@ -11,19 +12,22 @@ use ndarray::Array2;
 
 use crate::{Result, element, load, smooth::luma};
 
-/// Pixels of the clip that differ by more than this, in levels, along its motion are hidden or lost, and left out.
+/// Pixels of the input clip whose motion-compensated difference exceeds this value, in 8-bit units,
+/// are occluded or badly tracked and do not count.
 const LOST: f32 = 20.0;
 
 #[derive(Args)]
 pub struct Stability {
-    /// Folder with the frames of a clip (.png, .jpg) in the order of their names.
+    /// Folder with the frames of a clip (.png, .jpg), ordered by name
     #[arg(long)]
     data: PathBuf,
+    /// Maximum number of frames to use
     #[arg(long, default_value_t = 40)]
     frames: usize,
+    /// Smoothing scales, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "4,8,16")]
     scales: Vec<f32>,
-    /// Further properties of cnnsmooth, as in gst-launch-1.0.
+    /// Further properties of cnnsmooth, in the syntax of gst-launch-1.0
     #[arg(long, default_value = "")]
     set: String,
 }
@@ -49,7 +53,8 @@ pub fn run(task: &Stability) -> Result<()> {
         })
         .collect();
     println!(
-        "Root mean square difference to the frame before along the clip's motion, in levels of luma\n"
+        "Root mean square motion-compensated difference to the previous frame, \
+         in 8-bit units of luma\n"
     );
     println!(
         "| | difference |\n| --- | --- |\n| {} | {:.2} |",
@@ -69,6 +74,8 @@ pub fn run(task: &Stability) -> Result<()> {
     Ok(())
 }
 
+/// Returns the root mean square motion-compensated difference of `frames`, with the flow of `clip`,
+/// over its well-tracked pixels.
 fn along(frames: &[Array2<f32>], clip: &[Array2<f32>], flows: &[Flow]) -> f64 {
     let (mut sum, mut count) = (0.0, 0.0);
     for ((frames, clip), flow) in frames.windows(2).zip(clip.windows(2)).zip(flows) {

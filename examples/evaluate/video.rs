@@ -1,4 +1,4 @@
-//! PSNR of `cnndenoise` on video with noise, frame by frame: averaging along time, and one by one.
+//! Evaluation of cnndenoise on a noisy clip: PSNR by frame, with and without temporal denoising.
 
 use std::path::Path;
 
@@ -12,30 +12,30 @@ use support::{Noise, mse};
 
 #[derive(Args)]
 pub struct Video {
-    /// Folder with the frames of a clip (.png, .jpg) in the order of their names.
+    /// Folder with the frames of a clip (.png, .jpg), ordered by name
     #[arg(long)]
     data: std::path::PathBuf,
-    /// Model file to use instead of the built-in ones.
+    /// Model file to use instead of the built-in models
     #[arg(long)]
     model: Option<std::path::PathBuf>,
-    /// Standard deviation of the noise that luma gets.
+    /// Sigma of the noise in luma in 8-bit units
     #[arg(long, default_value_t = 25.0)]
     level: f32,
-    /// Frames of the clip to use.
+    /// Maximum number of frames to use
     #[arg(long, default_value_t = 40)]
     frames: usize,
-    /// Joins this clip after the first, for a scene cut. Of the same size.
+    /// Folder with a second clip of the same size, appended to simulate a scene cut
     #[arg(long)]
     then: Option<std::path::PathBuf>,
-    /// Properties of cnndenoise, as `name=value`.
+    /// Property of cnndenoise as `name=value`; may be given several times
     #[arg(long)]
     set: Vec<String>,
-    /// Writes luma of the last frame, clean, noisy and denoised, into this folder.
+    /// Folder to write luma of the last frame to: clean, noisy and denoised
     #[arg(long)]
     pictures: Option<std::path::PathBuf>,
 }
 
-/// A frame as I420 without padding.
+/// A frame in I420 without padding.
 struct Frame {
     width: usize,
     height: usize,
@@ -43,7 +43,7 @@ struct Frame {
 }
 
 impl Frame {
-    /// ITU-R BT.601, cut to an even size.
+    /// Converts an image to ITU-R BT.601 (limited range) and crops it to an even size.
     fn new(picture: &RgbImage) -> Self {
         let (width, height) = (picture.width() as usize & !1, picture.height() as usize & !1);
         let rgb = |x: usize, y: usize| picture.get_pixel(x as u32, y as u32).0.map(f32::from);
@@ -96,7 +96,10 @@ pub fn run(video: &Video) -> Result<()> {
     let single = through_element(video, &noisy, false)?;
     let temporal = through_element(video, &noisy, true)?;
     println!("{} frames, {}x{}; luma PSNR in dB", clean.len(), clean[0].width, clean[0].height);
-    println!("| frame | noisy | one by one | along time | gain |\n| --- | --- | --- | --- | --- |");
+    println!(
+        "| frame | noisy | temporal=false | temporal=true | gain |\n\
+         | --- | --- | --- | --- | --- |"
+    );
     let of = |a: &Frame, b: &[u8]| psnr(mse(a.luma(), &b[..a.luma().len()]));
     let mut rows = Vec::new();
     for (i, frame) in clean.iter().enumerate() {
@@ -112,9 +115,9 @@ pub fn run(video: &Video) -> Result<()> {
     };
     let settled = &rows[8.min(rows.len() - 1)..];
     let [a, b, c] = [0, 1, 2].map(|k| mean(settled, k));
-    println!("| mean from 8 on | {a:.2} | {b:.2} | {c:.2} | {:+.2} |", c - b);
+    println!("| mean from frame 8 | {a:.2} | {b:.2} | {c:.2} | {:+.2} |", c - b);
     let worst = settled.iter().map(|r| r[2] - r[1]).fold(f64::INFINITY, f64::min);
-    println!("worst gain of a frame from 8 on: {worst:+.2}");
+    println!("worst gain of a frame from frame 8: {worst:+.2}");
     if let Some(folder) = &video.pictures {
         std::fs::create_dir_all(folder)?;
         let last = clean.len() - 1;
@@ -135,6 +138,7 @@ pub fn run(video: &Video) -> Result<()> {
     Ok(())
 }
 
+/// Runs the frames through cnndenoise. Returns the luma of each denoised frame.
 fn through_element(video: &Video, frames: &[Frame], temporal: bool) -> Result<Vec<Vec<u8>>> {
     let [width, height] = [frames[0].width as u32, frames[0].height as u32];
     let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, width, height)

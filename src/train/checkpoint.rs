@@ -1,4 +1,5 @@
-//! Checkpoints: all that a run needs to go on.
+//! Checkpoints of a training run: weights, optimiser state and progress, stored in two files beside
+//! the model file.
 
 use std::path::{Path, PathBuf};
 
@@ -7,28 +8,33 @@ use tch::Tensor;
 
 use super::{Error, optimiser::Optimiser, report::Entry};
 
-/// The part of a checkpoint that is no tensor.
+/// Progress of a run: the part of a checkpoint that is stored as JSON.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Progress {
+    /// Number of optimiser steps done.
     pub step: u64,
+    /// Training time in seconds, summed over all resumed parts of the run.
     pub seconds: f64,
+    /// Log entries so far, oldest first.
     pub log: Vec<Entry>,
 }
 
-/// Where the checkpoint of a model file lies: two files beside it.
+/// Returns the paths of the two checkpoint files of a model file: tensors, then JSON.
 fn paths(model: &Path) -> (PathBuf, PathBuf) {
     (model.with_extension("checkpoint.pt"), model.with_extension("checkpoint.json"))
 }
 
-/// Saves a checkpoint. Each file is replaced at once, so a run that is killed leaves a whole one behind.
+/// Saves a checkpoint. Each file is written under a temporary name and renamed, so a run that is
+/// killed leaves complete files behind.
 ///
 /// # Errors
-/// What the file system or libtorch reports.
+/// [`Error::File`], [`Error::Torch`] or [`Error::Checkpoint`] if a file cannot be written.
 pub fn save(model: &Path, optimiser: &Optimiser, progress: &Progress) -> Result<(), Error> {
     let (tensors, text) = paths(model);
     let json = serde_json::to_vec(progress).map_err(|err| Error::Checkpoint(err.to_string()))?;
     let part = tensors.with_extension("part");
-    // The step goes along with the tensors too: should the run die between the two renames, load() notices.
+    // The tensor file holds the step too: if the run is killed between the two renames, `load`
+    // takes the step that belongs to the tensors.
     let mut state = optimiser.state();
     state.push(("step".to_owned(), Tensor::from(progress.step as i64)));
     Tensor::save_multi(&state, &part)?;
@@ -36,10 +42,10 @@ pub fn save(model: &Path, optimiser: &Optimiser, progress: &Progress) -> Result<
     replace(&text, &json)
 }
 
-/// Loads the checkpoint of `model` into `optimiser`, if there is one.
+/// Loads the checkpoint of `model` into `optimiser`. Returns `None` if there is none.
 ///
 /// # Errors
-/// A checkpoint that is damaged or of another architecture.
+/// A checkpoint that cannot be read, is damaged, or belongs to another architecture.
 pub fn load(model: &Path, optimiser: &mut Optimiser) -> Result<Option<Progress>, Error> {
     let (tensors, text) = paths(model);
     if !tensors.exists() {
@@ -58,7 +64,11 @@ pub fn load(model: &Path, optimiser: &mut Optimiser) -> Result<Option<Progress>,
     Ok(Some(progress))
 }
 
-/// Writes a file so that it is either the old or the new one at every moment.
+/// Replaces a file atomically: at every moment the path holds either the complete old or the
+/// complete new content.
+///
+/// # Errors
+/// [`Error::File`] if the file cannot be written.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let part = path.with_extension("part");
     std::fs::write(&part, bytes).map_err(|err| Error::file(&part, err))?;

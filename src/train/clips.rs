@@ -1,24 +1,34 @@
-//! Clips from photographs: pan, zoom and rotation, surfaces that bend, things that pass in front, changing light, cuts.
+//! Synthetic video clips from photographs: pan, zoom, rotation, surfaces that deform, occluding
+//! objects, changes of light, scene cuts.
 
 use image::RgbImage;
 use rand::{Rng, rngs::StdRng};
 
 use crate::frame::cubic;
 
-/// How often a camera rests, and how often it moves fast; the speeds, in pixels a frame, below which it is slow and fast.
+/// Probability that the camera rests.
 const RESTING: f64 = 0.25;
+/// Probability that the camera moves fast, with a speed between the two [`SPEEDS`].
 const FAST: f64 = 0.3;
+/// Speeds in pixels per frame: upper limit of slow motion, upper limit of fast motion.
 const SPEEDS: [f32; 2] = [2.0, 8.0];
-/// How often a hand holds the camera, and how far it shakes from frame to frame.
+/// Probability that the camera is hand-held.
 const HAND_HELD: f64 = 0.4;
+/// Strength of the shake of a hand-held camera in pixels per frame: the offset is uniform within
+/// 1.7 times this value.
 const SHAKE: f32 = 0.5;
-/// Pixels of a photograph per pixel of a clip: more of them make up for what interpolation blurs.
+/// Range of the scale factor in photograph pixels per clip pixel. Mostly above 1, because
+/// downscaling compensates for the blur of interpolation.
 const STEP: std::ops::Range<f32> = 0.9..1.6;
+/// Maximum number of occluding objects in a scene.
 const MOST_THINGS: usize = 2;
+/// Probability of a scene cut within a clip.
 const CUTS: f64 = 0.06;
+/// Probability that the brightness changes linearly over a clip.
 const LIGHT: f64 = 0.15;
 
-/// Square frames of a clip, pixel by pixel, R, G and B from 0 to 255.
+/// Returns the square frames of a clip. Each frame is a row-major sequence of R, G, B values from 0
+/// to 255.
 pub fn clip(photos: &[RgbImage], side: usize, frames: usize, rng: &mut StdRng) -> Vec<Vec<f32>> {
     let mut scene = Scene::draw(photos, side, rng);
     let cut = rng.random_bool(CUTS).then(|| rng.random_range(0..frames));
@@ -39,13 +49,16 @@ pub fn clip(photos: &[RgbImage], side: usize, frames: usize, rng: &mut StdRng) -
         .collect()
 }
 
-/// A background, and things in front of it.
+/// A background surface and the objects in front of it.
 struct Scene<'a> {
+    /// Background first, then the objects from back to front.
     surfaces: Vec<Surface<'a>>,
+    /// Strength of the camera shake in pixels, 0 for none; see [`SHAKE`].
     shake: f32,
 }
 
 impl<'a> Scene<'a> {
+    /// Draws a random scene for frames of `side` x `side` pixels.
     fn draw(photos: &'a [RgbImage], side: usize, rng: &mut StdRng) -> Self {
         let mut surfaces = vec![Surface::draw(photos, side, rng)];
         for _ in 0..rng.random_range(0..=MOST_THINGS) {
@@ -59,6 +72,7 @@ impl<'a> Scene<'a> {
         Self { surfaces, shake: if rng.random_bool(HAND_HELD) { SHAKE } else { 0.0 } }
     }
 
+    /// Renders the frame at `time` (frame number).
     fn frame(&self, time: f32, side: usize, rng: &mut StdRng) -> Vec<[f32; 3]> {
         let centre = side as f32 / 2.0;
         let shake = [0, 1].map(|_| self.shake * rng.random_range(-1.7..1.7f32));
@@ -75,44 +89,57 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// A photograph that moves.
+/// A photograph that moves across the frame.
 struct Surface<'a> {
     photo: &'a RgbImage,
-    /// Place of the photograph at the middle of the first frame.
+    /// Position in the photograph at the centre of the first frame, in photograph pixels.
     origin: [f32; 2],
-    /// Pixels of the photograph per pixel of the clip, and the factor by which they change each frame.
+    /// Scale in photograph pixels per clip pixel.
     step: f32,
+    /// Factor by which the scale changes per frame.
     zoom: f32,
+    /// Rotation in the first frame in radians.
     angle: f32,
+    /// Rotation per frame in radians.
     turn: f32,
+    /// Translation in clip pixels per frame.
     velocity: [f32; 2],
     bend: Bend,
+    /// Visible part of the surface; `None` for the background, which covers the whole frame.
     outline: Option<Outline>,
 }
 
-/// Waves along which a surface bends: reach in pixels, waves per pixel, and how they start and move on, in radians.
+/// A sinusoidal deformation of a surface.
 #[derive(Clone, Copy)]
 struct Bend {
+    /// Amplitude in pixels, 0 for none.
     reach: f32,
+    /// Angular frequency vectors of the two waves (horizontal, vertical displacement) in radians
+    /// per pixel.
     waves: [[f32; 2]; 2],
+    /// Phases in the first frame in radians.
     start: [f32; 2],
+    /// Phase changes per frame in radians.
     motion: [f32; 2],
 }
 
-/// What is seen of a thing: an ellipse with a wavy edge.
+/// The outline of an object: an ellipse with a wavy edge.
 #[derive(Clone, Copy)]
 struct Outline {
+    /// Centre in clip pixels, relative to the centre of the frame.
     centre: [f32; 2],
+    /// Semi-axes in pixels.
     radii: [f32; 2],
-    /// Number and height.
+    /// Number of waves along the edge, and their height as a share of the radius.
     waves: (f32, f32),
 }
 
 impl<'a> Surface<'a> {
+    /// Draws a photograph and its motion for frames of `side` x `side` pixels.
     fn draw(photos: &'a [RgbImage], side: usize, rng: &mut StdRng) -> Self {
         let photo = &photos[rng.random_range(0..photos.len())];
         let step = rng.random_range(STEP);
-        // Away from the photograph's edges, where it is mirrored.
+        // Keeps the first frame inside the photograph; beyond its edges the photograph is mirrored.
         let inside = |length: u32, rng: &mut StdRng| {
             let (length, reach) = (length as f32, step * side as f32 / 2.0);
             if length > 2.0 * reach {
@@ -153,6 +180,7 @@ impl<'a> Surface<'a> {
         }
     }
 
+    /// Returns the geometry of the surface at `time` (frame number).
     fn at(&self, time: f32) -> View<'_> {
         let step = self.step * self.zoom.powf(time);
         let (sin, cos) = (self.angle + self.turn * time).sin_cos();
@@ -165,16 +193,20 @@ impl<'a> Surface<'a> {
     }
 }
 
-/// A surface at one time.
+/// The geometry of a surface at one point in time.
 struct View<'a> {
     surface: &'a Surface<'a>,
+    /// Translation in clip pixels.
     offset: [f32; 2],
+    /// Rotation and scale, from clip pixels to photograph pixels.
     matrix: [[f32; 2]; 2],
+    /// Phases of the two deformation waves in radians.
     phase: [f32; 2],
 }
 
 impl View<'_> {
-    /// Paints the pixel at `place`, seen from the middle of the frame, where the surface covers it.
+    /// Blends the surface into the pixel at `place`, given relative to the centre of the frame, by
+    /// its coverage.
     fn paint(&self, place: [f32; 2], pixel: &mut [f32; 3]) {
         let Surface { photo, origin, bend, outline, .. } = self.surface;
         let mut p = [place[0] - self.offset[0], place[1] - self.offset[1]];
@@ -196,7 +228,8 @@ impl View<'_> {
 }
 
 impl Outline {
-    /// From 0 outside to 1 inside, over a pixel.
+    /// Returns the coverage of the pixel at `place`: 0 outside, 1 inside, linear across one pixel
+    /// at the edge.
     fn cover(&self, place: [f32; 2]) -> f32 {
         let [x, y] = [0, 1].map(|i| (place[i] - self.centre[i]) / self.radii[i]);
         let radius = x.hypot(y);
@@ -205,7 +238,8 @@ impl Outline {
     }
 }
 
-/// A photograph between its pixels, by a cubic; mirrored beyond its edges.
+/// Samples a photograph at a fractional position with a cubic kernel. The photograph is mirrored
+/// beyond its edges.
 fn sample(photo: &RgbImage, place: [f32; 2]) -> [f32; 3] {
     let mirrored = |at: i32, length: u32| {
         let length = length as i32;

@@ -1,24 +1,29 @@
-//! What compression does to pictures.
+//! A model of compression artefacts: quantisation of 8x8 DCT coefficients.
 
 use rand::{Rng, rngs::StdRng};
 use tch::Tensor;
 
 use super::{Error, noise::between};
 
-/// Quantises the cosine transform of 8x8 pixels, as JPEG does to each component and video codecs much alike; the gradient passes as if it did not.
+/// Quantises the 8x8 DCT of images, as JPEG does for each component and video codecs do similarly.
+/// The gradient passes through the rounding unchanged (straight-through estimator).
 pub struct Codec {
+    /// DCT basis functions as convolution kernels, `[64, 1, 8, 8]`.
     basis: Tensor,
-    /// JPEG's steps for luma at quality 50, `[1, 64, 1, 1]`.
+    /// JPEG's quantisation steps for luma at quality 50, `[1, 64, 1, 1]`.
     pub steps: Tensor,
 }
 
-/// JPEG's steps over those of quality 50, and the step of all waves alike, as of H.264 with its default matrices.
+/// Range of the factor on JPEG's quantisation steps at quality 50.
 const COARSENESS: [f64; 2] = [0.05, 1.2];
+/// Range of a step that is the same for all coefficients, as in H.264 with its default (flat)
+/// matrices.
 const ALIKE: [f64; 2] = [2.0, 30.0];
-/// Shares of a step from which on encoders round up: video's leave more to nothing than JPEG's.
+/// Range of the fraction of a step from which an encoder rounds up. Video encoders use a wider dead
+/// zone than JPEG encoders, which round at 0.5.
 pub const UP: std::ops::Range<f64> = 0.5..0.85;
 
-/// Luma quantisation at quality 50 (ITU-T T.81, annex K).
+/// JPEG's quantisation table for luma at quality 50 (ITU-T T.81, annex K).
 const STEPS: [f32; 64] = [
     16., 11., 10., 16., 24., 40., 51., 61., 12., 12., 14., 19., 26., 58., 60., 55., 14., 13., 16.,
     24., 40., 57., 69., 56., 14., 17., 22., 29., 51., 87., 80., 62., 18., 22., 37., 56., 68., 109.,
@@ -27,6 +32,7 @@ const STEPS: [f32; 64] = [
 ];
 
 impl Codec {
+    /// Creates the codec model with its DCT basis on the CPU.
     pub fn new() -> Self {
         let wave = |k: usize, i: usize| {
             let norm = if k == 0 { (1.0f32 / 8.0).sqrt() } else { 0.5 };
@@ -40,7 +46,8 @@ impl Codec {
         }
     }
 
-    /// Steps of some picture, `[1, 64, 1, 1]`: JPEG's, or alike for all waves.
+    /// Draws the quantisation steps of one image, `[1, 64, 1, 1]`: a scaled JPEG table, or the same
+    /// step for all coefficients.
     pub fn draw(&self, rng: &mut StdRng) -> Tensor {
         if rng.random_bool(0.5) {
             &self.steps * between(COARSENESS, rng)
@@ -49,10 +56,13 @@ impl Codec {
         }
     }
 
-    /// Pictures of one channel, 0 to 255, rounded to `steps` from `up` of a step on.
+    /// Compresses images of one channel, `[n, 1, height, width]`, values 0 to 255.
+    ///
+    /// `steps` are the quantisation steps, `[n or 1, 64, 1, 1]`. A coefficient is rounded up if its
+    /// fractional part is at least `up`.
     ///
     /// # Errors
-    /// What libtorch reports.
+    /// Errors of libtorch.
     pub fn run(&self, picture: &Tensor, steps: &Tensor, up: f64) -> Result<Tensor, Error> {
         let basis = self.basis.to_device(picture.device());
         let waves =
@@ -88,6 +98,6 @@ mod tests {
         assert!(most(&fine) < 1.0 && most(&fine) > 0.0);
         let steps = codec.steps.full_like(600.0);
         let coarse = codec.run(&picture, &steps, 0.9).unwrap();
-        assert!(most(&(&coarse - 128.0 + &picture)) < 1e-3, "all waves fall to nothing");
+        assert!(most(&(&coarse - 128.0 + &picture)) < 1e-3, "a coefficient was not quantised to 0");
     }
 }

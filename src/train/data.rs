@@ -1,4 +1,4 @@
-//! Photographs in memory, and random patches of them.
+//! Photographs in memory, split into training and validation set, and random patches of them.
 
 use std::path::{Path, PathBuf};
 
@@ -8,9 +8,9 @@ use tch::{Kind, Tensor};
 
 use super::{Error, clips};
 
-/// Every one in this many photographs is kept for validation.
+/// One in this many photographs is kept for validation, on average.
 const VALIDATION_SHARE: u64 = 25;
-/// Folders that hold evaluation data; nothing below them is ever trained on.
+/// Names of folders that hold evaluation data. Files below them are never used for training.
 const NEVER: [&str; 2] = ["eval", "video"];
 
 /// Photographs of one part of the split.
@@ -18,16 +18,19 @@ pub struct PhotoSet(pub(super) Vec<RgbImage>);
 
 /// All photographs below a folder, split by a hash of the file name.
 pub struct Photos {
+    /// Photographs to train on.
     pub train: PhotoSet,
+    /// Photographs to validate on.
     pub validation: PhotoSet,
 }
 
 impl Photos {
-    /// Loads every `.jpg` and `.png` below `folder`, except below folders named `eval` or `video`, and except
-    /// pictures smaller than `min_side`.
+    /// Loads every `.jpg` and `.png` below `folder`, except below folders named `eval` or `video`.
+    /// Skips photographs whose shorter side is less than `min_side` pixels.
     ///
     /// # Errors
-    /// A folder or picture that cannot be read, or no picture at all.
+    /// [`Error::File`] if a folder or photograph cannot be read, [`Error::NoPhotos`] if either part
+    /// of the split is empty.
     pub fn load(folder: &Path, min_side: u32) -> Result<Self, Error> {
         let files = files_below(folder)?;
         let (mut train, mut validation) = (Vec::new(), Vec::new());
@@ -52,15 +55,21 @@ impl Photos {
 }
 
 impl PhotoSet {
+    /// Returns the number of photographs.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
+    /// Returns whether there are no photographs.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// `count` random square patches, flipped and turned at random: `[count, 3, side, side]`, values 0 to 255.
+    /// Draws `count` random square patches with random flips and transposition:
+    /// `[count, 3, side, side]`, values 0 to 255.
+    ///
+    /// # Panics
+    /// If there are no photographs or one is smaller than `side`.
     pub fn patches(&self, rng: &mut StdRng, count: usize, side: usize) -> Tensor {
         let mut data = Vec::with_capacity(count * side * side * 3);
         for _ in 0..count {
@@ -80,13 +89,15 @@ impl PhotoSet {
         to_nchw(&data, count, side)
     }
 
-    /// A clip of `frames` square frames: `[frames, 3, side, side]`, values 0 to 255.
+    /// Draws a synthetic clip of `frames` square frames: `[frames, 3, side, side]`, values 0 to
+    /// 255.
     pub fn clip(&self, rng: &mut StdRng, side: usize, frames: usize) -> Tensor {
         let all: Vec<f32> = clips::clip(&self.0, side, frames, rng).into_iter().flatten().collect();
         to_nchw(&all, frames, side)
     }
 
-    /// The middle `side x side` patch of each of the first `count` photographs, in the layout of [`Self::patches`].
+    /// Returns the central `side` x `side` patch of each of the first `count` photographs, in the
+    /// layout of [`Self::patches`].
     pub fn centres(&self, count: usize, side: usize) -> Tensor {
         let photos = &self.0[..count.min(self.0.len())];
         let mut data = Vec::new();
@@ -99,6 +110,8 @@ impl PhotoSet {
     }
 }
 
+/// Appends a `side` x `side` crop of `photo` to `data` as R, G, B values. `place` maps coordinates
+/// of the crop to coordinates of the photograph.
 fn crop(
     photo: &RgbImage,
     data: &mut Vec<f32>,
@@ -113,6 +126,7 @@ fn crop(
     }
 }
 
+/// Converts interleaved R, G, B values to a float tensor `[count, 3, side, side]`.
 fn to_nchw(data: &[f32], count: usize, side: usize) -> Tensor {
     let (count, side) = (count as i64, side as i64);
     Tensor::from_slice(data)
@@ -122,10 +136,11 @@ fn to_nchw(data: &[f32], count: usize, side: usize) -> Tensor {
         .to_kind(Kind::Float)
 }
 
-/// Every picture below a folder, in a fixed order, except below folders that hold evaluation data.
+/// Returns every image file below a folder in sorted order, except below folders that hold
+/// evaluation data.
 ///
 /// # Errors
-/// A folder that cannot be read.
+/// [`Error::File`] if a folder cannot be read.
 pub(super) fn files_below(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut files = Vec::new();
     collect(folder, &mut files)?;
@@ -149,7 +164,8 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Error> {
     Ok(())
 }
 
-/// 64-bit FNV-1a (Fowler, Noll, Vo): the same split on every machine and toolchain.
+/// 64-bit FNV-1a hash (Fowler, Noll, Vo). It makes the split the same on every machine and
+/// toolchain.
 pub(super) fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, b| {
         (hash ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3)

@@ -1,4 +1,4 @@
-//! Training of the denoising networks.
+//! Training of the denoising networks of `cnndenoise`.
 
 use std::path::PathBuf;
 
@@ -17,43 +17,56 @@ use crate::{
     nn::{arch::Graph, model::Domain, torch},
 };
 
-/// Steps of the network's input in 8-bit integers: those of 8-bit pictures, and for noise levels up to the highest that
-/// the element asks for.
+/// Quantisation step of the picture channels of the network's input: one code value of 8-bit video.
 const PICTURE_STEP: f32 = 1.0 / 255.0;
+/// Quantisation step of the control maps: their maximum, at the highest noise sigma that the
+/// element requests, maps to 127.
 const CONTROL_STEP: f32 = MAX_CONTROL_LEVEL * CONTROL_PER_LEVEL / 127.0;
-/// Noise of the pictures by which roundings are chosen, so many for each level.
+/// Noise sigmas (8-bit units) of the example patches for calibration and weight rounding, with
+/// [`EXAMPLES`] patches each.
 const EXAMPLE_LEVELS: [f64; 5] = [5.0, 10.0, 20.0, 35.0, 55.0];
-/// Levels up to which there are finer steps, the highest first, the levels by which these are chosen, as shares, and so many pictures for each.
+/// Limits of noise sigma (8-bit units) for which the model has finer quantisation steps, the
+/// highest first.
 const FINER: [f64; 4] = [32.0, 16.0, 8.0, 4.0];
+/// Noise sigmas of the patches on which these steps are tuned, as shares of the limit.
 const FINER_LEVELS: [f64; 2] = [0.95, 0.65];
+/// Number of patches for each of these noise sigmas.
 const FINER_EXAMPLES: usize = 12;
+/// Number of example patches for each of the [`EXAMPLE_LEVELS`].
 const EXAMPLES: usize = 6;
-/// Share of the steps of a run for 8-bit integers that are computed in float32.
+/// Share of the steps of a quantised run that are computed in float32.
 const FLOAT_SHARE: f64 = 0.35;
+/// Number of validation photographs.
 const VALIDATION_PICTURES: usize = 16;
+/// Side of the validation patches in pixels.
 const VALIDATION_SIDE: usize = 256;
-/// Noise of the clips to validate on.
+/// Noise sigma of the validation clips in 8-bit units.
 const VALIDATION_LEVEL: f64 = 25.0;
 
-/// A training run.
+/// Options of a training run for a denoising network.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// Options that all trainings share.
     pub run: run::Options,
+    /// Folder with the photographs.
     pub data: PathBuf,
-    /// Share of the patches whose noise is not white: shared by R, G and B, or in blotches of chroma.
+    /// Share of the patches whose noise is not white: in RGB correlated between R, G and B, in
+    /// 4:2:0 low-frequency chroma noise.
     pub coloured: f64,
-    /// Share of the patches whose noise is clipped and rounded to 8 bits, as in video.
+    /// Share of the patches whose noisy pixels are clipped and rounded to 8 bits, as in video.
     pub clipped: f64,
-    /// Share of the steps that learn from pictures of moving scenes which were fused along time.
+    /// Share of the steps that train on temporally fused frames of moving scenes.
     pub fused: f64,
-    /// Share of the steps whose noise is that of cameras.
+    /// Share of the steps with camera noise.
     pub camera: f64,
 }
 
-/// Trains a denoising network until the run is over; writes the model and its curve.
+/// Trains a denoising network to the end of the run. Writes the model, its checkpoint and its
+/// curve.
 ///
 /// # Errors
-/// Files that cannot be read or written, a checkpoint that does not fit, a loss that is no longer a number.
+/// Files that cannot be read or written, a checkpoint that does not fit, a loss that is no longer
+/// finite.
 pub fn denoise(options: &Options) -> Result<(), Error> {
     let photos = Photos::load(&options.data, options.run.side.max(VALIDATION_SIDE) as u32)?;
     println!(
@@ -70,28 +83,34 @@ pub fn denoise(options: &Options) -> Result<(), Error> {
     run::run(&options.run, &graph, &scenes, &mut lesson)
 }
 
-/// Where batches come from.
+/// Source of training batches.
 struct Scenes<'a> {
     options: &'a Options,
     photos: &'a Photos,
 }
 
-/// What a step learns from.
+/// Data of one training step.
 struct Scene {
-    /// Whether the int8 engine's rounding is learnt.
+    /// Whether this step simulates the rounding of the int8 engine.
     rounded: bool,
+    /// Whether the noise is camera noise.
     camera: bool,
+    /// Images of the batch.
     content: Content,
 }
 
+/// Images of a batch, with or without their noise.
 enum Content {
-    /// Clean photographs, that get their noise where the network is trained.
+    /// Clean patches, `[count, 3, side, side]`. The training thread adds the noise on the device
+    /// that trains.
     Photographs(Tensor),
+    /// Temporally fused frames, which have their noise already.
     Fused(Batch),
 }
 
 impl Options {
-    /// Share of the patches with clipped noise, in a step that learns the int8 engine's rounding or does not.
+    /// Returns the share of patches with clipped noise, given whether the step simulates int8
+    /// rounding.
     fn clipped_where(&self, rounded: bool) -> f64 {
         if rounded { 1.0 } else { self.clipped }
     }
@@ -103,7 +122,8 @@ impl Source for Scenes<'_> {
     fn draw(&self, rng: &mut StdRng) -> Result<Scene, Error> {
         let options = &self.options.run;
         let (domain, photos) = (options.domain, &self.photos.train);
-        // The same weights must serve in float32 too, where noise is not clipped, so a share of the steps goes there.
+        // The int8 model's weights also have to serve in float32, where noise is not clipped. So a
+        // share of the steps trains in float32.
         let rounded = options.quantise && !rng.random_bool(FLOAT_SHARE);
         let camera = rng.random_bool(self.options.camera);
         let content = if rng.random_bool(self.options.fused) {
@@ -124,12 +144,16 @@ impl Source for Scenes<'_> {
     }
 }
 
+/// The training task: denoising.
 struct Denoising<'a> {
     options: &'a Options,
     graph: &'a Graph,
     photos: &'a Photos,
+    /// Clean validation patches, `[count, 3, side, side]`.
     validation: Tensor,
+    /// Fused validation frames, if the run trains on fused frames.
     clips: Option<Batch>,
+    /// Simulation of int8 rounding, if the run is quantised.
     quantiser: Option<Quantiser>,
 }
 
@@ -165,7 +189,7 @@ impl Lesson<Scene> for Denoising<'_> {
         distance(&self.clean(weights, &batch, kind, rounded)?, &batch.clean)
     }
 
-    /// PSNR of the averaged weights on fixed noise.
+    /// Returns the PSNR in dB of the given weights on fixed noise of several sigmas.
     fn validate(&self, weights: &[Tensor]) -> Result<Vec<(String, f64)>, Error> {
         let count = self.validation.size()[0] as usize;
         let rounded = self.quantiser.is_some();
@@ -212,7 +236,8 @@ impl Lesson<Scene> for Denoising<'_> {
 }
 
 impl Denoising<'_> {
-    /// What the network takes for the clean pictures; `rounded`, as the int8 engine computes it.
+    /// Returns the network's estimate of the clean images. With `rounded`, simulates the int8
+    /// engine.
     fn clean(
         &self,
         weights: &[Tensor],
@@ -230,7 +255,8 @@ impl Denoising<'_> {
         Ok(batch.cleaned(&noise))
     }
 
-    /// Steps of a run for 8-bit integers, chosen anew for the weights it begins with.
+    /// Chooses the quantisation steps of a run. A new run chooses them for its initial weights; a
+    /// resumed run keeps those of its model file.
     fn choose_steps(&self, weights: &mut [Tensor]) -> Result<Quantiser, Error> {
         let options = &self.options.run;
         let mut rng = StdRng::seed_from_u64(options.seed);
@@ -252,7 +278,7 @@ impl Denoising<'_> {
             return Ok(quantiser);
         }
         quantiser.quantisation.finer.clear();
-        // As for PSNR, weak and strong noise count alike.
+        // `distance` is logarithmic, so weak and strong noise count alike, as they do in PSNR.
         quantiser.tune(|quantiser| {
             batches.iter().try_fold(0.0, |sum, batch| {
                 let input = torch::channels_last(&batch.input()?)?;
@@ -275,8 +301,11 @@ impl Denoising<'_> {
         Ok(quantiser)
     }
 
-    /// Finds steps for control maps of up to `most`. What coarser ones lose there is little beside what the network misses, so the measure is how far
-    /// each picture goes from what is computed without rounding, as a share of that.
+    /// Tunes quantisation steps for control maps of up to `most`.
+    ///
+    /// At low noise sigma, the loss due to coarse steps is small beside the error of the network
+    /// itself. So the measure is the squared difference to the unquantised output, relative to the
+    /// squared error of that output, averaged over images.
     fn refine(
         &self,
         weights: &[Tensor],
@@ -302,7 +331,7 @@ impl Denoising<'_> {
         })
     }
 
-    /// Of luma alone in 4:2:0, where chroma has a quarter of the pixels. Mean over pictures.
+    /// Returns the PSNR in dB, averaged over images. In 4:2:0 it is the PSNR of luma only.
     fn psnr(&self, clean: &Tensor, batch: &Batch) -> Result<f64, Error> {
         let error = clean - &batch.clean;
         let error =
@@ -312,7 +341,7 @@ impl Denoising<'_> {
     }
 }
 
-/// Fused pictures that are not trained on.
+/// Creates a batch of fused frames from the validation photographs.
 fn validation_clips(options: &Options, photos: &Photos) -> Result<Batch, Error> {
     let domain = options.run.domain;
     let mut rng = StdRng::seed_from_u64(u64::MAX);
@@ -329,10 +358,11 @@ fn validation_clips(options: &Options, photos: &Photos) -> Result<Batch, Error> 
     )
 }
 
-/// Error that is too small to see, in levels: below it, less is no better.
+/// Error in 8-bit units below which an improvement is not visible. Below it, the loss flattens.
 const UNSEEN: f64 = 1.0;
 
-/// Logarithm of the root mean square error of each picture, averaged: a decibel counts alike under weak noise and strong.
+/// Mean over images of the logarithm of the root mean square error, `ln(1 + RMSE / UNSEEN) / 255`.
+/// So an improvement of 1 dB counts alike under weak and strong noise.
 fn distance(a: &Tensor, b: &Tensor) -> Result<Tensor, Error> {
     let error = a - b;
     let squares = (&error * &error).f_mean_dim(&[1i64, 2, 3][..], false, Kind::Float)?;

@@ -1,5 +1,5 @@
-//! Pictures as `cnndenoise` fuses them along time, to learn from: noise that is left where things moved, and what of the
-//! past does not quite fit.
+//! Training data from temporal fusion: frames fused as `cnndenoise` does, with residual noise where
+//! objects moved and with errors of motion compensation.
 
 use ndarray::Array2;
 use rand::{Rng, rngs::StdRng, seq::index};
@@ -12,11 +12,19 @@ use crate::{
     nn::{Domain, Threads},
 };
 
-/// Frames of a clip, and how many of them are learnt from: not the first, which has no past.
+/// Range of the number of frames per clip.
 const FRAMES: std::ops::RangeInclusive<usize> = 4..=9;
+/// Number of frames per clip to train on. The first frame is never used, because it has no previous
+/// frames.
 const USED: usize = 3;
 
-/// `count` fused pictures of clips with noise, and what is clean of them. `add` gives the frames of a clip noise.
+/// Returns `count` fused frames of synthetic clips together with their clean versions.
+///
+/// `side` is their width and height in pixels. `add` adds noise to the frames of a clip,
+/// `[frames, 3, side, side]`.
+///
+/// # Errors
+/// Errors of libtorch or of `add`.
 pub fn batch(
     photos: &PhotoSet,
     domain: Domain,
@@ -59,7 +67,7 @@ pub fn batch(
     Batch::join(&parts)
 }
 
-/// Planes of the picture, 0 to 255, from the network's channels.
+/// Converts the network's channels of one frame to planes, values 0 to 255.
 fn full(channels: &Tensor, domain: Domain) -> Result<Vec<Array2<f32>>, Error> {
     let plane = |t: Tensor| -> Result<Array2<f32>, Error> {
         let size = t.size();
@@ -75,7 +83,7 @@ fn full(channels: &Tensor, domain: Domain) -> Result<Vec<Array2<f32>>, Error> {
     planes.into_iter().map(plane).collect()
 }
 
-/// The network's channels from planes of the picture.
+/// Converts planes to the network's channels, `[1, channels, height / 2, width / 2]`.
 fn unshuffled(planes: &[Array2<f32>], domain: Domain) -> Result<Tensor, Error> {
     let channels = planes.iter().enumerate().map(|(i, plane)| {
         let plane = (tensor(plane) - 128.0) / 255.0;
@@ -84,7 +92,7 @@ fn unshuffled(planes: &[Array2<f32>], domain: Domain) -> Result<Tensor, Error> {
     Ok(Tensor::f_cat(&channels.collect::<Result<Vec<_>, _>>()?, 1)?)
 }
 
-/// As one picture of one channel.
+/// Converts a plane to a tensor `[1, 1, height, width]`.
 fn tensor(plane: &Array2<f32>) -> Tensor {
     let (height, width) = plane.dim();
     let values: Vec<f32> = plane.iter().copied().collect();
@@ -126,9 +134,12 @@ mod tests {
                 / f64::from(CONTROL_PER_LEVEL);
             assert!(
                 left < 0.85 * level && told < 0.85 * level,
-                "{domain:?}: {left} is left, {told} told"
+                "{domain:?}: measured sigma {left}, control map {told}"
             );
-            assert!((left - told).abs() < 0.3 * level, "{domain:?}: {left} is left, {told} told");
+            assert!(
+                (left - told).abs() < 0.3 * level,
+                "{domain:?}: measured sigma {left}, control map {told}"
+            );
         }
     }
 }

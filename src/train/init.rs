@@ -1,4 +1,5 @@
-//! What a run begins with.
+//! Initial weights of a training run: from a model file, from a safetensors file of pretrained
+//! weights, or re-initialised.
 
 use std::{collections::HashMap, path::Path};
 
@@ -12,22 +13,23 @@ use crate::nn::{
     torch,
 };
 
-/// Weights by the names of a model's tensors.
+/// Tensors by the names they have in a model file.
 pub type Named = HashMap<String, Tensor>;
 
-/// Tensors of a safetensors file.
+/// Reads the tensors of a safetensors file.
 ///
 /// # Errors
-/// A file that cannot be read.
+/// [`Error::File`] if the file cannot be read.
 pub fn tensors(path: &Path) -> Result<Named, Error> {
     let read = Tensor::read_safetensors(path).map_err(|err| Error::file(path, err))?;
     Ok(read.into_iter().collect())
 }
 
-/// Weights of a model file, for a network that works in `domain`.
+/// Reads the weights of a model file for a network of `domain`. Converts an RGB model if `domain`
+/// is 4:2:0.
 ///
 /// # Errors
-/// A file that cannot be read or is no model.
+/// A file that cannot be read or is not a model.
 pub fn model(path: &Path, domain: Domain) -> Result<Named, Error> {
     let model = Model::from_file(path)?;
     let names = model
@@ -44,8 +46,12 @@ pub fn model(path: &Path, domain: Domain) -> Result<Named, Error> {
     Ok(named)
 }
 
-/// Makes a network for R, G and B one for Y, U and V: it does as before with what its input and output are in R, G and B (ITU-R BT.601),
-/// each value of chroma standing for its four pixels. Of the two noise levels it hears that of luma.
+/// Converts the weights of an RGB network to 4:2:0 by folding the colour conversion (ITU-R BT.601)
+/// into its first and last layer.
+///
+/// The converted network computes what the RGB network does on the upsampled and converted input,
+/// each chroma value standing for four pixels. Of the two control maps it uses that of luma; the
+/// weights of the chroma map are 0.
 fn subsampled(named: &mut Named, first: &str, last: &str) -> Result<(), Error> {
     const TO_RGB: [[f32; 3]; 3] =
         [[1.164, 0.0, 1.596], [1.164, -0.392, -0.813], [1.164, 2.017, 0.0]];
@@ -65,7 +71,7 @@ fn subsampled(named: &mut Named, first: &str, last: &str) -> Result<(), Error> {
     to[12 * 8 + 6] = 1.0;
     let (to, from) =
         (Tensor::from_slice(&to).view([13, 8]), Tensor::from_slice(&from).view([6, 12]));
-    // Kernels as [outputs, inputs, height, width].
+    // Layout of kernels: [outputs, inputs, height, width].
     if let Some(kernel) = named.get_mut(&format!("{first}.weight")) {
         *kernel = Tensor::f_einsum("oihw,ij->ojhw", &[&*kernel, &to], None::<i64>)?;
     }
@@ -78,11 +84,14 @@ fn subsampled(named: &mut Named, first: &str, last: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Puts tensors into those of their name. One that is wider here than there begins with what the narrower one computes, and nothing
-/// reads its new channels yet (Chen et al., "Net2Net", 2016).
+/// Copies the tensors of `given` into the weights of the same name.
+///
+/// A tensor that is larger in the new network starts as a function-preserving extension: the
+/// weights that read the added channels are 0 (Chen et al., "Net2Net", 2016). Tensors that are
+/// smaller in the new network keep their initial values.
 ///
 /// # Errors
-/// What libtorch reports.
+/// Errors of libtorch.
 pub fn begin_with(graph: &Graph, weights: &mut [Tensor], given: &Named) -> Result<(), Error> {
     let _no_grad = tch::no_grad_guard();
     for (spec, own) in graph.convs.iter().zip(weights.chunks_mut(2)) {
@@ -106,11 +115,12 @@ pub fn begin_with(graph: &Graph, weights: &mut [Tensor], given: &Named) -> Resul
     Ok(())
 }
 
-/// Leaves residual blocks as many hidden channels as they have here, where they had more: those that say most, by the norms of what they read with
-/// and are read by (whose product does not depend on the channel's scale).
+/// Prunes the hidden channels of residual blocks to the number that `graph` has. Keeps the channels
+/// with the largest product of the squared norms of their input and output kernels; this product
+/// does not depend on the scale of a channel.
 ///
 /// # Errors
-/// What libtorch reports.
+/// Errors of libtorch.
 pub fn narrow(graph: &Graph, named: &mut Named) -> Result<(), Error> {
     for layer in &graph.layers {
         let Layer::Block { first, second, .. } = *layer else { continue };
@@ -137,15 +147,18 @@ pub fn narrow(graph: &Graph, named: &mut Named) -> Result<(), Error> {
     Ok(())
 }
 
-/// Kernels of hidden channels, by root mean square beside that of random ones, that ran away.
+/// Root mean square of a hidden channel's kernel, relative to a randomly initialised one, above
+/// which the kernel counts as diverged.
 const RUNAWAY: f64 = 8.0;
 
-/// Lets hidden channels of residual blocks begin anew whose kernels have run away: such channels are silent, or clip, for almost all there
-/// is to see, and the optimiser's steps are too short to bring them back. They begin as in `fresh`, and nothing reads them yet. Gives how
-/// many there are.
+/// Re-initialises hidden channels of residual blocks whose kernels have diverged; returns their
+/// number.
+///
+/// Such a channel is zero or saturated for almost all inputs, and the optimiser's steps are too
+/// short to bring it back. It gets its kernel from `fresh`, and the weights that read it become 0.
 ///
 /// # Errors
-/// What libtorch reports.
+/// Errors of libtorch.
 pub fn renew(graph: &Graph, weights: &mut [Tensor], fresh: &[Tensor]) -> Result<usize, Error> {
     let _no_grad = tch::no_grad_guard();
     let mut count = 0;
@@ -195,7 +208,7 @@ mod tests {
         subsampled(&mut named, "a", "b").unwrap();
         let yuv = random(&[1, 8, 6, 6]);
         let ours = run(&yuv, &named["a.weight"], &named["b.weight"], &named["b.bias"]);
-        // The same by way of pictures in R, G and B.
+        // Reference: convert to RGB, run the RGB network, convert back.
         let [y, u, v] = [yuv.narrow(1, 0, 4), yuv.narrow(1, 4, 1), yuv.narrow(1, 5, 1)];
         let rgb = [
             &y * 1.164 + &v * 1.596,
@@ -235,7 +248,7 @@ mod tests {
         let _no_grad = tch::no_grad_guard();
         let block = wide.layers.iter().find(|layer| matches!(layer, Layer::Block { .. }));
         let Some(&Layer::Block { first, second, .. }) = block else { panic!("no block") };
-        // One hears nothing, one is not heard.
+        // Channel 1 has no input weights; channel 4 is not read.
         let _ = weights[2 * first].get(1).zero_();
         let _ = weights[2 * first + 1].get(1).zero_();
         let _ = weights[2 * second].narrow(1, 4, 1).zero_();

@@ -1,9 +1,11 @@
-//! Training of the network that tells how strong noise is.
+//! Training of the noise estimator: a network that predicts a map of noise sigma for one component.
 //!
-//! It sees squares of single components, four beside each other as the element lays them out, and gives at each place the
-//! logarithm of the noise's level and how sure it is of that (maximum likelihood of a Laplace distribution whose scale is told
-//! as well: Kendall and Gal, "What Uncertainties Do We Need in Bayesian Deep Learning for Computer Vision?", NeurIPS 2017).
-//! A map of the level as in Guo et al., "Toward Convolutional Blind Denoising of Real Photographs" (CVPR 2019).
+//! Its input are squares of single components, four beside each other as the element lays them out.
+//! At each position it predicts the logarithm of the noise sigma and the log scale of the error of
+//! that prediction. The loss is the negative log-likelihood of a Laplace distribution with the
+//! predicted scale (Kendall and Gal, "What Uncertainties Do We Need in Bayesian Deep Learning for
+//! Computer Vision?", NeurIPS 2017). The idea of a sigma map is from Guo et al., "Toward
+//! Convolutional Blind Denoising of Real Photographs" (CVPR 2019).
 
 use std::path::PathBuf;
 
@@ -22,39 +24,49 @@ use crate::{
     nn::{self, arch::Graph, model::Domain},
 };
 
-/// Share of the squares that are of luma, R, G or B; the others are of chroma at half the resolution.
+/// Share of the squares that are luma, R, G or B at full resolution. The others are chroma at half
+/// resolution.
 const FULL: f64 = 0.6;
-/// Shares of the squares whose noise is that of cameras, that have none, and that are compressed.
+/// Share of the squares with camera noise.
 const CAMERA: f64 = 0.4;
+/// Share without noise, among the squares without camera noise.
 const CLEAN: f64 = 0.1;
+/// Share of the squares that are compressed.
 const COMPRESSED: f64 = 0.4;
-/// Levels of noise that is not of cameras, and shares of it that are softened once and twice.
+/// Range of the sigma of synthetic (not camera) noise in 8-bit units.
 const LEVELS: [f64; 2] = [0.5, 65.0];
+/// Shares of the squares whose synthetic noise is low-pass filtered once and twice.
 const SOFT: [f64; 2] = [0.25, 0.12];
-/// Side of the areas that the level is told of where it differs by place.
+/// Side in pixels of the areas over which the true noise sigma is measured where it varies within a
+/// square.
 const AREA: i64 = 16;
+/// Number of validation photographs.
 const VALIDATION_PICTURES: usize = 24;
+/// Side of the validation patches in pixels.
 const VALIDATION_SIDE: usize = 256;
 
-/// A training run.
+/// Options of a training run for the noise estimator.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// `batch` is the number of pictures, each of four squares of half its `side`.
+    /// Options that all trainings share. `batch` is the number of mosaics; each consists of four
+    /// squares of half its `side`.
     pub run: run::Options,
-    /// Photographs.
+    /// Folder with the photographs.
     pub data: PathBuf,
 }
 
-/// Trains until the run is over; writes the model and its curve.
+/// Trains the noise estimator to the end of the run. Writes the model, its checkpoint and its
+/// curve.
 ///
 /// # Errors
-/// Files that cannot be read or written, a checkpoint that does not fit, a loss that is no longer a number.
+/// Options that this training does not support, files that cannot be read or written, a checkpoint
+/// that does not fit, a loss that is no longer finite.
 pub fn level(options: &Options) -> Result<(), Error> {
     if options.run.quantise {
-        return Err(Error::NoQuantisation("the estimate of noise"));
+        return Err(Error::NoQuantisation("the noise estimator"));
     }
     if options.run.device != nn::Device::Cpu {
-        return Err(Error::CpuOnly("the estimate of noise"));
+        return Err(Error::CpuOnly("the noise estimator"));
     }
     let photos = Photos::load(&options.data, options.run.side.max(VALIDATION_SIDE) as u32)?;
     println!(
@@ -68,12 +80,14 @@ pub fn level(options: &Options) -> Result<(), Error> {
     run::run(&options.run, &graph, &Squares(options, &photos), &mut lesson)
 }
 
-/// Where squares come from.
+/// Source of training batches.
 struct Squares<'a>(&'a Options, &'a Photos);
 
-/// What a step learns from: photographs, and the noise that each gets.
+/// Data of one training step: clean patches, and the kind of noise of each.
 struct Batch {
+    /// Clean patches, `[count, 3, side, side]`, values 0 to 255.
     rgb: Tensor,
+    /// Kind of noise of each patch.
     kinds: Vec<Kinds>,
 }
 
@@ -87,15 +101,18 @@ impl Source for Squares<'_> {
     }
 }
 
-/// What the noise of a square is like.
+/// Properties of one square: its noise and its component.
 #[derive(Debug, Clone, Copy)]
 struct Kinds {
+    /// Whether the noise is camera noise.
     camera: bool,
-    /// Level of noise that is not of cameras, and how often it is softened.
+    /// Sigma of synthetic noise in 8-bit units, 0 for none.
     level: f32,
+    /// Number of low-pass filters applied to the synthetic noise.
     soft: usize,
+    /// Whether the square is compressed after noise was added.
     compressed: bool,
-    /// Which of the components.
+    /// Number from which [`components`] derives the component: luma, R, G, B, U or V.
     component: usize,
 }
 
@@ -116,9 +133,10 @@ impl Kinds {
     }
 }
 
-/// One component of each picture, `[n, 1, side, side]`: of the first `full` at full resolution, of the others chroma at half of it.
+/// Extracts one component of each patch, `[n, 1, side, side]`: of the first `full` patches luma, R,
+/// G or B at full resolution, of the others chroma at half resolution.
 fn components(rgb: &Tensor, full: i64, side: i64, kinds: &[Kinds]) -> Result<Tensor, Error> {
-    // Weights of R, G and B, and what is added.
+    // Weights of R, G and B, and offset (ITU-R BT.601, limited range).
     const Y: [f32; 4] = [0.2568, 0.5041, 0.0979, 16.0];
     const MAIN: [[f32; 4]; 4] =
         [Y, [1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]];
@@ -134,7 +152,7 @@ fn components(rgb: &Tensor, full: i64, side: i64, kinds: &[Kinds]) -> Result<Ten
             Ok(sum + weights.f_narrow(1, 3, 1)?)
         };
     let count = rgb.size()[0];
-    // Half of those at full resolution are of luma.
+    // Half of the squares at full resolution are luma.
     let main = mixed(0, full, &|n| if n % 2 == 0 { MAIN[0] } else { MAIN[1 + n / 2 % 3] })?;
     let main = main.f_narrow(2, 0, side)?.f_narrow(3, 0, side)?;
     let chroma = mixed(full, count - full, &|n| CHROMA[n % 2])?;
@@ -142,7 +160,8 @@ fn components(rgb: &Tensor, full: i64, side: i64, kinds: &[Kinds]) -> Result<Ten
     Ok(Tensor::f_cat(&[main, chroma], 0)?)
 }
 
-/// Puts four squares each together to one picture. Those of a kind follow each other, so pictures take them in turns.
+/// Combines four squares each to a 2x2 mosaic. Takes them from the four quarters of the batch, so
+/// that each mosaic has squares of different kinds.
 fn beside(squares: &Tensor) -> Result<Tensor, Error> {
     let size = squares.size();
     let (count, channels, side) = (size[0] / 4, size[1], size[2]);
@@ -151,7 +170,8 @@ fn beside(squares: &Tensor) -> Result<Tensor, Error> {
     Ok(pictures.f_reshape([count, channels, 2 * side, 2 * side])?)
 }
 
-/// What the network sees of pictures of one component: see [`Domain::Plane`].
+/// Computes the network's input from planes of one component, `[n, 1, height, width]`; see
+/// [`Domain::Plane`].
 fn input(picture: &Tensor) -> Result<Tensor, Error> {
     let cells = picture.f_pixel_unshuffle(2)?;
     let [a, b, c, d] = [0, 1, 2, 3].map(|i| cells.narrow(1, i, 1));
@@ -168,12 +188,14 @@ fn input(picture: &Tensor) -> Result<Tensor, Error> {
     Ok(Tensor::f_cat(&[compressed, (mean - 128.0) / 255.0], 1)?)
 }
 
-/// Name of a kind of noise, pictures that have it, and the level in each where there is any.
+/// Name of a kind of noise, noisy luma planes, and the true sigma of each plane (`None` if it has
+/// no noise).
 type Condition = (&'static str, Tensor, Option<Tensor>);
 
+/// The training task: noise estimation.
 struct Telling<'a> {
     graph: &'a Graph,
-    /// Photographs.
+    /// Clean validation patches, `[count, 3, side, side]`.
     validation: Tensor,
     codec: Codec,
 }
@@ -194,11 +216,13 @@ impl Lesson<Batch> for Telling<'_> {
         let [log, doubt] = self.told(weights, &beside(&input(&noisy)?)?, kind)?;
         let error = log - (level + f64::from(LEAST)).f_log()?;
         let likely = error.abs() * (-&doubt).f_exp()? + doubt;
-        // The loop counts losses in units of pictures from 0 to 1.
+        // The loop reports losses times 255.
         Ok(likely.mean(Kind::Float) / 255.0)
     }
 
-    /// Mean deviation of estimates from the truth, in percent and as a negative number; where there is no noise, the level that is told.
+    /// Returns the mean relative error of the estimates by kind of noise, in percent and negated,
+    /// so that larger is better. Where there is no noise, returns the negated mean estimate in
+    /// 8-bit units.
     fn validate(&self, weights: &[Tensor]) -> Result<Vec<(String, f64)>, Error> {
         let mut results = Vec::new();
         for (name, noisy, truth) in self.conditions()? {
@@ -214,7 +238,8 @@ impl Lesson<Batch> for Telling<'_> {
 }
 
 impl Telling<'_> {
-    /// Luma of the photographs to validate on with fixed noise, and the level of each.
+    /// Returns luma of the validation patches with fixed noise of several kinds, and the true
+    /// sigmas.
     fn conditions(&self) -> Result<Vec<Condition>, Error> {
         let rgb = &self.validation;
         let count = rgb.size()[0];
@@ -243,7 +268,8 @@ impl Telling<'_> {
         Ok(all)
     }
 
-    /// Squares with noise, the first `full` of them of components at full resolution, and the level of it at each pixel.
+    /// Adds noise and compression to squares; the first `full` of them have components at full
+    /// resolution. Returns the noisy squares and the true noise sigma at each pixel.
     fn noisy(
         &self,
         rgb: &Tensor,
@@ -265,7 +291,7 @@ impl Telling<'_> {
 
         let white = clean.randn_like();
         let softer = blurred(&white)?;
-        // What two filters leave, over what one does.
+        // Normalises by the ratio of the filters' gains: 0.375 for one filter, 0.2734 for both.
         let softest = blurred(&softer)? * (0.375 * 0.375 / 0.2734);
         let unit = column(&|k| flag(k.soft == 0)) * white
             + column(&|k| flag(k.soft == 1)) * softer
@@ -281,17 +307,20 @@ impl Telling<'_> {
         let squares = |a: &Tensor, b: &Tensor| {
             (a - b).f_square()?.f_avg_pool2d([AREA; 2], [AREA; 2], [0, 0], false, true, None)
         };
-        // Errors of the compression count as noise, but not more than what is left of that: where there is none, they are the picture's own.
+        // Compression errors count as noise, but at most as much as the residual noise: in a square
+        // without noise they are part of the image.
         let left = squares(&noisy, &reference)?;
         let energy = &left + left.f_minimum(&squares(&reference, &clean)?)?;
         let seen = energy.f_sqrt()?.f_upsample_nearest2d([side, side], None, None)?;
-        // Of white noise what it was before black and white cut it off.
+        // For uncompressed synthetic noise, the true sigma is that before clipping at black and
+        // white.
         let told = column(&|k| flag(!k.camera && !k.compressed));
         let level = &seen + told * (level - &seen);
         Ok((noisy, level))
     }
 
-    /// Both compressed in the same way: the grid of blocks anywhere, all pictures with steps of their own.
+    /// Compresses the noisy and the clean squares in the same way, with a random position of the
+    /// block grid and random quantisation steps for each square.
     fn coded(
         &self,
         noisy: &Tensor,
@@ -313,14 +342,16 @@ impl Telling<'_> {
         Ok((run(noisy)?, run(clean)?))
     }
 
-    /// Logarithm of the level, and of the scale of its error.
+    /// Returns the predicted log sigma (plus an offset, [`LEAST`]) and the log scale of its error,
+    /// each `[n, 1, height / 2, width / 2]`.
     fn told(&self, weights: &[Tensor], input: &Tensor, kind: Kind) -> Result<[Tensor; 2], Error> {
         let output = run::forward(self.graph, weights, input, kind)?;
         let most = f64::from(MOST_LOG_SCALE);
         Ok([output.f_narrow(1, 0, 1)?, output.f_narrow(1, 1, 1)?.f_clamp(-most, most)?])
     }
 
-    /// One level for each picture.
+    /// Returns one estimate of sigma for each image: the mean of the log sigma map, weighted by the
+    /// predicted precision.
     fn overall(&self, weights: &[Tensor], pictures: &Tensor) -> Result<Tensor, Error> {
         let [log, doubt] = self.told(weights, &input(pictures)?, Kind::Float)?;
         let weight = (doubt * -2.0).f_exp()?;

@@ -1,4 +1,4 @@
-//! What the steps of a run learn from, drawn ahead on other threads.
+//! Prefetching of training batches on background threads.
 
 use std::{sync::mpsc, thread};
 
@@ -6,25 +6,28 @@ use rand::{SeedableRng, rngs::StdRng};
 
 use super::Error;
 
-/// Batches drawn ahead by each thread.
+/// Number of batches that each thread prefetches.
 const AHEAD: usize = 2;
 
-/// Where a run takes what it learns from.
+/// A source of random training batches.
 pub trait Source: Sync {
+    /// Data of one training step.
     type Batch: Send;
 
-    /// What one step learns from.
+    /// Draws the batch of one step. The result depends on `rng` only.
     ///
     /// # Errors
-    /// What libtorch reports.
+    /// Errors of libtorch.
     fn draw(&self, rng: &mut StdRng) -> Result<Self::Batch, Error>;
 }
 
-/// A batch, and the random numbers that go on from it.
+/// A batch, and the random number generator for further draws of the same step.
 pub type Drawn<B> = Result<(B, StdRng), Error>;
 
-/// Calls `work` with what gives the batches of step `first`, of the next and so on. Each follows from its seed, whichever of `threads`
-/// draws it; without threads, each is drawn when it is asked for.
+/// Calls `work` with a function that returns the batches of step `first`, `first + 1` and so on.
+///
+/// Each batch depends on the seed of its step only, whichever of the `threads` draws it. Without
+/// threads, each batch is drawn on demand.
 pub fn ahead<S: Source, R>(
     source: &S,
     seed: impl Fn(u64) -> u64 + Sync,
@@ -48,7 +51,7 @@ pub fn ahead<S: Source, R>(
             .map(|number| {
                 let (sender, receiver) = mpsc::sync_channel(AHEAD);
                 let draw = &draw;
-                // Ends when nobody wants more.
+                // The thread ends when the receiver is dropped.
                 scope.spawn(move || {
                     (first + number..).step_by(threads).all(|step| sender.send(draw(step)).is_ok())
                 });

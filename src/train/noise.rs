@@ -1,4 +1,5 @@
-//! Noisy pictures from clean ones.
+//! Synthesis of noise for training: white and correlated Gaussian noise, camera noise and
+//! compression.
 
 use rand::{Rng, rngs::StdRng};
 use tch::{Device, Kind, Tensor};
@@ -9,36 +10,45 @@ use super::{
 };
 use crate::{denoise::CONTROL_PER_LEVEL, nn::model::Domain};
 
-/// Largest noise level (standard deviation in 8-bit units) in training.
+/// Maximum noise sigma in training, in 8-bit units.
 const MAX_LEVEL: f64 = 60.0;
 
-/// Clean and noisy pictures as a network of a domain sees them.
+/// Clean and noisy images in the layout of a network's input,
+/// `[n, channels, height / 2, width / 2]`.
 pub struct Batch {
+    /// Clean images, the target of the training.
     pub clean: Tensor,
+    /// Noisy images.
     pub noisy: Tensor,
-    /// Noise level maps, as the network gets them.
+    /// Control maps: noise sigma times [`CONTROL_PER_LEVEL`], one map for each control channel.
     controls: Tensor,
 }
 
 impl Batch {
-    /// The same on another device.
+    /// Copies the batch to another device.
     pub fn to_device(&self, device: Device) -> Self {
         let to = |t: &Tensor| t.to_device(device);
         Self { clean: to(&self.clean), noisy: to(&self.noisy), controls: to(&self.controls) }
     }
 
-    /// One of the pictures.
+    /// Returns image `number` as a batch of one.
     pub fn frame(&self, number: usize) -> Self {
         let one = |t: &Tensor| t.narrow(0, number as i64, 1);
         Self { clean: one(&self.clean), noisy: one(&self.noisy), controls: one(&self.controls) }
     }
 
-    /// The same pictures after `noisy` was fused with others: of the noise's variance, the share `variance` is left.
+    /// Replaces the noisy images by temporally fused ones.
+    ///
+    /// `variance` is the noise variance after fusion relative to that before,
+    /// `[n, 1, height / 2, width / 2]`.
     pub fn fused(self, noisy: Tensor, variance: &Tensor) -> Self {
         Self { noisy, controls: self.controls * variance.sqrt(), ..self }
     }
 
-    /// All the pictures of some batches.
+    /// Concatenates batches.
+    ///
+    /// # Errors
+    /// Errors of libtorch.
     pub fn join(batches: &[Self]) -> Result<Self, Error> {
         let all = |get: fn(&Self) -> &Tensor| {
             Tensor::f_cat(&batches.iter().map(get).collect::<Vec<_>>(), 0)
@@ -50,7 +60,11 @@ impl Batch {
         })
     }
 
-    /// Levels of the noise of the first picture: of luma, or of R, G and B, and of chroma.
+    /// Returns the noise sigmas of the first image in 8-bit units: that of luma (or of R, G and B),
+    /// and that of chroma.
+    ///
+    /// # Errors
+    /// Errors of libtorch.
     pub fn levels(&self) -> Result<[f32; 2], Error> {
         let last = self.controls.size()[1] - 1;
         let level = |i: i64| {
@@ -61,34 +75,44 @@ impl Batch {
         Ok([level(0)?, level(last)?])
     }
 
-    /// The pictures without what a network takes for noise.
+    /// Subtracts the predicted noise from the noisy images.
     pub fn cleaned(&self, noise: &Tensor) -> Tensor {
         &self.noisy - noise
     }
 
-    /// Input of a network.
+    /// Returns the network's input: noisy images and control maps.
+    ///
+    /// # Errors
+    /// Errors of libtorch.
     pub fn input(&self) -> Result<Tensor, tch::TchError> {
         Tensor::f_cat(&[&self.noisy, &self.controls], 1)
     }
 }
 
-/// Kind and strength of the noise of some pictures, one value each.
+/// Kind and sigma of synthetic noise for some images. Each tensor has one value for each image,
+/// `[n, 1, 1, 1]`.
 pub struct Noise {
+    /// Planes that the network processes.
     domain: Domain,
-    /// Level of luma, or of R, G and B, and that of chroma.
+    /// Sigma of luma (or of R, G and B) in 8-bit units.
     main: Tensor,
+    /// Sigma of chroma in 8-bit units.
     chroma: Tensor,
-    /// 1 where the pictures are clipped and rounded to 8 bits.
+    /// 1 where the noisy image is clipped and rounded to 8 bits, else 0.
     quantised: Tensor,
-    /// 1 where the noise is not white.
+    /// 1 where the noise is correlated (in 4:2:0 its chroma noise is low-pass filtered), else 0.
+    /// `None` if it is 0 for all images.
     blotches: Option<Tensor>,
-    /// 0 where the pictures have no colour.
+    /// 0 where the image is monochrome, else 1.
     colour: Tensor,
 }
 
 impl Noise {
-    /// Noise of every kind for `count` pictures: levels 0 to 60; a share `clipped` of the pictures clipped and rounded to
-    /// 8 bits, a share `coloured` with noise that is not white; chroma noise from none to as strong as luma noise, white or in blotches; some pictures without colour.
+    /// Draws the noise of `count` images.
+    ///
+    /// The sigma is between 0 and 60. A share `clipped` of the images is clipped and rounded to 8
+    /// bits; a share `coloured` has noise that is not white. Chroma noise ranges from none to 1.2
+    /// times the luma noise. A tenth of the images is monochrome.
     pub fn draw(
         domain: Domain,
         count: usize,
@@ -119,7 +143,7 @@ impl Noise {
         }
     }
 
-    /// White noise of one level, half as strong in chroma.
+    /// Returns white noise of one sigma, half of it in chroma.
     pub fn white(domain: Domain, count: usize, level: f64, clipped: bool) -> Self {
         let all =
             |value: f64| Tensor::full([count as i64, 1, 1, 1], value, (Kind::Float, Device::Cpu));
@@ -133,7 +157,8 @@ impl Noise {
         }
     }
 
-    /// The noise of `count` frames of one clip, of every kind but in blotches.
+    /// Draws the noise of `count` frames of one clip. All frames have the same kind and sigma; the
+    /// noise is white.
     pub fn of_clip(domain: Domain, count: usize, clipped: f64, rng: &mut StdRng) -> Self {
         let one = Self::draw(domain, 1, 0.0, clipped, rng);
         let all = |t: &Tensor| t.repeat([count as i64, 1, 1, 1]);
@@ -146,7 +171,7 @@ impl Noise {
         }
     }
 
-    /// The same on another device.
+    /// Copies the parameters to another device.
     fn to_device(&self, device: Device) -> Self {
         let to = |t: &Tensor| t.to_device(device);
         Self {
@@ -159,10 +184,11 @@ impl Noise {
         }
     }
 
-    /// Adds noise to pictures in RGB (0 to 255), anew with each call.
+    /// Adds noise to RGB images, `[n, 3, height, width]`, values 0 to 255. Each call draws new
+    /// noise.
     ///
     /// # Errors
-    /// What libtorch reports.
+    /// Errors of libtorch.
     pub fn add(&self, rgb: &Tensor) -> Result<Batch, Error> {
         if rgb.device() != self.main.device() {
             return self.to_device(rgb.device()).add(rgb);
@@ -179,7 +205,7 @@ impl Noise {
             (unit, self.main.f_expand(&size, false)?, map(&self.main)?)
         } else {
             let (luma, chroma) = (clean.narrow(1, 0, 4), clean.narrow(1, 4, 2));
-            // Without colour, chroma lies at 128 exactly.
+            // In a monochrome image, chroma is exactly 128.
             clean = Tensor::f_cat(&[&luma, &(&chroma * &self.colour)], 1)?;
             let white = chroma.randn_like();
             let coloured = match &self.blotches {
@@ -198,28 +224,36 @@ impl Noise {
     }
 }
 
-/// Noise as cameras make it: shot noise and read noise of a sensor behind a Bayer pattern, demosaicked, and softened as by scaling or
-/// compression.
+/// Camera noise: shot noise and read noise of a sensor with a Bayer pattern, demosaicked,
+/// optionally low-pass filtered (as by scaling) and, for 4:2:0, compressed.
 pub struct Camera {
+    /// Planes that the network processes.
     domain: Domain,
-    /// Variance per unit of light, and standard deviation in the dark, one value each.
+    /// Variance of the shot noise per unit of linear light (0 to 1), one value for each image.
     shot: Tensor,
+    /// Standard deviation of the read noise in linear light, one value for each image.
     read: Tensor,
-    /// Share of the noise that is softened.
+    /// Blend factor between the noise (0) and its low-pass filtered version (1), one value for each
+    /// image.
     soft: Tensor,
-    /// What the pictures are compressed by, for 4:2:0.
+    /// Compression of the images; only for 4:2:0.
     coding: Option<Coding>,
+    /// Whether the noisy images are rounded to 8 bits.
     rounded: bool,
 }
 
-/// Share of the draws for 4:2:0 that are compressed.
+/// Share of the batches in 4:2:0 that are compressed.
 const COMPRESSED: f64 = 0.5;
+/// Range of the shot noise variance per unit of linear light.
 const SHOT: [f64; 2] = [3e-4, 2e-2];
+/// Range of the read noise standard deviation in linear light.
 const READ: [f64; 2] = [1e-3, 3e-2];
+/// Exponent of the transfer function between code values and linear light.
 const GAMMA: f64 = 2.2;
 
 impl Camera {
-    /// Noise of `count` pictures, or of the frames of one clip; `rounded` to 8 bits.
+    /// Draws the noise of `count` images. With `clip`, all of them are frames of one clip and have
+    /// the same noise parameters. With `rounded`, noisy images are rounded to 8 bits.
     pub fn draw(domain: Domain, count: usize, clip: bool, rounded: bool, rng: &mut StdRng) -> Self {
         let mut column = |draw: &dyn Fn(&mut StdRng) -> f32| {
             let first = draw(rng);
@@ -239,10 +273,11 @@ impl Camera {
         }
     }
 
-    /// Pictures in RGB (0 to 255) with this noise, anew with each call.
+    /// Adds sensor noise to RGB images, `[n, 3, height, width]`, values 0 to 255. Each call draws
+    /// new noise. Does not compress.
     ///
     /// # Errors
-    /// What libtorch reports.
+    /// Errors of libtorch.
     pub fn taken(&self, rgb: &Tensor) -> Result<Tensor, Error> {
         let [shot, read, soft] =
             [&self.shot, &self.read, &self.soft].map(|t| t.to_device(rgb.device()));
@@ -253,10 +288,11 @@ impl Camera {
         Ok((light + noise).f_clamp(0.0, 1.0)?.f_pow_tensor_scalar(1.0 / GAMMA)? * 255.0)
     }
 
-    /// As [`Noise::add`]. The network is told of the noise's deviation in each picture.
+    /// Adds noise as [`Noise::add`] does. The control maps hold the measured root mean square of
+    /// the noise of each image, compression errors included.
     ///
     /// # Errors
-    /// What libtorch reports.
+    /// Errors of libtorch.
     pub fn add(&self, rgb: &Tensor) -> Result<Batch, Error> {
         let taken = self.taken(rgb)?;
         let (clean, mut noisy) = (planes(rgb, self.domain)?, planes(&taken, self.domain)?);
@@ -286,20 +322,23 @@ impl Camera {
     }
 }
 
-/// A value whose logarithm is spread evenly.
+/// Draws a value from a log-uniform distribution between `low` and `high`.
 pub fn between([low, high]: [f64; 2], rng: &mut StdRng) -> f64 {
     low * (high / low).powf(rng.random())
 }
 
-/// How pictures of 4:2:0 are compressed.
+/// Compression parameters of images in 4:2:0.
 struct Coding {
+    /// DCT quantiser.
     codec: Codec,
-    /// Steps of each picture.
+    /// Quantisation steps of each image, `[n, 64, 1, 1]`.
     steps: Tensor,
+    /// Fraction of a step from which coefficients are rounded up.
     up: f64,
 }
 
 impl Coding {
+    /// Draws the parameters of `count` images; with `clip`, the same for all of them.
     fn draw(count: usize, clip: bool, rng: &mut StdRng) -> Self {
         let codec = Codec::new();
         let first = codec.draw(rng);
@@ -309,7 +348,7 @@ impl Coding {
         Self { steps: Tensor::cat(&steps, 0), codec, up: rng.random_range(UP) }
     }
 
-    /// `planes` are those of a network for 4:2:0.
+    /// Compresses the planes of a 4:2:0 network, `[n, 6, height / 2, width / 2]`.
     fn run(&self, planes: &Tensor) -> Result<Tensor, Error> {
         let steps = self.steps.to_device(planes.device());
         let coded = |plane: &Tensor| -> Result<Tensor, Error> {
@@ -322,7 +361,8 @@ impl Coding {
     }
 }
 
-/// What is left of noise, R, G and B, where each pixel of a sensor sees one of them and the others come from its neighbours.
+/// Applies a Bayer pattern and bilinear demosaicking to noise in R, G and B: each pixel keeps one
+/// component, the others are interpolated from its neighbours.
 fn demosaicked(noise: &Tensor) -> Result<Tensor, Error> {
     let size = noise.size();
     let tile = |values: [f32; 4]| Tensor::from_slice(&values).view([1, 1, 2, 2]);
@@ -351,7 +391,7 @@ fn demosaicked(noise: &Tensor) -> Result<Tensor, Error> {
     Ok(filtered.f_narrow(2, 1, size[2])?.f_narrow(3, 1, size[3])?)
 }
 
-/// Planes of a domain from RGB (0 to 255): pixel-unshuffled, `(v - 128) / 255`.
+/// Converts RGB images (0 to 255) to the planes of a domain: pixel-unshuffled, `(v - 128) / 255`.
 fn planes(rgb: &Tensor, domain: Domain) -> Result<Tensor, Error> {
     let scaled = |x: &Tensor| (x - 128.0) / 255.0;
     match domain {
@@ -373,17 +413,22 @@ fn planes(rgb: &Tensor, domain: Domain) -> Result<Tensor, Error> {
     }
 }
 
-/// Luma, 16 to 235, of pictures in RGB (0 to 255).
+/// Returns luma (16 to 235) of RGB images (0 to 255).
+///
+/// # Errors
+/// Errors of libtorch.
 pub fn luma(rgb: &Tensor) -> Result<Tensor, Error> {
     mix(rgb, [0.2568, 0.5041, 0.0979], 16.0)
 }
 
+/// Returns the weighted sum of R, G and B plus an offset.
 fn mix(rgb: &Tensor, weights: [f64; 3], offset: f64) -> Result<Tensor, Error> {
     let channel = |i: usize| rgb.f_narrow(1, i as i64, 1).map(|c| c * weights[i]);
     Ok(channel(0)? + channel(1)? + channel(2)? + offset)
 }
 
-/// Unit noise that R, G and B share, plus colour noise at half the resolution, as in decoded 4:2:0 video.
+/// Returns noise of standard deviation 1 that is correlated between R, G and B, plus colour noise
+/// at half resolution, as in decoded 4:2:0 video.
 fn correlated_rgb(like: &Tensor) -> Result<Tensor, Error> {
     let size = like.size();
     let (count, height, width) = (size[0], size[2], size[3]);
@@ -394,12 +439,16 @@ fn correlated_rgb(like: &Tensor) -> Result<Tensor, Error> {
     Ok(shared * 0.8 + colour * 0.6)
 }
 
-/// Unit noise from white noise by a 3x3 binomial filter.
+/// Low-pass filters white noise with a 3x3 binomial kernel and normalises it to standard deviation
+/// 1.
+///
+/// # Errors
+/// Errors of libtorch.
 pub(super) fn blurred(white: &Tensor) -> Result<Tensor, Error> {
     let channels = white.size()[1];
     let line = Tensor::from_slice(&[0.25f32, 0.5, 0.25]).to_device(white.device());
     let kernel = line.f_outer(&line)?.f_view([1, 1, 3, 3])?.f_repeat([channels, 1, 1, 1])?;
-    // The standard deviation that the filter leaves is the norm of its taps.
+    // The standard deviation after the filter is the norm of its taps.
     Ok(white.f_conv2d(&kernel, None::<Tensor>, [1, 1], [1, 1], [1, 1], channels)? / 0.375)
 }
 
@@ -426,7 +475,7 @@ mod tests {
             let variance = |t: &Tensor| t.square().mean(Kind::Float).double_value(&[]);
             let told = f64::from(batch.levels().unwrap()[0]);
             assert!((variance(&error).sqrt() - told).abs() < 0.01 * told, "{domain:?}");
-            // White noise has twice the variance in the differences of neighbours.
+            // For white noise, the variance of neighbour differences is twice that of the noise.
             let across = error.narrow(3, 1, 63) - error.narrow(3, 0, 63);
             let ratio = variance(&across) / variance(&error);
             assert!((0.1..1.7).contains(&ratio), "{domain:?}: {ratio}");

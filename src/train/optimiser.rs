@@ -1,7 +1,10 @@
-//! The optimiser and the average of the weights, with a state that can be saved (tch's own optimisers keep theirs hidden).
+//! The optimiser: Muon for inner kernels, Adam for all other parameters, and the running average of
+//! the weights.
 //!
-//! Kernels step along orthogonalised momentum (Muon), which after the same steps was 0.9 dB better than Adam alone; the
-//! first and the last layer, depthwise kernels and the biases follow Adam, and so does, slowly, what knows pictures already.
+//! It is implemented here, because tch's own optimisers do not expose their state and checkpoints
+//! need it. Muon (orthogonalised momentum) gave 0.9 dB more than Adam alone after the same number
+//! of steps. The first and the last layer, depthwise kernels and biases use Adam; a pretrained
+//! encoder uses Adam at a reduced rate.
 
 use std::collections::HashMap;
 
@@ -10,40 +13,53 @@ use tch::{Kind, Tensor};
 use super::Error;
 use crate::nn::arch::{ConvKind, ConvSpec, ENCODER, Graph};
 
+/// Decay of the first moment.
 const BETA1: f64 = 0.9;
+/// Decay of the second moment.
 const BETA2: f64 = 0.999;
+/// Added to denominators to avoid divisions by 0.
 const EPSILON: f64 = 1e-8;
-/// Longest step along the gradient, by norm.
+/// Maximum norm of the gradient over all weights; longer gradients are scaled down.
 const CLIP: f64 = 1.0;
-/// Of the running average of the weights, which is what is shipped (Polyak averaging).
+/// Decay of the running average of the weights. The averaged weights are those that are shipped
+/// (Polyak averaging).
 const AVERAGE_DECAY: f64 = 0.999;
 
-/// Root mean square of an orthogonalised step at a rate of 1; Adam's is near 1 too.
+/// Root mean square of an orthogonalised update at learning rate 1. That of an Adam update is near
+/// 1 too.
 const ORTHOGONAL_STEP: f64 = 1.2;
 
-/// Rate of layers that begin with what they learnt from a million photographs, beside that of the others.
+/// Learning rate of the pretrained encoder, relative to that of the other layers.
 const ENCODER_RATE: f64 = 0.1;
 
-/// How a tensor follows its gradient.
+/// Update rule of a parameter tensor.
 #[derive(Clone, Copy)]
 enum Way {
+    /// Nesterov momentum, orthogonalised.
     Muon,
-    /// At a multiple of the rate.
+    /// Adam, with the learning rate multiplied by this factor.
     Adam(f64),
 }
 
-/// Weights being trained, with Adam's moments (Kingma and Ba 2015) and the running average.
+/// Weights in training, the moments of Adam (Kingma and Ba 2015), and the running average. Each
+/// vector holds kernel and bias of each convolution in turn.
 pub struct Optimiser {
+    /// Current weights, which require gradients.
     pub weights: Vec<Tensor>,
+    /// Running average of the weights.
     pub average: Vec<Tensor>,
+    /// First moments (momentum).
     first: Vec<Tensor>,
+    /// Second moments.
     second: Vec<Tensor>,
+    /// Update rules.
     ways: Vec<Way>,
+    /// Number of steps done.
     pub step: u64,
 }
 
 impl Optimiser {
-    /// Starts from random weights (He et al. 2015) that follow from `seed`.
+    /// Starts from random weights (He et al. 2015) that depend on `seed` only.
     pub fn new(graph: &Graph, seed: i64) -> Self {
         tch::manual_seed(seed);
         let mut weights = Vec::new();
@@ -59,7 +75,7 @@ impl Optimiser {
         Self::starting_from(graph, weights)
     }
 
-    /// Starts from given weights.
+    /// Starts from the given weights.
     pub fn starting_from(graph: &Graph, weights: Vec<Tensor>) -> Self {
         let weights: Vec<Tensor> =
             weights.into_iter().map(|w| w.detach().copy().set_requires_grad(true)).collect();
@@ -68,10 +84,10 @@ impl Optimiser {
         Self { average, first: zeros(), second: zeros(), weights, ways: ways(graph), step: 0 }
     }
 
-    /// One step down the gradient of `loss`.
+    /// Makes one step down the gradient of `loss`.
     ///
     /// # Errors
-    /// What libtorch reports.
+    /// Errors of libtorch.
     pub fn descend(&mut self, loss: &Tensor, rate: f64) -> Result<(), Error> {
         for weight in &mut self.weights {
             weight.zero_grad();
@@ -79,7 +95,7 @@ impl Optimiser {
         loss.f_backward()?;
         self.step += 1;
         let _no_grad = tch::no_grad_guard();
-        // All on the device, without waiting for it.
+        // The norm stays on the device, so that the CPU does not wait for a GPU.
         let norms: Vec<Tensor> = self.weights.iter().map(|w| w.grad().norm()).collect();
         let scale = (Tensor::f_stack(&norms, 0)?.norm() + EPSILON)
             .f_reciprocal()?
@@ -87,7 +103,8 @@ impl Optimiser {
             .f_clamp_max(1.0)?;
         let (t, step) = (self.step as f64, self.step as i32);
         let adam_rate = rate * (1.0 - BETA2.powi(step)).sqrt() / (1.0 - BETA1.powi(step));
-        // Early on the average would remember the random start, so it follows faster.
+        // In the first steps the average follows faster, so that it does not retain the random
+        // initial weights.
         let follow = (1.0 - AVERAGE_DECAY).max(1.0 / t);
         let mut ahead: HashMap<Vec<i64>, Vec<(usize, Tensor)>> = HashMap::new();
         for i in 0..self.weights.len() {
@@ -96,7 +113,7 @@ impl Optimiser {
             let _ = first.f_lerp_(&gradient, 1.0 - BETA1)?;
             let _ = second.f_lerp_(&(&gradient * &gradient), 1.0 - BETA2)?;
             match self.ways[i] {
-                // Nesterov's look ahead along the running mean.
+                // Nesterov momentum: one more step of the running mean.
                 Way::Muon => {
                     ahead
                         .entry(gradient.size())
@@ -109,7 +126,8 @@ impl Optimiser {
                 }
             }
         }
-        // Kernels of one shape together: a GPU would wait for the many small products of each.
+        // Kernels of the same shape are processed as one batch, because many small matrix products
+        // are slow on a GPU.
         for alike in ahead.into_values() {
             let stacked =
                 Tensor::f_stack(&alike.iter().map(|(_, kernel)| kernel).collect::<Vec<_>>(), 0)?;
@@ -124,16 +142,16 @@ impl Optimiser {
         Ok(())
     }
 
-    /// All tensors under names, for a checkpoint.
+    /// Returns all tensors with their names in a checkpoint.
     pub fn state(&self) -> Vec<(String, Tensor)> {
         let all = self.groups().into_iter().flat_map(|(name, list)| named(name, list));
         all.map(|(name, tensor)| (name, tensor.to_device(tch::Device::Cpu))).collect()
     }
 
-    /// Takes over the tensors of a checkpoint.
+    /// Restores the tensors of a checkpoint.
     ///
     /// # Errors
-    /// A tensor that is missing or has another shape.
+    /// [`Error::Checkpoint`] if a tensor is missing or has another shape.
     pub fn restore(&mut self, step: u64, state: Vec<(String, Tensor)>) -> Result<(), Error> {
         let mut state: HashMap<String, Tensor> = state.into_iter().collect();
         let _no_grad = tch::no_grad_guard();
@@ -141,9 +159,9 @@ impl Optimiser {
             for (name, mut tensor) in named(group, list) {
                 let saved = state
                     .remove(&name)
-                    .ok_or_else(|| Error::Checkpoint(format!("{name} missing")))?;
+                    .ok_or_else(|| Error::Checkpoint(format!("tensor {name} is missing")))?;
                 if saved.size() != tensor.size() {
-                    return Err(Error::Checkpoint(format!("{name} is of another shape")));
+                    return Err(Error::Checkpoint(format!("{name}: shape of another network")));
                 }
                 tensor.f_copy_(&saved)?;
             }
@@ -152,6 +170,7 @@ impl Optimiser {
         Ok(())
     }
 
+    /// Returns the groups of tensors with their prefix in a checkpoint.
     fn groups(&self) -> [(&'static str, &[Tensor]); 4] {
         [
             ("weights", &self.weights),
@@ -162,11 +181,11 @@ impl Optimiser {
     }
 }
 
-/// For weight and bias of each convolution in turn.
+/// Returns the update rules of kernel and bias of each convolution in turn.
 fn ways(graph: &Graph) -> Vec<Way> {
     let last = graph.convs.len() - 1;
     let way = |(i, spec): (usize, &ConvSpec)| {
-        // The first and the last layer face pixels.
+        // The first and the last layer convert from and to pixels; they use Adam.
         if spec.name.starts_with(ENCODER) {
             [Way::Adam(ENCODER_RATE); 2]
         } else if i == 0 || i == last || matches!(spec.kind, ConvKind::Depthwise(_)) {
@@ -178,14 +197,17 @@ fn ways(graph: &Graph) -> Vec<Way> {
     graph.convs.iter().enumerate().flat_map(way).collect()
 }
 
+/// Names the tensors of a group.
 fn named<'a>(group: &'a str, list: &'a [Tensor]) -> impl Iterator<Item = (String, Tensor)> + 'a {
     list.iter().enumerate().map(move |(i, t)| (format!("{group}.{i}"), t.shallow_clone().detach()))
 }
 
-/// The orthogonal matrix nearest to each kernel, seen as one, by Newton-Schulz steps, scaled to a root mean square of 1.
+/// Replaces each kernel, taken as a matrix of outputs by taps, with the nearest orthogonal matrix,
+/// scaled to a root mean square of 1. Kernels are stacked along the first axis.
 ///
-/// The polynomial is that of Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024): singular
-/// values end up between about 0.7 and 1.2, which serves as well as 1.
+/// Five Newton-Schulz iterations with the polynomial of Jordan et al., "Muon: An optimizer for
+/// hidden layers in neural networks" (2024). Singular values end up between about 0.7 and 1.2,
+/// which serves as well as 1.
 fn orthogonalised(kernels: &Tensor) -> Result<Tensor, Error> {
     let shape = kernels.size();
     let flat = kernels.f_reshape([shape[0], shape[1], -1])?;

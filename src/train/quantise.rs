@@ -1,6 +1,8 @@
-//! Training for 8-bit integers: the forward pass rounds feature maps as the int8 engine does, the gradient passes as if it did not
-//! (Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", 2018).
-//! Weights are trained as they are and rounded at the end ([`super::rounding`]).
+//! Quantisation-aware training: the forward pass rounds feature maps as the int8 engine does, the
+//! gradient passes through the rounding unchanged (Jacob et al., "Quantization and Training of
+//! Neural Networks for Efficient Integer-Arithmetic-Only Inference", 2018).
+//!
+//! Weights are not rounded during training, but before they are written ([`super::rounding`]).
 
 use tch::{Kind, Tensor};
 
@@ -12,33 +14,42 @@ use crate::nn::{
     torch,
 };
 
-/// Share of a feature map's values, by channel, that a calibrated step has room for. Finer steps for all gain more than clipping the rest loses:
-/// from 0.999 to 0.997 it is 0.07 dB more at sigma 5 and 0.02 at 25 than with 0.9999, before training on; with 0.99 less.
+/// Quantile of the magnitudes in a channel that the calibrated range covers; larger values are
+/// clipped.
+///
+/// Quantiles from 0.997 to 0.999 gave 0.07 dB more at sigma 5 and 0.02 dB more at sigma 25 than
+/// 0.9999, measured before fine-tuning: the smaller steps gain more than clipping loses. 0.99 gave
+/// less.
 const WITHIN: f64 = 0.998;
-/// A channel's range counts as at least this share of the widest's.
+/// Lower limit of a channel's range, as a share of the widest channel's range.
 const NARROWEST: f64 = 1.0 / 64.0;
-/// A channel whose range is a smaller share is dead, and stays as it is.
+/// A channel with a range below this share of the widest one's counts as dead and is not rescaled.
 const DEAD: f64 = 1e-3;
 
-/// Factor between the steps of a map that are tried.
+/// Ratio between successive steps that the search tries for a feature map.
 const STEP_RATIO: f32 = 0.85;
-/// Times that the steps of all maps are gone through.
+/// Number of passes of the search over all feature maps.
 const ROUNDS: usize = 2;
-/// What a loss must fall by, for another step.
+/// Minimum decrease of the loss for a step to be accepted.
 const GAIN: f64 = 1e-6;
 
-/// Rounds feature maps.
+/// Simulates the int8 engine's rounding of feature maps.
 pub struct Quantiser {
+    /// Quantisation steps of all feature maps.
     pub quantisation: Quantisation,
+    /// By convolution: whether its input is the output of a ReLU, which is stored as u8 with zero
+    /// point 0.
     positive: Vec<bool>,
+    /// Quantisation steps of the network's input, `[1, channels, 1, 1]`.
     input: Tensor,
-    /// Channels of the input that are pictures.
+    /// Number of input channels with picture content; the others are control maps.
     pictures: i64,
-    /// Batches of what the network will see.
+    /// Representative batches of the network's input.
     examples: Vec<Tensor>,
 }
 
 impl Quantiser {
+    /// Creates a quantiser with the given steps.
     fn new(
         graph: &Graph,
         domain: Domain,
@@ -56,11 +67,14 @@ impl Quantiser {
         Self { quantisation, positive, input, pictures: domain.channels() as i64, examples }
     }
 
-    /// With the steps of the model that a run goes on with or begins with, or else calibrated ones. `examples` are batches of what the
-    /// network will see, `input_steps` the steps of its channels.
+    /// Creates a quantiser with the steps of the model that the run resumes or starts from, or
+    /// calibrates new ones.
+    ///
+    /// `examples` are representative batches of the network's input, `input_steps` the steps of its
+    /// channels. Calibration rescales `weights`.
     ///
     /// # Errors
-    /// A model file that cannot be read, or what libtorch reports.
+    /// A model file that cannot be read, or errors of libtorch.
     pub fn begin(
         options: &Options,
         graph: &Graph,
@@ -80,12 +94,14 @@ impl Quantiser {
         Self::calibrate(graph, options.domain, weights, examples, input_steps)
     }
 
-    /// Rescales the channels of each feature map to about the same range, which leaves what the network computes as it
-    /// is (Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019), and finds
-    /// the steps.
+    /// Calibrates quantisation steps.
+    ///
+    /// Before that, rescales the channels of each feature map to about the same range, which does
+    /// not change the function of the network (Nagel et al., "Data-Free Quantization Through Weight
+    /// Equalization and Bias Correction", 2019).
     ///
     /// # Errors
-    /// What libtorch reports.
+    /// Errors of libtorch.
     fn calibrate(
         graph: &Graph,
         domain: Domain,
@@ -104,7 +120,8 @@ impl Quantiser {
             Ok(x)
         })?;
 
-        // Maps that are added to each other share their scales; every tie has a list of the convolutions that read it.
+        // Feature maps that are added to each other share their scales. `readers` lists the
+        // convolutions that read each group of such maps.
         let ties = ties(graph);
         let mut readers: Vec<Vec<ConvId>> = vec![Vec::new(); graph.maps.len()];
         let mut convs = vec![1.0; graph.convs.len()];
@@ -133,19 +150,23 @@ impl Quantiser {
         Ok(Self::new(graph, domain, Quantisation::new(input_steps, convs), examples))
     }
 
-    /// Looks for steps, map by map, with which `loss` is smaller; for all pictures but those that have finer ones.
+    /// Tunes the quantisation steps of the default class (images that no finer class covers) to
+    /// minimise `loss`, one feature map at a time.
     ///
     /// # Errors
-    /// What `loss` reports.
+    /// Errors of `loss`.
     pub fn tune(&mut self, loss: impl Fn(&Self) -> Result<f64, Error>) -> Result<(), Error> {
         self.tune_class(self.quantisation.finer.len(), loss)
     }
 
-    /// Looks for finer steps, with which `loss` is smaller, for pictures of which the control maps hold no more than `most`, which is less than
-    /// others before had.
+    /// Adds a class of finer quantisation steps for images whose control maps are at most `most`,
+    /// and tunes them to minimise `loss`.
+    ///
+    /// Call it with decreasing values of `most`; the new class starts from the steps of the
+    /// previous one.
     ///
     /// # Errors
-    /// What `loss` reports.
+    /// Errors of `loss`.
     pub fn refine(
         &mut self,
         most: f32,
@@ -156,7 +177,7 @@ impl Quantiser {
         self.tune_class(0, loss)
     }
 
-    /// The steps of a class, in the order of [`Quantisation::classes`].
+    /// Returns the steps of a class, in the order of [`Quantisation::classes`].
     fn steps(&mut self, class: usize) -> &mut Vec<f32> {
         match self.quantisation.finer.get_mut(class) {
             Some(finer) => &mut finer.convs,
@@ -164,6 +185,7 @@ impl Quantiser {
         }
     }
 
+    /// Tunes the steps of one class by a greedy search in both directions.
     fn tune_class(
         &mut self,
         class: usize,
@@ -171,7 +193,8 @@ impl Quantiser {
     ) -> Result<(), Error> {
         let _no_grad = tch::no_grad_guard();
         let mut least = loss(self)?;
-        // The input's steps are given, those of the last one's are too fine to matter.
+        // The input's steps are fixed, and the last convolution reads i16 residuals, whose steps
+        // are too small to matter.
         let inner = 1..self.quantisation.convs.len().saturating_sub(1);
         for conv in std::iter::repeat_n(inner.rev(), ROUNDS).flatten() {
             let first = self.steps(class)[conv];
@@ -194,10 +217,11 @@ impl Quantiser {
         Ok(())
     }
 
-    /// Runs the network as the int8 engine does, but for the weights.
+    /// Runs the network with the int8 engine's rounding of feature maps; weights are used
+    /// unrounded.
     ///
     /// # Errors
-    /// What libtorch reports.
+    /// Errors of libtorch.
     pub fn forward(
         &self,
         graph: &Graph,
@@ -208,7 +232,8 @@ impl Quantiser {
         torch::forward_with(graph, weights, x, |conv, x| self.round_map(graph, conv, x, &classes))
     }
 
-    /// Which steps each picture has, as the engine finds it.
+    /// Returns the class of quantisation steps of each image, `[n]`, chosen as the engine does: by
+    /// the maximum of its control maps.
     fn classes(&self, input: &Tensor) -> Result<Tensor, tch::TchError> {
         let size = input.size();
         let controls = size[1] - self.pictures;
@@ -229,10 +254,10 @@ impl Quantiser {
         )
     }
 
-    /// What a convolution reads of each example.
+    /// Returns the rounded input of a convolution for each example batch.
     ///
     /// # Errors
-    /// What libtorch reports.
+    /// Errors of libtorch.
     pub(super) fn read(
         &self,
         graph: &Graph,
@@ -254,11 +279,13 @@ impl Quantiser {
         Ok(read)
     }
 
-    /// Steps of the values that a convolution's weights are multiplied with, where they are not alike.
+    /// Returns the quantisation steps of a convolution's input by channel, `[1, channels, 1, 1]`,
+    /// or `None` if all channels have the same step.
     pub(super) fn input_steps(&self, conv: ConvId) -> Option<&Tensor> {
         (conv == 0).then_some(&self.input)
     }
 
+    /// Rounds the input of a convolution. `classes` are the classes of the images.
     fn round_map(
         &self,
         graph: &Graph,
@@ -267,7 +294,8 @@ impl Quantiser {
         classes: &Tensor,
     ) -> Result<Tensor, tch::TchError> {
         match conv {
-            // Control maps are dithered, which is as if they were not rounded.
+            // The engine dithers control maps, so on average they are not rounded. They are only
+            // clipped here.
             0 => {
                 let levels = (&x / &self.input).f_clamp(-128.0, 127.0)?;
                 let controls = levels.size()[1] - self.pictures;
@@ -276,7 +304,7 @@ impl Quantiser {
                     Tensor::f_cat(&[pictures, levels.f_narrow(1, self.pictures, controls)?], 1)?;
                 through(&x, &(levels * &self.input))
             }
-            // The last one reads the fine form, whose steps are too small to matter.
+            // The last convolution reads i16 residuals, whose steps are too small to matter.
             _ if conv + 1 == graph.convs.len() => Ok(x),
             _ => {
                 let (low, high) = if self.positive[conv] { (0.0, 255.0) } else { (-128.0, 127.0) };
@@ -292,12 +320,13 @@ impl Quantiser {
     }
 }
 
-/// `rounded`, with the gradient of `x`.
+/// Returns `rounded` with the gradient of `x` (straight-through estimator).
 fn through(x: &Tensor, rounded: &Tensor) -> Result<Tensor, tch::TchError> {
     x.f_add(&(rounded - x).f_detach()?)
 }
 
-/// For each map, the first of those that it is added to.
+/// Returns for each feature map the representative of its group: the first of the maps that are
+/// added to each other.
 fn ties(graph: &Graph) -> Vec<MapId> {
     let mut ties: Vec<MapId> = (0..graph.maps.len()).collect();
     for layer in &graph.layers {
@@ -314,8 +343,10 @@ fn ties(graph: &Graph) -> Vec<MapId> {
     ties
 }
 
-/// Scales by channel that bring `ranges`, of several maps, near each other. They are 1 on (geometric) average: the optimiser's steps are
-/// as long for small weights as for large ones, so a block that says little must not get larger ones.
+/// Returns scales by channel that equalise `ranges`, given for one or more feature maps.
+///
+/// Their geometric mean is 1. An optimiser step is as long for small weights as for large ones, so
+/// a block of little influence must not get larger weights.
 fn scales(ranges: &[&[f64]]) -> Vec<f64> {
     let count = ranges[0].len();
     let mean = |values: &mut dyn Iterator<Item = f64>| {
@@ -332,12 +363,14 @@ fn scales(ranges: &[&[f64]]) -> Vec<f64> {
     own.into_iter().map(scale).collect()
 }
 
-/// A step of which `count` cover the widest range, after channels were divided by `scales`.
+/// Returns the step of which `count` cover the widest range, after the channels are divided by
+/// `scales`.
 fn step(ranges: &[f64], scales: &[f64], count: f64) -> f32 {
     let widest = ranges.iter().zip(scales).map(|(range, scale)| range / scale).fold(1e-3, f64::max);
     (widest / count) as f32
 }
 
+/// Multiplies the kernels that read each input channel with its scale.
 fn scale_inputs(
     graph: &Graph,
     weights: &mut [Tensor],
@@ -352,6 +385,7 @@ fn scale_inputs(
     Ok(())
 }
 
+/// Divides the kernels and biases of each output channel by its scale.
 fn scale_outputs(
     graph: &Graph,
     weights: &mut [Tensor],
@@ -372,7 +406,7 @@ mod tests {
     use super::*;
     use crate::{nn::arch::ResidualUnet, train::optimiser::Optimiser, train::rounding};
 
-    /// A small network, its weights and its calibrated steps.
+    /// Returns a small network, its weights and a calibrated quantiser.
     fn network() -> (Graph, Vec<Tensor>, Quantiser) {
         let unet = ResidualUnet {
             inputs: Domain::Yuv420.inputs(),
@@ -394,7 +428,8 @@ mod tests {
         (graph, weights, quantiser)
     }
 
-    /// By how much rounding changes what comes out.
+    /// Returns the root mean square change of the output due to rounding, with the weights `used`
+    /// compared to the weights `exact`.
     fn error(graph: &Graph, [exact, used]: [&[Tensor]; 2], quantiser: &Quantiser) -> f64 {
         let _no_grad = tch::no_grad_guard();
         let input = &quantiser.examples[0];
@@ -420,7 +455,7 @@ mod tests {
     #[test]
     fn weak_noise_gets_finer_steps() {
         let (graph, weights, mut quantiser) = network();
-        // Pictures of 8 bits, which lose nothing on their way in.
+        // Inputs that are multiples of the input step, so that rounding the input changes nothing.
         let bytes =
             |scale: f64| (&quantiser.examples[0].narrow(0, 0, 1) * (255.0 * scale)).round() / 255.0;
         let [strong, weak] = [bytes(1.0), bytes(0.05)];
@@ -437,7 +472,7 @@ mod tests {
         let after = [&strong, &weak].map(|input| error(&quantiser, input));
         assert_eq!(after[0], before[0]);
         assert!(after[1] < 0.2 * before[1], "{} and {}", after[1], before[1]);
-        // Each picture of a batch has its own.
+        // Each image of a batch has a class of its own.
         let both = error(&quantiser, &Tensor::cat(&[&strong, &weak], 0));
         assert!((both - 0.5 * (after[0] + after[1])).abs() < 1e-3 * both);
     }
@@ -449,7 +484,7 @@ mod tests {
         let [maps, both] =
             [&weights, &settled].map(|used| error(&graph, [&weights, used], &quantiser));
         assert!(both < 2.0 * maps, "{both} and {maps}");
-        // They stay as they are.
+        // Rounding is idempotent.
         let again = rounding::settled(&graph, &settled, &quantiser).unwrap();
         for (first, second) in settled.iter().zip(&again).step_by(2) {
             let change = (first - second).abs().max().double_value(&[]);

@@ -1,4 +1,4 @@
-//! What a person sees of a training run: a progress bar, a log and a curve.
+//! Progress reports of a training run: progress bar, log and training curve.
 
 use std::path::Path;
 
@@ -11,11 +11,14 @@ use super::Error;
 /// One line of the log.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Entry {
+    /// Optimiser step.
     pub step: u64,
+    /// Training time so far in seconds.
     pub seconds: f64,
-    /// Mean root mean square error of the batches since the last entry, in 8-bit levels.
+    /// Mean loss of the steps since the previous entry, times 255: a root mean square error becomes
+    /// 8-bit units.
     pub loss: f64,
-    /// Validation PSNR in dB, by condition.
+    /// Validation results by condition: PSNR in dB, or other measures of the training task.
     pub psnr: Vec<(String, f64)>,
 }
 
@@ -26,23 +29,24 @@ impl std::fmt::Display for Entry {
     }
 }
 
-/// A bar that counts thousandths of the run.
+/// Creates a progress bar of 1000 units for the whole run.
 pub fn bar() -> ProgressBar {
     let style = ProgressStyle::with_template("{elapsed_precise} [{wide_bar}] {percent}% {msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(1000).with_style(style)
 }
 
-/// Draws loss and validation PSNR over the steps as a PNG.
+/// Draws loss and validation results over the steps and writes a PNG. Does nothing while the log is
+/// empty.
 ///
 /// # Errors
-/// A picture that cannot be drawn or written.
+/// [`Error::File`] if the image cannot be drawn or written.
 pub fn draw_curve(path: &Path, log: &[Entry]) -> Result<(), Error> {
     curve(path, log).map_err(|err| Error::file(path, err))
 }
 
 fn curve(path: &Path, log: &[Entry]) -> Result<(), Box<dyn std::error::Error>> {
-    // plotters brings no font, and a machine that trains may have none.
+    // plotters includes no font, and a training machine may have none installed.
     plotters::style::register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular())
         .map_err(|_| "the built-in font is not valid")?;
     let Some(last) = log.last() else { return Ok(()) };
@@ -79,7 +83,7 @@ fn curve(path: &Path, log: &[Entry]) -> Result<(), Box<dyn std::error::Error>> {
         .x_label_area_size(28)
         .y_label_area_size(48)
         .build_cartesian_2d(steps, loss_low * 0.95..loss_high * 1.05)?;
-    chart.configure_mesh().x_desc("step").y_desc("loss (levels)").draw()?;
+    chart.configure_mesh().x_desc("step").y_desc("loss (8-bit units)").draw()?;
     chart.draw_series(LineSeries::new(log.iter().map(|e| (e.step as f64, e.loss)), BLUE))?;
     root.present()?;
     Ok(())

@@ -1,8 +1,10 @@
-//! Weights on the grids of 8-bit integers, chosen so that what a convolution computes stays near.
+//! Rounding of trained weights to int8 so that the outputs of each convolution change little.
 //!
-//! Rounding each weight to the nearest step leaves errors that add up over taps which see much the same. Here the error of each weight is
-//! made up for by those not rounded yet, as far as their inputs go together (Frantar et al., "GPTQ: Accurate Post-Training Quantization for
-//! Generative Pre-trained Transformers", 2023), and what is left on average by the bias.
+//! Rounding each weight to the nearest step leaves errors that add up over taps with correlated
+//! inputs. Here the weights that are not rounded yet compensate for the error of each rounded
+//! weight, as far as their inputs are correlated (Frantar et al., "GPTQ: Accurate Post-Training
+//! Quantization for Generative Pre-trained Transformers", 2023). The bias compensates for the
+//! remaining mean error.
 
 use tch::{Kind, Tensor};
 
@@ -12,13 +14,17 @@ use crate::nn::{
     cpu::kernels::int8::Input,
 };
 
-/// Added to the diagonal of second moments, in units of its mean.
+/// Damping added to the diagonal of the second-moment matrix, relative to the mean of that
+/// diagonal.
 const DAMPING: f64 = 1e-3;
 
-/// Weights that the int8 engine takes as they are. Layer by layer, as each reads what those before it compute in 8 bits.
+/// Returns weights that the int8 engine represents without further rounding.
+///
+/// Processes layer by layer, because the input of each layer depends on the rounded weights of
+/// those before it.
 ///
 /// # Errors
-/// What libtorch reports.
+/// Errors of libtorch.
 pub fn settled(
     graph: &Graph,
     weights: &[Tensor],
@@ -32,7 +38,8 @@ pub fn settled(
         };
         let weight = &settled[2 * conv];
         let size = weight.size();
-        // Each output of a matrix has a step of its own; for a transposed convolution that is each of 2x2 pixels.
+        // Each output channel has a step of its own; in a transposed convolution, each output
+        // channel and pixel of 2x2.
         let transposed = spec.kind == ConvKind::Up2x2;
         let matrix =
             if transposed { weight.f_permute([1, 2, 3, 0])? } else { weight.shallow_clone() };
@@ -63,7 +70,8 @@ pub fn settled(
     Ok(settled)
 }
 
-/// What the columns of a convolution's matrix are multiplied with, one after the other; none where it is no matrix.
+/// Returns the inputs of a convolution's matrix multiplication (im2col), `[taps, positions]`, or
+/// `None` for a depthwise convolution.
 fn columns(kind: ConvKind, maps: &[Tensor]) -> Result<Option<Tensor>, tch::TchError> {
     let (side, padding, stride) = match kind {
         ConvKind::Same3x3 => (3, 1, 1),
@@ -79,7 +87,8 @@ fn columns(kind: ConvKind, maps: &[Tensor]) -> Result<Option<Tensor>, tch::TchEr
     Tensor::f_cat(&columns, 1).map(Some)
 }
 
-/// `weights`, by output and column, as whole multiples of each output's largest over `limit`, for the inputs `columns`.
+/// Rounds `weights`, `[outputs, taps]`, to multiples of a step, for the inputs `columns`,
+/// `[taps, positions]`. The step of each output is its largest magnitude over `limit`.
 fn rounded(weights: &Tensor, columns: &Tensor, limit: f64) -> Result<Tensor, Error> {
     let double = |t: &Tensor| t.to_device(tch::Device::Cpu).to_kind(Kind::Double);
     let moments =
@@ -87,7 +96,7 @@ fn rounded(weights: &Tensor, columns: &Tensor, limit: f64) -> Result<Tensor, Err
     let count = moments.size()[0];
     let damping = moments.f_trace()?.double_value(&[]) / count as f64 * DAMPING + 1e-12;
     let moments = moments + Tensor::f_eye(count, (Kind::Double, tch::Device::Cpu))? * damping;
-    // Those whose errors weigh most come first, while others are left to make up for them.
+    // Weights with the largest input energy come first, while most others are left to compensate.
     let order = moments.f_diagonal(0, 0, 1)?.f_argsort(0, true)?;
     let inverse = moments.f_index_select(0, &order)?.f_index_select(1, &order)?.f_inverse()?;
     let factor = ((&inverse + inverse.f_transpose(0, 1)?) * 0.5).f_linalg_cholesky(true)?;
@@ -99,7 +108,7 @@ fn rounded(weights: &Tensor, columns: &Tensor, limit: f64) -> Result<Tensor, Err
     for column in 0..count {
         let own = rest.f_narrow(1, 0, 1)?;
         let nearest = (&own / &step).f_round()?.f_clamp(-limit, limit)?;
-        // The engine finds the step from the largest one, so that stays.
+        // The engine derives the step from the largest weight, so that weight must not change.
         let whole = (own.f_sign()? * limit).f_where_self(&place.f_eq(column)?, &nearest)?;
         let value = whole * &step;
         let row = factor.f_get(column)?.f_narrow(0, column, count - column)?.f_unsqueeze(0)?;
@@ -115,7 +124,8 @@ fn rounded(weights: &Tensor, columns: &Tensor, limit: f64) -> Result<Tensor, Err
 mod tests {
     use super::*;
 
-    /// Weights of 5 outputs, and what their 36 columns see: much the same, as neighbouring pixels do.
+    /// Returns weights of 5 outputs, and inputs of their 36 taps that are correlated as
+    /// neighbouring pixels are.
     fn scene() -> (Tensor, Tensor) {
         tch::manual_seed(4);
         let options = (Kind::Float, tch::Device::Cpu);

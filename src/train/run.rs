@@ -1,4 +1,5 @@
-//! The training loop, whatever is learnt.
+//! The training loop, shared by all networks: initialisation, steps, validation, checkpoints and
+//! the model file.
 
 use std::{
     path::PathBuf,
@@ -25,52 +26,63 @@ use crate::nn::{
     torch,
 };
 
+/// Minimum time between checkpoints.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(240);
+/// Minimum time between validations.
 const VALIDATE_EVERY: Duration = Duration::from_secs(120);
 
-/// What a training run of any kind needs to know.
+/// Options that all trainings share.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Model file to write; checkpoint and curve go beside it.
+    /// Model file to write. Checkpoint and training curve get the same name with other extensions.
     pub out: PathBuf,
+    /// Planes that the network processes.
     pub domain: Domain,
+    /// Architecture of the network.
     pub architecture: Architecture,
-    /// Model whose weights to start from; layers that are wider than its own are grown from them, blocks that are narrower
-    /// inside keep what says most, others start at random.
+    /// Model file with initial weights. Layers that are wider than in that model extend its
+    /// weights; residual blocks with fewer hidden channels keep the most influential ones. Other
+    /// layers start from random weights.
     pub init: Option<PathBuf>,
-    /// Lets hidden channels of `init` begin anew whose weights ran away.
+    /// Re-initialises hidden channels of `init` whose weights have diverged.
     pub renew: bool,
-    /// File of weights in float32, named as those of a model, to begin with where `init` does not tell.
+    /// Safetensors file of float32 weights, named as in a model file. `init` takes precedence.
     pub pretrained: Option<PathBuf>,
+    /// Whether to resume from the checkpoint of `out`, if there is one.
     pub resume: bool,
+    /// Length of the run.
     pub length: Length,
+    /// Seed of all random choices.
     pub seed: u64,
+    /// Number of patches in a batch.
     pub batch: usize,
-    /// Side of the training patches, a multiple of twice the network's granularity.
+    /// Side of the training patches in pixels, a multiple of twice the network's granularity.
     pub side: usize,
-    /// Learning rate at the start; it falls along a cosine.
+    /// Learning rate of the first step; it decays along a half cosine.
     pub rate: f64,
-    /// Where the network is trained.
+    /// Device that trains the network.
     pub device: Device,
-    /// Threads that draw what the next steps learn from; with none, each step draws its own.
+    /// Number of threads that prefetch batches. With 0, each step draws its own batch.
     pub loaders: usize,
     /// Share of the run, from its start, that computes in bfloat16.
     pub bf16_share: f64,
-    /// Trains for 8-bit integers: starts from `init`, calibrates steps of quantisation and rounds as the int8 engine does.
+    /// Trains for 8-bit integers: starts from `init`, calibrates quantisation steps and simulates
+    /// the rounding of the int8 engine.
     pub quantise: bool,
 }
 
-/// Length of a whole run, what came before a resume included.
+/// Length of a whole run, including the time or steps before it was resumed.
 #[derive(Debug, Clone, Copy)]
 pub enum Length {
+    /// Training time in minutes.
     Minutes(f64),
-    /// The learning rate follows from the step alone, so a run can be repeated bit for bit. With 0 nothing is learnt: what the run begins with
-    /// is written, rounded where it is for 8 bits.
+    /// Number of steps. The learning rate depends on the step only, so a run can be repeated bit
+    /// for bit. With 0 steps, the run writes its initial weights, rounded if it is quantised.
     Steps(u64),
 }
 
 impl Length {
-    /// Share of the run that is over.
+    /// Returns the share of the run that is done, 0 to 1.
     fn done(self, progress: &Progress) -> f64 {
         let done = match self {
             Self::Minutes(minutes) => progress.seconds / (minutes * 60.0),
@@ -82,31 +94,35 @@ impl Length {
 }
 
 impl Options {
-    /// Whether the run goes on from what it wrote before.
+    /// Returns whether the run resumes from an earlier model file.
     pub(super) fn resumes(&self) -> bool {
         self.resume && self.out.exists()
     }
 
-    /// Of all that is random in a step.
+    /// Returns the seed of all random choices in a step.
     fn seed_of(&self, step: u64) -> u64 {
         self.seed.wrapping_mul(0x9e37_79b9).wrapping_add(step)
     }
 }
 
-/// What is to be learnt, from batches `B`. Weights lie on the device that computes.
+/// A training task: loss, validation and quantisation of one kind of network, for batches of type
+/// `B`. Weights are on the device that trains.
 pub(super) trait Lesson<B> {
-    /// Prepares for a run, and adapts the weights where it starts.
+    /// Prepares for a run. May adapt the initial weights.
     ///
     /// # Errors
-    /// What libtorch or a file gives.
+    /// Errors of libtorch or of a file.
     fn prepare(&mut self, _weights: &mut [Tensor]) -> Result<(), Error> {
         Ok(())
     }
 
-    /// The loss of one step, in the units of pictures from 0 to 1.
+    /// Returns the loss of one step, in units of pixel values from 0 to 1.
+    ///
+    /// `weights` holds kernel and bias of each convolution in turn, `kind` is the type to compute
+    /// in, and `rng` is the generator of this step.
     ///
     /// # Errors
-    /// What libtorch reports.
+    /// Errors of libtorch.
     fn loss(
         &self,
         weights: &[Tensor],
@@ -115,27 +131,32 @@ pub(super) trait Lesson<B> {
         rng: &mut StdRng,
     ) -> Result<Tensor, Error>;
 
-    /// Figures of fixed pictures, by condition; larger is better.
+    /// Returns measures on fixed validation data, by condition; larger is better.
     ///
     /// # Errors
-    /// What libtorch reports.
+    /// Errors of libtorch.
     fn validate(&self, weights: &[Tensor]) -> Result<Vec<(String, f64)>, Error>;
 
-    /// A picture that shows a person what was learnt, if there is one to draw.
+    /// Returns an image with sample outputs for visual inspection, if the task has one.
     ///
     /// # Errors
-    /// What libtorch reports.
+    /// Errors of libtorch.
     fn samples(&self, _weights: &[Tensor]) -> Result<Option<image::GrayImage>, Error> {
         Ok(None)
     }
 
-    /// What rounds a network that is to be run in 8-bit integers.
+    /// Returns the simulation of the int8 engine if the run is quantised.
     fn quantiser(&self) -> Option<&Quantiser> {
         None
     }
 }
 
-/// Trains until the run is over, then writes the model with averaged weights to `out` and the curve beside it.
+/// Trains to the end of the run. Writes the model with averaged weights to `options.out`, and
+/// checkpoint and training curve beside it.
+///
+/// # Errors
+/// Files that cannot be read or written, a checkpoint that does not fit, a loss that is not finite,
+/// errors of libtorch.
 pub(super) fn run<S: Source>(
     options: &Options,
     graph: &Graph,
@@ -163,7 +184,7 @@ pub(super) fn run<S: Source>(
         init::begin_with(graph, &mut weights, &given)?;
     }
     if options.renew {
-        println!("{} hidden channels begin anew", init::renew(graph, &mut weights, &random())?);
+        println!("{} hidden channels re-initialised", init::renew(graph, &mut weights, &random())?);
     }
     weights.iter_mut().for_each(|weight| *weight = weight.to_device(device));
     lesson.prepare(&mut weights)?;
@@ -182,7 +203,7 @@ pub(super) fn run<S: Source>(
     })
 }
 
-/// Goes on until the run is over.
+/// Makes steps until the run is over; `next` returns the batches.
 fn descend<B>(
     options: &Options,
     graph: &Graph,
@@ -253,7 +274,10 @@ fn descend<B>(
     Ok(())
 }
 
-/// Runs a network in training on an input, in `kind` but for the result, which is float32.
+/// Runs a network on an input. Computes in `kind`; the result is float32.
+///
+/// # Errors
+/// Errors of libtorch.
 pub(super) fn forward(
     graph: &Graph,
     weights: &[Tensor],
@@ -265,6 +289,7 @@ pub(super) fn forward(
     Ok(torch::forward(graph, &weights, &input)?.f_to_kind(Kind::Float)?)
 }
 
+/// Writes the model file with its quantisation and a description of its training.
 fn write_model(
     options: &Options,
     weights: &[Tensor],
@@ -284,7 +309,8 @@ fn write_model(
     model.training = match &options.init {
         Some(path) if step == 0 => Model::from_file(path)?.training,
         _ => format!(
-            "{step} steps of {} patches of {}x{}, seed {}, Muon and Adam {} cosine, averaged weights",
+            "{step} steps of {} patches of {}x{}, seed {}, Muon and Adam {} cosine, averaged \
+             weights",
             options.batch, options.side, options.side, options.seed, options.rate
         ),
     };

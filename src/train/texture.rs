@@ -1,8 +1,11 @@
-//! Training of the network that tells how much of a watermark each place hides.
+//! Training of the masking network of `watermarkembed`, which predicts the watermark amplitude by
+//! position.
 //!
-//! It sees means and deviations of cells, as the embedder measures them, and gives the logarithm of an amplitude. Photographs are
-//! marked with real patterns at a fixed PSNR: what is visible (structural similarity, and error beyond the just noticeable
-//! difference) should be little, what a detector sees after compression and blur much.
+//! Its input is the mean and standard deviation of luma in cells, as the embedder measures them;
+//! its output is the logarithm of the amplitude. Training embeds real watermark patterns in
+//! photographs at a fixed PSNR. The loss rewards structural similarity and the correlation that a
+//! detector measures after compression and blur, and penalises error above the just noticeable
+//! difference.
 
 use std::path::PathBuf;
 
@@ -24,36 +27,44 @@ use crate::{
     },
 };
 
-/// Sizes that patterns are made for, and the side of the cells that go with them, which are two canonical pixels.
+/// Frame sizes of the patterns, and the side of a cell at each size, which is two canonical pixels.
 const SIZES: [([usize; 2], i64); 3] = [([640, 360], 2), ([1280, 720], 4), ([1920, 1080], 6)];
+/// Number of keys whose patterns are used.
 const KEYS: u64 = 3;
-/// PSNR that photographs are marked at.
+/// Range of the PSNR, in dB, at which photographs are marked.
 const PSNR: std::ops::Range<f64> = 43.0..47.0;
-/// Weights of structural similarity, of error beyond the just noticeable difference and of what is detected.
+/// Weight of structural similarity in the loss.
 const SIMILARITY: f64 = 260.0;
+/// Weight of the error relative to the just noticeable difference in the loss.
 const VISIBLE: f64 = 3.0;
+/// Weight of the detector's correlation in the loss.
 const DETECTED: f64 = 9.0;
+/// Number of validation photographs.
 const VALIDATION_PICTURES: usize = 16;
+/// Side of the validation patches in pixels.
 const VALIDATION_SIDE: usize = 240;
 
-/// A training run.
+/// Options of a training run for the masking network.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// Options that all trainings share.
     pub run: run::Options,
-    /// Photographs.
+    /// Folder with the photographs.
     pub data: PathBuf,
 }
 
-/// Trains until the run is over; writes the model and its curve.
+/// Trains the masking network to the end of the run. Writes the model, its checkpoint and its
+/// curve.
 ///
 /// # Errors
-/// Files that cannot be read or written, a checkpoint that does not fit, a loss that is no longer a number.
+/// Options that this training does not support, files that cannot be read or written, a checkpoint
+/// that does not fit, a loss that is not finite.
 pub fn texture(options: &Options) -> Result<(), Error> {
     if options.run.quantise {
-        return Err(Error::NoQuantisation("the mask of watermarks"));
+        return Err(Error::NoQuantisation("the masking network"));
     }
     if options.run.device != Device::Cpu {
-        return Err(Error::CpuOnly("the mask of watermarks"));
+        return Err(Error::CpuOnly("the masking network"));
     }
     let photos = Photos::load(&options.data, options.run.side.max(VALIDATION_SIDE) as u32)?;
     println!(
@@ -81,45 +92,54 @@ pub fn texture(options: &Options) -> Result<(), Error> {
     let patterns = SIZES.map(patterns).into();
     let validation = luma(&photos.validation.centres(VALIDATION_PICTURES, VALIDATION_SIDE))?;
     let mut lesson = Masking { graph: &graph, patterns, validation, codec: Codec::new() };
-    println!("uniform and analytic masks:");
+    println!("for comparison, uniform and analytic masks:");
     for mask in [Mask::Uniform, Mask::Analytic] {
         println!("{mask:?}: {:?}", lesson.measured(mask)?);
     }
     run::run(&options.run, &graph, &Pictures(options, &photos), &mut lesson)
 }
 
-/// Patterns for pictures of one size.
+/// Watermark patterns for frames of one size.
 struct Patterns {
+    /// Side of a cell in pixels.
     cell: i64,
+    /// Patterns of several keys, `[1, 1, height, width]`.
     planes: Vec<Tensor>,
 }
 
+/// The training task: watermark masking.
 struct Masking<'a> {
     graph: &'a Graph,
     patterns: Vec<Patterns>,
+    /// Luma of the validation patches, `[n, 1, side, side]`.
     validation: Tensor,
     codec: Codec,
 }
 
-/// What amplitudes follow from.
+/// Source of the amplitudes.
 #[derive(Debug, Clone, Copy)]
 enum Mask<'a> {
+    /// The same amplitude everywhere.
     Uniform,
+    /// The analytic mask of the embedder.
     Analytic,
     /// The network with these weights.
     Network(&'a [Tensor]),
 }
 
-/// What a marked picture is like.
+/// Measures of marked images, averaged over the batch.
 struct Outcome {
+    /// Structural similarity to the original.
     similarity: Tensor,
+    /// Error relative to the just noticeable difference, pooled with exponent 4.
     visible: Tensor,
+    /// Correlation of the detector's residual with the pattern.
     detected: Tensor,
-    /// Mean square error where there is hardly any texture.
+    /// Mean square error in cells with hardly any texture.
     flat: Tensor,
 }
 
-/// Photographs to mark.
+/// Source of training batches: luma of random patches.
 struct Pictures<'a>(&'a Options, &'a Photos);
 
 impl Source for Pictures<'_> {
@@ -142,7 +162,7 @@ impl Lesson<Tensor> for Masking<'_> {
         let patterns = &self.patterns[rng.random_range(0..self.patterns.len())];
         let amplitudes = self.amplitudes(weights, &picture, patterns.cell)?;
         let outcome = self.mark(&picture, &amplitudes, patterns, rng)?;
-        // The loop counts losses in units of pictures from 0 to 1.
+        // The loop reports losses times 255.
         Ok((outcome.similarity * -SIMILARITY + outcome.visible * VISIBLE
             - outcome.detected * DETECTED)
             / 255.0)
@@ -154,7 +174,7 @@ impl Lesson<Tensor> for Masking<'_> {
 }
 
 impl Masking<'_> {
-    /// Figures of the validation pictures, means over sizes.
+    /// Returns measures on the validation images, averaged over the frame sizes.
     fn measured(&self, mask: Mask<'_>) -> Result<Vec<(String, f64)>, Error> {
         let _no_grad = tch::no_grad_guard();
         let picture = &self.validation;
@@ -182,11 +202,13 @@ impl Masking<'_> {
         Ok(names.into_iter().zip(sums).collect())
     }
 
+    /// Returns the amplitudes that the network predicts, one value for each cell.
     fn amplitudes(&self, weights: &[Tensor], picture: &Tensor, cell: i64) -> Result<Tensor, Error> {
         let output = run::forward(self.graph, weights, &cells(picture, cell)?, Kind::Float)?;
         Ok(output.f_clamp(-f64::from(MOST_LOG), f64::from(MOST_LOG))?.f_exp()?)
     }
 
+    /// Marks images with random crops of the patterns and measures the result.
     fn mark(
         &self,
         picture: &Tensor,
@@ -243,25 +265,25 @@ impl Masking<'_> {
     }
 }
 
-/// Means of squares of some pixels to a side.
+/// Returns the mean of each block of `side` x `side` pixels.
 fn mean_of(x: &Tensor, side: i64) -> Result<Tensor, Error> {
     Ok(x.f_avg_pool2d([side, side], [side, side], [0, 0], false, true, None)?)
 }
 
-/// Mean and deviation of cells.
+/// Returns mean and standard deviation of each cell.
 fn statistics(picture: &Tensor, cell: i64) -> Result<(Tensor, Tensor), Error> {
     let mean = mean_of(picture, cell)?;
     let variance = (mean_of(&(picture * picture), cell)? - &mean * &mean).f_clamp_min(0.0)?;
     Ok((mean, variance.f_sqrt()?))
 }
 
-/// What the network sees.
+/// Returns the network's input, `[n, 2, rows, columns]`: mean and standard deviation of each cell.
 fn cells(picture: &Tensor, cell: i64) -> Result<Tensor, Error> {
     let (mean, deviation) = statistics(picture, cell)?;
     Ok(Tensor::f_cat(&[(mean - 128.0) / 255.0, deviation / f64::from(DEVIATION_SCALE)], 1)?)
 }
 
-/// Amplitudes of the analytic mask.
+/// Returns the amplitudes of the analytic mask, one value for each cell.
 fn formulas(picture: &Tensor, cell: i64) -> Result<Tensor, Error> {
     let mut all = Vec::new();
     for i in 0..picture.size()[0] {
@@ -275,11 +297,12 @@ fn formulas(picture: &Tensor, cell: i64) -> Result<Tensor, Error> {
     Ok(Tensor::f_cat(&all, 0)?)
 }
 
+/// Returns the root mean square of each image, `[n, 1, 1, 1]`.
 fn root_mean_square(x: &Tensor) -> Result<Tensor, Error> {
     Ok((x * x).f_mean_dim(&[1i64, 2, 3][..], true, Kind::Float)?.f_sqrt()? + 1e-6)
 }
 
-/// Mean over `side x side` pixels around each.
+/// Returns the mean over `side` x `side` pixels around each pixel.
 fn box_mean(x: &Tensor, side: i64) -> Result<Tensor, Error> {
     let reach = side / 2;
     Ok(x.f_replication_pad2d([reach; 4])?.f_avg_pool2d(
@@ -292,18 +315,21 @@ fn box_mean(x: &Tensor, side: i64) -> Result<Tensor, Error> {
     )?)
 }
 
+/// Blends an image with its 3x3 mean; `share` is the weight of the mean.
 fn blur(x: &Tensor, share: f64) -> Result<Tensor, Error> {
     Ok(x * (1.0 - share) + box_mean(x, 3)? * share)
 }
 
-/// What the detector correlates with, as in `watermark/residual.rs`.
+/// Returns the residual that the detector correlates with the pattern, as in
+/// `watermark/residual.rs`.
 fn residual(x: &Tensor) -> Result<Tensor, Error> {
     let rough = x - box_mean(&box_mean(x, 9)?, 9)?;
     let energy = box_mean(&(&rough * &rough), 15)?.f_clamp_min(0.0)?;
     Ok((rough / ((energy + 1e-6).f_sqrt()? + 0.7)).f_clamp(-3.0, 3.0)?)
 }
 
-/// Mean structural similarity (Wang et al., "Image Quality Assessment", IEEE Transactions on Image Processing 13(4), 2004).
+/// Returns the mean structural similarity (Wang et al., "Image Quality Assessment", IEEE
+/// Transactions on Image Processing 13(4), 2004).
 fn similarity(a: &Tensor, b: &Tensor) -> Result<Tensor, Error> {
     let line: Vec<f32> = (-5..=5).map(|i| (-(i * i) as f32 / 4.5).exp()).collect();
     let line = Tensor::from_slice(&line);
@@ -319,8 +345,9 @@ fn similarity(a: &Tensor, b: &Tensor) -> Result<Tensor, Error> {
     Ok((top / bottom).mean(Kind::Float))
 }
 
-/// Just noticeable difference in levels: luminance adaptation, and masking by texture but not by lone edges (Chou and Li 1995; the
-/// latter by the least mean gradient around).
+/// Returns the just noticeable difference of each pixel in 8-bit units: luminance adaptation and
+/// texture masking (Chou and Li 1995). The least mean gradient in a neighbourhood measures the
+/// texture, so that isolated edges do not mask.
 fn noticeable(picture: &Tensor) -> Result<Tensor, Error> {
     let ground = box_mean(picture, 5)?;
     let dark = ((&ground / 127.0).f_clamp(0.0, 1.0)?.f_sqrt()? * -1.0 + 1.0) * 17.0 + 3.0;

@@ -1,4 +1,4 @@
-//! Shared by the integration tests; each uses a part of it.
+//! Helpers that the integration tests share.
 #![allow(dead_code)]
 
 pub mod nets;
@@ -8,7 +8,7 @@ use std::{path::PathBuf, process::Command, sync::Once};
 
 use gst::prelude::*;
 
-/// GStreamer with the plugin of this build, in this process.
+/// Initialises GStreamer and registers the plugin of this build in this process.
 pub fn init() {
     static INIT: Once = Once::new();
     INIT.call_once(|| {
@@ -17,7 +17,7 @@ pub fn init() {
     });
 }
 
-/// Waits for the error that a pipeline ends with.
+/// Waits for the error message of a pipeline and returns its error.
 pub fn error_of(pipeline: &gst::Pipeline) -> glib::Error {
     let bus = pipeline.bus().unwrap();
     let message =
@@ -29,10 +29,11 @@ pub fn error_of(pipeline: &gst::Pipeline) -> glib::Error {
     }
 }
 
-/// A file or folder in the system's temporary folder that is removed in the end.
+/// Path of a temporary file or folder that is removed on drop.
 pub struct Temporary(pub PathBuf);
 
 impl Temporary {
+    /// Returns a path that is unique to this process.
     pub fn new(name: &str) -> Self {
         Self(std::env::temp_dir().join(format!("cnnvideo-{}-{name}", std::process::id())))
     }
@@ -45,14 +46,15 @@ impl Drop for Temporary {
     }
 }
 
-/// The folder in which cargo has put `libgstcnnvideo.so`.
+/// Returns the folder in which cargo has built `libgstcnnvideo.so`.
 pub fn plugin_folder() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let folder = test.ancestors().find(|f| f.join("libgstcnnvideo.so").exists());
-    folder.expect("libgstcnnvideo.so stands beside the tests").to_owned()
+    folder.expect("libgstcnnvideo.so is not in the target folder of the tests").to_owned()
 }
 
-/// A GStreamer tool that finds the built plugin through a registry of its own.
+/// Returns the command for a GStreamer tool that loads the built plugin, with a registry of its
+/// own.
 pub fn tool(name: &str, registry: &Temporary) -> Command {
     let mut command = Command::new(name);
     command

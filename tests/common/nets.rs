@@ -1,4 +1,4 @@
-//! Small networks with random weights, and a way to run them on a picture in memory.
+//! Small networks with random weights, and helpers to run them on an image in memory.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use gstcnnvideo::nn::{
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-/// Regions come from inverted blocks, all else from a residual U-Net.
+/// Returns a small architecture for a domain: inverted blocks for regions, else a residual U-Net.
 pub fn architecture(domain: Domain) -> Architecture {
     let (inputs, outputs) = (domain.inputs(), domain.outputs());
     if domain == Domain::Region {
@@ -47,7 +47,8 @@ pub fn architecture(domain: Domain) -> Architecture {
     })
 }
 
-/// A model with weights of a size that keeps its output near that of its input.
+/// Returns a model with random weights, scaled so that output values are about as large as input
+/// values.
 pub fn random_model(domain: Domain, seed: u64) -> Model {
     let mut rng = StdRng::seed_from_u64(seed);
     let architecture = architecture(domain);
@@ -64,10 +65,11 @@ pub fn random_model(domain: Domain, seed: u64) -> Model {
     Model::new(domain, architecture, weights).unwrap()
 }
 
-/// Up to this value of its control maps a [`quantised_model`] has finer steps.
+/// Maximum control map value up to which a [`quantised_model`] uses its finer steps.
 pub const MOST_OF_FINER: f32 = 0.1;
 
-/// [`random_model`] with steps of quantisation that its feature maps fit into, and others of half the width.
+/// Returns a [`random_model`] with quantisation steps that cover the range of its feature maps, and
+/// a class of steps of half the width.
 pub fn quantised_model(domain: Domain, seed: u64) -> Model {
     let model = random_model(domain, seed);
     let convs = vec![2.5 / 127.0; model.graph().convs.len()];
@@ -77,16 +79,20 @@ pub fn quantised_model(domain: Domain, seed: u64) -> Model {
     model.with_quantisation(Quantisation { input, convs, finer }).unwrap()
 }
 
-/// Interleaved pixels.
+/// An image of interleaved float channels.
 pub struct Picture {
+    /// Width and height.
     pub size: Size,
+    /// Channels of a pixel.
     pub channels: usize,
+    /// Row-major values, channels interleaved.
     pub data: Vec<f32>,
-    /// See [`Source::most`].
+    /// Maximum of the control maps; see [`Source::most`].
     pub most: f32,
 }
 
 impl Picture {
+    /// Returns an image of random values from -0.5 to 0.5.
     pub fn random(size: Size, channels: usize, seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let data =
@@ -137,7 +143,8 @@ impl Output for Collect {
     }
 }
 
-/// The output of a network, interleaved. Runs it twice: what is left of the first run must not show in the second.
+/// Runs a network and returns its interleaved output. Runs it twice and checks that the results are
+/// equal, because buffers that are reused must not affect the second run.
 pub fn run(network: &dyn Network, picture: &Picture, threads: usize) -> Vec<f32> {
     let stride = picture.size.width * network.domain().outputs();
     let mut session = network.session(picture.size, threads).unwrap();

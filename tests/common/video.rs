@@ -1,11 +1,11 @@
-//! Frames to feed to elements, and what to expect of them.
+//! Helpers for frames, elements in a harness, and their output.
 
 use gst::prelude::*;
 use gst_check::Harness;
 use gst_video::{VideoFormat, VideoFrameExt, VideoInfo};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-/// All formats of the filters.
+/// All 8-bit formats that the filters support.
 pub const FORMATS: [VideoFormat; 17] = [
     VideoFormat::I420,
     VideoFormat::Nv12,
@@ -26,12 +26,13 @@ pub const FORMATS: [VideoFormat; 17] = [
     VideoFormat::Xbgr,
 ];
 
+/// Returns the video info of a format at 25 frames per second.
 pub fn info(format: VideoFormat, width: u32, height: u32) -> VideoInfo {
     super::init();
     VideoInfo::builder(format, width, height).fps(gst::Fraction::new(25, 1)).build().unwrap()
 }
 
-/// An element with caps set on both sides.
+/// Returns a harness with the described elements and caps set on its source pad.
 pub fn harness(description: &str, info: &VideoInfo) -> Harness {
     super::init();
     let mut harness = Harness::new_parse(description);
@@ -39,18 +40,19 @@ pub fn harness(description: &str, info: &VideoInfo) -> Harness {
     harness
 }
 
-/// The element in a harness, which `harness` has wrapped into a bin.
+/// Returns the first child of the bin that `harness` has created: the element of a description with
+/// one element.
 pub fn element(harness: &Harness) -> gst::Element {
     let bin = harness.element().unwrap().downcast::<gst::Bin>().unwrap();
     bin.children().remove(0)
 }
 
-/// Approximately normal with unit variance.
+/// Returns an approximately normal random value with mean 0 and variance 1.
 pub fn normal(rng: &mut StdRng) -> f32 {
     (0..12).map(|_| rng.random::<f32>()).sum::<f32>() - 6.0
 }
 
-/// A smooth picture, every byte of it (alpha and padding too) with noise of a level.
+/// Returns a smooth frame with noise of sigma `level` in every byte, including alpha and padding.
 pub fn bytes(info: &VideoInfo, level: f32, seed: u64) -> Vec<u8> {
     let mut rng = StdRng::seed_from_u64(seed);
     (0..info.size())
@@ -61,7 +63,7 @@ pub fn bytes(info: &VideoInfo, level: f32, seed: u64) -> Vec<u8> {
         .collect()
 }
 
-/// Wraps bytes as frame number `number` of a stream of 25 frames per second.
+/// Wraps bytes as the buffer of frame `number` at 25 frames per second.
 pub fn buffer(bytes: Vec<u8>, number: u64) -> gst::Buffer {
     let mut buffer = gst::Buffer::from_mut_slice(bytes);
     let frame = gst::ClockTime::from_mseconds(40);
@@ -71,11 +73,12 @@ pub fn buffer(bytes: Vec<u8>, number: u64) -> gst::Buffer {
     buffer
 }
 
+/// Copies the content of a buffer.
 pub fn to_bytes(buffer: &gst::Buffer) -> Vec<u8> {
     buffer.map_readable().unwrap().to_vec()
 }
 
-/// Values of the visible samples of a frame, by component of the format (alpha included).
+/// Returns the visible samples of a frame by component of the format, including alpha.
 pub fn components(info: &VideoInfo, data: &[u8]) -> Vec<Vec<u8>> {
     let buffer = gst::Buffer::from_slice(data.to_vec());
     let frame = gst_video::VideoFrame::from_buffer_readable(buffer, info).unwrap();
@@ -95,7 +98,7 @@ pub fn components(info: &VideoInfo, data: &[u8]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Variance of samples.
+/// Returns the variance of samples.
 pub fn variance(samples: &[u8]) -> f64 {
     let mean = samples.iter().map(|v| f64::from(*v)).sum::<f64>() / samples.len() as f64;
     samples.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / samples.len() as f64

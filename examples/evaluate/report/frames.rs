@@ -1,4 +1,4 @@
-//! Frames from files, and through elements.
+//! Frames of the report: loaded from files and run through elements.
 
 use std::{
     path::Path,
@@ -15,19 +15,20 @@ use crate::Result;
 
 pub use image::RgbImage as Rgb;
 
-/// Wider pictures are brought down to this for the page.
+/// Maximum width of an image on the page in pixels; wider ones are downscaled.
 const WIDEST: u32 = 420;
 
-/// Bytes of one frame, laid out as `info` tells.
+/// One frame in the layout described by `info`.
 #[derive(Clone)]
 pub struct Frame {
     info: VideoInfo,
     bytes: Vec<u8>,
 }
 
-/// Frames that belong together.
+/// The frames of one source.
 #[derive(Clone)]
 pub struct Clip {
+    /// File name without extension.
     pub name: String,
     pub frames: Vec<Frame>,
 }
@@ -51,7 +52,7 @@ impl Frame {
         let buffer = sample.buffer_owned().ok_or("no buffer")?;
         let frame = gst_video::VideoFrame::from_buffer_readable(buffer, &info)
             .map_err(|_| "no video frame")?;
-        // The layout that caps alone tell, without the padding of a decoder.
+        // Copies the frame without the decoder's padding.
         let plain = VideoInfo::builder(info.format(), info.width(), info.height()).build()?;
         let buffer = gst::Buffer::with_size(plain.size())?;
         let mut copy =
@@ -61,6 +62,7 @@ impl Frame {
         Ok(Self { info: plain, bytes })
     }
 
+    /// Returns a view of the planes.
     pub fn view(&self) -> Result<Picture<'_, u8>> {
         let (width, height) = (self.info.width() as usize, self.info.height() as usize);
         let format = match self.info.format() {
@@ -73,6 +75,7 @@ impl Frame {
         Ok(Picture::new(format, width, height, &planes)?)
     }
 
+    /// Returns luma; of RGB frames, the luma of BT.601 in limited range.
     pub fn luma(&self) -> Result<Array2<f32>> {
         let picture = self.view()?;
         let [first, ..] = &picture.components[..] else { return Err("no components".into()) };
@@ -86,13 +89,13 @@ impl Frame {
         })
     }
 
-    /// All samples that noise goes into: R, G and B, or luma.
+    /// Returns all samples that get noise: R, G and B, or luma.
     pub fn samples(&mut self) -> impl Iterator<Item = &mut u8> {
         let count = if self.info.is_rgb() { self.bytes.len() } else { self.info.offset()[1] };
         self.bytes[..count].iter_mut()
     }
 
-    /// For the page: in colour and not too wide.
+    /// Returns the frame in RGB, downscaled for the page.
     pub fn rgb(&self) -> Rgb {
         let Ok(picture) = self.view() else { return Rgb::new(1, 1) };
         let (width, height) = picture.size();
@@ -113,7 +116,7 @@ impl Frame {
     }
 }
 
-/// A plane of levels for the page.
+/// Returns a plane of 8-bit values as an image, downscaled for the page.
 pub fn grey(plane: &Array2<f32>) -> Rgb {
     let (height, width) = plane.dim();
     let picture = GrayImage::from_fn(width as u32, height as u32, |x, y| {
@@ -122,6 +125,7 @@ pub fn grey(plane: &Array2<f32>) -> Rgb {
     smaller(image::DynamicImage::ImageLuma8(picture).into_rgb8())
 }
 
+/// Downscales an image to at most [`WIDEST`] pixels in width.
 fn smaller(picture: Rgb) -> Rgb {
     if picture.width() <= WIDEST {
         return picture;
@@ -130,7 +134,8 @@ fn smaller(picture: Rgb) -> Rgb {
     image::imageops::resize(&picture, WIDEST, height, image::imageops::FilterType::Triangle)
 }
 
-/// Pictures of a file or folder, each a clip of one frame, or the first frames of a video.
+/// Loads a source: images of a file or folder, each as a clip of one frame, or the first frames of
+/// a video.
 pub fn load(path: &Path, frames: usize, pictures: usize) -> Result<Vec<Clip>> {
     let is_picture =
         |path: &Path| path.extension().is_some_and(|e| e == "png" || e == "jpg" || e == "jpeg");
@@ -148,7 +153,7 @@ pub fn load(path: &Path, frames: usize, pictures: usize) -> Result<Vec<Clip>> {
         files.sort();
         files.truncate(pictures);
         if files.is_empty() {
-            return Err(format!("no pictures in {}", path.display()).into());
+            return Err(format!("no images in {}", path.display()).into());
         }
         return files.iter().map(|file| one(file)).collect();
     }
@@ -158,7 +163,8 @@ pub fn load(path: &Path, frames: usize, pictures: usize) -> Result<Vec<Clip>> {
 fn video(path: &Path, frames: usize) -> Result<Clip> {
     let uri = glib::filename_to_uri(std::fs::canonicalize(path)?, None)?;
     let description = format!(
-        "uridecodebin uri=\"{uri}\" ! videoconvert ! video/x-raw,format=I420 ! appsink name=o sync=false max-buffers=4"
+        "uridecodebin uri=\"{uri}\" ! videoconvert ! video/x-raw,format=I420 ! appsink name=o \
+         sync=false max-buffers=4"
     );
     let pipeline =
         gst::parse::launch(&description)?.downcast::<gst::Pipeline>().map_err(|_| "no pipeline")?;
@@ -185,6 +191,7 @@ fn video(path: &Path, frames: usize) -> Result<Clip> {
     }
 }
 
+/// Returns the error message of a failed pipeline.
 fn error_of(pipeline: &gst::Pipeline) -> Option<String> {
     let message = pipeline.bus()?.pop_filtered(&[gst::MessageType::Error])?;
     match message.view() {
@@ -193,12 +200,14 @@ fn error_of(pipeline: &gst::Pipeline) -> Option<String> {
     }
 }
 
-/// What elements make of a clip, and the milliseconds of a frame.
+/// Runs a clip through elements. Returns the output frames and the mean time of a frame in
+/// milliseconds.
 pub fn through(elements: &str, clip: &Clip) -> Result<(Vec<Frame>, f64)> {
     let first = clip.frames.first().ok_or("a clip without frames")?;
     let format = first.info.format();
     let description = format!(
-        "appsrc name=i format=time ! {elements} ! videoconvert ! video/x-raw,format={} ! appsink name=o sync=false",
+        "appsrc name=i format=time ! {elements} ! videoconvert ! video/x-raw,format={} ! appsink \
+         name=o sync=false",
         format.to_str()
     );
     let pipeline =
@@ -232,11 +241,11 @@ pub fn through(elements: &str, clip: &Clip) -> Result<(Vec<Frame>, f64)> {
         let start = Instant::now();
         input.push_buffer(buffer)?;
         let Some(sample) = output.try_pull_sample(gst::ClockTime::from_seconds(60)) else {
-            let reason = error_of(&pipeline).unwrap_or("no frame comes out".to_owned());
+            let reason = error_of(&pipeline).unwrap_or("the elements return no frame".to_owned());
             pipeline.set_state(gst::State::Null)?;
             return Err(format!("{elements}: {reason}").into());
         };
-        // The first frame makes room for the others.
+        // The first frame includes allocations and is not timed, unless it is the only one.
         if number > 0 || clip.frames.len() == 1 {
             time += start.elapsed();
         }

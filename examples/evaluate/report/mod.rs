@@ -1,4 +1,4 @@
-//! Runs elements over pictures and clips and writes what people can look at: a page and the same figures as JSON.
+//! Report of any elements on images and clips: an HTML page, and the same figures as JSON.
 
 mod frames;
 mod page;
@@ -20,48 +20,52 @@ use crate::{Result, support::Noise};
 
 #[derive(clap::Args)]
 pub struct Report {
-    /// Pictures (.png, .jpg), folders of them, or videos that GStreamer can play.
+    /// Images (.png, .jpg), folders with images, or videos that GStreamer can decode
     #[arg(long, required = true, num_args = 1..)]
     source: Vec<PathBuf>,
-    /// Elements to run, as gst-launch writes them: "cnndenoise noise-level=25". Several may stand in a row, with `!`.
+    /// Elements to compare, in the syntax of gst-launch-1.0, such as "cnndenoise noise-level=25";
+    /// link several elements with `!`
     #[arg(long, required = true, num_args = 1..)]
     element: Vec<String>,
-    /// Standard deviation of white noise that the elements get and the reference has not.
+    /// Sigma in 8-bit units of the white noise that is added to the input of the elements, but not
+    /// to the reference
     #[arg(long, default_value_t = 0.0)]
     noise: f32,
-    /// Frames of each video.
+    /// Maximum number of frames of each video
     #[arg(long, default_value_t = 40)]
     frames: usize,
-    /// Pictures of each folder; all others are left out.
+    /// Maximum number of images of each folder
     #[arg(long, default_value_t = 24)]
     pictures: usize,
+    /// Seed of the noise and of the bootstrap
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Folder to write to: index.html and report.json.
+    /// Folder to write index.html and report.json to
     #[arg(long)]
     out: PathBuf,
 }
 
-/// What came out of one element for one source.
+/// Results of one element on one source.
 #[derive(Serialize)]
 struct Outcome {
     source: String,
     element: String,
-    /// Measures of each frame, by name.
+    /// Measures of each frame by name.
     frames: Vec<Vec<(&'static str, f64)>>,
+    /// Mean time of a frame.
     milliseconds: f64,
 }
 
-/// Means over all sources.
+/// Mean results of one element over all sources.
 #[derive(Serialize)]
 struct Summary {
     element: String,
     measures: Vec<(&'static str, Interval)>,
-    /// A frame takes, the median over sources.
+    /// Time of a frame, median over the sources.
     milliseconds: f64,
 }
 
-/// Everything that is reported.
+/// Content of the JSON report.
 #[derive(Serialize)]
 struct Results {
     command: Vec<String>,
@@ -72,14 +76,14 @@ struct Results {
     outcomes: Vec<Outcome>,
 }
 
-/// Pictures of the first frame of a source, for the page.
+/// Images of the first frame of a source for the page.
 struct Strip {
     source: String,
     cells: Vec<(String, frames::Rgb)>,
     histograms: Vec<(String, [f64; 256])>,
 }
 
-/// No element at all: what the others start from.
+/// The element that stands for the unprocessed input.
 const NOTHING: &str = "identity";
 
 pub fn run(task: &Report) -> Result<()> {
@@ -109,7 +113,7 @@ pub fn run(task: &Report) -> Result<()> {
             for (reference, out) in clip.frames.iter().zip(&out) {
                 frames.push(comparison.measure(&reference.view()?, &out.view()?)?);
             }
-            let first = out.first().ok_or("nothing came out")?;
+            let first = out.first().ok_or("the elements returned no frame")?;
             if element != NOTHING || task.noise > 0.0 {
                 let name = if element == NOTHING { "input" } else { element };
                 strip.show(name, first, Some(&clip.frames[0]))?;
@@ -143,6 +147,7 @@ pub fn run(task: &Report) -> Result<()> {
     Ok(())
 }
 
+/// Adds white noise of the given sigma to a clip.
 fn with_noise(clip: &Clip, level: f32, seed: u64) -> Clip {
     let mut noise = Noise::new(seed);
     let mut clip = clip.clone();
@@ -154,7 +159,7 @@ fn with_noise(clip: &Clip, level: f32, seed: u64) -> Clip {
     clip
 }
 
-/// Means over sources of the means over their frames.
+/// Averages the measures of an element: mean over sources of the mean over their frames.
 fn summary(element: &str, outcomes: &[Outcome], seed: u64) -> Summary {
     let own: Vec<_> = outcomes.iter().filter(|outcome| outcome.element == element).collect();
     let mut names: Vec<&'static str> = Vec::new();
@@ -184,6 +189,7 @@ fn summary(element: &str, outcomes: &[Outcome], seed: u64) -> Summary {
     }
 }
 
+/// Prints the main measures.
 fn print(results: &Results) {
     for Summary { element, measures, milliseconds } in &results.summaries {
         let shown = measures.iter().filter(|(name, _)| ["psnr", "ssim", "mse"].contains(name));
@@ -195,7 +201,7 @@ fn print(results: &Results) {
 }
 
 impl Strip {
-    /// Adds a picture and, beside a reference, its error and what became of gradients.
+    /// Adds an image, its luma histogram and its gradient; if there is a reference, also the error.
     fn show(&mut self, name: &str, frame: &Frame, reference: Option<&Frame>) -> Result<()> {
         self.cells.push((name.to_owned(), frame.rgb()));
         let luma = frame.luma()?;
@@ -205,7 +211,7 @@ impl Strip {
             let error = frames::grey(&Array2::from_shape_fn(luma.dim(), |at| {
                 128.0 + 4.0 * (luma[at] - before[at])
             }));
-            self.cells.push((format!("{name}: error, four times"), error));
+            self.cells.push((format!("{name}: error x 4"), error));
         }
         let edges = gradient(&luma.view(), Gradient::Sobel).mapv(|v| 3.0 * v);
         self.cells.push((format!("{name}: gradient"), frames::grey(&edges)));

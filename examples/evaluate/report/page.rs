@@ -1,4 +1,4 @@
-//! One page that needs nothing beside it.
+//! The HTML page of the report. It is self-contained.
 
 use std::{fmt::Write, io::Cursor};
 
@@ -31,7 +31,7 @@ svg { width: 100%; height: auto } .grid { stroke: var(--line) }
 .tick { font-size: 11px; fill: currentColor; opacity: .7 } .title { font-size: 13px; font-weight: 600; fill: currentColor }
 ";
 
-/// Measures that the table shows, with their units and whether more is better.
+/// Measures that the table shows, by name, with title and unit.
 const SHOWN: [(&str, &str); 9] = [
     ("psnr", "PSNR, dB"),
     ("ssim", "SSIM"),
@@ -40,15 +40,17 @@ const SHOWN: [(&str, &str); 9] = [
     ("gradient-sobel", "Sobel difference"),
     ("gradient-laplacian", "Laplacian difference"),
     ("histogram-chi-square", "histogram chi-square"),
-    ("histogram-earth-movers", "earth mover's, levels"),
-    ("flicker", "flicker, levels"),
+    ("histogram-earth-movers", "earth mover's distance, 8-bit units"),
+    ("flicker", "flicker, 8-bit units"),
 ];
 
-/// The page.
+/// Returns the page as HTML.
 pub fn write(results: &Results, strips: &[Strip]) -> Result<String> {
     let mut page = format!(
-        "<!doctype html><html lang='en'><head><meta charset='utf-8'><meta name='viewport' content='width=device-width,initial-scale=1'>\
-         <title>cnnvideo: evaluation</title><style>{STYLE}</style></head><body><h1>cnnvideo {}: evaluation</h1>",
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'><meta name='viewport' \
+         content='width=device-width,initial-scale=1'>\
+         <title>cnnvideo: evaluation</title><style>{STYLE}</style></head><body><h1>cnnvideo {}: \
+         evaluation</h1>",
         results.version
     );
     let quoted =
@@ -57,16 +59,17 @@ pub fn write(results: &Results, strips: &[Strip]) -> Result<String> {
     write!(page, "<p><code>evaluate {}</code></p>", escape(&command.join(" ")))?;
     write!(
         page,
-        "<p>Means over sources of the means over their frames; in small print the interval that holds the mean with 95% confidence \
+        "<p>Means over sources of the means over their frames; in small print the 95% \
+         confidence interval of the mean \
          (bootstrap, seed {}). {}</p>",
         results.seed,
         if results.noise > 0.0 {
             format!(
-                "The elements got white noise of {} levels, the reference has none.",
+                "White noise of sigma {} (8-bit units) was added to the elements' input.",
                 results.noise
             )
         } else {
-            "The reference is what the elements got.".to_owned()
+            "The reference is the input of the elements.".to_owned()
         }
     )?;
     table(&mut page, results)?;
@@ -78,7 +81,8 @@ pub fn write(results: &Results, strips: &[Strip]) -> Result<String> {
             let data = STANDARD.encode(jpeg(picture)?);
             write!(
                 page,
-                "<figure><img loading='lazy' alt='{0}' width='{1}' height='{2}' src='data:image/jpeg;base64,{data}'><figcaption>{0}</figcaption></figure>",
+                "<figure><img loading='lazy' alt='{0}' width='{1}' height='{2}' \
+                 src='data:image/jpeg;base64,{data}'><figcaption>{0}</figcaption></figure>",
                 escape(name),
                 picture.width(),
                 picture.height()
@@ -90,7 +94,7 @@ pub fn write(results: &Results, strips: &[Strip]) -> Result<String> {
             .iter()
             .map(|(name, bins)| (name.clone(), bins.map(|share| 100.0 * share).to_vec()))
             .collect();
-        page.push_str(&lines("luma histogram, % of the pixels", "level", &histograms));
+        page.push_str(&lines("luma histogram, % of the pixels", "value", &histograms));
         page.push_str("</div>");
     }
     page.push_str("</body></html>\n");
@@ -150,11 +154,12 @@ fn by_source(page: &mut String, results: &Results) -> Result<()> {
     Ok(())
 }
 
+/// Returns a measure over the frames.
 fn series(outcome: &Outcome, name: &str) -> Vec<f64> {
     outcome.frames.iter().flatten().filter(|(n, _)| *n == name).map(|(_, v)| *v).collect()
 }
 
-/// Of clips with several frames.
+/// Adds the curves of clips with several frames.
 fn curves(page: &mut String, outcomes: &[Outcome]) -> Result<()> {
     let mut clips: Vec<&str> =
         outcomes.iter().filter(|o| o.frames.len() > 1).map(|o| o.source.as_str()).collect();
@@ -165,7 +170,7 @@ fn curves(page: &mut String, outcomes: &[Outcome]) -> Result<()> {
     page.push_str("<h2>Over frames</h2><div class='plots'>");
     for clip in clips {
         for (name, title) in
-            [("psnr", "PSNR, dB"), ("ssim", "SSIM"), ("flicker", "flicker, levels")]
+            [("psnr", "PSNR, dB"), ("ssim", "SSIM"), ("flicker", "flicker, 8-bit units")]
         {
             let own = outcomes.iter().filter(|outcome| outcome.source == clip);
             let all: Vec<_> =

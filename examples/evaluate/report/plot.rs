@@ -1,12 +1,15 @@
-//! Drawings as SVG, that scale with the page.
+//! Line plots as SVG that scale with the page.
 
 use std::fmt::Write;
 
+/// Line colours, in order.
 const COLOURS: [&str; 6] = ["#888", "#0a7", "#d53", "#37c", "#a3c", "#b80"];
+/// Width and height of a plot in SVG units.
 const SIZE: [f64; 2] = [560.0, 240.0];
+/// Space for the labels of the y and x axis in SVG units.
 const MARGIN: [f64; 2] = [48.0, 28.0];
 
-/// Lines over `x` = 0, 1, 2, ...; names are shown beside.
+/// Returns a plot of lines over `x` = 0, 1, 2, ... with a legend of their names.
 pub fn lines(title: &str, x_name: &str, series: &[(String, Vec<f64>)]) -> String {
     let all = || series.iter().flat_map(|(_, values)| values).filter(|v| v.is_finite());
     let (low, high) =
@@ -25,7 +28,8 @@ pub fn lines(title: &str, x_name: &str, series: &[(String, Vec<f64>)]) -> String
         let v = low + (high - low) * f64::from(i) / 4.0;
         let _ = write!(
             svg,
-            "<line x1='{0}' x2='{1}' y1='{2:.1}' y2='{2:.1}' class='grid'/><text x='{3}' y='{4:.1}' class='tick' text-anchor='end'>{5}</text>",
+            "<line x1='{0}' x2='{1}' y1='{2:.1}' y2='{2:.1}' class='grid'/><text x='{3}' \
+             y='{4:.1}' class='tick' text-anchor='end'>{5}</text>",
             MARGIN[0],
             SIZE[0] - 8.0,
             y(v),
@@ -65,6 +69,7 @@ pub fn lines(title: &str, x_name: &str, series: &[(String, Vec<f64>)]) -> String
     svg
 }
 
+/// Formats a number with few digits.
 pub fn short(v: f64) -> String {
     let digits = if v.abs() >= 100.0 {
         0
@@ -76,6 +81,7 @@ pub fn short(v: f64) -> String {
     format!("{v:.digits$}")
 }
 
+/// Escapes text for HTML.
 pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")

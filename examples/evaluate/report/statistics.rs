@@ -1,12 +1,12 @@
-//! Means and how sure they are.
+//! Means and their confidence intervals.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde::Serialize;
 
-/// Draws of the bootstrap.
+/// Number of bootstrap samples.
 const DRAWS: usize = 2000;
 
-/// A mean with the interval that holds it with a confidence of 95%.
+/// A mean and its 95% confidence interval.
 #[derive(Debug, Clone, Copy, Serialize, PartialEq)]
 pub struct Interval {
     pub mean: f64,
@@ -14,8 +14,9 @@ pub struct Interval {
     pub high: f64,
 }
 
-/// Mean over groups (sources) of the means over their members (frames), with a percentile bootstrap (Efron 1979): over groups where there
-/// are at least three, else over members. `None` without any.
+/// Returns the mean over groups (sources) of the means over their members (frames), with a
+/// percentile bootstrap interval (Efron 1979). Resamples groups if there are at least three, else
+/// members. Returns `None` without groups.
 pub fn interval(groups: &[Vec<f64>], seed: u64) -> Option<Interval> {
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     let means: Vec<_> = groups.iter().map(|group| mean(group)).collect();

@@ -1,8 +1,9 @@
-//! Training of the network that tells the region a person points at.
+//! Training of the segmentation network of `cnnsegment`, which predicts the region that a user
+//! points at.
 //!
-//! It learns from regions that people drew in photographs (BSDS500) and from drawings laid over photographs, with clicks that
-//! follow its own errors (iterative training: Mahadevan et al. 2018; Sofiiuk et al., "Reviving Iterative Training with Mask
-//! Guidance", 2021).
+//! It trains on regions that people annotated in photographs (BSDS500) and on drawings composited
+//! over photographs. The simulated clicks correct the network's own errors (iterative training:
+//! Mahadevan et al. 2018; Sofiiuk et al., "Reviving Iterative Training with Mask Guidance", 2021).
 
 mod regions;
 
@@ -25,38 +26,45 @@ use crate::{
     segment::{clue, simulate::next_click},
 };
 
-/// Rounds of clicks before the one that is learnt from, at most.
+/// Maximum number of simulated corrections before the prediction that the loss judges.
 const MOST_ROUNDS: usize = 5;
-/// Share of the samples that start from a box, and from their four extreme points.
+/// Share of the samples that start from a bounding box.
 const BOXED: f64 = 0.15;
+/// Share of the samples that start from four extreme points.
 const EXTREMES: f64 = 0.12;
-/// How much more pixels near the border of a region count, and how near.
+/// Additional loss weight of pixels near the border of a region.
 const BORDER_WEIGHT: f64 = 2.0;
+/// Distance from the border, in pixels, within which this weight applies.
 const BORDER: i64 = 3;
-/// Share of intersection over union in the loss.
+/// Weight of the intersection over union in the loss.
 const OVERLAP_WEIGHT: f64 = 0.7;
+/// Number of validation samples.
 const VALIDATION_COUNT: usize = 64;
+/// Numbers of clicks after which the validation measures the intersection over union.
 const VALIDATION_CLICKS: [usize; 3] = [1, 3, 6];
 
-/// A training run.
+/// Options of a training run for the segmentation network.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// Options that all trainings share.
     pub run: run::Options,
-    /// Photographs of the BSDS500.
+    /// Folder with the photographs of the BSDS500.
     pub photos: PathBuf,
-    /// Regions that people drew in them, from `scripts/bsds500`.
+    /// Folder with the regions that people annotated in them, as written by `scripts/bsds500`.
     pub regions: PathBuf,
-    /// Drawings with transparent background (.png).
+    /// Folder with drawings on transparent background (.png).
     pub drawings: PathBuf,
 }
 
-/// Trains until the run is over; writes the model and its curve.
+/// Trains the segmentation network to the end of the run. Writes the model, its checkpoint and its
+/// curve.
 ///
 /// # Errors
-/// Files that cannot be read or written, a checkpoint that does not fit, a loss that is no longer a number.
+/// Options that this training does not support, files that cannot be read or written, a checkpoint
+/// that does not fit, a loss that is not finite.
 pub fn segment(options: &Options) -> Result<(), Error> {
     if options.run.quantise {
-        return Err(Error::NoQuantisation("the network of cnnsegment"));
+        return Err(Error::NoQuantisation("the segmentation network"));
     }
     let regions = Regions::load(&options.photos, &options.regions, &options.drawings)?;
     println!("{regions}");
@@ -69,7 +77,7 @@ pub fn segment(options: &Options) -> Result<(), Error> {
     run::run(&options.run, &graph, &scenes, &mut lesson)
 }
 
-/// Where samples come from.
+/// Source of training batches.
 struct Scenes<'a> {
     run: &'a run::Options,
     regions: Regions,
@@ -86,20 +94,23 @@ impl Source for Scenes<'_> {
     }
 }
 
+/// The training task: interactive segmentation.
 struct Segmenting<'a> {
     options: &'a Options,
     graph: &'a Graph,
     validation: Vec<Sample>,
 }
 
-/// What a person has said of a sample so far.
+/// State of the simulated interaction on one sample.
 #[derive(Clone)]
 struct Session {
+    /// Clicks inside the region, `[x, y]` in pixels.
     inside: Vec<[f32; 2]>,
+    /// Clicks outside the region, `[x, y]` in pixels.
     outside: Vec<[f32; 2]>,
-    /// What bounds say, inside and outside, until there is a region.
+    /// Seeds derived from bounds, inside and outside. They are used until the first prediction.
     hints: [Vec<[f32; 2]>; 2],
-    /// The region so far, from 0 to 1.
+    /// Previous prediction: probability of the region by pixel, row-major.
     before: Vec<f32>,
 }
 
@@ -112,7 +123,7 @@ impl Lesson<(Vec<Sample>, Vec<Session>)> for Segmenting<'_> {
         rng: &mut StdRng,
     ) -> Result<Tensor, Error> {
         let pictures = self.pictures(&samples, weights[0].device())?;
-        // Few rounds more often than many: most people will not click twenty times.
+        // Few corrections are drawn more often than many, because users rarely make many.
         let most = rng.random_range(0..=MOST_ROUNDS);
         for _ in 0..rng.random_range(0..=most) {
             let _no_grad = tch::no_grad_guard();
@@ -131,7 +142,8 @@ impl Lesson<(Vec<Sample>, Vec<Session>)> for Segmenting<'_> {
         loss(&logits, &truth)
     }
 
-    /// Mean intersection over union after some clicks, and from extreme points, in percent.
+    /// Returns the mean intersection over union in percent, after some numbers of clicks and from
+    /// extreme points.
     fn validate(&self, weights: &[Tensor]) -> Result<Vec<(String, f64)>, Error> {
         let side = self.options.run.side;
         let mut rng = StdRng::seed_from_u64(7);
@@ -169,7 +181,7 @@ impl Lesson<(Vec<Sample>, Vec<Session>)> for Segmenting<'_> {
         Ok(results.into_iter().chain([("extremes".to_owned(), by_extremes)]).collect())
     }
 
-    /// Pictures, and what the network sees in them after three clicks.
+    /// Returns validation images, true regions and the predictions after three clicks.
     fn samples(&self, weights: &[Tensor]) -> Result<Option<GrayImage>, Error> {
         let _no_grad = tch::no_grad_guard();
         let side = self.options.run.side;
@@ -196,7 +208,7 @@ impl Lesson<(Vec<Sample>, Vec<Session>)> for Segmenting<'_> {
 }
 
 impl Segmenting<'_> {
-    /// Pictures as the network sees them.
+    /// Returns the picture channels of the network's input.
     fn pictures(&self, samples: &[Sample], device: Device) -> Result<Tensor, Error> {
         let side = self.options.run.side as i64;
         let plane = |c: usize| {
@@ -214,7 +226,7 @@ impl Segmenting<'_> {
         )?)
     }
 
-    /// Log-odds of the region, `[count, 1, side, side]`.
+    /// Returns the predicted logits of the region, `[count, 1, side, side]`.
     fn see(
         &self,
         weights: &[Tensor],
@@ -252,7 +264,7 @@ impl Segmenting<'_> {
         Ok(run::forward(self.graph, weights, &input, kind)?.f_pixel_shuffle(2)?)
     }
 
-    /// The network's answer becomes the region so far.
+    /// Predicts the regions and stores them as the previous prediction of each session.
     fn update(
         &self,
         weights: &[Tensor],
@@ -268,7 +280,8 @@ impl Segmenting<'_> {
         Ok(())
     }
 
-    /// A click for each, where the region so far is wrong.
+    /// Adds a click to each session where its prediction is wrong. Unless `exact`, displaces it by
+    /// up to 6 pixels.
     fn point(&self, samples: &[Sample], sessions: &mut [Session], rng: &mut StdRng, exact: bool) {
         let side = self.options.run.side;
         let seeds: Vec<u64> = samples.iter().map(|_| rng.random()).collect();
@@ -292,12 +305,13 @@ impl Segmenting<'_> {
     }
 }
 
-/// At half the size.
+/// Downsamples planes by 2.
 fn halved(planes: &Tensor) -> Result<Tensor, tch::TchError> {
     planes.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)
 }
 
 impl Session {
+    /// Creates a session without input.
     fn empty(side: usize) -> Self {
         Self {
             inside: Vec::new(),
@@ -307,7 +321,8 @@ impl Session {
         }
     }
 
-    /// A first hint: some clicks, a box, or the extreme points, told as the element tells them.
+    /// Creates a session with its first input: a click, a box, or four extreme points, encoded as
+    /// the element encodes them.
     fn start(sample: &Sample, side: usize, rng: &mut StdRng) -> Self {
         let mut session = Self::empty(side);
         let kind: f64 = rng.random();
@@ -326,7 +341,8 @@ impl Session {
         session
     }
 
-    /// The region is expected within bounds.
+    /// Sets the expected region to the rectangle `[left, top, right, bottom]` and derives seeds
+    /// from it.
     fn expect_within(&mut self, bounds: [usize; 4], side: usize) {
         let [x0, y0, x1, y1] = bounds;
         for y in y0..=y1 {
@@ -338,6 +354,7 @@ impl Session {
     }
 }
 
+/// Returns the intersection over union of the prediction and the true region.
 fn overlap(sample: &Sample, session: &Session) -> f64 {
     let pairs =
         sample.truth.iter().zip(&session.before).map(|(truth, before)| (*truth, *before > 0.5));
@@ -347,7 +364,7 @@ fn overlap(sample: &Sample, session: &Session) -> f64 {
     f64::from(both) / f64::from(either.max(1))
 }
 
-/// Cross entropy, with more weight along borders, and intersection over union.
+/// Cross entropy with more weight along borders, plus soft intersection over union.
 fn loss(logits: &Tensor, truth: &Tensor) -> Result<Tensor, Error> {
     let size = [2 * BORDER + 1, 2 * BORDER + 1];
     let widen = |t: &Tensor| t.f_max_pool2d(size, [1, 1], [BORDER, BORDER], [1, 1], false);

@@ -1,4 +1,4 @@
-//! Pictures with one region each.
+//! Training samples for segmentation: image patches with one region each.
 
 use std::path::Path;
 
@@ -15,37 +15,44 @@ use crate::{
     },
 };
 
-/// Every one in this many photographs is kept for validation.
+/// One in this many photographs is kept for validation, on average.
 const VALIDATION_SHARE: u64 = 20;
-/// Share of the samples that show a drawing over a photograph.
+/// Share of the samples that composite a drawing over a photograph.
 const DRAWN: f64 = 0.3;
-/// Share of the regions to which a neighbour is added: objects are often drawn in parts.
+/// Probability that a neighbouring region is added, tested repeatedly: annotators often divide
+/// objects into parts.
 const MERGED: f64 = 0.45;
-/// A region with more of its border than this in others belongs to them.
+/// A region that shares more than this fraction of its border with the chosen regions is added to
+/// them.
 const ENCLOSED: f64 = 0.6;
-/// Smallest and largest share of the photograph that a region may take.
+/// Minimum area of a region as a share of the photograph.
 const LEAST_AREA: f64 = 0.008;
+/// Maximum area of a region as a share of the photograph.
 const MOST_AREA: f64 = 0.6;
-/// How much larger than the region the patch around it is, at least and at most: before the first click nobody knows where to look.
+/// Range of the patch side relative to the longer side of the region. It is wide, because before
+/// the first click the region may be anywhere in the frame.
 const ROOM: (f32, f32) = (1.15, 7.0);
-/// The same where a region is known, and the share of the patches that look so.
+/// The same for patches that are close to the region, as when the region is already known.
 const CLOSER_ROOM: (f32, f32) = (1.2, 2.4);
+/// Share of the close patches.
 const CLOSER: f64 = 0.5;
 
+/// An annotated photograph.
 struct Photo {
     picture: RgbImage,
-    /// One for each person.
+    /// Label maps, one for each annotator; each pixel holds the number of its region.
     regions: Vec<GrayImage>,
 }
 
-/// A square patch with one region.
+/// A square training patch with one region.
 pub(super) struct Sample {
-    /// From 0 to 255.
+    /// Y, U and V of each pixel, 0 to 255, row-major.
     pub yuv: Vec<[f32; 3]>,
+    /// Whether each pixel belongs to the region.
     pub truth: Array2<bool>,
 }
 
-/// All that samples are made of.
+/// Source of training samples: annotated photographs and drawings.
 pub(super) struct Regions {
     train: Vec<Photo>,
     validation: Vec<Photo>,
@@ -66,10 +73,11 @@ impl std::fmt::Display for Regions {
 }
 
 impl Regions {
-    /// Loads photographs, the regions in them and drawings.
+    /// Loads photographs, their annotated regions and drawings.
     ///
     /// # Errors
-    /// Files that cannot be read, or none.
+    /// [`Error::File`] if a file cannot be read or its regions have another size,
+    /// [`Error::NoPhotos`] if there are too few.
     pub fn load(photos: &Path, regions: &Path, drawings: &Path) -> Result<Self, Error> {
         let open = |file: &Path| image::open(file).map_err(|err| Error::file(file, err));
         let (mut train, mut validation) = (Vec::new(), Vec::new());
@@ -86,7 +94,7 @@ impl Regions {
             }
             let picture = open(&file)?.into_rgb8();
             if drawn.iter().any(|regions| regions.dimensions() != picture.dimensions()) {
-                return Err(Error::file(&file, "its regions are of another size"));
+                return Err(Error::file(&file, "its annotated regions have another size"));
             }
             let part = if fnv1a(name.as_bytes()).is_multiple_of(VALIDATION_SHARE) {
                 &mut validation
@@ -101,6 +109,7 @@ impl Regions {
         Ok(Self { train, validation, drawings: Drawings::load(drawings, Half::Training)? })
     }
 
+    /// Draws a training sample of `side` x `side` pixels.
     pub fn sample(&self, side: usize, rng: &mut StdRng) -> Sample {
         loop {
             let photo = &self.train[rng.random_range(0..self.train.len())];
@@ -116,7 +125,7 @@ impl Regions {
         }
     }
 
-    /// From photographs that are not trained on.
+    /// Draws a sample from the validation photographs.
     pub fn validation(&self, side: usize, rng: &mut StdRng) -> Sample {
         loop {
             if let Some(sample) =
@@ -127,7 +136,8 @@ impl Regions {
         }
     }
 
-    /// A drawing over a photograph.
+    /// Composites a drawing over a photograph; the region is the drawing. Returns `None` if too
+    /// little of it is visible.
     fn drawn(&self, photo: &Photo, side: usize, rng: &mut StdRng) -> Option<Sample> {
         let (width, height) = photo.picture.dimensions();
         let long = rng.random_range(side as f32 * 0.6..height.min(width) as f32);
@@ -147,10 +157,12 @@ impl Regions {
 }
 
 impl Photo {
+    /// Draws a patch around a random region. Returns `None` if the region is not suitable.
     fn sample(&self, side: usize, rng: &mut StdRng) -> Option<Sample> {
         let regions = self.coarse(rng);
         let (width, height) = regions.dimensions();
-        // A pixel at random finds large regions more often, which are more often things; half of the time each region counts alike.
+        // A random pixel selects large regions more often, and these are more often whole objects.
+        // Half of the time each region has the same probability instead.
         let mut chosen = [false; 256];
         let area =
             |chosen: &[bool; 256]| regions.pixels().filter(|p| chosen[usize::from(p.0[0])]).count();
@@ -163,7 +175,7 @@ impl Photo {
         chosen[usize::from(first)] = true;
         while rng.random_bool(MERGED) {
             let near = neighbours(regions, &chosen);
-            // The neighbour with the longest common border is the likeliest part of the same thing.
+            // A neighbour with a long common border is the most likely part of the same object.
             let total: u32 = near.iter().sum();
             if total == 0 {
                 break;
@@ -190,7 +202,7 @@ impl Photo {
                 borders.iter_mut().zip(at).for_each(|(n, at)| *n += u32::from(at));
             }
         }
-        // What touches three sides is mostly ground or sky; a few of these are enough.
+        // Regions that touch three sides are mostly ground or sky; only some of them are kept.
         if borders.iter().filter(|n| **n > 0).count() >= 3 && rng.random_bool(0.8) {
             return None;
         }
@@ -213,7 +225,8 @@ impl Photo {
         sample.usable().then_some(sample)
     }
 
-    /// Of what two people drew, the coarser: fewer regions are more often whole things than parts of them.
+    /// Returns the coarser of two random annotations: fewer regions are more often whole objects
+    /// than parts of them.
     fn coarse(&self, rng: &mut StdRng) -> &GrayImage {
         let mut one = || {
             let regions = &self.regions[rng.random_range(0..self.regions.len())];
@@ -223,7 +236,8 @@ impl Photo {
         if a.0 <= b.0 { a.1 } else { b.1 }
     }
 
-    /// The rectangle `[x, y, width, height]` brought to `side` by `side` pixels; what lies outside repeats the border.
+    /// Resamples the rectangle `[x, y, width, height]` to `side` by `side` pixels, with border
+    /// replication outside the photograph.
     fn patch(
         &self,
         side: usize,
@@ -233,7 +247,7 @@ impl Photo {
     ) -> Sample {
         let (w, h) = self.picture.dimensions();
         let step = [width / side as f32, height / side as f32];
-        // Shrinking takes the mean of several points.
+        // When downsampling, averages several points for each pixel.
         let points = step.map(|s| (s.round() as usize).clamp(1, 3));
         let mut yuvs = Vec::with_capacity(side * side);
         let truth = Array2::from_shape_fn((side, side), |(y, x)| {
@@ -263,6 +277,7 @@ impl Photo {
     }
 }
 
+/// Interpolates bilinearly, with border replication.
 fn bilinear(picture: &RgbImage, x: f32, y: f32) -> [f32; 3] {
     let (w, h) = picture.dimensions();
     let (x, y) = (x.clamp(0.0, w as f32 - 1.0), y.clamp(0.0, h as f32 - 1.0));
@@ -277,7 +292,7 @@ fn bilinear(picture: &RgbImage, x: f32, y: f32) -> [f32; 3] {
     })
 }
 
-/// Adds regions that lie in the chosen ones for the most part, such as windows in a car.
+/// Adds regions that are mostly enclosed by the chosen ones, such as the windows of a car.
 fn fill_holes(regions: &GrayImage, chosen: &mut [bool; 256]) {
     let (width, height) = regions.dimensions();
     let (near, mut around) = (neighbours(regions, chosen), [0u32; 256]);
@@ -298,7 +313,7 @@ fn fill_holes(regions: &GrayImage, chosen: &mut [bool; 256]) {
     }
 }
 
-/// Length of the border that each region shares with the chosen ones.
+/// Returns the length of the border that each region shares with the chosen ones.
 fn neighbours(regions: &GrayImage, chosen: &[bool; 256]) -> [u32; 256] {
     let mut near = [0; 256];
     let (width, height) = regions.dimensions();
@@ -319,12 +334,13 @@ fn neighbours(regions: &GrayImage, chosen: &[bool; 256]) -> [u32; 256] {
 }
 
 impl Sample {
+    /// Returns whether the region is neither too small nor too large in the patch.
     fn usable(&self) -> bool {
         let share = self.truth.iter().filter(|t| **t).count() as f64 / self.truth.len() as f64;
         (0.006..0.85).contains(&share)
     }
 
-    /// Other light, a little noise.
+    /// Varies brightness, contrast, saturation and tint, and adds some noise.
     fn vary(&mut self, rng: &mut StdRng) {
         let (gain, shift) = (rng.random_range(0.7..1.3f32), rng.random_range(-25.0..25.0f32));
         let colour = rng.random_range(0.5..1.4f32);
@@ -338,7 +354,7 @@ impl Sample {
         }
     }
 
-    /// `[left, top, right, bottom]` of the region, all inside.
+    /// Returns the bounding box `[left, top, right, bottom]` of the region, all inclusive.
     pub fn bounds(&self) -> [usize; 4] {
         let (height, width) = self.truth.dim();
         let inside = self.truth.indexed_iter().filter(|(_, inside)| **inside);
@@ -347,7 +363,7 @@ impl Sample {
         })
     }
 
-    /// A point of the region on each side of its bounds.
+    /// Draws a random point of the region at each side of its bounding box (extreme points).
     pub fn extremes(&self, rng: &mut StdRng) -> Vec<[f32; 2]> {
         let [l, t, r, b] = self.bounds();
         let mut points = Vec::new();
@@ -369,7 +385,8 @@ impl Sample {
         points
     }
 
-    /// A point of the region, rather deep inside.
+    /// Draws a random point of the region, with a preference for points far from its border.
+    /// Returns `None` if the region is empty.
     pub fn somewhere(&self, rng: &mut StdRng) -> Option<[f32; 2]> {
         let depth = crate::segment::distance::squared_depth(&self.truth.view());
         let deepest = depth.iter().fold(0.0f32, |a, b| a.max(*b));

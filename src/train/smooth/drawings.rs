@@ -1,4 +1,4 @@
-//! Structure without texture: drawings in flat colours, over each other.
+//! Images with structure but without texture: drawings in flat colours, composited over each other.
 
 use std::path::Path;
 
@@ -10,30 +10,33 @@ use crate::train::{
     data::{files_below, fnv1a},
 };
 
-/// Sides that drawings are brought to, the longer one.
+/// Range of the length that the longer side of a drawing is resized to, in pixels.
 const SIDES: std::ops::RangeInclusive<u32> = 140..=460;
-/// Decoding more takes minutes and gigabytes.
+/// Maximum number of drawings; decoding more takes minutes and gigabytes.
 const MOST: usize = 3000;
 
-/// A difference to a neighbour, in levels, that counts as a step; and the share of pixels that may have one.
+/// Difference between neighbouring pixels, in 8-bit units, that counts as a step.
 const STEP: u8 = 14;
+/// Maximum share of pixels with a step beside them; drawings with more have texture themselves.
 const MOST_FINE: f32 = 0.14;
 
-/// A picture in floats, R, G and B from 0 to 255, pixel by pixel.
+/// An image in float: R, G and B from 0 to 255, row-major.
 pub type Rgb = Vec<[f32; 3]>;
 
 /// Drawings with transparent backgrounds.
 pub struct Drawings(Vec<RgbaImage>);
 
-/// Which half of the drawings and textures.
+/// One of the two halves of the drawings and textures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Half {
+    /// The half that networks are trained on.
     Training,
-    /// Never trained on.
+    /// The half that is never trained on.
     Evaluation,
 }
 
 impl Half {
+    /// Returns whether a file belongs to this half; decided by a hash of the file name.
     pub fn has(self, path: &Path) -> bool {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         (fnv1a(name.as_bytes()) % 2 == 1) == (self == Self::Evaluation)
@@ -41,10 +44,12 @@ impl Half {
 }
 
 impl Drawings {
-    /// Loads `.png` files below `folder`, of one half.
+    /// Loads the `.png` files of one half below `folder`. Skips files that do not decode (some
+    /// collections contain such files), drawings that are too small, and drawings with too much
+    /// texture.
     ///
     /// # Errors
-    /// A folder that cannot be read or holds none. Files that do not decode are left out: sets of drawings have some.
+    /// [`Error::File`] if a folder cannot be read, [`Error::NoPhotos`] if it has no usable drawing.
     pub fn load(folder: &Path, half: Half) -> Result<Self, Error> {
         let mut files = files_below(folder)?;
         files.retain(|f| f.extension().is_some_and(|e| e == "png") && half.has(f));
@@ -56,12 +61,13 @@ impl Drawings {
         Ok(Self(drawings))
     }
 
+    /// Returns the number of drawings.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// A scene of `side` by `side` pixels: a background of one colour or a gradient, drawings, and bars at least
-    /// `width` pixels wide.
+    /// Draws a scene of `side` by `side` pixels: a uniform or gradient background, drawings, and
+    /// bars at least `width` pixels wide.
     pub fn scene(&self, side: usize, width: f32, rng: &mut StdRng) -> Rgb {
         let mut scene = background(side, rng);
         for _ in 0..rng.random_range(1..=3) {
@@ -72,13 +78,14 @@ impl Drawings {
                 bar(&mut scene, side, width, rng);
             }
         }
-        // Room for texture above and below.
+        // Leaves headroom so that added texture is not clipped.
         let (low, high) = (rng.random_range(0.0..60.0f32), rng.random_range(190.0..255.0f32));
         scene.iter_mut().flatten().for_each(|v| *v = low + *v / 255.0 * (high - low));
         scene
     }
 
-    /// One drawing on a patch, at least half of it to be seen, and its coverage from 0 to 1.
+    /// Places one drawing on a patch so that at least half of it is visible. Returns its colours
+    /// and its coverage from 0 to 1.
     pub fn one(&self, side: usize, rng: &mut StdRng) -> (Rgb, Vec<f32>) {
         let drawing = &self.0[rng.random_range(0..self.0.len())];
         let (width, height) = (drawing.width() as f32, drawing.height() as f32);
@@ -99,6 +106,7 @@ impl Drawings {
         (colours, coverage)
     }
 
+    /// Composites a random drawing over the scene.
     fn paste(&self, scene: &mut Rgb, side: usize, rng: &mut StdRng) {
         let drawing = &self.0[rng.random_range(0..self.0.len())];
         let (width, height) = (drawing.width() as i32, drawing.height() as i32);
@@ -119,6 +127,7 @@ impl Drawings {
     }
 }
 
+/// Decodes a drawing and resizes it. Returns `None` if it cannot be decoded or is not usable.
 fn load(file: &Path) -> Option<RgbaImage> {
     let picture = image::open(file).ok()?.into_rgba8();
     let longer = picture.width().max(picture.height());
@@ -141,7 +150,8 @@ fn load(file: &Path) -> Option<RgbaImage> {
     (fine_share(&drawing) < MOST_FINE).then_some(drawing)
 }
 
-/// Share of a drawing's pixels that have a step beside them: hatching, lace and maps are texture themselves.
+/// Returns the share of a drawing's pixels with a step beside them. It is high for hatching, lace
+/// and maps, which are texture themselves.
 fn fine_share(drawing: &RgbaImage) -> f32 {
     let (width, height) = drawing.dimensions();
     let (mut inside, mut steps) = (0u32, 0u32);
@@ -165,7 +175,7 @@ fn colour(rng: &mut StdRng) -> [f32; 3] {
     std::array::from_fn(|_| rng.random_range(0.0..255.0))
 }
 
-/// One colour or a gradient.
+/// Draws a uniform or gradient background.
 pub fn background(side: usize, rng: &mut StdRng) -> Rgb {
     let a = if rng.random_bool(0.4) { [255.0; 3] } else { colour(rng) };
     let b = if rng.random_bool(0.5) { a } else { colour(rng) };
@@ -177,7 +187,7 @@ pub fn background(side: usize, rng: &mut StdRng) -> Rgb {
     (0..side * side).map(|i| std::array::from_fn(|c| a[c] + at(i) * (b[c] - a[c]))).collect()
 }
 
-/// A bar or a disc, with smooth edges.
+/// Draws a bar or a disc of random colour with antialiased edges.
 fn bar(scene: &mut Rgb, side: usize, width: f32, rng: &mut StdRng) {
     let colour = colour(rng);
     let covered = shape(side, width, rng);
@@ -188,7 +198,8 @@ fn bar(scene: &mut Rgb, side: usize, width: f32, rng: &mut StdRng) {
     }
 }
 
-/// A bar or a disc at least `width` pixels wide that is a little lighter or darker than what lies under it.
+/// Draws a bar or a disc, at least `width` pixels wide, that is a little lighter or darker than the
+/// image under it.
 pub fn faint_bar(scene: &mut Rgb, side: usize, width: f32, rng: &mut StdRng) {
     let contrast = rng.random_range(8.0..60.0f32) * if rng.random() { 1.0 } else { -1.0 };
     let covered = shape(side, width, rng);
@@ -197,7 +208,7 @@ pub fn faint_bar(scene: &mut Rgb, side: usize, width: f32, rng: &mut StdRng) {
     }
 }
 
-/// How much of each pixel a bar or a disc covers.
+/// Returns the coverage of each pixel by a random bar or disc, 0 to 1.
 fn shape(side: usize, width: f32, rng: &mut StdRng) -> impl Iterator<Item = f32> {
     let angle = rng.random_range(0.0..std::f32::consts::PI);
     let (sin, cos) = angle.sin_cos();

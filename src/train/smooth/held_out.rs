@@ -1,4 +1,5 @@
-//! Pictures with texture over structure, to measure on.
+//! Test images for `cnnsmooth`: pairs of an image with texture over structure and the structure
+//! alone.
 
 use std::path::Path;
 
@@ -11,13 +12,18 @@ use super::{
 };
 use crate::train::Error;
 
+/// Side of the images in pixels.
 const SIDE: usize = 320;
+/// Smoothing scales of the images, in turn.
 const SCALES: [f32; 4] = [4.0, 8.0, 12.0, 16.0];
-/// Standard deviation of the texture, in levels.
+/// Range of the standard deviation of the texture in 8-bit units.
 const CONTRAST: std::ops::Range<f32> = 8.0..26.0;
 
-/// Writes `count` pairs `NUMBER-SCALE-input.png` and `NUMBER-SCALE-target.png`: a drawing with texture of periods up to
-/// the scale over all of it, and without. What is measured on the half for evaluation must not be tuned on it.
+/// Writes `count` pairs `NUMBER-SCALE-input.png` and `NUMBER-SCALE-target.png`: a drawing with
+/// texture of periods up to the scale, and the same drawing without texture.
+///
+/// The pairs are the same in each call. Parameters must not be tuned on pairs of
+/// [`Half::Evaluation`].
 ///
 /// # Errors
 /// Folders that cannot be read or written.

@@ -1,8 +1,9 @@
-//! Training of the network that tells texture from structure.
+//! Training of the network of `cnnsmooth`, which separates texture from structure.
 //!
-//! It learns from drawings with textures of known period laid over them (the target keeps what is coarser than the asked
-//! scale), and from photographs whose target is their structure by relative total variation. A second output learns where
-//! people, and drawings, have edges.
+//! It trains on drawings with superimposed textures of known period, where the target keeps
+//! structure coarser than the requested scale, and on photographs, where the target is computed by
+//! relative total variation. A second output predicts edges; its targets are the edges of the
+//! drawings and the boundaries that people annotated in the photographs.
 
 mod drawings;
 mod held_out;
@@ -34,52 +35,64 @@ use crate::{
     smooth::control,
 };
 
-/// Scales asked for in training, in pixels.
+/// Range of the smoothing scales in training, in pixels.
 const SCALES: (f32, f32) = (1.5, 40.0);
-/// Share of the drawn patches that have a pattern coarser than the scale, which is structure.
+/// Share of the drawn patches with a pattern coarser than the scale, which the target keeps as
+/// structure.
 const KEPT: f64 = 0.45;
-/// Share of the drawn patches with faint bars, and of those that show nothing else.
+/// Share of the drawn patches with faint bars.
 const FAINT: f64 = 0.3;
+/// Share of these patches that show faint bars only.
 const ALONE: f64 = 0.35;
 /// Share of the patches that come from photographs.
 const PHOTOS: f64 = 0.3;
-/// A step of a drawing that counts as an edge, in levels.
+/// Difference between neighbouring pixels of a drawing, in 8-bit units, that counts as an edge.
 const EDGE: f32 = 14.0;
-/// Weights of gradients, of chroma and of edges in the loss.
+/// Weight of gradient errors in the loss.
 const GRADIENT_WEIGHT: f64 = 0.7;
+/// Weight of chroma in the loss.
 const CHROMA_WEIGHT: f64 = 0.5;
+/// Weight of the edge prediction in the loss.
 const EDGE_WEIGHT: f64 = 0.015;
-/// How much more an edge weighs than what is none.
+/// Weight of edge pixels relative to other pixels in the cross entropy.
 const EDGE_BALANCE: f64 = 3.0;
-/// Weight of the error of what the solver makes, beside that of the guide.
+/// Weight of the solver's error relative to that of the guidance map.
 const SOLVED_WEIGHT: f64 = 2.0;
-/// Its usual size, in levels, and what is added to it.
+/// Typical error of the solver's output in 8-bit units; scales its logarithmic loss.
 const USUAL_ERROR: f32 = 4.5;
+/// Added to the error before the logarithm, in 8-bit units.
 const LEAST_ERROR: f32 = 0.3;
+/// Smoothing scales of the validation patches.
 const VALIDATION_SCALES: [f32; 3] = [4.0, 8.0, 16.0];
+/// Number of validation patches for each scale.
 const VALIDATION_COUNT: usize = 24;
+/// Number of patches for each scale in the sample image.
 const SAMPLES: i64 = 4;
 
-/// A training run.
+/// Options of a training run for the smoothing network.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// Options that all trainings share.
     pub run: run::Options,
-    /// Drawings with transparent background (.png).
+    /// Folder with drawings on transparent background (.png).
     pub drawings: PathBuf,
-    /// Photographs of textures.
+    /// Folder with photographs of textures.
     pub textures: PathBuf,
-    /// Photographs of the BSDS500.
+    /// Folder with the photographs of the BSDS500.
     pub photos: PathBuf,
-    /// Boundaries that people drew in them, as grey pictures (.png) of the same names; see `scripts/bsds500`.
+    /// Folder with the boundaries that people annotated in them, as greyscale images (.png) of the
+    /// same names; see `scripts/bsds500`.
     pub boundaries: PathBuf,
-    /// Share of the loss that judges what the solver makes of luma with the guide, rather than the guide.
+    /// Share of the loss, 0 to 1, that judges the solver's output for luma rather than the guidance
+    /// map itself.
     pub solved: f64,
 }
 
-/// Trains until the run is over; writes the model and its curve.
+/// Trains the smoothing network to the end of the run. Writes the model, its checkpoint and its
+/// curve.
 ///
 /// # Errors
-/// Files that cannot be read or written, a checkpoint that does not fit, a loss that is no longer a number.
+/// Files that cannot be read or written, a checkpoint that does not fit, a loss that is not finite.
 pub fn smooth(options: &Options) -> Result<(), Error> {
     let device = torch::device(options.run.device)?;
     let drawings = Drawings::load(&options.drawings, Half::Training)?;
@@ -110,43 +123,53 @@ pub fn smooth(options: &Options) -> Result<(), Error> {
     run::run(&options.run, &graph, &scenes, &mut lesson)
 }
 
-/// What one patch shows and what is to come out.
+/// A training patch with its targets.
 struct Patch {
+    /// Input image.
     picture: drawings::Rgb,
-    /// Y, U and V, from 0 to 255.
+    /// Target for Y, U and V, 0 to 255.
     target: Vec<[f32; 3]>,
-    /// From 0 to 1.
+    /// Target for the edge probability of each pixel, 0 to 1.
     edges: Vec<f32>,
+    /// Smoothing scale in pixels.
     scale: f32,
-    /// Whether the target is exact, as that of a drawing is, or itself an estimate.
+    /// Whether the target is exact (a drawing) or itself an estimate (a photograph).
     exact: bool,
 }
 
-/// Patches as the network sees them.
+/// Patches as tensors in the network's layout.
 struct Batch {
+    /// Network input: picture channels and control map, `[n, 7, side / 2, side / 2]`.
     input: Tensor,
-    /// Unshuffled luma and chroma, as is and without texture.
+    /// Picture channels of the input, `[n, 6, side / 2, side / 2]`: unshuffled luma, then chroma.
     planes: Tensor,
+    /// Target for `planes`, without texture.
     target: Tensor,
+    /// Target for the edge probability, `[n, 1, side / 2, side / 2]`.
     edges: Tensor,
+    /// Smoothing scale of each patch.
     scales: Vec<f32>,
+    /// [`Patch::exact`] of each patch.
     exact: Vec<bool>,
 }
 
-/// Where patches come from.
+/// Source of training patches.
 struct Scenes {
+    /// Side of a patch in pixels.
     side: usize,
-    /// Patches for a step.
+    /// Number of patches in a batch.
     count: usize,
     drawings: Drawings,
     textures: Textures,
     photos: Vec<Photo>,
 }
 
+/// The training task: texture smoothing.
 struct Smoothing<'a> {
     options: &'a Options,
     graph: &'a Graph,
     scenes: &'a Scenes,
+    /// Validation batches with their smoothing scale.
     validation: Vec<(f32, Batch)>,
     quantiser: Option<Quantiser>,
 }
@@ -223,7 +246,7 @@ impl Lesson<Vec<Patch>> for Smoothing<'_> {
         Ok(results)
     }
 
-    /// Input, target and guide side by side, for a few patches of each scale.
+    /// Returns input, target and guidance map side by side, for a few patches of each scale.
     fn samples(&self, weights: &[Tensor]) -> Result<Option<GrayImage>, Error> {
         let _no_grad = tch::no_grad_guard();
         let mut rows = Vec::new();
@@ -247,8 +270,9 @@ impl Lesson<Vec<Patch>> for Smoothing<'_> {
 }
 
 impl Smoothing<'_> {
-    /// How much of each patch's loss judges the guide itself: all of a photograph's, whose target is soft. Judged by what the solver makes
-    /// of them, guides of photographs were soft too.
+    /// Returns the share of each patch's loss that judges the guidance map itself. It is 1 for
+    /// photographs: their targets are soft, and with a loss on the solver's output their guidance
+    /// maps became soft too.
     fn guide_shares(&self, batch: &Batch) -> Tensor {
         let shares: Vec<f32> = batch
             .exact
@@ -258,7 +282,7 @@ impl Smoothing<'_> {
         Tensor::from_slice(&shares).view([-1, 1, 1, 1]).to_device(batch.input.device())
     }
 
-    /// Guide, and how likely edges are.
+    /// Returns the predicted guidance map, `[n, 6, h, w]`, and the edge logits, `[n, 1, h, w]`.
     fn see(
         &self,
         weights: &[Tensor],
@@ -274,7 +298,8 @@ impl Smoothing<'_> {
         Ok((&batch.planes - output.narrow(1, 0, 6), output.narrow(1, 6, 1)))
     }
 
-    /// Logarithm of the root mean square error of luma from the solver, averaged over the drawings, times [`USUAL_ERROR`].
+    /// Returns the mean over the drawings of the log root mean square error of the solver's luma,
+    /// scaled by [`USUAL_ERROR`]. The gradient flows to the guidance map and the edge logits.
     fn solved(&self, batch: &Batch, guide: &Tensor, edges: &Tensor) -> Result<Tensor, Error> {
         let threads = Threads::new(1)?;
         let levels = |t: Tensor| -> Result<Vec<f32>, tch::TchError> {
@@ -319,13 +344,14 @@ impl Smoothing<'_> {
                 &threads,
             );
             errors.push(error);
-            // Relative to the error itself: a decibel counts alike where much and where little is left.
+            // The gradient of the logarithm: a relative improvement counts alike for large and
+            // small errors.
             let weight = USUAL_ERROR / (error + LEAST_ERROR);
             by_guide.extend(by.guide.iter().map(|by| weight * by));
             by.chroma.iter().for_each(|plane| by_chroma.extend(plane.iter().map(|by| weight * by)));
             by_edges.extend(by.edges.iter().map(|by| weight * by));
         }
-        // Of what these are multiplied with, the derivative is theirs.
+        // Returns a product of value 0 whose gradient with respect to `of` is `by`.
         let slope = |by: Vec<f32>, of: &Tensor, step: f64| -> Result<Tensor, tch::TchError> {
             let by = Tensor::from_slice(&by).view_as(of).to_device(of.device())
                 * (step / 255.0 / count as f64);
@@ -350,6 +376,7 @@ impl Source for Scenes {
 }
 
 impl Scenes {
+    /// Draws a patch from a photograph or a drawn scene.
     fn patch(&self, rng: &mut StdRng) -> Patch {
         if rng.random_bool(PHOTOS) {
             return self.photos[rng.random_range(0..self.photos.len())].patch(self.side, rng);
@@ -358,13 +385,13 @@ impl Scenes {
         self.drawn(scale, rng)
     }
 
-    /// A scene with texture.
+    /// Draws a scene with superimposed texture.
     fn drawn(&self, scale: f32, rng: &mut StdRng) -> Patch {
         let side = self.side;
         let faint = rng.random_bool(FAINT);
         let alone = faint && rng.random_bool(ALONE);
         let mut scene = if alone {
-            // Room for the bar above and below.
+            // Leaves headroom so that the bars are not clipped.
             drawings::background(side, rng).iter().map(|rgb| rgb.map(|v| 60.0 + v * 0.53)).collect()
         } else {
             self.drawings.scene(side, 2.0 * scale, rng)
@@ -373,7 +400,7 @@ impl Scenes {
             (0..rng.random_range(1..=3))
                 .for_each(|_| drawings::faint_bar(&mut scene, side, 1.9 * scale, rng));
         }
-        // A pattern coarser than the scale is structure.
+        // The target keeps a pattern that is coarser than the scale.
         let kept = !alone && rng.random_bool(KEPT);
         if kept {
             let period = (scale * rng.random_range(1.6..5.0f32)).max(3.0);
@@ -388,7 +415,8 @@ impl Scenes {
         let target = scene.iter().map(|rgb| yuv(*rgb)).collect();
         let edges = edges(&scene, side);
         for _ in 0..rng.random_range(if kept || alone { 0 } else { 1 }..=2) {
-            // A little beyond the scale, so that what is as coarse goes for certain.
+            // Periods reach slightly beyond the scale, so that texture of exactly that scale is
+            // removed reliably.
             let period = (scale * rng.random_range(0.3..1.08f32)).max(1.7);
             let texture = if alone && rng.random() {
                 textures::pattern(side, period, rng)
@@ -407,6 +435,7 @@ impl Scenes {
         Patch { picture: scene, target, edges, scale, exact: true }
     }
 
+    /// Converts patches to tensors on `device`.
     fn batch(&self, patches: &[Patch], device: tch::Device) -> Result<Batch, Error> {
         let side = self.side as i64;
         let count = patches.len() as i64;
@@ -439,9 +468,10 @@ impl Scenes {
     }
 }
 
-/// How much stronger a guide's gradients are where people saw boundaries than elsewhere, beside the same of the pictures, in decibels.
+/// Returns the gradient contrast of the guidance map relative to that of the input images, in dB.
+/// Gradient contrast is the mean gradient near annotated boundaries over that elsewhere.
 fn sharpness(guide: &Tensor, batch: &Batch) -> Result<f64, Error> {
-    // Where an edge may lie: people draw them a pixel or two away.
+    // Annotated boundaries are displaced by a pixel or two, so edges are widened.
     let near = batch
         .edges
         .f_max_pool2d([3, 3], [1, 1], [1, 1], [1, 1], false)?
@@ -453,7 +483,7 @@ fn sharpness(guide: &Tensor, batch: &Batch) -> Result<f64, Error> {
         let gradient =
             (at(&luma, 0, 1) - at(&luma, 0, 0)).abs() + (at(&luma, 1, 0) - at(&luma, 0, 0)).abs();
         let near = at(&near, 0, 0).gt(0.5).to_kind(Kind::Float);
-        // Of flat pictures or such without boundaries there is nothing to say.
+        // The small constant avoids divisions by 0 for flat images and images without boundaries.
         let mean = |part: &Tensor| {
             let count = part.sum(Kind::Float).clamp_min(1.0);
             ((&gradient * part).sum(Kind::Float) / count).double_value(&[]) + 1e-4
@@ -463,7 +493,8 @@ fn sharpness(guide: &Tensor, batch: &Batch) -> Result<f64, Error> {
     Ok(20.0 * (contrast(guide)? / contrast(&batch.planes)?).log10())
 }
 
-/// Adds a texture to a scene, everywhere or in a part of it, a little coloured at times.
+/// Adds a texture of standard deviation `std` to a scene, everywhere or within a random region,
+/// sometimes with a tint.
 fn lay(scene: &mut [[f32; 3]], texture: &[f32], std: f32, side: usize, rng: &mut StdRng) {
     let tint: [f32; 3] = if rng.random_bool(0.3) {
         std::array::from_fn(|_| rng.random_range(0.5..1.4))
@@ -486,7 +517,7 @@ fn lay(scene: &mut [[f32; 3]], texture: &[f32], std: f32, side: usize, rng: &mut
     }
 }
 
-/// Where a scene has a step to the right or below.
+/// Marks the pixels with a step to the right or lower neighbour: 1 for an edge, else 0.
 fn edges(scene: &[[f32; 3]], side: usize) -> Vec<f32> {
     let step = |a: usize, b: usize| {
         scene[a].iter().zip(scene[b]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
@@ -499,7 +530,7 @@ fn edges(scene: &[[f32; 3]], side: usize) -> Vec<f32> {
     (0..scene.len()).map(at).collect()
 }
 
-/// Mean absolute error, and that of neighbours' differences.
+/// Returns the mean absolute error plus the weighted mean absolute error of the gradients.
 fn distance(error: &Tensor) -> Tensor {
     let side = error.size()[2];
     let across = error.narrow(3, 1, side - 1) - error.narrow(3, 0, side - 1);

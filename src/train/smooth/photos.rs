@@ -1,4 +1,5 @@
-//! Photographs with their structure, and where people see edges in them.
+//! Photographs with targets for structure (relative total variation) and edges (annotated
+//! boundaries).
 
 use image::{GrayImage, RgbImage};
 use ndarray::Array2;
@@ -13,24 +14,34 @@ use crate::{
     },
 };
 
-/// Scales at which photographs' structure is computed, in turns; relative total variation's `sigma` is this much smaller.
+/// Scales at which the structure of photographs is computed; a hash of the file name selects one.
 const PHOTO_SCALES: [f32; 4] = [3.0, 6.0, 10.0, 16.0];
+/// Ratio of the scale to `sigma` of relative total variation.
 const SCALE_OVER_SIGMA: f32 = 2.5;
+/// Smoothness weight of relative total variation.
 const PHOTO_LAMBDA: f32 = 0.012;
-/// Photographs used, with one scale each.
+/// Maximum number of photographs; each is used at one scale.
 const MOST_PHOTOS: usize = 220;
 
-/// A photograph, its structure at one scale, and where people see edges.
+/// A photograph with its structure at one scale and its annotated boundaries.
 pub(super) struct Photo {
     picture: RgbImage,
-    /// Of luma, and of chroma at half the size.
+    /// Structure of luma, 0 to 255.
     structure: Array2<f32>,
+    /// Structure of U and V at half the size, 0 to 255.
     chroma: [Array2<f32>; 2],
+    /// Annotated boundaries, 255 where all annotators drew one.
     boundaries: GrayImage,
+    /// Scale of the structure in pixels.
     scale: f32,
 }
 
 impl Photo {
+    /// Loads the photographs that have annotated boundaries and computes their structure.
+    ///
+    /// # Errors
+    /// [`Error::File`] if a file cannot be read or sizes differ, [`Error::NoPhotos`] if no
+    /// photograph has boundaries.
     pub fn load_all(options: &Options) -> Result<Vec<Self>, Error> {
         let mut photos = Vec::new();
         for file in files_below(&options.photos)? {
@@ -43,7 +54,7 @@ impl Photo {
                 |file: &std::path::Path| image::open(file).map_err(|err| Error::file(file, err));
             let (picture, boundaries) = (open(&file)?.into_rgb8(), open(&boundaries)?.into_luma8());
             if picture.dimensions() != boundaries.dimensions() {
-                return Err(Error::file(&file, "its boundaries are of another size"));
+                return Err(Error::file(&file, "its annotated boundaries have another size"));
             }
             let scale = PHOTO_SCALES[fnv1a(name.as_encoded_bytes()) as usize % PHOTO_SCALES.len()];
             let pixel = |x: usize, y: usize| {
@@ -56,7 +67,6 @@ impl Photo {
             let plane =
                 Array2::from_shape_fn((height, width), |(y, x)| yuv(pixel(x, y))[0] / 255.0);
             let structure = rtv::structure(&plane, PHOTO_LAMBDA, sigma) * 255.0;
-            // Chroma at half the size.
             let chroma = [0, 1].map(|i| {
                 let plane =
                     Array2::from_shape_fn((height.div_ceil(2), width.div_ceil(2)), |(y, x)| {
@@ -77,6 +87,7 @@ impl Photo {
         Ok(photos)
     }
 
+    /// Draws a random patch of `side` x `side` pixels.
     pub fn patch(&self, side: usize, rng: &mut StdRng) -> Patch {
         let x0 = rng.random_range(0..=self.picture.width() as usize - side);
         let y0 = rng.random_range(0..=self.picture.height() as usize - side);

@@ -1,19 +1,24 @@
-//! Structure of photographs, as targets: Xu et al., "Structure Extraction from Texture via Relative Total Variation",
-//! ACM Transactions on Graphics 31(6), 2012, equations 4 and 6 to 11.
+//! Structure extraction by relative total variation: Xu et al., "Structure Extraction from Texture
+//! via Relative Total Variation", ACM Transactions on Graphics 31(6), 2012, equations 4 and 6 to
+//! 11.
 
 use ndarray::{Array2, Zip};
 
 use super::textures::blurred;
 
+/// Number of reweighting iterations.
 const ITERATIONS: usize = 4;
-/// Against divisions by 0, of the windowed and of the single differences.
+/// Regularises the denominator of the windowed variation.
 const EPSILON: f32 = 1e-3;
+/// Regularises the denominator of the single differences.
 const EPSILON_SINGLE: f32 = 0.02;
-/// Conjugate gradients end after this many steps, or when the residual is this share of the first.
+/// Maximum number of conjugate gradient steps.
 const STEPS: usize = 120;
+/// Conjugate gradients stop when the preconditioned residual norm is this share of the initial one.
 const TOLERANCE: f32 = 2e-3;
 
-/// The structure of a plane of values from 0 to 1; textures up to about `2.5 * sigma` pixels go.
+/// Returns the structure of a plane of values from 0 to 1. Removes textures of periods up to about
+/// `2.5 * sigma` pixels. `lambda` is the smoothness weight.
 pub fn structure(plane: &Array2<f32>, lambda: f32, sigma: f32) -> Array2<f32> {
     let mut result = plane.clone();
     let mut sigma = sigma;
@@ -28,7 +33,7 @@ pub fn structure(plane: &Array2<f32>, lambda: f32, sigma: f32) -> Array2<f32> {
     result
 }
 
-/// To the right neighbour, 0 in the last column.
+/// Returns the difference of each pixel to its right neighbour, 0 in the last column.
 fn differences(plane: &Array2<f32>) -> Array2<f32> {
     let last = plane.ncols() - 1;
     Array2::from_shape_fn(plane.dim(), |(y, x)| {
@@ -36,6 +41,7 @@ fn differences(plane: &Array2<f32>) -> Array2<f32> {
     })
 }
 
+/// Returns the weights between horizontal neighbours for the next iteration.
 fn weights(differences: &Array2<f32>, lambda: f32, sigma: f32) -> Array2<f32> {
     let inverse = blurred(differences, sigma).mapv(|v| 1.0 / (v.abs() + EPSILON));
     let mut weights = blurred(&inverse, sigma);
@@ -45,7 +51,8 @@ fn weights(differences: &Array2<f32>, lambda: f32, sigma: f32) -> Array2<f32> {
     weights
 }
 
-/// Solves `(1 + L) s = plane`, `L` the Laplacian of the weighted grid, by conjugate gradients.
+/// Solves `(1 + L) s = plane` by preconditioned conjugate gradients, where `L` is the Laplacian of
+/// the grid with the weights `across` and `down`.
 fn solve(
     plane: &Array2<f32>,
     start: &Array2<f32>,

@@ -1,8 +1,10 @@
-//! What comes out of the solver with a guide, and how that changes with the guide: so the network learns for what it is used for.
+//! The output of the edge-aware solver and its derivatives with respect to the network's output, so
+//! that the network trains for the final result.
 //!
-//! A line of the solver is `A u = f`, with `A = I + S L(w)`: `S` the pixels' lambdas, `L` the Laplacian with the weights `w`. With
-//! `g = A^-T dl/du`, the adjoint, `dl/df = g` and `dl/dw = -g^T (dA/dw) u`; `A^-T = S^-1 A^-1 S`, so that the same elimination serves
-//! both ways.
+//! Each pass solves lines `A u = f` with `A = I + S L(w)`, where `S` is the diagonal matrix of the
+//! smoothing strengths (lambdas) and `L` the Laplacian with the weights `w`. With the adjoint
+//! `g = A^-T dl/du`, the derivatives are `dl/df = g` and `dl/dw = -g^T (dA/dw) u`. Because
+//! `A^-T = S^-1 A^-1 S`, the same elimination solves both systems.
 
 use ndarray::{Array2, ArrayView2, Zip, s};
 
@@ -11,19 +13,21 @@ use crate::{
     smooth::{self, BELIEVED, LEAST_BELIEF, SIGMA, lambda, wls},
 };
 
+/// Exponent of the weight function.
 const POWER: i32 = wls::POWER as i32;
 
-/// What the network says of a picture.
+/// The network's output for one image, or derivatives with respect to it.
 pub(super) struct Saying {
-    /// Luma without texture, in levels.
+    /// Guidance map for luma (luma without texture), in 8-bit units.
     pub guide: Array2<f32>,
-    /// Chroma without texture, at half the size.
+    /// Guidance maps for U and V at half the size, in 8-bit units.
     pub chroma: [Array2<f32>; 2],
-    /// Log-odds of an edge, at half the size.
+    /// Edge logits at half the size.
     pub edges: Array2<f32>,
 }
 
-/// Solves for luma and compares with `target`, all in levels. Gives the root mean square error and how it changes with what the network says.
+/// Runs the solver on luma and compares the result with `target`, all in 8-bit units. Returns the
+/// root mean square error and its derivatives with respect to the network's output.
 pub(super) fn solved(
     luma: &Array2<f32>,
     saying: &Saying,
@@ -50,7 +54,7 @@ pub(super) fn solved(
             now = now.t().to_owned();
         }
     }
-    // Each pass leaves lines lying the other way; the last one those of the picture itself, turned.
+    // Each pass transposes the image, so `now` is transposed after the last one.
     let error = &now.t() - target;
     let error = error.as_standard_layout().into_owned();
     let root = (error.mapv(|v| v * v).mean().unwrap_or(0.0) + 1e-6).sqrt();
@@ -87,7 +91,7 @@ pub(super) fn solved(
     (root, by)
 }
 
-/// How strongly each pixel is smoothed.
+/// Returns the smoothing strength of each pixel, 0 to 255.
 fn share_of(luma: &Array2<f32>, saying: &Saying, scale: f32, threads: &Threads) -> Array2<u8> {
     let mut share = Array2::zeros(luma.dim());
     let texture = (luma - &saying.guide).mapv(f32::abs);
@@ -100,7 +104,7 @@ fn share_of(luma: &Array2<f32>, saying: &Saying, scale: f32, threads: &Threads) 
     share
 }
 
-/// Solves lines that run along the first axis.
+/// Solves all lines along the first axis by Gaussian elimination of a tridiagonal system.
 fn solve(
     values: &Array2<f32>,
     weights: &Array2<f32>,
@@ -133,25 +137,28 @@ fn solve(
     result
 }
 
+/// Direction of the lines of a pass.
 #[derive(Clone, Copy, PartialEq)]
 enum Direction {
     Across,
     Down,
 }
 
-/// Weights between neighbours, and how they change; positions along the first axis.
+/// Weights between neighbours in one direction and their derivatives with respect to the step; the
+/// first axis runs along the lines.
 struct Bonds {
     direction: Direction,
     weights: Array2<f32>,
     slopes: Array2<f32>,
 }
 
-/// The same map with positions of lines along the first axis.
+/// Transposes a map if necessary so that the first axis runs along the lines.
 fn turned(direction: Direction, map: &Array2<f32>) -> ArrayView2<'_, f32> {
     if direction == Direction::Across { map.t() } else { map.view() }
 }
 
 impl Bonds {
+    /// Computes the weights from the guidance maps and the edge confidence `belief`.
     fn new(direction: Direction, saying: &Saying, belief: &Array2<f32>) -> Self {
         let guide = turned(direction, &saying.guide);
         let chroma = saying.chroma.each_ref().map(|plane| turned(direction, plane));
@@ -169,7 +176,8 @@ impl Bonds {
         Self { direction, weights, slopes }
     }
 
-    /// Adds what weights change by to what the network says.
+    /// Backpropagates derivatives with respect to the weights to the network's output; adds them to
+    /// `by`.
     fn back(
         &self,
         by_weight: &Array2<f32>,
@@ -203,7 +211,8 @@ impl Bonds {
     }
 }
 
-/// Sum over the guides of the step from position `i` to the next.
+/// Returns the sum over the guidance maps of the absolute difference between positions `i` and
+/// `i + 1`.
 fn raw_step(
     guide: &ArrayView2<'_, f32>,
     chroma: &[ArrayView2<'_, f32>; 2],
@@ -283,7 +292,8 @@ mod tests {
         let threads = Threads::new(1).unwrap();
         let value = |saying: &Saying| solved(&luma, saying, &target, 4.0, &threads).0;
         let (_, by) = solved(&luma, &saying, &target, 4.0, &threads);
-        // Texture is far above what changes shares.
+        // The texture amplitude is far above the range in which the smoothing strength changes, so
+        // the derivative of the strength, which is not computed, is 0.
         let compare = |name: &str, expected: f32, change: &mut dyn FnMut(&mut Saying, f32)| {
             let differ = |by: f32, change: &mut dyn FnMut(&mut Saying, f32)| {
                 let mut other = Saying {

@@ -1,4 +1,4 @@
-//! Textures of a known period.
+//! Textures of a known period: photographed textures after a high-pass, and regular patterns.
 
 use std::{f32::consts::TAU, path::Path};
 
@@ -8,26 +8,29 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use super::drawings::Half;
 use crate::train::{Error, data::files_below};
 
-/// Period over the standard deviation of the Gaussian that is taken off: of twice the period an eighth is left.
+/// Ratio of the period to the standard deviation of the Gaussian that the high-pass subtracts. Of a
+/// wave of twice the period, an eighth of the amplitude is left.
 const HIGH_PASS: f32 = 6.0;
 
-/// Side of a tile.
+/// Side of a tile in pixels.
 const SIDE: usize = 256;
-/// Periods, in pixels, that tiles are made for.
+/// Periods in pixels that tiles are created for.
 const PERIODS: [f32; 10] = [1.7, 2.4, 3.4, 4.8, 6.7, 9.5, 13.5, 19.0, 27.0, 38.0];
-/// Tiles made of each photograph.
+/// Number of tiles from each photograph.
 const TILES: usize = 6;
-/// Steps of a tile's values, for a standard deviation of 1.
+/// Quantisation of a tile's values: units for a standard deviation of 1.
 const STEPS: f32 = 32.0;
 
-/// Photographed textures without what is coarser than a period, with mean 0 and standard deviation 1.
+/// High-pass filtered tiles of photographed textures, with mean 0 and standard deviation 1, by
+/// period (order of [`PERIODS`]).
 pub struct Textures(Vec<Vec<Array2<i8>>>);
 
 impl Textures {
-    /// Makes tiles of the photographs below `folder`, of one half.
+    /// Creates tiles from the photographs of one half below `folder`.
     ///
     /// # Errors
-    /// A folder or picture that cannot be read, or none at all.
+    /// [`Error::File`] if a folder or image cannot be read, [`Error::NoPhotos`] if there are too
+    /// few photographs for all periods.
     pub fn load(folder: &Path, half: Half, seed: u64) -> Result<Self, Error> {
         let mut files = files_below(folder)?;
         files.retain(|f| half.has(f));
@@ -52,7 +55,8 @@ impl Textures {
         Ok(Self(tiles))
     }
 
-    /// A texture without anything coarser than `period`, of mean 0 and standard deviation near 1.
+    /// Returns a random texture of `side` x `side` pixels without periods above `period`, with mean
+    /// 0 and a standard deviation near 1.
     pub fn fine(&self, side: usize, period: f32, rng: &mut StdRng) -> Vec<f32> {
         if rng.random_bool(0.35) {
             return pattern(side, period, rng);
@@ -74,13 +78,14 @@ impl Textures {
     }
 }
 
-/// A regular pattern of one period: stripes, checks or dots, soft or hard.
+/// Returns a regular pattern of one period: stripes, checks or dots, with soft or hard edges; mean
+/// 0 and standard deviation 1.
 pub fn pattern(side: usize, period: f32, rng: &mut StdRng) -> Vec<f32> {
     let angle = rng.random_range(0.0..TAU);
     let (sin, cos) = angle.sin_cos();
     let (phase_x, phase_y) = (rng.random_range(0.0..TAU), rng.random_range(0.0..TAU));
     let kind = rng.random_range(0..3);
-    // Hard patterns need a few pixels for each period.
+    // Hard edges need a few pixels for each period.
     let hardness = if period > 4.0 { rng.random_range(0.0..6.0f32) } else { 0.0 };
     let (bend, reach) = (rng.random_range(0.0..1.5f32), rng.random_range(3.0..9.0f32) * period);
     let values: Vec<f32> = (0..side * side)
@@ -105,7 +110,7 @@ pub fn pattern(side: usize, period: f32, rng: &mut StdRng) -> Vec<f32> {
     values.into_iter().map(|v| (v - mean) / std).collect()
 }
 
-/// A tile of a picture, turned and scaled at random, mirrored beyond its edges.
+/// Resamples a tile of an image with random rotation and scale; mirrors the image beyond its edges.
 fn turned(plane: &Array2<f32>, rng: &mut StdRng) -> Array2<f32> {
     let (height, width) = plane.dim();
     let (sin, cos) = rng.random_range(0.0..TAU).sin_cos();
@@ -129,12 +134,12 @@ fn turned(plane: &Array2<f32>, rng: &mut StdRng) -> Array2<f32> {
     })
 }
 
-/// A plane less its Gaussian mean.
+/// Subtracts the Gaussian mean from a plane.
 fn high_pass(plane: &Array2<f32>, sigma: f32) -> Array2<f32> {
     plane - &blurred(plane, sigma)
 }
 
-/// Gaussian mean, mirrored beyond the edges.
+/// Returns the Gaussian mean of a plane, mirrored beyond its edges.
 pub fn blurred(plane: &Array2<f32>, sigma: f32) -> Array2<f32> {
     let reach = (3.0 * sigma).ceil() as i32;
     let taps: Vec<f32> =
