@@ -36,6 +36,4 @@ meson-test:
 
 # Fuzzes the model file parser for a minute.
 fuzz:
-	# libFuzzer writes new inputs to the first folder; the second holds the seed inputs.
-	mkdir -p fuzz/corpus/model
-	cargo +nightly fuzz run model fuzz/corpus/model models -- -max_total_time=60
+	scripts/fuzz

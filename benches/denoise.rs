@@ -1,11 +1,11 @@
 //! Benchmarks of `cnndenoise`: time of a frame by size and threads, and time of a noise estimate.
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use gstcnnvideo::{
+use cnnvideo::{
     denoise::{Estimator, Networks, Parameters, Rung},
     frame::{Colour, Format, Picture, PictureMut},
     nn::{Device, Precision},
 };
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ndarray::Array2;
 
 /// Width and height of the frames.

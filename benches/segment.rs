@@ -1,12 +1,12 @@
 //! Benchmarks of `cnnsegment` at 1920x1080: answering a click, and tracking a region to the next
 //! frame.
 
-use criterion::{Criterion, criterion_group, criterion_main};
-use gstcnnvideo::{
+use cnnvideo::{
     frame::{Format, Picture},
     nn::{Device, Precision},
     segment::{Networks, Seed, Seeds, Segmenter, Shape},
 };
+use criterion::{Criterion, criterion_group, criterion_main};
 
 const SIZE: (usize, usize) = (1920, 1080);
 

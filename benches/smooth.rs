@@ -1,7 +1,6 @@
 //! Benchmarks of `cnnsmooth` on a 1080p frame: the solver alone and the whole element.
 
-use criterion::{Criterion, criterion_group, criterion_main};
-use gstcnnvideo::{
+use cnnvideo::{
     frame::{Format, Picture, PictureMut},
     nn::{Device, Precision, Threads},
     smooth::{
@@ -9,6 +8,7 @@ use gstcnnvideo::{
         wls::{Guide, Weights, Wls},
     },
 };
+use criterion::{Criterion, criterion_group, criterion_main};
 use ndarray::Array2;
 
 const DIM: (usize, usize) = (1080, 1920);

@@ -1,10 +1,10 @@
 //! Benchmarks of watermark embedding and detection at 1920x1080.
 
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use gstcnnvideo::{
+use cnnvideo::{
     frame::{Format, Picture, PictureMut},
     watermark::{Collector, Decoder, Embedder, Key, Payload, Search, Strength},
 };
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 
 const SIZE: (usize, usize) = (1920, 1080);
 

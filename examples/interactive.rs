@@ -12,7 +12,7 @@ use std::sync::{
 use clap::Parser;
 use gst::prelude::*;
 use gst_video::NavigationEvent;
-use gstcnnvideo::segment::element::SegmentMessage;
+use gstcnnvideo::cnnsegment::SegmentMessage;
 
 /// Help text shown over the video.
 const HELP: &str = "click: inside   right or Ctrl+click: outside   drag: stroke   Shift+drag: \

@@ -1,33 +1,27 @@
-//! GStreamer plugin `cnnvideo`: video filters built on a convolutional neural network (CNN)
-//! inference core.
+//! `cnnvideo`: a GStreamer plugin that brings a convolutional network core to live and recorded
+//! video.
 //!
-//! [`nn`] runs networks and [`frame`] holds typed views of video frames. The algorithm modules
-//! ([`denoise`], [`smooth`], [`segment`], [`watermark`], [`quality`]) build on them. None of them
-//! depends on GStreamer outside its `element` submodule, so they also serve as a Rust library; the
-//! elements are thin wrappers around them.
+//! The elements are thin: the algorithms are in the crate [`cnnvideo`], the inference core is in
+//! `cnnvideo-nn`. Both work without GStreamer.
 
-pub mod denoise;
-pub mod element;
-pub mod frame;
-pub mod nn;
-pub mod quality;
-pub mod segment;
-mod simd;
-pub mod smooth;
-#[cfg(feature = "torch")]
-pub mod train;
-pub mod watermark;
+pub mod cnndenoise;
+pub mod cnnsegment;
+pub mod cnnsmooth;
+pub mod shared;
+pub mod videoquality;
+pub mod watermarkdetect;
+pub mod watermarkembed;
 
 // Registers the region mask meta and all elements of the plugin.
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
-    element::register_region_mask();
-    denoise::element::register(plugin)?;
-    smooth::element::register(plugin)?;
-    segment::element::register(plugin)?;
-    watermark::element::register(plugin)?;
-    quality::element::register(plugin)
+    shared::register_region_mask();
+    cnndenoise::register(plugin)?;
+    cnnsmooth::register(plugin)?;
+    cnnsegment::register(plugin)?;
+    watermarkembed::register(plugin)?;
+    watermarkdetect::register(plugin)?;
+    videoquality::register(plugin)
 }
-
 gst::plugin_define!(
     cnnvideo,
     env!("CARGO_PKG_DESCRIPTION"),

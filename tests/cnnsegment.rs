@@ -17,10 +17,8 @@ use common::{
 use gst::prelude::*;
 use gst_check::Harness;
 use gst_video::{NavigationEvent, NavigationModifierType, VideoFormat, VideoInfo};
-use gstcnnvideo::{
-    element::{REGION_MASK_META, RegionMask},
-    segment::element::SegmentMessage,
-};
+use gstcnnvideo::cnnsegment::SegmentMessage;
+use gstcnnvideo::shared::{REGION_MASK_META, RegionMask};
 
 /// Draws a disc of another colour on a background with a slight gradient. Alpha and padding get
 /// values too.

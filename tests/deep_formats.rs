@@ -2,7 +2,10 @@
 
 mod common;
 
-use common::video::{buffer, element, harness, info, normal, to_bytes};
+use common::{
+    random::normal,
+    video::{buffer, element, harness, info, to_bytes},
+};
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoFrame, VideoFrameExt, VideoInfo};
 use rand::{SeedableRng, rngs::StdRng};

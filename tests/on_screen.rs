@@ -10,7 +10,7 @@ use std::{
 
 use common::init;
 use gst::prelude::*;
-use gstcnnvideo::element::RegionMask;
+use gstcnnvideo::shared::RegionMask;
 
 /// An X server with a virtual screen.
 struct Screen {

@@ -3,13 +3,11 @@
 
 mod common;
 
+use cnnvideo::quality::{Gradient, Histogram, gradient_difference, ms_ssim, mse, psnr, ssim};
 use common::{init, video::buffer};
 use gst::prelude::*;
 use gst_check::Harness;
-use gstcnnvideo::quality::{
-    Gradient, Histogram, element::VideoQualityMessage, gradient_difference, ms_ssim, mse, psnr,
-    ssim,
-};
+use gstcnnvideo::videoquality::VideoQualityMessage;
 use ndarray::Array2;
 
 fn grey(name: &str) -> Array2<f32> {

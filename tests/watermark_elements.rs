@@ -9,7 +9,7 @@ use common::{
 use gst::prelude::*;
 use gst_check::Harness;
 use gst_video::{VideoFormat, VideoInfo, VideoInterlaceMode};
-use gstcnnvideo::watermark::element::WatermarkMessage;
+use gstcnnvideo::watermarkdetect::WatermarkMessage;
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 const OTHER_KEY: &str = "100102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";

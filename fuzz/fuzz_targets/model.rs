@@ -1,7 +1,7 @@
 //! Fuzz target for the model file parser (`make fuzz`): parses arbitrary bytes.
 #![no_main]
 
-use gstcnnvideo::nn::{Model, Network, Size, cpu::{FloatNetwork, Int8Network}};
+use cnnvideo_nn::{Model, Network, Size, cpu::{FloatNetwork, Int8Network}};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     if let Ok(model) = Model::from_bytes(data) {

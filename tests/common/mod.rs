@@ -1,12 +1,15 @@
 //! Helpers that the integration tests share.
 #![allow(dead_code)]
 
-pub mod nets;
+pub mod random;
+mod temporary;
 pub mod video;
 
 use std::{path::PathBuf, process::Command, sync::Once};
 
 use gst::prelude::*;
+
+pub use temporary::Temporary;
 
 /// Initialises GStreamer and registers the plugin of this build in this process.
 pub fn init() {
@@ -26,23 +29,6 @@ pub fn error_of(pipeline: &gst::Pipeline) -> glib::Error {
     match message.expect("an error").view() {
         gst::MessageView::Error(error) => error.error(),
         _ => unreachable!(),
-    }
-}
-
-/// Path of a temporary file or folder that is removed on drop.
-pub struct Temporary(pub PathBuf);
-
-impl Temporary {
-    /// Returns a path that is unique to this process.
-    pub fn new(name: &str) -> Self {
-        Self(std::env::temp_dir().join(format!("cnnvideo-{}-{name}", std::process::id())))
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

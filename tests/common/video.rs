@@ -3,7 +3,9 @@
 use gst::prelude::*;
 use gst_check::Harness;
 use gst_video::{VideoFormat, VideoFrameExt, VideoInfo};
-use rand::{Rng, SeedableRng, rngs::StdRng};
+use rand::{SeedableRng, rngs::StdRng};
+
+use super::random::normal;
 
 /// All 8-bit formats that the filters support.
 pub const FORMATS: [VideoFormat; 17] = [
@@ -45,11 +47,6 @@ pub fn harness(description: &str, info: &VideoInfo) -> Harness {
 pub fn element(harness: &Harness) -> gst::Element {
     let bin = harness.element().unwrap().downcast::<gst::Bin>().unwrap();
     bin.children().remove(0)
-}
-
-/// Returns an approximately normal random value with mean 0 and variance 1.
-pub fn normal(rng: &mut StdRng) -> f32 {
-    (0..12).map(|_| rng.random::<f32>()).sum::<f32>() - 6.0
 }
 
 /// Returns a smooth frame with noise of sigma `level` in every byte, including alpha and padding.

@@ -1,0 +1,186 @@
+//! Boundary detection by gradients on photographs before and after cnnsmooth, compared with
+//! annotated boundaries.
+//!
+//! The measure is that of Martin et al., "Learning to Detect Natural Image Boundaries", IEEE
+//! Transactions on Pattern Analysis and Machine Intelligence 26(5), 2004, with one threshold for
+//! all photographs. A pixel counts as matched if a pixel of the other map lies within the
+//! tolerance; there is no one-to-one assignment.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use cnnvideo::segment::distance::squared_depth;
+use image::RgbImage;
+use ndarray::{Array2, s};
+
+use crate::{Result, element, smooth::luma};
+
+/// Matching tolerance as a share of the image diagonal.
+const TOLERANCE: f32 = 0.0075;
+/// Thresholds of the luma gradient in 8-bit units per pixel.
+const THRESHOLDS: [f32; 16] =
+    [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0, 18.0, 22.0, 27.0, 33.0, 40.0];
+
+#[derive(Args)]
+pub struct Boundaries {
+    /// Folder with photographs
+    #[arg(long)]
+    photos: PathBuf,
+    /// Folder with the annotated boundaries as greyscale images of the same names, as written by
+    /// scripts/bsds500
+    #[arg(long)]
+    boundaries: PathBuf,
+    /// Number of photographs to skip, in the order of their names: those that the network was
+    /// trained on
+    #[arg(long, default_value_t = 220)]
+    skip: usize,
+    /// Maximum number of photographs to use
+    #[arg(long, default_value_t = 60)]
+    count: usize,
+    /// Model file to use instead of the built-in model
+    #[arg(long)]
+    model: Option<PathBuf>,
+    /// Smoothing scales, separated by commas
+    #[arg(long, value_delimiter = ',', default_value = "4,8,16")]
+    scales: Vec<f32>,
+}
+
+/// Boundary pixels at one threshold.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
+    /// Detected pixels.
+    found: f64,
+    /// Detected pixels near an annotated boundary.
+    right: f64,
+    /// Annotated pixels, weighted by annotators.
+    drawn: f64,
+    /// Annotated pixels near a detected one, weighted by annotators.
+    met: f64,
+}
+
+pub fn run(task: &Boundaries) -> Result<()> {
+    gst::init()?;
+    gstcnnvideo::plugin_register_static()?;
+    let mut pairs: Vec<_> = std::fs::read_dir(&task.photos)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter_map(|photo| {
+            let drawn = task.boundaries.join(photo.file_stem()?).with_extension("png");
+            drawn.exists().then_some((photo, drawn))
+        })
+        .collect();
+    pairs.sort();
+    let pairs: Vec<_> = pairs.into_iter().skip(task.skip).take(task.count).collect();
+    if pairs.is_empty() {
+        return Err("no photograph has boundaries of the same name; check --skip".into());
+    }
+    let mut counts = vec![[Counts::default(); THRESHOLDS.len()]; 1 + task.scales.len()];
+    for (photo, drawn) in &pairs {
+        let (photo, drawn) = (image::open(photo)?.into_rgb8(), image::open(drawn)?.into_luma8());
+        let (width, height) = photo.dimensions();
+        if drawn.dimensions() != (width, height) {
+            return Err("a photograph and its boundaries differ in size".into());
+        }
+        let drawn = Array2::from_shape_vec((height as usize, width as usize), drawn.into_raw())?;
+        let smoothed = task
+            .scales
+            .iter()
+            .map(|scale| smoothed(&photo, *scale, task.model.as_deref()))
+            .collect::<Result<Vec<_>>>()?;
+        let versions = std::iter::once(photo.as_raw()).chain(&smoothed);
+        for (version, counts) in versions.zip(&mut counts) {
+            let strength = thinned(&luma(version, (width, height)));
+            counts.iter_mut().zip(THRESHOLDS).for_each(|(counts, threshold)| {
+                counts.add(&strength.mapv(|s| s >= threshold), &drawn);
+            });
+        }
+    }
+    println!("{} photographs, tolerance {TOLERANCE} of the diagonal\n", pairs.len());
+    println!("| | best F | precision | recall | at threshold |\n| --- | --- | --- | --- | --- |");
+    let names = task.scales.iter().map(|scale| format!("cnnsmooth scale={scale}"));
+    for (name, counts) in std::iter::once("photographs".to_owned()).chain(names).zip(&counts) {
+        let all =
+            counts.iter().zip(THRESHOLDS).map(|(counts, threshold)| (counts.measure(), threshold));
+        let best = all.max_by(|a, b| a.0[0].total_cmp(&b.0[0]));
+        let Some(([f, precision, recall], threshold)) = best else { continue };
+        println!("| {name} | {f:.3} | {precision:.3} | {recall:.3} | {threshold} |");
+    }
+    Ok(())
+}
+
+impl Counts {
+    /// Adds the pixels of one photograph.
+    fn add(&mut self, found: &Array2<bool>, drawn: &Array2<u8>) {
+        let (height, width) = drawn.dim();
+        let reach = TOLERANCE * (width as f32).hypot(height as f32);
+        let to_drawn = squared_distance(&drawn.mapv(|v| v > 0), reach);
+        let to_found = squared_distance(found, reach);
+        let reach = reach * reach;
+        for ((found, drawn), (to_drawn, to_found)) in
+            found.iter().zip(drawn).zip(to_drawn.iter().zip(&to_found))
+        {
+            if *found {
+                self.found += 1.0;
+                self.right += f64::from(u8::from(*to_drawn <= reach));
+            }
+            // Pixels are weighted by the number of annotators who drew them.
+            self.drawn += f64::from(*drawn);
+            self.met += f64::from(*drawn) * f64::from(u8::from(*to_found <= reach));
+        }
+    }
+
+    /// Returns F-measure, precision and recall.
+    fn measure(&self) -> [f64; 3] {
+        let (precision, recall) =
+            (self.right / self.found.max(1.0), self.met / self.drawn.max(1.0));
+        [2.0 * precision * recall / (precision + recall).max(1e-9), precision, recall]
+    }
+}
+
+/// Returns the squared distance to the nearest set pixel, or a value beyond the square of `reach`.
+fn squared_distance(set: &Array2<bool>, reach: f32) -> Array2<f32> {
+    // `squared_depth` takes pixels outside the image as set, so a margin keeps them beyond the
+    // reach.
+    let margin = reach.ceil() as usize + 1;
+    let (height, width) = set.dim();
+    let mut unset = Array2::from_elem((height + 2 * margin, width + 2 * margin), true);
+    let inner = s![margin..margin + height, margin..margin + width];
+    unset.slice_mut(inner).zip_mut_with(set, |unset, set| *unset = !set);
+    squared_depth(&unset.view()).slice(inner).to_owned()
+}
+
+fn smoothed(photo: &RgbImage, scale: f32, model: Option<&Path>) -> Result<Vec<u8>> {
+    let element = gst::ElementFactory::make("cnnsmooth").property("scale", scale);
+    let element = element.property("model-file", model.and_then(Path::to_str)).build()?;
+    element::through(&element, photo, photo.dimensions())
+}
+
+/// Returns the gradient magnitude of luma after non-maximum suppression (Canny 1986).
+fn thinned(luma: &Array2<f32>) -> Array2<f32> {
+    let (height, width) = luma.dim();
+    let at = |y: isize, x: isize| {
+        luma[[y.clamp(0, height as isize - 1) as usize, x.clamp(0, width as isize - 1) as usize]]
+    };
+    let gradient = |y: isize, x: isize| {
+        let across = |dy| at(y + dy, x + 1) - at(y + dy, x - 1);
+        let down = |dx| at(y + 1, x + dx) - at(y - 1, x + dx);
+        [
+            (across(-1) + 2.0 * across(0) + across(1)) / 8.0,
+            (down(-1) + 2.0 * down(0) + down(1)) / 8.0,
+        ]
+    };
+    let gradients =
+        Array2::from_shape_fn((height, width), |(y, x)| gradient(y as isize, x as isize));
+    let length = |y: isize, x: isize| {
+        let [gx, gy] = gradients
+            [[y.clamp(0, height as isize - 1) as usize, x.clamp(0, width as isize - 1) as usize]];
+        gx.hypot(gy)
+    };
+    Array2::from_shape_fn((height, width), |(y, x)| {
+        let ([gx, gy], y, x) = (gradients[[y, x]], y as isize, x as isize);
+        let own = gx.hypot(gy);
+        // Neighbours in gradient direction, rounded to one of eight directions.
+        let turn = |v: f32| if v.abs() > 0.383 * own { v.signum() as isize } else { 0 };
+        let (dx, dy) = (turn(gx), turn(gy));
+        if own >= length(y + dy, x + dx) && own > length(y - dy, x - dx) { own } else { 0.0 }
+    })
+}

@@ -1,0 +1,198 @@
+//! Evaluation of cnnsmooth: PSNR and SSIM on images with texture over structure, and its response
+//! to gratings and bars.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use cnnvideo::quality::ssim;
+use ndarray::Array2;
+
+use crate::{Result, element};
+use cnnvideo_eval as support;
+
+#[derive(Args)]
+pub struct Smooth {
+    /// Folder with pairs NUMBER-SCALE-input.png and NUMBER-SCALE-target.png, as written by
+    /// `train smooth-set`
+    #[arg(long)]
+    data: PathBuf,
+    /// Model file to use instead of the built-in model
+    #[arg(long)]
+    model: Option<PathBuf>,
+    /// Ratio of the `scale` property to the scale of the texture
+    #[arg(long, default_value_t = 1.0)]
+    factor: f32,
+    /// Value of the `structure` property
+    #[arg(long, default_value_t = 0.5)]
+    structure: f32,
+    /// Sigma in 8-bit units of white noise to add to the images
+    #[arg(long, default_value_t = 0.0)]
+    noise: f32,
+    /// Run cnndenoise before cnnsmooth
+    #[arg(long)]
+    denoise: bool,
+    /// Folder to write the results to
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+pub fn run(task: &Smooth) -> Result<()> {
+    gst::init()?;
+    gstcnnvideo::plugin_register_static()?;
+    let mut inputs: Vec<_> = std::fs::read_dir(&task.data)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.to_string_lossy().ends_with("-input.png"))
+        .collect();
+    inputs.sort();
+    if inputs.is_empty() {
+        return Err(format!("no images (*-input.png) in {}", task.data.display()).into());
+    }
+    let mut sums = std::collections::BTreeMap::<u32, ([f64; 4], f64)>::new();
+    for (number, input) in inputs.iter().enumerate() {
+        let name = input.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let scale: f32 = name
+            .split('-')
+            .nth(1)
+            .and_then(|scale| scale.parse().ok())
+            .ok_or("a file name has no scale; NUMBER-SCALE-input.png is expected")?;
+        let target = input.with_file_name(name.replace("input", "target")).with_extension("png");
+        let (mut noisy, target) = (open(input)?, open(&target)?);
+        if task.noise > 0.0 {
+            let mut noise = support::Noise::new(number as u64);
+            noisy
+                .iter_mut()
+                .for_each(|v| *v = (f32::from(*v) + task.noise * noise.next()).round() as u8);
+        }
+        let element = gst::ElementFactory::make("cnnsmooth")
+            .property("scale", (scale * task.factor).clamp(1.0, 64.0))
+            .property("structure", task.structure)
+            .property("model-file", task.model.as_deref().and_then(Path::to_str))
+            .build()?;
+        let result = if task.denoise {
+            let denoiser = gst::ElementFactory::make("cnndenoise").build()?;
+            let denoised = element::through(&denoiser, &noisy, noisy.dimensions())?;
+            element::through(&element, &denoised, noisy.dimensions())?
+        } else {
+            element::through(&element, &noisy, noisy.dimensions())?
+        };
+        if let Some(out) = &task.out {
+            std::fs::create_dir_all(out)?;
+            let picture = image::RgbImage::from_raw(noisy.width(), noisy.height(), result.clone())
+                .ok_or("the result has an unexpected size")?;
+            picture.save(out.join(format!("{name}.png")))?;
+        }
+        let target_luma = luma(&target, noisy.dimensions());
+        let figures = [noisy.as_raw(), &result].map(|picture| {
+            let clean: Vec<f32> = target.iter().map(|v| f32::from(*v)).collect();
+            let psnr = cnnvideo::quality::psnr(support::mse(picture, &clean));
+            (
+                psnr,
+                ssim(&luma(picture, noisy.dimensions()).view(), &target_luma.view())
+                    .unwrap_or(f64::NAN),
+            )
+        });
+        for key in [scale as u32, u32::MAX] {
+            let (sum, count) = sums.entry(key).or_default();
+            let all = [figures[0].0, figures[0].1, figures[1].0, figures[1].1];
+            sum.iter_mut().zip(all).for_each(|(sum, v)| *sum += v);
+            *count += 1.0;
+        }
+    }
+    println!(
+        "| scale | images | input PSNR | SSIM | smoothed PSNR | SSIM |\n\
+         | --- | --- | --- | --- | --- | --- |"
+    );
+    for (scale, (sum, count)) in sums {
+        let name = if scale == u32::MAX { "all".to_owned() } else { scale.to_string() };
+        let [a, b, c, d] = sum.map(|v| v / count);
+        println!("| {name} | {count} | {a:.2} | {b:.3} | {c:.2} | {d:.3} |");
+    }
+    Ok(())
+}
+
+fn open(path: &Path) -> Result<image::RgbImage> {
+    Ok(image::open(path)?.into_rgb8())
+}
+
+/// Returns luma of interleaved RGB (BT.601 weights, full range).
+pub fn luma(rgb: &[u8], (width, height): (u32, u32)) -> Array2<f32> {
+    let value = |rgb: &[u8]| {
+        0.299 * f32::from(rgb[0]) + 0.587 * f32::from(rgb[1]) + 0.114 * f32::from(rgb[2])
+    };
+    Array2::from_shape_fn((height as usize, width as usize), |(y, x)| {
+        value(&rgb[3 * (y * width as usize + x)..])
+    })
+}
+
+/// Side of the test images in pixels.
+const SIDE: usize = 256;
+/// Values of the `scale` property.
+const SCALES: [f32; 5] = [2.0, 4.0, 8.0, 16.0, 32.0];
+/// Periods of the gratings relative to the scale.
+const PERIODS: [f32; 7] = [0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0];
+
+/// Prints how much of gratings and of single bars cnnsmooth keeps, by scale.
+pub fn response(model: Option<&Path>) -> Result<()> {
+    gst::init()?;
+    gstcnnvideo::plugin_register_static()?;
+    let header: String = PERIODS.iter().map(|p| format!(" {p} |")).collect();
+    println!(
+        "Remaining energy of gratings by period over scale; remaining contrast of a bar \
+         of twice the scale's width\n"
+    );
+    println!("| scale |{header} bar |\n| --- |{} --- |", " --- |".repeat(PERIODS.len()));
+    for scale in SCALES {
+        let mut line = format!("| {scale} |");
+        for factor in PERIODS {
+            let period = scale * factor;
+            // Shorter periods are beyond the Nyquist limit; longer ones do not fit into the image.
+            if period < 2.0 || period > SIDE as f32 / 3.0 {
+                line += " - |";
+                continue;
+            }
+            let wave = |x: usize, y: usize| {
+                let along = 0.8 * x as f32 + 0.6 * y as f32;
+                20.0 * (along / period * std::f32::consts::TAU).sin()
+            };
+            line += &format!(
+                " {:.2} |",
+                energy(&smoothed(model, scale, wave)?) / energy(&picture(wave))
+            );
+        }
+        let half = scale;
+        let bar = move |x: usize, _: usize| {
+            30.0 * (half - (x as f32 + 0.5 - SIDE as f32 / 2.0).abs() + 0.5).clamp(0.0, 1.0)
+        };
+        let result = smoothed(model, scale, bar)?;
+        let level = |x: usize| result.row(SIDE / 2)[x];
+        let contrast = level(SIDE / 2) - 0.5 * (level(SIDE / 8) + level(SIDE - SIDE / 8));
+        println!("{line} {:.2} |", contrast / 30.0);
+    }
+    Ok(())
+}
+
+/// Returns a grey test image: 128 plus `value(x, y)`.
+fn picture(value: impl Fn(usize, usize) -> f32) -> Array2<f32> {
+    Array2::from_shape_fn((SIDE, SIDE), |(y, x)| (128.0 + value(x, y)).round())
+}
+
+/// Returns luma of a test image after cnnsmooth.
+fn smoothed(
+    model: Option<&Path>,
+    scale: f32,
+    value: impl Fn(usize, usize) -> f32,
+) -> Result<Array2<f32>> {
+    let rgb: Vec<u8> = picture(value).iter().flat_map(|v| [*v as u8; 3]).collect();
+    let element = gst::ElementFactory::make("cnnsmooth")
+        .property("scale", scale)
+        .property("model-file", model.and_then(Path::to_str))
+        .build()?;
+    let size = (SIDE as u32, SIDE as u32);
+    Ok(luma(&element::through(&element, &rgb, size)?, size))
+}
+
+/// Returns the variance, without a margin along the borders.
+fn energy(plane: &Array2<f32>) -> f32 {
+    let inner = plane.slice(ndarray::s![32..SIDE - 32, 32..SIDE - 32]);
+    inner.var(0.0)
+}

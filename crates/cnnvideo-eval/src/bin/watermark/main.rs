@@ -1,0 +1,206 @@
+//! Embeds and detects watermarks in video files, and measures their robustness and visibility.
+//!
+//! `cargo run --release --example watermark -- embed|detect|attack|chance|visible|residual --help`
+
+mod attack;
+mod chance;
+mod residual;
+mod visible;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand};
+use cnnvideo::frame::{Format, Picture};
+use gst::prelude::*;
+use gst_video::{VideoFrameExt, VideoInfo};
+use gstcnnvideo::watermarkdetect::WatermarkMessage;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+#[derive(Parser)]
+#[command(about = "Embeds and detects keyed watermarks in video files")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Embeds a watermark in a video file; writes raw video (.y4m) or VP8 (.webm).
+    Embed {
+        /// Video file to read.
+        input: PathBuf,
+        /// Video file to write, .y4m or .webm.
+        output: PathBuf,
+        /// File with the secret key: 32 bytes or 64 hex digits.
+        #[arg(long)]
+        key_file: PathBuf,
+        /// Payload of 64 bits, as 16 hex digits.
+        #[arg(long)]
+        payload: String,
+        /// Lowest luma PSNR of marked frames in dB.
+        #[arg(long, default_value_t = 45.0)]
+        target_psnr: f32,
+    },
+    /// Detects watermarks in a video file; prints a line whenever the result changes.
+    Detect {
+        /// Video file to read.
+        input: PathBuf,
+        /// File with the secret key: 32 bytes or 64 hex digits.
+        #[arg(long)]
+        key_file: PathBuf,
+    },
+    /// Measures the statistics of the detector on clips without a watermark.
+    Chance(chance::Chance),
+    /// Compares the visibility of watermarks by mask: uniform, analytic, and predicted by the
+    /// network.
+    Visible(visible::Visible),
+    /// Compares the detector's high-pass residual with the residual of the denoiser. Needs ffmpeg.
+    Residual(residual::Residuals),
+    /// Measures which attacks watermarks survive, with the GStreamer elements. Needs ffmpeg.
+    Attack(attack::Attack),
+}
+
+fn main() {
+    let result = match Arguments::parse().task {
+        Task::Embed { input, output, key_file, payload, target_psnr } => {
+            embed(&input, &output, &key_file, &payload, target_psnr)
+        }
+        Task::Detect { input, key_file } => detect(&input, &key_file),
+        Task::Chance(task) => chance::run(&task),
+        Task::Visible(task) => visible::run(&task),
+        Task::Residual(task) => residual::run(&task),
+        Task::Attack(task) => attack::run(&task),
+    };
+    if let Err(err) = result {
+        eprintln!("watermark: {err}");
+        std::process::exit(1);
+    }
+}
+
+fn init() -> Result<()> {
+    gst::init()?;
+    Ok(gstcnnvideo::plugin_register_static()?)
+}
+
+fn path(path: &Path) -> Result<&str> {
+    path.to_str().ok_or_else(|| format!("{} is not UTF-8", path.display()).into())
+}
+
+/// Quotes a value for a pipeline description.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// Runs a pipeline until it ends; calls `each` with every message of `watermarkdetect`.
+fn launch(description: &str, mut each: impl FnMut(&WatermarkMessage)) -> Result<()> {
+    let pipeline = gst::parse::launch(description)?;
+    let bus = pipeline.bus().ok_or("the pipeline has no bus")?;
+    let started = pipeline.set_state(gst::State::Playing);
+    let mut result: Result<()> = Ok(());
+    for message in bus.iter_timed(gst::ClockTime::NONE) {
+        match message.view() {
+            gst::MessageView::Eos(_) => break,
+            gst::MessageView::Error(err) => {
+                result = Err(err.error().to_string().into());
+                break;
+            }
+            gst::MessageView::Element(element) => {
+                if let Some(Ok(message)) = element.structure().map(WatermarkMessage::try_from) {
+                    each(&message);
+                }
+            }
+            _ => (),
+        }
+    }
+    pipeline.set_state(gst::State::Null)?;
+    result?;
+    started?;
+    Ok(())
+}
+
+/// Calls `each` with the luma of a clip's frames until it returns false.
+fn each_frame(clip: &Path, mut each: impl FnMut(&Picture<'_, u8>) -> Result<bool>) -> Result<()> {
+    let description = format!(
+        "filesrc location={} ! decodebin ! videoconvert ! video/x-raw,format=GRAY8 ! \
+         appsink name=o sync=false max-buffers=4",
+        quoted(path(clip)?)
+    );
+    let pipeline =
+        gst::parse::launch(&description)?.downcast::<gst::Pipeline>().map_err(|_| "no pipeline")?;
+    let output = pipeline
+        .by_name("o")
+        .and_then(|e| e.downcast::<gst_app::AppSink>().ok())
+        .ok_or("no appsink")?;
+    pipeline.set_state(gst::State::Playing)?;
+    let mut more = true;
+    while more && let Some(sample) = output.try_pull_sample(gst::ClockTime::from_seconds(20)) {
+        let info = VideoInfo::from_caps(sample.caps().ok_or("sample without caps")?)?;
+        let buffer = sample.buffer().ok_or("sample without buffer")?;
+        let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &info)
+            .map_err(|_| "cannot map the frame")?;
+        let plane = (frame.plane_data(0)?, frame.plane_stride()[0] as usize);
+        more = each(&Picture::new(
+            Format::GRAY8,
+            info.width() as usize,
+            info.height() as usize,
+            &[plane],
+        )?)?;
+    }
+    pipeline.set_state(gst::State::Null)?;
+    Ok(())
+}
+
+fn embed(
+    input: &Path,
+    output: &Path,
+    key_file: &Path,
+    payload: &str,
+    target_psnr: f32,
+) -> Result<()> {
+    init()?;
+    let encoder = match output.extension().and_then(|e| e.to_str()) {
+        Some("y4m") => "video/x-raw,format=I420 ! y4menc",
+        Some("webm") => {
+            "vp8enc end-usage=cq cq-level=10 target-bitrate=20000000 deadline=1 cpu-used=4 ! \
+             webmmux"
+        }
+        _ => return Err("the output must be a .y4m or a .webm file".into()),
+    };
+    launch(
+        &format!(
+            "filesrc location={} ! decodebin ! videoconvert ! \
+             watermarkembed key-file={} payload={} target-psnr={target_psnr} ! videoconvert ! \
+             {encoder} ! filesink location={}",
+            quoted(path(input)?),
+            quoted(path(key_file)?),
+            quoted(payload),
+            quoted(path(output)?)
+        ),
+        |_| (),
+    )
+}
+
+fn detect(input: &Path, key_file: &Path) -> Result<()> {
+    init()?;
+    launch(
+        &format!(
+            "filesrc location={} ! decodebin ! videoconvert ! watermarkdetect key-file={} ! \
+             fakesink",
+            quoted(path(input)?),
+            quoted(path(key_file)?)
+        ),
+        |message| {
+            let time = message.stream_time.unwrap_or_default();
+            let report = &message.report;
+            match report.payload {
+                Some(payload) => println!(
+                    "{time:.3}: {payload}, epoch {}, probability of chance 10^{:.0}, \
+                     {} of 384 bits wrong, scale {:.3}, angle {:.2}",
+                    report.epoch, report.log10_p, report.bit_errors, report.scale, report.angle
+                ),
+                None => println!("{time:.3}: no watermark of this key"),
+            }
+        },
+    )
+}

@@ -1,0 +1,160 @@
+//! Depthwise convolution with ReLU6, generic over `pulp` vectors; its scalar instance is the
+//! portable kernel.
+
+use pulp::{Simd, WithSimd};
+
+use crate::arch::{Activation, Window};
+
+/// Pixels that share each load of weights.
+const TILE: usize = 4;
+
+/// Weights of a depthwise convolution in the order in which the kernel reads them:
+/// `[tap][channel]`.
+#[derive(Debug, Clone)]
+pub struct Depthwise {
+    /// Weights, `side * side` taps of all channels.
+    taps: Vec<f32>,
+    bias: Vec<f32>,
+    side: usize,
+}
+
+impl Depthwise {
+    /// Packs weights in the order `[channel][row][column]`.
+    pub(in crate::cpu) fn new(window: Window, weights: &[f32], bias: &[f32]) -> Self {
+        let taps = window.side * window.side;
+        let tap = |tap: usize| weights.iter().skip(tap).step_by(taps);
+        Self {
+            taps: (0..taps).flat_map(tap).copied().collect(),
+            bias: bias.to_vec(),
+            side: window.side,
+        }
+    }
+}
+
+/// Computation of one row of a depthwise convolution.
+///
+/// Channel `c` of pixel `x` is the sum of `bias[c]` and, over rows `dy` and columns `dx` of the
+/// kernel, of `weight[c][dy][dx] * segments[dy][x * pitch + dx * channels + c]`, clamped to 0 to 6.
+pub struct DepthJob<'a> {
+    /// One input row for each kernel row, from the first input of pixel 0 on.
+    pub segments: &'a [&'a [f32]],
+    /// Distance between the inputs of neighbouring output pixels, in values.
+    pub pitch: usize,
+    /// Weights and biases.
+    pub weights: &'a Depthwise,
+    /// Output values, interleaved by pixel.
+    pub out: &'a mut [f32],
+}
+
+impl DepthJob<'_> {
+    /// Returns the number of output pixels.
+    ///
+    /// # Panics
+    /// If an access of the kernel would be outside of its slice. The kernel relies on this check
+    /// for memory safety.
+    fn check(&self) -> usize {
+        let Depthwise { taps, bias, side } = self.weights;
+        let pixels = self.out.len() / bias.len();
+        assert_eq!(self.out.len(), pixels * bias.len());
+        assert_eq!(taps.len(), side * side * bias.len());
+        assert_eq!(self.segments.len(), *side);
+        if pixels > 0 {
+            let reach = (pixels - 1) * self.pitch + side * bias.len();
+            assert!(
+                self.segments.iter().all(|s| s.len() >= reach),
+                "a segment is shorter than the kernel's reach of {reach} values"
+            );
+        }
+        pixels
+    }
+}
+
+/// Computes one row with the vectors of `isa`.
+pub(super) fn run<S: Simd>(isa: S, job: DepthJob<'_>) {
+    struct Op<'a>(DepthJob<'a>);
+    impl WithSimd for Op<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, isa: S) {
+            row(isa, self.0);
+        }
+    }
+    isa.vectorize(Op(job));
+}
+
+/// Computes one row; channels beyond the last whole vector are computed one by one.
+#[inline(always)]
+fn row<S: Simd>(isa: S, mut job: DepthJob<'_>) {
+    let pixels = job.check();
+    let channels = job.weights.bias.len();
+    let whole = channels - channels % S::F32_LANES;
+    let mut x = 0;
+    while x < pixels {
+        let tile = pixels - x >= TILE;
+        for c in (0..whole).step_by(S::F32_LANES) {
+            // SAFETY (both calls): `check` has verified that all `pixels` pixels exist in every
+            // segment and in `out`, `x + TILE` (or `x + 1`) does not exceed `pixels`, and the
+            // vector at `c` ends at or before `channels`.
+            if tile {
+                unsafe { compute::<S, TILE>(isa, &mut job, x, c) };
+            } else {
+                unsafe { compute::<S, 1>(isa, &mut job, x, c) };
+            }
+        }
+        x += if tile { TILE } else { 1 };
+    }
+    if whole < channels {
+        let range = Activation::Relu6.range().unwrap_or_default();
+        let DepthJob { segments, pitch, weights: Depthwise { taps, bias, side }, out } = job;
+        for (x, pixel) in out.chunks_exact_mut(channels).enumerate() {
+            for c in whole..channels {
+                let mut sum = bias[c];
+                for (segment, taps) in segments.iter().zip(taps.chunks_exact(side * channels)) {
+                    let inputs = segment[x * pitch + c..].iter().step_by(channels);
+                    sum += taps[c..]
+                        .iter()
+                        .step_by(channels)
+                        .zip(inputs)
+                        .map(|(w, v)| w * v)
+                        .sum::<f32>();
+                }
+                pixel[c] = sum.clamp(range[0], range[1]);
+            }
+        }
+    }
+}
+
+/// Computes a vector of channels, from `c` on, of pixels `x..x + N`.
+///
+/// # Safety
+/// [`DepthJob::check`] has succeeded for `job`, `x + N` does not exceed its number of pixels, and
+/// `c` plus the vector length does not exceed the number of channels.
+#[inline(always)]
+unsafe fn compute<S: Simd, const N: usize>(isa: S, job: &mut DepthJob<'_>, x: usize, c: usize) {
+    let Depthwise { taps, bias, side } = job.weights;
+    let (channels, out) = (bias.len(), job.out.as_mut_ptr());
+    // SAFETY: by the contract of this function, all offsets are within the slices that `check` has
+    // verified.
+    unsafe {
+        let load = |p: *const f32| p.cast::<S::f32s>().read_unaligned();
+        let mut sums = [load(bias.as_ptr().add(c)); N];
+        let mut weights = taps.as_ptr().add(c);
+        for segment in job.segments {
+            let mut input = segment.as_ptr().add(x * job.pitch + c);
+            for _ in 0..*side {
+                let w = load(weights);
+                for (i, sum) in sums.iter_mut().enumerate() {
+                    *sum = isa.mul_add_f32s(load(input.add(i * job.pitch)), w, *sum);
+                }
+                weights = weights.wrapping_add(channels);
+                input = input.wrapping_add(channels);
+            }
+        }
+        let [least, most] = [0.0, 6.0].map(|limit| isa.splat_f32s(limit));
+        for (i, sum) in sums.into_iter().enumerate() {
+            let value = isa.min_f32s(isa.max_f32s(sum, least), most);
+            out.add((x + i) * channels + c).cast::<S::f32s>().write_unaligned(value);
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Integration tests of the inference core, in one binary so that they link once.
+
+mod model_files;
+mod networks;
+mod parity;

@@ -1,0 +1,280 @@
+//! Tests of reading and writing model files: every invalid file gives an error that names the
+//! invalid field.
+
+use std::collections::HashMap;
+
+use crate::networks::{quantised_model, random_model};
+use cnnvideo_nn::{
+    Error, Model, ModelSource,
+    arch::{Architecture, ResidualUnet},
+    cpu::Int8Network,
+    model::{ConvWeights, Domain, Finer, Quantisation},
+};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+fn valid() -> Vec<u8> {
+    random_model(Domain::Yuv420, 1).to_bytes().unwrap()
+}
+
+/// Splits a safetensors file into its JSON header and its tensor data.
+fn parts(bytes: &[u8]) -> (serde_json::Value, &[u8]) {
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    (serde_json::from_slice(&bytes[8..8 + length]).unwrap(), &bytes[8 + length..])
+}
+
+fn join(header: &serde_json::Value, data: &[u8]) -> Vec<u8> {
+    let header = serde_json::to_vec(header).unwrap();
+    [&(header.len() as u64).to_le_bytes()[..], &header, data].concat()
+}
+
+/// Returns the field that the error for an invalid model file names.
+fn field_of(bytes: &[u8]) -> String {
+    match Model::from_bytes(bytes) {
+        Err(Error::Invalid { field, .. }) => field,
+        other => panic!("{:?}", other.map(|m| m.version)),
+    }
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let model = random_model(Domain::Rgb, 2);
+    let again = Model::from_bytes(&model.to_bytes().unwrap()).unwrap();
+    assert_eq!(again.weights(), model.weights());
+    assert_eq!(again.graph(), model.graph());
+    assert_eq!(again.domain, model.domain);
+}
+
+#[test]
+fn large_networks_keep_half_precision() {
+    let architecture = Architecture::ResidualUnet(ResidualUnet {
+        inputs: Domain::Rgb.inputs(),
+        outputs: Domain::Rgb.outputs(),
+        widths: vec![96, 160],
+        hidden: vec![96, 160],
+        down_blocks: vec![1, 1],
+        up_blocks: vec![1],
+    });
+    let graph = architecture.graph().unwrap();
+    let weights = graph.convs.iter().map(|spec| {
+        let count = spec.weight_shape().iter().product();
+        ConvWeights {
+            weight: (0..count).map(|i: usize| (i as f32).sin()).collect(),
+            bias: vec![0.1; spec.outputs],
+        }
+    });
+    let model = Model::new(Domain::Rgb, architecture, weights.collect()).unwrap();
+    let bytes = model.to_bytes().unwrap();
+    assert!(bytes.len() < 3 * graph.parameters());
+    let again = Model::from_bytes(&bytes).unwrap();
+    let pairs = model.weights().iter().zip(again.weights());
+    for (a, b) in pairs.flat_map(|(a, b)| a.weight.iter().zip(&b.weight)) {
+        assert!((a - b).abs() <= a.abs() / 1024.0 + 1e-7, "{a} {b}");
+    }
+    let (header, data) = parts(&bytes);
+    let name = format!("{}.weight", graph.convs[1].name);
+    let mut infinite = data.to_vec();
+    let begin = header[&name]["data_offsets"][0].as_u64().unwrap() as usize;
+    infinite[begin..begin + 2].copy_from_slice(&0x7c00u16.to_le_bytes());
+    assert_eq!(field_of(&join(&header, &infinite)), name);
+}
+
+#[test]
+fn networks_of_inverted_blocks_run_in_float32_only() {
+    let model = random_model(Domain::Region, 2);
+    let bytes = model.to_bytes().unwrap();
+    let again = Model::from_bytes(&bytes).unwrap();
+    assert_eq!(again.graph(), model.graph());
+    let (header, data) = parts(&bytes);
+    let mut other = header.clone();
+    other["__metadata__"]["architecture"] = "residual-unet".into();
+    assert_eq!(field_of(&join(&other, data)), "hyper-parameters");
+
+    let convs = vec![0.02; model.graph().convs.len()];
+    let quantisation = Quantisation::new(vec![1.0 / 255.0; model.graph().input_channels()], convs);
+    let int8 = Int8Network::new(model.with_quantisation(quantisation).unwrap());
+    assert!(matches!(int8, Err(Error::Invalid { field, .. }) if field == "quantisation"));
+}
+
+#[test]
+fn steps_of_quantisation_are_kept_and_checked() {
+    let model = quantised_model(Domain::Rgb, 2);
+    let bytes = model.to_bytes().unwrap();
+    assert_eq!(Model::from_bytes(&bytes).unwrap().quantisation(), model.quantisation());
+
+    let (header, data) = parts(&bytes);
+    for name in ["quantisation.input", "quantisation.steps", "quantisation.finer"] {
+        let begin = header[name]["data_offsets"][0].as_u64().unwrap() as usize;
+        for value in [0.0, -1.0, f32::NAN, f32::INFINITY, 1e9] {
+            let mut data = data.to_vec();
+            data[begin..begin + 4].copy_from_slice(&f32::to_le_bytes(value));
+            assert_eq!(field_of(&join(&header, &data)), name, "{value}");
+        }
+        let mut renamed = header.clone();
+        let tensor = renamed.as_object_mut().unwrap().remove(name).unwrap();
+        renamed["else"] = tensor;
+        assert_eq!(field_of(&join(&renamed, data)), name);
+    }
+    // Without the limits of the finer steps, their tensor is unexpected.
+    let mut renamed = header.clone();
+    let tensor = renamed.as_object_mut().unwrap().remove("quantisation.most").unwrap();
+    renamed["else"] = tensor;
+    assert_eq!(field_of(&join(&renamed, data)), "tensors");
+    let sets = |most: &[f32]| {
+        let quantisation = model.quantisation().unwrap().clone();
+        let finer = most
+            .iter()
+            .map(|most| Finer { most: *most, ..quantisation.finer[0].clone() })
+            .collect();
+        model.clone().with_quantisation(Quantisation { finer, ..quantisation })
+    };
+    assert!(
+        sets(&[0.1, 0.2]).is_ok_and(|model| Model::from_bytes(&model.to_bytes().unwrap()).is_ok())
+    );
+    for most in
+        [vec![0.2, 0.1], vec![0.1, 0.1], vec![f32::NAN], (0..20).map(|i| i as f32).collect()]
+    {
+        assert!(
+            matches!(sets(&most), Err(Error::Invalid { field, .. }) if field == "quantisation.most"),
+            "{most:?}"
+        );
+    }
+    // Int8 arithmetic requires quantisation steps.
+    let without = Int8Network::new(random_model(Domain::Rgb, 2));
+    assert!(matches!(without, Err(Error::Invalid { field, .. }) if field == "quantisation"));
+}
+
+#[test]
+fn the_shipped_models_load_and_keep_their_budget() {
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models")).unwrap() {
+        let entry = entry.unwrap();
+        assert!(entry.metadata().unwrap().len() < 2_000_000, "{:?}", entry.file_name());
+    }
+    for (rung, most) in [("fast", 8_200.0), ("balanced", 20_000.0)] {
+        for (name, domain) in [("rgb", Domain::Rgb), ("yuv420", Domain::Yuv420)] {
+            let path = format!(
+                "{}/../../models/denoise-{name}-{rung}.safetensors",
+                env!("CARGO_MANIFEST_DIR")
+            );
+            let model = ModelSource::File(path.into()).load().unwrap();
+            assert_eq!(model.domain, domain);
+            assert!(model.quantisation().is_some(), "{name}-{rung}");
+            // `macs_per_pixel` counts per pixel of the network's input, which stands for four
+            // pixels of the frame.
+            assert!(model.graph().macs_per_pixel() / 4.0 <= most);
+        }
+    }
+}
+
+#[test]
+fn wrong_metadata_is_named() {
+    let bytes = valid();
+    let (header, data) = parts(&bytes);
+    let spoil = |key: &str, value: Option<&str>| {
+        let mut header = header.clone();
+        let metadata = header["__metadata__"].as_object_mut().unwrap();
+        match value {
+            Some(value) => metadata.insert(key.to_owned(), value.into()),
+            None => metadata.remove(key),
+        };
+        field_of(&join(&header, data))
+    };
+    for key in
+        ["format", "task", "domain", "architecture", "hyper-parameters", "version", "training"]
+    {
+        assert_eq!(spoil(key, None), key);
+    }
+    assert_eq!(spoil("format", Some("2")), "format");
+    assert_eq!(spoil("task", Some("paint")), "task");
+    // A known task that does not match the domain.
+    assert_eq!(spoil("task", Some("smooth")), "domain");
+    assert_eq!(spoil("architecture", Some("transformer")), "architecture");
+    assert_eq!(spoil("domain", Some("rgb")), "inputs");
+    assert_eq!(spoil("hyper-parameters", Some("{")), "hyper-parameters");
+    let hyper = |widths: &str| {
+        format!(
+            r#"{{"inputs":8,"outputs":6,"widths":{widths},"hidden":[16,24,20],"down_blocks":[1,1,2],"up_blocks":[1,1]}}"#
+        )
+    };
+    assert_eq!(spoil("hyper-parameters", Some(&hyper("[16,24,1000000]"))), "widths");
+    assert_eq!(spoil("hyper-parameters", Some(&hyper("[16,24]"))), "hidden");
+    assert_eq!(spoil("hyper-parameters", Some(&hyper("[16,24,41]"))), "down.1.scale.weight");
+
+    let mut without = header.clone();
+    without.as_object_mut().unwrap().remove("__metadata__");
+    assert_eq!(field_of(&join(&without, data)), "metadata");
+}
+
+#[test]
+fn wrong_tensors_are_named() {
+    let bytes = valid();
+    let (header, data) = parts(&bytes);
+
+    // NaN, infinity and a value out of range, one at a time.
+    let [first, _] = ["head.weight", "tail.bias"].map(|name| {
+        let begin = header[name]["data_offsets"][0].as_u64().unwrap() as usize;
+        for value in [f32::NAN, f32::INFINITY, -1e30] {
+            let mut data = data.to_vec();
+            data[begin..begin + 4].copy_from_slice(&value.to_le_bytes());
+            assert_eq!(field_of(&join(&header, &data)), name);
+        }
+        begin
+    });
+    assert_eq!(first % 4, 0);
+
+    let mut renamed = header.clone();
+    let tensor = renamed.as_object_mut().unwrap().remove("head.bias").unwrap();
+    renamed["hat.bias"] = tensor;
+    assert_eq!(field_of(&join(&renamed, data)), "head.bias");
+
+    let mut turned = header.clone();
+    turned["head.weight"]["shape"].as_array_mut().unwrap().reverse();
+    assert_eq!(field_of(&join(&turned, data)), "head.weight");
+
+    let mut typed = header.clone();
+    typed["head.weight"]["dtype"] = "I32".into();
+    assert_eq!(field_of(&join(&typed, data)), "head.weight");
+}
+
+#[test]
+fn broken_containers_are_errors() {
+    let bytes = valid();
+    for length in [0, 1, 7, 8, 9, 100, bytes.len() / 2, bytes.len() - 1] {
+        assert!(Model::from_bytes(&bytes[..length]).is_err(), "{length} bytes");
+    }
+    for header in [u64::MAX, 1 << 62, 1 << 32, 100_000_000] {
+        let mut bytes = bytes.clone();
+        bytes[..8].copy_from_slice(&header.to_le_bytes());
+        assert_eq!(field_of(&bytes), "safetensors header");
+    }
+}
+
+#[test]
+fn thousands_of_mutated_files_do_no_harm() {
+    let bytes = valid();
+    let header_end = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let mut rng = StdRng::seed_from_u64(99);
+    let mut outcomes: HashMap<bool, u32> = HashMap::new();
+    for _ in 0..4000 {
+        let mut mutated = bytes.clone();
+        for _ in 0..rng.random_range(1..4) {
+            // Most of the file is weights, but most errors are possible in the header.
+            let at = if rng.random_bool(0.8) {
+                rng.random_range(0..header_end)
+            } else {
+                rng.random_range(0..bytes.len())
+            };
+            match rng.random_range(0..4) {
+                0 => mutated[at] = rng.random(),
+                1 => mutated[at] ^= 1 << rng.random_range(0..8),
+                2 => mutated.truncate(at.max(1)),
+                _ => mutated.insert(at.min(mutated.len()), rng.random()),
+            }
+            if mutated.len() < bytes.len() {
+                break;
+            }
+        }
+        *outcomes.entry(Model::from_bytes(&mutated).is_ok()).or_default() += 1;
+    }
+    // A changed weight is still a valid weight; nearly all other mutations are refused.
+    assert!(outcomes[&false] > 2000 && outcomes[&true] > 50, "{outcomes:?}");
+}

@@ -1,0 +1,95 @@
+//! Small networks with random weights, and helpers to run them on an image in memory.
+
+use cnnvideo_nn::{
+    Model, Network, Size, Tensor,
+    arch::{Architecture, InvertedUnet, ResidualUnet, Stage},
+    model::{ConvWeights, Domain, Finer, Quantisation},
+};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+/// Returns a small architecture for a domain: inverted blocks for regions, else a residual U-Net.
+pub fn architecture(domain: Domain) -> Architecture {
+    let (inputs, outputs) = (domain.inputs(), domain.outputs());
+    if domain == Domain::Region {
+        let stage = |side, stride, blocks, expansion, channels| Stage {
+            side,
+            stride,
+            blocks,
+            expansion,
+            channels,
+        };
+        let stages = vec![
+            stage(3, 1, 2, 2, 12),
+            stage(5, 2, 2, 3, 20),
+            stage(3, 2, 1, 4, 24),
+            stage(5, 1, 2, 2, 24),
+        ];
+        let (side, up_hidden, up_blocks) = (vec![10], vec![8, 12, 16], vec![1, 0, 2]);
+        return Architecture::InvertedUnet(InvertedUnet {
+            inputs,
+            outputs,
+            head: 20,
+            stages,
+            side,
+            up_hidden,
+            up_blocks,
+        });
+    }
+    Architecture::ResidualUnet(ResidualUnet {
+        inputs,
+        outputs,
+        widths: vec![16, 24, 40],
+        hidden: vec![16, 24, 20],
+        down_blocks: vec![1, 1, 2],
+        up_blocks: vec![1, 1],
+    })
+}
+
+/// Returns a model with random weights, scaled so that output values are about as large as input
+/// values.
+pub fn random_model(domain: Domain, seed: u64) -> Model {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let architecture = architecture(domain);
+    let graph = architecture.graph().unwrap();
+    let weights = graph.convs.iter().map(|spec| {
+        let scale = (1.0 / (spec.macs_per_output() / spec.outputs) as f32).sqrt();
+        let count = spec.weight_shape().iter().product();
+        ConvWeights {
+            weight: (0..count).map(|_| rng.random_range(-scale..scale)).collect(),
+            bias: (0..spec.outputs).map(|_| rng.random_range(-0.1..0.1)).collect(),
+        }
+    });
+    let weights = weights.collect();
+    Model::new(domain, architecture, weights).unwrap()
+}
+
+/// Maximum control map value up to which a [`quantised_model`] uses its finer steps.
+pub const MOST_OF_FINER: f32 = 0.1;
+
+/// Returns a [`random_model`] with quantisation steps that cover the range of its feature maps, and
+/// a class of steps of half the width.
+pub fn quantised_model(domain: Domain, seed: u64) -> Model {
+    let model = random_model(domain, seed);
+    let convs = vec![2.5 / 127.0; model.graph().convs.len()];
+    let input = vec![1.0 / 255.0; model.graph().input_channels()];
+    let finer =
+        vec![Finer { most: MOST_OF_FINER, convs: convs.iter().map(|step| 0.5 * step).collect() }];
+    model.with_quantisation(Quantisation { input, convs, finer }).unwrap()
+}
+
+/// Values between -0.5 and 0.5.
+pub fn random_input(size: Size, channels: usize, seed: u64) -> Tensor {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let count = size.width * size.height * channels;
+    Tensor::new(size, channels, (0..count).map(|_| rng.random_range(-0.5..0.5)).collect())
+}
+
+/// The output of a network. Runs it twice: the second run must not depend on the first.
+pub fn run(network: &dyn Network, input: &Tensor, threads: usize) -> Vec<f32> {
+    let channels = network.domain().outputs();
+    let mut session = network.session(input.size(), threads).unwrap();
+    let mut once = || input.run(&mut *session, channels).unwrap();
+    let first = once();
+    assert_eq!(first, once());
+    first.values().to_vec()
+}

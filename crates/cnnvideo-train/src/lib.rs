@@ -1,0 +1,77 @@
+//! Training of the shipped models (feature `torch`): data, synthesis of noisy images, optimiser,
+//! checkpoints.
+//!
+//! All random choices derive from the seed and the step number, so a run that was stopped and
+//! resumed trains on the same batches as one that was not. One exception: with prefetch threads,
+//! the noise of fused clips comes from libtorch's global generator, which the threads share.
+
+#![cfg(feature = "torch")]
+
+mod checkpoint;
+mod clips;
+mod codec;
+mod data;
+pub mod denoise;
+mod fused;
+mod init;
+pub mod level;
+mod loader;
+mod noise;
+mod optimiser;
+mod quantise;
+mod report;
+mod rounding;
+mod run;
+pub mod segment;
+pub mod smooth;
+pub mod texture;
+
+pub use data::{PhotoSet, Photos};
+pub use run::{Length, Options};
+
+/// Errors that end a training run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A video frame that cannot be processed.
+    #[error(transparent)]
+    Picture(#[from] cnnvideo::frame::Error),
+    /// A file that cannot be read or written.
+    #[error("{path}: {reason}")]
+    File {
+        /// Path of the file.
+        path: String,
+        /// Cause of the error.
+        reason: String,
+    },
+    /// A folder without enough photographs for training and validation.
+    #[error("no photographs (.jpg, .png) in {0}, or too few to split them for validation")]
+    NoPhotos(String),
+    /// An error of libtorch.
+    #[error("libtorch: {0}")]
+    Torch(#[from] tch::TchError),
+    /// A model that cannot be read, built or written.
+    #[error(transparent)]
+    Model(#[from] cnnvideo::nn::Error),
+    /// A checkpoint that is damaged or does not fit the network.
+    #[error("checkpoint: {0}")]
+    Checkpoint(String),
+    /// A network that has no quantised training.
+    #[error("{0} cannot be trained for 8-bit integers; leave out --quantise")]
+    NoQuantisation(&'static str),
+    /// A prefetch thread that ended before the run.
+    #[error("a thread that prefetches training batches ended")]
+    Loader,
+    /// A network that can only be trained on the CPU.
+    #[error("{0} can only be trained on the CPU; use --device cpu")]
+    CpuOnly(&'static str),
+    /// A loss that is infinite or not a number.
+    #[error("the loss is not finite at step {0}; lower --rate")]
+    Diverged(u64),
+}
+
+impl Error {
+    /// Creates [`Error::File`].
+    fn file(path: &std::path::Path, reason: impl std::fmt::Display) -> Self {
+        Self::File { path: path.display().to_string(), reason: reason.to_string() }
+    }
+}

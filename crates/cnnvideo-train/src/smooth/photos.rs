@@ -1,0 +1,119 @@
+//! Photographs with targets for structure (relative total variation) and edges (annotated
+//! boundaries).
+
+use image::{GrayImage, RgbImage};
+use ndarray::Array2;
+use rand::{Rng, rngs::StdRng};
+
+use super::{Options, Patch, rtv};
+use crate::{
+    Error,
+    data::{files_below, fnv1a},
+};
+use cnnvideo::frame::luma::yuv;
+
+/// Scales at which the structure of photographs is computed; a hash of the file name selects one.
+const PHOTO_SCALES: [f32; 4] = [3.0, 6.0, 10.0, 16.0];
+/// Ratio of the scale to `sigma` of relative total variation.
+const SCALE_OVER_SIGMA: f32 = 2.5;
+/// Smoothness weight of relative total variation.
+const PHOTO_LAMBDA: f32 = 0.012;
+/// Maximum number of photographs; each is used at one scale.
+const MOST_PHOTOS: usize = 220;
+
+/// A photograph with its structure at one scale and its annotated boundaries.
+pub(super) struct Photo {
+    picture: RgbImage,
+    /// Structure of luma, 0 to 255.
+    structure: Array2<f32>,
+    /// Structure of U and V at half the size, 0 to 255.
+    chroma: [Array2<f32>; 2],
+    /// Annotated boundaries, 255 where all annotators drew one.
+    boundaries: GrayImage,
+    /// Scale of the structure in pixels.
+    scale: f32,
+}
+
+impl Photo {
+    /// Loads the photographs that have annotated boundaries and computes their structure.
+    ///
+    /// # Errors
+    /// [`Error::File`] if a file cannot be read or sizes differ, [`Error::NoPhotos`] if no
+    /// photograph has boundaries.
+    pub fn load_all(options: &Options) -> Result<Vec<Self>, Error> {
+        let mut photos = Vec::new();
+        for file in files_below(&options.photos)? {
+            let name = file.file_stem().unwrap_or_default();
+            let boundaries = options.boundaries.join(name).with_extension("png");
+            if !boundaries.exists() {
+                continue;
+            }
+            let open =
+                |file: &std::path::Path| image::open(file).map_err(|err| Error::file(file, err));
+            let (picture, boundaries) = (open(&file)?.into_rgb8(), open(&boundaries)?.into_luma8());
+            if picture.dimensions() != boundaries.dimensions() {
+                return Err(Error::file(&file, "its annotated boundaries have another size"));
+            }
+            let scale = PHOTO_SCALES[fnv1a(name.as_encoded_bytes()) as usize % PHOTO_SCALES.len()];
+            let pixel = |x: usize, y: usize| {
+                let (x, y) =
+                    ((x as u32).min(picture.width() - 1), (y as u32).min(picture.height() - 1));
+                picture.get_pixel(x, y).0.map(f32::from)
+            };
+            let (width, height) = (picture.width() as usize, picture.height() as usize);
+            let sigma = scale / SCALE_OVER_SIGMA;
+            let plane =
+                Array2::from_shape_fn((height, width), |(y, x)| yuv(pixel(x, y))[0] / 255.0);
+            let structure = rtv::structure(&plane, PHOTO_LAMBDA, sigma) * 255.0;
+            let chroma = [0, 1].map(|i| {
+                let plane =
+                    Array2::from_shape_fn((height.div_ceil(2), width.div_ceil(2)), |(y, x)| {
+                        let (x, y) = (2 * x, 2 * y);
+                        let all = [(x, y), (x + 1, y), (x, y + 1), (x + 1, y + 1)];
+                        all.map(|(x, y)| yuv(pixel(x, y))[1 + i]).iter().sum::<f32>() / 4.0 / 255.0
+                    });
+                rtv::structure(&plane, PHOTO_LAMBDA, (sigma / 2.0).max(0.5)) * 255.0
+            });
+            photos.push(Self { picture, structure, chroma, boundaries, scale });
+            if photos.len() == MOST_PHOTOS {
+                break;
+            }
+        }
+        if photos.is_empty() {
+            return Err(Error::NoPhotos(options.photos.display().to_string()));
+        }
+        Ok(photos)
+    }
+
+    /// Draws a random patch of `side` x `side` pixels.
+    pub fn patch(&self, side: usize, rng: &mut StdRng) -> Patch {
+        let x0 = rng.random_range(0..=self.picture.width() as usize - side);
+        let y0 = rng.random_range(0..=self.picture.height() as usize - side);
+        let flip = rng.random::<bool>();
+        let place = |i: usize| {
+            let x = if flip { side - 1 - i % side } else { i % side };
+            (x0 + x, y0 + i / side)
+        };
+        let rgb = |i: usize| {
+            let (x, y) = place(i);
+            self.picture.get_pixel(x as u32, y as u32).0.map(f32::from)
+        };
+        let edge = |i: usize| {
+            let (x, y) = place(i);
+            f32::from(self.boundaries.get_pixel(x as u32, y as u32).0[0]) / 255.0
+        };
+        let structure = |i: usize| {
+            let (x, y) = place(i);
+            let [u, v] = [0, 1].map(|c| self.chroma[c][[y / 2, x / 2]]);
+            [self.structure[[y, x]], u, v]
+        };
+        let all = 0..side * side;
+        Patch {
+            picture: all.clone().map(rgb).collect(),
+            target: all.clone().map(structure).collect(),
+            edges: all.map(edge).collect(),
+            scale: self.scale,
+            exact: false,
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Textures of a known period: photographed textures after a high-pass, and regular patterns.
+
+use std::{f32::consts::TAU, path::Path};
+
+use ndarray::Array2;
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+use super::drawings::Half;
+use crate::{Error, data::files_below};
+
+/// Ratio of the period to the standard deviation of the Gaussian that the high-pass subtracts. Of a
+/// wave of twice the period, an eighth of the amplitude is left.
+const HIGH_PASS: f32 = 6.0;
+
+/// Side of a tile in pixels.
+const SIDE: usize = 256;
+/// Periods in pixels that tiles are created for.
+const PERIODS: [f32; 10] = [1.7, 2.4, 3.4, 4.8, 6.7, 9.5, 13.5, 19.0, 27.0, 38.0];
+/// Number of tiles from each photograph.
+const TILES: usize = 6;
+/// Quantisation of a tile's values: units for a standard deviation of 1.
+const STEPS: f32 = 32.0;
+
+/// High-pass filtered tiles of photographed textures, with mean 0 and standard deviation 1, by
+/// period (order of [`PERIODS`]).
+pub struct Textures(Vec<Vec<Array2<i8>>>);
+
+impl Textures {
+    /// Creates tiles from the photographs of one half below `folder`.
+    ///
+    /// # Errors
+    /// [`Error::File`] if a folder or image cannot be read, [`Error::NoPhotos`] if there are too
+    /// few photographs for all periods.
+    pub fn load(folder: &Path, half: Half, seed: u64) -> Result<Self, Error> {
+        let mut files = files_below(folder)?;
+        files.retain(|f| half.has(f));
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut tiles: Vec<Vec<_>> = PERIODS.map(|_| Vec::new()).into();
+        for file in &files {
+            let picture = image::open(file).map_err(|err| Error::file(file, err))?.into_luma8();
+            let (width, height) = (picture.width() as usize, picture.height() as usize);
+            let plane = Array2::from_shape_fn((height, width), |(y, x)| {
+                f32::from(picture.get_pixel(x as u32, y as u32).0[0])
+            });
+            for i in 0..TILES {
+                let period = (i * 3 + rng.random_range(0..3)) % PERIODS.len();
+                let tile = high_pass(&turned(&plane, &mut rng), PERIODS[period] / HIGH_PASS);
+                let std = tile.std(0.0).max(1e-3);
+                tiles[period].push(tile.mapv(|v| (v / std * STEPS).round() as i8));
+            }
+        }
+        if tiles.iter().any(Vec::is_empty) {
+            return Err(Error::NoPhotos(folder.display().to_string()));
+        }
+        Ok(Self(tiles))
+    }
+
+    /// Returns a random texture of `side` x `side` pixels without periods above `period`, with mean
+    /// 0 and a standard deviation near 1.
+    pub fn fine(&self, side: usize, period: f32, rng: &mut StdRng) -> Vec<f32> {
+        if rng.random_bool(0.35) {
+            return pattern(side, period, rng);
+        }
+        let nearest = PERIODS.iter().rposition(|p| *p <= period * 1.02).unwrap_or(0);
+        let tiles = &self.0[nearest];
+        let tile = &tiles[rng.random_range(0..tiles.len())];
+        let (x0, y0) = (rng.random_range(0..SIDE), rng.random_range(0..SIDE));
+        let (turn, flip) = (rng.random::<bool>(), rng.random::<bool>());
+        let mirrored =
+            |n: usize| if n % (2 * SIDE) < SIDE { n % SIDE } else { SIDE - 1 - n % SIDE };
+        (0..side * side)
+            .map(|i| {
+                let (x, y) = if turn { (i / side, i % side) } else { (i % side, i / side) };
+                let x = if flip { side - 1 - x } else { x };
+                f32::from(tile[[mirrored(y0 + y), mirrored(x0 + x)]]) / STEPS
+            })
+            .collect()
+    }
+}
+
+/// Returns a regular pattern of one period: stripes, checks or dots, with soft or hard edges; mean
+/// 0 and standard deviation 1.
+pub fn pattern(side: usize, period: f32, rng: &mut StdRng) -> Vec<f32> {
+    let angle = rng.random_range(0.0..TAU);
+    let (sin, cos) = angle.sin_cos();
+    let (phase_x, phase_y) = (rng.random_range(0.0..TAU), rng.random_range(0.0..TAU));
+    let kind = rng.random_range(0..3);
+    // Hard edges need a few pixels for each period.
+    let hardness = if period > 4.0 { rng.random_range(0.0..6.0f32) } else { 0.0 };
+    let (bend, reach) = (rng.random_range(0.0..1.5f32), rng.random_range(3.0..9.0f32) * period);
+    let values: Vec<f32> = (0..side * side)
+        .map(|i| {
+            let (x, y) = ((i % side) as f32, (i / side) as f32);
+            let (u, v) = (x * cos + y * sin, y * cos - x * sin);
+            let warp = bend * (v / reach * TAU).sin();
+            let a = (u / period * TAU + phase_x + warp).sin();
+            let b = (v / period * TAU + phase_y).sin();
+            let value = match kind {
+                0 => a,
+                1 => a * b,
+                _ => (a + b) * 0.5,
+            };
+            if hardness > 0.5 { (value * hardness).tanh() } else { value }
+        })
+        .collect();
+    let mean = values.iter().sum::<f32>() / values.len() as f32;
+    let std = (values.iter().map(|v| (v - mean) * (v - mean)).sum::<f32>() / values.len() as f32)
+        .sqrt()
+        .max(1e-3);
+    values.into_iter().map(|v| (v - mean) / std).collect()
+}
+
+/// Resamples a tile of an image with random rotation and scale; mirrors the image beyond its edges.
+fn turned(plane: &Array2<f32>, rng: &mut StdRng) -> Array2<f32> {
+    let (height, width) = plane.dim();
+    let (sin, cos) = rng.random_range(0.0..TAU).sin_cos();
+    let scale = rng.random_range(0.6..1.6f32);
+    let mirrored = |n: i32, size: usize| {
+        let n = n.rem_euclid(2 * size as i32) as usize;
+        if n < size { n } else { 2 * size - 1 - n }
+    };
+    Array2::from_shape_fn((SIDE, SIDE), |(y, x)| {
+        let (x, y) =
+            ((x as f32 - SIDE as f32 / 2.0) * scale, (y as f32 - SIDE as f32 / 2.0) * scale);
+        let (u, v) =
+            (x * cos + y * sin + width as f32 / 2.0, y * cos - x * sin + height as f32 / 2.0);
+        let (i, j) = (u.floor(), v.floor());
+        let at = |dx: i32, dy: i32| {
+            plane[[mirrored(j as i32 + dy, height), mirrored(i as i32 + dx, width)]]
+        };
+        let (a, b) = (u - i, v - j);
+        (1.0 - b) * ((1.0 - a) * at(0, 0) + a * at(1, 0))
+            + b * ((1.0 - a) * at(0, 1) + a * at(1, 1))
+    })
+}
+
+/// Subtracts the Gaussian mean from a plane.
+fn high_pass(plane: &Array2<f32>, sigma: f32) -> Array2<f32> {
+    plane - &blurred(plane, sigma)
+}
+
+/// Returns the Gaussian mean of a plane, mirrored beyond its edges.
+pub fn blurred(plane: &Array2<f32>, sigma: f32) -> Array2<f32> {
+    let reach = (3.0 * sigma).ceil() as i32;
+    let taps: Vec<f32> =
+        (-reach..=reach).map(|i| (-0.5 * (i as f32 / sigma).powi(2)).exp()).collect();
+    let sum: f32 = taps.iter().sum();
+    let across = |plane: &Array2<f32>| {
+        let width = plane.ncols() as i32;
+        let place = |x: i32| {
+            let x = x.rem_euclid(2 * width);
+            (if x < width { x } else { 2 * width - 1 - x }) as usize
+        };
+        let mut result = Array2::zeros(plane.dim());
+        for (row, mut to) in plane.rows().into_iter().zip(result.rows_mut()) {
+            let padded: Vec<f32> = (-reach..width + reach).map(|x| row[place(x)]).collect();
+            for (to, window) in to.iter_mut().zip(padded.windows(taps.len())) {
+                *to = window.iter().zip(&taps).map(|(v, t)| v * t).sum::<f32>() / sum;
+            }
+        }
+        result
+    };
+    across(&across(plane).reversed_axes().as_standard_layout().to_owned())
+        .reversed_axes()
+        .as_standard_layout()
+        .to_owned()
+}

@@ -1,0 +1,26 @@
+//! Scale- and structure-aware smoothing.
+//!
+//! A network predicts the texture up to a chosen scale and the edges of structure. Luma without
+//! that texture guides an edge-preserving weighted least squares solver, which smooths the picture.
+//! [`Smoother`] processes the pictures of a stream; [`wls`] is the solver alone, for any guide.
+
+mod adapt;
+pub(crate) mod io;
+mod smoother;
+pub mod wls;
+
+pub use self::{
+    adapt::share,
+    io::{BELIEVED, LEAST_BELIEF},
+    smoother::{SIGMA, lambda},
+};
+pub use smoother::{Error, Parameters, Smoother, built_in, from_file};
+
+/// Largest supported texture scale in pixels.
+pub const MAX_SCALE: f32 = 64.0;
+
+/// Returns the value of the control map for a texture scale in pixels: `log2(scale) / 6`, 0 for 1
+/// pixel and 1 for [`MAX_SCALE`]. Clamps scales outside this range.
+pub fn control(scale: f32) -> f32 {
+    scale.clamp(1.0, MAX_SCALE).log2() / MAX_SCALE.log2()
+}

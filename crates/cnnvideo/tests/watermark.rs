@@ -1,0 +1,227 @@
+//! Tests of the watermark library: the payload is decoded after scaling, cropping and rotation, and
+//! nothing is decoded without it.
+
+use cnnvideo::{
+    frame::{Format, Picture, PictureMut},
+    watermark::{Collector, Decoder, Embedder, Key, Payload, Report, Search, Strength},
+};
+use ndarray::Array2;
+
+const WIDTH: usize = 960;
+const HEIGHT: usize = 540;
+const PAYLOAD: Payload = Payload(0x0123_4567_89ab_cdef);
+const STRENGTH: Strength = Strength { target_psnr: 45.0, texture_aware: true };
+
+fn key(seed: u8) -> Key {
+    Key::new([seed; 32])
+}
+
+/// Returns luma of an enlarged part of a photograph, which moves with the frame `number`.
+fn photograph(number: usize) -> Array2<u8> {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/coffee.jpg");
+    let photo = image::open(file).unwrap().into_luma8();
+    let (width, height) = (photo.width() as f32, photo.height() as f32);
+    let scale = ((width - 40.0) / WIDTH as f32).min((height - 1.0) / HEIGHT as f32);
+    Array2::from_shape_fn((HEIGHT, WIDTH), |(y, x)| {
+        let (x, y) = ((x as f32 + 1.7 * number as f32) * scale, y as f32 * scale);
+        let at = |dx: f32, dy: f32| {
+            f32::from(
+                photo
+                    .get_pixel((x + dx).min(width - 1.0) as u32, (y + dy).min(height - 1.0) as u32)
+                    .0[0],
+            )
+        };
+        let (tx, ty) = (x.fract(), y.fract());
+        let between = |dy| at(0.0, dy) + tx * (at(1.0, dy) - at(0.0, dy));
+        (between(0.0) + ty * (between(1.0) - between(0.0))).round() as u8
+    })
+}
+
+/// Embeds the watermark in an image.
+fn mark(embedder: &mut Embedder, picture: &mut Array2<u8>, strength: &Strength) -> Option<Payload> {
+    let (height, width) = picture.dim();
+    let plane = (picture.as_slice_mut().unwrap(), width);
+    let mut view = PictureMut::new(Format::GRAY8, width, height, [plane]).unwrap();
+    embedder.process(&mut view, strength)
+}
+
+/// Returns `count` marked frames.
+fn marked(count: usize) -> Vec<Array2<u8>> {
+    let mut embedder = Embedder::new(key(1), 0, PAYLOAD).unwrap();
+    (0..count)
+        .map(|number| {
+            let mut picture = photograph(number);
+            mark(&mut embedder, &mut picture, &STRENGTH);
+            picture
+        })
+        .collect()
+}
+
+/// Runs the detector on frames.
+fn find(pictures: &[Array2<u8>], key: Key, search: Search) -> Report {
+    let mut collector = Collector::new(48);
+    for picture in pictures {
+        let (height, width) = picture.dim();
+        let data = picture.as_standard_layout();
+        collector.push(
+            &Picture::new(Format::GRAY8, width, height, &[(data.as_slice().unwrap(), width)])
+                .unwrap(),
+        );
+    }
+    Decoder::new(key, 1e-9, 2).decode(&collector.window(), search)
+}
+
+/// Returns the centre of an image at a size of `(width, height)`, enlarged by `scale` and rotated
+/// clockwise by `degrees`.
+fn turned(
+    picture: &Array2<u8>,
+    (width, height): (usize, usize),
+    scale: f32,
+    degrees: f32,
+) -> Array2<u8> {
+    let (sin, cos) = degrees.to_radians().sin_cos();
+    let (rows, columns) = picture.dim();
+    Array2::from_shape_fn((height, width), |(y, x)| {
+        let (x, y) = (x as f32 - width as f32 / 2.0, y as f32 - height as f32 / 2.0);
+        let u = (x * cos + y * sin) / scale + columns as f32 / 2.0;
+        let v = (y * cos - x * sin) / scale + rows as f32 / 2.0;
+        if u < 0.0 || v < 0.0 || u >= columns as f32 - 1.0 || v >= rows as f32 - 1.0 {
+            return 0;
+        }
+        let at = |dx: usize, dy: usize| f32::from(picture[[v as usize + dy, u as usize + dx]]);
+        let (tx, ty) = (u.fract(), v.fract());
+        let between = |dy| at(0, dy) + tx * (at(1, dy) - at(0, dy));
+        (between(0) + ty * (between(1) - between(0))).round() as u8
+    })
+}
+
+fn psnr(a: &Array2<u8>, b: &Array2<u8>) -> f64 {
+    let sum: f64 = a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum();
+    10.0 * (255.0 * 255.0 * a.len() as f64 / sum).log10()
+}
+
+#[test]
+fn one_picture_tells_its_payload_and_keeps_its_quality() {
+    let pictures = marked(1);
+    assert!(
+        (psnr(&photograph(0), &pictures[0]) - 45.0).abs() < 0.5,
+        "{}",
+        psnr(&photograph(0), &pictures[0])
+    );
+    let report = find(&pictures, key(1), Search::Identity);
+    assert_eq!(report.payload, Some(PAYLOAD), "{report:?}");
+    assert!(report.log10_p < -9.0 && report.z > 12.0 && report.frames == 1);
+}
+
+#[test]
+fn no_mark_another_key_and_flat_pictures_tell_nothing() {
+    let plain: Vec<_> = (0..8).map(photograph).collect();
+    let mut embedder = Embedder::new(key(1), 0, PAYLOAD).unwrap();
+    let black: Vec<_> = (0..8).map(|_| Array2::zeros((HEIGHT, WIDTH))).collect();
+    for search in [Search::Identity, Search::Full] {
+        for pictures in [&plain, &black] {
+            let report = find(pictures, key(1), search);
+            assert!(report.payload.is_none() && report.log10_p > -6.0, "{report:?}");
+        }
+        assert_eq!(find(&marked(8), key(2), search).payload, None);
+    }
+    // A flat grey frame carries a weaker mark, but the detector decodes it.
+    let mut grey = Array2::from_elem((HEIGHT, WIDTH), 128);
+    mark(&mut embedder, &mut grey, &STRENGTH);
+    assert!(psnr(&grey, &Array2::from_elem((HEIGHT, WIDTH), 128)) > 46.0);
+    assert_eq!(find(&[grey], key(1), Search::Identity).payload, Some(PAYLOAD));
+}
+
+#[test]
+fn geometry_is_found() {
+    let pictures = marked(24);
+    // Size of the visible part, scale and rotation.
+    let cases = [
+        ((680, 384), 1.0, 0.0),
+        ((960, 540), 1.3, 3.0),
+        ((1280, 960), 1.0, -5.0),
+        ((960, 540), 0.8, 9.0),
+    ];
+    for ((width, height), scale, degrees) in cases {
+        let seen: Vec<_> =
+            pictures.iter().map(|p| turned(p, (width, height), scale, degrees)).collect();
+        let report = find(&seen, key(1), Search::Full);
+        assert_eq!(report.payload, Some(PAYLOAD), "{width}x{height} {scale} {degrees}: {report:?}");
+        let expected =
+            f64::from(scale) * ((WIDTH * HEIGHT) as f64 / (width * height) as f64).sqrt();
+        assert!((report.scale / expected - 1.0).abs() < 0.005, "{report:?}, not {expected}");
+        assert!((report.angle - f64::from(degrees)).abs() < 0.2, "{report:?}, not {degrees}");
+    }
+}
+
+#[test]
+fn scaled_pictures_need_no_search() {
+    for scale in [0.4, 0.77, 1.5] {
+        let size = ((WIDTH as f32 * scale) as usize, (HEIGHT as f32 * scale) as usize);
+        let seen: Vec<_> = marked(12).iter().map(|p| turned(p, size, scale, 0.0)).collect();
+        let report = find(&seen, key(1), Search::Identity);
+        assert_eq!(report.payload, Some(PAYLOAD), "{scale}: {report:?}");
+    }
+}
+
+#[test]
+fn a_new_payload_begins_with_a_hop() {
+    let other = Payload(7);
+    let mut embedder = Embedder::new(key(1), 0, PAYLOAD).unwrap();
+    let mut news = Vec::new();
+    for number in 0..48 {
+        if number == 10 {
+            embedder.change(other);
+        }
+        if let Some(payload) = mark(&mut embedder, &mut Array2::from_elem((64, 64), 128), &STRENGTH)
+        {
+            news.push((number, payload));
+        }
+    }
+    assert_eq!(news, [(0, PAYLOAD), (24, other)]);
+}
+
+#[test]
+fn epochs_are_told_apart() {
+    let mut embedder = Embedder::new(key(1), 1, PAYLOAD).unwrap();
+    let mut picture = photograph(0);
+    mark(&mut embedder, &mut picture, &STRENGTH);
+    let report = find(&[picture], key(1), Search::Identity);
+    assert_eq!((report.payload, report.epoch), (Some(PAYLOAD), 1));
+}
+
+#[test]
+fn texture_hides_what_flat_ground_would_show() {
+    // The left half is flat, the right half textured.
+    let picture = Array2::from_shape_fn((HEIGHT, WIDTH), |(y, x)| {
+        let texture = 30.0 * ((x as f32 * 0.7).sin() * (y as f32 * 0.9).cos());
+        if x < WIDTH / 2 { 120 } else { (120.0 + texture) as u8 }
+    });
+    let error = |texture_aware| {
+        let mut marked = picture.clone();
+        let mut embedder = Embedder::new(key(1), 0, PAYLOAD).unwrap();
+        mark(&mut embedder, &mut marked, &Strength { texture_aware, ..STRENGTH });
+        assert!((psnr(&marked, &picture) - 45.0).abs() < 0.5);
+        [0..WIDTH / 2 - 8, WIDTH / 2 + 8..WIDTH].map(|columns| {
+            let part = ndarray::s![.., columns];
+            psnr(&marked.slice(part).to_owned(), &picture.slice(part).to_owned())
+        })
+    };
+    let (aware, even) = (error(true), error(false));
+    assert!((even[0] - even[1]).abs() < 0.5, "{even:?}");
+    assert!(aware[0] > even[0] + 4.0, "{aware:?} {even:?}");
+}
+
+#[test]
+fn pictures_of_any_size_and_kind_are_harmless() {
+    let mut embedder = Embedder::new(key(1), 0, PAYLOAD).unwrap();
+    for (width, height) in [(1, 1), (2, 1), (1, 200), (3, 5), (17, 33), (2000, 4)] {
+        let mut picture = Array2::from_elem((height, width), 128);
+        mark(&mut embedder, &mut picture, &STRENGTH);
+        assert_eq!(find(&[picture], key(1), Search::Full).payload, None, "{width}x{height}");
+    }
+    assert_eq!(
+        Decoder::new(key(1), 1e-9, 1).decode(&Collector::new(1).window(), Search::Full).payload,
+        None
+    );
+}

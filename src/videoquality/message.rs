@@ -1,0 +1,149 @@
+//! Conversion between [`VideoQualityMessage`] and the structure of the element message.
+
+use cnnvideo::quality::{
+    Measures,
+    compare::{MSE_RGB, MSE_YUV},
+    psnr,
+};
+
+/// Name of the message structure.
+const NAME: &str = "video-quality";
+
+/// Element message that `videoquality` posts on the bus, in a structure named `video-quality`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VideoQualityMessage {
+    /// Measures of the last pair of frames.
+    pub frame: Measures,
+    /// Means over all pairs so far.
+    pub mean: Measures,
+    /// Number of pairs so far.
+    pub frames: u64,
+    /// Number of reference frames without a partner.
+    pub unpaired_reference: u64,
+    /// Number of tested frames without a partner.
+    pub unpaired_test: u64,
+    /// Whether this is the final message, posted at the end of the stream.
+    pub summary: bool,
+    /// Running time of the last tested frame that had a partner.
+    pub running_time: Option<gst::ClockTime>,
+}
+
+/// Error of the conversion from a structure, with the reason.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a valid video-quality message: {0}")]
+pub struct NotAQualityMessage(String);
+
+impl From<&VideoQualityMessage> for gst::Structure {
+    fn from(message: &VideoQualityMessage) -> Self {
+        let mut structure = gst::Structure::builder(NAME)
+            .field("frames", message.frames)
+            .field("unpaired-reference", message.unpaired_reference)
+            .field("unpaired-test", message.unpaired_test)
+            .field("summary", message.summary)
+            .field("running-time", message.running_time.map_or(u64::MAX, gst::ClockTime::nseconds))
+            .build();
+        for (name, value) in message.frame.named() {
+            structure.set(name, value);
+        }
+        for (name, value) in message.mean.named() {
+            structure.set(format!("mean-{name}"), value);
+        }
+        structure
+    }
+}
+
+impl TryFrom<&gst::StructureRef> for VideoQualityMessage {
+    type Error = NotAQualityMessage;
+
+    fn try_from(structure: &gst::StructureRef) -> Result<Self, NotAQualityMessage> {
+        if structure.name() != NAME {
+            return Err(NotAQualityMessage(format!("the structure is named {}", structure.name())));
+        }
+        let wrong = |err: gst::structure::GetError<_>| NotAQualityMessage(err.to_string());
+        let count = |name: &str| structure.get::<u64>(name).map_err(wrong);
+        Ok(Self {
+            frame: measures(structure, "")?,
+            mean: measures(structure, "mean-")?,
+            frames: count("frames")?,
+            unpaired_reference: count("unpaired-reference")?,
+            unpaired_test: count("unpaired-test")?,
+            summary: structure.get("summary").map_err(wrong)?,
+            running_time: gst::ClockTime::try_from(count("running-time")?).ok(),
+        })
+    }
+}
+
+/// Reads the measures whose field names begin with `prefix`.
+fn measures(structure: &gst::StructureRef, prefix: &str) -> Result<Measures, NotAQualityMessage> {
+    let optional = |name: &str| {
+        structure
+            .get_optional::<f64>(format!("{prefix}{name}"))
+            .map_err(|err| NotAQualityMessage(err.to_string()))
+    };
+    let needed = |name: &str| {
+        optional(name)?.ok_or_else(|| NotAQualityMessage(format!("{prefix}{name} is missing")))
+    };
+    let rgb = structure.has_field(format!("{prefix}{}", MSE_RGB[0]));
+    let [a, b, c] = if rgb { MSE_RGB } else { MSE_YUV };
+    let measures = Measures {
+        mse: [optional(a)?, optional(b)?, optional(c)?],
+        rgb,
+        mse_all: needed("mse")?,
+        ssim: optional("ssim")?,
+        ms_ssim: optional("ms-ssim")?,
+        laplacian: needed("gradient-laplacian")?,
+        sobel: needed("gradient-sobel")?,
+        chi_square: needed("histogram-chi-square")?,
+        earth_movers: needed("histogram-earth-movers")?,
+        flicker: optional("flicker")?,
+        iou: optional("iou")?,
+    };
+    let told = needed("psnr")?;
+    if told.is_finite() && (told - psnr(measures.mse_all)).abs() > 1e-6 {
+        return Err(NotAQualityMessage(format!("{prefix}psnr is not the PSNR of {prefix}mse")));
+    }
+    Ok(measures)
+}
+
+#[cfg(test)]
+mod tests {
+    use glib::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn messages_go_through_structures() {
+        gst::init().unwrap();
+        let frame = Measures {
+            mse: [Some(2.0), None, None],
+            mse_all: 2.0,
+            ssim: Some(0.9),
+            ..Default::default()
+        };
+        let mean = Measures { flicker: Some(0.5), iou: Some(0.75), mse_all: 3.0, ..frame };
+        let running_time = Some(gst::ClockTime::from_mseconds(40));
+        let message = VideoQualityMessage {
+            frame,
+            mean,
+            frames: 7,
+            unpaired_reference: 1,
+            unpaired_test: 2,
+            summary: true,
+            running_time,
+        };
+        let structure = gst::Structure::from(&message);
+        assert_eq!(VideoQualityMessage::try_from(structure.as_ref()), Ok(message));
+        for (name, wrong) in [
+            ("psnr", 3.0f64.to_send_value()),
+            ("frames", "x".to_send_value()),
+            ("mse", "x".to_send_value()),
+        ] {
+            let mut structure = structure.clone();
+            structure.set_value(name, wrong);
+            assert!(VideoQualityMessage::try_from(structure.as_ref()).is_err(), "{name}");
+        }
+        let mut other = structure.clone();
+        other.set_name("other");
+        assert!(VideoQualityMessage::try_from(other.as_ref()).is_err());
+    }
+}

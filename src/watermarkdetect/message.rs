@@ -1,0 +1,159 @@
+//! The element message that `watermarkdetect` posts on the bus, as a Rust type.
+
+use cnnvideo::watermark::{Payload, Report};
+
+/// Name of the message's structure.
+const NAME: &str = "watermark";
+
+/// Result that `watermarkdetect` posts on the bus: an element message with the structure
+/// `watermark`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WatermarkMessage {
+    /// Result of decoding the window.
+    pub report: Report,
+    /// Timestamp of the window's last frame.
+    pub timestamp: Option<gst::ClockTime>,
+    /// Stream time of that frame.
+    pub stream_time: Option<gst::ClockTime>,
+    /// Running time of that frame.
+    pub running_time: Option<gst::ClockTime>,
+    /// Duration of that frame.
+    pub duration: Option<gst::ClockTime>,
+}
+
+/// Error of converting a structure to a [`WatermarkMessage`], with the reason.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a watermark message: {0}")]
+pub struct NotAWatermarkMessage(String);
+
+fn nanoseconds(time: Option<gst::ClockTime>) -> u64 {
+    time.map_or(u64::MAX, gst::ClockTime::nseconds)
+}
+
+impl From<&WatermarkMessage> for gst::Structure {
+    fn from(message: &WatermarkMessage) -> Self {
+        let report = &message.report;
+        gst::Structure::builder(NAME)
+            .field("present", report.payload.is_some())
+            .field("payload", report.payload.map(|payload| payload.to_string()))
+            .field("log10-p", report.log10_p)
+            .field("z", report.z)
+            .field("frames-used", report.frames)
+            .field("bit-errors", report.bit_errors)
+            .field("scale", report.scale)
+            .field("angle", report.angle)
+            .field("offset-x", report.offset[0])
+            .field("offset-y", report.offset[1])
+            .field("epoch", report.epoch)
+            .field("timestamp", nanoseconds(message.timestamp))
+            .field("stream-time", nanoseconds(message.stream_time))
+            .field("running-time", nanoseconds(message.running_time))
+            .field("duration", nanoseconds(message.duration))
+            .build()
+    }
+}
+
+impl TryFrom<&gst::StructureRef> for WatermarkMessage {
+    type Error = NotAWatermarkMessage;
+
+    fn try_from(structure: &gst::StructureRef) -> Result<Self, NotAWatermarkMessage> {
+        fn get<'a, T: glib::value::FromValue<'a>>(
+            structure: &'a gst::StructureRef,
+            name: &str,
+        ) -> Result<T, NotAWatermarkMessage> {
+            let value =
+                structure.value(name).map_err(|err| NotAWatermarkMessage(err.to_string()))?;
+            value.get().map_err(|err| NotAWatermarkMessage(format!("{name}: {err}")))
+        }
+        if structure.name() != NAME {
+            return Err(NotAWatermarkMessage(format!("unexpected name {}", structure.name())));
+        }
+        let time = |name| Ok(gst::ClockTime::try_from(get::<u64>(structure, name)?).ok());
+        let present: bool = get(structure, "present")?;
+        let payload = match get::<Option<String>>(structure, "payload")? {
+            Some(text) if present => Some(
+                text.parse::<Payload>()
+                    .map_err(|err| NotAWatermarkMessage(format!("payload: {err}")))?,
+            ),
+            _ => None,
+        };
+        if present != payload.is_some() {
+            return Err(NotAWatermarkMessage("present is set but payload is null".to_owned()));
+        }
+        Ok(Self {
+            report: Report {
+                payload,
+                epoch: get(structure, "epoch")?,
+                z: get(structure, "z")?,
+                log10_p: get(structure, "log10-p")?,
+                frames: get(structure, "frames-used")?,
+                bit_errors: get(structure, "bit-errors")?,
+                scale: get(structure, "scale")?,
+                angle: get(structure, "angle")?,
+                offset: [get(structure, "offset-x")?, get(structure, "offset-y")?],
+            },
+            timestamp: time("timestamp")?,
+            stream_time: time("stream-time")?,
+            running_time: time("running-time")?,
+            duration: time("duration")?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(payload: Option<Payload>) -> WatermarkMessage {
+        let report = Report {
+            payload,
+            epoch: 3,
+            z: 15.5,
+            log10_p: -30.25,
+            frames: 48,
+            bit_errors: 7,
+            scale: 1.41,
+            angle: -2.5,
+            offset: [10.0, -20.0],
+        };
+        let time = Some(gst::ClockTime::from_mseconds(40));
+        WatermarkMessage {
+            report,
+            timestamp: time,
+            stream_time: None,
+            running_time: time,
+            duration: time,
+        }
+    }
+
+    #[test]
+    fn messages_go_through_structures() {
+        gst::init().unwrap();
+        for payload in [None, Some(Payload(0xabc))] {
+            let message = message(payload);
+            let structure = gst::Structure::from(&message);
+            assert_eq!(structure.get::<bool>("present"), Ok(payload.is_some()));
+            assert_eq!(WatermarkMessage::try_from(structure.as_ref()), Ok(message));
+        }
+    }
+
+    #[test]
+    fn other_structures_are_refused() {
+        gst::init().unwrap();
+        let whole = gst::Structure::from(&message(Some(Payload(1))));
+        let refused = |change: &dyn Fn(&mut gst::StructureRef)| {
+            let mut structure = whole.clone();
+            change(&mut structure);
+            WatermarkMessage::try_from(structure.as_ref()).is_err()
+        };
+        assert!(!refused(&|_| ()));
+        assert!(refused(&|s| s.set_name("other")));
+        assert!(refused(&|s| s.set("payload", "no hex")));
+        assert!(refused(&|s| s.set("payload", None::<String>)));
+        assert!(refused(&|s| s.set("z", "text")));
+        let names: Vec<_> = whole.fields().map(|f| f.to_string()).collect();
+        for name in names {
+            assert!(refused(&|s| s.remove_field(&name)), "{name}");
+        }
+    }
+}
