@@ -276,7 +276,7 @@ fn a_model_for_another_task_is_refused_with_a_reason() {
             gst::parse::launch(&description).unwrap().downcast::<gst::Pipeline>().unwrap();
         let _ = pipeline.set_state(gst::State::Playing);
         let text = error_of(&pipeline).to_string();
-        assert!(text.contains("planes"), "{element}: {text}");
+        assert!(text.contains("the model is for the task"), "{element}: {text}");
     }
 }
 

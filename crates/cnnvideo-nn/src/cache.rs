@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Device, Error, ModelSource, Network, Precision,
+    Device, Error, ModelSource, Network, Precision, Signature,
     cpu::{FloatNetwork, Int8Network},
 };
 
@@ -22,12 +22,18 @@ enum Identity {
     File(PathBuf, u64, Option<SystemTime>),
 }
 
-type Networks = HashMap<(Identity, Device, Precision), Weak<dyn Network>>;
+/// Identity, device, precision and the tasks that the caller supports.
+type Key = (Identity, Device, Precision, Vec<&'static str>);
+type Networks = HashMap<Key, Weak<dyn Network>>;
 
 /// Returns the network of a model for a device and precision: the cached one if another element
 /// uses it, otherwise a newly loaded one.
 ///
+/// `signatures` are those that the caller supports. A TorchScript file has no metadata; it gets the
+/// first of them that it runs with.
+///
 /// # Errors
+/// [`Error::Task`] for a model that has none of the signatures,
 /// [`Error::NotFound`], [`Error::Read`] or [`Error::Invalid`] for a bad model file,
 /// [`Error::Device`] for a device that cannot be used, [`Error::Backend`] when the backend cannot
 /// prepare the network.
@@ -35,6 +41,7 @@ pub fn load(
     source: &ModelSource,
     device: Device,
     precision: Precision,
+    signatures: &[Signature],
 ) -> Result<Arc<dyn Network>, Error> {
     static NETWORKS: Mutex<Option<Networks>> = Mutex::new(None);
     let identity = match source {
@@ -45,14 +52,18 @@ pub fn load(
             Identity::File(path.clone(), metadata.map_or(0, |m| m.len()), modified)
         }
     };
-    let key = (identity, device, precision);
+    let tasks = signatures.iter().map(|signature| signature.task).collect();
+    let key = (identity, device, precision, tasks);
     // The lock is held while loading, so that two elements that start together load the model once.
     let mut networks = NETWORKS.lock().unwrap_or_else(PoisonError::into_inner);
     let networks = networks.get_or_insert_default();
     if let Some(network) = networks.get(&key).and_then(Weak::upgrade) {
         return Ok(network);
     }
-    let network = open(source, device, precision)?;
+    let network = open(source, device, precision, signatures)?;
+    if !signatures.iter().any(|signature| signature.matches(&*network)) {
+        return Err(Error::task(&*network, signatures));
+    }
     networks.retain(|_, network| network.strong_count() > 0);
     networks.insert(key, Arc::downgrade(&network));
     Ok(network)
@@ -91,12 +102,13 @@ fn open(
     source: &ModelSource,
     device: Device,
     precision: Precision,
+    signatures: &[Signature],
 ) -> Result<Arc<dyn Network>, Error> {
     use super::torch::TorchNetwork;
     if let ModelSource::File(path) = source
         && is_script(source)
     {
-        return Ok(Arc::new(TorchNetwork::from_script(path, device)?));
+        return Ok(Arc::new(TorchNetwork::from_script(path, device, signatures)?));
     }
     let on_cuda = match device {
         Device::Cpu => false,
@@ -119,6 +131,7 @@ fn open(
     source: &ModelSource,
     device: Device,
     precision: Precision,
+    _signatures: &[Signature],
 ) -> Result<Arc<dyn Network>, Error> {
     if let Device::Cuda(_) = device {
         let reason = "CUDA needs a build with the cargo feature torch".to_owned();
@@ -151,6 +164,12 @@ fn on_cpu(source: &ModelSource, precision: Precision) -> Result<Arc<dyn Network>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::IoSpec;
+
+    const RGB: Signature =
+        Signature::new("denoise-rgb", IoSpec { picture: 12, control: 1, output: 12 });
+    const YUV420: Signature =
+        Signature::new("denoise-yuv420", IoSpec { picture: 6, control: 2, output: 6 });
 
     #[test]
     fn a_model_in_use_is_shared_and_a_rewritten_one_is_not() {
@@ -159,13 +178,13 @@ mod tests {
             std::env::temp_dir().join(format!("cnnvideo-cache-{}.safetensors", std::process::id()));
         std::fs::copy(format!("{models}/denoise-rgb-fast.safetensors"), &path).unwrap();
         let source = ModelSource::File(path.clone());
-        let get = |device| load(&source, device, Precision::Auto);
+        let get = |device| load(&source, device, Precision::Auto, &[RGB, YUV420]);
         let first = get(Device::Cpu).unwrap();
         assert!(Arc::ptr_eq(&first, &get(Device::Cpu).unwrap()));
 
         std::fs::copy(format!("{models}/denoise-yuv420-fast.safetensors"), &path).unwrap();
         let second = get(Device::Cpu).unwrap();
-        assert!(!Arc::ptr_eq(&first, &second) && first.domain() != second.domain());
+        assert!(!Arc::ptr_eq(&first, &second) && first.task() != second.task());
 
         let weak = Arc::downgrade(&second);
         drop((first, second));

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::{IoSpec, Network, Signature};
+
 /// Errors of loading a model, preparing it for a device and running it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
@@ -15,6 +17,9 @@ pub enum Error {
     /// hyper-parameter).
     #[error("invalid model: {field}: {reason}")]
     Invalid { field: String, reason: String },
+    /// The model is valid but made for another task.
+    #[error("the model is for the task {found}, expected {expected}")]
+    Task { found: String, expected: String },
     /// The requested device does not exist or does not support the requested precision.
     #[error("device '{device}' cannot be used: {reason}")]
     Device { device: String, reason: String },
@@ -24,6 +29,18 @@ pub enum Error {
 }
 
 impl Error {
+    /// Returns an [`Error::Task`] for a network that has none of the signatures.
+    pub(crate) fn task(network: &dyn Network, expected: &[Signature]) -> Self {
+        let describe = |task: &str, io: IoSpec| {
+            format!("'{task}' ({} input and {} output channels)", io.inputs(), io.output)
+        };
+        let expected: Vec<_> = expected.iter().map(|s| describe(s.task, s.io)).collect();
+        Self::Task {
+            found: describe(network.task(), network.io()),
+            expected: expected.join(" or "),
+        }
+    }
+
     /// Returns an [`Error::Invalid`] for `field`.
     pub(crate) fn invalid(field: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Invalid { field: field.into(), reason: reason.into() }

@@ -19,6 +19,7 @@ mod io;
 pub mod model;
 mod quantisation;
 mod sessions;
+mod signature;
 pub mod simd;
 mod tensor;
 #[cfg(feature = "torch")]
@@ -29,14 +30,18 @@ pub use device::{Device, Precision};
 pub use error::Error;
 
 pub use io::{Output, RowSink, Size, Source, parts};
-pub use model::{Domain, Model, ModelSource, Task};
+pub use model::{Model, ModelSource};
 pub use sessions::Sessions;
+pub use signature::{IoSpec, Signature};
 pub use tensor::Tensor;
 
 /// A network that a backend has prepared to run. It is immutable and cheap to share.
 pub trait Network: Send + Sync {
-    /// Returns the domain of the model, which fixes the channels of input and output.
-    fn domain(&self) -> Domain;
+    /// Returns the task of the model, see [`Signature`].
+    fn task(&self) -> &str;
+
+    /// Returns the channels of input and output.
+    fn io(&self) -> IoSpec;
 
     /// Returns the number that the width and the height of an input must be multiples of.
     fn granularity(&self) -> usize;

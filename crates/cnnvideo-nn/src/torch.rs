@@ -9,15 +9,15 @@ use std::{
 use tch::{Kind, Tensor};
 
 use super::{
-    Error, Model, Network, Output, Session, Size, Source,
+    Error, IoSpec, Model, Network, Output, Session, Signature, Size, Source,
     arch::{ConvId, ConvKind, ConvSpec, Graph, Layer},
-    model::Domain,
 };
 
 /// A model on a libtorch device, or a TorchScript module.
 pub struct TorchNetwork {
     program: Arc<Program>,
-    domain: Domain,
+    task: String,
+    io: IoSpec,
     granularity: usize,
     device: tch::Device,
 }
@@ -45,7 +45,8 @@ impl TorchNetwork {
         let (graph, parameters) =
             (model.graph().clone(), parameters(model, device).map_err(backend)?);
         Ok(Self {
-            domain: model.domain,
+            task: model.task.clone(),
+            io: model.io,
             granularity: graph.granularity(),
             program: Arc::new(Program::Graph { graph, parameters: Mutex::new(parameters) }),
             device,
@@ -53,15 +54,19 @@ impl TorchNetwork {
     }
 
     /// Loads a TorchScript file: a module whose `forward` maps one float32 tensor `[1, in, height,
-    /// width]` to one `[1, out, height, width]`. `in` and `out` are the channels of one of the
-    /// [`Domain`]s, for example 13 and 12 for `Rgb`, 8 and 6 for `Yuv420`, 7 and 7 for `Guide`.
-    /// Height and width are multiples of 8.
+    /// width]` to one `[1, out, height, width]`. `in` and `out` are the channels of one of
+    /// `signatures`, and the network gets the task of the first one that fits. Height and width are
+    /// multiples of 8.
     ///
     /// # Errors
     /// [`Error::NotFound`] for a missing file, [`Error::Read`] for a file that libtorch cannot
     /// load, [`Error::Invalid`] for a module that does not accept tensors of these shapes,
     /// [`Error::Device`] for a device that does not exist.
-    pub fn from_script(path: &Path, device: super::Device) -> Result<Self, Error> {
+    pub fn from_script(
+        path: &Path,
+        device: super::Device,
+        signatures: &[Signature],
+    ) -> Result<Self, Error> {
         let device = self::device(device)?;
         if !path.exists() {
             return Err(Error::NotFound(path.to_owned()));
@@ -70,24 +75,28 @@ impl TorchNetwork {
             |err: tch::TchError| Error::Read { path: path.to_owned(), reason: first_line(&err) };
         let mut module = tch::CModule::load_on_device(path, device).map_err(read)?;
         module.f_set_eval().map_err(read)?;
-        let accepts = |domain: Domain| {
+        let accepts = |io: IoSpec| {
             let side = 2 * SCRIPT_GRANULARITY as i64;
-            let channels = domain.inputs() as i64;
+            let channels = io.inputs() as i64;
             let _no_grad = tch::no_grad_guard();
             let output = Tensor::f_zeros([1, channels, side, side], (Kind::Float, device))
                 .and_then(|x| module.forward_ts(&[x]));
             output.is_ok_and(|y| {
-                y.size() == [1, domain.outputs() as i64, side, side] && y.kind() == Kind::Float
+                y.size() == [1, io.output as i64, side, side] && y.kind() == Kind::Float
             })
         };
-        let domain = Domain::ALL.into_iter().find(|d| accepts(*d)).ok_or_else(|| {
-            let known = Domain::ALL
-                .map(|d| format!("[1, {}, h, w] to [1, {}, h, w]", d.inputs(), d.outputs()));
-            Error::invalid("forward", format!("the module accepts none of {}", known.join(", ")))
+        let fits = signatures.iter().find(|signature| accepts(signature.io));
+        let signature = fits.ok_or_else(|| {
+            let shapes = |s: &Signature| {
+                format!("[1, {}, h, w] to [1, {}, h, w]", s.io.inputs(), s.io.output)
+            };
+            let known: Vec<_> = signatures.iter().map(shapes).collect();
+            Error::invalid("forward", format!("the module maps none of {}", known.join(", ")))
         })?;
         Ok(Self {
             program: Arc::new(Program::Script(module)),
-            domain,
+            task: signature.task.to_owned(),
+            io: signature.io,
             granularity: SCRIPT_GRANULARITY,
             device,
         })
@@ -95,8 +104,12 @@ impl TorchNetwork {
 }
 
 impl Network for TorchNetwork {
-    fn domain(&self) -> Domain {
-        self.domain
+    fn task(&self) -> &str {
+        &self.task
+    }
+
+    fn io(&self) -> IoSpec {
+        self.io
     }
 
     fn granularity(&self) -> usize {
@@ -138,10 +151,10 @@ impl Network for TorchNetwork {
             program: self.program.clone(),
             parameters,
             device: self.device,
-            domain: self.domain,
+            io: self.io,
             size,
-            input: vec![0.0; pixels * self.domain.inputs()],
-            output: vec![0.0; pixels * self.domain.outputs()],
+            input: vec![0.0; pixels * self.io.inputs()],
+            output: vec![0.0; pixels * self.io.output],
         }))
     }
 }
@@ -151,7 +164,7 @@ struct TorchSession {
     program: Arc<Program>,
     parameters: Vec<Tensor>,
     device: tch::Device,
-    domain: Domain,
+    io: IoSpec,
     size: Size,
     /// Input as interleaved pixels (NHWC).
     input: Vec<f32>,
@@ -172,7 +185,7 @@ impl TorchSession {
             Program::Graph { graph, .. } => forward(graph, &self.parameters, &x)?,
             Program::Script(module) => module.forward_ts(&[x])?,
         };
-        if y.size() != [1, self.domain.outputs() as i64, height, width] {
+        if y.size() != [1, self.io.output as i64, height, width] {
             return Err(tch::TchError::Torch(format!("output of unexpected shape {:?}", y.size())));
         }
         let y = y.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_to_device(tch::Device::Cpu)?;
@@ -193,7 +206,7 @@ impl Session for TorchSession {
         }
         self.infer().map_err(backend)?;
         let whole = 0..height;
-        let rows = self.output.chunks_exact(width * self.domain.outputs());
+        let rows = self.output.chunks_exact(width * self.io.output);
         for sink in &mut output.split(std::slice::from_ref(&whole)) {
             rows.clone().enumerate().for_each(|(y, row)| sink.write_row(y, row));
         }

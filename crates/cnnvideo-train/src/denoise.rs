@@ -13,8 +13,8 @@ use super::{
     run::{self, Lesson},
 };
 use cnnvideo::{
-    denoise::{CONTROL_PER_LEVEL, MAX_LEVEL as MAX_CONTROL_LEVEL},
-    nn::{arch::Graph, model::Domain, torch},
+    denoise::{CONTROL_PER_LEVEL, ColourDomain, MAX_LEVEL as MAX_CONTROL_LEVEL},
+    nn::{arch::Graph, torch},
 };
 
 /// Quantisation step of the picture channels of the network's input: one code value of 8-bit video.
@@ -121,7 +121,7 @@ impl Source for Scenes<'_> {
 
     fn draw(&self, rng: &mut StdRng) -> Result<Scene, Error> {
         let options = &self.options.run;
-        let (domain, photos) = (options.domain, &self.photos.train);
+        let (domain, photos) = (options.colour_domain(), &self.photos.train);
         // The int8 model's weights also have to serve in float32, where noise is not clipped. So a
         // share of the steps trains in float32.
         let rounded = options.quantise && !rng.random_bool(FLOAT_SHARE);
@@ -179,10 +179,12 @@ impl Lesson<Scene> for Denoising<'_> {
             Content::Photographs(patches) => {
                 let patches = patches.to_device(device);
                 if camera {
-                    Camera::draw(run.domain, run.batch, false, rounded, rng).add(&patches)?
+                    Camera::draw(run.colour_domain(), run.batch, false, rounded, rng)
+                        .add(&patches)?
                 } else {
                     let clipped = self.options.clipped_where(rounded);
-                    Noise::draw(run.domain, run.batch, *coloured, clipped, rng).add(&patches)?
+                    Noise::draw(run.colour_domain(), run.batch, *coloured, clipped, rng)
+                        .add(&patches)?
                 }
             }
         };
@@ -202,15 +204,15 @@ impl Lesson<Scene> for Denoising<'_> {
             (if rounded { 5.0 } else { 25.0 }, true),
         ] {
             tch::manual_seed(1);
-            let batch =
-                Noise::white(self.options.run.domain, count, level, clipped).add(&pictures)?;
+            let batch = Noise::white(self.options.run.colour_domain(), count, level, clipped)
+                .add(&pictures)?;
             let psnr = self.psnr(&self.clean(weights, &batch, Kind::Float, rounded)?, &batch)?;
             results.push((format!("{level:.0}{}", if clipped { " clipped" } else { "" }), psnr));
         }
         if self.options.camera > 0.0 {
             tch::manual_seed(1);
             let noise = Camera::draw(
-                self.options.run.domain,
+                self.options.run.colour_domain(),
                 count,
                 false,
                 rounded,
@@ -264,15 +266,15 @@ impl Denoising<'_> {
         let device = weights[0].device();
         let mut white = |level, count| -> Result<Batch, Error> {
             let clean = self.photos.train.patches(&mut rng, count, options.side).to_device(device);
-            Noise::white(options.domain, count, level, true).add(&clean)
+            Noise::white(options.colour_domain(), count, level, true).add(&clean)
         };
         let batches = EXAMPLE_LEVELS
             .into_iter()
             .map(|level| white(level, EXAMPLES))
             .collect::<Result<Vec<_>, _>>()?;
         let examples = batches.iter().map(Batch::input).collect::<Result<_, _>>()?;
-        let mut steps = vec![PICTURE_STEP; options.domain.channels()];
-        steps.resize(options.domain.inputs(), CONTROL_STEP);
+        let mut steps = vec![PICTURE_STEP; options.signature.io.picture];
+        steps.resize(options.signature.io.inputs(), CONTROL_STEP);
         let mut quantiser = Quantiser::begin(options, self.graph, weights, examples, steps)?;
         if options.resumes() {
             return Ok(quantiser);
@@ -334,8 +336,11 @@ impl Denoising<'_> {
     /// Returns the PSNR in dB, averaged over images. In 4:2:0 it is the PSNR of luma only.
     fn psnr(&self, clean: &Tensor, batch: &Batch) -> Result<f64, Error> {
         let error = clean - &batch.clean;
-        let error =
-            if self.options.run.domain == Domain::Rgb { error } else { error.narrow(1, 0, 4) };
+        let error = if self.options.run.colour_domain() == ColourDomain::Rgb {
+            error
+        } else {
+            error.narrow(1, 0, 4)
+        };
         let mse = (&error * &error).f_mean_dim(&[1i64, 2, 3][..], false, Kind::Float)?;
         Ok((mse.log10() * -10.0).mean(Kind::Float).double_value(&[]))
     }
@@ -343,7 +348,7 @@ impl Denoising<'_> {
 
 /// Creates a batch of fused frames from the validation photographs.
 fn validation_clips(options: &Options, photos: &Photos) -> Result<Batch, Error> {
-    let domain = options.run.domain;
+    let domain = options.run.colour_domain();
     let mut rng = StdRng::seed_from_u64(u64::MAX);
     tch::manual_seed(1);
     let white = |clip: &Tensor, _: &mut StdRng| {

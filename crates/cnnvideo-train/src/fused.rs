@@ -7,9 +7,9 @@ use tch::Tensor;
 
 use super::{Error, PhotoSet, noise::Batch};
 use cnnvideo::{
-    denoise::{NoiseModel, temporal::Temporal},
+    denoise::{ColourDomain, NoiseModel, temporal::Temporal},
     frame::{Colour, Picture, Sample},
-    nn::{Domain, Threads},
+    nn::Threads,
 };
 
 /// Range of the number of frames per clip.
@@ -27,14 +27,14 @@ const USED: usize = 3;
 /// Errors of libtorch or of `add`.
 pub fn batch(
     photos: &PhotoSet,
-    domain: Domain,
+    domain: ColourDomain,
     [count, side]: [usize; 2],
     add: impl Fn(&Tensor, &mut StdRng) -> Result<Batch, Error>,
     rng: &mut StdRng,
 ) -> Result<Batch, Error> {
     let threads = Threads::new(1)?;
     let colour = match domain {
-        Domain::Rgb => Colour::Rgb,
+        ColourDomain::Rgb => Colour::Rgb,
         _ => Colour::Yuv { shift_x: 1, shift_y: 1 },
     };
     let mut parts = Vec::new();
@@ -68,7 +68,7 @@ pub fn batch(
 }
 
 /// Converts the network's channels of one frame to planes, values 0 to 255.
-fn full(channels: &Tensor, domain: Domain) -> Result<Vec<Array2<f32>>, Error> {
+fn full(channels: &Tensor, domain: ColourDomain) -> Result<Vec<Array2<f32>>, Error> {
     let plane = |t: Tensor| -> Result<Array2<f32>, Error> {
         let size = t.size();
         let (height, width) = (size[2] as usize, size[3] as usize);
@@ -77,17 +77,17 @@ fn full(channels: &Tensor, domain: Domain) -> Result<Vec<Array2<f32>>, Error> {
     };
     let shuffled = |first: i64| Ok::<_, Error>(channels.f_narrow(1, first, 4)?.f_pixel_shuffle(2)?);
     let planes = match domain {
-        Domain::Rgb => [shuffled(0)?, shuffled(4)?, shuffled(8)?],
+        ColourDomain::Rgb => [shuffled(0)?, shuffled(4)?, shuffled(8)?],
         _ => [shuffled(0)?, channels.f_narrow(1, 4, 1)?, channels.f_narrow(1, 5, 1)?],
     };
     planes.into_iter().map(plane).collect()
 }
 
 /// Converts planes to the network's channels, `[1, channels, height / 2, width / 2]`.
-fn unshuffled(planes: &[Array2<f32>], domain: Domain) -> Result<Tensor, Error> {
+fn unshuffled(planes: &[Array2<f32>], domain: ColourDomain) -> Result<Tensor, Error> {
     let channels = planes.iter().enumerate().map(|(i, plane)| {
         let plane = (tensor(plane) - 128.0) / 255.0;
-        if domain == Domain::Rgb || i == 0 { plane.f_pixel_unshuffle(2) } else { Ok(plane) }
+        if domain == ColourDomain::Rgb || i == 0 { plane.f_pixel_unshuffle(2) } else { Ok(plane) }
     });
     Ok(Tensor::f_cat(&channels.collect::<Result<Vec<_>, _>>()?, 1)?)
 }
@@ -116,7 +116,7 @@ mod tests {
             image::Rgb([23.0, 31.0, 41.0].map(|period| (128.0 + wave(period)) as u8))
         });
         let (photos, level) = (PhotoSet(vec![photo]), 20.0);
-        for domain in [Domain::Yuv420, Domain::Rgb] {
+        for domain in [ColourDomain::Yuv420, ColourDomain::Rgb] {
             tch::manual_seed(1);
             let white = |clip: &Tensor, _: &mut StdRng| {
                 Noise::white(domain, clip.size()[0] as usize, level, false).add(clip)
@@ -130,7 +130,7 @@ mod tests {
                 .mean(Kind::Float)
                 .sqrt()
                 .double_value(&[]);
-            let map = batch.input().unwrap().narrow(1, domain.channels() as i64, 1);
+            let map = batch.input().unwrap().narrow(1, domain.signature().io.picture as i64, 1);
             let told = map.square().mean(Kind::Float).sqrt().double_value(&[])
                 / f64::from(CONTROL_PER_LEVEL);
             assert!(

@@ -6,10 +6,10 @@ use std::{collections::HashMap, path::Path};
 use tch::{Kind, Tensor};
 
 use super::Error;
+use cnnvideo::denoise::{RGB, YUV420};
 use cnnvideo::nn::{
-    Model,
+    Model, Signature,
     arch::{ConvKind, Graph, Layer},
-    model::Domain,
     torch,
 };
 
@@ -25,12 +25,12 @@ pub fn tensors(path: &Path) -> Result<Named, Error> {
     Ok(read.into_iter().collect())
 }
 
-/// Reads the weights of a model file for a network of `domain`. Converts an RGB model if `domain`
+/// Reads the weights of a model file for a network of `signature`. Converts an RGB model if `signature`
 /// is 4:2:0.
 ///
 /// # Errors
 /// A file that cannot be read or is not a model.
-pub fn model(path: &Path, domain: Domain) -> Result<Named, Error> {
+pub fn model(path: &Path, signature: Signature) -> Result<Named, Error> {
     let model = Model::from_file(path)?;
     let names = model
         .graph()
@@ -38,7 +38,7 @@ pub fn model(path: &Path, domain: Domain) -> Result<Named, Error> {
         .iter()
         .flat_map(|spec| ["weight", "bias"].map(|p| format!("{}.{p}", spec.name)));
     let mut named: Named = names.zip(torch::parameters(&model, tch::Device::Cpu)?).collect();
-    if (model.domain, domain) == (Domain::Rgb, Domain::Yuv420)
+    if (model.task.as_str(), signature) == (RGB.task, YUV420)
         && let [first, .., last] = model.graph().convs.as_slice()
     {
         subsampled(&mut named, &first.name, &last.name)?;

@@ -20,8 +20,11 @@ use super::{
     run::{self, Lesson},
 };
 use cnnvideo::{
-    denoise::estimate::{LEAST, MOST_LOG_SCALE, ROOT_SCALE},
-    nn::{self, arch::Graph, model::Domain},
+    denoise::{
+        ColourDomain,
+        estimate::{LEAST, MOST_LOG_SCALE, ROOT_SCALE},
+    },
+    nn::{self, arch::Graph},
 };
 
 /// Share of the squares that are luma, R, G or B at full resolution. The others are chroma at half
@@ -171,7 +174,7 @@ fn beside(squares: &Tensor) -> Result<Tensor, Error> {
 }
 
 /// Computes the network's input from planes of one component, `[n, 1, height, width]`; see
-/// [`Domain::Plane`].
+/// [`SIGNATURE`](cnnvideo::denoise::estimate::SIGNATURE).
 fn input(picture: &Tensor) -> Result<Tensor, Error> {
     let cells = picture.f_pixel_unshuffle(2)?;
     let [a, b, c, d] = [0, 1, 2, 3].map(|i| cells.narrow(1, i, 1));
@@ -255,8 +258,9 @@ impl Telling<'_> {
         let mut all = vec![("clean", clean.shallow_clone(), None)];
         all.extend([("2", 2.0), ("5", 5.0), ("15", 15.0), ("25", 25.0), ("50", 50.0)].map(white));
         let mut rng = StdRng::seed_from_u64(1);
-        let camera =
-            luma(&Camera::draw(Domain::Rgb, count as usize, false, false, &mut rng).taken(rgb)?)?;
+        let camera = luma(
+            &Camera::draw(ColourDomain::Rgb, count as usize, false, false, &mut rng).taken(rgb)?,
+        )?;
         let coded = |picture: &Tensor| self.codec.run(picture, &(&self.codec.steps * 0.3), 0.5);
         let (compressed, reference) = (coded(&camera)?, coded(&clean)?);
         let left = difference(&compressed, &reference)?;
@@ -284,7 +288,8 @@ impl Telling<'_> {
         };
         let flag = |value: bool| f32::from(u8::from(value));
         let camera = column(&|k| flag(k.camera));
-        let taken = Camera::draw(Domain::Rgb, count as usize, false, false, rng).taken(rgb)?;
+        let taken =
+            Camera::draw(ColourDomain::Rgb, count as usize, false, false, rng).taken(rgb)?;
         let taken = rgb + &camera * (taken - rgb);
         let plane = |rgb: &Tensor| components(rgb, full, side, kinds);
         let (clean, mut noisy) = (plane(rgb)?, plane(&taken)?);

@@ -25,10 +25,13 @@ mod torch {
     use std::path::PathBuf;
 
     use clap::{Parser, Subcommand, ValueEnum};
-    use cnnvideo::nn::{
-        Device,
-        arch::{Architecture, InvertedUnet, ResidualUnet, Stage},
-        model,
+    use cnnvideo::{
+        denoise::{self, RGB, YUV420},
+        nn::{
+            Device, IoSpec, Signature,
+            arch::{Architecture, InvertedUnet, ResidualUnet, Stage},
+        },
+        segment, smooth, watermark,
     };
     use cnnvideo_train as train;
 
@@ -282,14 +285,14 @@ mod torch {
     pub fn run(arguments: Arguments) -> Result<(), train::Error> {
         match arguments.task {
             Task::Denoise(task) => {
-                let domain = match task.domain {
-                    Domain::Rgb => model::Domain::Rgb,
-                    Domain::Yuv420 => model::Domain::Yuv420,
+                let signature = match task.domain {
+                    Domain::Rgb => RGB,
+                    Domain::Yuv420 => YUV420,
                 };
                 let (widths, hidden) = (task.widths, task.hidden);
-                let unet = unet(domain, widths, hidden, task.down_blocks, task.up_blocks);
+                let unet = unet(signature.io, widths, hidden, task.down_blocks, task.up_blocks);
                 train::denoise::denoise(&train::denoise::Options {
-                    run: task.run.options(domain, unet),
+                    run: task.run.options(signature, unet),
                     data: task.data,
                     coloured: task.coloured.clamp(0.0, 1.0),
                     clipped: task.clipped.clamp(0.0, 1.0),
@@ -298,38 +301,40 @@ mod torch {
                 })
             }
             Task::Texture(task) => {
-                let domain = model::Domain::Texture;
-                let unet = unet(domain, task.widths, task.hidden, task.down_blocks, task.up_blocks);
+                let signature = watermark::training::SIGNATURE;
+                let unet =
+                    unet(signature.io, task.widths, task.hidden, task.down_blocks, task.up_blocks);
                 train::texture::texture(&train::texture::Options {
-                    run: task.run.options(domain, unet),
+                    run: task.run.options(signature, unet),
                     data: task.data,
                 })
             }
             Task::Level(task) => {
-                let domain = model::Domain::Plane;
-                let unet = unet(domain, task.widths, task.hidden, task.down_blocks, task.up_blocks);
+                let signature = denoise::estimate::SIGNATURE;
+                let unet =
+                    unet(signature.io, task.widths, task.hidden, task.down_blocks, task.up_blocks);
                 train::level::level(&train::level::Options {
-                    run: task.run.options(domain, unet),
+                    run: task.run.options(signature, unet),
                     data: task.data,
                 })
             }
             Task::SmoothSet(task) => smooth_set(&task),
             Task::Segment(task) => {
-                let domain = model::Domain::Region;
-                let unet = Architecture::InvertedUnet(efficientnet_lite(domain, task.hidden));
+                let signature = segment::SIGNATURE;
+                let unet = Architecture::InvertedUnet(efficientnet_lite(signature.io, task.hidden));
                 train::segment::segment(&train::segment::Options {
-                    run: task.run.options(domain, unet),
+                    run: task.run.options(signature, unet),
                     photos: task.photos,
                     regions: task.regions,
                     drawings: task.drawings,
                 })
             }
             Task::Smooth(task) => {
-                let domain = model::Domain::Guide;
+                let signature = smooth::SIGNATURE;
                 let (widths, hidden) = (task.widths, task.hidden);
-                let unet = unet(domain, widths, hidden, task.down_blocks, task.up_blocks);
+                let unet = unet(signature.io, widths, hidden, task.down_blocks, task.up_blocks);
                 train::smooth::smooth(&train::smooth::Options {
-                    run: task.run.options(domain, unet),
+                    run: task.run.options(signature, unet),
                     drawings: task.drawings,
                     textures: task.textures,
                     photos: task.photos,
@@ -350,15 +355,15 @@ mod torch {
         train::smooth::write_set(&task.drawings, &task.textures, &task.out, half, task.count)
     }
 
-    /// Returns a residual U-Net for a domain.
+    /// Returns a residual U-Net with these channels.
     fn unet(
-        domain: model::Domain,
+        io: IoSpec,
         widths: Vec<usize>,
         hidden: Vec<usize>,
         down_blocks: Vec<usize>,
         up_blocks: Vec<usize>,
     ) -> Architecture {
-        let (inputs, outputs) = (domain.inputs(), domain.outputs());
+        let (inputs, outputs) = (io.inputs(), io.output);
         Architecture::ResidualUnet(ResidualUnet {
             inputs,
             outputs,
@@ -371,7 +376,7 @@ mod torch {
 
     /// Returns an encoder like EfficientNet-Lite0 down to 1/8 of its input size (the input is half
     /// the size of the frame), with 16 additional channels in the head for the user's input.
-    fn efficientnet_lite(domain: model::Domain, up_hidden: Vec<usize>) -> InvertedUnet {
+    fn efficientnet_lite(io: IoSpec, up_hidden: Vec<usize>) -> InvertedUnet {
         let stage = |side, stride, blocks, expansion, channels| Stage {
             side,
             stride,
@@ -380,8 +385,8 @@ mod torch {
             channels,
         };
         InvertedUnet {
-            inputs: domain.inputs(),
-            outputs: domain.outputs(),
+            inputs: io.inputs(),
+            outputs: io.output,
             head: 32 + 16,
             stages: vec![
                 stage(3, 1, 1, 1, 16 + 8),
@@ -398,11 +403,11 @@ mod torch {
     }
 
     impl Run {
-        fn options(self, domain: model::Domain, architecture: Architecture) -> train::Options {
+        fn options(self, signature: Signature, architecture: Architecture) -> train::Options {
             tch::set_num_threads(self.threads.max(1));
             train::Options {
                 out: self.out,
-                domain,
+                signature,
                 architecture,
                 init: self.init,
                 renew: self.renew,

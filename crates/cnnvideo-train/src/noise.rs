@@ -8,7 +8,7 @@ use super::{
     Error,
     codec::{Codec, UP},
 };
-use cnnvideo::{denoise::CONTROL_PER_LEVEL, nn::model::Domain};
+use cnnvideo::denoise::{CONTROL_PER_LEVEL, ColourDomain};
 
 /// Maximum noise sigma in training, in 8-bit units.
 const MAX_LEVEL: f64 = 60.0;
@@ -93,7 +93,7 @@ impl Batch {
 /// `[n, 1, 1, 1]`.
 pub struct Noise {
     /// Planes that the network processes.
-    domain: Domain,
+    domain: ColourDomain,
     /// Sigma of luma (or of R, G and B) in 8-bit units.
     main: Tensor,
     /// Sigma of chroma in 8-bit units.
@@ -114,7 +114,7 @@ impl Noise {
     /// bits; a share `coloured` has noise that is not white. Chroma noise ranges from none to 1.2
     /// times the luma noise. A tenth of the images is monochrome.
     pub fn draw(
-        domain: Domain,
+        domain: ColourDomain,
         count: usize,
         coloured: f64,
         clipped: f64,
@@ -144,7 +144,7 @@ impl Noise {
     }
 
     /// Returns white noise of one sigma, half of it in chroma.
-    pub fn white(domain: Domain, count: usize, level: f64, clipped: bool) -> Self {
+    pub fn white(domain: ColourDomain, count: usize, level: f64, clipped: bool) -> Self {
         let all =
             |value: f64| Tensor::full([count as i64, 1, 1, 1], value, (Kind::Float, Device::Cpu));
         Self {
@@ -159,7 +159,7 @@ impl Noise {
 
     /// Draws the noise of `count` frames of one clip. All frames have the same kind and sigma; the
     /// noise is white.
-    pub fn of_clip(domain: Domain, count: usize, clipped: f64, rng: &mut StdRng) -> Self {
+    pub fn of_clip(domain: ColourDomain, count: usize, clipped: f64, rng: &mut StdRng) -> Self {
         let one = Self::draw(domain, 1, 0.0, clipped, rng);
         let all = |t: &Tensor| t.repeat([count as i64, 1, 1, 1]);
         Self {
@@ -196,7 +196,7 @@ impl Noise {
         let mut clean = planes(rgb, self.domain)?;
         let size = clean.size();
         let map = |level: &Tensor| level.f_expand([size[0], 1, size[2], size[3]], false);
-        let (unit, std, controls) = if self.domain == Domain::Rgb {
+        let (unit, std, controls) = if self.domain == ColourDomain::Rgb {
             let white = clean.randn_like();
             let unit = match &self.blotches {
                 Some(blotches) => &white + blotches * (correlated_rgb(&clean)? - &white),
@@ -228,7 +228,7 @@ impl Noise {
 /// optionally low-pass filtered (as by scaling) and, for 4:2:0, compressed.
 pub struct Camera {
     /// Planes that the network processes.
-    domain: Domain,
+    domain: ColourDomain,
     /// Variance of the shot noise per unit of linear light (0 to 1), one value for each image.
     shot: Tensor,
     /// Standard deviation of the read noise in linear light, one value for each image.
@@ -254,7 +254,13 @@ const GAMMA: f64 = 2.2;
 impl Camera {
     /// Draws the noise of `count` images. With `clip`, all of them are frames of one clip and have
     /// the same noise parameters. With `rounded`, noisy images are rounded to 8 bits.
-    pub fn draw(domain: Domain, count: usize, clip: bool, rounded: bool, rng: &mut StdRng) -> Self {
+    pub fn draw(
+        domain: ColourDomain,
+        count: usize,
+        clip: bool,
+        rounded: bool,
+        rng: &mut StdRng,
+    ) -> Self {
         let mut column = |draw: &dyn Fn(&mut StdRng) -> f32| {
             let first = draw(rng);
             let values: Vec<f32> =
@@ -267,7 +273,7 @@ impl Camera {
             shot: column(&within(SHOT)),
             read: column(&within(READ)),
             soft: column(&|rng| if rng.random_bool(0.5) { 0.0 } else { rng.random() }),
-            coding: (domain == Domain::Yuv420 && rng.random_bool(COMPRESSED))
+            coding: (domain == ColourDomain::Yuv420 && rng.random_bool(COMPRESSED))
                 .then(|| Coding::draw(count, clip, rng)),
             rounded,
         }
@@ -303,7 +309,7 @@ impl Camera {
             noisy = (noisy * 255.0).f_round()?.f_clamp(-128.0, 127.0)? / 255.0;
         }
         let size = clean.size();
-        let main = if self.domain == Domain::Rgb { size[1] } else { 4 };
+        let main = if self.domain == ColourDomain::Rgb { size[1] } else { 4 };
         let error = &noisy - &clean;
         let control = |first: i64, count: i64| -> Result<Tensor, tch::TchError> {
             let variance = error.f_narrow(1, first, count)?.f_square()?.f_mean_dim(
@@ -392,11 +398,11 @@ fn demosaicked(noise: &Tensor) -> Result<Tensor, Error> {
 }
 
 /// Converts RGB images (0 to 255) to the planes of a domain: pixel-unshuffled, `(v - 128) / 255`.
-fn planes(rgb: &Tensor, domain: Domain) -> Result<Tensor, Error> {
+fn planes(rgb: &Tensor, domain: ColourDomain) -> Result<Tensor, Error> {
     let scaled = |x: &Tensor| (x - 128.0) / 255.0;
     match domain {
-        Domain::Rgb => Ok(scaled(rgb).f_pixel_unshuffle(2)?),
-        Domain::Yuv420 | Domain::Plane | Domain::Guide | Domain::Region | Domain::Texture => {
+        ColourDomain::Rgb => Ok(scaled(rgb).f_pixel_unshuffle(2)?),
+        ColourDomain::Yuv420 => {
             let luma = luma(rgb)?;
             let u = mix(rgb, [-0.1482, -0.2910, 0.4392], 128.0)?;
             let v = mix(rgb, [0.4392, -0.3678, -0.0714], 128.0)?;
@@ -463,9 +469,9 @@ mod tests {
         tch::manual_seed(2);
         let grey = Tensor::full([2, 3, 64, 64], 110.0, (Kind::Float, Device::Cpu));
         let mut rng = StdRng::seed_from_u64(5);
-        for domain in [Domain::Yuv420, Domain::Rgb] {
+        for domain in [ColourDomain::Yuv420, ColourDomain::Rgb] {
             let batch = Camera::draw(domain, 2, false, false, &mut rng).add(&grey).unwrap();
-            let main = if domain == Domain::Rgb { 12 } else { 4 };
+            let main = if domain == ColourDomain::Rgb { 12 } else { 4 };
             let error = (&batch.noisy - &batch.clean)
                 .narrow(0, 0, 1)
                 .narrow(1, 0, main)

@@ -8,9 +8,9 @@ use tch::{Kind, Tensor};
 
 use super::{Error, run::Options};
 use cnnvideo::nn::{
-    Model,
+    IoSpec, Model,
     arch::{ConvId, ConvKind, Graph, Layer, MapId},
-    model::{Domain, Finer, Quantisation},
+    model::{Finer, Quantisation},
     torch,
 };
 
@@ -50,12 +50,7 @@ pub struct Quantiser {
 
 impl Quantiser {
     /// Creates a quantiser with the given steps.
-    fn new(
-        graph: &Graph,
-        domain: Domain,
-        quantisation: Quantisation,
-        examples: Vec<Tensor>,
-    ) -> Self {
+    fn new(graph: &Graph, io: IoSpec, quantisation: Quantisation, examples: Vec<Tensor>) -> Self {
         let mut positive = vec![false; graph.convs.len()];
         for layer in &graph.layers {
             if let Layer::Block { second, .. } = *layer {
@@ -64,7 +59,7 @@ impl Quantiser {
         }
         let device = examples.first().map_or(tch::Device::Cpu, Tensor::device);
         let input = Tensor::from_slice(&quantisation.input).view([1, -1, 1, 1]).to_device(device);
-        Self { quantisation, positive, input, pictures: domain.channels() as i64, examples }
+        Self { quantisation, positive, input, pictures: io.picture as i64, examples }
     }
 
     /// Creates a quantiser with the steps of the model that the run resumes or starts from, or
@@ -86,12 +81,12 @@ impl Quantiser {
         if let Some(path) = resumed.or(options.init.as_ref()) {
             let model = Model::from_file(path)?;
             let alike =
-                model.domain == options.domain && model.architecture == options.architecture;
+                model.task == options.signature.task && model.architecture == options.architecture;
             if let Some(quantisation) = model.quantisation().filter(|_| alike) {
-                return Ok(Self::new(graph, options.domain, quantisation.clone(), examples));
+                return Ok(Self::new(graph, options.signature.io, quantisation.clone(), examples));
             }
         }
-        Self::calibrate(graph, options.domain, weights, examples, input_steps)
+        Self::calibrate(graph, options.signature.io, weights, examples, input_steps)
     }
 
     /// Calibrates quantisation steps.
@@ -104,7 +99,7 @@ impl Quantiser {
     /// Errors of libtorch.
     fn calibrate(
         graph: &Graph,
-        domain: Domain,
+        io: IoSpec,
         weights: &mut [Tensor],
         examples: Vec<Tensor>,
         input_steps: Vec<f32>,
@@ -147,7 +142,7 @@ impl Quantiser {
                 scale_outputs(graph, weights, layer.writer(), &scales)?;
             }
         }
-        Ok(Self::new(graph, domain, Quantisation::new(input_steps, convs), examples))
+        Ok(Self::new(graph, io, Quantisation::new(input_steps, convs), examples))
     }
 
     /// Tunes the quantisation steps of the default class (images that no finer class covers) to
@@ -405,13 +400,13 @@ fn scale_outputs(
 mod tests {
     use super::*;
     use crate::{optimiser::Optimiser, rounding};
-    use cnnvideo::nn::arch::ResidualUnet;
+    use cnnvideo::{denoise::YUV420, nn::arch::ResidualUnet};
 
     /// Returns a small network, its weights and a calibrated quantiser.
     fn network() -> (Graph, Vec<Tensor>, Quantiser) {
         let unet = ResidualUnet {
-            inputs: Domain::Yuv420.inputs(),
-            outputs: Domain::Yuv420.outputs(),
+            inputs: YUV420.io.inputs(),
+            outputs: YUV420.io.output,
             widths: vec![8, 8],
             hidden: vec![8, 8],
             down_blocks: vec![1, 1],
@@ -425,7 +420,7 @@ mod tests {
         ];
         let steps = vec![1.0 / 255.0; unet.inputs];
         let quantiser =
-            Quantiser::calibrate(&graph, Domain::Yuv420, &mut weights, examples, steps).unwrap();
+            Quantiser::calibrate(&graph, YUV420.io, &mut weights, examples, steps).unwrap();
         (graph, weights, quantiser)
     }
 

@@ -19,10 +19,11 @@ use super::{
     report::{self, Entry},
     rounding,
 };
+use cnnvideo::denoise::ColourDomain;
 use cnnvideo::nn::{
-    Device, Model,
+    Device, Model, Signature,
     arch::{Architecture, Graph},
-    model::{ConvWeights, Domain},
+    model::ConvWeights,
     torch,
 };
 
@@ -36,8 +37,8 @@ const VALIDATE_EVERY: Duration = Duration::from_secs(120);
 pub struct Options {
     /// Model file to write. Checkpoint and training curve get the same name with other extensions.
     pub out: PathBuf,
-    /// Planes that the network processes.
-    pub domain: Domain,
+    /// Task and channels of the network.
+    pub signature: Signature,
     /// Architecture of the network.
     pub architecture: Architecture,
     /// Model file with initial weights. Layers that are wider than in that model extend its
@@ -69,6 +70,17 @@ pub struct Options {
     /// Trains for 8-bit integers: starts from `init`, calibrates quantisation steps and simulates
     /// the rounding of the int8 engine.
     pub quantise: bool,
+}
+
+impl Options {
+    /// Returns the colour domain of a denoising network.
+    ///
+    /// # Panics
+    /// If the network is for another task.
+    pub fn colour_domain(&self) -> ColourDomain {
+        let domain = ColourDomain::ALL.into_iter().find(|d| d.signature() == self.signature);
+        domain.expect("denoising networks have a colour domain")
+    }
 }
 
 /// Length of a whole run, including the time or steps before it was resumed.
@@ -179,7 +191,7 @@ pub(super) fn run<S: Source>(
         init::begin_with(graph, &mut weights, &init::tensors(path)?)?;
     }
     if let Some(path) = &options.init {
-        let mut given = init::model(path, options.domain)?;
+        let mut given = init::model(path, options.signature)?;
         init::narrow(graph, &mut given)?;
         init::begin_with(graph, &mut weights, &given)?;
     }
@@ -301,7 +313,7 @@ fn write_model(
         .chunks(2)
         .map(|pair| Ok(ConvWeights { weight: values(&pair[0])?, bias: values(&pair[1])? }))
         .collect::<Result<Vec<_>, tch::TchError>>()?;
-    let mut model = Model::new(options.domain, options.architecture.clone(), weights)?;
+    let mut model = Model::new(options.signature, options.architecture.clone(), weights)?;
     if let Some(quantiser) = quantiser {
         model = model.with_quantisation(quantiser.quantisation.clone())?;
     }

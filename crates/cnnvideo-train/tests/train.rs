@@ -7,10 +7,13 @@
 mod temporary;
 
 use cnnvideo::nn::{
-    Device, Model, Network, Size, Tensor,
+    Device, IoSpec, Model, Network, Size, Tensor,
     arch::{Architecture, InvertedUnet, ResidualUnet, Stage},
     cpu::{FloatNetwork, Int8Network},
-    model::Domain,
+};
+use cnnvideo::{
+    denoise::{YUV420, estimate},
+    segment, smooth, watermark,
 };
 use cnnvideo_train::{
     self as train, self, Length,
@@ -19,10 +22,10 @@ use cnnvideo_train::{
 use image::RgbImage;
 use temporary::Temporary;
 
-fn unet(domain: Domain, widths: [usize; 2], hidden: [usize; 2]) -> Architecture {
+fn unet(io: IoSpec, widths: [usize; 2], hidden: [usize; 2]) -> Architecture {
     Architecture::ResidualUnet(ResidualUnet {
-        inputs: domain.inputs(),
-        outputs: domain.outputs(),
+        inputs: io.inputs(),
+        outputs: io.output,
         widths: widths.to_vec(),
         hidden: hidden.to_vec(),
         down_blocks: vec![1, 1],
@@ -33,8 +36,8 @@ fn unet(domain: Domain, widths: [usize; 2], hidden: [usize; 2]) -> Architecture 
 fn options(folder: &std::path::Path, minutes: f64, resume: bool) -> Options {
     let run = train::Options {
         out: folder.join("model.safetensors"),
-        domain: Domain::Yuv420,
-        architecture: unet(Domain::Yuv420, [8, 8], [8, 8]),
+        signature: YUV420,
+        architecture: unet(YUV420.io, [8, 8], [8, 8]),
         init: None,
         renew: false,
         pretrained: None,
@@ -100,7 +103,7 @@ fn a_run_learns_and_resumes() {
 
     // A checkpoint of another architecture is refused.
     let mut other = options(&folder.0, 0.3, true);
-    other.run.architecture = unet(Domain::Yuv420, [8, 12], [8, 8]);
+    other.run.architecture = unet(YUV420.io, [8, 12], [8, 8]);
     assert!(denoise(&other).is_err());
 }
 
@@ -140,10 +143,10 @@ fn a_smoothing_run_learns_and_leaves_a_model_that_runs() {
         image::Luma([if x == 48 { 255u8 } else { 0 }])
     });
 
-    let domain = Domain::Guide;
+    let signature = smooth::SIGNATURE;
     let mut run = options(&folder.0, 0.0, false).run;
-    run.domain = domain;
-    run.architecture = unet(domain, [8, 8], [8, 8]);
+    run.signature = signature;
+    run.architecture = unet(signature.io, [8, 8], [8, 8]);
     run.length = Length::Steps(60);
     let mut options = train::smooth::Options {
         run,
@@ -212,13 +215,13 @@ fn a_segmenting_run_learns_and_leaves_a_model_that_runs() {
         let name = format!("{}-0.png", file.file_stem().unwrap().to_str().unwrap());
         std::fs::copy(&file, at("regions").join(name)).unwrap();
     }
-    let domain = Domain::Region;
+    let signature = segment::SIGNATURE;
     let mut run = options(&folder.0, 0.0, false).run;
-    run.domain = domain;
+    run.signature = signature;
     let stage = |side, stride| Stage { side, stride, blocks: 1, expansion: 3, channels: 8 };
     run.architecture = Architecture::InvertedUnet(InvertedUnet {
-        inputs: domain.inputs(),
-        outputs: domain.outputs(),
+        inputs: signature.io.inputs(),
+        outputs: signature.io.output,
         head: 8,
         stages: vec![stage(3, 1), stage(5, 2)],
         side: vec![],
@@ -261,7 +264,7 @@ fn a_wider_network_begins_as_the_narrower_one_that_it_grows_from() {
     let mut wide = narrow.clone();
     wide.run.init = Some(narrow.run.out.clone());
     wide.run.out = folder.0.join("wide.safetensors");
-    wide.run.architecture = unet(Domain::Yuv420, [12, 16], [8, 12]);
+    wide.run.architecture = unet(YUV420.io, [12, 16], [8, 12]);
     (wide.run.length, wide.run.rate) = (Length::Steps(1), 1e-9);
     denoise(&wide).unwrap();
 
@@ -285,10 +288,10 @@ fn a_run_for_the_mask_of_watermarks_learns_and_leaves_a_model_that_runs() {
     pictures(&folder.0, "png", 40, 256, |i, x, y| {
         image::Rgb([if x < 128 { 90 } else { (40 + 13 * i + x * y * (7 + i) % 61) as u8 }; 3])
     });
-    let domain = Domain::Texture;
+    let signature = watermark::training::SIGNATURE;
     let mut run = options(&folder.0, 0.0, false).run;
-    run.domain = domain;
-    run.architecture = unet(domain, [8, 8], [8, 8]);
+    run.signature = signature;
+    run.architecture = unet(signature.io, [8, 8], [8, 8]);
     (run.side, run.batch) = (64, 2);
     run.length = Length::Steps(10);
     let mut options = train::texture::Options { run, data: folder.0.clone() };
@@ -320,10 +323,10 @@ fn a_run_for_the_estimate_of_noise_learns_and_leaves_a_model_that_runs() {
     pictures(&folder.0, "png", 40, 256, |i, x, y| {
         image::Rgb([(x / 2 + 3 * i) as u8, (60 + y / 2) as u8, 120])
     });
-    let domain = Domain::Plane;
+    let signature = estimate::SIGNATURE;
     let mut run = options(&folder.0, 0.0, false).run;
-    run.domain = domain;
-    run.architecture = unet(domain, [8, 8], [8, 8]);
+    run.signature = signature;
+    run.architecture = unet(signature.io, [8, 8], [8, 8]);
     (run.side, run.batch, run.rate) = (64, 2, 3e-3);
     run.length = Length::Steps(80);
     let mut options = train::level::Options { run, data: folder.0.clone() };

@@ -176,7 +176,7 @@ impl Int8 {
         let quantisation = model.quantisation().ok_or_else(|| {
             Error::invalid(
                 "quantisation",
-                "the model has no activation scales for int8 (train it with `quantise`)",
+                "the model has no activation scales for int8; run it in float32",
             )
         })?;
         let general = Self::new(model, quantisation, kernels)?;
@@ -253,7 +253,7 @@ impl Int8 {
         }
         let per_step =
             quantisation.input.iter().map(|step| 1.0 / step).collect::<Vec<_>>().repeat(GROUP);
-        let pictures = model.domain.channels();
+        let pictures = model.io.picture;
         let zeros = std::array::from_fn(|y| {
             let zero = |x, channel| {
                 f32::from(ZERO) + if channel < pictures { 0.0 } else { threshold(x, y) }
@@ -497,18 +497,22 @@ fn finish<'a>(
 mod tests {
     use super::*;
     use crate::{
+        IoSpec, Signature,
         arch::{Architecture, ResidualUnet},
-        model::{ConvWeights, Domain, Quantisation},
+        model::{ConvWeights, Quantisation},
     };
+
+    const RGB: Signature =
+        Signature::new("denoise-rgb", IoSpec { picture: 12, control: 1, output: 12 });
 
     /// A frame of constant brightness with a constant control map.
     struct Even(f32);
 
     impl Source for Even {
         fn read_row(&self, _y: usize, row: &mut [f32]) {
-            for pixel in row.chunks_exact_mut(Domain::Rgb.inputs()) {
+            for pixel in row.chunks_exact_mut(RGB.io.inputs()) {
                 pixel.fill(64.0 / 255.0);
-                pixel[Domain::Rgb.channels()] = self.0;
+                pixel[RGB.io.picture] = self.0;
             }
         }
     }
@@ -516,8 +520,8 @@ mod tests {
     #[test]
     fn controls_are_told_more_finely_than_their_steps() {
         let unet = Architecture::ResidualUnet(ResidualUnet {
-            inputs: Domain::Rgb.inputs(),
-            outputs: Domain::Rgb.outputs(),
+            inputs: RGB.io.inputs(),
+            outputs: RGB.io.output,
             widths: vec![4],
             hidden: vec![4],
             down_blocks: vec![0],
@@ -529,14 +533,14 @@ mod tests {
             bias: vec![0.0; spec.outputs],
         };
         let step = 0.01;
-        let mut input = vec![1.0 / 255.0; Domain::Rgb.channels()];
+        let mut input = vec![1.0 / 255.0; RGB.io.picture];
         input.push(step);
         let convs = vec![0.1; graph.convs.len()];
-        let model = Model::new(Domain::Rgb, unet, graph.convs.iter().map(zeros).collect()).unwrap();
+        let model = Model::new(RGB, unet, graph.convs.iter().map(zeros).collect()).unwrap();
         let model = model.with_quantisation(Quantisation::new(input, convs)).unwrap();
         let int8 = Int8::classes(&model, Kernels::available()[0]).unwrap().remove(0).1;
 
-        let (width, channels) = (2 * GROUP, Domain::Rgb.inputs());
+        let (width, channels) = (2 * GROUP, RGB.io.inputs());
         let aligned = channels.next_multiple_of(Int8::INPUT_ALIGNMENT);
         let mut told = 0.0;
         for y in 0..DITHER {
@@ -549,11 +553,8 @@ mod tests {
                 LevelsMut { coarse: &mut coarse, fine: &mut [] },
             );
             for pixel in coarse.chunks_exact(aligned) {
-                assert!(
-                    pixel[..Domain::Rgb.channels()].iter().all(|byte| *byte == ZERO + 64),
-                    "{pixel:?}"
-                );
-                told += f32::from(pixel[Domain::Rgb.channels()] - ZERO) / (width * DITHER) as f32;
+                assert!(pixel[..RGB.io.picture].iter().all(|byte| *byte == ZERO + 64), "{pixel:?}");
+                told += f32::from(pixel[RGB.io.picture] - ZERO) / (width * DITHER) as f32;
             }
         }
         assert!((told - 8.3).abs() < 1.0 / (DITHER * DITHER) as f32, "{told}");

@@ -7,7 +7,7 @@ use super::{
     arithmetic::Arithmetic, float::Float, int8::Int8, kernels, plan::Plan, session::CpuSession,
     threads::Threads,
 };
-use crate::{Domain, Error, Model, Network, Session, Size};
+use crate::{Error, IoSpec, Model, Network, Session, Size};
 
 /// Upper limit of the width and height of an input; for video an input has half the frame size.
 const MAX_SIDE: usize = 4096;
@@ -95,8 +95,12 @@ impl<A: Arithmetic> CpuNetwork<A> {
 }
 
 impl<A: Arithmetic> Network for CpuNetwork<A> {
-    fn domain(&self) -> Domain {
-        self.shared.model.domain
+    fn task(&self) -> &str {
+        &self.shared.model.task
+    }
+
+    fn io(&self) -> IoSpec {
+        self.shared.model.io
     }
 
     fn granularity(&self) -> usize {

@@ -3,17 +3,17 @@
 
 use std::collections::HashMap;
 
-use crate::networks::{quantised_model, random_model};
+use crate::networks::{REGION, RGB, YUV420, quantised_model, random_model};
 use cnnvideo_nn::{
     Error, Model, ModelSource,
     arch::{Architecture, ResidualUnet},
     cpu::Int8Network,
-    model::{ConvWeights, Domain, Finer, Quantisation},
+    model::{ConvWeights, Finer, Quantisation},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 fn valid() -> Vec<u8> {
-    random_model(Domain::Yuv420, 1).to_bytes().unwrap()
+    random_model(YUV420, 1).to_bytes().unwrap()
 }
 
 /// Splits a safetensors file into its JSON header and its tensor data.
@@ -37,18 +37,18 @@ fn field_of(bytes: &[u8]) -> String {
 
 #[test]
 fn what_is_written_is_read() {
-    let model = random_model(Domain::Rgb, 2);
+    let model = random_model(RGB, 2);
     let again = Model::from_bytes(&model.to_bytes().unwrap()).unwrap();
     assert_eq!(again.weights(), model.weights());
     assert_eq!(again.graph(), model.graph());
-    assert_eq!(again.domain, model.domain);
+    assert_eq!((again.task, again.io), (model.task, model.io));
 }
 
 #[test]
 fn large_networks_keep_half_precision() {
     let architecture = Architecture::ResidualUnet(ResidualUnet {
-        inputs: Domain::Rgb.inputs(),
-        outputs: Domain::Rgb.outputs(),
+        inputs: RGB.io.inputs(),
+        outputs: RGB.io.output,
         widths: vec![96, 160],
         hidden: vec![96, 160],
         down_blocks: vec![1, 1],
@@ -62,7 +62,7 @@ fn large_networks_keep_half_precision() {
             bias: vec![0.1; spec.outputs],
         }
     });
-    let model = Model::new(Domain::Rgb, architecture, weights.collect()).unwrap();
+    let model = Model::new(RGB, architecture, weights.collect()).unwrap();
     let bytes = model.to_bytes().unwrap();
     assert!(bytes.len() < 3 * graph.parameters());
     let again = Model::from_bytes(&bytes).unwrap();
@@ -80,7 +80,7 @@ fn large_networks_keep_half_precision() {
 
 #[test]
 fn networks_of_inverted_blocks_run_in_float32_only() {
-    let model = random_model(Domain::Region, 2);
+    let model = random_model(REGION, 2);
     let bytes = model.to_bytes().unwrap();
     let again = Model::from_bytes(&bytes).unwrap();
     assert_eq!(again.graph(), model.graph());
@@ -97,7 +97,7 @@ fn networks_of_inverted_blocks_run_in_float32_only() {
 
 #[test]
 fn steps_of_quantisation_are_kept_and_checked() {
-    let model = quantised_model(Domain::Rgb, 2);
+    let model = quantised_model(RGB, 2);
     let bytes = model.to_bytes().unwrap();
     assert_eq!(Model::from_bytes(&bytes).unwrap().quantisation(), model.quantisation());
 
@@ -139,7 +139,7 @@ fn steps_of_quantisation_are_kept_and_checked() {
         );
     }
     // Int8 arithmetic requires quantisation steps.
-    let without = Int8Network::new(random_model(Domain::Rgb, 2));
+    let without = Int8Network::new(random_model(RGB, 2));
     assert!(matches!(without, Err(Error::Invalid { field, .. }) if field == "quantisation"));
 }
 
@@ -150,13 +150,13 @@ fn the_shipped_models_load_and_keep_their_budget() {
         assert!(entry.metadata().unwrap().len() < 2_000_000, "{:?}", entry.file_name());
     }
     for (rung, most) in [("fast", 8_200.0), ("balanced", 20_000.0)] {
-        for (name, domain) in [("rgb", Domain::Rgb), ("yuv420", Domain::Yuv420)] {
+        for (name, signature) in [("rgb", RGB), ("yuv420", YUV420)] {
             let path = format!(
                 "{}/../../models/denoise-{name}-{rung}.safetensors",
                 env!("CARGO_MANIFEST_DIR")
             );
             let model = ModelSource::File(path.into()).load().unwrap();
-            assert_eq!(model.domain, domain);
+            assert_eq!((model.task.as_str(), model.io), (signature.task, signature.io));
             assert!(model.quantisation().is_some(), "{name}-{rung}");
             // `macs_per_pixel` counts per pixel of the network's input, which stands for four
             // pixels of the frame.
@@ -178,17 +178,19 @@ fn wrong_metadata_is_named() {
         };
         field_of(&join(&header, data))
     };
-    for key in
-        ["format", "task", "domain", "architecture", "hyper-parameters", "version", "training"]
-    {
+    let channels = ["picture-channels", "control-channels", "output-channels"];
+    let others = ["format", "task", "architecture", "hyper-parameters", "version", "training"];
+    for key in channels.into_iter().chain(others) {
         assert_eq!(spoil(key, None), key);
     }
-    assert_eq!(spoil("format", Some("2")), "format");
-    assert_eq!(spoil("task", Some("paint")), "task");
-    // A known task that does not match the domain.
-    assert_eq!(spoil("task", Some("smooth")), "domain");
+    assert_eq!(spoil("format", Some("3")), "format");
     assert_eq!(spoil("architecture", Some("transformer")), "architecture");
-    assert_eq!(spoil("domain", Some("rgb")), "inputs");
+    for key in channels {
+        assert_eq!(spoil(key, Some("-1")), key);
+    }
+    assert_eq!(spoil("picture-channels", Some("7")), "inputs");
+    assert_eq!(spoil("control-channels", Some(&usize::MAX.to_string())), "inputs");
+    assert_eq!(spoil("output-channels", Some("7")), "outputs");
     assert_eq!(spoil("hyper-parameters", Some("{")), "hyper-parameters");
     let hyper = |widths: &str| {
         format!(
@@ -202,6 +204,23 @@ fn wrong_metadata_is_named() {
     let mut without = header.clone();
     without.as_object_mut().unwrap().remove("__metadata__");
     assert_eq!(field_of(&join(&without, data)), "metadata");
+}
+
+#[test]
+fn files_of_format_1_are_read() {
+    for (domain, signature) in [("rgb", RGB), ("yuv420", YUV420)] {
+        let bytes = quantised_model(signature, 3).to_bytes().unwrap();
+        let (mut header, data) = parts(&bytes);
+        let metadata = header["__metadata__"].as_object_mut().unwrap();
+        metadata.retain(|key, _| !key.ends_with("-channels"));
+        metadata.insert("format".to_owned(), "1".into());
+        metadata.insert("task".to_owned(), "denoise".into());
+        metadata.insert("domain".to_owned(), domain.into());
+        let model = Model::from_bytes(&join(&header, data)).unwrap();
+        assert_eq!((model.task.as_str(), model.io), (signature.task, signature.io));
+        header["__metadata__"]["domain"] = "cmyk".into();
+        assert_eq!(field_of(&join(&header, data)), "domain");
+    }
 }
 
 #[test]

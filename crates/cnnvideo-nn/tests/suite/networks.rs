@@ -1,16 +1,26 @@
 //! Small networks with random weights, and helpers to run them on an image in memory.
 
 use cnnvideo_nn::{
-    Model, Network, Size, Tensor,
+    IoSpec, Model, Network, Signature, Size, Tensor,
     arch::{Architecture, InvertedUnet, ResidualUnet, Stage},
-    model::{ConvWeights, Domain, Finer, Quantisation},
+    model::{ConvWeights, Finer, Quantisation},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-/// Returns a small architecture for a domain: inverted blocks for regions, else a residual U-Net.
-pub fn architecture(domain: Domain) -> Architecture {
-    let (inputs, outputs) = (domain.inputs(), domain.outputs());
-    if domain == Domain::Region {
+/// Signatures like those of the shipped models.
+pub const RGB: Signature = signature("denoise-rgb", [12, 1, 12]);
+pub const YUV420: Signature = signature("denoise-yuv420", [6, 2, 6]);
+pub const GUIDE: Signature = signature("smooth-guide", [6, 1, 7]);
+pub const REGION: Signature = signature("segment-region", [6, 3, 4]);
+
+const fn signature(task: &'static str, [picture, control, output]: [usize; 3]) -> Signature {
+    Signature::new(task, IoSpec { picture, control, output })
+}
+
+/// Returns a small architecture for a signature: inverted blocks for regions, else a residual U-Net.
+pub fn architecture(signature: Signature) -> Architecture {
+    let (inputs, outputs) = (signature.io.inputs(), signature.io.output);
+    if signature == REGION {
         let stage = |side, stride, blocks, expansion, channels| Stage {
             side,
             stride,
@@ -47,9 +57,9 @@ pub fn architecture(domain: Domain) -> Architecture {
 
 /// Returns a model with random weights, scaled so that output values are about as large as input
 /// values.
-pub fn random_model(domain: Domain, seed: u64) -> Model {
+pub fn random_model(signature: Signature, seed: u64) -> Model {
     let mut rng = StdRng::seed_from_u64(seed);
-    let architecture = architecture(domain);
+    let architecture = architecture(signature);
     let graph = architecture.graph().unwrap();
     let weights = graph.convs.iter().map(|spec| {
         let scale = (1.0 / (spec.macs_per_output() / spec.outputs) as f32).sqrt();
@@ -60,7 +70,7 @@ pub fn random_model(domain: Domain, seed: u64) -> Model {
         }
     });
     let weights = weights.collect();
-    Model::new(domain, architecture, weights).unwrap()
+    Model::new(signature, architecture, weights).unwrap()
 }
 
 /// Maximum control map value up to which a [`quantised_model`] uses its finer steps.
@@ -68,8 +78,8 @@ pub const MOST_OF_FINER: f32 = 0.1;
 
 /// Returns a [`random_model`] with quantisation steps that cover the range of its feature maps, and
 /// a class of steps of half the width.
-pub fn quantised_model(domain: Domain, seed: u64) -> Model {
-    let model = random_model(domain, seed);
+pub fn quantised_model(signature: Signature, seed: u64) -> Model {
+    let model = random_model(signature, seed);
     let convs = vec![2.5 / 127.0; model.graph().convs.len()];
     let input = vec![1.0 / 255.0; model.graph().input_channels()];
     let finer =
@@ -86,7 +96,7 @@ pub fn random_input(size: Size, channels: usize, seed: u64) -> Tensor {
 
 /// The output of a network. Runs it twice: the second run must not depend on the first.
 pub fn run(network: &dyn Network, input: &Tensor, threads: usize) -> Vec<f32> {
-    let channels = network.domain().outputs();
+    let channels = network.io().output;
     let mut session = network.session(input.size(), threads).unwrap();
     let mut once = || input.run(&mut *session, channels).unwrap();
     let first = once();

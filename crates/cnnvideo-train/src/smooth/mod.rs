@@ -183,8 +183,8 @@ impl Lesson<Vec<Patch>> for Smoothing<'_> {
         let mut rng = StdRng::seed_from_u64(options.seed);
         let patches: Vec<_> = (0..4 * options.batch).map(|_| self.scenes.patch(&mut rng)).collect();
         let batch = self.scenes.batch(&patches, weights[0].device())?;
-        let mut steps = vec![1.0 / 255.0; options.domain.channels()];
-        steps.resize(options.domain.inputs(), 1.0 / 127.0);
+        let mut steps = vec![1.0 / 255.0; options.signature.io.picture];
+        steps.resize(options.signature.io.inputs(), 1.0 / 127.0);
         self.quantiser =
             Some(Quantiser::begin(options, self.graph, weights, vec![batch.input], steps)?);
         Ok(())

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    CONTROL_PER_LEVEL, MAX_LEVEL,
+    CONTROL_PER_LEVEL, ColourDomain, MAX_LEVEL,
     chroma::Means,
     estimate::Estimator,
     io::{Controls, Planes, PlanesMut, Shares},
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     frame::{Colour, Picture, PictureMut, Regions, Sample},
-    nn::{self, Domain, Network, Sessions, Threads},
+    nn::{self, Network, Sessions, Threads},
 };
 
 /// Range of sigma, in 8-bit units, over which denoising fades in. The networks' own error is one to
@@ -31,17 +31,6 @@ pub enum Error {
     /// The network failed to load or to run.
     #[error(transparent)]
     Network(#[from] nn::Error),
-    /// The model processes other planes than the picture needs.
-    #[error(
-        "the model processes {network:?} planes, but the picture needs a model for {picture:?} \
-         planes"
-    )]
-    Domain {
-        /// Planes that the model processes.
-        network: Domain,
-        /// Planes that the picture needs.
-        picture: Domain,
-    },
     /// The output differs from the input in size or colour format.
     #[error("input and output pictures differ in size or colour format")]
     Mismatch,
@@ -67,14 +56,6 @@ pub struct Levels {
     pub main: f32,
     /// Sigma of chroma; 0 if there is none.
     pub chroma: f32,
-}
-
-/// Returns the planes that a network must process to denoise pictures of a colour format.
-pub fn domain_of(colour: Colour) -> Domain {
-    match colour {
-        Colour::Gray | Colour::Yuv { .. } => Domain::Yuv420,
-        Colour::Rgb => Domain::Rgb,
-    }
 }
 
 /// Denoiser of the pictures of one stream.
@@ -155,10 +136,7 @@ impl Denoiser {
         regions: Option<Regions<'_>>,
         field: usize,
     ) -> Result<Levels, Error> {
-        let domain = domain_of(input.colour);
-        if self.network.domain() != domain {
-            return Err(Error::Domain { network: self.network.domain(), picture: domain });
-        }
+        ColourDomain::of(input.colour).signature().check(&*self.network)?;
         let same = input.components.iter().zip(&output.components).all(|(a, b)| a.dim() == b.dim());
         if input.colour != output.colour || !same {
             return Err(Error::Mismatch);
@@ -182,7 +160,7 @@ impl Denoiser {
         field: usize,
         pool: &Threads,
     ) -> Result<Levels, Error> {
-        let domain = self.network.domain();
+        let domain = ColourDomain::of(input.colour);
         let [main, seen_chroma] = self.estimate(input, parameters)?;
         let temporal = &mut self.temporal[field.min(1)];
         // The network processes the means of chroma cells, which have less noise than the samples.
@@ -199,7 +177,7 @@ impl Denoiser {
             chroma: control(seen_chroma.level),
         };
         let share = |level: f32| ((level - FADE[0]) / (FADE[1] - FADE[0])).clamp(0.0, 1.0);
-        let chroma_share = if domain == Domain::Rgb { levels.main } else { levels.chroma };
+        let chroma_share = if domain == ColourDomain::Rgb { levels.main } else { levels.chroma };
         let shares = [share(levels.main), share(chroma_share)];
         let regions = regions.as_ref().map(Regions::reborrow);
         let shares = Shares {

@@ -8,6 +8,7 @@ use std::{iter::repeat_n, ops::Range};
 use ndarray::{Array2, ArrayViewMut2, Axis};
 
 use super::{
+    ColourDomain,
     chroma::{Detail, Means},
     temporal::Fused,
 };
@@ -16,7 +17,7 @@ use crate::{
         Colour, Fixed, Picture, PictureMut, Regions, Sample,
         unshuffle::{CENTRE, SCALE, line, pairs, quads},
     },
-    nn::{Domain, Output, RowSink, Source},
+    nn::{Output, RowSink, Source},
     simd::{nearest, vectorise},
 };
 
@@ -32,7 +33,7 @@ pub(super) struct Controls {
 /// repeated.
 pub(super) struct Planes<'a, 'b, T> {
     picture: &'a Picture<'b, T>,
-    domain: Domain,
+    domain: ColourDomain,
     controls: &'a Controls,
     /// Share of the noise variance that remains after temporal fusion, one value per 2x2 pixels.
     variance: Option<&'a Array2<f32>>,
@@ -45,7 +46,7 @@ impl<'a, 'b, T: Sample> Planes<'a, 'b, T> {
     /// fusion, one value per 2x2 pixels; the control maps are scaled by its square root.
     pub fn new(
         picture: &'a Picture<'b, T>,
-        domain: Domain,
+        domain: ColourDomain,
         controls: &'a Controls,
         variance: Option<&'a Array2<f32>>,
     ) -> Self {
@@ -67,9 +68,9 @@ fn more(strength: f32, factor: f32) -> f32 {
 }
 
 /// Input channels for RGB, including the control map.
-const RGB: usize = Domain::Rgb.inputs();
+const RGB: usize = super::RGB.io.inputs();
 /// Input channels for YUV 4:2:0, including the control maps.
-const YUV420: usize = Domain::Yuv420.inputs();
+const YUV420: usize = super::YUV420.io.inputs();
 
 impl<T: Sample> Source for Planes<'_, '_, T> {
     fn most(&self) -> f32 {
@@ -90,15 +91,11 @@ impl<T: Sample> Source for Planes<'_, '_, T> {
         vectorise(
             #[inline(always)]
             || match self.domain {
-                Domain::Rgb => {
+                ColourDomain::Rgb => {
                     self.read_rgb(y, row);
                     self.control::<RGB, 12>(y, row.as_chunks_mut().0);
                 }
-                Domain::Yuv420
-                | Domain::Plane
-                | Domain::Guide
-                | Domain::Region
-                | Domain::Texture => {
+                ColourDomain::Yuv420 => {
                     let components = &self.picture.components;
                     let luma = [0, 1].map(|dy| line(&components[0], 2 * y + dy));
                     let chroma = match &components[1..] {
@@ -150,7 +147,7 @@ impl<T: Sample> Planes<'_, '_, T> {
     /// brightness.
     #[inline(always)]
     fn control<const N: usize, const MAIN: usize>(&self, y: usize, row: &mut [[f32; N]]) {
-        let first = self.domain.channels();
+        let first = self.domain.signature().io.output;
         for pixel in &mut *row {
             let brightness = pixel[..MAIN].iter().sum::<f32>() * (SCALE / MAIN as f32) + CENTRE;
             pixel[first] = self.controls.main[nearest(brightness, 255.0) as usize];
@@ -179,7 +176,7 @@ impl<T: Sample> Planes<'_, '_, T> {
 /// Output picture that receives the prediction of a network.
 pub(super) struct PlanesMut<'a, 's, T> {
     picture: PictureMut<'a, T>,
-    domain: Domain,
+    domain: ColourDomain,
     shares: Shares<'a>,
     /// The temporally fused picture that was the network's input; `None` if it was the picture
     /// itself.
@@ -205,7 +202,7 @@ impl<'a, 's, T: Sample> PlanesMut<'a, 's, T> {
     /// `picture` itself if `seen` is `None`. The result is blended into `picture` by `shares`.
     pub fn new(
         picture: PictureMut<'a, T>,
-        domain: Domain,
+        domain: ColourDomain,
         shares: Shares<'a>,
         seen: Option<&'a Fused<'s>>,
     ) -> Self {
@@ -269,7 +266,7 @@ fn rows_are_halved(colour: Colour, component: usize) -> bool {
 struct Band<'a, 's, T> {
     /// First row of the network's output in this band.
     first: usize,
-    domain: Domain,
+    domain: ColourDomain,
     colour: Colour,
     components: Vec<ArrayViewMut2<'a, T>>,
     shares: Shares<'a>,
@@ -281,7 +278,7 @@ struct Band<'a, 's, T> {
 
 impl<T: Sample> RowSink for Band<'_, '_, T> {
     fn write_row(&mut self, y: usize, row: &[f32]) {
-        let channels = self.domain.channels();
+        let channels = self.domain.signature().io.output;
         let pixels = || row.chunks_exact(channels);
         for i in 0..self.components.len() {
             let own = y - self.first;
@@ -291,17 +288,17 @@ impl<T: Sample> RowSink for Band<'_, '_, T> {
                 self.subtract(i, y, own);
                 continue;
             }
-            if i > 0 && self.domain == Domain::Yuv420 {
+            if i > 0 && self.domain == ColourDomain::Yuv420 {
                 self.finer(i, y, row);
                 continue;
             }
             for dy in 0..2 {
                 let at = 4 * i + 2 * dy;
                 match self.domain {
-                    Domain::Rgb => {
-                        take_pairs::<{ Domain::Rgb.channels() }>(row, at, &mut self.noise)
+                    ColourDomain::Rgb => {
+                        take_pairs::<{ super::RGB.io.output }>(row, at, &mut self.noise)
                     }
-                    _ => take_pairs::<{ Domain::Yuv420.channels() }>(row, at, &mut self.noise),
+                    _ => take_pairs::<{ super::YUV420.io.output }>(row, at, &mut self.noise),
                 }
                 self.subtract(i, 2 * y + dy, 2 * own + dy);
             }
@@ -358,7 +355,7 @@ impl<T: Sample> Band<'_, '_, T> {
         for dy in 0..down {
             self.noise.clear();
             let means = row
-                .chunks_exact(Domain::Yuv420.channels())
+                .chunks_exact(super::YUV420.io.output)
                 .flat_map(|pixel| repeat_n(pixel[3 + component], across));
             self.noise.extend(
                 self.detail.rows[dy].iter().zip(means).map(|(detail, mean)| mean + detail / SCALE),
@@ -450,7 +447,7 @@ mod tests {
             for variance in [None, Some(&variance)] {
                 for (regions, factor) in [(None, 1.0), (Some(regions), 1.8)] {
                     let regions = regions.as_ref().map(Regions::reborrow);
-                    let planes = Planes::new(&picture, Domain::Yuv420, &controls, variance)
+                    let planes = Planes::new(&picture, ColourDomain::Yuv420, &controls, variance)
                         .with_regions(regions, 0.6);
                     let mut highest = 0.0f32;
                     for y in 0..6 {

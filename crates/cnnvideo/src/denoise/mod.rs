@@ -1,18 +1,19 @@
 //! Denoising of video pictures with a CNN and temporal fusion.
 //!
 //! [`Networks`] loads the networks and creates a [`Denoiser`] for each stream. [`Estimator`]
-//! estimates the noise sigma, and [`NoiseModel`] holds it by brightness. Only [`element`] depends
-//! on GStreamer.
+//! estimates the noise sigma, and [`NoiseModel`] holds it by brightness.
 
 mod chroma;
 mod denoiser;
+mod domain;
 pub mod estimate;
 mod io;
 mod networks;
 mod noise;
 pub mod temporal;
 
-pub use denoiser::{Denoiser, Error, Levels, Parameters, domain_of};
+pub use denoiser::{Denoiser, Error, Levels, Parameters};
+pub use domain::{ColourDomain, RGB, YUV420};
 pub use estimate::Estimator;
 pub use networks::{Networks, Rung};
 pub use noise::NoiseModel;

@@ -2,10 +2,10 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use super::{Denoiser, Error, domain_of};
+use super::{ColourDomain, Denoiser, Error};
 use crate::{
     frame::Colour,
-    nn::{self, Device, Domain, ModelSource, Network, Precision, cache},
+    nn::{self, Device, ModelSource, Network, Precision, cache},
 };
 
 macro_rules! embedded {
@@ -79,7 +79,10 @@ impl Networks {
         precision: Precision,
     ) -> Result<Self, nn::Error> {
         let all = |precision| -> Result<Vec<_>, nn::Error> {
-            sources.iter().map(|source| cache::load(source, device, precision)).collect()
+            sources
+                .iter()
+                .map(|source| cache::load(source, device, precision, &ColourDomain::SIGNATURES))
+                .collect()
         };
         let usual = all(precision)?;
         let free = precision == Precision::Auto && cache::takes_int8(device, precision);
@@ -96,15 +99,14 @@ impl Networks {
     /// `threads`: 0 for the number of cores.
     ///
     /// # Errors
-    /// [`Error::Domain`] if the user's model processes other planes than `colour` needs.
+    /// [`nn::Error::Task`] if the user's model processes other planes than `colour` needs.
     pub fn denoiser(&self, colour: Colour, deep: bool, threads: usize) -> Result<Denoiser, Error> {
-        let picture = domain_of(colour);
+        let signature = ColourDomain::of(colour).signature();
         let networks = if deep { &self.deep } else { &self.usual };
         let network =
-            networks.iter().find(|network| network.domain() == picture).ok_or_else(|| {
-                let network = networks.first().map_or(Domain::Rgb, |network| network.domain());
-                Error::Domain { network, picture }
-            })?;
+            networks.iter().find(|network| signature.matches(&***network)).or(networks.first());
+        let network = network.expect("networks are loaded for at least one domain");
+        signature.check(&**network)?;
         Ok(Denoiser::new(network.clone(), threads))
     }
 }

@@ -6,7 +6,7 @@ use ndarray::{Array2, ArrayViewMut2};
 
 use super::{Image, logistic};
 use crate::{
-    nn::{self, Domain, Network, Output, RowSink, Sessions, Source, parts},
+    nn::{self, Network, Output, RowSink, Sessions, Source, parts},
     smooth,
 };
 
@@ -24,7 +24,7 @@ pub struct EdgeFinder {
 }
 
 impl EdgeFinder {
-    /// Creates an edge finder that runs `network`, a network of the domain [`Domain::Guide`], on
+    /// Creates an edge finder that runs `network`, a network of the signature [`smooth::SIGNATURE`], on
     /// `threads` threads (0 for one per core).
     pub fn new(network: Arc<dyn Network>, threads: usize) -> Self {
         Self { network, threads, sessions: Sessions::default() }
@@ -70,7 +70,7 @@ impl RowSink for Band<'_> {
     fn write_row(&mut self, y: usize, row: &[f32]) {
         if y - self.first < self.edges.nrows() {
             let mut to = self.edges.row_mut(y - self.first);
-            let pixels = row.chunks_exact(Domain::Guide.outputs());
+            let pixels = row.chunks_exact(smooth::SIGNATURE.io.output);
             to.iter_mut().zip(pixels).for_each(|(to, pixel)| *to = logistic(pixel[CHANNEL]));
         }
     }

@@ -31,6 +31,17 @@ fn logistic(log_odds: f32) -> f32 {
     1.0 / (1.0 + (-log_odds).exp())
 }
 
+use cnnvideo_nn::{IoSpec, Signature};
+
+/// Signature of the network that predicts regions.
+///
+/// The picture is Y, pixel-unshuffled to half the frame size in four channels, then U and V, as
+/// `(code value - 128) / 255`. Three control maps follow: the foreground seeds, the background seeds
+/// and the current region. The network predicts the logit that a pixel belongs to the region, in
+/// four channels.
+pub const SIGNATURE: Signature =
+    Signature::new("segment-region", IoSpec { picture: 6, control: 3, output: 4 });
+
 pub use self::{
     colour::ColourModel,
     edges::EdgeFinder,

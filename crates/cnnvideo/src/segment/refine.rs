@@ -7,10 +7,10 @@ use ndarray::{Array2, ArrayViewMut1, ArrayViewMut2, Axis};
 use rayon::prelude::*;
 
 use super::{
-    Image, clue,
+    Image, SIGNATURE, clue,
     resample::{self, Place},
 };
-use crate::nn::{self, Domain, Network, Output, RowSink, Sessions, Source, Threads, parts};
+use crate::nn::{self, Network, Output, RowSink, Sessions, Source, Threads, parts};
 
 /// Longer side of the network input, in pixels.
 const SIDE: f32 = 320.0;
@@ -64,7 +64,7 @@ struct Crop {
 }
 
 impl Refiner {
-    /// Creates a refiner that runs `network`, a network of the domain [`Domain::Region`].
+    /// Creates a refiner that runs `network`, a network of the signature [`SIGNATURE`].
     pub fn new(network: Arc<dyn Network>, threads: Threads) -> Self {
         let (crop, logits) = (Crop::default(), Array2::zeros((0, 0)));
         Self { network, threads, sessions: Sessions::default(), crop, logits }
@@ -206,7 +206,7 @@ impl Crop {
 
 impl Source for Crop {
     fn read_row(&self, y: usize, row: &mut [f32]) {
-        let channels = Domain::Region.inputs();
+        let channels = SIGNATURE.io.inputs();
         let mut clues = vec![0.0; row.len() / channels];
         let mean = |map: &Array2<f32>, x: usize| {
             let at = |dy: usize, dx: usize| map[[2 * y + dy, 2 * x + dx]];
@@ -252,7 +252,7 @@ impl RowSink for Band<'_> {
         for dy in 0..2 {
             let mut to = self.logits.row_mut(2 * (y - self.first) + dy);
             for (x, to) in to.iter_mut().enumerate() {
-                *to = row[Domain::Region.outputs() * (x / 2) + 2 * dy + x % 2];
+                *to = row[SIGNATURE.io.output * (x / 2) + 2 * dy + x % 2];
             }
         }
     }

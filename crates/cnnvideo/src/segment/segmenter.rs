@@ -11,7 +11,7 @@ use std::{
 use ndarray::{Array2, ArrayViewMut2, Zip};
 
 use super::{
-    ColourModel, Hierarchy, Image, Superpixels, clue, distance,
+    ColourModel, Hierarchy, Image, SIGNATURE, Superpixels, clue, distance,
     edges::EdgeFinder,
     geodesic,
     graph_cut::GraphCut,
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     frame::{self, Picture, Sample},
-    nn::{self, Device, Domain, ModelSource, Network, Precision, Threads, cache},
+    nn::{self, Device, ModelSource, Network, Precision, Threads, cache},
     smooth,
 };
 
@@ -79,21 +79,14 @@ pub enum Error {
     /// A frame does not have the expected layout.
     #[error(transparent)]
     Frame(#[from] frame::Error),
-    /// The model is for another domain than [`Domain::Region`].
-    #[error(
-        "the model is for {0} input, segmentation needs one for {region} input: \
-         use a model trained for segmentation",
-        region = Domain::Region
-    )]
-    Domain(Domain),
 }
 
 /// Networks that the segmentation runs.
 #[derive(Clone)]
 pub struct Networks {
-    /// Predicts structural edges: the smoothing network, of the domain [`Domain::Guide`].
+    /// Predicts structural edges: the smoothing network, of the signature [`smooth::SIGNATURE`].
     pub edges: Arc<dyn Network>,
-    /// Predicts regions, of the domain [`Domain::Region`]. Without it, regions depend on colours,
+    /// Predicts regions, of the signature [`SIGNATURE`]. Without it, regions depend on colours,
     /// edges and geodesic distances alone.
     pub region: Option<Arc<dyn Network>>,
 }
@@ -106,7 +99,10 @@ impl Networks {
     /// Fails if the device is not available.
     pub fn built_in(device: Device, precision: Precision) -> Result<Self, nn::Error> {
         let edges = smooth::built_in(device, precision)?;
-        Ok(Self { edges, region: Some(cache::load(&BUILT_IN, device, Precision::Auto)?) })
+        Ok(Self {
+            edges,
+            region: Some(cache::load(&BUILT_IN, device, Precision::Auto, &[SIGNATURE])?),
+        })
     }
 
     /// Loads the segmentation network from a model file; the edge network is the built-in one.
@@ -115,10 +111,7 @@ impl Networks {
     /// Fails if the file cannot be read, is not a model or is a model for another domain, or if the
     /// device is not available.
     pub fn from_file(path: PathBuf, device: Device, precision: Precision) -> Result<Self, Error> {
-        let region = cache::load(&ModelSource::File(path), device, precision)?;
-        if region.domain() != Domain::Region {
-            return Err(Error::Domain(region.domain()));
-        }
+        let region = cache::load(&ModelSource::File(path), device, precision, &[SIGNATURE])?;
         Ok(Self { edges: smooth::built_in(device, precision)?, region: Some(region) })
     }
 

@@ -1,12 +1,13 @@
 //! Input and output of the smoothing network.
 //!
-//! [`Planes`] feeds a picture to a network of the domain [`Domain::Guide`]. [`Maps`] converts the
+//! [`Planes`] feeds a picture to a network of the signature [`SIGNATURE`]. [`Maps`] converts the
 //! predicted texture and edge logits to the guide and to per-cell maps (one cell is 2x2 pixels).
 
 use std::ops::Range;
 
 use ndarray::{Array2, ArrayViewMut2};
 
+use super::SIGNATURE;
 use super::adapt::{CHANGE, Memory, STEPS};
 use crate::{
     frame::{
@@ -15,14 +16,14 @@ use crate::{
         luma::{chroma_of, luma, luma_row},
         unshuffle::{CENTRE, SCALE, line, pairs, quads},
     },
-    nn::{Domain, Output, RowSink, Source, parts},
+    nn::{Output, RowSink, Source, parts},
     simd::{nearest, vectorise},
 };
 
 /// Input channels with picture content: Y of 2x2 pixels, U, V.
-const CHANNELS: usize = Domain::Guide.channels();
+const CHANNELS: usize = SIGNATURE.io.picture;
 /// All input channels: those of the picture and the control map of the scale.
-const INPUTS: usize = Domain::Guide.inputs();
+const INPUTS: usize = SIGNATURE.io.inputs();
 /// Output channels: texture of the picture channels, then the edge logit.
 const OUTPUTS: usize = 7;
 
@@ -31,7 +32,7 @@ pub const BELIEVED: [f32; 2] = [-4.0, 2.0];
 /// Lower bound of the edge confidence: the part of a guide step that always counts.
 pub const LEAST_BELIEF: f32 = 0.1;
 
-/// Picture as the input of a network of the domain [`Domain::Guide`].
+/// Picture as the input of a network of the signature [`SIGNATURE`].
 pub(crate) struct Planes<'a, 'b, T> {
     /// Picture of any colour model; RGB is converted to YUV.
     pub picture: &'a Picture<'b, T>,
@@ -115,7 +116,7 @@ fn chroma<T: Sample>(picture: &Picture<'_, T>, x: usize, y: usize) -> [f32; 2] {
     }
 }
 
-/// Output of a network of the domain [`Domain::Guide`].
+/// Output of a network of the signature [`SIGNATURE`].
 ///
 /// Computes the guide and all per-cell maps as each row of the prediction arrives, while the
 /// picture rows are in cache.

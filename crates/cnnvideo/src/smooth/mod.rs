@@ -14,7 +14,17 @@ pub use self::{
     io::{BELIEVED, LEAST_BELIEF},
     smoother::{SIGMA, lambda},
 };
+use cnnvideo_nn::{IoSpec, Signature};
+
 pub use smoother::{Error, Parameters, Smoother, built_in, from_file};
+
+/// Signature of the smoothing network.
+///
+/// The picture is Y, pixel-unshuffled to half the frame size in four channels, then U and V, as
+/// `(code value - 128) / 255`. One control map follows, see [`control`]. The network predicts the
+/// texture of the same planes and the logit of a structure edge.
+pub const SIGNATURE: Signature =
+    Signature::new("smooth-guide", IoSpec { picture: 6, control: 1, output: 7 });
 
 /// Largest supported texture scale in pixels.
 pub const MAX_SCALE: f32 = 64.0;

@@ -8,6 +8,7 @@ use std::{path::PathBuf, sync::Arc};
 use ndarray::Array2;
 
 use super::{
+    SIGNATURE,
     adapt::{self, Memory},
     control,
     io::{Cells, Maps, Planes},
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::{
     frame::{Picture, PictureMut, Regions, Sample, halve},
-    nn::{self, Device, Domain, ModelSource, Network, Precision, Sessions, Threads, cache},
+    nn::{self, Device, ModelSource, Network, Precision, Sessions, Threads, cache},
 };
 
 /// Factor of the squared scale in [`lambda`]. The smoothing radius of the solver is proportional to
@@ -35,12 +36,6 @@ pub enum Error {
     /// The backend failed, or the thread pool could not be created.
     #[error(transparent)]
     Network(#[from] nn::Error),
-    /// The model is for another task.
-    #[error(
-        "the model works on {0} planes; smoothing needs a model for {guide} planes",
-        guide = Domain::Guide
-    )]
-    Domain(Domain),
     /// Input and output do not fit each other.
     #[error("input and output differ in size or colour model; they must be the same")]
     Mismatch,
@@ -81,7 +76,7 @@ const BUILT_IN: [ModelSource; 2] = [
 pub fn built_in(device: Device, precision: Precision) -> Result<Arc<dyn Network>, nn::Error> {
     let [int8, float] = &BUILT_IN;
     let source = if cache::takes_int8(device, precision) { int8 } else { float };
-    cache::load(source, device, precision)
+    cache::load(source, device, precision, &[SIGNATURE])
 }
 
 /// Loads the model file at `path`.
@@ -93,7 +88,7 @@ pub fn from_file(
     device: Device,
     precision: Precision,
 ) -> Result<Arc<dyn Network>, nn::Error> {
-    cache::load(&ModelSource::File(path), device, precision)
+    cache::load(&ModelSource::File(path), device, precision, &[SIGNATURE])
 }
 
 /// Smooths the pictures of one stream.
@@ -131,12 +126,9 @@ impl Smoother {
     /// Creates a smoother that runs `network` on `threads` threads, 0 = one per core.
     ///
     /// # Errors
-    /// [`Error::Domain`] if `network` is for another task; [`Error::Network`] if the threads cannot
-    /// be created.
+    /// [`Error::Network`] if `network` is for another task or the threads cannot be created.
     pub fn new(network: Arc<dyn Network>, threads: usize) -> Result<Self, Error> {
-        if network.domain() != Domain::Guide {
-            return Err(Error::Domain(network.domain()));
-        }
+        SIGNATURE.check(&*network)?;
         Ok(Self {
             network,
             threads: Threads::new(threads)?,

@@ -6,11 +6,18 @@ use ndarray::{Array2, ArrayViewMut2};
 
 use super::mask::Cell;
 use crate::nn::{
-    self, Device, Domain, ModelSource, Network, Output, Precision, RowSink, Sessions, Source,
-    cache, parts,
+    self, Device, IoSpec, ModelSource, Network, Output, Precision, RowSink, Sessions, Signature,
+    Source, cache, parts,
 };
 
 /// Network that is embedded in the plugin.
+/// Signature of the network that predicts the perceptual mask.
+///
+/// The picture is the mean and the standard deviation of luma in cells of several pixels; one input
+/// pixel is one cell. The network predicts the logarithm of the watermark amplitude.
+pub const SIGNATURE: Signature =
+    Signature::new("watermark-texture", IoSpec { picture: 2, control: 0, output: 1 });
+
 const BUILT_IN: ModelSource = ModelSource::Embedded {
     name: "watermark-texture",
     bytes: include_bytes!("../../models/watermark-texture.safetensors"),
@@ -40,7 +47,7 @@ impl Texture {
     /// # Errors
     /// Returns an error if the backend fails.
     pub fn built_in(threads: usize) -> Result<Self, nn::Error> {
-        let network = cache::load(&BUILT_IN, Device::Cpu, Precision::Fp32)?;
+        let network = cache::load(&BUILT_IN, Device::Cpu, Precision::Fp32, &[SIGNATURE])?;
         let mut texture = Self { network, threads, sessions: Sessions::default(), flat: 1.0 };
         let grey = Array2::from_elem(
             (FLAT_SIDE, FLAT_SIDE),
@@ -78,7 +85,7 @@ impl Source for Cells<'_> {
     fn read_row(&self, y: usize, row: &mut [f32]) {
         let cells = self.0.row(y.min(self.0.nrows() - 1));
         let last = self.0.ncols() - 1;
-        for (x, values) in row.chunks_exact_mut(Domain::Texture.inputs()).enumerate() {
+        for (x, values) in row.chunks_exact_mut(SIGNATURE.io.inputs()).enumerate() {
             let (mean, deviation) = cells[x.min(last)].statistics();
             values.copy_from_slice(&[(mean - 128.0) / 255.0, deviation / DEVIATION_SCALE]);
         }

@@ -9,7 +9,7 @@ use super::{
     plane::{enlarge, scale_of},
 };
 
-pub use super::texture::{DEVIATION_SCALE, MOST_LOG};
+pub use super::texture::{DEVIATION_SCALE, MOST_LOG, SIGNATURE};
 
 /// Returns the patterns of a payload, one per hop, for pictures of a size; their variance is 1.
 pub fn patterns_at(key: &Key, payload: Payload, [width, height]: [usize; 2]) -> Vec<Array2<f32>> {

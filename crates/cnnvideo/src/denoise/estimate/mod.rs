@@ -17,12 +17,23 @@ use super::noise::NoiseModel;
 use crate::{
     frame::Sample,
     nn::{
-        self, Device, Domain, ModelSource, Network, Output, Precision, RowSink, Session, Size,
-        Source, cache, parts,
+        self, Device, IoSpec, ModelSource, Network, Output, Precision, RowSink, Session, Signature,
+        Size, Source, cache, parts,
     },
 };
 
 /// The built-in network.
+/// Signature of the estimator's network.
+///
+/// The picture is one colour component in cells of 2x2 pixels. Five channels are differences: the
+/// horizontal, vertical and diagonal Haar coefficients of the cell, and the differences of its mean
+/// to those of the left and upper neighbour cells. They are normalised so that white noise has the
+/// same standard deviation in all of them, then compressed to signed square roots. The sixth channel
+/// is the mean. The network predicts the logarithm of the noise sigma and the logarithm of the scale
+/// of its error.
+pub const SIGNATURE: Signature =
+    Signature::new("estimate-plane", IoSpec { picture: 6, control: 0, output: 2 });
+
 const BUILT_IN: ModelSource = ModelSource::Embedded {
     name: "noise-level",
     bytes: include_bytes!("../../../models/noise-level.safetensors"),
@@ -82,7 +93,7 @@ impl Estimator {
     /// # Errors
     /// A network that fails to load.
     pub fn built_in(threads: usize) -> Result<Self, nn::Error> {
-        let network = cache::load(&BUILT_IN, Device::Cpu, Precision::Fp32)?;
+        let network = cache::load(&BUILT_IN, Device::Cpu, Precision::Fp32, &[SIGNATURE])?;
         Ok(Self { network, threads, looks: Default::default(), looked: 0 })
     }
 
@@ -247,8 +258,7 @@ impl<'a, L: Levels> Squares<'a, L> {
 
 impl<L: Levels> Source for Squares<'_, L> {
     fn read_row(&self, y: usize, row: &mut [f32]) {
-        for (x, values) in
-            row.as_chunks_mut::<{ Domain::Plane.inputs() }>().0.iter_mut().enumerate()
+        for (x, values) in row.as_chunks_mut::<{ SIGNATURE.io.inputs() }>().0.iter_mut().enumerate()
         {
             let Cell { differences, mean } = self.cell(y, x);
             let [a, b, c, d, e] = differences.map(|d| (ROOT_SCALE * d.abs().sqrt()).copysign(d));

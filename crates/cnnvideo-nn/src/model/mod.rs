@@ -4,13 +4,16 @@
 //!
 //! | key | value |
 //! | --- | --- |
-//! | `format` | `1` |
-//! | `task` | `denoise`, `estimate`, `smooth`, `segment` or `watermark` |
-//! | `domain` | `rgb`, `yuv420`, `plane`, `guide`, `region` or `texture`; see [`Domain`] |
+//! | `format` | `2` |
+//! | `task` | name of the task; the algorithm that loads the model compares it |
+//! | `picture-channels`, `control-channels`, `output-channels` | numbers, see [`IoSpec`] |
 //! | `architecture` | `residual-unet` or `inverted-unet`; see [`Architecture`] |
 //! | `hyper-parameters` | JSON object with the fields of the architecture |
 //! | `version` | free text |
 //! | `training` | free text: data, steps, seed |
+//!
+//! Files of format 1 remain readable. They have the key `domain` in place of the channel counts;
+//! their task is `task-domain`.
 //!
 //! Tensors are named after the layers ([`ConvSpec::name`]) and have type float32, or float16 to
 //! halve the file size. A model that can run in int8 also has the tensors `quantisation.input` (one
@@ -21,8 +24,9 @@
 //! Files are untrusted input. The reader validates everything before use and returns either a
 //! [`Model`] or an [`Error`] that names the wrong field.
 
+mod metadata;
+
 use std::{
-    collections::HashMap,
     fs::File,
     io::Read,
     path::{Path, PathBuf},
@@ -31,145 +35,13 @@ use std::{
 use half::f16;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
+use metadata::Metadata;
+
 pub use super::quantisation::{Finer, Quantisation};
 use super::{
-    Error,
+    Error, IoSpec, Signature,
     arch::{Architecture, ConvSpec, Graph},
 };
-
-/// Task that a model was trained for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Task {
-    /// Predicts the noise of a frame.
-    Denoise,
-    /// Predicts the noise sigma of a frame.
-    Estimate,
-    /// Predicts the texture of a frame and the probability of structure edges.
-    Smooth,
-    /// Predicts the region that the user marks.
-    Segment,
-    /// Predicts the watermark amplitude that each cell of a frame masks.
-    Watermark,
-}
-
-impl Task {
-    /// Returns the name in the metadata of model files.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Denoise => "denoise",
-            Self::Estimate => "estimate",
-            Self::Smooth => "smooth",
-            Self::Segment => "segment",
-            Self::Watermark => "watermark",
-        }
-    }
-}
-
-/// Input and output channels of a model.
-///
-/// Unless a variant states otherwise, the input channels are planes pixel-unshuffled to half the
-/// frame size, with values `(code value - 128) / 255`, followed by the control maps. The output
-/// also has half the frame size.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Domain {
-    /// R, G and B, four channels each; one control map. The model predicts the noise of the same
-    /// planes.
-    Rgb,
-    /// Y in four channels, then U and V; two control maps, for luma and for chroma. The model
-    /// predicts the noise of the same planes.
-    Yuv420,
-    /// One colour component in cells of 2x2 pixels. Five channels are differences: the horizontal,
-    /// vertical and diagonal Haar coefficients of the cell, and the differences of its mean to
-    /// those of the left and upper neighbour cells. They are normalised so that white noise has the
-    /// same standard deviation in all of them, then compressed to signed square roots. The sixth
-    /// channel is the mean. The model predicts the logarithm of the noise sigma and the logarithm
-    /// of the scale of its error.
-    Plane,
-    /// Y in four channels, then U and V; one control map. The model predicts the texture of the
-    /// same planes and the logit of a structure edge.
-    Guide,
-    /// Y in four channels, then U and V; maps of the foreground seeds, of the background seeds and
-    /// of the current region. The model predicts the logit that a pixel belongs to the region, in
-    /// four channels.
-    Region,
-    /// Mean and standard deviation of luma in cells of several pixels; one input pixel is one cell.
-    /// The model predicts the logarithm of the watermark amplitude.
-    Texture,
-}
-
-impl Domain {
-    /// Domains with their names in model files.
-    const NAMED: [(&str, Self); 6] = [
-        ("rgb", Self::Rgb),
-        ("yuv420", Self::Yuv420),
-        ("plane", Self::Plane),
-        ("guide", Self::Guide),
-        ("region", Self::Region),
-        ("texture", Self::Texture),
-    ];
-
-    /// All domains, in the order in which the torch backend tries them on a TorchScript file.
-    pub const ALL: [Self; 6] =
-        [Self::Yuv420, Self::Rgb, Self::Plane, Self::Guide, Self::Region, Self::Texture];
-
-    /// Returns the task of models with this domain.
-    pub fn task(self) -> Task {
-        match self {
-            Self::Rgb | Self::Yuv420 => Task::Denoise,
-            Self::Plane => Task::Estimate,
-            Self::Guide => Task::Smooth,
-            Self::Region => Task::Segment,
-            Self::Texture => Task::Watermark,
-        }
-    }
-
-    /// Returns the number of input channels without the control maps.
-    pub const fn channels(self) -> usize {
-        match self {
-            Self::Rgb => 12,
-            Self::Yuv420 | Self::Plane | Self::Guide | Self::Region => 6,
-            Self::Texture => 2,
-        }
-    }
-
-    /// Returns the number of control maps, which follow the other input channels.
-    pub const fn controls(self) -> usize {
-        match self {
-            Self::Rgb | Self::Guide => 1,
-            Self::Yuv420 => 2,
-            Self::Region => 3,
-            Self::Plane | Self::Texture => 0,
-        }
-    }
-
-    /// Returns the number of input channels, control maps included.
-    pub const fn inputs(self) -> usize {
-        self.channels() + self.controls()
-    }
-
-    /// Returns the number of output channels.
-    pub fn outputs(self) -> usize {
-        match self {
-            Self::Rgb => 12,
-            Self::Yuv420 => 6,
-            Self::Plane => 2,
-            Self::Guide => 7,
-            Self::Region => 4,
-            Self::Texture => 1,
-        }
-    }
-
-    /// Returns the name in the metadata of model files.
-    fn name(self) -> &'static str {
-        Self::NAMED.iter().find(|(_, domain)| *domain == self).map_or("", |(name, _)| name)
-    }
-}
-
-impl std::fmt::Display for Domain {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// Weights and biases of one convolution; [`ConvSpec::weight_shape`] gives the layout.
 #[derive(Debug, Clone, PartialEq)]
@@ -180,11 +52,13 @@ pub struct ConvWeights {
     pub bias: Vec<f32>,
 }
 
-/// A validated network: domain, architecture, layers and weights.
+/// A validated network: task, channels, architecture, layers and weights.
 #[derive(Debug, Clone)]
 pub struct Model {
-    /// Channels of input and output, and the task.
-    pub domain: Domain,
+    /// Task, see [`Signature`].
+    pub task: String,
+    /// Channels of input and output.
+    pub io: IoSpec,
     /// Architecture with its hyper-parameters.
     pub architecture: Architecture,
     /// Version, free text.
@@ -232,8 +106,6 @@ impl std::fmt::Display for ModelSource {
     }
 }
 
-/// Version of the file format.
-const FORMAT: &str = "1";
 /// Upper limit of the file size; all models of the plugin are far smaller.
 const MAX_FILE_BYTES: u64 = 256 << 20;
 /// Upper limit of the number of weights and biases.
@@ -249,14 +121,14 @@ impl Model {
     /// Creates a model from its parts, with `weights` in the order of [`Graph::convs`].
     ///
     /// # Errors
-    /// [`Error::Invalid`] when the channels do not fit the domain, when sizes do not fit the graph
-    /// or when a weight is not finite.
+    /// [`Error::Invalid`] when the architecture has other channels than the signature, when sizes do
+    /// not fit the graph or when a weight is not finite.
     pub fn new(
-        domain: Domain,
+        signature: Signature,
         architecture: Architecture,
         weights: Vec<ConvWeights>,
     ) -> Result<Self, Error> {
-        let graph = checked_graph(domain, &architecture)?;
+        let graph = checked_graph(signature.io, &architecture)?;
         if weights.len() != graph.convs.len() {
             return Err(Error::invalid(
                 "weights",
@@ -271,7 +143,8 @@ impl Model {
             check_values(&spec.name, conv.weight.iter().chain(&conv.bias))?;
         }
         let (version, training) = (String::new(), String::new());
-        Ok(Self { domain, architecture, version, training, graph, weights, quantisation: None })
+        let (task, io) = (signature.task.to_owned(), signature.io);
+        Ok(Self { task, io, architecture, version, training, graph, weights, quantisation: None })
     }
 
     /// Parses the contents of a model file.
@@ -285,34 +158,8 @@ impl Model {
             .map_err(|err| Error::invalid("safetensors file", err.to_string()))?;
         let metadata =
             header.metadata().as_ref().ok_or_else(|| Error::invalid("metadata", "missing"))?;
-        let text = |key: &str| {
-            metadata
-                .get(key)
-                .map(String::as_str)
-                .ok_or_else(|| Error::invalid(key, "missing from the metadata"))
-        };
-        let one_of = |key: &str, known: &[&str]| {
-            let value = text(key)?;
-            known.iter().position(|k| *k == value).ok_or_else(|| {
-                Error::invalid(
-                    key,
-                    format!("'{}' is not one of {}", excerpt(value), known.join(", ")),
-                )
-            })
-        };
-        one_of("format", &[FORMAT])?;
-        let tasks = [Task::Denoise, Task::Estimate, Task::Smooth, Task::Segment, Task::Watermark];
-        let task = tasks[one_of("task", &tasks.map(Task::name))?];
-        let (_, domain) = Domain::NAMED[one_of("domain", &Domain::NAMED.map(|(name, _)| name))?];
-        if domain.task() != task {
-            return Err(Error::invalid(
-                "domain",
-                format!("'{domain}' does not belong to the task {}", task.name()),
-            ));
-        }
-        one_of("architecture", &Architecture::NAMES)?;
-        let architecture = Architecture::parse(text("architecture")?, text("hyper-parameters")?)?;
-        let graph = checked_graph(domain, &architecture)?;
+        let metadata = Metadata::parse(metadata)?;
+        let graph = checked_graph(metadata.io, &metadata.architecture)?;
 
         let weights =
             graph.convs.iter().map(|spec| read_conv(&file, spec)).collect::<Result<Vec<_>, _>>()?;
@@ -326,8 +173,8 @@ impl Model {
                 format!("{} tensors, expected {count}", file.len()),
             ));
         }
-        let (version, training) = (text("version")?.to_owned(), text("training")?.to_owned());
-        Ok(Self { domain, architecture, version, training, graph, weights, quantisation })
+        let Metadata { task, io, architecture, version, training } = metadata;
+        Ok(Self { task, io, architecture, version, training, graph, weights, quantisation })
     }
 
     /// Reads a model file.
@@ -361,20 +208,6 @@ impl Model {
     /// # Errors
     /// [`Error::Invalid`] when the tensors cannot be serialised.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
-        let hyper = serde_json::to_string(&self.architecture)
-            .map_err(|err| Error::invalid("hyper-parameters", err.to_string()))?;
-        let metadata = HashMap::from(
-            [
-                ("format", FORMAT),
-                ("task", self.domain.task().name()),
-                ("domain", self.domain.name()),
-                ("architecture", self.architecture.name()),
-                ("hyper-parameters", &hyper),
-                ("version", &self.version),
-                ("training", &self.training),
-            ]
-            .map(|(key, value)| (key.to_owned(), value.to_owned())),
-        );
         let mut tensors = Vec::with_capacity(2 * self.weights.len() + 4);
         // The rounding error of float16 does not matter to large networks. Small ones, which run in
         // int8, keep float32.
@@ -420,9 +253,20 @@ impl Model {
                 Ok((name.as_str(), TensorView::new(*dtype, shape.clone(), data)?))
             })
             .collect::<Result<Vec<_>, safetensors::SafeTensorError>>();
+        let metadata = self.metadata().entries()?;
         views
             .and_then(|views| safetensors::serialize(views, Some(metadata)))
             .map_err(|err| Error::invalid("tensors", err.to_string()))
+    }
+
+    fn metadata(&self) -> Metadata {
+        Metadata {
+            task: self.task.clone(),
+            io: self.io,
+            architecture: self.architecture.clone(),
+            version: self.version.clone(),
+            training: self.training.clone(),
+        }
     }
 
     /// Returns the layers of the model.
@@ -476,15 +320,17 @@ fn read_quantisation(file: &SafeTensors<'_>, graph: &Graph) -> Result<Option<Qua
     Ok(Some(quantisation))
 }
 
-/// Builds the graph of an architecture, and checks that its channels fit the domain and that it is
+/// Builds the graph of an architecture, and checks that it has the declared channels and that it is
 /// not too large.
-fn checked_graph(domain: Domain, architecture: &Architecture) -> Result<Graph, Error> {
+fn checked_graph(io: IoSpec, architecture: &Architecture) -> Result<Graph, Error> {
     let [inputs, outputs] = architecture.ends();
-    for (field, has, needs) in
-        [("inputs", inputs, domain.inputs()), ("outputs", outputs, domain.outputs())]
-    {
+    let declared = io.picture.checked_add(io.control).unwrap_or(usize::MAX);
+    for (field, has, needs) in [("inputs", inputs, declared), ("outputs", outputs, io.output)] {
         if has != needs {
-            return Err(Error::invalid(field, format!("{has}, expected {needs} for the domain")));
+            return Err(Error::invalid(
+                field,
+                format!("{has} channels, but the file declares {needs}"),
+            ));
         }
     }
     let graph = architecture.graph()?;
@@ -551,9 +397,4 @@ fn le_bytes(values: &[f32]) -> Vec<u8> {
 /// Returns the values as little-endian float16.
 fn half_bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect()
-}
-
-/// Returns the first 40 characters of a text from a file, escaped for use in a message.
-fn excerpt(text: &str) -> String {
-    text.chars().take(40).collect::<String>().escape_debug().to_string()
 }
