@@ -1,8 +1,8 @@
 //! Benchmarks of `cnndenoise`: time of a frame by size and threads, and time of a noise estimate.
 
 use cnnvideo::{
-    denoise::{Estimator, Networks, Parameters, Rung},
-    frame::{Colour, Format, Picture, PictureMut},
+    denoise::{BitDepth, Networks, NoiseEstimator, Parameters, Quality},
+    frame::{Colour, Field, Format, Picture, PictureMut, Plane, PlaneMut},
     nn::{Device, Precision},
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -23,7 +23,7 @@ fn planes(width: usize, height: usize) -> [Vec<u8>; 3] {
 }
 
 fn frames(c: &mut Criterion) {
-    let networks = Networks::built_in(Rung::Fast, Device::Cpu, Precision::Auto)
+    let networks = Networks::built_in(Quality::Fast, Device::Cpu, Precision::Auto)
         .expect("the built-in models load");
     let mut group = c.benchmark_group("frame");
     group.sample_size(10);
@@ -33,23 +33,26 @@ fn frames(c: &mut Criterion) {
         let mut output = input.clone();
         for threads in [1, 2] {
             let colour = Colour::Yuv { shift_x: 1, shift_y: 1 };
-            let mut denoiser =
-                networks.denoiser(colour, false, threads).expect("there is a network for 4:2:0");
+            let mut denoiser = networks
+                .denoiser(colour, BitDepth::Eight, threads)
+                .expect("there is a network for 4:2:0");
             let id =
                 BenchmarkId::new(format!("i420 {threads} threads"), format!("{width}x{height}"));
             group.bench_function(id, |b| {
                 b.iter(|| {
                     let strides = [width, width / 2, width / 2];
-                    let views: Vec<_> = input.iter().map(Vec::as_slice).zip(strides).collect();
+                    let views: Vec<_> =
+                        input.iter().map(Vec::as_slice).zip(strides).map(Plane::from).collect();
                     let input =
                         Picture::new(Format::I420, width, height, &views).expect("the planes fit");
-                    let views = output.iter_mut().map(Vec::as_mut_slice).zip(strides);
+                    let views =
+                        output.iter_mut().map(Vec::as_mut_slice).zip(strides).map(PlaneMut::from);
                     let mut output = PictureMut::new(Format::I420, width, height, views)
                         .expect("the planes fit");
                     let parameters =
-                        Parameters { noise_level: Some(15.0), strength: 1.0, temporal: false };
+                        Parameters { sigma: Some(15.0), strength: 1.0, temporal: false };
                     denoiser
-                        .process(&input, &mut output, &parameters, None, 0)
+                        .process(&input, &mut output, &parameters, None, Field::First)
                         .expect("the network runs")
                 });
             });
@@ -62,9 +65,9 @@ fn estimate(c: &mut Criterion) {
     let [luma, ..] = planes(1280, 720);
     let luma = Array2::from_shape_vec((720, 1280), luma).expect("the plane fits");
     for threads in [1, 2] {
-        let mut estimator = Estimator::built_in(threads).expect("the built-in model loads");
+        let mut estimator = NoiseEstimator::built_in(threads).expect("the built-in model loads");
         c.bench_function(&format!("noise level, {threads} threads"), |b| {
-            b.iter(|| estimator.noise(&luma.view(), 1).expect("the network runs"))
+            b.iter(|| estimator.estimate(&luma.view(), 1).expect("the network runs"))
         });
     }
 }

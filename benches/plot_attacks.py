@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Plots the table that `example watermark attack` prints.
+"""Plots the table that `watermark attack` of cnnvideo-eval prints.
 
-    cargo run --release --example watermark -- attack CLIP... \\
+    cargo run --release -p cnnvideo-eval --bin watermark -- attack CLIP... \\
         | python benches/plot_attacks.py attacks.png
 
 Needs matplotlib.

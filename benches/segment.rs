@@ -2,7 +2,7 @@
 //! frame.
 
 use cnnvideo::{
-    frame::{Format, Picture},
+    frame::{Format, Picture, Plane},
     nn::{Device, Precision},
     segment::{Networks, Seed, Seeds, Segmenter, Shape},
 };
@@ -24,8 +24,13 @@ fn frame(shift: usize) -> [Vec<u8>; 3] {
 
 fn view(planes: &[Vec<u8>; 3]) -> Picture<'_, u8> {
     let [y, u, v] = planes;
-    Picture::new(Format::I420, SIZE.0, SIZE.1, &[(y, SIZE.0), (u, SIZE.0 / 2), (v, SIZE.0 / 2)])
-        .expect("a picture")
+    Picture::new(
+        Format::I420,
+        SIZE.0,
+        SIZE.1,
+        &[Plane::new(y, SIZE.0), Plane::new(u, SIZE.0 / 2), Plane::new(v, SIZE.0 / 2)],
+    )
+    .expect("a picture")
 }
 
 fn segment(c: &mut Criterion) {
@@ -41,23 +46,25 @@ fn segment(c: &mut Criterion) {
             let mut segmenter = Segmenter::new(&networks, threads).expect("threads");
             b.iter(|| {
                 let mut seeds = Seeds::default();
-                seeds.add(seed(0.42, 0.35));
+                seeds.push(seed(0.42, 0.35));
                 segmenter.reset();
-                segmenter.see(&view(&frames[0]), &mut seeds).expect("the network runs");
-                segmenter.answer(&seeds).expect("the networks run");
+                segmenter.next_picture(&view(&frames[0]), &mut seeds).expect("the network runs");
+                segmenter.update_regions(&seeds).expect("the networks run");
                 segmenter.mask(mask.view_mut());
             });
         });
         group.bench_function(format!("upkeep of a frame, {threads} threads"), |b| {
             let mut segmenter = Segmenter::new(&networks, threads).expect("threads");
             let mut seeds = Seeds::default();
-            seeds.add(seed(0.42, 0.35));
-            segmenter.see(&view(&frames[0]), &mut seeds).expect("the network runs");
-            segmenter.answer(&seeds).expect("the networks run");
+            seeds.push(seed(0.42, 0.35));
+            segmenter.next_picture(&view(&frames[0]), &mut seeds).expect("the network runs");
+            segmenter.update_regions(&seeds).expect("the networks run");
             let mut number = 0;
             b.iter(|| {
                 number += 1;
-                segmenter.see(&view(&frames[number % 2]), &mut seeds).expect("the network runs");
+                segmenter
+                    .next_picture(&view(&frames[number % 2]), &mut seeds)
+                    .expect("the network runs");
                 segmenter.mask(mask.view_mut());
             });
         });

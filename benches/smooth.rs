@@ -1,11 +1,11 @@
 //! Benchmarks of `cnnsmooth` on a 1080p frame: the solver alone and the whole element.
 
 use cnnvideo::{
-    frame::{Format, Picture, PictureMut},
+    frame::{Field, Format, Picture, PictureMut, Plane, PlaneMut},
     nn::{Device, Precision, Threads},
     smooth::{
         Parameters, Smoother, built_in,
-        wls::{Guide, Weights, Wls},
+        wls::{EdgeGuides, EdgeWeights, Guide, Smoothness, Wls},
     },
 };
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -22,25 +22,21 @@ fn plane() -> Array2<f32> {
 
 fn solver(c: &mut Criterion) {
     let threads = Threads::new(1).expect("a thread");
-    let (mut weights, mut wls) = (Weights::default(), Wls::default());
-    let (guide, share) = (plane(), Array2::from_elem(DIM, 200u8));
+    let (mut weights, mut wls) = (EdgeWeights::default(), Wls::default());
+    let (guide, strength) = (plane(), Array2::from_elem(DIM, 200u8));
     let (channel, mut result) = (plane(), plane());
     let mut group = c.benchmark_group("smooth 1080p, 1 thread");
     group.sample_size(10);
-    let guides = [Guide { plane: guide.view(), shift: [0; 2] }];
-    group.bench_function("weights", |b| b.iter(|| weights.fill(DIM, &guides, None, 3.0, &threads)));
-    weights.fill(DIM, &guides, None, 3.0, &threads);
+    let guides = EdgeGuides {
+        guides: &[Guide { plane: guide.view(), subsampling: [0; 2] }],
+        confidence: None,
+        sigma: 3.0,
+    };
+    group.bench_function("weights", |b| b.iter(|| weights.fill(DIM, guides, &threads)));
+    weights.fill(DIM, guides, &threads);
+    let smoothness = Smoothness { weights: &weights, strength: strength.view(), lambda: 50.0 };
     group.bench_function("solve", |b| {
-        b.iter(|| {
-            wls.smooth(
-                &[channel.view()],
-                &mut [result.view_mut()],
-                &weights,
-                &share.view(),
-                50.0,
-                &threads,
-            )
-        })
+        b.iter(|| wls.smooth(&[channel.view()], &mut [result.view_mut()], &smoothness, &threads))
     });
     group.finish();
 }
@@ -49,7 +45,8 @@ fn whole(c: &mut Criterion) {
     let (height, width) = DIM;
     let bytes: Vec<u8> = plane().iter().map(|v| *v as u8).collect();
     let chroma = vec![128u8; width * height / 4];
-    let input = [(&bytes[..], width), (&chroma[..], width / 2), (&chroma[..], width / 2)];
+    let input =
+        [Plane::new(&bytes, width), Plane::new(&chroma, width / 2), Plane::new(&chroma, width / 2)];
     let input = Picture::new(Format::I420, width, height, &input).expect("planes are large enough");
     let mut memory = [bytes.clone(), chroma.clone(), chroma.clone()];
     let mut group = c.benchmark_group("smooth 1080p, whole");
@@ -61,12 +58,15 @@ fn whole(c: &mut Criterion) {
         group.bench_function(format!("{threads} threads"), |b| {
             b.iter(|| {
                 let [y, u, v] = &mut memory;
-                let planes =
-                    [(&mut y[..], width), (&mut u[..], width / 2), (&mut v[..], width / 2)];
+                let planes = [
+                    PlaneMut::new(y, width),
+                    PlaneMut::new(u, width / 2),
+                    PlaneMut::new(v, width / 2),
+                ];
                 let mut output = PictureMut::new(Format::I420, width, height, planes)
                     .expect("planes are large enough");
                 smoother
-                    .process(&input, &mut output, &parameters, None, 0)
+                    .process(&input, &mut output, &parameters, None, Field::First)
                     .expect("a picture that fits");
             });
         });

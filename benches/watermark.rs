@@ -1,8 +1,8 @@
 //! Benchmarks of watermark embedding and detection at 1920x1080.
 
 use cnnvideo::{
-    frame::{Format, Picture, PictureMut},
-    watermark::{Collector, Decoder, Embedder, Key, Payload, Search, Strength},
+    frame::{Format, Picture, PictureMut, Plane, PlaneMut},
+    watermark::{Collector, Decoder, DecoderOptions, Embedder, Key, Payload, Search, Strength},
 };
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 
@@ -24,15 +24,17 @@ fn watermark(c: &mut Criterion) {
     let mut group = c.benchmark_group("watermark 1920x1080");
     group.sample_size(20);
 
-    let embedder = || Embedder::new(key(), 0, Payload(0x0123_4567_89ab_cdef)).expect("threads");
+    let embedder = || Embedder::new(key(), Payload(0x0123_4567_89ab_cdef)).expect("threads");
     let strength = Strength { target_psnr: 45.0, texture_aware: true };
-    for (name, mut embedder) in [("network", embedder()), ("formulas", embedder().analytic())] {
+    for (name, mut embedder) in
+        [("network", embedder()), ("formulas", embedder().with_analytic_mask())]
+    {
         embedder.prepare(width, height);
         group.bench_function(format!("embed a frame, mask by {name}"), |b| {
             b.iter_batched_ref(
                 || picture.clone(),
                 |luma| {
-                    let planes = [(luma.as_mut_slice(), width)];
+                    let planes = [PlaneMut::new(luma, width)];
                     let mut view =
                         PictureMut::new(Format::GRAY8, width, height, planes).expect("a picture");
                     embedder.process(&mut view, &strength)
@@ -44,15 +46,15 @@ fn watermark(c: &mut Criterion) {
 
     let mut collector = Collector::new(48);
     group.bench_function("collect a frame", |b| {
-        let view =
-            Picture::new(Format::GRAY8, width, height, &[(&picture, width)]).expect("a picture");
+        let view = Picture::new(Format::GRAY8, width, height, &[Plane::new(&picture, width)])
+            .expect("a picture");
         b.iter(|| collector.push(&view));
     });
 
     let window = collector.window();
-    for (name, search) in [("whole pictures", Search::Identity), ("full search", Search::Full)] {
+    for (name, search) in [("whole pictures", Search::WholeFrame), ("full search", Search::Full)] {
         group.bench_function(format!("decode a window without a mark, {name}"), |b| {
-            let mut decoder = Decoder::new(key(), 1e-9, 8);
+            let mut decoder = Decoder::new(key(), DecoderOptions::default());
             b.iter(|| decoder.decode(&window, search));
         });
     }

@@ -12,25 +12,35 @@ pub mod videoquality;
 pub mod watermarkdetect;
 pub mod watermarkembed;
 
-// Registers the region mask meta and all elements of the plugin.
-fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
-    shared::register_region_mask();
-    cnndenoise::register(plugin)?;
-    cnnsmooth::register(plugin)?;
-    cnnsegment::register(plugin)?;
-    watermarkembed::register(plugin)?;
-    watermarkdetect::register(plugin)?;
-    videoquality::register(plugin)
+pub use plugin::plugin_register_static;
+
+#[allow(missing_docs, reason = "the items that the macro defines have no documentation")]
+mod plugin {
+    use crate::{
+        cnndenoise, cnnsegment, cnnsmooth, shared, videoquality, watermarkdetect, watermarkembed,
+    };
+
+    /// Registers the region mask meta and all elements of the plugin.
+    fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+        shared::register_region_mask();
+        cnndenoise::register(plugin)?;
+        cnnsmooth::register(plugin)?;
+        cnnsegment::register(plugin)?;
+        watermarkembed::register(plugin)?;
+        watermarkdetect::register(plugin)?;
+        videoquality::register(plugin)
+    }
+
+    gst::plugin_define!(
+        cnnvideo,
+        env!("CARGO_PKG_DESCRIPTION"),
+        plugin_init,
+        concat!(env!("CARGO_PKG_VERSION"), "-", env!("COMMIT_ID")),
+        "MIT/X11",
+        env!("CARGO_PKG_NAME"),
+        env!("CARGO_PKG_NAME"),
+        // GStreamer requires an origin. The package name is correct wherever the plugin was built.
+        env!("CARGO_PKG_NAME"),
+        env!("BUILD_REL_DATE")
+    );
 }
-gst::plugin_define!(
-    cnnvideo,
-    env!("CARGO_PKG_DESCRIPTION"),
-    plugin_init,
-    concat!(env!("CARGO_PKG_VERSION"), "-", env!("COMMIT_ID")),
-    "MIT/X11",
-    env!("CARGO_PKG_NAME"),
-    env!("CARGO_PKG_NAME"),
-    // GStreamer requires an origin. The package name is correct wherever the plugin was built.
-    env!("CARGO_PKG_NAME"),
-    env!("BUILD_REL_DATE")
-);

@@ -39,14 +39,14 @@ fn resident_kib() -> u64 {
 fn memory_stays_flat_over_thousands_of_frames() {
     share_an_arena();
     let info = info(VideoFormat::I420, 160, 96);
-    let pictures: Vec<_> = (0..8).map(|seed| bytes(&info, 12.0, seed)).collect();
+    let frame_bytes: Vec<_> = (0..8).map(|seed| bytes(&info, 12.0, seed)).collect();
     for (name, frames) in
         [("cnndenoise", 10_000), ("cnnsmooth", 4_000), ("cnnsegment seeds=fg:50%,50%", 4_000)]
     {
         let mut h = harness(name, &info);
         let element = element(&h);
         // The resident memory fluctuates. The minimum of each quarter shows what is not freed.
-        let mut least = [u64::MAX; 4];
+        let mut quarter_minima = [u64::MAX; 4];
         for number in 0..frames {
             if name.starts_with("cnnsegment") {
                 if number % 50 == 0 {
@@ -59,15 +59,15 @@ fn memory_stays_flat_over_thousands_of_frames() {
                 element.set_property("strength", (number % 21) as f32 * 0.05);
             }
             let out =
-                h.push_and_pull(buffer(pictures[number as usize % 8].clone(), number)).unwrap();
+                h.push_and_pull(buffer(frame_bytes[number as usize % 8].clone(), number)).unwrap();
             assert_eq!(out.size(), info.size());
             if number % 10 == 0 {
-                let quarter = &mut least[(4 * number / frames) as usize];
+                let quarter = &mut quarter_minima[(4 * number / frames) as usize];
                 *quarter = resident_kib().min(*quarter);
             }
         }
-        let grown = least[3].saturating_sub(least[1]);
+        let growth = quarter_minima[3].saturating_sub(quarter_minima[1]);
         // A frame is 23 KiB. A leak of one frame in ten would exceed this limit at least twice.
-        assert!(grown < 2048, "{name}: the resident memory grew by {grown} KiB");
+        assert!(growth < 2048, "{name}: the resident memory grew by {growth} KiB");
     }
 }

@@ -1,4 +1,5 @@
-//! The `cnndenoise` element, which runs a [`Denoiser`](super::Denoiser) on video frames.
+//! The `cnndenoise` element, which runs a [`Denoiser`](cnnvideo::denoise::Denoiser) on video
+//! frames.
 
 use glib::prelude::*;
 
@@ -7,7 +8,8 @@ mod settings;
 
 glib::wrapper! {
     /// GStreamer element that removes noise from video with a small CNN.
-    pub struct CnnDenoise(ObjectSubclass<imp::CnnDenoise>) @extends gst_video::VideoFilter, gst_base::BaseTransform, gst::Element, gst::Object;
+    pub struct CnnDenoise(ObjectSubclass<imp::CnnDenoise>)
+        @extends gst_video::VideoFilter, gst_base::BaseTransform, gst::Element, gst::Object;
 }
 
 /// Registers the element with a plugin.

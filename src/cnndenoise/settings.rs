@@ -3,12 +3,14 @@
 use glib::{ParamSpec, ParamSpecBoolean, ParamSpecBoxed, ParamSpecFloat, prelude::*};
 use gst::prelude::*;
 
-use crate::shared::{ModelSettings, live, value_of};
+use crate::shared::{
+    FilterSettings, FrameSettings, ModelSettings, RegionFactors, controllable_float, get_value,
+};
 use cnnvideo::denoise::Parameters;
 
 /// Values of the writable properties.
 #[derive(Debug, Clone)]
-pub(super) struct Settings {
+pub struct Settings {
     /// Model properties.
     pub model: ModelSettings,
     /// Noise sigma in 8-bit units; negative to estimate it.
@@ -17,10 +19,8 @@ pub(super) struct Settings {
     pub strength: f32,
     /// Whether to apply temporal fusion.
     pub temporal: bool,
-    /// Factor on the strength inside the regions of a region mask.
-    pub foreground_strength: f32,
-    /// Factor on the strength outside the regions of a region mask.
-    pub background_strength: f32,
+    /// Factors on the strength by region of a region mask.
+    pub region_factors: RegionFactors,
 }
 
 impl Default for Settings {
@@ -30,111 +30,117 @@ impl Default for Settings {
             noise_level: -1.0,
             strength: 1.0,
             temporal: true,
-            foreground_strength: 1.0,
-            background_strength: 1.0,
+            region_factors: RegionFactors::default(),
         }
     }
 }
 
-impl Settings {
-    /// Returns the denoiser's parameters.
-    pub fn parameters(&self) -> Parameters {
-        Parameters {
-            noise_level: (self.noise_level >= 0.0).then_some(self.noise_level),
-            strength: self.strength,
-            temporal: self.temporal,
-        }
+impl FilterSettings for Settings {
+    type Parameters = Parameters;
+
+    fn properties() -> Vec<ParamSpec> {
+        let default = Settings::default();
+        let mut properties = ModelSettings::properties();
+        properties.extend([
+            controllable_float(
+                "noise-level",
+                "Noise level",
+                "Standard deviation of the noise of luma (or of R, G and B) in 8-bit units, \
+                 -1 = estimate it from the video; that of chroma is always estimated",
+                [-1.0, 75.0],
+                default.noise_level,
+            ),
+            controllable_float(
+                "strength",
+                "Strength",
+                "Up to 1: share of the noise that is removed, 0 = pass frames through unchanged; \
+                 beyond 1: also a factor on the noise level that the network assumes",
+                [0.0, 2.0],
+                default.strength,
+            ),
+            ParamSpecBoolean::builder("temporal")
+                .nick("Temporal")
+                .blurb(
+                    "Average each frame with motion-compensated previous frames before the \
+                     network",
+                )
+                .default_value(default.temporal)
+                .controllable()
+                .mutable_playing()
+                .build(),
+            controllable_float(
+                "foreground-strength",
+                "Foreground strength",
+                "Factor on strength inside the regions of a region mask",
+                [0.0, 2.0],
+                default.region_factors.foreground,
+            ),
+            controllable_float(
+                "background-strength",
+                "Background strength",
+                "Factor on strength outside the regions of a region mask",
+                [0.0, 2.0],
+                default.region_factors.background,
+            ),
+            ParamSpecFloat::builder("estimated-noise-level")
+                .nick("Estimated noise level")
+                .blurb(
+                    "Standard deviation of the noise of luma (or of R, G and B) that was assumed \
+                     for the last frame, in 8-bit units",
+                )
+                .minimum(0.0)
+                .maximum(f32::MAX)
+                .read_only()
+                .build(),
+            ParamSpecBoxed::builder::<gst::Structure>("stats")
+                .nick("Statistics")
+                .blurb(
+                    "Number of frames, number of frames dropped because they were late, \
+                     mean and 99th percentile of the processing time in ms, backend, noise levels",
+                )
+                .read_only()
+                .build(),
+        ]);
+        properties
     }
 
-    /// Sets the property `name`.
-    ///
-    /// # Errors
-    /// An unknown name, or a value of another type; GObject checks both before.
-    pub fn set(&mut self, name: &str, value: &glib::Value) -> Result<(), String> {
+    fn set(&mut self, name: &str, value: &glib::Value) -> Result<(), String> {
         match name {
-            "noise-level" => self.noise_level = value_of(value)?,
-            "strength" => self.strength = value_of(value)?,
-            "temporal" => self.temporal = value_of(value)?,
-            "foreground-strength" => self.foreground_strength = value_of(value)?,
-            "background-strength" => self.background_strength = value_of(value)?,
+            "noise-level" => self.noise_level = get_value(value)?,
+            "strength" => self.strength = get_value(value)?,
+            "temporal" => self.temporal = get_value(value)?,
+            "foreground-strength" => self.region_factors.foreground = get_value(value)?,
+            "background-strength" => self.region_factors.background = get_value(value)?,
             _ => self.model.set(name, value)?,
         }
         Ok(())
     }
 
-    /// Returns the value of the property `name`, or `None` if it is unknown.
-    pub fn get(&self, name: &str) -> Option<glib::Value> {
+    fn get(&self, name: &str) -> Option<glib::Value> {
         Some(match name {
             "noise-level" => self.noise_level.to_value(),
             "strength" => self.strength.to_value(),
             "temporal" => self.temporal.to_value(),
-            "foreground-strength" => self.foreground_strength.to_value(),
-            "background-strength" => self.background_strength.to_value(),
+            "foreground-strength" => self.region_factors.foreground.to_value(),
+            "background-strength" => self.region_factors.background.to_value(),
             _ => return self.model.get(name),
         })
     }
-}
 
-/// Returns the specifications of all properties of the element.
-pub(super) fn properties() -> Vec<ParamSpec> {
-    let default = Settings::default();
-    let mut properties = ModelSettings::properties();
-    properties.extend([
-        live(
-            "noise-level",
-            "Noise level",
-            "Standard deviation of the noise of luma (or of R, G and B) in 8-bit units, \
-             -1 = estimate it from the video; that of chroma is always estimated",
-            [-1.0, 75.0],
-            default.noise_level,
-        ),
-        live(
-            "strength",
-            "Strength",
-            "Up to 1: share of the noise that is removed, 0 = pass frames through unchanged; \
-             beyond 1: also a factor on the noise level that the network assumes",
-            [0.0, 2.0],
-            default.strength,
-        ),
-        ParamSpecBoolean::builder("temporal")
-            .nick("Temporal")
-            .blurb("Average each frame with motion-compensated previous frames before the network")
-            .default_value(default.temporal)
-            .controllable()
-            .mutable_playing()
-            .build(),
-        live(
-            "foreground-strength",
-            "Foreground strength",
-            "Factor on strength inside the regions of a region mask",
-            [0.0, 2.0],
-            default.foreground_strength,
-        ),
-        live(
-            "background-strength",
-            "Background strength",
-            "Factor on strength outside the regions of a region mask",
-            [0.0, 2.0],
-            default.background_strength,
-        ),
-        ParamSpecFloat::builder("estimated-noise-level")
-            .nick("Estimated noise level")
-            .blurb(
-                "Standard deviation of the noise of luma (or of R, G and B) that was assumed for \
-                 the last frame, in 8-bit units",
-            )
-            .minimum(0.0)
-            .maximum(f32::MAX)
-            .read_only()
-            .build(),
-        ParamSpecBoxed::builder::<gst::Structure>("stats")
-            .nick("Statistics")
-            .blurb(
-                "Number of frames, number of frames dropped because they were late, \
-                 mean and 99th percentile of the processing time in ms, backend, noise levels",
-            )
-            .read_only()
-            .build(),
-    ]);
-    properties
+    fn model(&self) -> &ModelSettings {
+        &self.model
+    }
+
+    fn frame_settings(&self) -> FrameSettings<Parameters> {
+        let parameters = Parameters {
+            sigma: (self.noise_level >= 0.0).then_some(self.noise_level),
+            strength: self.strength,
+            temporal: self.temporal,
+        };
+        FrameSettings {
+            parameters,
+            region_factors: self.region_factors,
+            passthrough: self.strength == 0.0,
+        }
+    }
 }

@@ -16,23 +16,23 @@ use gst_base::{
     subclass::{BaseTransformMode, prelude::*},
 };
 use gst_video::{NavigationEvent, VideoFormat, VideoFrameExt, VideoFrameRef, VideoInfo};
-use ndarray::Array2;
 
 use super::{
-    alpha, draw,
-    input::{Command, Input},
+    SegmentOutput, alpha, caps,
+    commands::{Command, CommandQueue, ToShare},
     message::SegmentMessage,
-    settings::{self, Output, Settings},
+    overlay,
+    settings::{self, Settings},
     signals,
-    stream::{News, Stream},
+    stream::{RegionEvent, SegmentStream},
 };
 use crate::shared::{
-    FORMATS, ModelSettings, Quality, RegionMask, Timing, ends_a_scene, format_of, lock, picture,
-    picture_mut,
+    ModelSettings, QualityPreset, RegionMask, Timing, format_of, is_discontinuity, lock,
+    view_frame, view_frame_mut,
 };
 use cnnvideo::{
-    frame::{Format, PictureMut},
-    segment::{self, Networks, Seeds, Segmenter, Shape, seeds::WrittenSeeds},
+    frame::Format,
+    segment::{self, Networks, Segmenter, Shape, seeds::ParsedSeeds},
 };
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -49,27 +49,27 @@ pub struct CnnSegment {
     settings: Mutex<Settings>,
     /// User input for the next frame. Locked only to queue or take it, never while a frame is
     /// processed, so that user interface threads do not wait.
-    input: Mutex<Input>,
-    published: Mutex<Published>,
+    queue: Mutex<CommandQueue>,
+    statistics: Mutex<SegmentStatistics>,
     /// Locked by the streaming thread while it processes a frame, and by state changes while that
     /// thread is stopped.
-    state: Mutex<State>,
+    state: Mutex<SegmentState>,
     /// Whether the next frame does not continue the previous one, so that regions must be dropped.
-    reset: AtomicBool,
+    discontinuity: AtomicBool,
 }
 
 /// Statistics that the streaming thread shares with other threads.
 #[derive(Debug, Default)]
-struct Published {
+struct SegmentStatistics {
     timing: Timing,
     backend: String,
     /// Number of regions in the latest frame.
     regions: u32,
 }
 
-impl Published {
+impl SegmentStatistics {
     /// Returns the value of the property `stats`.
-    fn stats(&self) -> gst::Structure {
+    fn to_structure(&self) -> gst::Structure {
         gst::Structure::builder("cnnsegment-stats")
             .field("frames", self.timing.frames())
             .field("mean-ms", self.timing.mean_ms())
@@ -82,14 +82,14 @@ impl Published {
 
 /// State between start and stop.
 #[derive(Default)]
-struct State {
+struct SegmentState {
     networks: Option<Networks>,
-    stream: Option<Stream>,
+    stream: Option<SegmentStream>,
 }
 
-impl std::fmt::Debug for State {
+impl std::fmt::Debug for SegmentState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").finish_non_exhaustive()
+        f.debug_struct("SegmentState").finish_non_exhaustive()
     }
 }
 
@@ -107,27 +107,28 @@ impl CnnSegment {
         }
     }
 
-    /// Queues a seed for the next frame and returns whether it was accepted ([`Input::add`]).
-    pub(super) fn point(
+    /// Queues a seed for the next frame and returns whether it was accepted
+    /// ([`CommandQueue::add_seed`]).
+    pub(super) fn add_seed(
         &self,
         label: u32,
-        shape: impl FnOnce(&dyn Fn([f64; 2]) -> [f32; 2]) -> Option<Shape>,
+        shape: impl FnOnce(&ToShare<'_>) -> Option<Shape>,
     ) -> bool {
-        lock(&self.input).add(label, shape)
+        lock(&self.queue).add_seed(label, shape)
     }
 
     /// Queues a command for the next frame.
-    pub(super) fn command(&self, command: Command) {
-        lock(&self.input).push(command);
+    pub(super) fn queue_command(&self, command: Command) {
+        lock(&self.queue).push(command);
     }
 
     /// Sets the property `seeds`, which replaces all seeds at the next frame.
     fn set_seeds(&self, value: &glib::Value) {
         let text = value.get::<Option<String>>().ok().flatten();
-        let seeds = text.as_deref().unwrap_or_default().parse::<WrittenSeeds>();
+        let seeds = text.as_deref().unwrap_or_default().parse::<ParsedSeeds>();
         lock(&self.settings).seeds = text;
         match seeds {
-            Ok(seeds) => self.command(Command::Replace(seeds)),
+            Ok(seeds) => self.queue_command(Command::Replace(seeds)),
             // Before the start there may be no bus to post to; start() then reports the error.
             Err(err) => {
                 gst::element_imp_warning!(
@@ -139,64 +140,44 @@ impl CnnSegment {
         }
     }
 
-    /// Tracks the regions into a new frame, executes the queued commands and posts messages.
-    /// Returns whether there are any regions; `stream.labels` then holds their mask.
+    /// Tracks the regions into a new frame, executes the queued commands and posts messages. Fills
+    /// `stream.labels` and returns whether there are any regions.
     ///
     /// # Errors
     /// Fails if the frame has an unexpected layout or a network cannot be run.
-    fn follow(
+    fn process_frame(
         &self,
-        stream: &mut Stream,
+        stream: &mut SegmentStream,
         frame: &VideoFrameRef<&gst::BufferRef>,
     ) -> Result<bool, segment::Error> {
-        let commands = lock(&self.input).take();
-        let discont = frame.buffer().flags().contains(gst::BufferFlags::DISCONT);
-        let mut messages = Vec::new();
-        if self.reset.swap(false, Ordering::AcqRel) || discont {
-            let labels: Vec<_> = stream.segmenter.status().map(|status| status.label).collect();
-            stream.segmenter.reset();
-            stream.lose(&labels, &mut messages);
-        }
-        if commands.is_empty() && !stream.segmenter.has_regions() {
-            // There is nothing to track. Tracking must start anew, as it has not received this
-            // frame.
-            stream.segmenter.reset();
-        } else {
-            let view = picture::<u8>(frame, stream.format)?;
-            let lost = stream.segmenter.see(&view, &mut stream.seeds)?;
-            stream.lose(&lost, &mut messages);
-            let answered = !commands.is_empty();
-            stream.obey(commands)?;
-            stream.tell(answered, &mut messages);
-        }
-        let any = stream.segmenter.has_regions();
-        if any {
-            stream.segmenter.mask(stream.labels.view_mut());
-        } else {
-            stream.labels.fill(0);
-        }
-        lock(&self.published).regions = stream.segmenter.status().count() as u32;
-        self.post(&messages, stream.seeds.len(), frame.buffer());
-        Ok(any)
+        let commands = lock(&self.queue).take();
+        let is_discontinuity = self.discontinuity.swap(false, Ordering::AcqRel)
+            || frame.buffer().flags().contains(gst::BufferFlags::DISCONT);
+        let events = stream.process_frame(frame, commands, is_discontinuity)?;
+        let regions = stream.region_count();
+        lock(&self.statistics).regions = regions as u32;
+        self.post_events(&events, stream.seed_count(), frame.buffer());
+        Ok(regions > 0)
     }
 
     /// Posts an element message on the bus for each event. `seeds` is the number of all seeds,
     /// `buffer` the frame that the events belong to.
-    fn post(&self, news: &[News], seeds: usize, buffer: &gst::BufferRef) {
+    fn post_events(&self, events: &[RegionEvent], seeds: usize, buffer: &gst::BufferRef) {
         let obj = self.obj();
         let segment = obj.segment().downcast::<gst::ClockTime>().ok();
         let pts = buffer.pts();
-        for news in news {
+        for event in events {
             let message = SegmentMessage {
-                label: u32::from(news.label),
+                label: u32::from(event.label),
                 seeds: seeds as u32,
-                area: f64::from(news.area),
-                confidence: f64::from(news.confidence),
-                lost: news.lost,
+                area: f64::from(event.area),
+                confidence: f64::from(event.confidence),
+                lost: event.lost,
                 timestamp: pts,
                 stream_time: segment.as_ref().and_then(|s| s.to_stream_time(pts)),
                 running_time: segment.as_ref().and_then(|s| s.to_running_time(pts)),
             };
+            // Fails only without a bus, and then there is no receiver.
             let _ = obj
                 .post_message(gst::message::Element::builder((&message).into()).src(&*obj).build());
         }
@@ -213,8 +194,8 @@ impl CnnSegment {
     }
 
     /// Adds the time since `start` to the statistics.
-    fn time(&self, start: Instant) {
-        lock(&self.published).timing.add(start.elapsed());
+    fn add_timing(&self, start: Instant) {
+        lock(&self.statistics).timing.frame_processed(start.elapsed());
     }
 }
 
@@ -252,7 +233,7 @@ impl ObjectImpl for CnnSegment {
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
         match pspec.name() {
-            "stats" => lock(&self.published).stats().to_value(),
+            "stats" => lock(&self.statistics).to_structure().to_value(),
             name => lock(&self.settings).get(name).unwrap_or_else(|| pspec.default_value().clone()),
         }
     }
@@ -274,19 +255,7 @@ impl ElementImpl for CnnSegment {
     }
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
-        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
-            let mut formats = FORMATS.to_vec();
-            let sink =
-                gst_video::VideoCapsBuilder::new().format_list(formats.iter().copied()).build();
-            formats.extend([VideoFormat::A420, VideoFormat::Ayuv]);
-            let src = gst_video::VideoCapsBuilder::new().format_list(formats).build();
-            [("sink", gst::PadDirection::Sink, sink), ("src", gst::PadDirection::Src, src)]
-                .into_iter()
-                .filter_map(|(name, direction, caps)| {
-                    gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps).ok()
-                })
-                .collect()
-        });
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(caps::pad_templates);
         &TEMPLATES
     }
 }
@@ -298,7 +267,7 @@ impl BaseTransformImpl for CnnSegment {
 
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         let settings = lock(&self.settings).clone();
-        if settings.model.quality != Quality::Fast && settings.model.model_file.is_none() {
+        if settings.model.quality != QualityPreset::Fast && settings.model.model_file.is_none() {
             gst::warning!(
                 CAT,
                 imp = self,
@@ -307,12 +276,13 @@ impl BaseTransformImpl for CnnSegment {
             );
         }
         let networks = Self::load(&settings.model).map_err(|err| match &err {
-            segment::Error::Network(err) => settings.model.error(err),
+            segment::Error::Network(err) => settings.model.load_error(err),
             err => gst::error_msg!(gst::ResourceError::Settings, ("Cannot use the model: {}", err)),
         })?;
         gst::info!(CAT, imp = self, "Running on {}", networks.backend());
-        *lock(&self.published) = Published { backend: networks.backend(), ..Default::default() };
-        *lock(&self.state) = State { networks: Some(networks), stream: None };
+        *lock(&self.statistics) =
+            SegmentStatistics { backend: networks.backend(), ..Default::default() };
+        *lock(&self.state) = SegmentState { networks: Some(networks), stream: None };
         // The seeds of the property apply at every start, not only when they are set.
         if let Some(text) = &settings.seeds {
             let seeds = text.parse().map_err(|err| {
@@ -321,19 +291,17 @@ impl BaseTransformImpl for CnnSegment {
                     ("Cannot parse the property seeds: {}", err)
                 )
             })?;
-            let mut input = lock(&self.input);
-            if input.is_empty() {
-                input.push(Command::Replace(seeds));
+            let mut queue = lock(&self.queue);
+            if queue.is_empty() {
+                queue.push(Command::Replace(seeds));
             }
         }
         Ok(())
     }
 
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
-        *lock(&self.state) = State::default();
-        let mut input = lock(&self.input);
-        input.stop();
-        input.take();
+        *lock(&self.state) = SegmentState::default();
+        lock(&self.queue).reset();
         Ok(())
     }
 
@@ -343,47 +311,10 @@ impl BaseTransformImpl for CnnSegment {
         caps: &gst::Caps,
         filter: Option<&gst::Caps>,
     ) -> Option<gst::Caps> {
-        let output = lock(&self.settings).output;
-        let to_source = direction == gst::PadDirection::Sink;
-        let formats = |format: VideoFormat| match (output, to_source) {
-            (Output::Meta | Output::Overlay, _) => vec![format],
-            (Output::Mask, true) => vec![VideoFormat::Gray8],
-            (Output::Mask, false) if format == VideoFormat::Gray8 => FORMATS.to_vec(),
-            (Output::Mask, false) => Vec::new(),
-            (Output::Alpha, true) => alpha::with_alpha(format),
-            (Output::Alpha, false) => alpha::without_alpha(format),
-        };
-        let mut result = gst::Caps::new_empty();
-        for (structure, features) in caps.iter_with_features() {
-            let all: Vec<String> = match structure.value("format") {
-                Ok(value) => match value.get::<gst::List>() {
-                    Ok(list) => list.iter().filter_map(|value| value.get().ok()).collect(),
-                    Err(_) => value.get().into_iter().collect(),
-                },
-                Err(_) => FORMATS.iter().map(|format| format.to_str().to_string()).collect(),
-            };
-            let mut others: Vec<VideoFormat> = Vec::new();
-            for format in all.iter().flat_map(|format| formats(VideoFormat::from_string(format))) {
-                if !others.contains(&format) {
-                    others.push(format);
-                }
-            }
-            if others.is_empty() {
-                continue;
-            }
-            let mut other = structure.to_owned();
-            other.set(
-                "format",
-                gst::List::new(others.iter().map(|format| format.to_str().as_str())),
-            );
-            if !output.in_place() {
-                other.remove_fields(["colorimetry", "chroma-site"]);
-            }
-            result.get_mut()?.append_structure_full(other, Some(features.to_owned()));
-        }
+        let caps = caps::transform(caps, direction, lock(&self.settings).output);
         Some(match filter {
-            Some(filter) => filter.intersect_with_mode(&result, gst::CapsIntersectMode::First),
-            None => result,
+            Some(filter) => filter.intersect_with_mode(&caps, gst::CapsIntersectMode::First),
+            None => caps,
         })
     }
 
@@ -406,11 +337,9 @@ impl BaseTransformImpl for CnnSegment {
         };
         let segmenter = Segmenter::new(networks, settings.model.threads as usize)
             .map_err(|err| gst::loggable_error!(CAT, "Cannot create the segmenter: {err}"))?;
-        let labels = Array2::zeros((input.height() as usize, input.width() as usize));
-        lock(&self.input).resize(input.width(), input.height());
+        lock(&self.queue).set_frame_size(input.width(), input.height());
         self.obj().set_in_place(settings.output.in_place());
-        let (seeds, told) = (Seeds::default(), Default::default());
-        state.stream = Some(Stream { input, output, format, segmenter, seeds, labels, told });
+        state.stream = Some(SegmentStream::new(input, output, format, segmenter));
         Ok(())
     }
 
@@ -424,8 +353,8 @@ impl BaseTransformImpl for CnnSegment {
     }
 
     fn sink_event(&self, event: gst::Event) -> bool {
-        if ends_a_scene(&event) {
-            self.reset.store(true, Ordering::Release);
+        if is_discontinuity(&event) {
+            self.discontinuity.store(true, Ordering::Release);
         }
         self.parent_sink_event(event)
     }
@@ -434,7 +363,7 @@ impl BaseTransformImpl for CnnSegment {
         if let gst::EventView::Navigation(navigation) = event.view()
             && let Ok(navigation) = NavigationEvent::parse(navigation)
         {
-            lock(&self.input).navigate(&navigation);
+            lock(&self.queue).navigate(&navigation);
         }
         // Elements upstream may handle navigation events as well.
         self.parent_src_event(event)
@@ -448,30 +377,27 @@ impl BaseTransformImpl for CnnSegment {
         let output = lock(&self.settings).output;
         let mut state = lock(&self.state);
         let stream = state.stream.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
-        let any = {
-            let frame = VideoFrameRef::from_buffer_ref_readable(buffer, &stream.input)
+        let has_regions = {
+            let frame = VideoFrameRef::from_buffer_ref_readable(buffer, &stream.input_info)
                 .map_err(|err| self.failed(&err))?;
-            self.follow(stream, &frame).map_err(|err| self.failed(&err))?
+            self.process_frame(stream, &frame).map_err(|err| self.failed(&err))?
         };
-        if any {
-            if output == Output::Overlay {
-                let mut frame = VideoFrameRef::from_buffer_ref_writable(buffer, &stream.input)
+        if has_regions {
+            if output == SegmentOutput::Overlay {
+                let mut frame = VideoFrameRef::from_buffer_ref_writable(buffer, &stream.input_info)
                     .map_err(|err| self.failed(&err))?;
-                let mut view =
-                    picture_mut(&mut frame, stream.format).map_err(|err| self.failed(&err))?;
-                draw::overlay(&mut view, &stream.labels.view());
+                let mut picture =
+                    view_frame_mut(&mut frame, stream.format).map_err(|err| self.failed(&err))?;
+                overlay::draw(&mut picture, &stream.labels.view());
             }
-            let (width, height) = (stream.input.width(), stream.input.height());
-            if let Some(mask) = RegionMask::new(
-                width,
-                height,
-                stream.labels.as_slice().unwrap_or_default().to_vec(),
-            ) {
-                mask.attach(buffer, (width, height));
-            }
+            let size = (stream.input_info.width(), stream.input_info.height());
+            let labels = stream.labels.as_slice().expect("the labels are contiguous").to_vec();
+            RegionMask::new(size.0, size.1, labels)
+                .expect("the labels have the size of the frame")
+                .attach(buffer, size);
         }
         drop(state);
-        self.time(start);
+        self.add_timing(start);
         Ok(gst::FlowSuccess::Ok)
     }
 
@@ -483,37 +409,28 @@ impl BaseTransformImpl for CnnSegment {
         let start = Instant::now();
         let mut state = lock(&self.state);
         let stream = state.stream.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
-        let from = VideoFrameRef::from_buffer_ref_readable(inbuf, &stream.input)
+        let input = VideoFrameRef::from_buffer_ref_readable(inbuf, &stream.input_info)
             .map_err(|err| self.failed(&err))?;
-        self.follow(stream, &from).map_err(|err| self.failed(&err))?;
-        let mut to = VideoFrameRef::from_buffer_ref_writable(outbuf, &stream.output)
+        self.process_frame(stream, &input).map_err(|err| self.failed(&err))?;
+        let mut output = VideoFrameRef::from_buffer_ref_writable(outbuf, &stream.output_info)
             .map_err(|err| self.failed(&err))?;
-        if stream.output.format() == VideoFormat::Gray8 {
-            let mut view = picture_mut(&mut to, Format::GRAY8).map_err(|err| self.failed(&err))?;
-            let labels = &stream.labels;
-            ndarray::Zip::from(&mut view.components[0]).and(labels).for_each(|to, label| {
-                *to = 255 * u8::from(*label > 0);
-            });
+        let labels = stream.labels.view();
+        if stream.output_info.format() == VideoFormat::Gray8 {
+            let mut mask =
+                view_frame_mut(&mut output, Format::GRAY8).map_err(|err| self.failed(&err))?;
+            ndarray::Zip::from(&mut mask.components[0])
+                .and(labels)
+                .for_each(|to, label| *to = alpha::mask_value(*label));
         } else {
-            let layout =
-                alpha::layout(stream.output.format()).ok_or(gst::FlowError::NotNegotiated)?;
-            let place = layout.alpha().ok_or(gst::FlowError::NotNegotiated)?;
-            let view = picture(&from, stream.format).map_err(|err| self.failed(&err))?;
-            let mut out: PictureMut<'_, u8> =
-                picture_mut(&mut to, layout).map_err(|err| self.failed(&err))?;
-            alpha::copy(&view, &mut out);
-            let stride = to
-                .plane_stride()
-                .get(place.plane)
-                .and_then(|s| usize::try_from(*s).ok())
-                .unwrap_or(0);
-            let plane = to.plane_data_mut(place.plane as u32).map_err(|err| self.failed(&err))?;
-            alpha::write(plane, stride, place, &stream.labels.view())
+            let layout = alpha::layout_with_alpha(stream.output_info.format())
+                .ok_or(gst::FlowError::NotNegotiated)?;
+            let picture = view_frame(&input, stream.format).map_err(|err| self.failed(&err))?;
+            alpha::write_frame(&picture, &labels, &mut output, layout)
                 .map_err(|err| self.failed(&err))?;
         }
-        drop(to);
+        drop(output);
         drop(state);
-        self.time(start);
+        self.add_timing(start);
         Ok(gst::FlowSuccess::Ok)
     }
 }

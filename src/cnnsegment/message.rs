@@ -29,10 +29,10 @@ pub struct SegmentMessage {
 /// Error of converting a structure that is not a valid `cnn-segment` message, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a cnn-segment message: {0}")]
-pub struct NotASegmentMessage(String);
+pub struct InvalidSegmentMessage(String);
 
 /// Converts a time to nanoseconds, `None` to `u64::MAX` (`GST_CLOCK_TIME_NONE`).
-fn nanoseconds(time: Option<gst::ClockTime>) -> u64 {
+fn time_field(time: Option<gst::ClockTime>) -> u64 {
     time.map_or(u64::MAX, gst::ClockTime::nseconds)
 }
 
@@ -44,34 +44,35 @@ impl From<&SegmentMessage> for gst::Structure {
             .field("area", message.area)
             .field("confidence", message.confidence)
             .field("lost", message.lost)
-            .field("timestamp", nanoseconds(message.timestamp))
-            .field("stream-time", nanoseconds(message.stream_time))
-            .field("running-time", nanoseconds(message.running_time))
+            .field("timestamp", time_field(message.timestamp))
+            .field("stream-time", time_field(message.stream_time))
+            .field("running-time", time_field(message.running_time))
             .build()
     }
 }
 
 impl TryFrom<&gst::StructureRef> for SegmentMessage {
-    type Error = NotASegmentMessage;
+    type Error = InvalidSegmentMessage;
 
-    fn try_from(structure: &gst::StructureRef) -> Result<Self, NotASegmentMessage> {
-        fn get<'a, T: glib::value::FromValue<'a>>(
+    fn try_from(structure: &gst::StructureRef) -> Result<Self, InvalidSegmentMessage> {
+        fn field<'a, T: glib::value::FromValue<'a>>(
             structure: &'a gst::StructureRef,
             name: &str,
-        ) -> Result<T, NotASegmentMessage> {
-            let value = structure.value(name).map_err(|err| NotASegmentMessage(err.to_string()))?;
-            value.get().map_err(|err| NotASegmentMessage(format!("{name}: {err}")))
+        ) -> Result<T, InvalidSegmentMessage> {
+            let value =
+                structure.value(name).map_err(|err| InvalidSegmentMessage(err.to_string()))?;
+            value.get().map_err(|err| InvalidSegmentMessage(format!("{name}: {err}")))
         }
         if structure.name() != NAME {
-            return Err(NotASegmentMessage(format!("its name is {}", structure.name())));
+            return Err(InvalidSegmentMessage(format!("its name is {}", structure.name())));
         }
-        let time = |name| Ok(gst::ClockTime::try_from(get::<u64>(structure, name)?).ok());
+        let time = |name| Ok(gst::ClockTime::try_from(field::<u64>(structure, name)?).ok());
         Ok(Self {
-            label: get(structure, "label")?,
-            seeds: get(structure, "seeds")?,
-            area: get(structure, "area")?,
-            confidence: get(structure, "confidence")?,
-            lost: get(structure, "lost")?,
+            label: field(structure, "label")?,
+            seeds: field(structure, "seeds")?,
+            area: field(structure, "area")?,
+            confidence: field(structure, "confidence")?,
+            lost: field(structure, "lost")?,
             timestamp: time("timestamp")?,
             stream_time: time("stream-time")?,
             running_time: time("running-time")?,
@@ -84,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_go_through_structures() {
+    fn message_survives_the_round_trip() {
         gst::init().unwrap();
         let message = SegmentMessage {
             label: 2,
@@ -99,9 +100,9 @@ mod tests {
         let structure = gst::Structure::from(&message);
         assert_eq!(SegmentMessage::try_from(structure.as_ref()), Ok(message));
         for name in structure.fields().map(|f| f.to_string()).collect::<Vec<_>>() {
-            let mut spoilt = structure.clone();
-            spoilt.remove_field(&name);
-            assert!(SegmentMessage::try_from(spoilt.as_ref()).is_err(), "{name}");
+            let mut incomplete = structure.clone();
+            incomplete.remove_field(&name);
+            assert!(SegmentMessage::try_from(incomplete.as_ref()).is_err(), "{name}");
         }
     }
 }

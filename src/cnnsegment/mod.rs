@@ -4,21 +4,23 @@
 use glib::prelude::*;
 
 mod alpha;
-mod draw;
+mod caps;
+mod commands;
 mod imp;
-mod input;
 mod message;
+mod overlay;
 mod settings;
 mod signals;
 mod stream;
 
-pub use message::{NotASegmentMessage, SegmentMessage};
-pub use settings::Output;
+pub use message::{InvalidSegmentMessage, SegmentMessage};
+pub use settings::SegmentOutput;
 
 glib::wrapper! {
     /// Interactive video segmentation: turns clicks, strokes and boxes into regions and tracks
     /// them.
-    pub struct CnnSegment(ObjectSubclass<imp::CnnSegment>) @extends gst_base::BaseTransform, gst::Element, gst::Object;
+    pub struct CnnSegment(ObjectSubclass<imp::CnnSegment>)
+        @extends gst_base::BaseTransform, gst::Element, gst::Object;
 }
 
 /// Registers the element with a plugin.

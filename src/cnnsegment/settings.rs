@@ -3,12 +3,12 @@
 use glib::{ParamSpec, ParamSpecBoxed, ParamSpecEnum, ParamSpecString, prelude::*};
 use gst::prelude::*;
 
-use crate::shared::{ModelSettings, value_of};
+use crate::shared::{ModelSettings, get_value};
 
 /// Values of the property `output`: the form in which the element outputs regions.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
 #[enum_type(name = "GstCnnSegmentOutput")]
-pub enum Output {
+pub enum SegmentOutput {
     /// The unchanged frame, with the label mask as a meta.
     #[default]
     #[enum_value(name = "Meta: the frame, with the regions as a meta", nick = "meta")]
@@ -28,10 +28,10 @@ pub enum Output {
 #[cfg(feature = "doc")]
 pub(super) fn mark_for_documentation() {
     use glib::types::StaticType;
-    Output::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
+    SegmentOutput::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
 }
 
-impl Output {
+impl SegmentOutput {
     /// Returns whether the output has the caps of the input, so that frames are processed in place.
     pub(super) fn in_place(self) -> bool {
         matches!(self, Self::Meta | Self::Overlay)
@@ -44,7 +44,7 @@ pub(super) struct Settings {
     /// Properties that all elements with a model share.
     pub model: ModelSettings,
     /// Property `output`.
-    pub output: Output,
+    pub output: SegmentOutput,
     /// Property `seeds`, unparsed.
     pub seeds: Option<String>,
 }
@@ -54,16 +54,16 @@ impl Settings {
     ///
     /// # Errors
     /// Fails if the value has another type than the property; GObject checks that before.
-    pub fn set(&mut self, name: &str, value: &glib::Value) -> Result<(), String> {
+    pub(super) fn set(&mut self, name: &str, value: &glib::Value) -> Result<(), String> {
         match name {
-            "output" => self.output = value_of(value)?,
+            "output" => self.output = get_value(value)?,
             _ => self.model.set(name, value)?,
         }
         Ok(())
     }
 
     /// Returns the value of a property, `None` if there is no such property.
-    pub fn get(&self, name: &str) -> Option<glib::Value> {
+    pub(super) fn get(&self, name: &str) -> Option<glib::Value> {
         Some(match name {
             "output" => self.output.to_value(),
             "seeds" => self.seeds.to_value(),
@@ -76,7 +76,7 @@ impl Settings {
 pub(super) fn properties() -> Vec<ParamSpec> {
     let mut properties = ModelSettings::properties();
     properties.extend([
-        ParamSpecEnum::builder_with_default("output", Output::default())
+        ParamSpecEnum::builder_with_default("output", SegmentOutput::default())
             .nick("Output")
             .blurb(
                 "Form in which regions are output; changes between meta and overlay keep the \

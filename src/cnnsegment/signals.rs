@@ -5,8 +5,8 @@ use glib::{
     subclass::{Signal, prelude::*},
 };
 
+use super::commands::{Command, ToShare};
 use super::imp::CnnSegment;
-use super::input::Command;
 use cnnvideo::segment::Shape;
 
 /// Returns the action signals of the element: `add-seed(x, y, label)`,
@@ -25,9 +25,9 @@ pub(super) fn signals() -> Vec<Signal> {
             .return_type::<bool>()
             .action()
             .class_handler(|args| {
-                let (element, x, y, label) =
-                    (element(args)?, get(args, 1)?, get(args, 2)?, get(args, 3)?);
-                Some(element.point(label, |share| Some(Shape::Point(share([x, y])))).to_value())
+                let (x, y, label) = (argument(args, 1), argument(args, 2), argument(args, 3));
+                let shape = |to_share: &ToShare<'_>| Some(Shape::Point(to_share([x, y])));
+                Some(element(args).add_seed(label, shape).to_value())
             })
             .build(),
         Signal::builder("add-stroke")
@@ -35,21 +35,19 @@ pub(super) fn signals() -> Vec<Signal> {
             .return_type::<bool>()
             .action()
             .class_handler(|args| {
-                let (element, label, radius) =
-                    (element(args)?, get(args, 2)?, get::<f64>(args, 3)?);
-                let points: gst::Array = get(args, 1)?;
+                let (label, radius) = (argument(args, 2), argument::<f64>(args, 3));
+                let points: gst::Array = argument(args, 1);
                 let numbers: Vec<f64> =
                     points.iter().filter_map(|value| value.get().ok()).collect();
-                let whole = numbers.len() == points.len()
+                let is_valid = numbers.len() == points.len()
                     && numbers.len() >= 2
                     && numbers.len().is_multiple_of(2);
-                let added = whole
-                    && element.point(label, |share| {
-                        let [from, to] = [share([0.0, 0.0]), share([radius, 0.0])];
-                        let points = numbers.chunks_exact(2).map(|p| share([p[0], p[1]])).collect();
-                        Some(Shape::Stroke { points, radius: to[0] - from[0] })
-                    });
-                Some(added.to_value())
+                let shape = |to_share: &ToShare<'_>| {
+                    let [from, to] = [to_share([0.0, 0.0]), to_share([radius, 0.0])];
+                    let points = numbers.chunks_exact(2).map(|p| to_share([p[0], p[1]])).collect();
+                    Some(Shape::Stroke { points, radius: to[0] - from[0] })
+                };
+                Some((is_valid && element(args).add_seed(label, shape)).to_value())
             })
             .build(),
         Signal::builder("add-box")
@@ -57,13 +55,14 @@ pub(super) fn signals() -> Vec<Signal> {
             .return_type::<bool>()
             .action()
             .class_handler(|args| {
-                let (element, label) = (element(args)?, get::<u32>(args, 5)?);
-                let (x0, y0, x1, y1) = (get(args, 1)?, get(args, 2)?, get(args, 3)?, get(args, 4)?);
-                let shape = |share: &dyn Fn([f64; 2]) -> [f32; 2]| {
-                    Some(Shape::Box(share([x0, y0]), share([x1, y1])))
+                let label: u32 = argument(args, 5);
+                let (x0, y0) = (argument(args, 1), argument(args, 2));
+                let (x1, y1) = (argument(args, 3), argument(args, 4));
+                let shape = |to_share: &ToShare<'_>| {
+                    Some(Shape::Box { corner: to_share([x0, y0]), opposite: to_share([x1, y1]) })
                 };
                 // A box selects a region, so there is no box for the background.
-                Some((label > 0 && element.point(label, shape)).to_value())
+                Some((label > 0 && element(args).add_seed(label, shape)).to_value())
             })
             .build(),
         Signal::builder("grow")
@@ -71,32 +70,33 @@ pub(super) fn signals() -> Vec<Signal> {
             .return_type::<bool>()
             .action()
             .class_handler(|args| {
-                let (element, label, steps) = (element(args)?, get::<u32>(args, 1)?, get(args, 2)?);
-                Some((label > 0 && element.point(label, |_| Some(Shape::Steps(steps)))).to_value())
+                let (label, steps) = (argument::<u32>(args, 1), argument(args, 2));
+                let shape = |_: &ToShare<'_>| Some(Shape::Grow(steps));
+                Some((label > 0 && element(args).add_seed(label, shape)).to_value())
             })
             .build(),
-        command("undo", Command::Undo),
-        command("clear", Command::Clear),
+        command_signal("undo", Command::Undo),
+        command_signal("clear", Command::Clear),
     ]
 }
 
 /// Returns an action signal without arguments that queues a command.
-fn command(name: &'static str, command: Command) -> Signal {
+fn command_signal(name: &'static str, command: Command) -> Signal {
     Signal::builder(name)
         .action()
         .class_handler(move |args| {
-            element(args)?.command(command.clone());
+            element(args).queue_command(command.clone());
             None
         })
         .build()
 }
 
 /// Returns the element that a signal was emitted on.
-fn element(args: &[glib::Value]) -> Option<glib::subclass::ObjectImplRef<CnnSegment>> {
-    Some(get::<super::CnnSegment>(args, 0)?.imp().ref_counted())
+fn element(args: &[glib::Value]) -> glib::subclass::ObjectImplRef<CnnSegment> {
+    argument::<super::CnnSegment>(args, 0).imp().ref_counted()
 }
 
-/// Returns the argument of a signal at an index, `None` if it has another type.
-fn get<'a, T: glib::value::FromValue<'a>>(args: &'a [glib::Value], at: usize) -> Option<T> {
-    args.get(at)?.get().ok()
+/// Returns the argument of a signal at an index.
+fn argument<'a, T: glib::value::FromValue<'a>>(args: &'a [glib::Value], index: usize) -> T {
+    args[index].get().ok().expect("GLib checks number and types of a signal's arguments")
 }

@@ -1,4 +1,5 @@
-//! The `cnnsmooth` element: a video filter that runs [`Smoother`](super::Smoother) on each frame.
+//! The `cnnsmooth` element: a video filter that runs [`Smoother`](cnnvideo::smooth::Smoother) on
+//! each frame.
 
 use glib::prelude::*;
 
@@ -7,7 +8,8 @@ mod settings;
 
 glib::wrapper! {
     /// Video filter that removes texture up to a chosen scale and keeps structure.
-    pub struct CnnSmooth(ObjectSubclass<imp::CnnSmooth>) @extends gst_video::VideoFilter, gst_base::BaseTransform, gst::Element, gst::Object;
+    pub struct CnnSmooth(ObjectSubclass<imp::CnnSmooth>)
+        @extends gst_video::VideoFilter, gst_base::BaseTransform, gst::Element, gst::Object;
 }
 
 /// Registers the element with `plugin`.

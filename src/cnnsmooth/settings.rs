@@ -3,12 +3,14 @@
 use glib::{ParamSpec, ParamSpecBoolean, ParamSpecBoxed, prelude::*};
 use gst::prelude::*;
 
-use crate::shared::{ModelSettings, live, value_of};
+use crate::shared::{
+    FilterSettings, FrameSettings, ModelSettings, RegionFactors, controllable_float, get_value,
+};
 use cnnvideo::smooth::{MAX_SCALE, Parameters};
 
 /// Values of the writable properties.
 #[derive(Debug, Clone)]
-pub(super) struct Settings {
+pub struct Settings {
     /// Model file, device, precision, quality preset and number of threads.
     pub model: ModelSettings,
     /// Largest size of removed texture in pixels, 1 to [`MAX_SCALE`].
@@ -19,10 +21,8 @@ pub(super) struct Settings {
     pub structure: f32,
     /// Whether the guide is averaged with previous frames.
     pub temporal: bool,
-    /// Factor on `strength` inside the regions of a region mask, 0 to 1.
-    pub foreground_strength: f32,
-    /// Factor on `strength` outside the regions of a region mask, 0 to 1.
-    pub background_strength: f32,
+    /// Factors on the strength by region of a region mask.
+    pub region_factors: RegionFactors,
 }
 
 impl Default for Settings {
@@ -33,109 +33,112 @@ impl Default for Settings {
             strength: 1.0,
             structure: 0.5,
             temporal: true,
-            foreground_strength: 1.0,
-            background_strength: 1.0,
+            region_factors: RegionFactors::default(),
         }
     }
 }
 
-impl Settings {
-    /// Returns the parameters of [`Smoother::process`](cnnvideo::smooth::Smoother::process).
-    pub fn parameters(&self) -> Parameters {
-        Parameters {
-            scale: self.scale,
-            strength: self.strength,
-            structure: self.structure,
-            temporal: self.temporal,
-        }
+impl FilterSettings for Settings {
+    type Parameters = Parameters;
+
+    fn properties() -> Vec<ParamSpec> {
+        let default = Settings::default();
+        let mut properties = ModelSettings::properties();
+        properties.extend([
+            controllable_float(
+                "scale",
+                "Scale",
+                "Size in pixels up to which texture is removed",
+                [1.0, MAX_SCALE],
+                default.scale,
+            ),
+            controllable_float(
+                "strength",
+                "Strength",
+                "Strength of the smoothing, 0 = pass frames through unchanged, 1 = full",
+                [0.0, 1.0],
+                default.strength,
+            ),
+            controllable_float(
+                "structure",
+                "Structure",
+                "Sensitivity to weak edges, 0 = keep strong edges only, 1 = keep weak edges too",
+                [0.0, 1.0],
+                default.structure,
+            ),
+            ParamSpecBoolean::builder("temporal")
+                .nick("Temporal")
+                .blurb("Average the guide with previous frames where luma is unchanged")
+                .default_value(default.temporal)
+                .controllable()
+                .mutable_playing()
+                .build(),
+            controllable_float(
+                "foreground-strength",
+                "Foreground strength",
+                "Factor on the strength inside the regions of a region mask",
+                [0.0, 1.0],
+                default.region_factors.foreground,
+            ),
+            controllable_float(
+                "background-strength",
+                "Background strength",
+                "Factor on the strength outside the regions of a region mask",
+                [0.0, 1.0],
+                default.region_factors.background,
+            ),
+            ParamSpecBoxed::builder::<gst::Structure>("stats")
+                .nick("Statistics")
+                .blurb(
+                    "Processed frames, frames dropped by QoS, mean and 99th percentile of the \
+                     processing time in milliseconds, and backend",
+                )
+                .read_only()
+                .build(),
+        ]);
+        properties
     }
 
-    /// Sets the property `name`.
-    ///
-    /// # Errors
-    /// If the value has another type or the property does not exist. GObject checks both first.
-    pub fn set(&mut self, name: &str, value: &glib::Value) -> Result<(), String> {
+    fn set(&mut self, name: &str, value: &glib::Value) -> Result<(), String> {
         match name {
-            "scale" => self.scale = value_of(value)?,
-            "strength" => self.strength = value_of(value)?,
-            "structure" => self.structure = value_of(value)?,
-            "temporal" => self.temporal = value_of(value)?,
-            "foreground-strength" => self.foreground_strength = value_of(value)?,
-            "background-strength" => self.background_strength = value_of(value)?,
+            "scale" => self.scale = get_value(value)?,
+            "strength" => self.strength = get_value(value)?,
+            "structure" => self.structure = get_value(value)?,
+            "temporal" => self.temporal = get_value(value)?,
+            "foreground-strength" => self.region_factors.foreground = get_value(value)?,
+            "background-strength" => self.region_factors.background = get_value(value)?,
             _ => self.model.set(name, value)?,
         }
         Ok(())
     }
 
-    /// Returns the value of the property `name`, `None` if it is not one of these.
-    pub fn get(&self, name: &str) -> Option<glib::Value> {
+    fn get(&self, name: &str) -> Option<glib::Value> {
         Some(match name {
             "scale" => self.scale.to_value(),
             "strength" => self.strength.to_value(),
             "structure" => self.structure.to_value(),
             "temporal" => self.temporal.to_value(),
-            "foreground-strength" => self.foreground_strength.to_value(),
-            "background-strength" => self.background_strength.to_value(),
+            "foreground-strength" => self.region_factors.foreground.to_value(),
+            "background-strength" => self.region_factors.background.to_value(),
             _ => return self.model.get(name),
         })
     }
-}
 
-/// Returns the specifications of all properties of the element.
-pub(super) fn properties() -> Vec<ParamSpec> {
-    let default = Settings::default();
-    let mut properties = ModelSettings::properties();
-    properties.extend([
-        live(
-            "scale",
-            "Scale",
-            "Size in pixels up to which texture is removed",
-            [1.0, MAX_SCALE],
-            default.scale,
-        ),
-        live(
-            "strength",
-            "Strength",
-            "Strength of the smoothing, 0 = pass frames through unchanged, 1 = full",
-            [0.0, 1.0],
-            default.strength,
-        ),
-        live(
-            "structure",
-            "Structure",
-            "Sensitivity to weak edges, 0 = keep strong edges only, 1 = keep weak edges too",
-            [0.0, 1.0],
-            default.structure,
-        ),
-        ParamSpecBoolean::builder("temporal")
-            .nick("Temporal")
-            .blurb("Average the guide with previous frames where luma is unchanged")
-            .default_value(default.temporal)
-            .controllable()
-            .mutable_playing()
-            .build(),
-        live(
-            "foreground-strength",
-            "Foreground strength",
-            "Factor on the strength inside the regions of a region mask",
-            [0.0, 1.0],
-            default.foreground_strength,
-        ),
-        live(
-            "background-strength",
-            "Background strength",
-            "Factor on the strength outside the regions of a region mask",
-            [0.0, 1.0],
-            default.background_strength,
-        ),
-        ParamSpecBoxed::builder::<gst::Structure>("stats")
-            .nick("Statistics")
-            .blurb(
-                "Processed frames, frames dropped by QoS, mean and 99th percentile of the \
-                 processing time in milliseconds, and backend",
-            )
-            .read_only()
-            .build(),
-    ]);
-    properties
+    fn model(&self) -> &ModelSettings {
+        &self.model
+    }
+
+    fn frame_settings(&self) -> FrameSettings<Parameters> {
+        let parameters = Parameters {
+            scale: self.scale,
+            strength: self.strength,
+            structure: self.structure,
+            temporal: self.temporal,
+        };
+        FrameSettings {
+            parameters,
+            region_factors: self.region_factors,
+            passthrough: self.strength == 0.0,
+        }
+    }
 }

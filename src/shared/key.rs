@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use glib::{ParamSpec, ParamSpecString, prelude::*};
 use gst::prelude::*;
 
-use crate::shared::value_of;
+use crate::shared::get_value;
 use cnnvideo::watermark::{Key, KeyError};
 
 /// Source of the key. It is never logged.
@@ -16,19 +16,22 @@ pub(crate) struct KeySettings {
 }
 
 impl KeySettings {
-    /// Sets a property; returns `None` if it is neither `key-file` nor `key`.
-    pub fn set(&mut self, name: &str, value: &glib::Value) -> Option<Result<(), String>> {
+    /// Sets the field that belongs to the property `name`.
+    ///
+    /// # Errors
+    /// A value of another type, or a name that is neither `key-file` nor `key`.
+    pub(crate) fn set(&mut self, name: &str, value: &glib::Value) -> Result<(), String> {
         match name {
-            "key-file" => Some(value_of(value).map(|file| self.file = file)),
-            "key" => {
-                Some(value_of::<Option<String>>(value).map(|hex| self.hex = hex.map(Into::into)))
-            }
-            _ => None,
+            "key-file" => self.file = get_value(value)?,
+            "key" => self.hex = get_value::<Option<String>>(value)?.map(Into::into),
+            _ => return Err("unknown property".to_owned()),
         }
+        Ok(())
     }
 
-    /// Returns the value of a readable property: `key` is write-only.
-    pub fn get(&self, name: &str) -> Option<glib::Value> {
+    /// Returns the value of the property `name`, or `None` if it is not `key-file`: `key` is
+    /// write-only.
+    pub(crate) fn get(&self, name: &str) -> Option<glib::Value> {
         (name == "key-file").then(|| self.file.to_value())
     }
 
@@ -36,7 +39,7 @@ impl KeySettings {
     ///
     /// # Errors
     /// Returns the message for the user if no key is set, or if it is invalid or cannot be read.
-    pub fn load(&self) -> Result<Key, gst::ErrorMessage> {
+    pub(crate) fn load(&self) -> Result<Key, gst::ErrorMessage> {
         let key = match (&self.file, &self.hex) {
             (Some(file), _) => Key::from_file(file),
             (None, Some(hex)) => Key::from_hex(hex),
@@ -48,7 +51,7 @@ impl KeySettings {
                 ));
             }
         };
-        let from =
+        let source =
             self.file.as_ref().map_or("property key".to_owned(), |file| file.display().to_string());
         key.map_err(|err| match &err {
             KeyError::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
@@ -56,13 +59,13 @@ impl KeySettings {
             }
             KeyError::Read { .. } => gst::error_msg!(gst::ResourceError::Read, ("{}", err)),
             KeyError::Format => {
-                gst::error_msg!(gst::ResourceError::Settings, ("Cannot use {}: {}", from, err))
+                gst::error_msg!(gst::ResourceError::Settings, ("Cannot use {}: {}", source, err))
             }
         })
     }
 
     /// Returns the specifications of the properties.
-    pub fn properties() -> Vec<ParamSpec> {
+    pub(crate) fn properties() -> Vec<ParamSpec> {
         vec![
             ParamSpecString::builder("key-file")
                 .nick("Key file")

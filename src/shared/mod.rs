@@ -1,26 +1,30 @@
-//! Code that the elements share: pixel formats, model properties, region masks, timing, and the
-//! state of a filter that processes one frame at a time (`Pictures`).
+//! Code that the elements share: pixel formats, model properties, region masks, statistics, and the
+//! implementation of elements that filter one frame at a time (`FrameFilter`).
 
-mod filter;
+mod element;
+mod frame_filter;
 mod key;
 mod model;
-mod pictures;
 mod properties;
 mod region_mask;
 mod timing;
 mod video;
 
-pub(crate) use filter::{ends_a_scene, follow_controls, live, lock, pad_templates};
+pub(crate) use element::{is_discontinuity, lock, pad_templates, sync_controlled_properties};
+pub(crate) use frame_filter::{
+    FilterClass, FilterElement, FilterSettings, FrameFilter, FrameProcessor, FrameSettings,
+    RegionFactors,
+};
 pub(crate) use key::KeySettings;
-pub(crate) use model::{ModelSettings, value_of};
-pub(crate) use pictures::{Pictures, Process, Request};
+pub(crate) use model::ModelSettings;
 #[cfg(feature = "doc")]
 pub(crate) use properties::mark_for_documentation;
-pub use properties::{ModelPrecision, Quality};
+pub use properties::{ModelPrecision, QualityPreset};
+pub(crate) use properties::{controllable_float, get_value};
 pub use region_mask::{REGION_MASK_META, RegionMask};
 pub(crate) use region_mask::{is_region_mask, register as register_region_mask};
 pub(crate) use timing::Timing;
 pub(crate) use video::{
-    DEEP_FORMATS, Depth, FORMATS, format_of, is_interlaced, layout_of, picture, picture_mut,
-    with_samples,
+    FORMATS_8BIT, FORMATS_10BIT, SampleDepth, format_of, is_interlaced, layout_of, view_frame,
+    view_frame_mut, with_samples,
 };

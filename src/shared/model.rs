@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use glib::{ParamSpec, ParamSpecEnum, ParamSpecString, ParamSpecUInt, prelude::*};
 use gst::prelude::*;
 
-use super::{ModelPrecision, Quality};
+use super::{ModelPrecision, QualityPreset, get_value};
 use cnnvideo::nn;
 
 /// Values of the model properties. An element reads them when it starts.
 #[derive(Debug, Clone)]
-pub(crate) struct ModelSettings {
-    /// Size of the built-in network.
-    pub quality: Quality,
+pub struct ModelSettings {
+    /// Quality preset, which selects the built-in network.
+    pub quality: QualityPreset,
     /// Model file to load instead of a built-in network.
     pub model_file: Option<PathBuf>,
     /// Device string: `auto`, `cpu` or `cuda:N`.
@@ -26,23 +26,13 @@ pub(crate) struct ModelSettings {
 impl Default for ModelSettings {
     fn default() -> Self {
         Self {
-            quality: Quality::default(),
+            quality: QualityPreset::default(),
             model_file: None,
             device: "auto".to_owned(),
             precision: ModelPrecision::default(),
             threads: 0,
         }
     }
-}
-
-/// Returns a property's value as a Rust type.
-///
-/// # Errors
-/// A value of another type; GObject checks types before, so this does not occur in practice.
-pub(crate) fn value_of<'a, T: glib::value::FromValue<'a>>(
-    value: &'a glib::Value,
-) -> Result<T, String> {
-    value.get::<T>().map_err(|err| err.to_string())
 }
 
 impl ModelSettings {
@@ -52,14 +42,14 @@ impl ModelSettings {
     /// A value of another type, or a name that is not a model property.
     pub fn set(&mut self, name: &str, value: &glib::Value) -> Result<(), String> {
         match name {
-            "quality" => self.quality = value_of(value)?,
-            "model-file" => self.model_file = value_of::<Option<PathBuf>>(value)?,
+            "quality" => self.quality = get_value(value)?,
+            "model-file" => self.model_file = get_value::<Option<PathBuf>>(value)?,
             "device" => {
                 self.device =
-                    value_of::<Option<String>>(value)?.unwrap_or_else(|| "auto".to_owned())
+                    get_value::<Option<String>>(value)?.unwrap_or_else(|| "auto".to_owned())
             }
-            "precision" => self.precision = value_of(value)?,
-            "threads" => self.threads = value_of(value)?,
+            "precision" => self.precision = get_value(value)?,
+            "threads" => self.threads = get_value(value)?,
             _ => return Err("unknown property".to_owned()),
         }
         Ok(())
@@ -78,17 +68,17 @@ impl ModelSettings {
     }
 
     /// Returns the element error for a model that failed to load.
-    pub fn error(&self, err: &nn::Error) -> gst::ErrorMessage {
+    pub fn load_error(&self, err: &nn::Error) -> gst::ErrorMessage {
         let domain = match err {
             nn::Error::NotFound(_) => gst::ResourceError::NotFound,
             nn::Error::Read { .. } => gst::ResourceError::Read,
             _ => gst::ResourceError::Settings,
         };
-        let from = self
+        let source = self
             .model_file
             .as_ref()
             .map_or("built-in model".to_owned(), |p| p.display().to_string());
-        gst::error_msg!(domain, ("Cannot use {} on device '{}': {}", from, self.device, err))
+        gst::error_msg!(domain, ("Cannot use {} on device '{}': {}", source, self.device, err))
     }
 
     /// Returns the specifications of the model properties.

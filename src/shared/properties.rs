@@ -1,11 +1,13 @@
-//! Enum property types that several elements use.
+//! Property types and helpers for properties that several elements use.
 
-use cnnvideo::nn::Precision;
+use gst::prelude::*;
 
-/// Size of the network, a trade-off between quality and time per frame.
+use cnnvideo::{denoise::Quality, nn::Precision};
+
+/// Quality preset: the size of the network, a trade-off between quality and time per frame.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
 #[enum_type(name = "GstCnnVideoQuality")]
-pub enum Quality {
+pub enum QualityPreset {
     /// For live video on two ordinary cores.
     #[default]
     #[enum_value(name = "Fast: live video on two ordinary cores", nick = "fast")]
@@ -22,6 +24,16 @@ pub enum Quality {
         nick = "best"
     )]
     Best,
+}
+
+impl From<QualityPreset> for Quality {
+    fn from(preset: QualityPreset) -> Self {
+        match preset {
+            QualityPreset::Fast => Self::Fast,
+            QualityPreset::Balanced => Self::Balanced,
+            QualityPreset::Best => Self::Best,
+        }
+    }
 }
 
 /// Arithmetic of the network.
@@ -50,12 +62,40 @@ impl From<ModelPrecision> for Precision {
     }
 }
 
+/// Builds a float property that the user may change, or a controller may drive, while the pipeline
+/// plays. `range` is the minimum and maximum.
+pub(crate) fn controllable_float(
+    name: &'static str,
+    nick: &'static str,
+    blurb: &'static str,
+    range: [f32; 2],
+    default: f32,
+) -> glib::ParamSpec {
+    glib::ParamSpecFloat::builder(name)
+        .nick(nick)
+        .blurb(blurb)
+        .minimum(range[0])
+        .maximum(range[1])
+        .default_value(default)
+        .controllable()
+        .mutable_playing()
+        .build()
+}
+
+/// Returns a property's value as a Rust type.
+///
+/// # Errors
+/// A value of another type; GObject checks types before, so this does not occur in practice.
+pub(crate) fn get_value<'a, T: glib::value::FromValue<'a>>(
+    value: &'a glib::Value,
+) -> Result<T, String> {
+    value.get::<T>().map_err(|err| err.to_string())
+}
+
 /// Marks the property types as plugin API, so that GStreamer's plugin cache documents them.
 #[cfg(feature = "doc")]
 pub(crate) fn mark_for_documentation() {
-    use glib::types::StaticType;
-    use gst::prelude::*;
-    for kind in [Quality::static_type(), ModelPrecision::static_type()] {
+    for kind in [QualityPreset::static_type(), ModelPrecision::static_type()] {
         kind.mark_as_plugin_api(gst::PluginAPIFlags::empty());
     }
 }

@@ -8,10 +8,10 @@ use ndarray::{Array2, ArrayView2};
 /// Name of the custom meta.
 pub const REGION_MASK_META: &str = "cnn-region-mask";
 /// Largest accepted width and height of a mask, in pixels.
-const MOST: u32 = 1 << 15;
+const MAX_SIDE: u32 = 1 << 15;
 /// Largest relative difference of aspect ratio between a mask's frame and a scaled frame; rounding
 /// to whole pixels causes differences up to this.
-const SHAPE: f64 = 0.03;
+const MAX_ASPECT_DIFFERENCE: f64 = 0.03;
 
 /// Region label of each pixel of a frame: 0 outside of all regions, 1 to 8 inside of one.
 ///
@@ -46,14 +46,16 @@ impl RegionMask {
     }
 
     /// Attaches the mask to a buffer that holds a frame of size `frame` (width, height). It
-    /// replaces an existing mask. Does nothing if the meta is not registered.
+    /// replaces an existing mask.
     pub fn attach(&self, buffer: &mut gst::BufferRef, frame: (u32, u32)) {
+        register();
         if let Ok(meta) = gst::meta::CustomMeta::from_mut_buffer(buffer, REGION_MASK_META) {
             let _ = meta.remove();
         }
-        let Ok(mut meta) = gst::meta::CustomMeta::add(buffer, REGION_MASK_META) else { return };
-        let Ok(bytes) = self.buffer.map_readable() else { return };
-        let labels = bytes.iter().copied().max().unwrap_or(0);
+        let mut meta = gst::meta::CustomMeta::add(buffer, REGION_MASK_META)
+            .expect("the meta is registered and the buffer is writable");
+        let bytes = self.buffer.map_readable().expect("the mask's buffer was readable before");
+        let labels = bytes.iter().copied().max().expect("a mask has at least one pixel");
         let structure = meta.mut_structure();
         structure.set("width", self.width);
         structure.set("height", self.height);
@@ -76,16 +78,22 @@ impl RegionMask {
         let (width, height, stride) = (get("width")?, get("height")?, get("stride")?);
         let of = (get("frame-width")?, get("frame-height")?);
         let mask = structure.get::<gst::Buffer>("mask").ok()?;
-        let fits = (1..=MOST).contains(&width)
-            && (1..=MOST).contains(&height)
-            && (width..=2 * MOST).contains(&stride)
+        let fits = (1..=MAX_SIDE).contains(&width)
+            && (1..=MAX_SIDE).contains(&height)
+            && (width..=2 * MAX_SIDE).contains(&stride)
             && mask.size() as u64 >= u64::from(stride) * u64::from(height - 1) + u64::from(width);
         // A scaling element does not report the new size to the meta's transform function, but it
         // rarely changes the aspect ratio.
         let product = |a: u32, b: u32| f64::from(a) * f64::from(b);
         let shape = product(of.0, frame.1) / product(of.1, frame.0).max(1.0);
-        let scaled = structure.get::<bool>("scaled").ok()? && (shape - 1.0).abs() < SHAPE;
-        (fits && (of == frame || scaled)).then_some(Self { buffer: mask, width, height, stride })
+        let scaled =
+            structure.get::<bool>("scaled").ok()? && (shape - 1.0).abs() < MAX_ASPECT_DIFFERENCE;
+        (fits && (of == frame || scaled) && mask.map_readable().is_ok()).then_some(Self {
+            buffer: mask,
+            width,
+            height,
+            stride,
+        })
     }
 
     /// Returns the labels, indexed `[[y, x]]`, at the given size (width, height), resampled by
@@ -156,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn masks_travel_on_buffers() {
+    fn masks_survive_copies_of_buffers() {
         gst::init().unwrap();
         register();
         register();
@@ -179,11 +187,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_whole_is_no_mask() {
+    fn incomplete_metas_are_rejected() {
         gst::init().unwrap();
         register();
-        type Spoil = fn(&mut gst::StructureRef);
-        let spoils: [Spoil; 6] = [
+        type Damage = fn(&mut gst::StructureRef);
+        let damages: [Damage; 6] = [
             |s| s.set("width", 0u32),
             |s| s.set("height", 3u32),
             |s| s.set("stride", 3u32),
@@ -191,11 +199,11 @@ mod tests {
             |s| s.remove_field("mask"),
             |s| s.set("width", "4"),
         ];
-        for spoil in spoils {
+        for damage in damages {
             let mut buffer = gst::Buffer::new();
             let buffer = buffer.make_mut();
             RegionMask::new(4, 2, vec![1; 8]).unwrap().attach(buffer, (4, 2));
-            spoil(
+            damage(
                 gst::meta::CustomMeta::from_mut_buffer(buffer, REGION_MASK_META)
                     .unwrap()
                     .mut_structure(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Number of recent frames that the percentile covers.
-const RECENT: usize = 512;
+const RECENT_FRAMES: usize = 512;
 
 /// Frame counts and processing times of a stream.
 #[derive(Debug, Default)]
@@ -13,45 +13,45 @@ pub(crate) struct Timing {
     /// Frames that were processed.
     frames: u64,
     total: Duration,
-    /// Ring buffer of the processing times of the last [`RECENT`] frames.
+    /// Ring buffer of the processing times of the last [`RECENT_FRAMES`] frames.
     recent: Vec<Duration>,
 }
 
 impl Timing {
     /// Counts a frame that arrived for processing. Call before QoS may drop it.
-    pub fn arrive(&mut self) {
+    pub(crate) fn frame_arrived(&mut self) {
         self.arrived += 1;
     }
 
     /// Returns the number of frames that arrived but were not processed.
-    pub fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.arrived.saturating_sub(self.frames)
     }
 
     /// Adds the processing time of a frame.
-    pub fn add(&mut self, time: Duration) {
-        if self.recent.len() < RECENT {
+    pub(crate) fn frame_processed(&mut self, time: Duration) {
+        if self.recent.len() < RECENT_FRAMES {
             self.recent.push(time);
         } else {
-            self.recent[self.frames as usize % RECENT] = time;
+            self.recent[self.frames as usize % RECENT_FRAMES] = time;
         }
         self.frames += 1;
         self.total += time;
     }
 
     /// Returns the number of processed frames.
-    pub fn frames(&self) -> u64 {
+    pub(crate) fn frames(&self) -> u64 {
         self.frames
     }
 
     /// Returns the mean processing time of all frames in milliseconds, 0 before the first frame.
-    pub fn mean_ms(&self) -> f64 {
+    pub(crate) fn mean_ms(&self) -> f64 {
         if self.frames == 0 { 0.0 } else { self.total.as_secs_f64() * 1e3 / self.frames as f64 }
     }
 
     /// Returns the 99th percentile of the processing times of recent frames in milliseconds, 0
     /// before the first frame.
-    pub fn p99_ms(&self) -> f64 {
+    pub(crate) fn p99_ms(&self) -> f64 {
         let mut sorted = self.recent.clone();
         sorted.sort();
         let at = (sorted.len() * 99).div_ceil(100).saturating_sub(1);
@@ -67,7 +67,7 @@ mod tests {
     fn mean_and_percentile() {
         let mut timing = Timing::default();
         assert_eq!((timing.mean_ms(), timing.p99_ms()), (0.0, 0.0));
-        (1..=1000).for_each(|ms| timing.add(Duration::from_millis(ms)));
+        (1..=1000).for_each(|ms| timing.frame_processed(Duration::from_millis(ms)));
         assert_eq!(timing.frames(), 1000);
         assert!((timing.mean_ms() - 500.5).abs() < 1e-6);
         // The last 512 times are 489 to 1000 ms; 99% of them are at most 995 ms.

@@ -2,10 +2,10 @@
 
 use gst_video::{VideoFormat, VideoFrameExt, VideoFrameRef, VideoInterlaceMode};
 
-use cnnvideo::frame::{Error, Format, Picture, PictureMut, Sample};
+use cnnvideo::frame::{Error, Format, Picture, PictureMut, Plane, PlaneMut, Sample};
 
 /// Pixel formats of 8 bits a sample. All elements accept them.
-pub(crate) const FORMATS: [VideoFormat; 17] = [
+pub(crate) const FORMATS_8BIT: [VideoFormat; 17] = [
     VideoFormat::I420,
     VideoFormat::Nv12,
     VideoFormat::Yv12,
@@ -26,9 +26,8 @@ pub(crate) const FORMATS: [VideoFormat; 17] = [
 ];
 
 /// Returns the component layout of an 8-bit pixel format; `None` for formats that are not in
-/// [`FORMATS`].
+/// [`FORMATS_8BIT`].
 pub(crate) fn format_of(format: VideoFormat) -> Option<Format> {
-    let packed = |rgb, alpha, step| Some(Format::packed_rgb(rgb, alpha, step));
     match format {
         VideoFormat::Gray8 => Some(Format::GRAY8),
         VideoFormat::I420 => Some(Format::I420),
@@ -38,49 +37,49 @@ pub(crate) fn format_of(format: VideoFormat) -> Option<Format> {
         VideoFormat::Nv21 => Some(Format::NV21),
         VideoFormat::Y42b => Some(Format::Y42B),
         VideoFormat::Y444 => Some(Format::Y444),
-        VideoFormat::Rgb => packed([0, 1, 2], None, 3),
-        VideoFormat::Bgr => packed([2, 1, 0], None, 3),
-        VideoFormat::Rgba => packed([0, 1, 2], Some(3), 4),
-        VideoFormat::Bgra => packed([2, 1, 0], Some(3), 4),
-        VideoFormat::Argb => packed([1, 2, 3], Some(0), 4),
-        VideoFormat::Abgr => packed([3, 2, 1], Some(0), 4),
-        VideoFormat::Rgbx => packed([0, 1, 2], None, 4),
-        VideoFormat::Bgrx => packed([2, 1, 0], None, 4),
-        VideoFormat::Xrgb => packed([1, 2, 3], None, 4),
-        VideoFormat::Xbgr => packed([3, 2, 1], None, 4),
+        VideoFormat::Rgb => Some(Format::RGB),
+        VideoFormat::Bgr => Some(Format::BGR),
+        VideoFormat::Rgba => Some(Format::RGBA),
+        VideoFormat::Bgra => Some(Format::BGRA),
+        VideoFormat::Argb => Some(Format::ARGB),
+        VideoFormat::Abgr => Some(Format::ABGR),
+        VideoFormat::Rgbx => Some(Format::RGBX),
+        VideoFormat::Bgrx => Some(Format::BGRX),
+        VideoFormat::Xrgb => Some(Format::XRGB),
+        VideoFormat::Xbgr => Some(Format::XBGR),
         _ => None,
     }
 }
 
-/// Pixel formats of 10 bits a sample. Elements built on [`super::Pictures`] accept them too.
-pub(crate) const DEEP_FORMATS: [VideoFormat; 4] =
+/// Pixel formats of 10 bits a sample. The filters and the watermark elements accept them too.
+pub(crate) const FORMATS_10BIT: [VideoFormat; 4] =
     [VideoFormat::I42010le, VideoFormat::P01010le, VideoFormat::I42210le, VideoFormat::Y44410le];
 
 /// Storage of a sample in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Depth {
+pub enum SampleDepth {
     /// 8 bits in one byte.
-    Eight,
+    U8,
     /// 10 bits in the lower bits of a little-endian 16-bit word.
-    Low10,
+    Lsb10,
     /// 10 bits in the upper bits of a little-endian 16-bit word.
-    High10,
+    Msb10,
 }
 
-/// Evaluates `$body` with `$T` as the sample type of a [`Depth`].
+/// Evaluates `$body` with `$T` as the sample type of a [`SampleDepth`].
 macro_rules! with_samples {
     ($depth:expr, $T:ident => $body:expr) => {
         match $depth {
-            $crate::shared::Depth::Eight => {
+            $crate::shared::SampleDepth::U8 => {
                 type $T = u8;
                 $body
             }
-            $crate::shared::Depth::Low10 => {
-                type $T = cnnvideo::frame::Low10;
+            $crate::shared::SampleDepth::Lsb10 => {
+                type $T = cnnvideo::frame::Lsb10;
                 $body
             }
-            $crate::shared::Depth::High10 => {
-                type $T = cnnvideo::frame::High10;
+            $crate::shared::SampleDepth::Msb10 => {
+                type $T = cnnvideo::frame::Msb10;
                 $body
             }
         }
@@ -89,14 +88,14 @@ macro_rules! with_samples {
 pub(crate) use with_samples;
 
 /// Returns the component layout (in samples) and the sample depth of a pixel format; `None` for
-/// formats that are neither in [`FORMATS`] nor in [`DEEP_FORMATS`].
-pub(crate) fn layout_of(format: VideoFormat) -> Option<(Format, Depth)> {
+/// formats that are neither in [`FORMATS_8BIT`] nor in [`FORMATS_10BIT`].
+pub(crate) fn layout_of(format: VideoFormat) -> Option<(Format, SampleDepth)> {
     match format {
-        VideoFormat::I42010le => Some((Format::I420, Depth::Low10)),
-        VideoFormat::I42210le => Some((Format::Y42B, Depth::Low10)),
-        VideoFormat::Y44410le => Some((Format::Y444, Depth::Low10)),
-        VideoFormat::P01010le => Some((Format::NV12, Depth::High10)),
-        other => format_of(other).map(|format| (format, Depth::Eight)),
+        VideoFormat::I42010le => Some((Format::I420, SampleDepth::Lsb10)),
+        VideoFormat::I42210le => Some((Format::Y42B, SampleDepth::Lsb10)),
+        VideoFormat::Y44410le => Some((Format::Y444, SampleDepth::Lsb10)),
+        VideoFormat::P01010le => Some((Format::NV12, SampleDepth::Msb10)),
+        other => format_of(other).map(|format| (format, SampleDepth::U8)),
     }
 }
 
@@ -119,7 +118,7 @@ fn whole<T>(bytes: usize) -> usize {
 ///
 /// # Errors
 /// A plane that is missing or too small for the format.
-pub(crate) fn picture<'a, T: Sample>(
+pub(crate) fn view_frame<'a, T: Sample>(
     frame: &'a VideoFrameRef<&gst::BufferRef>,
     format: Format,
 ) -> Result<Picture<'a, T>, Error> {
@@ -127,7 +126,7 @@ pub(crate) fn picture<'a, T: Sample>(
         bytemuck::try_cast_slice(&data[..whole::<T>(data.len())]).unwrap_or_default()
     };
     let planes = frame.planes_data().into_iter().map(samples);
-    let planes: Vec<_> = planes.zip(strides::<T>(frame.plane_stride())).collect();
+    let planes: Vec<_> = planes.zip(strides::<T>(frame.plane_stride())).map(Plane::from).collect();
     Picture::new(format, frame.width() as usize, frame.height() as usize, &planes)
 }
 
@@ -135,7 +134,7 @@ pub(crate) fn picture<'a, T: Sample>(
 ///
 /// # Errors
 /// A plane that is missing or too small for the format.
-pub(crate) fn picture_mut<'a, T: Sample>(
+pub(crate) fn view_frame_mut<'a, T: Sample>(
     frame: &'a mut VideoFrameRef<&mut gst::BufferRef>,
     format: Format,
 ) -> Result<PictureMut<'a, T>, Error> {
@@ -149,7 +148,7 @@ pub(crate) fn picture_mut<'a, T: Sample>(
         format,
         width,
         height,
-        frame.planes_data_mut().into_iter().map(samples).zip(strides),
+        frame.planes_data_mut().into_iter().map(samples).zip(strides).map(PlaneMut::from),
     )
 }
 

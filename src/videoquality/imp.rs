@@ -1,9 +1,9 @@
 //! GObject implementation of `videoquality`: an aggregator that pairs the frames of a tested stream
 //! with those of a reference by running time, compares them and posts messages.
 
-use std::sync::{LazyLock, Mutex};
+use std::sync::{LazyLock, Mutex, OnceLock};
 
-use glib::{ParamSpec, ParamSpecEnum, ParamSpecUInt, subclass::prelude::*};
+use glib::subclass::prelude::*;
 use gst::{prelude::*, subclass::prelude::*};
 use gst_base::{AGGREGATOR_FLOW_NEED_DATA, AggregatorPad, prelude::*, subclass::prelude::*};
 use gst_video::{VideoFormat, VideoFrameRef, VideoInfo};
@@ -11,12 +11,10 @@ use gst_video::{VideoFormat, VideoFrameRef, VideoInfo};
 use super::{
     message::VideoQualityMessage,
     pairing::{Pairing, pair},
+    settings::{self, OutputKind, Settings},
 };
-use crate::shared::{FORMATS, RegionMask, format_of, lock, picture, value_of};
-use cnnvideo::quality::{
-    Comparison, Measures, Panel, Running, iou,
-    panel::{HEIGHT, WIDTH},
-};
+use crate::shared::{FORMATS_8BIT, RegionMask, format_of, lock, view_frame};
+use cnnvideo::quality::{Comparison, Measures, Panel, RunningMean, iou};
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
@@ -27,55 +25,23 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 });
 
 /// Frame duration assumed if neither buffer has one.
-const DURATION: gst::ClockTime = gst::ClockTime::from_mseconds(40);
+const DEFAULT_FRAME_DURATION: gst::ClockTime = gst::ClockTime::from_mseconds(40);
 
-/// Output of the source pad.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
-#[enum_type(name = "GstVideoQualityOutput")]
-pub enum OutputKind {
-    /// The tested stream, unchanged.
-    #[default]
-    #[enum_value(name = "Test: the tested stream, unchanged", nick = "test")]
-    Test,
-    /// A picture of the comparison, see [`Panel`].
-    #[enum_value(
-        name = "Panel: both pictures, luma error, gradients, histograms and measures, 1280x720 RGB",
-        nick = "panel"
-    )]
-    Panel,
-}
-
-/// Includes the property types in the plugin's documentation.
-#[cfg(feature = "doc")]
-pub(super) fn mark_for_documentation() {
-    use glib::types::StaticType;
-    OutputKind::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
-}
-
-/// Values of the properties.
-#[derive(Debug, Clone, Copy)]
-struct Settings {
-    output: OutputKind,
-    /// Frame pairs between two messages.
-    interval: u32,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { output: OutputKind::default(), interval: 25 }
-    }
+/// A value for each of the compared streams.
+#[derive(Debug, Default, Clone)]
+struct PerStream<T> {
+    reference: T,
+    test: T,
 }
 
 /// State of a `videoquality` element.
 #[derive(Default)]
 pub struct VideoQuality {
     settings: Mutex<Settings>,
-    /// Pad `reference`.
-    reference: std::sync::OnceLock<AggregatorPad>,
-    /// Pad `sink`, of the tested stream.
-    test: std::sync::OnceLock<AggregatorPad>,
-    /// Caps of the reference and of the tested stream.
-    infos: Mutex<[Option<VideoInfo>; 2]>,
+    /// Sink pads, set when the object is constructed.
+    pads: PerStream<OnceLock<AggregatorPad>>,
+    /// Caps of the sink pads.
+    infos: Mutex<PerStream<Option<VideoInfo>>>,
     /// Only locked by the source pad's task, or while that task is stopped or flushed.
     state: Mutex<State>,
 }
@@ -86,45 +52,46 @@ struct State {
     /// `None` while the element is stopped.
     comparison: Option<Comparison>,
     panel: Panel,
-    running: Running,
+    running_mean: RunningMean,
     /// Measures and running time of the last pair.
     last: Option<(Measures, Option<gst::ClockTime>)>,
-    /// Number of reference frames and of tested frames without a partner.
-    unpaired: [u64; 2],
+    /// Number of frames without a partner.
+    unpaired: PerStream<u64>,
     /// Output kind and caps of the tested stream that the source pad's caps were set for.
     negotiated: Option<(OutputKind, VideoInfo)>,
     /// Whether the summary was posted.
-    told_end: bool,
+    summary_posted: bool,
     /// Whether the warning about the early end of the reference was posted.
-    told_alone: bool,
+    reference_eos_warned: bool,
 }
 
 impl VideoQuality {
-    /// Returns the pads of the reference and of the tested stream.
-    fn pads(&self) -> Result<(&AggregatorPad, &AggregatorPad), gst::FlowError> {
-        Ok((
-            self.reference.get().ok_or(gst::FlowError::Error)?,
-            self.test.get().ok_or(gst::FlowError::Error)?,
-        ))
+    /// Returns the sink pads.
+    fn pads(&self) -> PerStream<&AggregatorPad> {
+        let PerStream { reference, test } = &self.pads;
+        let [reference, test] =
+            [reference, test].map(|pad| pad.get().expect("pads are added on construction"));
+        PerStream { reference, test }
     }
 
     /// Posts an error message with `reason`.
-    fn failed(&self, reason: &dyn std::fmt::Display) -> gst::FlowError {
+    fn post_error(&self, reason: &dyn std::fmt::Display) -> gst::FlowError {
         gst::element_imp_error!(self, gst::StreamError::Format, ("Cannot compare: {reason}"));
         gst::FlowError::Error
     }
 
     /// Posts a `video-quality` message with the measures of the last pair and the means.
-    fn tell(&self, state: &State, summary: bool) {
-        let (Some((frame, running_time)), Some(mean)) = (state.last, state.running.mean()) else {
+    fn post_measures(&self, state: &State, summary: bool) {
+        let (Some((frame, running_time)), Some(mean)) = (state.last, state.running_mean.mean())
+        else {
             return;
         };
         let message = VideoQualityMessage {
             frame,
             mean,
-            frames: state.running.frames(),
-            unpaired_reference: state.unpaired[0],
-            unpaired_test: state.unpaired[1],
+            frames: state.running_mean.frames(),
+            unpaired_reference: state.unpaired.reference,
+            unpaired_test: state.unpaired.test,
             summary,
             running_time,
         };
@@ -134,18 +101,18 @@ impl VideoQuality {
     }
 
     /// Posts the summary message at the end of the stream, once.
-    fn end(&self, state: &mut State) {
-        if std::mem::replace(&mut state.told_end, true) {
+    fn post_summary(&self, state: &mut State) {
+        if std::mem::replace(&mut state.summary_posted, true) {
             return;
         }
-        if state.running.frames() == 0 {
+        if state.running_mean.frames() == 0 {
             gst::warning!(
                 CAT,
                 imp = self,
                 "No frame was measured: no reference frame has the running time of a tested frame"
             );
         }
-        self.tell(state, true);
+        self.post_measures(state, true);
     }
 
     /// Sets the caps of the source pad for `output` and the caps `info` of the tested stream.
@@ -155,17 +122,22 @@ impl VideoQuality {
         output: OutputKind,
         info: &VideoInfo,
     ) -> Result<(), gst::FlowError> {
-        if state.negotiated.as_ref().is_some_and(|(kind, known)| *kind == output && known == info) {
+        let negotiated = state.negotiated.as_ref();
+        if negotiated
+            .is_some_and(|(for_output, for_info)| *for_output == output && for_info == info)
+        {
             return Ok(());
         }
-        let own = match output {
+        let source_info = match output {
             OutputKind::Test => info.clone(),
-            OutputKind::Panel => VideoInfo::builder(VideoFormat::Rgb, WIDTH as u32, HEIGHT as u32)
-                .fps(info.fps())
-                .build()
-                .map_err(|err| self.failed(&err))?,
+            OutputKind::Panel => {
+                VideoInfo::builder(VideoFormat::Rgb, Panel::WIDTH as u32, Panel::HEIGHT as u32)
+                    .fps(info.fps())
+                    .build()
+                    .map_err(|err| self.post_error(&err))?
+            }
         };
-        let caps = own.to_caps().map_err(|err| self.failed(&err))?;
+        let caps = source_info.to_caps().map_err(|err| self.post_error(&err))?;
         self.obj().set_src_caps(&caps);
         state.negotiated = Some((output, info.clone()));
         Ok(())
@@ -179,23 +151,27 @@ impl VideoQuality {
         (reference, test): (&gst::Buffer, &gst::Buffer),
         running_time: Option<gst::ClockTime>,
     ) -> Result<Option<gst::Buffer>, gst::FlowError> {
-        let [Some(reference_info), Some(test_info)] = lock(&self.infos).clone() else {
+        let PerStream { reference: Some(reference_info), test: Some(test_info) } =
+            lock(&self.infos).clone()
+        else {
             return Err(gst::FlowError::NotNegotiated);
         };
         let frames = [(reference, &reference_info), (test, &test_info)].map(|(buffer, info)| {
-            VideoFrameRef::from_buffer_ref_readable(buffer, info).map_err(|err| self.failed(&err))
+            VideoFrameRef::from_buffer_ref_readable(buffer, info)
+                .map_err(|err| self.post_error(&err))
         });
         let [reference_frame, test_frame] = frames;
         let (reference_frame, test_frame) = (reference_frame?, test_frame?);
         let format =
             |info: &VideoInfo| format_of(info.format()).ok_or(gst::FlowError::NotNegotiated);
-        let a = picture::<u8>(&reference_frame, format(&reference_info)?)
-            .map_err(|err| self.failed(&err))?;
-        let b = picture(&test_frame, format(&test_info)?).map_err(|err| self.failed(&err))?;
-        let State { comparison: Some(comparison), panel, running, .. } = state else {
+        let a = view_frame::<u8>(&reference_frame, format(&reference_info)?)
+            .map_err(|err| self.post_error(&err))?;
+        let b =
+            view_frame(&test_frame, format(&test_info)?).map_err(|err| self.post_error(&err))?;
+        let State { comparison: Some(comparison), panel, running_mean, .. } = state else {
             return Err(gst::FlowError::Flushing);
         };
-        let mut measures = comparison.measure(&a, &b).map_err(|err| self.failed(&err))?;
+        let mut measures = comparison.measure(&a, &b).map_err(|err| self.post_error(&err))?;
         let labels = [(reference, &reference_info), (test, &test_info)].map(|(buffer, info)| {
             let size = (info.width(), info.height());
             RegionMask::of(buffer, size)?.labels(size)
@@ -203,33 +179,29 @@ impl VideoQuality {
         if let [Some(a), Some(b)] = &labels {
             measures.iou = iou(&a.view(), &b.view());
         }
-        running.add(&measures);
-        let mean = running.mean().unwrap_or(measures);
+        running_mean.add(&measures);
+        let mean = running_mean.mean().expect("there is at least this pair");
         let drawn = (settings.output == OutputKind::Panel).then(|| {
             let rows = panel.draw(&a, &b, comparison, &measures, &mean);
             let mut buffer = gst::Buffer::from_mut_slice(rows.to_vec());
-            if let Some(own) = buffer.get_mut() {
-                let _ = test.copy_into(
-                    own,
-                    gst::BufferCopyFlags::TIMESTAMPS | gst::BufferCopyFlags::FLAGS,
-                    ..,
-                );
-            }
+            let flags = gst::BufferCopyFlags::TIMESTAMPS | gst::BufferCopyFlags::FLAGS;
+            let panel = buffer.get_mut().expect("a new buffer is not shared");
+            test.copy_into(panel, flags, ..).expect("timestamps and flags can be copied");
             buffer
         });
         drop((a, b));
         drop((reference_frame, test_frame));
         state.last = Some((measures, running_time));
-        if state.running.frames().is_multiple_of(u64::from(settings.interval)) {
-            self.tell(state, false);
+        if state.running_mean.frames().is_multiple_of(u64::from(settings.interval)) {
+            self.post_measures(state, false);
         }
         Ok(drawn)
     }
 }
 
 /// Returns a template for an always pad with all supported formats.
-fn pad_template(name: &str, direction: gst::PadDirection) -> Option<gst::PadTemplate> {
-    let caps = gst_video::VideoCapsBuilder::new().format_list(FORMATS).build();
+fn pad_template(name: &str, direction: gst::PadDirection) -> gst::PadTemplate {
+    let caps = gst_video::VideoCapsBuilder::new().format_list(FORMATS_8BIT).build();
     gst::PadTemplate::with_gtype(
         name,
         direction,
@@ -237,7 +209,7 @@ fn pad_template(name: &str, direction: gst::PadDirection) -> Option<gst::PadTemp
         &caps,
         AggregatorPad::static_type(),
     )
-    .ok()
+    .expect("the template is valid")
 }
 
 #[glib::object_subclass]
@@ -251,53 +223,29 @@ impl ObjectImpl for VideoQuality {
     fn constructed(&self) {
         self.parent_constructed();
         let obj = self.obj();
-        for (name, own) in [("reference", &self.reference), ("sink", &self.test)] {
-            let Some(template) = obj.pad_template(name) else { continue };
+        let PerStream { reference, test } = &self.pads;
+        for (name, stored) in [("reference", reference), ("sink", test)] {
+            let template = obj.pad_template(name).expect("the class has a template for each pad");
             let pad = gst::PadBuilder::<AggregatorPad>::from_template(&template).name(name).build();
-            if obj.add_pad(&pad).is_ok() {
-                let _ = own.set(pad);
-            }
+            obj.add_pad(&pad).expect("a new element has no pad of this name");
+            stored.set(pad).expect("an object is constructed once");
         }
     }
 
-    fn properties() -> &'static [ParamSpec] {
-        static PROPERTIES: LazyLock<Vec<ParamSpec>> = LazyLock::new(|| {
-            let default = Settings::default();
-            vec![
-                ParamSpecEnum::builder_with_default("output", default.output)
-                    .nick("Output")
-                    .blurb("Output of the source pad")
-                    .mutable_ready()
-                    .build(),
-                ParamSpecUInt::builder("interval")
-                    .nick("Interval")
-                    .blurb("Frame pairs between two messages; a summary is always posted at EOS")
-                    .minimum(1)
-                    .default_value(default.interval)
-                    .mutable_playing()
-                    .build(),
-            ]
-        });
+    fn properties() -> &'static [glib::ParamSpec] {
+        static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(settings::properties);
         &PROPERTIES
     }
 
-    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &ParamSpec) {
-        let mut settings = lock(&self.settings);
-        let result = match pspec.name() {
-            "output" => value_of(value).map(|output| settings.output = output),
-            _ => value_of(value).map(|interval| settings.interval = interval),
-        };
-        if let Err(err) = result {
+    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        if let Err(err) = lock(&self.settings).set(pspec.name(), value) {
             gst::error!(CAT, imp = self, "Cannot set {}: {err}", pspec.name());
         }
     }
 
-    fn property(&self, _id: usize, pspec: &ParamSpec) -> glib::Value {
+    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
         let settings = *lock(&self.settings);
-        match pspec.name() {
-            "output" => settings.output.to_value(),
-            _ => settings.interval.to_value(),
-        }
+        settings.get(pspec.name()).unwrap_or_else(|| pspec.default_value().clone())
     }
 }
 
@@ -323,7 +271,7 @@ impl ElementImpl for VideoQuality {
                 ("sink", gst::PadDirection::Sink),
                 ("src", gst::PadDirection::Src),
             ];
-            all.into_iter().filter_map(|(name, direction)| pad_template(name, direction)).collect()
+            all.map(|(name, direction)| pad_template(name, direction)).into()
         });
         &TEMPLATES
     }
@@ -345,7 +293,7 @@ impl AggregatorImpl for VideoQuality {
 
     fn flush(&self) -> Result<gst::FlowSuccess, gst::FlowError> {
         let mut state = lock(&self.state);
-        state.told_end = false;
+        state.summary_posted = false;
         if let Some(comparison) = &mut state.comparison {
             comparison.reset();
         }
@@ -364,8 +312,9 @@ impl AggregatorImpl for VideoQuality {
                 return false;
             };
             let mut infos = lock(&self.infos);
-            infos[usize::from(pad.name() == "sink")] = Some(info);
-            if let [Some(a), Some(b)] = &*infos
+            let stored = if pad.name() == "sink" { &mut infos.test } else { &mut infos.reference };
+            *stored = Some(info);
+            if let PerStream { reference: Some(a), test: Some(b) } = &*infos
                 && (a.width(), a.height()) != (b.width(), b.height())
             {
                 // Only a warning: the other stream's caps may be about to change too. Comparing
@@ -391,15 +340,15 @@ impl AggregatorImpl for VideoQuality {
             && lock(&self.settings).output == OutputKind::Test
         {
             // The tested stream passes through, so downstream's caps restrict this pad's.
-            let own = pad.pad_template_caps();
-            let own = caps.filter().map_or(own.clone(), |filter| {
-                filter.intersect_with_mode(&own, gst::CapsIntersectMode::First)
+            let accepted = pad.pad_template_caps();
+            let accepted = caps.filter().map_or(accepted.clone(), |filter| {
+                filter.intersect_with_mode(&accepted, gst::CapsIntersectMode::First)
             });
             let result = self
                 .obj()
                 .src_pad()
-                .peer_query_caps(Some(&own))
-                .intersect_with_mode(&own, gst::CapsIntersectMode::First);
+                .peer_query_caps(Some(&accepted))
+                .intersect_with_mode(&accepted, gst::CapsIntersectMode::First);
             caps.set_result(&result);
             return true;
         }
@@ -408,12 +357,12 @@ impl AggregatorImpl for VideoQuality {
 
     fn aggregate(&self, timeout: bool) -> Result<gst::FlowSuccess, gst::FlowError> {
         let settings = *lock(&self.settings);
-        let (reference_pad, test_pad) = self.pads()?;
+        let PerStream { reference: reference_pad, test: test_pad } = self.pads();
         let mut guard = lock(&self.state);
         let state = &mut *guard;
         let Some(test) = test_pad.peek_buffer() else {
             if test_pad.is_eos() {
-                self.end(state);
+                self.post_summary(state);
                 return Err(gst::FlowError::Eos);
             }
             // Without a tested frame there is nothing to push, not even after a timeout.
@@ -436,32 +385,32 @@ impl AggregatorImpl for VideoQuality {
                     // The shorter duration: if two frames fall into one longer frame, only the
                     // nearer is its partner.
                     let durations = [test.duration(), reference.duration()].into_iter().flatten();
-                    let duration = durations.min().unwrap_or(DURATION);
+                    let duration = durations.min().unwrap_or(DEFAULT_FRAME_DURATION);
                     pair(a.nseconds(), b.nseconds(), duration.nseconds())
                 }
                 // Streams without timestamps are paired in order of arrival.
-                (None, None) => Pairing::Both,
+                (None, None) => Pairing::Pair,
                 (None, Some(_)) => Pairing::SkipReference,
                 (Some(_), None) => Pairing::PassTest,
             },
         };
         if pairing == Pairing::SkipReference {
             reference_pad.drop_buffer();
-            state.unpaired[0] += 1;
+            state.unpaired.reference += 1;
             return Ok(gst::FlowSuccess::Ok);
         }
-        let Some(test_info) = lock(&self.infos)[1].clone() else {
+        let Some(test_info) = lock(&self.infos).test.clone() else {
             return Err(gst::FlowError::NotNegotiated);
         };
         let mut output = None;
-        if pairing == Pairing::Both
+        if pairing == Pairing::Pair
             && let Some(reference) = &reference
         {
             output = self.compare(state, settings, (reference, &test), test_time)?;
             reference_pad.drop_buffer();
         } else {
-            state.unpaired[1] += 1;
-            if reference_pad.is_eos() && !std::mem::replace(&mut state.told_alone, true) {
+            state.unpaired.test += 1;
+            if reference_pad.is_eos() && !std::mem::replace(&mut state.reference_eos_warned, true) {
                 gst::element_imp_warning!(
                     self,
                     gst::StreamError::Failed,

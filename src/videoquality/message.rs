@@ -1,10 +1,6 @@
 //! Conversion between [`VideoQualityMessage`] and the structure of the element message.
 
-use cnnvideo::quality::{
-    Measures,
-    compare::{MSE_RGB, MSE_YUV},
-    psnr,
-};
+use cnnvideo::quality::{MSE_RGB, MSE_YUV, Measures, psnr};
 
 /// Name of the message structure.
 const NAME: &str = "video-quality";
@@ -31,7 +27,7 @@ pub struct VideoQualityMessage {
 /// Error of the conversion from a structure, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid video-quality message: {0}")]
-pub struct NotAQualityMessage(String);
+pub struct InvalidQualityMessage(String);
 
 impl From<&VideoQualityMessage> for gst::Structure {
     fn from(message: &VideoQualityMessage) -> Self {
@@ -53,13 +49,16 @@ impl From<&VideoQualityMessage> for gst::Structure {
 }
 
 impl TryFrom<&gst::StructureRef> for VideoQualityMessage {
-    type Error = NotAQualityMessage;
+    type Error = InvalidQualityMessage;
 
-    fn try_from(structure: &gst::StructureRef) -> Result<Self, NotAQualityMessage> {
+    fn try_from(structure: &gst::StructureRef) -> Result<Self, InvalidQualityMessage> {
         if structure.name() != NAME {
-            return Err(NotAQualityMessage(format!("the structure is named {}", structure.name())));
+            return Err(InvalidQualityMessage(format!(
+                "the structure is named {}",
+                structure.name()
+            )));
         }
-        let wrong = |err: gst::structure::GetError<_>| NotAQualityMessage(err.to_string());
+        let wrong = |err: gst::structure::GetError<_>| InvalidQualityMessage(err.to_string());
         let count = |name: &str| structure.get::<u64>(name).map_err(wrong);
         Ok(Self {
             frame: measures(structure, "")?,
@@ -74,33 +73,36 @@ impl TryFrom<&gst::StructureRef> for VideoQualityMessage {
 }
 
 /// Reads the measures whose field names begin with `prefix`.
-fn measures(structure: &gst::StructureRef, prefix: &str) -> Result<Measures, NotAQualityMessage> {
+fn measures(
+    structure: &gst::StructureRef,
+    prefix: &str,
+) -> Result<Measures, InvalidQualityMessage> {
     let optional = |name: &str| {
         structure
             .get_optional::<f64>(format!("{prefix}{name}"))
-            .map_err(|err| NotAQualityMessage(err.to_string()))
+            .map_err(|err| InvalidQualityMessage(err.to_string()))
     };
-    let needed = |name: &str| {
-        optional(name)?.ok_or_else(|| NotAQualityMessage(format!("{prefix}{name} is missing")))
+    let required = |name: &str| {
+        optional(name)?.ok_or_else(|| InvalidQualityMessage(format!("{prefix}{name} is missing")))
     };
     let rgb = structure.has_field(format!("{prefix}{}", MSE_RGB[0]));
     let [a, b, c] = if rgb { MSE_RGB } else { MSE_YUV };
     let measures = Measures {
         mse: [optional(a)?, optional(b)?, optional(c)?],
         rgb,
-        mse_all: needed("mse")?,
+        mse_total: required("mse")?,
         ssim: optional("ssim")?,
         ms_ssim: optional("ms-ssim")?,
-        laplacian: needed("gradient-laplacian")?,
-        sobel: needed("gradient-sobel")?,
-        chi_square: needed("histogram-chi-square")?,
-        earth_movers: needed("histogram-earth-movers")?,
+        gradient_laplacian: required("gradient-laplacian")?,
+        gradient_sobel: required("gradient-sobel")?,
+        histogram_chi_square: required("histogram-chi-square")?,
+        histogram_earth_movers: required("histogram-earth-movers")?,
         flicker: optional("flicker")?,
         iou: optional("iou")?,
     };
-    let told = needed("psnr")?;
-    if told.is_finite() && (told - psnr(measures.mse_all)).abs() > 1e-6 {
-        return Err(NotAQualityMessage(format!("{prefix}psnr is not the PSNR of {prefix}mse")));
+    let psnr_field = required("psnr")?;
+    if psnr_field.is_finite() && (psnr_field - psnr(measures.mse_total)).abs() > 1e-6 {
+        return Err(InvalidQualityMessage(format!("{prefix}psnr is not the PSNR of {prefix}mse")));
     }
     Ok(measures)
 }
@@ -112,15 +114,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_go_through_structures() {
+    fn messages_round_trip_through_structures() {
         gst::init().unwrap();
         let frame = Measures {
             mse: [Some(2.0), None, None],
-            mse_all: 2.0,
+            mse_total: 2.0,
             ssim: Some(0.9),
             ..Default::default()
         };
-        let mean = Measures { flicker: Some(0.5), iou: Some(0.75), mse_all: 3.0, ..frame };
+        let mean = Measures { flicker: Some(0.5), iou: Some(0.75), mse_total: 3.0, ..frame };
         let running_time = Some(gst::ClockTime::from_mseconds(40));
         let message = VideoQualityMessage {
             frame,

@@ -6,8 +6,10 @@ use glib::prelude::*;
 mod imp;
 mod message;
 mod pairing;
+mod settings;
 
-pub use message::{NotAQualityMessage, VideoQualityMessage};
+pub use message::{InvalidQualityMessage, VideoQualityMessage};
+pub use settings::OutputKind;
 
 glib::wrapper! {
     /// Aggregator that measures the quality of a video against a reference.
@@ -20,7 +22,7 @@ glib::wrapper! {
 /// If GStreamer rejects the registration.
 pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     #[cfg(feature = "doc")]
-    imp::mark_for_documentation();
+    settings::mark_for_documentation();
     gst::Element::register(
         Some(plugin),
         "videoquality",

@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pairing {
     /// They are a pair.
-    Both,
+    Pair,
     /// The reference frame has no partner and is dropped.
     SkipReference,
     /// The tested frame has no partner and is not measured.
@@ -15,7 +15,7 @@ pub(super) enum Pairing {
 /// frame `duration` apart.
 pub(super) fn pair(reference: u64, test: u64, duration: u64) -> Pairing {
     if reference.abs_diff(test) <= duration / 2 {
-        Pairing::Both
+        Pairing::Pair
     } else if reference < test {
         Pairing::SkipReference
     } else {
@@ -28,11 +28,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_of_one_time_are_paired() {
-        assert_eq!(pair(100, 100, 40), Pairing::Both);
-        assert_eq!(pair(100, 120, 40), Pairing::Both);
+    fn frames_within_half_a_duration_are_paired() {
+        assert_eq!(pair(100, 100, 40), Pairing::Pair);
+        assert_eq!(pair(100, 120, 40), Pairing::Pair);
         assert_eq!(pair(100, 121, 40), Pairing::SkipReference);
         assert_eq!(pair(121, 100, 40), Pairing::PassTest);
-        assert_eq!(pair(5, 5, 0), Pairing::Both);
+        assert_eq!(pair(5, 5, 0), Pairing::Pair);
     }
 }

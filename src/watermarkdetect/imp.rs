@@ -6,25 +6,22 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use glib::{
-    ParamSpec, ParamSpecBoolean, ParamSpecDouble, ParamSpecEnum, ParamSpecString, ParamSpecUInt,
-    subclass::prelude::*,
-};
+use glib::{ParamSpec, subclass::prelude::*};
 use gst::{prelude::*, subclass::prelude::*};
 use gst_base::{prelude::*, subclass::prelude::*};
 use gst_video::{VideoFrameExt, VideoFrameRef, VideoInfo, subclass::prelude::*};
 
 use super::{
     message::WatermarkMessage,
-    worker::{Job, Worker},
+    settings::Settings,
+    worker::{Job, WhenFull, Worker},
 };
 use crate::shared::{
-    Depth, KeySettings, ends_a_scene, layout_of, lock, pad_templates, picture, value_of,
-    with_samples,
+    SampleDepth, is_discontinuity, layout_of, lock, pad_templates, view_frame, with_samples,
 };
 use cnnvideo::{
     frame::Format,
-    watermark::{Collector, Decoder, Payload, Report, Search},
+    watermark::{Collector, Decoder, DecoderOptions, Payload, Report, Search},
 };
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -39,118 +36,50 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 /// as they are.
 const SEARCH_EVERY: u64 = 2;
 
-/// Values of the property `search`: geometries that the detector searches.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
-#[enum_type(name = "GstWatermarkSearch")]
-pub enum SearchKind {
-    /// Whole frames at any size.
-    #[enum_value(name = "None: whole frames, scaled to any size", nick = "none")]
-    None,
-    /// Also cropped, enlarged, reduced and letterboxed frames.
-    #[enum_value(name = "Scale: also cropped, enlarged and letterboxed frames", nick = "scale")]
-    Scale,
-    /// Also rotated frames.
-    #[default]
-    #[enum_value(name = "Full: also frames rotated by up to 16 degrees", nick = "full")]
-    Full,
-}
-
-impl From<SearchKind> for Search {
-    fn from(kind: SearchKind) -> Self {
-        match kind {
-            SearchKind::None => Self::Identity,
-            SearchKind::Scale => Self::Scale,
-            SearchKind::Full => Self::Full,
-        }
-    }
-}
-
-/// Marks the enumeration as API of the plugin for GStreamer's documentation tools.
-#[cfg(feature = "doc")]
-pub(super) fn mark_for_documentation() {
-    use glib::types::StaticType;
-    SearchKind::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
-}
-
-/// Values of the element's properties.
-#[derive(Clone)]
-struct Settings {
-    key: KeySettings,
-    window: u32,
-    false_positive_rate: f64,
-    search: SearchKind,
-    interval: u32,
-    epochs: u32,
-    post_all: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            key: KeySettings::default(),
-            window: 48,
-            false_positive_rate: 1e-9,
-            search: SearchKind::default(),
-            interval: 12,
-            epochs: 8,
-            post_all: false,
-        }
-    }
-}
-
-impl Settings {
-    fn set(&mut self, name: &str, value: &glib::Value) -> Result<(), String> {
-        match name {
-            "window" => self.window = value_of(value)?,
-            "false-positive-rate" => self.false_positive_rate = value_of(value)?,
-            "search" => self.search = value_of(value)?,
-            "interval" => self.interval = value_of(value)?,
-            "epochs" => self.epochs = value_of(value)?,
-            "post-all" => self.post_all = value_of(value)?,
-            _ => return self.key.set(name, value).unwrap_or(Ok(())),
-        }
-        Ok(())
-    }
-
-    fn get(&self, name: &str) -> Option<glib::Value> {
-        Some(match name {
-            "window" => self.window.to_value(),
-            "false-positive-rate" => self.false_positive_rate.to_value(),
-            "search" => self.search.to_value(),
-            "interval" => self.interval.to_value(),
-            "epochs" => self.epochs.to_value(),
-            "post-all" => self.post_all.to_value(),
-            _ => return self.key.get(name),
-        })
-    }
-}
-
-/// Times of a window's last frame.
+/// Times of a frame.
 #[derive(Debug, Clone, Copy, Default)]
-struct Frame {
+struct FrameTimes {
     timestamp: Option<gst::ClockTime>,
     stream_time: Option<gst::ClockTime>,
     running_time: Option<gst::ClockTime>,
     duration: Option<gst::ClockTime>,
+}
+
+/// Information about a window that [`WatermarkDetect::report`] needs.
+#[derive(Debug, Clone, Copy)]
+struct WindowInfo {
+    /// Times of the window's last frame.
+    last_frame: FrameTimes,
     /// Whether a report without a watermark may be posted: the window is full or the stream has
     /// ended, and the configured geometries were searched.
-    conclusive: bool,
+    may_report_absence: bool,
+}
+
+/// Result that was posted last.
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+enum Posted {
+    /// No message was posted yet.
+    #[default]
+    Nothing,
+    /// The video has no watermark of the key.
+    NoWatermark,
+    /// The video has a watermark with this payload.
+    Watermark(Payload),
 }
 
 /// Results so far.
 #[derive(Debug, Default)]
-struct Known {
-    /// Result posted last; `None` before the first, `Some(None)` for "no watermark".
-    payload: Option<Option<Payload>>,
+struct Results {
+    posted: Posted,
     /// Value of `last-payload`.
-    last: Option<Payload>,
+    last_payload: Option<Payload>,
 }
 
 /// Implementation of the element `watermarkdetect`.
 #[derive(Default)]
 pub struct WatermarkDetect {
     settings: Mutex<Settings>,
-    known: Arc<Mutex<Known>>,
+    results: Mutex<Results>,
     /// Locked by the streaming thread, and by state changes and events, which cannot run at the
     /// same time as it.
     state: Mutex<State>,
@@ -161,47 +90,44 @@ pub struct WatermarkDetect {
 /// State of the stream.
 #[derive(Default)]
 struct State {
-    worker: Option<Arc<Worker<Frame>>>,
+    worker: Option<Arc<Worker<WindowInfo>>>,
     collector: Option<Collector>,
-    layout: Option<(Format, Depth)>,
+    layout: Option<(Format, SampleDepth)>,
     /// Number of frames since the start or the last reset.
     frames: u64,
     /// Number of frames since the last decode.
-    fresh: u32,
+    frames_since_decode: u32,
     /// Number of windows passed to the worker.
     decodes: u64,
     /// Whether the source is live, once that was queried.
     live: Option<bool>,
     /// Times of the last frame.
-    last: Frame,
+    last_frame: FrameTimes,
 }
 
 impl WatermarkDetect {
     /// Updates the results with a report and posts a message. Called by the worker thread.
-    fn report(&self, report: Report, frame: Frame) {
+    fn report(&self, report: Report, window: WindowInfo) {
         let post_all = lock(&self.settings).post_all;
         let changed = {
-            let mut known = lock(&self.known);
-            let news = known.payload != Some(report.payload)
-                && (report.payload.is_some() || frame.conclusive);
-            if news {
-                known.payload = Some(report.payload);
+            let mut results = lock(&self.results);
+            let result = report.payload.map_or(Posted::NoWatermark, Posted::Watermark);
+            let changed =
+                results.posted != result && (report.payload.is_some() || window.may_report_absence);
+            if changed {
+                results.posted = result;
             }
-            known.last = report.payload.or(known.last);
-            news
+            results.last_payload = report.payload.or(results.last_payload);
+            changed
         };
         gst::debug!(CAT, imp = self, "{report:?}");
         if !changed && !post_all {
             return;
         }
-        let message = WatermarkMessage {
-            report,
-            timestamp: frame.timestamp,
-            stream_time: frame.stream_time,
-            running_time: frame.running_time,
-            duration: frame.duration,
-        };
+        let FrameTimes { timestamp, stream_time, running_time, duration } = window.last_frame;
+        let message = WatermarkMessage { report, timestamp, stream_time, running_time, duration };
         let obj = self.obj();
+        // Posting fails only without a bus, and then the message has no receiver.
         let _ =
             obj.post_message(gst::message::Element::builder((&message).into()).src(&*obj).build());
     }
@@ -217,18 +143,19 @@ impl WatermarkDetect {
         let settings = lock(&self.settings).clone();
         let mut state = lock(&self.state);
         let Some(worker) = state.worker.clone() else { return };
-        if state.fresh > 0
+        if state.frames_since_decode > 0
             && let Some(collector) = &state.collector
         {
-            let frame = Frame { conclusive: true, ..state.last };
-            worker.push(
-                Job { window: collector.window(), search: settings.search.into(), frame },
-                true,
-            );
-            state.fresh = 0;
+            let job = Job {
+                window: collector.window(),
+                search: settings.search.into(),
+                info: WindowInfo { last_frame: state.last_frame, may_report_absence: true },
+            };
+            worker.push(job, WhenFull::Wait);
+            state.frames_since_decode = 0;
         }
         drop(state);
-        worker.finish();
+        worker.drain();
     }
 }
 
@@ -248,64 +175,7 @@ impl ObjectImpl for WatermarkDetect {
     }
 
     fn properties() -> &'static [ParamSpec] {
-        static PROPERTIES: LazyLock<Vec<ParamSpec>> = LazyLock::new(|| {
-            let default = Settings::default();
-            let mut properties = KeySettings::properties();
-            properties.extend([
-                ParamSpecUInt::builder("window")
-                    .nick("Window")
-                    .blurb("Number of most recent frames to accumulate evidence over")
-                    .minimum(1)
-                    .maximum(480)
-                    .default_value(default.window)
-                    .mutable_ready()
-                    .build(),
-                ParamSpecDouble::builder("false-positive-rate")
-                    .nick("False positive rate")
-                    .blurb(
-                        "Highest probability of reporting a watermark in a window of frames \
-                         without a watermark of this key",
-                    )
-                    .minimum(1e-30)
-                    .maximum(0.01)
-                    .default_value(default.false_positive_rate)
-                    .mutable_ready()
-                    .build(),
-                ParamSpecEnum::builder_with_default("search", default.search)
-                    .nick("Search")
-                    .blurb("Geometric changes of the video to search for")
-                    .mutable_playing()
-                    .build(),
-                ParamSpecUInt::builder("interval")
-                    .nick("Interval")
-                    .blurb("Number of frames from one decode to the next")
-                    .minimum(1)
-                    .maximum(480)
-                    .default_value(default.interval)
-                    .mutable_playing()
-                    .build(),
-                ParamSpecUInt::builder("epochs")
-                    .nick("Epochs")
-                    .blurb("Number of key epochs to try, from 0 to this number minus 1")
-                    .minimum(1)
-                    .maximum(64)
-                    .default_value(default.epochs)
-                    .mutable_ready()
-                    .build(),
-                ParamSpecBoolean::builder("post-all")
-                    .nick("Post all")
-                    .blurb("Post a message at every decode, not only when the result changes")
-                    .default_value(default.post_all)
-                    .mutable_playing()
-                    .build(),
-                ParamSpecString::builder("last-payload")
-                    .nick("Last payload")
-                    .blurb("Payload of the last watermark found, as 16 hex digits; null until then")
-                    .read_only()
-                    .build(),
-            ]);
-            properties
-        });
+        static PROPERTIES: LazyLock<Vec<ParamSpec>> = LazyLock::new(Settings::properties);
         &PROPERTIES
     }
 
@@ -317,7 +187,9 @@ impl ObjectImpl for WatermarkDetect {
 
     fn property(&self, _id: usize, pspec: &ParamSpec) -> glib::Value {
         match pspec.name() {
-            "last-payload" => lock(&self.known).last.map(|payload| payload.to_string()).to_value(),
+            "last-payload" => {
+                lock(&self.results).last_payload.map(|payload| payload.to_string()).to_value()
+            }
             name => lock(&self.settings).get(name).unwrap_or_else(|| pspec.default_value().clone()),
         }
     }
@@ -352,18 +224,21 @@ impl BaseTransformImpl for WatermarkDetect {
 
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         let settings = lock(&self.settings).clone();
-        let decoder =
-            Decoder::new(settings.key.load()?, settings.false_positive_rate, settings.epochs);
+        let options = DecoderOptions {
+            false_positive_rate: settings.false_positive_rate,
+            epoch_count: settings.epochs,
+        };
+        let decoder = Decoder::new(settings.key.load()?, options);
         let weak = self.obj().downgrade();
-        let worker = Worker::start(decoder, move |report, frame| {
+        let worker = Worker::start(decoder, move |report, window| {
             if let Some(element) = weak.upgrade() {
-                element.imp().report(report, frame);
+                element.imp().report(report, window);
             }
         });
         let worker = worker.map_err(|err| {
             gst::error_msg!(gst::ResourceError::Failed, ("Cannot start the thread: {}", err))
         })?;
-        *lock(&self.known) = Known::default();
+        *lock(&self.results) = Results::default();
         *lock(&self.state) = State {
             worker: Some(Arc::new(worker)),
             collector: Some(Collector::new(settings.window)),
@@ -384,7 +259,7 @@ impl BaseTransformImpl for WatermarkDetect {
         if event.type_() == gst::EventType::Eos {
             self.finish();
         }
-        if ends_a_scene(&event) {
+        if is_discontinuity(&event) {
             self.reset.store(true, Ordering::Release);
         }
         self.parent_sink_event(event)
@@ -423,43 +298,42 @@ impl VideoFilterImpl for WatermarkDetect {
             state.live = None;
             state.frames = 0;
         }
-        let seen = with_samples!(depth, T => picture::<T>(frame, format).map(|picture| collector.push(&picture)));
+        let collected = with_samples!(depth, T => {
+            view_frame::<T>(frame, format).map(|picture| collector.push(&picture))
+        });
         // The element passes frames through unchanged, so it does not fail on one that it cannot
         // read.
-        if let Err(err) = seen {
+        if let Err(err) = collected {
             gst::warning!(CAT, imp = self, "Skipping a frame that cannot be read: {err}");
             return Ok(gst::FlowSuccess::Ok);
         }
         state.frames += 1;
-        state.fresh += 1;
+        state.frames_since_decode += 1;
         let pts = frame.buffer().pts();
-        state.last = Frame {
+        state.last_frame = FrameTimes {
             timestamp: pts,
             stream_time: segment.as_ref().and_then(|s| s.to_stream_time(pts)),
             running_time: segment.as_ref().and_then(|s| s.to_running_time(pts)),
             duration: frame.buffer().duration(),
-            conclusive: state.frames >= u64::from(settings.window),
         };
-        if state.fresh >= settings.interval {
+        if state.frames_since_decode >= settings.interval {
             let live = *state.live.get_or_insert_with(|| self.is_live());
-            let marked = lock(&self.known).payload.flatten().is_some();
+            let marked = matches!(lock(&self.results).posted, Posted::Watermark(_));
             let search = if marked || state.decodes.is_multiple_of(SEARCH_EVERY) {
                 settings.search.into()
             } else {
-                Search::Identity
+                Search::WholeFrame
             };
-            // A decode without geometry search does not prove that there is no watermark.
-            let conclusive = state.last.conclusive && search == settings.search.into();
-            worker.push(
-                Job {
-                    window: collector.window(),
-                    search,
-                    frame: Frame { conclusive, ..state.last },
-                },
-                !live,
-            );
+            let window_is_full = state.frames >= u64::from(settings.window);
+            let info = WindowInfo {
+                last_frame: state.last_frame,
+                // A decode without geometry search does not prove that there is no watermark.
+                may_report_absence: window_is_full && search == settings.search.into(),
+            };
+            let when_full = if live { WhenFull::DropOldest } else { WhenFull::Wait };
+            worker.push(Job { window: collector.window(), search, info }, when_full);
             state.decodes += 1;
-            state.fresh = 0;
+            state.frames_since_decode = 0;
         }
         Ok(gst::FlowSuccess::Ok)
     }

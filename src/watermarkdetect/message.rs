@@ -24,8 +24,9 @@ pub struct WatermarkMessage {
 /// Error of converting a structure to a [`WatermarkMessage`], with the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a watermark message: {0}")]
-pub struct NotAWatermarkMessage(String);
+pub struct InvalidWatermarkMessage(String);
 
+/// Returns a time in nanoseconds, `u64::MAX` if it is unknown, as GStreamer does.
 fn nanoseconds(time: Option<gst::ClockTime>) -> u64 {
     time.map_or(u64::MAX, gst::ClockTime::nseconds)
 }
@@ -42,8 +43,8 @@ impl From<&WatermarkMessage> for gst::Structure {
             .field("bit-errors", report.bit_errors)
             .field("scale", report.scale)
             .field("angle", report.angle)
-            .field("offset-x", report.offset[0])
-            .field("offset-y", report.offset[1])
+            .field("offset-x", report.offset_x)
+            .field("offset-y", report.offset_y)
             .field("epoch", report.epoch)
             .field("timestamp", nanoseconds(message.timestamp))
             .field("stream-time", nanoseconds(message.stream_time))
@@ -54,31 +55,31 @@ impl From<&WatermarkMessage> for gst::Structure {
 }
 
 impl TryFrom<&gst::StructureRef> for WatermarkMessage {
-    type Error = NotAWatermarkMessage;
+    type Error = InvalidWatermarkMessage;
 
-    fn try_from(structure: &gst::StructureRef) -> Result<Self, NotAWatermarkMessage> {
+    fn try_from(structure: &gst::StructureRef) -> Result<Self, InvalidWatermarkMessage> {
         fn get<'a, T: glib::value::FromValue<'a>>(
             structure: &'a gst::StructureRef,
             name: &str,
-        ) -> Result<T, NotAWatermarkMessage> {
+        ) -> Result<T, InvalidWatermarkMessage> {
             let value =
-                structure.value(name).map_err(|err| NotAWatermarkMessage(err.to_string()))?;
-            value.get().map_err(|err| NotAWatermarkMessage(format!("{name}: {err}")))
+                structure.value(name).map_err(|err| InvalidWatermarkMessage(err.to_string()))?;
+            value.get().map_err(|err| InvalidWatermarkMessage(format!("{name}: {err}")))
         }
         if structure.name() != NAME {
-            return Err(NotAWatermarkMessage(format!("unexpected name {}", structure.name())));
+            return Err(InvalidWatermarkMessage(format!("unexpected name {}", structure.name())));
         }
         let time = |name| Ok(gst::ClockTime::try_from(get::<u64>(structure, name)?).ok());
         let present: bool = get(structure, "present")?;
         let payload = match get::<Option<String>>(structure, "payload")? {
             Some(text) if present => Some(
                 text.parse::<Payload>()
-                    .map_err(|err| NotAWatermarkMessage(format!("payload: {err}")))?,
+                    .map_err(|err| InvalidWatermarkMessage(format!("payload: {err}")))?,
             ),
             _ => None,
         };
         if present != payload.is_some() {
-            return Err(NotAWatermarkMessage("present is set but payload is null".to_owned()));
+            return Err(InvalidWatermarkMessage("present is set but payload is null".to_owned()));
         }
         Ok(Self {
             report: Report {
@@ -90,7 +91,8 @@ impl TryFrom<&gst::StructureRef> for WatermarkMessage {
                 bit_errors: get(structure, "bit-errors")?,
                 scale: get(structure, "scale")?,
                 angle: get(structure, "angle")?,
-                offset: [get(structure, "offset-x")?, get(structure, "offset-y")?],
+                offset_x: get(structure, "offset-x")?,
+                offset_y: get(structure, "offset-y")?,
             },
             timestamp: time("timestamp")?,
             stream_time: time("stream-time")?,
@@ -114,7 +116,8 @@ mod tests {
             bit_errors: 7,
             scale: 1.41,
             angle: -2.5,
-            offset: [10.0, -20.0],
+            offset_x: 10.0,
+            offset_y: -20.0,
         };
         let time = Some(gst::ClockTime::from_mseconds(40));
         WatermarkMessage {
@@ -127,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_go_through_structures() {
+    fn message_survives_conversion_to_structure_and_back() {
         gst::init().unwrap();
         for payload in [None, Some(Payload(0xabc))] {
             let message = message(payload);
@@ -138,22 +141,22 @@ mod tests {
     }
 
     #[test]
-    fn other_structures_are_refused() {
+    fn invalid_structures_are_rejected() {
         gst::init().unwrap();
-        let whole = gst::Structure::from(&message(Some(Payload(1))));
-        let refused = |change: &dyn Fn(&mut gst::StructureRef)| {
-            let mut structure = whole.clone();
+        let valid = gst::Structure::from(&message(Some(Payload(1))));
+        let rejected = |change: &dyn Fn(&mut gst::StructureRef)| {
+            let mut structure = valid.clone();
             change(&mut structure);
             WatermarkMessage::try_from(structure.as_ref()).is_err()
         };
-        assert!(!refused(&|_| ()));
-        assert!(refused(&|s| s.set_name("other")));
-        assert!(refused(&|s| s.set("payload", "no hex")));
-        assert!(refused(&|s| s.set("payload", None::<String>)));
-        assert!(refused(&|s| s.set("z", "text")));
-        let names: Vec<_> = whole.fields().map(|f| f.to_string()).collect();
+        assert!(!rejected(&|_| ()));
+        assert!(rejected(&|s| s.set_name("other")));
+        assert!(rejected(&|s| s.set("payload", "no hex")));
+        assert!(rejected(&|s| s.set("payload", None::<String>)));
+        assert!(rejected(&|s| s.set("z", "text")));
+        let names: Vec<_> = valid.fields().map(|f| f.to_string()).collect();
         for name in names {
-            assert!(refused(&|s| s.remove_field(&name)), "{name}");
+            assert!(rejected(&|s| s.remove_field(&name)), "{name}");
         }
     }
 }

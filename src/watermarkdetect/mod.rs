@@ -4,9 +4,10 @@ use glib::prelude::*;
 
 mod imp;
 mod message;
+mod settings;
 mod worker;
 
-pub use message::{NotAWatermarkMessage, WatermarkMessage};
+pub use message::{InvalidWatermarkMessage, WatermarkMessage};
 
 glib::wrapper! {
     /// Element `watermarkdetect`: detects watermarks of a key and decodes their payload.
@@ -19,7 +20,7 @@ glib::wrapper! {
 /// Returns an error if GStreamer rejects the type.
 pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     #[cfg(feature = "doc")]
-    imp::mark_for_documentation();
+    settings::mark_for_documentation();
     gst::Element::register(
         Some(plugin),
         "watermarkdetect",

@@ -10,16 +10,25 @@ use crate::shared::lock;
 use cnnvideo::watermark::{Decoder, Report, Search, Window};
 
 /// Maximum number of windows in the queue.
-const WAITING: usize = 3;
+const MAX_QUEUED: usize = 3;
 
-/// A window to decode, with data of the caller about its last frame.
+/// Behaviour of [`Worker::push`] when the queue is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WhenFull {
+    /// Block until there is room.
+    Wait,
+    /// Drop the oldest queued window.
+    DropOldest,
+}
+
+/// A window to decode, with data of the caller about it.
 pub(super) struct Job<T> {
     /// Residuals to decode.
     pub window: Window,
     /// Geometries to search.
     pub search: Search,
     /// Data that the worker passes on with the report.
-    pub frame: T,
+    pub info: T,
 }
 
 /// State shared with the thread.
@@ -27,12 +36,13 @@ struct Queue<T> {
     jobs: VecDeque<Job<T>>,
     /// Whether the thread is decoding a window.
     busy: bool,
-    /// Whether the thread has to end.
-    over: bool,
+    /// Whether the thread has to end and callers must not block.
+    stopped: bool,
 }
 
 /// Runs a [`Decoder`] on a thread of its own; the thread passes reports to a callback.
 pub(super) struct Worker<T> {
+    /// The queue, and the condition that it has changed.
     shared: Arc<(Mutex<Queue<T>>, Condvar)>,
     thread: Option<JoinHandle<()>>,
 }
@@ -42,81 +52,81 @@ impl<T: Send + 'static> Worker<T> {
     ///
     /// # Errors
     /// Returns an error if the system cannot start a thread.
-    pub fn start(
+    pub(super) fn start(
         mut decoder: Decoder,
         mut done: impl FnMut(Report, T) + Send + 'static,
     ) -> std::io::Result<Self> {
         let shared = Arc::new((
-            Mutex::new(Queue { jobs: VecDeque::new(), busy: false, over: false }),
+            Mutex::new(Queue { jobs: VecDeque::new(), busy: false, stopped: false }),
             Condvar::new(),
         ));
-        let own = shared.clone();
+        let thread_shared = shared.clone();
         let thread = thread::Builder::new().name("watermark".to_owned()).spawn(move || {
-            let (queue, changed) = &*own;
+            let (mutex, changed) = &*thread_shared;
             loop {
-                let mut waiting = lock(queue);
-                waiting.busy = false;
+                let mut queue = lock(mutex);
+                queue.busy = false;
                 changed.notify_all();
                 let job = loop {
-                    if waiting.over {
+                    if queue.stopped {
                         return;
                     }
-                    match waiting.jobs.pop_front() {
+                    match queue.jobs.pop_front() {
                         Some(job) => break job,
-                        None => {
-                            waiting = changed.wait(waiting).unwrap_or_else(PoisonError::into_inner)
-                        }
+                        None => queue = changed.wait(queue).unwrap_or_else(PoisonError::into_inner),
                     }
                 };
-                waiting.busy = true;
-                drop(waiting);
+                queue.busy = true;
+                drop(queue);
                 changed.notify_all();
                 let report = decoder.decode(&job.window, job.search);
-                done(report, job.frame);
+                done(report, job.info);
             }
         })?;
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Queues a window. If the queue is full, a `patient` caller blocks until there is room;
-    /// otherwise the oldest window is dropped.
-    pub fn push(&self, job: Job<T>, patient: bool) {
-        let (queue, changed) = &*self.shared;
-        let mut waiting = lock(queue);
-        while waiting.jobs.len() >= WAITING && !waiting.over {
-            if patient {
-                waiting = changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
-            } else {
-                waiting.jobs.pop_front();
+    /// Queues a window.
+    pub(super) fn push(&self, job: Job<T>, when_full: WhenFull) {
+        let (mutex, changed) = &*self.shared;
+        let mut queue = lock(mutex);
+        while queue.jobs.len() >= MAX_QUEUED && !queue.stopped {
+            match when_full {
+                WhenFull::Wait => {
+                    queue = changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                }
+                WhenFull::DropOldest => {
+                    queue.jobs.pop_front();
+                }
             }
         }
-        waiting.jobs.push_back(job);
+        queue.jobs.push_back(job);
         changed.notify_all();
     }
 
     /// Blocks until all queued windows are decoded, or until [`Self::stop`].
-    pub fn finish(&self) {
-        let (queue, changed) = &*self.shared;
-        let mut waiting = lock(queue);
-        while (waiting.busy || !waiting.jobs.is_empty()) && !waiting.over {
-            waiting = changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn drain(&self) {
+        let (mutex, changed) = &*self.shared;
+        let mut queue = lock(mutex);
+        while (queue.busy || !queue.jobs.is_empty()) && !queue.stopped {
+            queue = changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
     /// Discards queued windows and wakes all blocked callers.
-    pub fn stop(&self) {
-        let (queue, changed) = &*self.shared;
-        let mut waiting = lock(queue);
-        waiting.jobs.clear();
-        waiting.over = true;
+    pub(super) fn stop(&self) {
+        let (mutex, changed) = &*self.shared;
+        let mut queue = lock(mutex);
+        queue.jobs.clear();
+        queue.stopped = true;
         changed.notify_all();
     }
 }
 
 impl<T> Drop for Worker<T> {
     fn drop(&mut self) {
-        let (queue, changed) = &*self.shared;
-        lock(queue).over = true;
+        let (mutex, changed) = &*self.shared;
+        lock(mutex).stopped = true;
         changed.notify_all();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();

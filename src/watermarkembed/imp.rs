@@ -2,19 +2,19 @@
 
 use std::sync::{LazyLock, Mutex};
 
-use glib::{ParamSpec, ParamSpecBoolean, ParamSpecString, ParamSpecUInt, subclass::prelude::*};
+use glib::{ParamSpec, subclass::prelude::*};
 use gst::{prelude::*, subclass::prelude::*};
 use gst_base::subclass::prelude::*;
 use gst_video::{VideoFrameExt, VideoFrameRef, VideoInfo, subclass::prelude::*};
 
-use crate::shared::KeySettings;
+use super::settings::Settings;
 use crate::shared::{
-    Depth, follow_controls, layout_of, live, lock, pad_templates, picture_mut, value_of,
+    SampleDepth, layout_of, lock, pad_templates, sync_controlled_properties, view_frame_mut,
     with_samples,
 };
 use cnnvideo::{
     frame::Format,
-    watermark::{Embedder, Payload, Strength},
+    watermark::{Embedder, Strength},
 };
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -24,53 +24,6 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
         Some("Watermark embedder"),
     )
 });
-
-/// Values of the element's properties.
-#[derive(Clone)]
-struct Settings {
-    key: KeySettings,
-    payload: Option<String>,
-    strength: Strength,
-    epoch: u32,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        let strength = Strength { target_psnr: 45.0, texture_aware: true };
-        Self { key: KeySettings::default(), payload: None, strength, epoch: 0 }
-    }
-}
-
-impl Settings {
-    fn set(&mut self, name: &str, value: &glib::Value) -> Result<(), String> {
-        match name {
-            "payload" => self.payload = value_of(value)?,
-            "target-psnr" => self.strength.target_psnr = value_of(value)?,
-            "texture-aware" => self.strength.texture_aware = value_of(value)?,
-            "epoch" => self.epoch = value_of(value)?,
-            _ => return self.key.set(name, value).unwrap_or(Ok(())),
-        }
-        Ok(())
-    }
-
-    fn get(&self, name: &str) -> Option<glib::Value> {
-        Some(match name {
-            "payload" => self.payload.to_value(),
-            "target-psnr" => self.strength.target_psnr.to_value(),
-            "texture-aware" => self.strength.texture_aware.to_value(),
-            "epoch" => self.epoch.to_value(),
-            _ => return self.key.get(name),
-        })
-    }
-
-    /// Parses the property `payload`.
-    fn payload(&self) -> Result<Payload, String> {
-        match &self.payload {
-            Some(text) => text.parse().map_err(|err| format!("payload '{text}': {err}")),
-            None => Err("no payload: set the property payload to 16 hex digits".to_owned()),
-        }
-    }
-}
 
 /// Implementation of the element `watermarkembed`.
 #[derive(Default)]
@@ -85,9 +38,9 @@ pub struct WatermarkEmbed {
 #[derive(Default)]
 struct State {
     embedder: Option<Embedder>,
-    layout: Option<(Format, Depth)>,
+    layout: Option<(Format, SampleDepth)>,
     /// Strength for the next frame.
-    strength: Option<Strength>,
+    strength: Strength,
 }
 
 #[glib::object_subclass]
@@ -105,44 +58,7 @@ impl ObjectImpl for WatermarkEmbed {
     }
 
     fn properties() -> &'static [ParamSpec] {
-        static PROPERTIES: LazyLock<Vec<ParamSpec>> = LazyLock::new(|| {
-            let default = Settings::default();
-            let mut properties = KeySettings::properties();
-            properties.extend([
-                ParamSpecString::builder("payload")
-                    .nick("Payload")
-                    .blurb(
-                        "64-bit payload to hide, as 16 hex digits; a change takes effect at the \
-                         next hop, within 24 frames",
-                    )
-                    .mutable_playing()
-                    .build(),
-                live(
-                    "target-psnr",
-                    "Target PSNR",
-                    "Lowest luma PSNR of marked frames in dB; flat frames are marked more weakly",
-                    [30.0, 60.0],
-                    default.strength.target_psnr,
-                ),
-                ParamSpecBoolean::builder("texture-aware")
-                    .nick("Texture aware")
-                    .blurb("Embed more strongly in textured areas and more weakly in flat ones")
-                    .default_value(default.strength.texture_aware)
-                    .controllable()
-                    .mutable_playing()
-                    .build(),
-                ParamSpecUInt::builder("epoch")
-                    .nick("Epoch")
-                    .blurb(
-                        "Key epoch: the carriers depend on the key and on this number; detectors \
-                         try the lowest numbers",
-                    )
-                    .default_value(default.epoch)
-                    .mutable_ready()
-                    .build(),
-            ]);
-            properties
-        });
+        static PROPERTIES: LazyLock<Vec<ParamSpec>> = LazyLock::new(Settings::properties);
         &PROPERTIES
     }
 
@@ -190,8 +106,9 @@ impl BaseTransformImpl for WatermarkEmbed {
         let payload = settings
             .payload()
             .map_err(|err| gst::error_msg!(gst::ResourceError::Settings, ("{}", err)))?;
-        let embedder = Embedder::new(key, settings.epoch, payload)
-            .map_err(|err| gst::error_msg!(gst::ResourceError::Failed, ("{}", err)))?;
+        let embedder = Embedder::new(key, payload)
+            .map_err(|err| gst::error_msg!(gst::ResourceError::Failed, ("{}", err)))?
+            .with_epoch(settings.epoch);
         *lock(&self.state) = State { embedder: Some(embedder), ..Default::default() };
         Ok(())
     }
@@ -202,13 +119,13 @@ impl BaseTransformImpl for WatermarkEmbed {
     }
 
     fn before_transform(&self, inbuf: &gst::BufferRef) {
-        follow_controls(self.obj().upcast_ref(), *CAT, inbuf);
+        sync_controlled_properties(self.obj().upcast_ref(), *CAT, inbuf);
         let settings = lock(&self.settings).clone();
         let mut state = lock(&self.state);
-        state.strength = Some(settings.strength);
+        state.strength = settings.strength;
         if let Some(embedder) = &mut state.embedder {
             match settings.payload() {
-                Ok(payload) => embedder.change(payload),
+                Ok(payload) => embedder.set_payload(payload),
                 Err(err) => gst::warning!(CAT, imp = self, "Keeping {}: {err}", embedder.payload()),
             }
         }
@@ -244,30 +161,31 @@ impl VideoFilterImpl for WatermarkEmbed {
         else {
             return Err(gst::FlowError::NotNegotiated);
         };
-        let strength = strength.unwrap_or(Settings::default().strength);
-        let taken = with_samples!(*depth, T => {
-            picture_mut::<T>(frame, *format).map(|mut picture| embedder.process(&mut picture, &strength))
+        let embedded = with_samples!(*depth, T => {
+            view_frame_mut::<T>(frame, *format)
+                .map(|mut picture| embedder.process(&mut picture, strength))
         });
-        let taken = taken.map_err(|err| {
+        let new_payload = embedded.map_err(|err| {
             gst::element_imp_error!(self, gst::StreamError::Failed, ("Cannot mark a frame: {err}"));
             gst::FlowError::Error
         })?;
-        let failure = embedder.take_failure();
+        let mask_error = embedder.take_mask_error();
         drop(state);
-        if let Some(err) = failure {
+        if let Some(err) = mask_error {
             gst::warning!(
                 CAT,
                 imp = self,
                 "The mask network failed, falling back to the analytic mask: {err}"
             );
         }
-        if let Some(payload) = taken {
+        if let Some(payload) = new_payload {
             gst::info!(CAT, imp = self, "Embedding payload {payload} from {}", pts.display());
             let structure = gst::Structure::builder("watermark-embedding")
                 .field("payload", payload.to_string())
                 .field("timestamp", pts.map_or(u64::MAX, gst::ClockTime::nseconds))
                 .build();
             let obj = self.obj();
+            // Posting fails only without a bus, and then the message has no receiver.
             let _ = obj.post_message(gst::message::Element::builder(structure).src(&*obj).build());
         }
         Ok(gst::FlowSuccess::Ok)

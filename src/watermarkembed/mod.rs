@@ -3,6 +3,7 @@
 use glib::prelude::*;
 
 mod imp;
+mod settings;
 
 glib::wrapper! {
     /// Element `watermarkembed`: hides a keyed payload in video.

@@ -3,6 +3,6 @@
 use rand::{Rng, rngs::StdRng};
 
 /// Approximately normal with zero mean and unit variance.
-pub fn normal(rng: &mut StdRng) -> f32 {
+pub(crate) fn normal(rng: &mut StdRng) -> f32 {
     (0..12).map(|_| rng.random::<f32>()).sum::<f32>() - 6.0
 }

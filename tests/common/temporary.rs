@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 /// Path of a temporary file or folder that is removed on drop.
-pub struct Temporary(pub PathBuf);
+pub(crate) struct Temporary(pub(crate) PathBuf);
 
 impl Temporary {
     /// Returns a path that is unique to this process.
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         Self(std::env::temp_dir().join(format!("cnnvideo-{}-{name}", std::process::id())))
     }
 }

@@ -8,7 +8,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use super::random::normal;
 
 /// All 8-bit formats that the filters support.
-pub const FORMATS: [VideoFormat; 17] = [
+pub(crate) const FORMATS: [VideoFormat; 17] = [
     VideoFormat::I420,
     VideoFormat::Nv12,
     VideoFormat::Yv12,
@@ -29,13 +29,13 @@ pub const FORMATS: [VideoFormat; 17] = [
 ];
 
 /// Returns the video info of a format at 25 frames per second.
-pub fn info(format: VideoFormat, width: u32, height: u32) -> VideoInfo {
+pub(crate) fn info(format: VideoFormat, width: u32, height: u32) -> VideoInfo {
     super::init();
     VideoInfo::builder(format, width, height).fps(gst::Fraction::new(25, 1)).build().unwrap()
 }
 
 /// Returns a harness with the described elements and caps set on its source pad.
-pub fn harness(description: &str, info: &VideoInfo) -> Harness {
+pub(crate) fn harness(description: &str, info: &VideoInfo) -> Harness {
     super::init();
     let mut harness = Harness::new_parse(description);
     harness.set_src_caps(info.to_caps().unwrap());
@@ -44,24 +44,24 @@ pub fn harness(description: &str, info: &VideoInfo) -> Harness {
 
 /// Returns the first child of the bin that `harness` has created: the element of a description with
 /// one element.
-pub fn element(harness: &Harness) -> gst::Element {
+pub(crate) fn element(harness: &Harness) -> gst::Element {
     let bin = harness.element().unwrap().downcast::<gst::Bin>().unwrap();
     bin.children().remove(0)
 }
 
-/// Returns a smooth frame with noise of sigma `level` in every byte, including alpha and padding.
-pub fn bytes(info: &VideoInfo, level: f32, seed: u64) -> Vec<u8> {
+/// Returns a smooth frame with noise of the given sigma in every byte, including alpha and padding.
+pub(crate) fn bytes(info: &VideoInfo, sigma: f32, seed: u64) -> Vec<u8> {
     let mut rng = StdRng::seed_from_u64(seed);
     (0..info.size())
         .map(|i| {
             let clean = 118.0 + 6.0 * (i as f32 * 1e-3).sin();
-            (clean + level * normal(&mut rng)).round().clamp(0.0, 255.0) as u8
+            (clean + sigma * normal(&mut rng)).round().clamp(0.0, 255.0) as u8
         })
         .collect()
 }
 
 /// Wraps bytes as the buffer of frame `number` at 25 frames per second.
-pub fn buffer(bytes: Vec<u8>, number: u64) -> gst::Buffer {
+pub(crate) fn buffer(bytes: Vec<u8>, number: u64) -> gst::Buffer {
     let mut buffer = gst::Buffer::from_mut_slice(bytes);
     let frame = gst::ClockTime::from_mseconds(40);
     let writable = buffer.get_mut().unwrap();
@@ -71,12 +71,12 @@ pub fn buffer(bytes: Vec<u8>, number: u64) -> gst::Buffer {
 }
 
 /// Copies the content of a buffer.
-pub fn to_bytes(buffer: &gst::Buffer) -> Vec<u8> {
+pub(crate) fn to_bytes(buffer: &gst::Buffer) -> Vec<u8> {
     buffer.map_readable().unwrap().to_vec()
 }
 
 /// Returns the visible samples of a frame by component of the format, including alpha.
-pub fn components(info: &VideoInfo, data: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn components(info: &VideoInfo, data: &[u8]) -> Vec<Vec<u8>> {
     let buffer = gst::Buffer::from_slice(data.to_vec());
     let frame = gst_video::VideoFrame::from_buffer_readable(buffer, info).unwrap();
     let finfo = info.format_info();
@@ -96,7 +96,7 @@ pub fn components(info: &VideoInfo, data: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// Returns the variance of samples.
-pub fn variance(samples: &[u8]) -> f64 {
+pub(crate) fn variance(samples: &[u8]) -> f64 {
     let mean = samples.iter().map(|v| f64::from(*v)).sum::<f64>() / samples.len() as f64;
     samples.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / samples.len() as f64
 }

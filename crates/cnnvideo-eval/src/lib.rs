@@ -1,8 +1,26 @@
-//! Helpers shared by the evaluation programs: noise, error measures, raw video files.
+//! Parts that the evaluation programs share: images, raw video frames, runs through GStreamer
+//! elements, noise and error measures.
 
+pub mod colour;
+pub mod element;
+pub mod frame;
+pub mod images;
 pub mod y4m;
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
+
+/// Result of an evaluation.
+pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// Initialises GStreamer and registers the elements of the plugin in this process.
+///
+/// # Errors
+/// GStreamer cannot be initialised.
+pub fn init() -> Result<()> {
+    gst::init()?;
+    gstcnnvideo::plugin_register_static()?;
+    Ok(())
+}
 
 /// A reproducible generator of normally distributed noise.
 pub struct Noise(StdRng);
@@ -17,6 +35,11 @@ impl Noise {
     pub fn next(&mut self) -> f32 {
         let radius = (-2.0 * self.0.random_range(f32::MIN_POSITIVE..1.0).ln()).sqrt();
         radius * (std::f32::consts::TAU * self.0.random::<f32>()).cos()
+    }
+
+    /// Adds noise of standard deviation `sigma` to 8-bit samples.
+    pub fn add(&mut self, samples: &mut [u8], sigma: f32) {
+        samples.iter_mut().for_each(|v| *v = (f32::from(*v) + sigma * self.next()).round() as u8);
     }
 }
 

@@ -12,27 +12,51 @@ pub enum Error {
     NotFound(PathBuf),
     /// The model file exists but cannot be read.
     #[error("cannot read model file {}: {reason}", .path.display())]
-    Read { path: PathBuf, reason: String },
-    /// The file is not a valid model; `field` names the wrong part (metadata key, tensor,
-    /// hyper-parameter).
+    Read {
+        /// Path of the file.
+        path: PathBuf,
+        /// Error of the operating system, or why the file is not read.
+        reason: String,
+    },
+    /// The file is not a valid model.
     #[error("invalid model: {field}: {reason}")]
-    Invalid { field: String, reason: String },
+    Invalid {
+        /// The wrong part: metadata key, tensor or hyper-parameter.
+        field: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The model is valid but made for another task.
     #[error("the model is for the task {found}, expected {expected}")]
-    Task { found: String, expected: String },
+    Task {
+        /// Task and channels of the model.
+        found: String,
+        /// Tasks and channels that the caller supports.
+        expected: String,
+    },
     /// The requested device does not exist or does not support the requested precision.
     #[error("device '{device}' cannot be used: {reason}")]
-    Device { device: String, reason: String },
+    Device {
+        /// The requested device.
+        device: String,
+        /// Why it cannot be used.
+        reason: String,
+    },
     /// The backend failed or does not support the network or the input size.
     #[error("{backend} backend: {reason}")]
-    Backend { backend: &'static str, reason: String },
+    Backend {
+        /// Name of the backend.
+        backend: &'static str,
+        /// Cause of the failure.
+        reason: String,
+    },
 }
 
 impl Error {
     /// Returns an [`Error::Task`] for a network that has none of the signatures.
     pub(crate) fn task(network: &dyn Network, expected: &[Signature]) -> Self {
         let describe = |task: &str, io: IoSpec| {
-            format!("'{task}' ({} input and {} output channels)", io.inputs(), io.output)
+            format!("'{task}' ({} input and {} output channels)", io.input_channels(), io.output)
         };
         let expected: Vec<_> = expected.iter().map(|s| describe(s.task, s.io)).collect();
         Self::Task {

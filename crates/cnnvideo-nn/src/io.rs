@@ -15,6 +15,18 @@ pub struct Size {
     pub height: usize,
 }
 
+impl Size {
+    /// Returns the size with width and height rounded up to multiples of `granularity`, see
+    /// [`Network::granularity`](super::Network::granularity).
+    #[must_use]
+    pub fn next_multiple_of(self, granularity: usize) -> Self {
+        Self {
+            width: self.width.next_multiple_of(granularity),
+            height: self.height.next_multiple_of(granularity),
+        }
+    }
+}
+
 /// Supplies the input of a network. Several threads call it at the same time.
 pub trait Source: Sync {
     /// Writes row `y` into `row` as `width` interleaved pixels of `input_channels` values each.
@@ -22,7 +34,7 @@ pub trait Source: Sync {
 
     /// Returns an upper bound of all values in the control maps. int8 models may have scales for
     /// low-noise input, which sessions use where this bound is low.
-    fn most(&self) -> f32 {
+    fn max_control(&self) -> f32 {
         f32::INFINITY
     }
 }
@@ -44,25 +56,25 @@ pub trait Output: Send {
 
 /// Divides `rows` rows into at most `count` bands of nearly equal height. The height of every band
 /// but the last is a multiple of `step`.
-pub(crate) fn bands(rows: usize, count: usize, step: usize) -> Vec<Range<usize>> {
+pub(crate) fn split_bands(rows: usize, count: usize, step: usize) -> Vec<Range<usize>> {
     let steps = rows.div_ceil(step);
     let count = count.clamp(1, steps.max(1));
     let edge = |i: usize| (steps * i / count * step).min(rows);
     (0..count).map(|i| edge(i)..edge(i + 1)).collect()
 }
 
-/// Divides `plane` among the bands of a network's output. Each output row corresponds to `rows`
-/// rows of the plane; the last parts are shorter where the plane has fewer rows than the bands
-/// cover.
-pub fn parts<'a, T>(
+/// Divides the rows of `plane` among the bands of a network's output. Each output row corresponds
+/// to `rows_per_row` rows of the plane; the last parts are shorter where the plane has fewer rows
+/// than the bands cover.
+pub fn split_rows<'a, T>(
     plane: &'a mut Array2<T>,
     bands: &[Range<usize>],
-    rows: usize,
+    rows_per_row: usize,
 ) -> Vec<ArrayViewMut2<'a, T>> {
     let mut rest = plane.view_mut();
     let mut parts = Vec::with_capacity(bands.len());
     for band in bands {
-        let own = (rows * band.len()).min(rest.nrows());
+        let own = (rows_per_row * band.len()).min(rest.nrows());
         let (part, after) = rest.split_at(Axis(0), own);
         rest = after;
         parts.push(part);
@@ -72,14 +84,14 @@ pub fn parts<'a, T>(
 
 #[cfg(test)]
 mod tests {
-    use super::bands;
+    use super::split_bands;
 
     #[test]
     fn bands_cover_all_rows_once() {
         for rows in 1..40 {
             for count in 1..9 {
                 for step in [1, 2, 4] {
-                    let bands = bands(rows, count, step);
+                    let bands = split_bands(rows, count, step);
                     let mut next = 0;
                     for band in &bands {
                         assert_eq!(band.start, next);

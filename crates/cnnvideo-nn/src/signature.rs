@@ -15,7 +15,7 @@ pub struct IoSpec {
 
 impl IoSpec {
     /// Returns the number of input channels, control maps included.
-    pub const fn inputs(self) -> usize {
+    pub const fn input_channels(self) -> usize {
         self.picture + self.control
     }
 }

@@ -48,18 +48,18 @@ pub fn prefetch<T>(values: &[T]) {
 /// The function avoids a float-to-integer `as` cast, which saturates and therefore does not
 /// vectorise well.
 #[inline(always)]
-pub fn nearest(value: f32, largest: f32) -> u32 {
+pub fn round_clamped(value: f32, largest: f32) -> u32 {
     /// 2^23: floats from here up to 2^24 have a unit in the last place of 1.
-    const WHOLE: f32 = 8_388_608.0;
-    (value.max(0.0).min(largest) + WHOLE).to_bits() & 0x7f_ffff
+    const TWO_POW_23: f32 = 8_388_608.0;
+    (value.max(0.0).min(largest) + TWO_POW_23).to_bits() & 0x7f_ffff
 }
 
 #[cfg(test)]
 mod tests {
-    use super::nearest;
+    use super::round_clamped;
 
     #[test]
-    fn rounds_and_stays_in_range() {
+    fn values_are_rounded_to_even_and_clamped() {
         let cases = [
             (0.0, 0),
             (0.4, 0),
@@ -72,9 +72,9 @@ mod tests {
             (f32::NAN, 0),
         ];
         for (value, expected) in cases {
-            assert_eq!(nearest(value, 255.0), expected, "{value}");
+            assert_eq!(round_clamped(value, 255.0), expected, "{value}");
         }
-        assert_eq!(nearest(65_534.6, 65_535.0), 65_535);
-        assert_eq!(nearest(f32::INFINITY, 65_535.0), 65_535);
+        assert_eq!(round_clamped(65_534.6, 65_535.0), 65_535);
+        assert_eq!(round_clamped(f32::INFINITY, 65_535.0), 65_535);
     }
 }

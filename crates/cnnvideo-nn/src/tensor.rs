@@ -16,7 +16,7 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// Wraps values.
+    /// Creates a tensor from its values, row by row.
     ///
     /// # Panics
     /// If there are not `height * width * channels` values.
@@ -25,33 +25,33 @@ impl Tensor {
         Self { size, channels, values, max_control: f32::INFINITY }
     }
 
-    /// Zeros.
+    /// Creates a tensor of zeros.
     pub fn zeros(size: Size, channels: usize) -> Self {
         Self::new(size, channels, vec![0.0; size.width * size.height * channels])
     }
 
-    /// Declares that no control channel holds more than `max_control`, see [`Source::most`].
+    /// Declares that no control channel holds more than `max_control`, see [`Source::max_control`].
     #[must_use]
     pub fn with_max_control(self, max_control: f32) -> Self {
         Self { max_control, ..self }
     }
 
-    /// Width and height.
+    /// Returns width and height.
     pub fn size(&self) -> Size {
         self.size
     }
 
-    /// Values per pixel.
+    /// Returns the values per pixel.
     pub fn channels(&self) -> usize {
         self.channels
     }
 
-    /// All values, row by row.
+    /// Returns all values, row by row.
     pub fn values(&self) -> &[f32] {
         &self.values
     }
 
-    /// All values, row by row, to be changed.
+    /// Returns all values, row by row, for changes.
     pub fn values_mut(&mut self) -> &mut [f32] {
         &mut self.values
     }
@@ -76,7 +76,7 @@ impl Tensor {
 }
 
 impl Source for Tensor {
-    fn most(&self) -> f32 {
+    fn max_control(&self) -> f32 {
         self.max_control
     }
 

@@ -22,7 +22,7 @@ pub struct TorchNetwork {
     device: tch::Device,
 }
 
-/// What a network runs.
+/// Executable form of a network.
 enum Program {
     /// A graph with its weights. Each session has its own handles to the weights, because tensors
     /// are not `Sync`.
@@ -41,9 +41,9 @@ impl TorchNetwork {
     /// # Errors
     /// [`Error::Device`] for a device that does not exist, [`Error::Backend`] when libtorch fails.
     pub fn new(model: &Model, device: super::Device) -> Result<Self, Error> {
-        let device = self::device(device)?;
+        let device = resolve_device(device)?;
         let (graph, parameters) =
-            (model.graph().clone(), parameters(model, device).map_err(backend)?);
+            (model.graph().clone(), upload_parameters(model, device).map_err(backend_error)?);
         Ok(Self {
             task: model.task.clone(),
             io: model.io,
@@ -67,7 +67,7 @@ impl TorchNetwork {
         device: super::Device,
         signatures: &[Signature],
     ) -> Result<Self, Error> {
-        let device = self::device(device)?;
+        let device = resolve_device(device)?;
         if !path.exists() {
             return Err(Error::NotFound(path.to_owned()));
         }
@@ -77,7 +77,7 @@ impl TorchNetwork {
         module.f_set_eval().map_err(read)?;
         let accepts = |io: IoSpec| {
             let side = 2 * SCRIPT_GRANULARITY as i64;
-            let channels = io.inputs() as i64;
+            let channels = io.input_channels() as i64;
             let _no_grad = tch::no_grad_guard();
             let output = Tensor::f_zeros([1, channels, side, side], (Kind::Float, device))
                 .and_then(|x| module.forward_ts(&[x]));
@@ -88,7 +88,7 @@ impl TorchNetwork {
         let fits = signatures.iter().find(|signature| accepts(signature.io));
         let signature = fits.ok_or_else(|| {
             let shapes = |s: &Signature| {
-                format!("[1, {}, h, w] to [1, {}, h, w]", s.io.inputs(), s.io.output)
+                format!("[1, {}, h, w] to [1, {}, h, w]", s.io.input_channels(), s.io.output)
             };
             let known: Vec<_> = signatures.iter().map(shapes).collect();
             Error::invalid("forward", format!("the module maps none of {}", known.join(", ")))
@@ -153,7 +153,7 @@ impl Network for TorchNetwork {
             device: self.device,
             io: self.io,
             size,
-            input: vec![0.0; pixels * self.io.inputs()],
+            input: vec![0.0; pixels * self.io.input_channels()],
             output: vec![0.0; pixels * self.io.output],
         }))
     }
@@ -204,7 +204,7 @@ impl Session for TorchSession {
         for (y, row) in self.input.chunks_exact_mut(stride).enumerate() {
             source.read_row(y, row);
         }
-        self.infer().map_err(backend)?;
+        self.infer().map_err(backend_error)?;
         let whole = 0..height;
         let rows = self.output.chunks_exact(width * self.io.output);
         for sink in &mut output.split(std::slice::from_ref(&whole)) {
@@ -219,7 +219,7 @@ impl Session for TorchSession {
 ///
 /// # Errors
 /// [`Error::Device`] for a CUDA device that does not exist.
-pub fn device(device: super::Device) -> Result<tch::Device, Error> {
+pub fn resolve_device(device: super::Device) -> Result<tch::Device, Error> {
     match device {
         super::Device::Cpu => Ok(tch::Device::Cpu),
         super::Device::Auto => {
@@ -246,7 +246,7 @@ pub fn cuda_devices() -> usize {
 }
 
 /// Converts an error of libtorch.
-fn backend(err: tch::TchError) -> Error {
+fn backend_error(err: tch::TchError) -> Error {
     Error::Backend { backend: "torch", reason: first_line(&err) }
 }
 
@@ -263,16 +263,16 @@ fn conv(
     x: &Tensor,
 ) -> Result<Tensor, tch::TchError> {
     match spec.kind {
-        ConvKind::Same3x3 => x.f_conv2d(weight, Some(bias), [1, 1], [1, 1], [1, 1], 1),
-        ConvKind::Down2x2 => x.f_conv2d(weight, Some(bias), [2, 2], [0, 0], [1, 1], 1),
-        ConvKind::Up2x2 => {
+        ConvKind::Conv3x3 => x.f_conv2d(weight, Some(bias), [1, 1], [1, 1], [1, 1], 1),
+        ConvKind::Strided2x2 => x.f_conv2d(weight, Some(bias), [2, 2], [0, 0], [1, 1], 1),
+        ConvKind::Transposed2x2 => {
             x.f_conv_transpose2d(weight, Some(bias), [2, 2], [0, 0], [0, 0], 1, [1, 1])
         }
-        ConvKind::Point1x1 => x.f_conv2d(weight, Some(bias), [1, 1], [0, 0], [1, 1], 1),
+        ConvKind::Pointwise => x.f_conv2d(weight, Some(bias), [1, 1], [0, 0], [1, 1], 1),
         ConvKind::Depthwise(window) => {
             let [stride, before, after] =
-                [window.stride, window.before(), window.after()].map(|n| n as i64);
-            let channels = spec.outputs as i64;
+                [window.stride, window.pad_before(), window.pad_after()].map(|n| n as i64);
+            let channels = spec.out_channels as i64;
             if before == after {
                 x.f_conv2d(weight, Some(bias), [stride, stride], [before, before], [1, 1], channels)
             } else {
@@ -290,23 +290,23 @@ fn conv(
 /// # Errors
 /// Errors of libtorch.
 pub fn forward(graph: &Graph, parameters: &[Tensor], x: &Tensor) -> Result<Tensor, tch::TchError> {
-    forward_with(graph, parameters, x, |_, x| Ok(x))
+    forward_with_hook(graph, parameters, x, |_, x| Ok(x))
 }
 
-/// Version of [`forward`] that passes the input of each convolution through `read`, for example to
-/// simulate quantisation. `read` receives the convolution and its input, and returns the tensor
+/// Version of [`forward`] that passes the input of each convolution through `hook`, for example to
+/// simulate quantisation. `hook` receives the convolution and its input, and returns the tensor
 /// that the convolution reads instead.
 ///
 /// # Errors
-/// Errors of libtorch and of `read`.
-pub fn forward_with(
+/// Errors of libtorch and of `hook`.
+pub fn forward_with_hook(
     graph: &Graph,
     parameters: &[Tensor],
     x: &Tensor,
-    mut read: impl FnMut(ConvId, Tensor) -> Result<Tensor, tch::TchError>,
+    mut hook: impl FnMut(ConvId, Tensor) -> Result<Tensor, tch::TchError>,
 ) -> Result<Tensor, tch::TchError> {
     let mut apply = |id: usize, x: Tensor| {
-        conv(&graph.convs[id], &parameters[2 * id], &parameters[2 * id + 1], &read(id, x)?)
+        conv(&graph.convs[id], &parameters[2 * id], &parameters[2 * id + 1], &hook(id, x)?)
     };
     let mut maps: Vec<Option<Tensor>> = graph.maps.iter().map(|_| None).collect();
     maps[Graph::INPUT] = Some(x.shallow_clone());
@@ -315,24 +315,24 @@ pub fn forward_with(
         maps[id].as_ref().map(Tensor::shallow_clone).ok_or_else(missing)
     };
     for layer in &graph.layers {
-        let x = get(&maps, layer.from())?;
+        let x = get(&maps, layer.input())?;
         let y = match *layer {
-            Layer::Conv { conv, add: None, .. } => apply(conv, x)?,
-            Layer::Conv { conv, add: Some(skip), .. } => {
+            Layer::Conv { conv, skip: None, .. } => apply(conv, x)?,
+            Layer::Conv { conv, skip: Some(skip), .. } => {
                 apply(conv, x)?.f_add(&get(&maps, skip)?)?
             }
-            Layer::Block { first, second, .. } => {
+            Layer::Residual { first, second, .. } => {
                 let hidden = apply(first, x.shallow_clone())?.f_relu()?;
                 apply(second, hidden)?.f_add(&x)?
             }
-            Layer::Inverted { expand, depth, project, residual, .. } => {
+            Layer::Inverted { expand, depthwise, project, residual, .. } => {
                 let hidden = apply(expand, x.shallow_clone())?.f_relu6()?;
-                let hidden = apply(depth, hidden)?.f_relu6()?;
+                let hidden = apply(depthwise, hidden)?.f_relu6()?;
                 let y = apply(project, hidden)?;
                 if residual { y.f_add(&x)? } else { y }
             }
         };
-        maps[layer.to()] = Some(y);
+        maps[layer.output()] = Some(y);
     }
     get(&maps, graph.output())
 }
@@ -351,7 +351,7 @@ pub fn channels_last(x: &Tensor) -> Result<Tensor, tch::TchError> {
 ///
 /// # Errors
 /// Errors of libtorch.
-pub fn parameters(model: &Model, device: tch::Device) -> Result<Vec<Tensor>, tch::TchError> {
+pub fn upload_parameters(model: &Model, device: tch::Device) -> Result<Vec<Tensor>, tch::TchError> {
     let mut tensors = Vec::with_capacity(2 * model.weights().len());
     for (spec, conv) in model.graph().convs.iter().zip(model.weights()) {
         let shape = spec.weight_shape().map(|n| n as i64);

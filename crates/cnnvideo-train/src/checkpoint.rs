@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::{Error, optimiser::Optimiser, report::Entry};
+use super::{Error, optimiser::Optimiser, report::LogEntry};
 
 /// Progress of a run: the part of a checkpoint that is stored as JSON.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Progress {
+pub(crate) struct Progress {
     /// Number of optimiser steps done.
-    pub step: u64,
+    pub(crate) step: u64,
     /// Training time in seconds, summed over all resumed parts of the run.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// Log entries so far, oldest first.
-    pub log: Vec<Entry>,
+    pub(crate) log: Vec<LogEntry>,
 }
 
 /// Returns the paths of the two checkpoint files of a model file: tensors, then JSON.
@@ -29,7 +29,7 @@ fn paths(model: &Path) -> (PathBuf, PathBuf) {
 ///
 /// # Errors
 /// [`Error::File`], [`Error::Torch`] or [`Error::Checkpoint`] if a file cannot be written.
-pub fn save(model: &Path, optimiser: &Optimiser, progress: &Progress) -> Result<(), Error> {
+pub(crate) fn save(model: &Path, optimiser: &Optimiser, progress: &Progress) -> Result<(), Error> {
     let (tensors, text) = paths(model);
     let json = serde_json::to_vec(progress).map_err(|err| Error::Checkpoint(err.to_string()))?;
     let part = tensors.with_extension("part");
@@ -39,21 +39,22 @@ pub fn save(model: &Path, optimiser: &Optimiser, progress: &Progress) -> Result<
     state.push(("step".to_owned(), Tensor::from(progress.step as i64)));
     Tensor::save_multi(&state, &part)?;
     std::fs::rename(&part, &tensors).map_err(|err| Error::file(&tensors, err))?;
-    replace(&text, &json)
+    write_atomically(&text, &json)
 }
 
 /// Loads the checkpoint of `model` into `optimiser`. Returns `None` if there is none.
 ///
 /// # Errors
 /// A checkpoint that cannot be read, is damaged, or belongs to another architecture.
-pub fn load(model: &Path, optimiser: &mut Optimiser) -> Result<Option<Progress>, Error> {
+pub(crate) fn load(model: &Path, optimiser: &mut Optimiser) -> Result<Option<Progress>, Error> {
     let (tensors, text) = paths(model);
     if !tensors.exists() {
         return Ok(None);
     }
     let mut state = Tensor::load_multi(&tensors)?;
     let step = match state.iter().position(|(name, _)| name == "step") {
-        Some(at) => u64::try_from(state.swap_remove(at).1.int64_value(&[])).unwrap_or(0),
+        Some(at) => u64::try_from(state.swap_remove(at).1.int64_value(&[]))
+            .map_err(|_| Error::Checkpoint("the step is negative".to_owned()))?,
         None => return Err(Error::Checkpoint("step missing".to_owned())),
     };
     let json = std::fs::read(&text).map_err(|err| Error::file(&text, err))?;
@@ -69,7 +70,7 @@ pub fn load(model: &Path, optimiser: &mut Optimiser) -> Result<Option<Progress>,
 ///
 /// # Errors
 /// [`Error::File`] if the file cannot be written.
-pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let part = path.with_extension("part");
     std::fs::write(&part, bytes).map_err(|err| Error::file(&part, err))?;
     std::fs::rename(&part, path).map_err(|err| Error::file(path, err))

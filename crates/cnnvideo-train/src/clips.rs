@@ -4,35 +4,44 @@
 use image::RgbImage;
 use rand::{Rng, rngs::StdRng};
 
-use cnnvideo::frame::cubic;
+use cnnvideo::frame::training::catmull_rom_weights;
 
 /// Probability that the camera rests.
-const RESTING: f64 = 0.25;
+const REST_PROBABILITY: f64 = 0.25;
 /// Probability that the camera moves fast, with a speed between the two [`SPEEDS`].
-const FAST: f64 = 0.3;
+const FAST_PROBABILITY: f64 = 0.3;
 /// Speeds in pixels per frame: upper limit of slow motion, upper limit of fast motion.
 const SPEEDS: [f32; 2] = [2.0, 8.0];
 /// Probability that the camera is hand-held.
-const HAND_HELD: f64 = 0.4;
+const HAND_HELD_PROBABILITY: f64 = 0.4;
 /// Strength of the shake of a hand-held camera in pixels per frame: the offset is uniform within
 /// 1.7 times this value.
 const SHAKE: f32 = 0.5;
 /// Range of the scale factor in photograph pixels per clip pixel. Mostly above 1, because
 /// downscaling compensates for the blur of interpolation.
-const STEP: std::ops::Range<f32> = 0.9..1.6;
+const PHOTO_SCALE: std::ops::Range<f32> = 0.9..1.6;
 /// Maximum number of occluding objects in a scene.
-const MOST_THINGS: usize = 2;
+const MAX_OBJECTS: usize = 2;
 /// Probability of a scene cut within a clip.
-const CUTS: f64 = 0.06;
+const CUT_PROBABILITY: f64 = 0.06;
 /// Probability that the brightness changes linearly over a clip.
-const LIGHT: f64 = 0.15;
+const LIGHT_CHANGE_PROBABILITY: f64 = 0.15;
 
 /// Returns the square frames of a clip. Each frame is a row-major sequence of R, G, B values from 0
 /// to 255.
-pub fn clip(photos: &[RgbImage], side: usize, frames: usize, rng: &mut StdRng) -> Vec<Vec<f32>> {
+pub(crate) fn clip(
+    photos: &[RgbImage],
+    side: usize,
+    frames: usize,
+    rng: &mut StdRng,
+) -> Vec<Vec<f32>> {
     let mut scene = Scene::draw(photos, side, rng);
-    let cut = rng.random_bool(CUTS).then(|| rng.random_range(0..frames));
-    let light = if rng.random_bool(LIGHT) { rng.random_range(-0.02..0.02f32) } else { 0.0 };
+    let cut = rng.random_bool(CUT_PROBABILITY).then(|| rng.random_range(0..frames));
+    let light = if rng.random_bool(LIGHT_CHANGE_PROBABILITY) {
+        rng.random_range(-0.02..0.02f32)
+    } else {
+        0.0
+    };
     (0..frames)
         .map(|number| {
             if Some(number) == cut {
@@ -61,7 +70,7 @@ impl<'a> Scene<'a> {
     /// Draws a random scene for frames of `side` x `side` pixels.
     fn draw(photos: &'a [RgbImage], side: usize, rng: &mut StdRng) -> Self {
         let mut surfaces = vec![Surface::draw(photos, side, rng)];
-        for _ in 0..rng.random_range(0..=MOST_THINGS) {
+        for _ in 0..rng.random_range(0..=MAX_OBJECTS) {
             let outline = Outline {
                 centre: std::array::from_fn(|_| side as f32 * rng.random_range(-0.4..0.4)),
                 radii: std::array::from_fn(|_| side as f32 * rng.random_range(0.08..0.35)),
@@ -69,7 +78,7 @@ impl<'a> Scene<'a> {
             };
             surfaces.push(Surface { outline: Some(outline), ..Surface::draw(photos, side, rng) });
         }
-        Self { surfaces, shake: if rng.random_bool(HAND_HELD) { SHAKE } else { 0.0 } }
+        Self { surfaces, shake: if rng.random_bool(HAND_HELD_PROBABILITY) { SHAKE } else { 0.0 } }
     }
 
     /// Renders the frame at `time` (frame number).
@@ -95,25 +104,25 @@ struct Surface<'a> {
     /// Position in the photograph at the centre of the first frame, in photograph pixels.
     origin: [f32; 2],
     /// Scale in photograph pixels per clip pixel.
-    step: f32,
+    scale: f32,
     /// Factor by which the scale changes per frame.
     zoom: f32,
     /// Rotation in the first frame in radians.
     angle: f32,
     /// Rotation per frame in radians.
-    turn: f32,
+    rotation: f32,
     /// Translation in clip pixels per frame.
     velocity: [f32; 2],
-    bend: Bend,
+    deformation: Deformation,
     /// Visible part of the surface; `None` for the background, which covers the whole frame.
     outline: Option<Outline>,
 }
 
 /// A sinusoidal deformation of a surface.
 #[derive(Clone, Copy)]
-struct Bend {
+struct Deformation {
     /// Amplitude in pixels, 0 for none.
-    reach: f32,
+    amplitude: f32,
     /// Angular frequency vectors of the two waves (horizontal, vertical displacement) in radians
     /// per pixel.
     waves: [[f32; 2]; 2],
@@ -138,10 +147,10 @@ impl<'a> Surface<'a> {
     /// Draws a photograph and its motion for frames of `side` x `side` pixels.
     fn draw(photos: &'a [RgbImage], side: usize, rng: &mut StdRng) -> Self {
         let photo = &photos[rng.random_range(0..photos.len())];
-        let step = rng.random_range(STEP);
+        let scale = rng.random_range(PHOTO_SCALE);
         // Keeps the first frame inside the photograph; beyond its edges the photograph is mirrored.
         let inside = |length: u32, rng: &mut StdRng| {
-            let (length, reach) = (length as f32, step * side as f32 / 2.0);
+            let (length, reach) = (length as f32, scale * side as f32 / 2.0);
             if length > 2.0 * reach {
                 rng.random_range(reach..length - reach)
             } else {
@@ -150,45 +159,51 @@ impl<'a> Surface<'a> {
         };
         let origin = [inside(photo.width(), rng), inside(photo.height(), rng)];
         let speed = match rng.random::<f64>() {
-            v if v < RESTING => 0.0,
-            v if v < RESTING + FAST => rng.random_range(SPEEDS[0]..SPEEDS[1]),
+            v if v < REST_PROBABILITY => 0.0,
+            v if v < REST_PROBABILITY + FAST_PROBABILITY => rng.random_range(SPEEDS[0]..SPEEDS[1]),
             _ => rng.random_range(0.0..SPEEDS[0]),
         };
         let (sin, cos) = rng.random_range(0.0..std::f32::consts::TAU).sin_cos();
-        let (mut zoom, mut turn) = (1.0, 0.0);
+        let (mut zoom, mut rotation) = (1.0, 0.0);
         if rng.random_bool(0.3) {
             zoom = rng.random_range(0.985..1.015);
         }
         if rng.random_bool(0.3) {
-            turn = rng.random_range(-0.02..0.02);
+            rotation = rng.random_range(-0.02..0.02);
         }
-        let reach = if rng.random_bool(0.4) { rng.random_range(0.3..3.0) } else { 0.0 };
+        let amplitude = if rng.random_bool(0.4) { rng.random_range(0.3..3.0) } else { 0.0 };
         let mut phase = |limit: f32| std::array::from_fn(|_| rng.random_range(-limit..limit));
-        let bend =
-            Bend { reach, waves: [phase(0.1), phase(0.1)], start: phase(3.1), motion: phase(0.8) };
+        let deformation = Deformation {
+            amplitude,
+            waves: [phase(0.1), phase(0.1)],
+            start: phase(3.1),
+            motion: phase(0.8),
+        };
         let angle = if rng.random_bool(0.5) { rng.random_range(-3.1..3.1) } else { 0.0 };
         Self {
             photo,
             origin,
-            step,
+            scale,
             zoom,
             angle,
-            turn,
+            rotation,
             velocity: [speed * cos, speed * sin],
-            bend,
+            deformation,
             outline: None,
         }
     }
 
     /// Returns the geometry of the surface at `time` (frame number).
     fn at(&self, time: f32) -> View<'_> {
-        let step = self.step * self.zoom.powf(time);
-        let (sin, cos) = (self.angle + self.turn * time).sin_cos();
+        let scale = self.scale * self.zoom.powf(time);
+        let (sin, cos) = (self.angle + self.rotation * time).sin_cos();
         View {
             surface: self,
             offset: self.velocity.map(|v| v * time),
-            matrix: [[step * cos, -step * sin], [step * sin, step * cos]],
-            phase: std::array::from_fn(|i| self.bend.start[i] + self.bend.motion[i] * time),
+            matrix: [[scale * cos, -scale * sin], [scale * sin, scale * cos]],
+            phase: std::array::from_fn(|i| {
+                self.deformation.start[i] + self.deformation.motion[i] * time
+            }),
         }
     }
 }
@@ -208,29 +223,30 @@ impl View<'_> {
     /// Blends the surface into the pixel at `place`, given relative to the centre of the frame, by
     /// its coverage.
     fn paint(&self, place: [f32; 2], pixel: &mut [f32; 3]) {
-        let Surface { photo, origin, bend, outline, .. } = self.surface;
+        let Surface { photo, origin, deformation, outline, .. } = self.surface;
         let mut p = [place[0] - self.offset[0], place[1] - self.offset[1]];
-        let cover = outline.map_or(1.0, |outline| outline.cover(p));
-        if cover == 0.0 {
+        let coverage = outline.map_or(1.0, |outline| outline.coverage(p));
+        if coverage == 0.0 {
             return;
         }
-        if bend.reach > 0.0 {
+        if deformation.amplitude > 0.0 {
             let shift = |i: usize| {
-                let [x, y] = bend.waves[i];
-                bend.reach * (x * p[0] + y * p[1] + self.phase[i]).sin()
+                let [x, y] = deformation.waves[i];
+                deformation.amplitude * (x * p[0] + y * p[1] + self.phase[i]).sin()
             };
             p = [p[0] + shift(0), p[1] + shift(1)];
         }
-        let along = |i: usize| origin[i] + self.matrix[i][0] * p[0] + self.matrix[i][1] * p[1];
-        let colour = sample(photo, [along(0), along(1)]);
-        pixel.iter_mut().zip(colour).for_each(|(to, v)| *to += cover * (v - *to));
+        let photo_coordinate =
+            |i: usize| origin[i] + self.matrix[i][0] * p[0] + self.matrix[i][1] * p[1];
+        let colour = sample(photo, [photo_coordinate(0), photo_coordinate(1)]);
+        pixel.iter_mut().zip(colour).for_each(|(to, v)| *to += coverage * (v - *to));
     }
 }
 
 impl Outline {
     /// Returns the coverage of the pixel at `place`: 0 outside, 1 inside, linear across one pixel
     /// at the edge.
-    fn cover(&self, place: [f32; 2]) -> f32 {
+    fn coverage(&self, place: [f32; 2]) -> f32 {
         let [x, y] = [0, 1].map(|i| (place[i] - self.centre[i]) / self.radii[i]);
         let radius = x.hypot(y);
         let edge = 1.0 + self.waves.1 * (self.waves.0 * y.atan2(x)).sin();
@@ -247,7 +263,7 @@ fn sample(photo: &RgbImage, place: [f32; 2]) -> [f32; 3] {
         at.min(2 * length - 1 - at) as u32
     };
     let whole = place.map(|v| v.floor() as i32);
-    let weights = [0, 1].map(|i| cubic(place[i] - whole[i] as f32));
+    let weights = [0, 1].map(|i| catmull_rom_weights(place[i] - whole[i] as f32));
     let columns: [u32; 4] =
         std::array::from_fn(|i| mirrored(whole[0] + i as i32 - 1, photo.width()));
     let mut sum = [0.0; 3];

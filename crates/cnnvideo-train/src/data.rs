@@ -9,19 +9,19 @@ use tch::{Kind, Tensor};
 use super::{Error, clips};
 
 /// One in this many photographs is kept for validation, on average.
-const VALIDATION_SHARE: u64 = 25;
+const VALIDATION_INTERVAL: u64 = 25;
 /// Names of folders that hold evaluation data. Files below them are never used for training.
-const NEVER: [&str; 2] = ["eval", "video"];
+const EXCLUDED_FOLDERS: [&str; 2] = ["eval", "video"];
 
-/// Photographs of one part of the split.
-pub struct PhotoSet(pub(super) Vec<RgbImage>);
+/// Photographs to train or to validate on.
+pub(crate) struct PhotoSet(pub(super) Vec<RgbImage>);
 
 /// All photographs below a folder, split by a hash of the file name.
-pub struct Photos {
+pub(crate) struct Photos {
     /// Photographs to train on.
-    pub train: PhotoSet,
+    pub(crate) train: PhotoSet,
     /// Photographs to validate on.
-    pub validation: PhotoSet,
+    pub(crate) validation: PhotoSet,
 }
 
 impl Photos {
@@ -29,23 +29,23 @@ impl Photos {
     /// Skips photographs whose shorter side is less than `min_side` pixels.
     ///
     /// # Errors
-    /// [`Error::File`] if a folder or photograph cannot be read, [`Error::NoPhotos`] if either part
-    /// of the split is empty.
-    pub fn load(folder: &Path, min_side: u32) -> Result<Self, Error> {
-        let files = files_below(folder)?;
+    /// [`Error::File`] if a folder or photograph cannot be read, [`Error::NoPhotos`] if there
+    /// are none to train on or none to validate on.
+    pub(crate) fn load(folder: &Path, min_side: u32) -> Result<Self, Error> {
+        let files = image_files(folder)?;
         let (mut train, mut validation) = (Vec::new(), Vec::new());
         for file in &files {
             let picture = image::open(file).map_err(|err| Error::file(file, err))?.into_rgb8();
             if picture.width().min(picture.height()) < min_side {
                 continue;
             }
-            let name = file.file_name().unwrap_or_default().to_string_lossy();
-            let part = if fnv1a(name.as_bytes()).is_multiple_of(VALIDATION_SHARE) {
+            let name = file.file_name().expect("a listed file has a name").to_string_lossy();
+            let set = if is_for_validation(&name, VALIDATION_INTERVAL) {
                 &mut validation
             } else {
                 &mut train
             };
-            part.push(picture);
+            set.push(picture);
         }
         if train.is_empty() || validation.is_empty() {
             return Err(Error::NoPhotos(folder.display().to_string()));
@@ -54,23 +54,20 @@ impl Photos {
     }
 }
 
+impl std::fmt::Display for Photos {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [train, validation] = [&self.train, &self.validation].map(|set| set.0.len());
+        write!(f, "{train} photographs to train on, {validation} to validate")
+    }
+}
+
 impl PhotoSet {
-    /// Returns the number of photographs.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Returns whether there are no photographs.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Draws `count` random square patches with random flips and transposition:
     /// `[count, 3, side, side]`, values 0 to 255.
     ///
     /// # Panics
     /// If there are no photographs or one is smaller than `side`.
-    pub fn patches(&self, rng: &mut StdRng, count: usize, side: usize) -> Tensor {
+    pub(crate) fn patches(&self, rng: &mut StdRng, count: usize, side: usize) -> Tensor {
         let mut data = Vec::with_capacity(count * side * side * 3);
         for _ in 0..count {
             let photo = &self.0[rng.random_range(0..self.0.len())];
@@ -91,14 +88,14 @@ impl PhotoSet {
 
     /// Draws a synthetic clip of `frames` square frames: `[frames, 3, side, side]`, values 0 to
     /// 255.
-    pub fn clip(&self, rng: &mut StdRng, side: usize, frames: usize) -> Tensor {
+    pub(crate) fn clip(&self, rng: &mut StdRng, side: usize, frames: usize) -> Tensor {
         let all: Vec<f32> = clips::clip(&self.0, side, frames, rng).into_iter().flatten().collect();
         to_nchw(&all, frames, side)
     }
 
     /// Returns the central `side` x `side` patch of each of the first `count` photographs, in the
     /// layout of [`Self::patches`].
-    pub fn centres(&self, count: usize, side: usize) -> Tensor {
+    pub(crate) fn central_patches(&self, count: usize, side: usize) -> Tensor {
         let photos = &self.0[..count.min(self.0.len())];
         let mut data = Vec::new();
         for photo in photos {
@@ -110,17 +107,17 @@ impl PhotoSet {
     }
 }
 
-/// Appends a `side` x `side` crop of `photo` to `data` as R, G, B values. `place` maps coordinates
+/// Appends a `side` x `side` crop of `photo` to `data` as R, G, B values. `map` maps coordinates
 /// of the crop to coordinates of the photograph.
 fn crop(
     photo: &RgbImage,
     data: &mut Vec<f32>,
     side: usize,
-    place: impl Fn(usize, usize) -> (usize, usize),
+    map: impl Fn(usize, usize) -> (usize, usize),
 ) {
     for y in 0..side {
         for x in 0..side {
-            let (px, py) = place(x, y);
+            let (px, py) = map(x, y);
             data.extend(photo.get_pixel(px as u32, py as u32).0.map(f32::from));
         }
     }
@@ -141,7 +138,7 @@ fn to_nchw(data: &[f32], count: usize, side: usize) -> Tensor {
 ///
 /// # Errors
 /// [`Error::File`] if a folder cannot be read.
-pub(super) fn files_below(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+pub(crate) fn image_files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut files = Vec::new();
     collect(folder, &mut files)?;
     files.sort();
@@ -152,7 +149,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Error> {
     for entry in std::fs::read_dir(folder).map_err(|err| Error::file(folder, err))? {
         let path = entry.map_err(|err| Error::file(folder, err))?.path();
         if path.is_dir() {
-            if !NEVER.iter().any(|never| path.ends_with(never)) {
+            if !EXCLUDED_FOLDERS.iter().any(|excluded| path.ends_with(excluded)) {
                 collect(&path, files)?;
             }
         } else if path.extension().is_some_and(|e| {
@@ -164,9 +161,15 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Error> {
     Ok(())
 }
 
+/// Returns whether a file is kept for validation: one in `interval` files on average, chosen by a
+/// hash of the name.
+pub(crate) fn is_for_validation(name: &str, interval: u64) -> bool {
+    fnv1a(name.as_bytes()).is_multiple_of(interval)
+}
+
 /// 64-bit FNV-1a hash (Fowler, Noll, Vo). It makes the split the same on every machine and
 /// toolchain.
-pub(super) fn fnv1a(bytes: &[u8]) -> u64 {
+pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, b| {
         (hash ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3)
     })

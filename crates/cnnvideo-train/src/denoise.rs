@@ -1,39 +1,27 @@
 //! Training of the denoising networks of `cnndenoise`.
 
+mod scales;
+
 use std::path::PathBuf;
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tch::{Kind, Tensor};
 
 use super::{
-    Error, Photos, fused,
-    loader::Source,
-    noise::{Batch, Camera, Noise},
+    Error,
+    camera_noise::CameraNoise,
+    data::Photos,
+    fused::{BatchShape, fused_batch},
+    noise::{ImageGroup, NoisyBatch, SampleDepth, SyntheticNoise},
+    prefetch::BatchSource,
     quantise::Quantiser,
-    run::{self, Lesson},
+    run::{self, RunOptions, TrainingTask},
 };
 use cnnvideo::{
-    denoise::{CONTROL_PER_LEVEL, ColourDomain, MAX_LEVEL as MAX_CONTROL_LEVEL},
+    denoise::ColourDomain,
     nn::{arch::Graph, torch},
 };
 
-/// Quantisation step of the picture channels of the network's input: one code value of 8-bit video.
-const PICTURE_STEP: f32 = 1.0 / 255.0;
-/// Quantisation step of the control maps: their maximum, at the highest noise sigma that the
-/// element requests, maps to 127.
-const CONTROL_STEP: f32 = MAX_CONTROL_LEVEL * CONTROL_PER_LEVEL / 127.0;
-/// Noise sigmas (8-bit units) of the example patches for calibration and weight rounding, with
-/// [`EXAMPLES`] patches each.
-const EXAMPLE_LEVELS: [f64; 5] = [5.0, 10.0, 20.0, 35.0, 55.0];
-/// Limits of noise sigma (8-bit units) for which the model has finer quantisation steps, the
-/// highest first.
-const FINER: [f64; 4] = [32.0, 16.0, 8.0, 4.0];
-/// Noise sigmas of the patches on which these steps are tuned, as shares of the limit.
-const FINER_LEVELS: [f64; 2] = [0.95, 0.65];
-/// Number of patches for each of these noise sigmas.
-const FINER_EXAMPLES: usize = 12;
-/// Number of example patches for each of the [`EXAMPLE_LEVELS`].
-const EXAMPLES: usize = 6;
 /// Share of the steps of a quantised run that are computed in float32.
 const FLOAT_SHARE: f64 = 0.35;
 /// Number of validation photographs.
@@ -41,13 +29,13 @@ const VALIDATION_PICTURES: usize = 16;
 /// Side of the validation patches in pixels.
 const VALIDATION_SIDE: usize = 256;
 /// Noise sigma of the validation clips in 8-bit units.
-const VALIDATION_LEVEL: f64 = 25.0;
+const VALIDATION_SIGMA: f64 = 25.0;
 
 /// Options of a training run for a denoising network.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct DenoisingOptions {
     /// Options that all trainings share.
-    pub run: run::Options,
+    pub run: RunOptions,
     /// Folder with the photographs.
     pub data: PathBuf,
     /// Share of the patches whose noise is not white: in RGB correlated between R, G and B, in
@@ -67,100 +55,127 @@ pub struct Options {
 /// # Errors
 /// Files that cannot be read or written, a checkpoint that does not fit, a loss that is no longer
 /// finite.
-pub fn denoise(options: &Options) -> Result<(), Error> {
-    let photos = Photos::load(&options.data, options.run.side.max(VALIDATION_SIDE) as u32)?;
-    println!(
-        "{} photographs to train on, {} to validate",
-        photos.train.len(),
-        photos.validation.len()
-    );
+pub fn train(options: &DenoisingOptions) -> Result<(), Error> {
+    let photos = Photos::load(&options.data, options.run.patch_side.max(VALIDATION_SIDE) as u32)?;
+    println!("{photos}");
     let graph = options.run.architecture.graph()?;
-    let validation = photos.validation.centres(VALIDATION_PICTURES, VALIDATION_SIDE);
-    let scenes = Scenes { options, photos: &photos };
+    let validation = photos.validation.central_patches(VALIDATION_PICTURES, VALIDATION_SIDE);
+    let source = DenoisingSource { options, photos: &photos };
     let clips = if options.fused > 0.0 { Some(validation_clips(options, &photos)?) } else { None };
-    let mut lesson =
-        Denoising { options, graph: &graph, photos: &photos, validation, clips, quantiser: None };
-    run::run(&options.run, &graph, &scenes, &mut lesson)
+    let mut task = DenoisingTask {
+        options,
+        graph: &graph,
+        photos: &photos,
+        validation,
+        clips,
+        quantiser: None,
+    };
+    run::run(&options.run, &graph, &source, &mut task)
 }
 
 /// Source of training batches.
-struct Scenes<'a> {
-    options: &'a Options,
+struct DenoisingSource<'a> {
+    options: &'a DenoisingOptions,
     photos: &'a Photos,
 }
 
+/// Arithmetic that a forward pass simulates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Arithmetic {
+    /// Floating point.
+    Float,
+    /// The rounding of the int8 engine; only in quantised runs.
+    Int8,
+}
+
+impl Arithmetic {
+    /// Returns the sample depth of noisy images: the int8 engine always processes 8-bit samples.
+    fn sample_depth(self) -> SampleDepth {
+        match self {
+            Self::Float => SampleDepth::Float,
+            Self::Int8 => SampleDepth::EightBit,
+        }
+    }
+}
+
 /// Data of one training step.
-struct Scene {
-    /// Whether this step simulates the rounding of the int8 engine.
-    rounded: bool,
+struct DenoisingBatch {
+    arithmetic: Arithmetic,
     /// Whether the noise is camera noise.
     camera: bool,
-    /// Images of the batch.
-    content: Content,
+    images: BatchImages,
 }
 
 /// Images of a batch, with or without their noise.
-enum Content {
+enum BatchImages {
     /// Clean patches, `[count, 3, side, side]`. The training thread adds the noise on the device
     /// that trains.
     Photographs(Tensor),
     /// Temporally fused frames, which have their noise already.
-    Fused(Batch),
+    Fused(NoisyBatch),
 }
 
-impl Options {
-    /// Returns the share of patches with clipped noise, given whether the step simulates int8
-    /// rounding.
-    fn clipped_where(&self, rounded: bool) -> f64 {
-        if rounded { 1.0 } else { self.clipped }
+impl DenoisingOptions {
+    /// Returns the share of patches with clipped noise.
+    fn clipped_share(&self, arithmetic: Arithmetic) -> f64 {
+        match arithmetic {
+            Arithmetic::Float => self.clipped,
+            Arithmetic::Int8 => 1.0,
+        }
     }
 }
 
-impl Source for Scenes<'_> {
-    type Batch = Scene;
+impl BatchSource for DenoisingSource<'_> {
+    type Batch = DenoisingBatch;
 
-    fn draw(&self, rng: &mut StdRng) -> Result<Scene, Error> {
+    fn draw(&self, rng: &mut StdRng) -> Result<DenoisingBatch, Error> {
         let options = &self.options.run;
         let (domain, photos) = (options.colour_domain(), &self.photos.train);
         // The int8 model's weights also have to serve in float32, where noise is not clipped. So a
         // share of the steps trains in float32.
-        let rounded = options.quantise && !rng.random_bool(FLOAT_SHARE);
+        let arithmetic = if options.quantise && !rng.random_bool(FLOAT_SHARE) {
+            Arithmetic::Int8
+        } else {
+            Arithmetic::Float
+        };
         let camera = rng.random_bool(self.options.camera);
-        let content = if rng.random_bool(self.options.fused) {
+        let images = if rng.random_bool(self.options.fused) {
             let add = |clip: &Tensor, rng: &mut StdRng| {
                 let frames = clip.size()[0] as usize;
                 if camera {
-                    Camera::draw(domain, frames, true, rounded, rng).add(clip)
+                    let depth = arithmetic.sample_depth();
+                    CameraNoise::draw(domain, frames, ImageGroup::Clip, depth, rng).add(clip)
                 } else {
-                    Noise::of_clip(domain, frames, self.options.clipped_where(rounded), rng)
-                        .add(clip)
+                    let clipped = self.options.clipped_share(arithmetic);
+                    SyntheticNoise::of_clip(domain, frames, clipped, rng).add(clip)
                 }
             };
-            Content::Fused(fused::batch(photos, domain, [options.batch, options.side], add, rng)?)
+            let shape = BatchShape { count: options.batch_size, side: options.patch_side };
+            BatchImages::Fused(fused_batch(photos, domain, shape, add, rng)?)
         } else {
-            Content::Photographs(photos.patches(rng, options.batch, options.side))
+            BatchImages::Photographs(photos.patches(rng, options.batch_size, options.patch_side))
         };
-        Ok(Scene { rounded, camera, content })
+        Ok(DenoisingBatch { arithmetic, camera, images })
     }
 }
 
 /// The training task: denoising.
-struct Denoising<'a> {
-    options: &'a Options,
+struct DenoisingTask<'a> {
+    options: &'a DenoisingOptions,
     graph: &'a Graph,
     photos: &'a Photos,
     /// Clean validation patches, `[count, 3, side, side]`.
     validation: Tensor,
     /// Fused validation frames, if the run trains on fused frames.
-    clips: Option<Batch>,
+    clips: Option<NoisyBatch>,
     /// Simulation of int8 rounding, if the run is quantised.
     quantiser: Option<Quantiser>,
 }
 
-impl Lesson<Scene> for Denoising<'_> {
+impl TrainingTask<DenoisingBatch> for DenoisingTask<'_> {
     fn prepare(&mut self, weights: &mut [Tensor]) -> Result<(), Error> {
         if self.options.run.quantise {
-            self.quantiser = Some(self.choose_steps(weights)?);
+            self.quantiser = Some(self.choose_scales(weights)?);
         }
         Ok(())
     }
@@ -169,65 +184,81 @@ impl Lesson<Scene> for Denoising<'_> {
         &self,
         weights: &[Tensor],
         kind: Kind,
-        scene: Scene,
+        batch: DenoisingBatch,
         rng: &mut StdRng,
     ) -> Result<Tensor, Error> {
-        let Options { run, coloured, .. } = self.options;
-        let (device, Scene { rounded, camera, content }) = (weights[0].device(), scene);
-        let batch = match content {
-            Content::Fused(batch) => batch.to_device(device),
-            Content::Photographs(patches) => {
+        let DenoisingOptions { run, coloured, .. } = self.options;
+        let device = weights[0].device();
+        let DenoisingBatch { arithmetic, camera, images } = batch;
+        let batch = match images {
+            BatchImages::Fused(batch) => batch.to_device(device),
+            BatchImages::Photographs(patches) => {
                 let patches = patches.to_device(device);
                 if camera {
-                    Camera::draw(run.colour_domain(), run.batch, false, rounded, rng)
-                        .add(&patches)?
+                    CameraNoise::draw(
+                        run.colour_domain(),
+                        run.batch_size,
+                        ImageGroup::Independent,
+                        arithmetic.sample_depth(),
+                        rng,
+                    )
+                    .add(&patches)?
                 } else {
-                    let clipped = self.options.clipped_where(rounded);
-                    Noise::draw(run.colour_domain(), run.batch, *coloured, clipped, rng)
-                        .add(&patches)?
+                    let clipped = self.options.clipped_share(arithmetic);
+                    SyntheticNoise::draw(
+                        run.colour_domain(),
+                        run.batch_size,
+                        *coloured,
+                        clipped,
+                        rng,
+                    )
+                    .add(&patches)?
                 }
             }
         };
-        distance(&self.clean(weights, &batch, kind, rounded)?, &batch.clean)
+        log_rmse(&self.denoised(weights, &batch, kind, arithmetic)?, &batch.clean)
     }
 
     /// Returns the PSNR in dB of the given weights on fixed noise of several sigmas.
     fn validate(&self, weights: &[Tensor]) -> Result<Vec<(String, f64)>, Error> {
         let count = self.validation.size()[0] as usize;
-        let rounded = self.quantiser.is_some();
+        let arithmetic = self.quantiser.as_ref().map_or(Arithmetic::Float, |_| Arithmetic::Int8);
+        let depth = arithmetic.sample_depth();
         let pictures = self.validation.to_device(weights[0].device());
         let mut results = Vec::new();
-        for (level, clipped) in [
-            (15.0, rounded),
-            (25.0, rounded),
-            (50.0, rounded),
-            (if rounded { 5.0 } else { 25.0 }, true),
-        ] {
+        let clipped_sigma = if arithmetic == Arithmetic::Int8 { 5.0 } else { 25.0 };
+        for (sigma, depth) in
+            [(15.0, depth), (25.0, depth), (50.0, depth), (clipped_sigma, SampleDepth::EightBit)]
+        {
             tch::manual_seed(1);
-            let batch = Noise::white(self.options.run.colour_domain(), count, level, clipped)
-                .add(&pictures)?;
-            let psnr = self.psnr(&self.clean(weights, &batch, Kind::Float, rounded)?, &batch)?;
-            results.push((format!("{level:.0}{}", if clipped { " clipped" } else { "" }), psnr));
+            let batch =
+                SyntheticNoise::white(self.options.run.colour_domain(), count, sigma, depth)
+                    .add(&pictures)?;
+            let psnr =
+                self.psnr(&self.denoised(weights, &batch, Kind::Float, arithmetic)?, &batch)?;
+            let suffix = if depth == SampleDepth::EightBit { " clipped" } else { "" };
+            results.push((format!("{sigma:.0}{suffix}"), psnr));
         }
         if self.options.camera > 0.0 {
             tch::manual_seed(1);
-            let noise = Camera::draw(
+            let noise = CameraNoise::draw(
                 self.options.run.colour_domain(),
                 count,
-                false,
-                rounded,
+                ImageGroup::Independent,
+                depth,
                 &mut StdRng::seed_from_u64(1),
             );
             let batch = noise.add(&pictures)?;
-            let psnr = self.psnr(&self.clean(weights, &batch, Kind::Float, rounded)?, &batch)?;
+            let psnr =
+                self.psnr(&self.denoised(weights, &batch, Kind::Float, arithmetic)?, &batch)?;
             results.push(("camera".to_owned(), psnr));
         }
         if let Some(batch) = &self.clips {
             let psnr = {
                 let batch = batch.to_device(weights[0].device());
-                self.psnr(&self.clean(weights, &batch, Kind::Float, rounded)?, &batch)?
+                self.psnr(&self.denoised(weights, &batch, Kind::Float, arithmetic)?, &batch)?
             };
-            results.push((format!("{VALIDATION_LEVEL:.0} fused"), psnr));
+            results.push((format!("{VALIDATION_SIGMA:.0} fused"), psnr));
         }
         Ok(results)
     }
@@ -237,104 +268,29 @@ impl Lesson<Scene> for Denoising<'_> {
     }
 }
 
-impl Denoising<'_> {
-    /// Returns the network's estimate of the clean images. With `rounded`, simulates the int8
-    /// engine.
-    fn clean(
+impl DenoisingTask<'_> {
+    /// Returns the network's estimate of the clean images. Computes in `kind`, unless it simulates
+    /// the int8 engine.
+    fn denoised(
         &self,
         weights: &[Tensor],
-        batch: &Batch,
+        batch: &NoisyBatch,
         kind: Kind,
-        rounded: bool,
+        arithmetic: Arithmetic,
     ) -> Result<Tensor, Error> {
         let input = batch.input()?;
-        let noise = match self.quantiser.as_ref().filter(|_| rounded) {
-            Some(quantiser) => {
+        let noise = match arithmetic {
+            Arithmetic::Int8 => {
+                let quantiser = self.quantiser.as_ref().expect("quantised runs have a quantiser");
                 quantiser.forward(self.graph, weights, &torch::channels_last(&input)?)?
             }
-            None => run::forward(self.graph, weights, &input, kind)?,
+            Arithmetic::Float => run::forward(self.graph, weights, &input, kind)?,
         };
         Ok(batch.cleaned(&noise))
     }
 
-    /// Chooses the quantisation steps of a run. A new run chooses them for its initial weights; a
-    /// resumed run keeps those of its model file.
-    fn choose_steps(&self, weights: &mut [Tensor]) -> Result<Quantiser, Error> {
-        let options = &self.options.run;
-        let mut rng = StdRng::seed_from_u64(options.seed);
-        tch::manual_seed(options.seed as i64);
-        let device = weights[0].device();
-        let mut white = |level, count| -> Result<Batch, Error> {
-            let clean = self.photos.train.patches(&mut rng, count, options.side).to_device(device);
-            Noise::white(options.colour_domain(), count, level, true).add(&clean)
-        };
-        let batches = EXAMPLE_LEVELS
-            .into_iter()
-            .map(|level| white(level, EXAMPLES))
-            .collect::<Result<Vec<_>, _>>()?;
-        let examples = batches.iter().map(Batch::input).collect::<Result<_, _>>()?;
-        let mut steps = vec![PICTURE_STEP; options.signature.io.picture];
-        steps.resize(options.signature.io.inputs(), CONTROL_STEP);
-        let mut quantiser = Quantiser::begin(options, self.graph, weights, examples, steps)?;
-        if options.resumes() {
-            return Ok(quantiser);
-        }
-        quantiser.quantisation.finer.clear();
-        // `distance` is logarithmic, so weak and strong noise count alike, as they do in PSNR.
-        quantiser.tune(|quantiser| {
-            batches.iter().try_fold(0.0, |sum, batch| {
-                let input = torch::channels_last(&batch.input()?)?;
-                let clean = batch.cleaned(&quantiser.forward(self.graph, weights, &input)?);
-                Ok(sum + distance(&clean, &batch.clean)?.double_value(&[]))
-            })
-        })?;
-        for level in FINER {
-            let batches = FINER_LEVELS
-                .map(|share| white(share * level, FINER_EXAMPLES))
-                .into_iter()
-                .collect::<Result<Vec<_>, _>>()?;
-            self.refine(
-                weights,
-                &mut quantiser,
-                (level * f64::from(CONTROL_PER_LEVEL)) as f32,
-                &batches,
-            )?;
-        }
-        Ok(quantiser)
-    }
-
-    /// Tunes quantisation steps for control maps of up to `most`.
-    ///
-    /// At low noise sigma, the loss due to coarse steps is small beside the error of the network
-    /// itself. So the measure is the squared difference to the unquantised output, relative to the
-    /// squared error of that output, averaged over images.
-    fn refine(
-        &self,
-        weights: &[Tensor],
-        quantiser: &mut Quantiser,
-        most: f32,
-        batches: &[Batch],
-    ) -> Result<(), Error> {
-        let _no_grad = tch::no_grad_guard();
-        let squares =
-            |error: Tensor| error.f_square()?.f_mean_dim(&[1i64, 2, 3][..], false, Kind::Float);
-        let examples = batches.iter().map(|batch| {
-            let input = torch::channels_last(&batch.input()?)?;
-            let exact = torch::forward(self.graph, weights, &input)?;
-            let missed = squares(batch.cleaned(&exact) - &batch.clean)?;
-            Ok((input, exact, missed))
-        });
-        let examples = examples.collect::<Result<Vec<_>, Error>>()?;
-        quantiser.refine(most, |quantiser| {
-            examples.iter().try_fold(0.0, |sum, (input, exact, missed)| {
-                let lost = squares(quantiser.forward(self.graph, weights, input)? - exact)?;
-                Ok(sum + (lost / (missed + 1e-8)).f_mean(Kind::Double)?.double_value(&[]))
-            })
-        })
-    }
-
     /// Returns the PSNR in dB, averaged over images. In 4:2:0 it is the PSNR of luma only.
-    fn psnr(&self, clean: &Tensor, batch: &Batch) -> Result<f64, Error> {
+    fn psnr(&self, clean: &Tensor, batch: &NoisyBatch) -> Result<f64, Error> {
         let error = clean - &batch.clean;
         let error = if self.options.run.colour_domain() == ColourDomain::Rgb {
             error
@@ -347,30 +303,32 @@ impl Denoising<'_> {
 }
 
 /// Creates a batch of fused frames from the validation photographs.
-fn validation_clips(options: &Options, photos: &Photos) -> Result<Batch, Error> {
+fn validation_clips(options: &DenoisingOptions, photos: &Photos) -> Result<NoisyBatch, Error> {
     let domain = options.run.colour_domain();
     let mut rng = StdRng::seed_from_u64(u64::MAX);
     tch::manual_seed(1);
     let white = |clip: &Tensor, _: &mut StdRng| {
-        Noise::white(domain, clip.size()[0] as usize, VALIDATION_LEVEL, true).add(clip)
+        SyntheticNoise::white(
+            domain,
+            clip.size()[0] as usize,
+            VALIDATION_SIGMA,
+            SampleDepth::EightBit,
+        )
+        .add(clip)
     };
-    fused::batch(
-        &photos.validation,
-        domain,
-        [3 * VALIDATION_PICTURES, options.run.side],
-        white,
-        &mut rng,
-    )
+    let shape = BatchShape { count: 3 * VALIDATION_PICTURES, side: options.run.patch_side };
+    fused_batch(&photos.validation, domain, shape, white, &mut rng)
 }
 
 /// Error in 8-bit units below which an improvement is not visible. Below it, the loss flattens.
-const UNSEEN: f64 = 1.0;
+const INVISIBLE_ERROR: f64 = 1.0;
 
-/// Mean over images of the logarithm of the root mean square error, `ln(1 + RMSE / UNSEEN) / 255`.
-/// So an improvement of 1 dB counts alike under weak and strong noise.
-fn distance(a: &Tensor, b: &Tensor) -> Result<Tensor, Error> {
+/// Mean over images of the logarithm of the root mean square error,
+/// `ln(1 + RMSE / INVISIBLE_ERROR) / 255`. So an improvement of 1 dB counts alike under weak and
+/// strong noise.
+fn log_rmse(a: &Tensor, b: &Tensor) -> Result<Tensor, Error> {
     let error = a - b;
     let squares = (&error * &error).f_mean_dim(&[1i64, 2, 3][..], false, Kind::Float)?;
-    let levels = (squares + 1e-8).sqrt() * 255.0;
-    Ok((levels / UNSEEN).log1p().mean(Kind::Float) / 255.0)
+    let rmse = (squares + 1e-8).sqrt() * 255.0;
+    Ok((rmse / INVISIBLE_ERROR).log1p().mean(Kind::Float) / 255.0)
 }

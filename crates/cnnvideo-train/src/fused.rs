@@ -5,9 +5,9 @@ use ndarray::Array2;
 use rand::{Rng, rngs::StdRng, seq::index};
 use tch::Tensor;
 
-use super::{Error, PhotoSet, noise::Batch};
+use super::{Error, data::PhotoSet, noise::NoisyBatch};
 use cnnvideo::{
-    denoise::{ColourDomain, NoiseModel, temporal::Temporal},
+    denoise::{ColourDomain, NoiseModel, NoiseModels, temporal::TemporalFusion},
     frame::{Colour, Picture, Sample},
     nn::Threads,
 };
@@ -16,59 +16,68 @@ use cnnvideo::{
 const FRAMES: std::ops::RangeInclusive<usize> = 4..=9;
 /// Number of frames per clip to train on. The first frame is never used, because it has no previous
 /// frames.
-const USED: usize = 3;
+const FRAMES_PER_CLIP: usize = 3;
 
-/// Returns `count` fused frames of synthetic clips together with their clean versions.
+/// Number and size of the images of a batch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BatchShape {
+    /// Number of images.
+    pub(crate) count: usize,
+    /// Width and height in pixels.
+    pub(crate) side: usize,
+}
+
+/// Returns fused frames of synthetic clips together with their clean versions.
 ///
-/// `side` is their width and height in pixels. `add` adds noise to the frames of a clip,
-/// `[frames, 3, side, side]`.
+/// `add` adds noise to the frames of a clip, `[frames, 3, side, side]`.
 ///
 /// # Errors
 /// Errors of libtorch or of `add`.
-pub fn batch(
+pub(crate) fn fused_batch(
     photos: &PhotoSet,
     domain: ColourDomain,
-    [count, side]: [usize; 2],
-    add: impl Fn(&Tensor, &mut StdRng) -> Result<Batch, Error>,
+    BatchShape { count, side }: BatchShape,
+    add: impl Fn(&Tensor, &mut StdRng) -> Result<NoisyBatch, Error>,
     rng: &mut StdRng,
-) -> Result<Batch, Error> {
+) -> Result<NoisyBatch, Error> {
     let threads = Threads::new(1)?;
     let colour = match domain {
         ColourDomain::Rgb => Colour::Rgb,
         _ => Colour::Yuv { shift_x: 1, shift_y: 1 },
     };
     let mut parts = Vec::new();
-    let mut missing = count;
-    while missing > 0 {
+    let mut remaining = count;
+    while remaining > 0 {
         let frames = rng.random_range(FRAMES);
-        let used = USED.min(missing);
+        let used_count = FRAMES_PER_CLIP.min(remaining);
         let clip = photos.clip(rng, side, frames);
         let noisy = add(&clip, rng)?;
-        let levels = noisy.levels()?;
+        let sigmas = noisy.sigmas()?;
         let mut chosen: Vec<_> =
-            index::sample(rng, frames - 1, used).into_iter().map(|i| i + 1).collect();
+            index::sample(rng, frames - 1, used_count).into_iter().map(|i| i + 1).collect();
         chosen.sort_unstable();
-        missing -= used;
-        let mut temporal = Temporal::default();
-        let models = levels.map(NoiseModel::uniform);
+        remaining -= used_count;
+        let mut fusion = TemporalFusion::default();
+        let [main, chroma] = sigmas.map(NoiseModel::uniform);
         for frame in 0..frames {
             let one = noisy.frame(frame);
-            let planes = full(&one.noisy, domain)?;
+            let planes = channels_to_planes(&one.noisy, domain)?;
             let picture =
                 Picture { colour, components: planes.iter().map(|plane| plane.view()).collect() };
-            let fused = temporal.fuse(&picture, &models, &threads);
+            let fused = fusion.fuse(&picture, &NoiseModels { main, chroma }, &threads);
             if chosen.contains(&frame) {
                 let planes: Vec<_> =
-                    fused.picture.components.iter().map(|c| c.mapv(Sample::level)).collect();
-                parts.push(one.fused(unshuffled(&planes, domain)?, &tensor(fused.variance)));
+                    fused.picture.components.iter().map(|c| c.mapv(Sample::code_value)).collect();
+                parts
+                    .push(one.fused(planes_to_channels(&planes, domain)?, &tensor(fused.variance)));
             }
         }
     }
-    Batch::join(&parts)
+    NoisyBatch::join(&parts)
 }
 
 /// Converts the network's channels of one frame to planes, values 0 to 255.
-fn full(channels: &Tensor, domain: ColourDomain) -> Result<Vec<Array2<f32>>, Error> {
+fn channels_to_planes(channels: &Tensor, domain: ColourDomain) -> Result<Vec<Array2<f32>>, Error> {
     let plane = |t: Tensor| -> Result<Array2<f32>, Error> {
         let size = t.size();
         let (height, width) = (size[2] as usize, size[3] as usize);
@@ -84,7 +93,7 @@ fn full(channels: &Tensor, domain: ColourDomain) -> Result<Vec<Array2<f32>>, Err
 }
 
 /// Converts planes to the network's channels, `[1, channels, height / 2, width / 2]`.
-fn unshuffled(planes: &[Array2<f32>], domain: ColourDomain) -> Result<Tensor, Error> {
+fn planes_to_channels(planes: &[Array2<f32>], domain: ColourDomain) -> Result<Tensor, Error> {
     let channels = planes.iter().enumerate().map(|(i, plane)| {
         let plane = (tensor(plane) - 128.0) / 255.0;
         if domain == ColourDomain::Rgb || i == 0 { plane.f_pixel_unshuffle(2) } else { Ok(plane) }
@@ -106,40 +115,47 @@ mod tests {
     use tch::Kind;
 
     use super::*;
-    use crate::noise::Noise;
-    use cnnvideo::denoise::CONTROL_PER_LEVEL;
+    use crate::noise::{SampleDepth, SyntheticNoise};
+    use cnnvideo::denoise::CONTROL_PER_SIGMA;
 
     #[test]
-    fn fused_pictures_have_less_noise_and_their_maps_tell() {
+    fn fused_frames_have_less_noise_and_matching_control_maps() {
         let photo = RgbImage::from_fn(220, 200, |x, y| {
             let wave = |period: f32| 90.0 * ((x as f32 / period).sin() * (y as f32 / period).cos());
             image::Rgb([23.0, 31.0, 41.0].map(|period| (128.0 + wave(period)) as u8))
         });
-        let (photos, level) = (PhotoSet(vec![photo]), 20.0);
+        let (photos, sigma) = (PhotoSet(vec![photo]), 20.0);
         for domain in [ColourDomain::Yuv420, ColourDomain::Rgb] {
             tch::manual_seed(1);
             let white = |clip: &Tensor, _: &mut StdRng| {
-                Noise::white(domain, clip.size()[0] as usize, level, false).add(clip)
+                SyntheticNoise::white(domain, clip.size()[0] as usize, sigma, SampleDepth::Float)
+                    .add(clip)
             };
-            let batch =
-                batch(&photos, domain, [4, 64], white, &mut StdRng::seed_from_u64(3)).unwrap();
+            let batch = fused_batch(
+                &photos,
+                domain,
+                BatchShape { count: 4, side: 64 },
+                white,
+                &mut StdRng::seed_from_u64(3),
+            )
+            .unwrap();
             assert_eq!(batch.noisy.size()[0], 4);
             let luma = |t: &Tensor| t.narrow(1, 0, 4) * 255.0;
-            let left = (luma(&batch.noisy) - luma(&batch.clean))
+            let measured_sigma = (luma(&batch.noisy) - luma(&batch.clean))
                 .square()
                 .mean(Kind::Float)
                 .sqrt()
                 .double_value(&[]);
             let map = batch.input().unwrap().narrow(1, domain.signature().io.picture as i64, 1);
-            let told = map.square().mean(Kind::Float).sqrt().double_value(&[])
-                / f64::from(CONTROL_PER_LEVEL);
+            let control_sigma = map.square().mean(Kind::Float).sqrt().double_value(&[])
+                / f64::from(CONTROL_PER_SIGMA);
             assert!(
-                left < 0.85 * level && told < 0.85 * level,
-                "{domain:?}: measured sigma {left}, control map {told}"
+                measured_sigma < 0.85 * sigma && control_sigma < 0.85 * sigma,
+                "{domain:?}: measured sigma {measured_sigma}, control map {control_sigma}"
             );
             assert!(
-                (left - told).abs() < 0.3 * level,
-                "{domain:?}: measured sigma {left}, control map {told}"
+                (measured_sigma - control_sigma).abs() < 0.3 * sigma,
+                "{domain:?}: measured sigma {measured_sigma}, control map {control_sigma}"
             );
         }
     }

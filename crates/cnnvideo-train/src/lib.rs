@@ -7,34 +7,36 @@
 
 #![cfg(feature = "torch")]
 
+mod camera_noise;
 mod checkpoint;
 mod clips;
-mod codec;
+mod colour;
+mod compression;
 mod data;
 pub mod denoise;
+mod equalise;
 mod fused;
 mod init;
-pub mod level;
-mod loader;
+pub mod masking;
 mod noise;
+pub mod noise_estimate;
 mod optimiser;
+mod prefetch;
 mod quantise;
 mod report;
 mod rounding;
 mod run;
 pub mod segment;
 pub mod smooth;
-pub mod texture;
 
-pub use data::{PhotoSet, Photos};
-pub use run::{Length, Options};
+pub use run::{Length, RunOptions};
 
 /// Errors that end a training run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A video frame that cannot be processed.
     #[error(transparent)]
-    Picture(#[from] cnnvideo::frame::Error),
+    Frame(#[from] cnnvideo::frame::Error),
     /// A file that cannot be read or written.
     #[error("{path}: {reason}")]
     File {
@@ -57,10 +59,10 @@ pub enum Error {
     Checkpoint(String),
     /// A network that has no quantised training.
     #[error("{0} cannot be trained for 8-bit integers; leave out --quantise")]
-    NoQuantisation(&'static str),
+    QuantisationUnsupported(&'static str),
     /// A prefetch thread that ended before the run.
     #[error("a thread that prefetches training batches ended")]
-    Loader,
+    PrefetchThreadEnded,
     /// A network that can only be trained on the CPU.
     #[error("{0} can only be trained on the CPU; use --device cpu")]
     CpuOnly(&'static str),

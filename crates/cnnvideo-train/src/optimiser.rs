@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use tch::{Kind, Tensor};
 
 use super::Error;
-use cnnvideo::nn::arch::{ConvKind, ConvSpec, ENCODER, Graph};
+use cnnvideo::nn::arch::{ConvKind, ConvSpec, ENCODER_PREFIX, Graph};
 
 /// Decay of the first moment.
 const BETA1: f64 = 0.9;
@@ -20,8 +20,8 @@ const BETA2: f64 = 0.999;
 /// Added to denominators to avoid divisions by 0.
 const EPSILON: f64 = 1e-8;
 /// Maximum norm of the gradient over all weights; longer gradients are scaled down.
-const CLIP: f64 = 1.0;
-/// Decay of the running average of the weights. The averaged weights are those that are shipped
+const MAX_GRADIENT_NORM: f64 = 1.0;
+/// Decay of the running average of the weights. The averaged weights are those that are deployed
 /// (Polyak averaging).
 const AVERAGE_DECAY: f64 = 0.999;
 
@@ -34,7 +34,7 @@ const ENCODER_RATE: f64 = 0.1;
 
 /// Update rule of a parameter tensor.
 #[derive(Clone, Copy)]
-enum Way {
+enum UpdateRule {
     /// Nesterov momentum, orthogonalised.
     Muon,
     /// Adam, with the learning rate multiplied by this factor.
@@ -43,52 +43,59 @@ enum Way {
 
 /// Weights in training, the moments of Adam (Kingma and Ba 2015), and the running average. Each
 /// vector holds kernel and bias of each convolution in turn.
-pub struct Optimiser {
+pub(crate) struct Optimiser {
     /// Current weights, which require gradients.
-    pub weights: Vec<Tensor>,
+    pub(crate) weights: Vec<Tensor>,
     /// Running average of the weights.
-    pub average: Vec<Tensor>,
+    pub(crate) average: Vec<Tensor>,
     /// First moments (momentum).
-    first: Vec<Tensor>,
+    first_moments: Vec<Tensor>,
     /// Second moments.
-    second: Vec<Tensor>,
+    second_moments: Vec<Tensor>,
     /// Update rules.
-    ways: Vec<Way>,
+    update_rules: Vec<UpdateRule>,
     /// Number of steps done.
-    pub step: u64,
+    pub(crate) step: u64,
 }
 
 impl Optimiser {
     /// Starts from random weights (He et al. 2015) that depend on `seed` only.
-    pub fn new(graph: &Graph, seed: i64) -> Self {
+    pub(crate) fn new(graph: &Graph, seed: i64) -> Self {
         tch::manual_seed(seed);
         let mut weights = Vec::new();
         for spec in &graph.convs {
             let shape = spec.weight_shape();
-            let fan_in = spec.macs_per_output() / spec.outputs;
+            let fan_in = spec.macs_per_output() / spec.out_channels;
             let std = (2.0 / fan_in as f64).sqrt() * f64::from(spec.init_permille) / 1000.0;
             weights.push(
                 Tensor::randn(shape.map(|n| n as i64), (Kind::Float, tch::Device::Cpu)) * std,
             );
-            weights.push(Tensor::zeros([spec.outputs as i64], (Kind::Float, tch::Device::Cpu)));
+            weights.push(Tensor::zeros([spec.out_channels as i64], (Kind::Float, tch::Device::Cpu)));
         }
-        Self::starting_from(graph, weights)
+        Self::from_weights(graph, weights)
     }
 
     /// Starts from the given weights.
-    pub fn starting_from(graph: &Graph, weights: Vec<Tensor>) -> Self {
+    pub(crate) fn from_weights(graph: &Graph, weights: Vec<Tensor>) -> Self {
         let weights: Vec<Tensor> =
             weights.into_iter().map(|w| w.detach().copy().set_requires_grad(true)).collect();
         let zeros = || weights.iter().map(|w| w.detach().zeros_like()).collect::<Vec<_>>();
         let average = weights.iter().map(|w| w.detach().copy()).collect();
-        Self { average, first: zeros(), second: zeros(), weights, ways: ways(graph), step: 0 }
+        Self {
+            average,
+            first_moments: zeros(),
+            second_moments: zeros(),
+            weights,
+            update_rules: update_rules(graph),
+            step: 0,
+        }
     }
 
     /// Makes one step down the gradient of `loss`.
     ///
     /// # Errors
     /// Errors of libtorch.
-    pub fn descend(&mut self, loss: &Tensor, rate: f64) -> Result<(), Error> {
+    pub(crate) fn step(&mut self, loss: &Tensor, rate: f64) -> Result<(), Error> {
         for weight in &mut self.weights {
             weight.zero_grad();
         }
@@ -99,28 +106,28 @@ impl Optimiser {
         let norms: Vec<Tensor> = self.weights.iter().map(|w| w.grad().norm()).collect();
         let scale = (Tensor::f_stack(&norms, 0)?.norm() + EPSILON)
             .f_reciprocal()?
-            .f_mul_scalar(CLIP)?
+            .f_mul_scalar(MAX_GRADIENT_NORM)?
             .f_clamp_max(1.0)?;
         let (t, step) = (self.step as f64, self.step as i32);
         let adam_rate = rate * (1.0 - BETA2.powi(step)).sqrt() / (1.0 - BETA1.powi(step));
         // In the first steps the average follows faster, so that it does not retain the random
         // initial weights.
-        let follow = (1.0 - AVERAGE_DECAY).max(1.0 / t);
-        let mut ahead: HashMap<Vec<i64>, Vec<(usize, Tensor)>> = HashMap::new();
+        let average_rate = (1.0 - AVERAGE_DECAY).max(1.0 / t);
+        let mut momentum_steps: HashMap<Vec<i64>, Vec<(usize, Tensor)>> = HashMap::new();
         for i in 0..self.weights.len() {
             let gradient = self.weights[i].grad() * &scale;
-            let (first, second) = (&mut self.first[i], &mut self.second[i]);
+            let (first, second) = (&mut self.first_moments[i], &mut self.second_moments[i]);
             let _ = first.f_lerp_(&gradient, 1.0 - BETA1)?;
             let _ = second.f_lerp_(&(&gradient * &gradient), 1.0 - BETA2)?;
-            match self.ways[i] {
+            match self.update_rules[i] {
                 // Nesterov momentum: one more step of the running mean.
-                Way::Muon => {
-                    ahead
+                UpdateRule::Muon => {
+                    momentum_steps
                         .entry(gradient.size())
                         .or_default()
                         .push((i, first.f_lerp(&gradient, 1.0 - BETA1)?));
                 }
-                Way::Adam(share) => {
+                UpdateRule::Adam(share) => {
                     let change = &*first / (second.sqrt() + EPSILON) * (adam_rate * share);
                     let _ = self.weights[i].f_sub_(&change)?;
                 }
@@ -128,22 +135,24 @@ impl Optimiser {
         }
         // Kernels of the same shape are processed as one batch, because many small matrix products
         // are slow on a GPU.
-        for alike in ahead.into_values() {
-            let stacked =
-                Tensor::f_stack(&alike.iter().map(|(_, kernel)| kernel).collect::<Vec<_>>(), 0)?;
-            let changes = orthogonalised(&stacked)? * (rate * ORTHOGONAL_STEP);
-            for (n, (i, _)) in alike.iter().enumerate() {
+        for same_shape in momentum_steps.into_values() {
+            let stacked = Tensor::f_stack(
+                &same_shape.iter().map(|(_, kernel)| kernel).collect::<Vec<_>>(),
+                0,
+            )?;
+            let changes = orthogonalise(&stacked)? * (rate * ORTHOGONAL_STEP);
+            for (n, (i, _)) in same_shape.iter().enumerate() {
                 let _ = self.weights[*i].f_sub_(&changes.get(n as i64))?;
             }
         }
         for (weight, average) in self.weights.iter().zip(&mut self.average) {
-            let _ = average.f_lerp_(&weight.detach(), follow)?;
+            let _ = average.f_lerp_(&weight.detach(), average_rate)?;
         }
         Ok(())
     }
 
     /// Returns all tensors with their names in a checkpoint.
-    pub fn state(&self) -> Vec<(String, Tensor)> {
+    pub(crate) fn state(&self) -> Vec<(String, Tensor)> {
         let all = self.groups().into_iter().flat_map(|(name, list)| named(name, list));
         all.map(|(name, tensor)| (name, tensor.to_device(tch::Device::Cpu))).collect()
     }
@@ -152,7 +161,7 @@ impl Optimiser {
     ///
     /// # Errors
     /// [`Error::Checkpoint`] if a tensor is missing or has another shape.
-    pub fn restore(&mut self, step: u64, state: Vec<(String, Tensor)>) -> Result<(), Error> {
+    pub(crate) fn restore(&mut self, step: u64, state: Vec<(String, Tensor)>) -> Result<(), Error> {
         let mut state: HashMap<String, Tensor> = state.into_iter().collect();
         let _no_grad = tch::no_grad_guard();
         for (group, list) in self.groups() {
@@ -175,26 +184,26 @@ impl Optimiser {
         [
             ("weights", &self.weights),
             ("average", &self.average),
-            ("first", &self.first),
-            ("second", &self.second),
+            ("first", &self.first_moments),
+            ("second", &self.second_moments),
         ]
     }
 }
 
 /// Returns the update rules of kernel and bias of each convolution in turn.
-fn ways(graph: &Graph) -> Vec<Way> {
+fn update_rules(graph: &Graph) -> Vec<UpdateRule> {
     let last = graph.convs.len() - 1;
-    let way = |(i, spec): (usize, &ConvSpec)| {
+    let update_rule = |(i, spec): (usize, &ConvSpec)| {
         // The first and the last layer convert from and to pixels; they use Adam.
-        if spec.name.starts_with(ENCODER) {
-            [Way::Adam(ENCODER_RATE); 2]
+        if spec.name.starts_with(ENCODER_PREFIX) {
+            [UpdateRule::Adam(ENCODER_RATE); 2]
         } else if i == 0 || i == last || matches!(spec.kind, ConvKind::Depthwise(_)) {
-            [Way::Adam(1.0); 2]
+            [UpdateRule::Adam(1.0); 2]
         } else {
-            [Way::Muon, Way::Adam(1.0)]
+            [UpdateRule::Muon, UpdateRule::Adam(1.0)]
         }
     };
-    graph.convs.iter().enumerate().flat_map(way).collect()
+    graph.convs.iter().enumerate().flat_map(update_rule).collect()
 }
 
 /// Names the tensors of a group.
@@ -208,20 +217,20 @@ fn named<'a>(group: &'a str, list: &'a [Tensor]) -> impl Iterator<Item = (String
 /// Five Newton-Schulz iterations with the polynomial of Jordan et al., "Muon: An optimizer for
 /// hidden layers in neural networks" (2024). Singular values end up between about 0.7 and 1.2,
 /// which serves as well as 1.
-fn orthogonalised(kernels: &Tensor) -> Result<Tensor, Error> {
+fn orthogonalise(kernels: &Tensor) -> Result<Tensor, Error> {
     let shape = kernels.size();
     let flat = kernels.f_reshape([shape[0], shape[1], -1])?;
     let (rows, columns) = (flat.size()[1], flat.size()[2]);
-    let upright = rows > columns;
-    let turned = |x: &Tensor| x.f_transpose(1, 2);
-    let flat = if upright { turned(&flat)? } else { flat };
+    let tall = rows > columns;
+    let transposed = |x: &Tensor| x.f_transpose(1, 2);
+    let flat = if tall { transposed(&flat)? } else { flat };
     let norms = flat.f_square()?.f_sum_dim_intlist(&[1i64, 2][..], true, Kind::Float)?.f_sqrt()?;
     let mut x = &flat / (norms + 1e-12);
     for _ in 0..5 {
-        let square = x.f_matmul(&turned(&x)?)?;
+        let square = x.f_matmul(&transposed(&x)?)?;
         let polynomial = &square * -4.775 + square.f_matmul(&square)? * 2.0315;
         x = &x * 3.4445 + polynomial.f_matmul(&x)?;
     }
-    let x = if upright { turned(&x)? } else { x };
+    let x = if tall { transposed(&x)? } else { x };
     Ok(x.f_reshape(shape)? * (rows.max(columns) as f64).sqrt())
 }

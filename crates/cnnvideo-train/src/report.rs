@@ -10,29 +10,30 @@ use super::Error;
 
 /// One line of the log.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Entry {
+pub(crate) struct LogEntry {
     /// Optimiser step.
-    pub step: u64,
+    pub(crate) step: u64,
     /// Training time so far in seconds.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// Mean loss of the steps since the previous entry, times 255: a root mean square error becomes
     /// 8-bit units.
-    pub loss: f64,
+    pub(crate) loss: f64,
     /// Validation results by condition: PSNR in dB, or other measures of the training task.
-    pub psnr: Vec<(String, f64)>,
+    #[serde(rename = "psnr")]
+    pub(crate) results: Vec<(String, f64)>,
 }
 
-impl std::fmt::Display for Entry {
+impl std::fmt::Display for LogEntry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "step {} ({:.1} min): loss {:.3}", self.step, self.seconds / 60.0, self.loss)?;
-        self.psnr.iter().try_for_each(|(name, psnr)| write!(f, ", {name} {psnr:.2}"))
+        self.results.iter().try_for_each(|(name, result)| write!(f, ", {name} {result:.2}"))
     }
 }
 
 /// Creates a progress bar of 1000 units for the whole run.
-pub fn bar() -> ProgressBar {
+pub(crate) fn progress_bar() -> ProgressBar {
     let style = ProgressStyle::with_template("{elapsed_precise} [{wide_bar}] {percent}% {msg}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
+        .expect("the template is valid");
     ProgressBar::new(1000).with_style(style)
 }
 
@@ -41,20 +42,20 @@ pub fn bar() -> ProgressBar {
 ///
 /// # Errors
 /// [`Error::File`] if the image cannot be drawn or written.
-pub fn draw_curve(path: &Path, log: &[Entry]) -> Result<(), Error> {
+pub(crate) fn draw_curve(path: &Path, log: &[LogEntry]) -> Result<(), Error> {
     curve(path, log).map_err(|err| Error::file(path, err))
 }
 
-fn curve(path: &Path, log: &[Entry]) -> Result<(), Box<dyn std::error::Error>> {
+fn curve(path: &Path, log: &[LogEntry]) -> Result<(), Box<dyn std::error::Error>> {
     // plotters includes no font, and a training machine may have none installed.
     plotters::style::register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular())
         .map_err(|_| "the built-in font is not valid")?;
     let Some(last) = log.last() else { return Ok(()) };
-    let names: Vec<&str> = last.psnr.iter().map(|(name, _)| name.as_str()).collect();
+    let names: Vec<&str> = last.results.iter().map(|(name, _)| name.as_str()).collect();
     let series = |i: usize| {
-        log.iter().filter_map(move |e| e.psnr.get(i).map(|(_, psnr)| (e.step as f64, *psnr)))
+        log.iter().filter_map(move |e| e.results.get(i).map(|(_, v)| (e.step as f64, *v)))
     };
-    let all = (0..names.len()).flat_map(series).map(|(_, psnr)| psnr);
+    let all = (0..names.len()).flat_map(series).map(|(_, v)| v);
     let (low, high) = all.fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(v), high.max(v)));
     let steps = 0.0..last.step as f64;
 
@@ -66,7 +67,7 @@ fn curve(path: &Path, log: &[Entry]) -> Result<(), Box<dyn std::error::Error>> {
         .x_label_area_size(28)
         .y_label_area_size(48)
         .build_cartesian_2d(steps.clone(), low - 0.2..high + 0.2)?;
-    chart.configure_mesh().y_desc("validation PSNR (dB)").draw()?;
+    chart.configure_mesh().y_desc("validation (PSNR in dB or other measures)").draw()?;
     for (i, name) in names.iter().enumerate() {
         let colour = Palette99::pick(i).to_rgba();
         chart

@@ -11,7 +11,7 @@ use tch::{Kind, Tensor};
 use super::{Error, quantise::Quantiser};
 use cnnvideo::nn::{
     arch::{ConvKind, Graph},
-    cpu::kernels::int8::Input,
+    cpu::StorageForm,
 };
 
 /// Damping added to the diagonal of the second-moment matrix, relative to the mean of that
@@ -25,40 +25,43 @@ const DAMPING: f64 = 1e-3;
 ///
 /// # Errors
 /// Errors of libtorch.
-pub fn settled(
+pub(crate) fn round_weights(
     graph: &Graph,
     weights: &[Tensor],
     quantiser: &Quantiser,
 ) -> Result<Vec<Tensor>, Error> {
     let _no_grad = tch::no_grad_guard();
-    let mut settled: Vec<Tensor> = weights.iter().map(|w| w.detach().copy()).collect();
+    let mut result: Vec<Tensor> = weights.iter().map(|w| w.detach().copy()).collect();
     for (conv, spec) in graph.convs.iter().enumerate() {
-        let Some(columns) = columns(spec.kind, &quantiser.read(graph, &settled, conv)?)? else {
+        let Some(columns) = im2col(spec.kind, &quantiser.conv_inputs(graph, &result, conv)?)?
+        else {
             continue;
         };
-        let weight = &settled[2 * conv];
+        let weight = &result[2 * conv];
         let size = weight.size();
-        // Each output channel has a step of its own; in a transposed convolution, each output
+        // Each output channel has a scale of its own; in a transposed convolution, each output
         // channel and pixel of 2x2.
-        let transposed = spec.kind == ConvKind::Up2x2;
+        let transposed = spec.kind == ConvKind::Transposed2x2;
         let matrix =
             if transposed { weight.f_permute([1, 2, 3, 0])? } else { weight.shallow_clone() };
         let matrix = matrix.f_reshape([-1, columns.size()[0]])?;
-        let steps = match quantiser.input_steps(conv) {
-            Some(steps) => steps.f_expand_as(&weight.f_narrow(0, 0, 1)?)?.f_reshape([1, -1])?,
+        let scales = match quantiser.input_scales(conv) {
+            Some(scales) => scales.f_expand_as(&weight.f_narrow(0, 0, 1)?)?.f_reshape([1, -1])?,
             None => Tensor::ones([1, 1], (Kind::Float, matrix.device())),
         };
-        let form = if conv + 1 == graph.convs.len() { Input::Fine } else { Input::Coarse };
-        let limit = f64::from(form.weight_limit(spec.macs_per_output() / spec.outputs));
-        let rounded =
-            rounded(&(&matrix * &steps), &(columns.f_div(&steps.f_transpose(0, 1)?)?), limit)?
-                / steps;
+        let form = if conv + 1 == graph.convs.len() { StorageForm::I16 } else { StorageForm::U8 };
+        let limit = f64::from(form.weight_limit(spec.macs_per_output() / spec.out_channels));
+        let rounded = round_matrix(
+            &(&matrix * &scales),
+            &(columns.f_div(&scales.f_transpose(0, 1)?)?),
+            limit,
+        )? / scales;
 
         let mean = columns.f_mean_dim(&[1i64][..], false, Kind::Float)?;
-        let missing = (&matrix - &rounded).f_mv(&mean)?.f_view([spec.outputs as i64, -1])?;
-        let missing = missing.f_mean_dim(&[1i64][..], false, Kind::Float)?;
-        let _ = settled[2 * conv + 1].f_add_(&missing)?;
-        settled[2 * conv] = if transposed {
+        let mean_error = (&matrix - &rounded).f_mv(&mean)?.f_view([spec.out_channels as i64, -1])?;
+        let mean_error = mean_error.f_mean_dim(&[1i64][..], false, Kind::Float)?;
+        let _ = result[2 * conv + 1].f_add_(&mean_error)?;
+        result[2 * conv] = if transposed {
             rounded
                 .f_reshape([size[1], size[2], size[3], size[0]])?
                 .f_permute([3, 0, 1, 2])?
@@ -67,16 +70,16 @@ pub fn settled(
             rounded.f_reshape(&size)?
         };
     }
-    Ok(settled)
+    Ok(result)
 }
 
 /// Returns the inputs of a convolution's matrix multiplication (im2col), `[taps, positions]`, or
 /// `None` for a depthwise convolution.
-fn columns(kind: ConvKind, maps: &[Tensor]) -> Result<Option<Tensor>, tch::TchError> {
+fn im2col(kind: ConvKind, maps: &[Tensor]) -> Result<Option<Tensor>, tch::TchError> {
     let (side, padding, stride) = match kind {
-        ConvKind::Same3x3 => (3, 1, 1),
-        ConvKind::Down2x2 => (2, 0, 2),
-        ConvKind::Up2x2 | ConvKind::Point1x1 => (1, 0, 1),
+        ConvKind::Conv3x3 => (3, 1, 1),
+        ConvKind::Strided2x2 => (2, 0, 2),
+        ConvKind::Transposed2x2 | ConvKind::Pointwise => (1, 0, 1),
         ConvKind::Depthwise(_) => return Ok(None),
     };
     let unfold = |map: &Tensor| {
@@ -87,9 +90,9 @@ fn columns(kind: ConvKind, maps: &[Tensor]) -> Result<Option<Tensor>, tch::TchEr
     Tensor::f_cat(&columns, 1).map(Some)
 }
 
-/// Rounds `weights`, `[outputs, taps]`, to multiples of a step, for the inputs `columns`,
-/// `[taps, positions]`. The step of each output is its largest magnitude over `limit`.
-fn rounded(weights: &Tensor, columns: &Tensor, limit: f64) -> Result<Tensor, Error> {
+/// Rounds `weights`, `[outputs, taps]`, to multiples of a scale, for the inputs `columns`,
+/// `[taps, positions]`. The scale of each output is its largest magnitude over `limit`.
+fn round_matrix(weights: &Tensor, columns: &Tensor, limit: f64) -> Result<Tensor, Error> {
     let double = |t: &Tensor| t.to_device(tch::Device::Cpu).to_kind(Kind::Double);
     let moments =
         double(&(columns.f_matmul(&columns.f_transpose(0, 1)?)? / columns.size()[1] as f64));
@@ -103,14 +106,14 @@ fn rounded(weights: &Tensor, columns: &Tensor, limit: f64) -> Result<Tensor, Err
 
     let mut rest = double(weights).f_index_select(1, &order)?;
     let (largest, place) = rest.f_abs()?.f_max_dim(1, true)?;
-    let step = largest / limit + 1e-15;
+    let scale = largest / limit + 1e-15;
     let mut done = Vec::with_capacity(count as usize);
     for column in 0..count {
         let own = rest.f_narrow(1, 0, 1)?;
-        let nearest = (&own / &step).f_round()?.f_clamp(-limit, limit)?;
-        // The engine derives the step from the largest weight, so that weight must not change.
+        let nearest = (&own / &scale).f_round()?.f_clamp(-limit, limit)?;
+        // The engine derives the scale from the largest weight, so that weight must not change.
         let whole = (own.f_sign()? * limit).f_where_self(&place.f_eq(column)?, &nearest)?;
-        let value = whole * &step;
+        let value = whole * &scale;
         let row = factor.f_get(column)?.f_narrow(0, column, count - column)?.f_unsqueeze(0)?;
         let error = (&own - &value).f_div(&row.f_narrow(1, 0, 1)?)?;
         rest = (&rest - error.f_matmul(&row)?).f_narrow(1, 1, count - column - 1)?;
@@ -126,7 +129,7 @@ mod tests {
 
     /// Returns weights of 5 outputs, and inputs of their 36 taps that are correlated as
     /// neighbouring pixels are.
-    fn scene() -> (Tensor, Tensor) {
+    fn correlated_example() -> (Tensor, Tensor) {
         tch::manual_seed(4);
         let options = (Kind::Float, tch::Device::Cpu);
         let weights = Tensor::randn([5, 36], options);
@@ -136,21 +139,21 @@ mod tests {
     }
 
     #[test]
-    fn weights_come_to_lie_on_the_grid_that_the_engine_finds() {
-        let (weights, columns) = scene();
-        let settled = rounded(&weights, &columns, 127.0).unwrap();
-        let step = settled.abs().amax([1i64], true) / 127.0;
-        let whole = &settled / &step;
+    fn rounded_weights_are_on_the_engines_grid() {
+        let (weights, columns) = correlated_example();
+        let result = round_matrix(&weights, &columns, 127.0).unwrap();
+        let scale = result.abs().amax([1i64], true) / 127.0;
+        let whole = &result / &scale;
         assert!((&whole - whole.round()).abs().max().double_value(&[]) < 1e-3);
         assert!(
-            (&settled - &weights).abs().max().double_value(&[])
-                < 3.0 * step.max().double_value(&[])
+            (&result - &weights).abs().max().double_value(&[])
+                < 3.0 * scale.max().double_value(&[])
         );
     }
 
     #[test]
-    fn errors_are_made_up_for() {
-        let (weights, columns) = scene();
+    fn gptq_beats_nearest_rounding() {
+        let (weights, columns) = correlated_example();
         let error = |rounded: &Tensor| {
             (weights.matmul(&columns) - rounded.matmul(&columns))
                 .square()
@@ -158,13 +161,13 @@ mod tests {
                 .double_value(&[])
                 .sqrt()
         };
-        let step = weights.abs().amax([1i64], true) / 127.0;
-        let nearest = (&weights / &step).round() * &step;
-        let settled = rounded(&weights, &columns, 127.0).unwrap();
+        let scale = weights.abs().amax([1i64], true) / 127.0;
+        let nearest = (&weights / &scale).round() * &scale;
+        let result = round_matrix(&weights, &columns, 127.0).unwrap();
         assert!(
-            error(&settled) < 0.5 * error(&nearest),
+            error(&result) < 0.5 * error(&nearest),
             "{} and {}",
-            error(&settled),
+            error(&result),
             error(&nearest)
         );
     }

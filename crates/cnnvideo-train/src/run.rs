@@ -13,10 +13,10 @@ use super::{
     Error,
     checkpoint::{self, Progress},
     init,
-    loader::{self, Drawn, Source},
     optimiser::Optimiser,
+    prefetch::{self, BatchSource, DrawnBatch},
     quantise::Quantiser,
-    report::{self, Entry},
+    report::{self, LogEntry},
     rounding,
 };
 use cnnvideo::denoise::ColourDomain;
@@ -34,7 +34,7 @@ const VALIDATE_EVERY: Duration = Duration::from_secs(120);
 
 /// Options that all trainings share.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct RunOptions {
     /// Model file to write. Checkpoint and training curve get the same name with other extensions.
     pub out: PathBuf,
     /// Task and channels of the network.
@@ -46,7 +46,7 @@ pub struct Options {
     /// layers start from random weights.
     pub init: Option<PathBuf>,
     /// Re-initialises hidden channels of `init` whose weights have diverged.
-    pub renew: bool,
+    pub reinitialise_diverged: bool,
     /// Safetensors file of float32 weights, named as in a model file. `init` takes precedence.
     pub pretrained: Option<PathBuf>,
     /// Whether to resume from the checkpoint of `out`, if there is one.
@@ -56,15 +56,15 @@ pub struct Options {
     /// Seed of all random choices.
     pub seed: u64,
     /// Number of patches in a batch.
-    pub batch: usize,
+    pub batch_size: usize,
     /// Side of the training patches in pixels, a multiple of twice the network's granularity.
-    pub side: usize,
+    pub patch_side: usize,
     /// Learning rate of the first step; it decays along a half cosine.
-    pub rate: f64,
+    pub learning_rate: f64,
     /// Device that trains the network.
     pub device: Device,
     /// Number of threads that prefetch batches. With 0, each step draws its own batch.
-    pub loaders: usize,
+    pub prefetch_threads: usize,
     /// Share of the run, from its start, that computes in bfloat16.
     pub bf16_share: f64,
     /// Trains for 8-bit integers: starts from `init`, calibrates quantisation steps and simulates
@@ -72,7 +72,7 @@ pub struct Options {
     pub quantise: bool,
 }
 
-impl Options {
+impl RunOptions {
     /// Returns the colour domain of a denoising network.
     ///
     /// # Panics
@@ -95,7 +95,7 @@ pub enum Length {
 
 impl Length {
     /// Returns the share of the run that is done, 0 to 1.
-    fn done(self, progress: &Progress) -> f64 {
+    fn progress_share(self, progress: &Progress) -> f64 {
         let done = match self {
             Self::Minutes(minutes) => progress.seconds / (minutes * 60.0),
             Self::Steps(0) => 1.0,
@@ -105,21 +105,21 @@ impl Length {
     }
 }
 
-impl Options {
+impl RunOptions {
     /// Returns whether the run resumes from an earlier model file.
-    pub(super) fn resumes(&self) -> bool {
+    pub(super) fn resumes_from_model(&self) -> bool {
         self.resume && self.out.exists()
     }
 
     /// Returns the seed of all random choices in a step.
-    fn seed_of(&self, step: u64) -> u64 {
+    fn step_seed(&self, step: u64) -> u64 {
         self.seed.wrapping_mul(0x9e37_79b9).wrapping_add(step)
     }
 }
 
 /// A training task: loss, validation and quantisation of one kind of network, for batches of type
 /// `B`. Weights are on the device that trains.
-pub(super) trait Lesson<B> {
+pub(super) trait TrainingTask<B> {
     /// Prepares for a run. May adapt the initial weights.
     ///
     /// # Errors
@@ -169,13 +169,13 @@ pub(super) trait Lesson<B> {
 /// # Errors
 /// Files that cannot be read or written, a checkpoint that does not fit, a loss that is not finite,
 /// errors of libtorch.
-pub(super) fn run<S: Source>(
-    options: &Options,
+pub(super) fn run<S: BatchSource>(
+    options: &RunOptions,
     graph: &Graph,
     source: &S,
-    lesson: &mut dyn Lesson<S::Batch>,
+    task: &mut dyn TrainingTask<S::Batch>,
 ) -> Result<(), Error> {
-    let device = torch::device(options.device)?;
+    let device = torch::resolve_device(options.device)?;
     tch::Cuda::cudnn_set_benchmark(true);
     println!(
         "{:.0} MAC per pixel, {} parameters",
@@ -188,19 +188,22 @@ pub(super) fn run<S: Source>(
     let random = || Optimiser::new(graph, options.seed as i64).weights;
     let mut weights = random();
     if let Some(path) = &options.pretrained {
-        init::begin_with(graph, &mut weights, &init::tensors(path)?)?;
+        init::copy_by_name(graph, &mut weights, &init::read_safetensors(path)?)?;
     }
     if let Some(path) = &options.init {
-        let mut given = init::model(path, options.signature)?;
-        init::narrow(graph, &mut given)?;
-        init::begin_with(graph, &mut weights, &given)?;
+        let mut given = init::read_model_weights(path, options.signature)?;
+        init::prune_hidden_channels(graph, &mut given)?;
+        init::copy_by_name(graph, &mut weights, &given)?;
     }
-    if options.renew {
-        println!("{} hidden channels re-initialised", init::renew(graph, &mut weights, &random())?);
+    if options.reinitialise_diverged {
+        println!(
+            "{} hidden channels re-initialised",
+            init::reinitialise_diverged(graph, &mut weights, &random())?
+        );
     }
     weights.iter_mut().for_each(|weight| *weight = weight.to_device(device));
-    lesson.prepare(&mut weights)?;
-    let mut optimiser = Optimiser::starting_from(graph, weights);
+    task.prepare(&mut weights)?;
+    let mut optimiser = Optimiser::from_weights(graph, weights);
     let mut progress = Progress::default();
     if options.resume
         && let Some(saved) = checkpoint::load(&options.out, &mut optimiser)?
@@ -209,36 +212,36 @@ pub(super) fn run<S: Source>(
         println!("resumed at step {}", progress.step);
     }
 
-    let seed = |step| options.seed_of(step);
-    loader::ahead(source, seed, progress.step, options.loaders, |next| {
-        descend(options, graph, lesson, &mut optimiser, progress, next)
+    let seed = |step| options.step_seed(step);
+    prefetch::with_prefetch(source, seed, progress.step, options.prefetch_threads, |next| {
+        training_loop(options, graph, task, &mut optimiser, progress, next)
     })
 }
 
 /// Makes steps until the run is over; `next` returns the batches.
-fn descend<B>(
-    options: &Options,
+fn training_loop<B>(
+    options: &RunOptions,
     graph: &Graph,
-    lesson: &dyn Lesson<B>,
+    task: &dyn TrainingTask<B>,
     optimiser: &mut Optimiser,
     mut progress: Progress,
-    next: &mut dyn FnMut() -> Drawn<B>,
+    next: &mut dyn FnMut() -> DrawnBatch<B>,
 ) -> Result<(), Error> {
-    let bar = report::bar();
+    let bar = report::progress_bar();
     let before = progress.seconds;
     let start = Instant::now();
     let (mut last_checkpoint, mut last_validation) = (Instant::now(), Instant::now());
     let mut losses: Vec<Tensor> = Vec::new();
     loop {
         progress.seconds = before + start.elapsed().as_secs_f64();
-        let done = options.length.done(&progress);
+        let done = options.length.progress_share(&progress);
         let over = done >= 1.0;
         let validate = (over || last_validation.elapsed() >= VALIDATE_EVERY) && !losses.is_empty();
         let save = over || last_checkpoint.elapsed() >= CHECKPOINT_EVERY;
         if validate || save {
             let _no_grad = tch::no_grad_guard();
-            let shipped = match lesson.quantiser() {
-                Some(quantiser) => rounding::settled(graph, &optimiser.average, quantiser)?,
+            let deployed_weights = match task.quantiser() {
+                Some(quantiser) => rounding::round_weights(graph, &optimiser.average, quantiser)?,
                 None => optimiser.average.iter().map(Tensor::shallow_clone).collect(),
             };
             if validate {
@@ -247,8 +250,9 @@ fn descend<B>(
                     return Err(Error::Diverged(progress.step));
                 }
                 losses.clear();
-                let psnr = lesson.validate(&shipped)?;
-                let entry = Entry { step: progress.step, seconds: progress.seconds, loss, psnr };
+                let results = task.validate(&deployed_weights)?;
+                let entry =
+                    LogEntry { step: progress.step, seconds: progress.seconds, loss, results };
                 bar.println(entry.to_string());
                 if bar.is_hidden() {
                     println!("{entry}");
@@ -259,11 +263,11 @@ fn descend<B>(
             if save {
                 checkpoint::save(&options.out, optimiser, &progress)?;
                 report::draw_curve(&options.out.with_extension("png"), &progress.log)?;
-                if let Some(picture) = lesson.samples(&shipped)? {
+                if let Some(picture) = task.samples(&deployed_weights)? {
                     let path = options.out.with_extension("samples.png");
                     picture.save(&path).map_err(|err| Error::file(&path, err))?;
                 }
-                write_model(options, &shipped, lesson.quantiser(), progress.step)?;
+                write_model(options, &deployed_weights, task.quantiser(), progress.step)?;
                 last_checkpoint = Instant::now();
             }
         }
@@ -271,12 +275,13 @@ fn descend<B>(
             break;
         }
 
-        tch::manual_seed(options.seed_of(progress.step) as i64);
+        tch::manual_seed(options.step_seed(progress.step) as i64);
         let (batch, mut rng) = next()?;
         let kind = if done < options.bf16_share { Kind::BFloat16 } else { Kind::Float };
-        let loss = lesson.loss(&optimiser.weights, kind, batch, &mut rng)?;
-        let rate = options.rate * (0.5 + 0.5 * (std::f64::consts::PI * done).cos()).max(1e-3);
-        optimiser.descend(&loss, rate)?;
+        let loss = task.loss(&optimiser.weights, kind, batch, &mut rng)?;
+        let rate =
+            options.learning_rate * (0.5 + 0.5 * (std::f64::consts::PI * done).cos()).max(1e-3);
+        optimiser.step(&loss, rate)?;
         losses.push(loss.detach());
         progress.step = optimiser.step;
         bar.set_position((done * 1000.0) as u64);
@@ -303,7 +308,7 @@ pub(super) fn forward(
 
 /// Writes the model file with its quantisation and a description of its training.
 fn write_model(
-    options: &Options,
+    options: &RunOptions,
     weights: &[Tensor],
     quantiser: Option<&Quantiser>,
     step: u64,
@@ -323,11 +328,15 @@ fn write_model(
         _ => format!(
             "{step} steps of {} patches of {}x{}, seed {}, Muon and Adam {} cosine, averaged \
              weights",
-            options.batch, options.side, options.side, options.seed, options.rate
+            options.batch_size,
+            options.patch_side,
+            options.patch_side,
+            options.seed,
+            options.learning_rate
         ),
     };
     if quantiser.is_some() && !model.training.ends_with("8 bits") {
         model.training += ", rounded to 8 bits";
     }
-    checkpoint::replace(&options.out, &model.to_bytes()?)
+    checkpoint::write_atomically(&options.out, &model.to_bytes()?)
 }

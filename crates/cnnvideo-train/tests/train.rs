@@ -6,9 +6,11 @@
 #[path = "../../../tests/common/temporary.rs"]
 mod temporary;
 
+use std::path::Path;
+
 use cnnvideo::nn::{
-    Device, IoSpec, Model, Network, Size, Tensor,
-    arch::{Architecture, InvertedUnet, ResidualUnet, Stage},
+    Device, IoSpec, Model, Network, Signature, Size, Tensor,
+    arch::{Architecture, InvertedUnet, ResidualUnet, EncoderStage},
     cpu::{FloatNetwork, Int8Network},
 };
 use cnnvideo::{
@@ -16,15 +18,18 @@ use cnnvideo::{
     segment, smooth, watermark,
 };
 use cnnvideo_train::{
-    self as train, self, Length,
-    denoise::{Options, denoise},
+    self as train, Error, Length, RunOptions,
+    denoise::DenoisingOptions,
+    masking::MaskingOptions,
+    noise_estimate::NoiseEstimationOptions,
+    segment::SegmentationOptions,
+    smooth::{Half, SmoothingOptions},
 };
-use image::RgbImage;
 use temporary::Temporary;
 
 fn unet(io: IoSpec, widths: [usize; 2], hidden: [usize; 2]) -> Architecture {
     Architecture::ResidualUnet(ResidualUnet {
-        inputs: io.inputs(),
+        inputs: io.input_channels(),
         outputs: io.output,
         widths: widths.to_vec(),
         hidden: hidden.to_vec(),
@@ -33,83 +38,92 @@ fn unet(io: IoSpec, widths: [usize; 2], hidden: [usize; 2]) -> Architecture {
     })
 }
 
-fn options(folder: &std::path::Path, minutes: f64, resume: bool) -> Options {
-    let run = train::Options {
+/// Returns the options of a new run of a small network that writes `model.safetensors`.
+fn run_options(folder: &Path, signature: Signature, length: Length) -> RunOptions {
+    tch::set_num_threads(1);
+    RunOptions {
         out: folder.join("model.safetensors"),
-        signature: YUV420,
-        architecture: unet(YUV420.io, [8, 8], [8, 8]),
+        signature,
+        architecture: unet(signature.io, [8, 8], [8, 8]),
         init: None,
-        renew: false,
+        reinitialise_diverged: false,
         pretrained: None,
-        resume,
-        length: Length::Minutes(minutes),
+        resume: false,
+        length,
         seed: 1,
-        batch: 4,
-        side: 32,
-        rate: 2e-3,
+        batch_size: 4,
+        patch_side: 32,
+        learning_rate: 2e-3,
         bf16_share: 0.0,
         quantise: false,
         device: Device::Cpu,
-        loaders: 1,
-    };
-    Options { run, data: folder.to_owned(), coloured: 0.2, clipped: 0.5, fused: 0.3, camera: 0.3 }
+        prefetch_threads: 1,
+    }
+}
+
+/// Returns the options of a run on all kinds of noise.
+fn denoising_options(folder: &Path, length: Length) -> DenoisingOptions {
+    DenoisingOptions {
+        run: run_options(folder, YUV420, length),
+        data: folder.to_owned(),
+        coloured: 0.2,
+        clipped: 0.5,
+        fused: 0.3,
+        camera: 0.3,
+    }
+}
+
+/// Returns the checkpoint beside `model.safetensors` as JSON.
+fn checkpoint(folder: &Path) -> serde_json::Value {
+    let text = std::fs::read_to_string(folder.join("model.checkpoint.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
 }
 
 /// Returns the log of the checkpoint as (step, loss).
-fn log(folder: &std::path::Path) -> Vec<(u64, f64)> {
-    let text = std::fs::read_to_string(folder.join("model.checkpoint.json")).unwrap();
-    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let entries = json["log"].as_array().unwrap();
+fn log(folder: &Path) -> Vec<(u64, f64)> {
+    let checkpoint = checkpoint(folder);
+    let entries = checkpoint["log"].as_array().unwrap();
     entries.iter().map(|e| (e["step"].as_u64().unwrap(), e["loss"].as_f64().unwrap())).collect()
 }
 
-#[test]
-fn a_run_learns_and_resumes() {
-    tch::set_num_threads(1);
-    let folder = Temporary::new("training");
-    std::fs::create_dir_all(folder.0.join("eval")).unwrap();
-    for i in 0..60u32 {
-        let picture = RgbImage::from_fn(256, 256, |x, y| {
-            image::Rgb([(x + i * 4) as u8, (y / 2 + x / 4 * (i % 3)) as u8, ((x ^ y) / 2) as u8])
-        });
-        picture.save(folder.0.join(format!("{i}.png"))).unwrap();
-    }
-    // Files in `eval` must not be read; this one would end the run with an error.
-    std::fs::write(folder.0.join("eval/broken.png"), b"no picture").unwrap();
+/// Trains for `steps[0]` steps and resumes the run to `steps[1]`. Asserts that the second part ends
+/// at that step with a lower loss.
+fn assert_learns(
+    run: &mut RunOptions,
+    steps: [u64; 2],
+    train: impl Fn(&RunOptions) -> Result<(), Error>,
+) {
+    let folder = run.out.parent().unwrap().to_owned();
+    run.length = Length::Steps(steps[0]);
+    train(run).unwrap();
+    let (_, first_loss) = *log(&folder).last().unwrap();
+    (run.length, run.resume) = (Length::Steps(steps[1]), true);
+    train(run).unwrap();
+    let log = log(&folder);
+    let (step, loss) = *log.last().unwrap();
+    assert!(step == steps[1] && loss < first_loss, "{log:?}");
+}
 
-    denoise(&options(&folder.0, 0.1, false)).unwrap();
-    let first = log(&folder.0);
-    denoise(&options(&folder.0, 0.2, true)).unwrap();
-    let both = log(&folder.0);
-    assert_eq!(both[..first.len()], first[..]);
-    let (before, after) = (first.last().unwrap(), both.last().unwrap());
-    assert!(after.0 > before.0 && after.1 < before.1, "{both:?}");
-    assert!(folder.0.join("model.png").exists());
+/// Asserts that the engine loads a model and creates a session of `side` x `side` pixels.
+fn assert_loads(model: &Path, side: usize) {
+    let model = Model::from_file(model).unwrap();
+    let network = FloatNetwork::new(model).unwrap();
+    network.session(Size { width: side, height: side }, 1).unwrap();
+}
 
-    let model = Model::from_file(&folder.0.join("model.safetensors")).unwrap();
-    assert!(model.training.contains(&format!("{} steps", after.0)), "{}", model.training);
-    FloatNetwork::new(model).unwrap().session(Size { width: 16, height: 16 }, 1).unwrap();
-
-    // A trained model can be trained further for 8-bit integers, and the int8 engine loads the
-    // result.
-    let mut quantised = options(&folder.0, 0.05, false);
-    quantised.run.out = folder.0.join("int8.safetensors");
-    quantised.run.init = Some(folder.0.join("model.safetensors"));
-    quantised.run.quantise = true;
-    denoise(&quantised).unwrap();
-    let int8 = Model::from_file(&quantised.run.out).unwrap();
-    assert!(int8.quantisation().is_some());
-    Int8Network::new(int8).unwrap().session(Size { width: 16, height: 16 }, 1).unwrap();
-
-    // A checkpoint of another architecture is refused.
-    let mut other = options(&folder.0, 0.3, true);
-    other.run.architecture = unet(YUV420.io, [8, 12], [8, 8]);
-    assert!(denoise(&other).is_err());
+/// Asserts that the trained network cannot be trained for 8-bit integers.
+fn assert_refuses_quantisation(
+    mut run: RunOptions,
+    train: impl Fn(&RunOptions) -> Result<(), Error>,
+) {
+    run.init = Some(run.out.clone());
+    run.quantise = true;
+    assert!(matches!(train(&run), Err(Error::QuantisationUnsupported(_))));
 }
 
 /// Writes images named by their number to a new folder.
-fn pictures<P: image::PixelWithColorType>(
-    folder: &std::path::Path,
+fn write_images<P: image::PixelWithColorType>(
+    folder: &Path,
     extension: &str,
     count: u32,
     side: u32,
@@ -119,65 +133,103 @@ fn pictures<P: image::PixelWithColorType>(
 {
     std::fs::create_dir_all(folder).unwrap();
     for i in 0..count {
-        let picture = image::ImageBuffer::from_fn(side, side, |x, y| pixel(i, x, y));
-        picture.save(folder.join(format!("{i}.{extension}"))).unwrap();
+        let image = image::ImageBuffer::from_fn(side, side, |x, y| pixel(i, x, y));
+        image.save(folder.join(format!("{i}.{extension}"))).unwrap();
     }
 }
 
-#[test]
-fn a_smoothing_run_learns_and_leaves_a_model_that_runs() {
-    tch::set_num_threads(1);
-    let folder = Temporary::new("smooth-training");
-    let at = |name: &str| folder.0.join(name);
-    pictures(&at("drawings"), "png", 12, 160, |i, x, y| {
+/// Writes drawings of a diamond on transparent background.
+fn write_drawings(folder: &Path) {
+    write_images(folder, "png", 12, 160, |i, x, y| {
         let inside = x.abs_diff(80) + y.abs_diff(80) < 40 + 2 * i;
         image::Rgba([(40 + 15 * i) as u8, 120, 200, if inside { 255 } else { 0 }])
     });
-    pictures(&at("textures"), "jpg", 24, 96, |i, x, y| {
+}
+
+#[test]
+fn denoising_network_trains_resumes_and_quantises() {
+    let folder = Temporary::new("training");
+    std::fs::create_dir_all(folder.0.join("eval")).unwrap();
+    write_images(&folder.0, "png", 60, 256, |i, x, y| {
+        image::Rgb([(x + i * 4) as u8, (y / 2 + x / 4 * (i % 3)) as u8, ((x ^ y) / 2) as u8])
+    });
+    // Files in `eval` must not be read; this one would end the run with an error.
+    std::fs::write(folder.0.join("eval/broken.png"), b"no picture").unwrap();
+
+    let mut options = denoising_options(&folder.0, Length::Minutes(0.1));
+    train::denoise::train(&options).unwrap();
+    let first = log(&folder.0);
+    (options.run.length, options.run.resume) = (Length::Minutes(0.2), true);
+    train::denoise::train(&options).unwrap();
+    let both = log(&folder.0);
+    assert_eq!(both[..first.len()], first[..]);
+    let (before, after) = (first.last().unwrap(), both.last().unwrap());
+    assert!(after.0 > before.0 && after.1 < before.1, "{both:?}");
+    assert!(folder.0.join("model.png").exists());
+
+    let model = Model::from_file(&options.run.out).unwrap();
+    assert!(model.training.contains(&format!("{} steps", after.0)), "{}", model.training);
+    assert_loads(&options.run.out, 16);
+
+    // A trained model can be trained further for 8-bit integers, and the int8 engine loads the
+    // result.
+    let mut quantised = denoising_options(&folder.0, Length::Minutes(0.05));
+    quantised.run.out = folder.0.join("int8.safetensors");
+    quantised.run.init = Some(options.run.out.clone());
+    quantised.run.quantise = true;
+    train::denoise::train(&quantised).unwrap();
+    let int8 = Model::from_file(&quantised.run.out).unwrap();
+    assert!(int8.quantisation().is_some());
+    Int8Network::new(int8).unwrap().session(Size { width: 16, height: 16 }, 1).unwrap();
+
+    // A checkpoint of another architecture is refused.
+    options.run.length = Length::Minutes(0.3);
+    options.run.architecture = unet(YUV420.io, [8, 12], [8, 8]);
+    assert!(train::denoise::train(&options).is_err());
+}
+
+#[test]
+fn smoothing_network_trains_resumes_and_quantises() {
+    let folder = Temporary::new("smooth-training");
+    let at = |name: &str| folder.0.join(name);
+    write_drawings(&at("drawings"));
+    write_images(&at("textures"), "jpg", 24, 96, |i, x, y| {
         image::Rgb([(((x * (3 + i)) ^ (y * (5 + i))) % 256) as u8; 3])
     });
     let flat =
         |i: u32, x: u32, y: u32| 60 + 20 * (i % 4) + if x > 48 { 70 } else { 0 } + (x ^ y) % 9;
-    pictures(&at("photos"), "png", 3, 96, |i, x, y| image::Rgb([flat(i, x, y) as u8; 3]));
-    pictures(&at("boundaries"), "png", 3, 96, |_, x, _| {
+    write_images(&at("photos"), "png", 3, 96, |i, x, y| image::Rgb([flat(i, x, y) as u8; 3]));
+    write_images(&at("boundaries"), "png", 3, 96, |_, x, _| {
         image::Luma([if x == 48 { 255u8 } else { 0 }])
     });
 
-    let signature = smooth::SIGNATURE;
-    let mut run = options(&folder.0, 0.0, false).run;
-    run.signature = signature;
-    run.architecture = unet(signature.io, [8, 8], [8, 8]);
-    run.length = Length::Steps(60);
-    let mut options = train::smooth::Options {
-        run,
-        drawings: at("drawings"),
-        textures: at("textures"),
-        photos: at("photos"),
-        boundaries: at("boundaries"),
-        solved: 0.3,
+    let mut run = run_options(&folder.0, smooth::SIGNATURE, Length::Steps(0));
+    let train = |run: &RunOptions| {
+        train::smooth::train(&SmoothingOptions {
+            run: run.clone(),
+            drawings: at("drawings"),
+            textures: at("textures"),
+            photos: at("photos"),
+            boundaries: at("boundaries"),
+            solver_loss_share: 0.3,
+        })
     };
-    train::smooth::smooth(&options).unwrap();
-    let untrained = log(&folder.0).last().unwrap().1;
-    options.run.length = Length::Steps(240);
-    options.run.resume = true;
-    train::smooth::smooth(&options).unwrap();
-    let both = log(&folder.0);
-    assert!(both.last().unwrap().0 == 240 && both.last().unwrap().1 < untrained, "{both:?}");
-    let model = Model::from_file(&options.run.out).unwrap();
-    FloatNetwork::new(model).unwrap().session(Size { width: 16, height: 16 }, 1).unwrap();
+    assert_learns(&mut run, [60, 240], train);
+    assert_loads(&run.out, 16);
 
-    options.run.init = Some(options.run.out.clone());
-    options.run.out = at("int8.safetensors");
-    options.run.quantise = true;
-    options.run.resume = false;
-    options.run.length = Length::Steps(5);
-    train::smooth::smooth(&options).unwrap();
-    Int8Network::new(Model::from_file(&options.run.out).unwrap()).unwrap();
+    run.init = Some(run.out.clone());
+    run.out = at("int8.safetensors");
+    run.quantise = true;
+    run.resume = false;
+    run.length = Length::Steps(5);
+    train(&run).unwrap();
+    Int8Network::new(Model::from_file(&run.out).unwrap()).unwrap();
 
     // Test images come in pairs and are reproducible.
-    let (half, count) = (train::smooth::Half::Evaluation, 3);
+    let count = 3;
     for name in ["set", "again"] {
-        train::smooth::write_set(&at("drawings"), &at("textures"), &at(name), half, count).unwrap();
+        let (drawings, textures) = (at("drawings"), at("textures"));
+        train::smooth::write_set(&drawings, &textures, &at(name), Half::Evaluation, count).unwrap();
     }
     let names: Vec<_> =
         std::fs::read_dir(at("set")).unwrap().map(|e| e.unwrap().file_name()).collect();
@@ -189,38 +241,35 @@ fn a_smoothing_run_learns_and_leaves_a_model_that_runs() {
 }
 
 #[test]
-fn a_segmenting_run_learns_and_leaves_a_model_that_runs() {
-    tch::set_num_threads(1);
+fn segmentation_network_trains_and_loads() {
     let folder = Temporary::new("segment-training");
     let at = |name: &str| folder.0.join(name);
-    pictures(&at("drawings"), "png", 12, 160, |i, x, y| {
-        let inside = x.abs_diff(80) + y.abs_diff(80) < 40 + 2 * i;
-        image::Rgba([(40 + 15 * i) as u8, 120, 200, if inside { 255 } else { 0 }])
-    });
+    write_drawings(&at("drawings"));
     // A bright disc on a dark background: region 2 within region 1.
     let disc = |i: u32, x: u32, y: u32| {
         x.abs_diff(60 + i % 9).pow(2) + y.abs_diff(64).pow(2) < (20 + i % 13).pow(2)
     };
-    pictures(&at("photos"), "png", 40, 128, |i, x, y| {
+    write_images(&at("photos"), "png", 40, 128, |i, x, y| {
         image::Rgb(if disc(i, x, y) {
             [200, 150 + (i % 40) as u8, 90]
         } else {
             [60, 70, 80 + (x ^ y) as u8 % 9]
         })
     });
-    pictures(&at("drawn"), "png", 40, 128, |i, x, y| image::Luma([1 + u8::from(disc(i, x, y))]));
+    // The first annotator's regions of image N are in `N-0.png`.
+    write_images(&at("annotations"), "png", 40, 128, |i, x, y| {
+        image::Luma([1 + u8::from(disc(i, x, y))])
+    });
     std::fs::create_dir_all(at("regions")).unwrap();
-    for entry in std::fs::read_dir(at("drawn")).unwrap() {
-        let file = entry.unwrap().path();
-        let name = format!("{}-0.png", file.file_stem().unwrap().to_str().unwrap());
-        std::fs::copy(&file, at("regions").join(name)).unwrap();
+    for i in 0..40 {
+        let annotation = at("annotations").join(format!("{i}.png"));
+        std::fs::copy(annotation, at("regions").join(format!("{i}-0.png"))).unwrap();
     }
     let signature = segment::SIGNATURE;
-    let mut run = options(&folder.0, 0.0, false).run;
-    run.signature = signature;
-    let stage = |side, stride| Stage { side, stride, blocks: 1, expansion: 3, channels: 8 };
+    let mut run = run_options(&folder.0, signature, Length::Steps(0));
+    let stage = |side, stride| EncoderStage { side, stride, blocks: 1, expansion: 3, channels: 8 };
     run.architecture = Architecture::InvertedUnet(InvertedUnet {
-        inputs: signature.io.inputs(),
+        inputs: signature.io.input_channels(),
         outputs: signature.io.output,
         head: 8,
         stages: vec![stage(3, 1), stage(5, 2)],
@@ -228,45 +277,34 @@ fn a_segmenting_run_learns_and_leaves_a_model_that_runs() {
         up_hidden: vec![8, 8],
         up_blocks: vec![1, 1],
     });
-    run.side = 64;
-    run.length = Length::Steps(20);
-    let mut options = train::segment::Options {
-        run,
-        photos: at("photos"),
-        regions: at("regions"),
-        drawings: at("drawings"),
+    run.patch_side = 64;
+    let train = |run: &RunOptions| {
+        train::segment::train(&SegmentationOptions {
+            run: run.clone(),
+            photos: at("photos"),
+            regions: at("regions"),
+            drawings: at("drawings"),
+        })
     };
-    train::segment::segment(&options).unwrap();
-    let untrained = log(&folder.0).last().unwrap().1;
-    options.run.length = Length::Steps(160);
-    options.run.resume = true;
-    train::segment::segment(&options).unwrap();
-    let both = log(&folder.0);
-    assert!(both.last().unwrap().0 == 160 && both.last().unwrap().1 < untrained, "{both:?}");
-    let model = Model::from_file(&options.run.out).unwrap();
-    FloatNetwork::new(model).unwrap().session(Size { width: 32, height: 32 }, 1).unwrap();
-
-    options.run.init = Some(options.run.out.clone());
-    options.run.quantise = true;
-    assert!(matches!(train::segment::segment(&options), Err(train::Error::NoQuantisation(_))));
+    assert_learns(&mut run, [20, 160], train);
+    assert_loads(&run.out, 32);
+    assert_refuses_quantisation(run, train);
 }
 
 #[test]
-fn a_wider_network_begins_as_the_narrower_one_that_it_grows_from() {
-    tch::set_num_threads(1);
+fn widening_preserves_the_function() {
     let folder = Temporary::new("growth");
-    pictures(&folder.0, "png", 60, 256, |i, x, y| {
+    write_images(&folder.0, "png", 60, 256, |i, x, y| {
         image::Rgb([(x + i * 4) as u8, (y / 2) as u8, ((x ^ y) / 2) as u8])
     });
-    let mut narrow = options(&folder.0, 0.0, false);
-    narrow.run.length = Length::Steps(30);
-    denoise(&narrow).unwrap();
+    let narrow = denoising_options(&folder.0, Length::Steps(30));
+    train::denoise::train(&narrow).unwrap();
     let mut wide = narrow.clone();
     wide.run.init = Some(narrow.run.out.clone());
     wide.run.out = folder.0.join("wide.safetensors");
     wide.run.architecture = unet(YUV420.io, [12, 16], [8, 12]);
-    (wide.run.length, wide.run.rate) = (Length::Steps(1), 1e-9);
-    denoise(&wide).unwrap();
+    (wide.run.length, wide.run.learning_rate) = (Length::Steps(1), 1e-9);
+    train::denoise::train(&wide).unwrap();
 
     let size = Size { width: 24, height: 16 };
     let values = (0..24 * 16 * 8).map(|i| (i * 37 % 101) as f32 / 101.0 - 0.5).collect();
@@ -276,71 +314,51 @@ fn a_wider_network_begins_as_the_narrower_one_that_it_grows_from() {
         let mut session = network.session(size, 1).unwrap();
         input.run(&mut *session, 6).unwrap().values().to_vec()
     });
-    let largest = a.iter().fold(0.0f32, |most, v| most.max(v.abs()));
+    let largest = a.iter().fold(0.0f32, |largest, v| largest.max(v.abs()));
     let difference = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(largest > 1e-3 && difference < 1e-4 * largest.max(1.0), "{difference} of {largest}");
 }
 
 #[test]
-fn a_run_for_the_mask_of_watermarks_learns_and_leaves_a_model_that_runs() {
-    tch::set_num_threads(1);
+fn masking_network_trains_and_loads() {
     let folder = Temporary::new("texture-training");
-    pictures(&folder.0, "png", 40, 256, |i, x, y| {
+    write_images(&folder.0, "png", 40, 256, |i, x, y| {
         image::Rgb([if x < 128 { 90 } else { (40 + 13 * i + x * y * (7 + i) % 61) as u8 }; 3])
     });
-    let signature = watermark::training::SIGNATURE;
-    let mut run = options(&folder.0, 0.0, false).run;
-    run.signature = signature;
-    run.architecture = unet(signature.io, [8, 8], [8, 8]);
-    (run.side, run.batch) = (64, 2);
-    run.length = Length::Steps(10);
-    let mut options = train::texture::Options { run, data: folder.0.clone() };
+    let mut run = run_options(&folder.0, watermark::training::SIGNATURE, Length::Steps(10));
+    (run.patch_side, run.batch_size) = (64, 2);
+    let train = |run: &RunOptions| {
+        train::masking::train(&MaskingOptions { run: run.clone(), data: folder.0.clone() })
+    };
     // The loss of a single step depends on the random PSNR of its images, so the test uses the
     // structural similarity on the validation images.
     let similarity = || {
-        let text = std::fs::read_to_string(folder.0.join("model.checkpoint.json")).unwrap();
-        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
-        json["log"].as_array().unwrap().last().unwrap()["psnr"][0][1].as_f64().unwrap()
+        let checkpoint = checkpoint(&folder.0);
+        checkpoint["log"].as_array().unwrap().last().unwrap()["psnr"][0][1].as_f64().unwrap()
     };
-    train::texture::texture(&options).unwrap();
+    train(&run).unwrap();
     let untrained = similarity();
-    (options.run.length, options.run.resume) = (Length::Steps(80), true);
-    train::texture::texture(&options).unwrap();
+    (run.length, run.resume) = (Length::Steps(80), true);
+    train(&run).unwrap();
     assert_eq!(log(&folder.0).last().unwrap().0, 80);
     assert!(similarity() > untrained, "{untrained} to {}", similarity());
-    let model = Model::from_file(&options.run.out).unwrap();
-    FloatNetwork::new(model).unwrap().session(Size { width: 32, height: 32 }, 1).unwrap();
-
-    options.run.init = Some(options.run.out.clone());
-    options.run.quantise = true;
-    assert!(matches!(train::texture::texture(&options), Err(train::Error::NoQuantisation(_))));
+    assert_loads(&run.out, 32);
+    assert_refuses_quantisation(run, train);
 }
 
 #[test]
-fn a_run_for_the_estimate_of_noise_learns_and_leaves_a_model_that_runs() {
-    tch::set_num_threads(1);
+fn noise_estimator_trains_and_loads() {
     let folder = Temporary::new("level-training");
-    pictures(&folder.0, "png", 40, 256, |i, x, y| {
+    write_images(&folder.0, "png", 40, 256, |i, x, y| {
         image::Rgb([(x / 2 + 3 * i) as u8, (60 + y / 2) as u8, 120])
     });
-    let signature = estimate::SIGNATURE;
-    let mut run = options(&folder.0, 0.0, false).run;
-    run.signature = signature;
-    run.architecture = unet(signature.io, [8, 8], [8, 8]);
-    (run.side, run.batch, run.rate) = (64, 2, 3e-3);
-    run.length = Length::Steps(80);
-    let mut options = train::level::Options { run, data: folder.0.clone() };
-    train::level::level(&options).unwrap();
-    let losses = log(&folder.0);
-    options.run.resume = true;
-    options.run.length = Length::Steps(160);
-    train::level::level(&options).unwrap();
-    let [first, last] = [losses.last().unwrap().1, log(&folder.0).last().unwrap().1];
-    assert!(last < first, "{first} to {last}");
-    let model = Model::from_file(&options.run.out).unwrap();
-    FloatNetwork::new(model).unwrap().session(Size { width: 32, height: 32 }, 1).unwrap();
-
-    options.run.init = Some(options.run.out.clone());
-    options.run.quantise = true;
-    assert!(matches!(train::level::level(&options), Err(train::Error::NoQuantisation(_))));
+    let mut run = run_options(&folder.0, estimate::SIGNATURE, Length::Steps(0));
+    (run.patch_side, run.batch_size, run.learning_rate) = (64, 2, 3e-3);
+    let train = |run: &RunOptions| {
+        let options = NoiseEstimationOptions { run: run.clone(), data: folder.0.clone() };
+        train::noise_estimate::train(&options)
+    };
+    assert_learns(&mut run, [80, 160], train);
+    assert_loads(&run.out, 32);
+    assert_refuses_quantisation(run, train);
 }

@@ -2,8 +2,10 @@
 //! nothing is decoded without it.
 
 use cnnvideo::{
-    frame::{Format, Picture, PictureMut},
-    watermark::{Collector, Decoder, Embedder, Key, Payload, Report, Search, Strength},
+    frame::{Format, Picture, PictureMut, Plane, PlaneMut},
+    watermark::{
+        Collector, Decoder, DecoderOptions, Embedder, Key, Payload, Report, Search, Strength,
+    },
 };
 use ndarray::Array2;
 
@@ -40,14 +42,14 @@ fn photograph(number: usize) -> Array2<u8> {
 /// Embeds the watermark in an image.
 fn mark(embedder: &mut Embedder, picture: &mut Array2<u8>, strength: &Strength) -> Option<Payload> {
     let (height, width) = picture.dim();
-    let plane = (picture.as_slice_mut().unwrap(), width);
+    let plane = PlaneMut::new(picture.as_slice_mut().unwrap(), width);
     let mut view = PictureMut::new(Format::GRAY8, width, height, [plane]).unwrap();
     embedder.process(&mut view, strength)
 }
 
 /// Returns `count` marked frames.
 fn marked(count: usize) -> Vec<Array2<u8>> {
-    let mut embedder = Embedder::new(key(1), 0, PAYLOAD).unwrap();
+    let mut embedder = Embedder::new(key(1), PAYLOAD).unwrap();
     (0..count)
         .map(|number| {
             let mut picture = photograph(number);
@@ -58,22 +60,28 @@ fn marked(count: usize) -> Vec<Array2<u8>> {
 }
 
 /// Runs the detector on frames.
-fn find(pictures: &[Array2<u8>], key: Key, search: Search) -> Report {
+fn detect(pictures: &[Array2<u8>], key: Key, search: Search) -> Report {
     let mut collector = Collector::new(48);
     for picture in pictures {
         let (height, width) = picture.dim();
         let data = picture.as_standard_layout();
         collector.push(
-            &Picture::new(Format::GRAY8, width, height, &[(data.as_slice().unwrap(), width)])
-                .unwrap(),
+            &Picture::new(
+                Format::GRAY8,
+                width,
+                height,
+                &[Plane::new(data.as_slice().unwrap(), width)],
+            )
+            .unwrap(),
         );
     }
-    Decoder::new(key, 1e-9, 2).decode(&collector.window(), search)
+    Decoder::new(key, DecoderOptions { epoch_count: 2, ..Default::default() })
+        .decode(&collector.window(), search)
 }
 
 /// Returns the centre of an image at a size of `(width, height)`, enlarged by `scale` and rotated
 /// clockwise by `degrees`.
-fn turned(
+fn transformed(
     picture: &Array2<u8>,
     (width, height): (usize, usize),
     scale: f32,
@@ -101,39 +109,39 @@ fn psnr(a: &Array2<u8>, b: &Array2<u8>) -> f64 {
 }
 
 #[test]
-fn one_picture_tells_its_payload_and_keeps_its_quality() {
+fn a_single_image_carries_the_payload_at_the_target_psnr() {
     let pictures = marked(1);
     assert!(
         (psnr(&photograph(0), &pictures[0]) - 45.0).abs() < 0.5,
         "{}",
         psnr(&photograph(0), &pictures[0])
     );
-    let report = find(&pictures, key(1), Search::Identity);
+    let report = detect(&pictures, key(1), Search::WholeFrame);
     assert_eq!(report.payload, Some(PAYLOAD), "{report:?}");
     assert!(report.log10_p < -9.0 && report.z > 12.0 && report.frames == 1);
 }
 
 #[test]
-fn no_mark_another_key_and_flat_pictures_tell_nothing() {
+fn no_payload_without_mark_or_with_another_key() {
     let plain: Vec<_> = (0..8).map(photograph).collect();
-    let mut embedder = Embedder::new(key(1), 0, PAYLOAD).unwrap();
+    let mut embedder = Embedder::new(key(1), PAYLOAD).unwrap();
     let black: Vec<_> = (0..8).map(|_| Array2::zeros((HEIGHT, WIDTH))).collect();
-    for search in [Search::Identity, Search::Full] {
+    for search in [Search::WholeFrame, Search::Full] {
         for pictures in [&plain, &black] {
-            let report = find(pictures, key(1), search);
+            let report = detect(pictures, key(1), search);
             assert!(report.payload.is_none() && report.log10_p > -6.0, "{report:?}");
         }
-        assert_eq!(find(&marked(8), key(2), search).payload, None);
+        assert_eq!(detect(&marked(8), key(2), search).payload, None);
     }
     // A flat grey frame carries a weaker mark, but the detector decodes it.
     let mut grey = Array2::from_elem((HEIGHT, WIDTH), 128);
     mark(&mut embedder, &mut grey, &STRENGTH);
     assert!(psnr(&grey, &Array2::from_elem((HEIGHT, WIDTH), 128)) > 46.0);
-    assert_eq!(find(&[grey], key(1), Search::Identity).payload, Some(PAYLOAD));
+    assert_eq!(detect(&[grey], key(1), Search::WholeFrame).payload, Some(PAYLOAD));
 }
 
 #[test]
-fn geometry_is_found() {
+fn full_search_finds_crop_scale_and_rotation() {
     let pictures = marked(24);
     // Size of the visible part, scale and rotation.
     let cases = [
@@ -143,9 +151,9 @@ fn geometry_is_found() {
         ((960, 540), 0.8, 9.0),
     ];
     for ((width, height), scale, degrees) in cases {
-        let seen: Vec<_> =
-            pictures.iter().map(|p| turned(p, (width, height), scale, degrees)).collect();
-        let report = find(&seen, key(1), Search::Full);
+        let received: Vec<_> =
+            pictures.iter().map(|p| transformed(p, (width, height), scale, degrees)).collect();
+        let report = detect(&received, key(1), Search::Full);
         assert_eq!(report.payload, Some(PAYLOAD), "{width}x{height} {scale} {degrees}: {report:?}");
         let expected =
             f64::from(scale) * ((WIDTH * HEIGHT) as f64 / (width * height) as f64).sqrt();
@@ -155,51 +163,52 @@ fn geometry_is_found() {
 }
 
 #[test]
-fn scaled_pictures_need_no_search() {
+fn scaled_pictures_decode_without_search() {
     for scale in [0.4, 0.77, 1.5] {
         let size = ((WIDTH as f32 * scale) as usize, (HEIGHT as f32 * scale) as usize);
-        let seen: Vec<_> = marked(12).iter().map(|p| turned(p, size, scale, 0.0)).collect();
-        let report = find(&seen, key(1), Search::Identity);
+        let received: Vec<_> =
+            marked(12).iter().map(|p| transformed(p, size, scale, 0.0)).collect();
+        let report = detect(&received, key(1), Search::WholeFrame);
         assert_eq!(report.payload, Some(PAYLOAD), "{scale}: {report:?}");
     }
 }
 
 #[test]
-fn a_new_payload_begins_with_a_hop() {
+fn payload_changes_at_the_next_hop() {
     let other = Payload(7);
-    let mut embedder = Embedder::new(key(1), 0, PAYLOAD).unwrap();
-    let mut news = Vec::new();
+    let mut embedder = Embedder::new(key(1), PAYLOAD).unwrap();
+    let mut changes = Vec::new();
     for number in 0..48 {
         if number == 10 {
-            embedder.change(other);
+            embedder.set_payload(other);
         }
         if let Some(payload) = mark(&mut embedder, &mut Array2::from_elem((64, 64), 128), &STRENGTH)
         {
-            news.push((number, payload));
+            changes.push((number, payload));
         }
     }
-    assert_eq!(news, [(0, PAYLOAD), (24, other)]);
+    assert_eq!(changes, [(0, PAYLOAD), (24, other)]);
 }
 
 #[test]
-fn epochs_are_told_apart() {
-    let mut embedder = Embedder::new(key(1), 1, PAYLOAD).unwrap();
+fn key_epochs_are_distinguished() {
+    let mut embedder = Embedder::new(key(1), PAYLOAD).unwrap().with_epoch(1);
     let mut picture = photograph(0);
     mark(&mut embedder, &mut picture, &STRENGTH);
-    let report = find(&[picture], key(1), Search::Identity);
+    let report = detect(&[picture], key(1), Search::WholeFrame);
     assert_eq!((report.payload, report.epoch), (Some(PAYLOAD), 1));
 }
 
 #[test]
-fn texture_hides_what_flat_ground_would_show() {
+fn texture_aware_mask_spares_flat_areas() {
     // The left half is flat, the right half textured.
     let picture = Array2::from_shape_fn((HEIGHT, WIDTH), |(y, x)| {
         let texture = 30.0 * ((x as f32 * 0.7).sin() * (y as f32 * 0.9).cos());
         if x < WIDTH / 2 { 120 } else { (120.0 + texture) as u8 }
     });
-    let error = |texture_aware| {
+    let psnr_of_halves = |texture_aware| {
         let mut marked = picture.clone();
-        let mut embedder = Embedder::new(key(1), 0, PAYLOAD).unwrap();
+        let mut embedder = Embedder::new(key(1), PAYLOAD).unwrap();
         mark(&mut embedder, &mut marked, &Strength { texture_aware, ..STRENGTH });
         assert!((psnr(&marked, &picture) - 45.0).abs() < 0.5);
         [0..WIDTH / 2 - 8, WIDTH / 2 + 8..WIDTH].map(|columns| {
@@ -207,21 +216,23 @@ fn texture_hides_what_flat_ground_would_show() {
             psnr(&marked.slice(part).to_owned(), &picture.slice(part).to_owned())
         })
     };
-    let (aware, even) = (error(true), error(false));
-    assert!((even[0] - even[1]).abs() < 0.5, "{even:?}");
-    assert!(aware[0] > even[0] + 4.0, "{aware:?} {even:?}");
+    let (aware, uniform) = (psnr_of_halves(true), psnr_of_halves(false));
+    assert!((uniform[0] - uniform[1]).abs() < 0.5, "{uniform:?}");
+    assert!(aware[0] > uniform[0] + 4.0, "{aware:?} {uniform:?}");
 }
 
 #[test]
-fn pictures_of_any_size_and_kind_are_harmless() {
-    let mut embedder = Embedder::new(key(1), 0, PAYLOAD).unwrap();
+fn pictures_of_any_size_are_accepted() {
+    let mut embedder = Embedder::new(key(1), PAYLOAD).unwrap();
     for (width, height) in [(1, 1), (2, 1), (1, 200), (3, 5), (17, 33), (2000, 4)] {
         let mut picture = Array2::from_elem((height, width), 128);
         mark(&mut embedder, &mut picture, &STRENGTH);
-        assert_eq!(find(&[picture], key(1), Search::Full).payload, None, "{width}x{height}");
+        assert_eq!(detect(&[picture], key(1), Search::Full).payload, None, "{width}x{height}");
     }
     assert_eq!(
-        Decoder::new(key(1), 1e-9, 1).decode(&Collector::new(1).window(), Search::Full).payload,
+        Decoder::new(key(1), DecoderOptions::default())
+            .decode(&Collector::new(1).window(), Search::Full)
+            .payload,
         None
     );
 }

@@ -1,14 +1,14 @@
 //! Benchmark of the networks: the embedded engine and, in builds with the feature `torch`,
 //! libtorch, alternating in one run.
 //!
-//! `cargo run --release --features torch --example benchmark -- --threads 2`
+//! `cargo run --release --features torch --package cnnvideo-eval --bin benchmark -- --threads 2`
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use clap::Parser;
 use cnnvideo::nn::{
     Error, Model, ModelSource, Network, Output, RowSink, Size, Source,
-    cpu::{FloatNetwork, Int8Network, kernels},
+    cpu::{FloatKernels, FloatNetwork, Int8Kernels, Int8Network},
     model::Quantisation,
 };
 
@@ -37,21 +37,21 @@ struct Arguments {
 }
 
 /// A synthetic input and an output that discards rows, so that only the network is measured.
-struct Flat;
+struct Synthetic;
 
-impl Source for Flat {
+impl Source for Synthetic {
     fn read_row(&self, y: usize, row: &mut [f32]) {
         row.fill(0.1 + y as f32 * 1e-4);
     }
 }
 
-impl Output for Flat {
+impl Output for Synthetic {
     fn split<'a>(&'a mut self, bands: &[std::ops::Range<usize>]) -> Vec<Box<dyn RowSink + 'a>> {
-        bands.iter().map(|_| Box::new(Flat) as Box<dyn RowSink>).collect()
+        bands.iter().map(|_| Box::new(Synthetic) as Box<dyn RowSink>).collect()
     }
 }
 
-impl RowSink for Flat {
+impl RowSink for Synthetic {
     fn write_row(&mut self, _y: usize, row: &[f32]) {
         std::hint::black_box(row);
     }
@@ -95,14 +95,14 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
 
     let mut networks: Vec<Arc<dyn Network>> = vec![Arc::new(FloatNetwork::new(model.clone())?)];
     networks.extend(peers(&model)?);
-    for kernels in kernels::float::Kernels::available().into_iter().skip(1) {
+    for kernels in FloatKernels::available().into_iter().skip(1) {
         networks.push(Arc::new(FloatNetwork::with_kernels(model.clone(), kernels)?));
     }
     // The values of the quantisation steps do not affect the time.
     let steps = |count: usize| vec![0.01; count];
     let (input, convs) = (steps(model.graph().input_channels()), steps(model.graph().convs.len()));
     let quantised = model.clone().with_quantisation(Quantisation::new(input, convs))?;
-    for kernels in kernels::int8::Kernels::available() {
+    for kernels in Int8Kernels::available() {
         networks.push(Arc::new(Int8Network::with_kernels(quantised.clone(), kernels)?));
     }
     // The plain Rust engine would take most of the time.
@@ -118,7 +118,7 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
     for round in 0..=arguments.rounds {
         for (session, times) in sessions.iter_mut().zip(&mut times) {
             let start = Instant::now();
-            session.run(&Flat, &mut Flat)?;
+            session.run(&Synthetic, &mut Synthetic)?;
             // The first round is a warm-up.
             if round > 0 {
                 times.push(start.elapsed().as_secs_f64());
@@ -132,13 +132,13 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
     );
     // `median` has sorted the times.
     for ((network, time), times) in networks.iter().zip(&medians).zip(&times) {
-        let (rate, ratio, least) =
+        let (rate, ratio, minimum) =
             (macs * pixels / time / 1e9, time / medians[0], times.first().unwrap_or(&f64::NAN));
         println!(
             "{:<20} {:>10.2} {rate:>9.1} {ratio:>16.2} {:>10.2}",
             network.backend(),
             time * 1e3,
-            least * 1e3
+            minimum * 1e3
         );
     }
     Ok(())

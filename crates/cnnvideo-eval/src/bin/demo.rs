@@ -8,17 +8,17 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use cnnvideo::quality::psnr;
-use cnnvideo_eval::{Noise, mse, y4m};
+use cnnvideo_eval::{Noise, colour::yuv_to_rgb, mse, y4m};
 use image::{Rgb, RgbImage};
 
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]
-    task: Task,
+    command: Command,
 }
 
 #[derive(Subcommand)]
-enum Task {
+enum Command {
     /// Add noise like that of a small camera sensor in low light
     Noise {
         /// Clean video (.y4m, 8-bit 4:2:0)
@@ -44,9 +44,9 @@ enum Task {
 }
 
 fn main() {
-    let result = match Arguments::parse().task {
-        Task::Noise { clean, noisy } => add_noise(&clean, &noisy),
-        Task::Compare { clean, noisy, denoised, picture, frame } => {
+    let result = match Arguments::parse().command {
+        Command::Noise { clean, noisy } => add_noise(&clean, &noisy),
+        Command::Compare { clean, noisy, denoised, picture, frame } => {
             compare([&clean, &noisy, &denoised], &picture, frame)
         }
     };
@@ -62,9 +62,9 @@ fn add_noise(clean: &Path, noisy: &Path) -> io::Result<()> {
     /// Variance of the read noise in squared 8-bit units.
     const READ_VARIANCE: f32 = 120.0;
     /// Variance of the shot noise per 8-bit unit of luma.
-    const SHOT_VARIANCE_PER_LEVEL: f32 = 1.6;
+    const SHOT_VARIANCE_PER_CODE_VALUE: f32 = 1.6;
     /// Sigma of the chroma noise in 8-bit units.
-    const CHROMA_LEVEL: f32 = 9.0;
+    const CHROMA_SIGMA: f32 = 9.0;
     let mut reader = y4m::Reader::open(clean)?;
     let mut writer = y4m::Writer::create(noisy, &reader.header)?;
     let mut noise = Noise::new(1);
@@ -73,8 +73,8 @@ fn add_noise(clean: &Path, noisy: &Path) -> io::Result<()> {
         let (luma, chroma) = frame.split_at_mut(reader.header.luma_len());
         for value in luma {
             let light = f32::from(*value);
-            let level = (READ_VARIANCE + SHOT_VARIANCE_PER_LEVEL * light).sqrt();
-            *value = (light + level * noise.next()).round() as u8;
+            let sigma = (READ_VARIANCE + SHOT_VARIANCE_PER_CODE_VALUE * light).sqrt();
+            *value = (light + sigma * noise.next()).round() as u8;
         }
         let (width, _) = reader.header.chroma_size();
         let white: Vec<f32> = chroma.iter().map(|_| noise.next()).collect();
@@ -82,7 +82,7 @@ fn add_noise(clean: &Path, noisy: &Path) -> io::Result<()> {
             // The sum of four values times 0.5 has a standard deviation of 1 again.
             let at = |j: usize| white.get(j).copied().unwrap_or(0.0);
             let blotch = 0.5 * (at(i) + at(i + 1) + at(i + width) + at(i + width + 1));
-            *value = (f32::from(*value) + CHROMA_LEVEL * blotch).round() as u8;
+            *value = (f32::from(*value) + CHROMA_SIGMA * blotch).round() as u8;
         }
         writer.write(&frame)?;
     }
@@ -171,7 +171,6 @@ fn rgb(header: &y4m::Header, frame: &[u8], x: u32, y: u32) -> Rgb<u8> {
     let (x, y) = (x as usize, y as usize);
     let (cw, ch) = header.chroma_size();
     let chroma = header.luma_len() + y / 2 * cw + x / 2;
-    let luma = 1.164 * (f32::from(frame[y * header.width + x]) - 16.0);
-    let [u, v] = [chroma, chroma + cw * ch].map(|i| f32::from(frame[i]) - 128.0);
-    Rgb([luma + 1.596 * v, luma - 0.392 * u - 0.813 * v, luma + 2.017 * u].map(|c| c.round() as u8))
+    let [u, v] = [chroma, chroma + cw * ch].map(|i| f32::from(frame[i]));
+    Rgb(yuv_to_rgb([f32::from(frame[y * header.width + x]), u, v]).map(|c| c.round() as u8))
 }

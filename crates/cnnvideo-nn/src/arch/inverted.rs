@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ConvKind, Graph, MAX_BLOCKS, Window,
-    builder::{Builder, channels, length, within},
+    ConvKind, DepthwiseWindow, Graph, MAX_BLOCKS,
+    builder::{GraphBuilder, InvertedChannels, check_channels, check_length, check_range},
 };
 use crate::Error;
 
@@ -29,7 +29,7 @@ pub struct InvertedUnet {
     /// Hidden channels of the first block.
     pub head: usize,
     /// Encoder, in order.
-    pub stages: Vec<Stage>,
+    pub stages: Vec<EncoderStage>,
     /// Channels of the side path at 1/2, 1/4, ... of the input size, without the coarsest
     /// resolution.
     pub side: Vec<usize>,
@@ -43,7 +43,7 @@ pub struct InvertedUnet {
 /// Consecutive encoder blocks of the same shape. The first one may halve width and height.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Stage {
+pub struct EncoderStage {
     /// Rows and columns of the depthwise kernel: 3 or 5.
     pub side: usize,
     /// Stride of the first block: 1 or 2.
@@ -61,8 +61,8 @@ impl InvertedUnet {
     /// Upper limit of the number of encoder stages.
     const MAX_STAGES: usize = 16;
     /// Upper limit of the number of resolutions.
-    const MAX_LEVELS: usize = 5;
-    /// Upper limit of [`Stage::expansion`].
+    const MAX_RESOLUTIONS: usize = 5;
+    /// Upper limit of [`EncoderStage::expansion`].
     const MAX_EXPANSION: usize = 16;
     /// Upper limit of the hidden channels of a block.
     const MAX_HIDDEN: usize = 1024;
@@ -74,7 +74,7 @@ impl InvertedUnet {
     /// the wrong length.
     pub fn graph(&self) -> Result<Graph, Error> {
         self.check()?;
-        let mut b = Builder::default();
+        let mut b = GraphBuilder::default();
         let mut x = b.map(self.inputs, 0);
         let mut skips = Vec::new();
         let mut first = true;
@@ -84,87 +84,86 @@ impl InvertedUnet {
                 if stride == 2 {
                     skips.push(x);
                 }
-                let (kind, hidden) = if first {
-                    (ConvKind::Same3x3, self.head)
+                let (expansion, hidden) = if first {
+                    (ConvKind::Conv3x3, self.head)
                 } else {
-                    (ConvKind::Point1x1, stage.expansion * b.channels(x))
+                    (ConvKind::Pointwise, stage.expansion * b.channels(x))
                 };
-                let window = Window { side: stage.side, stride };
-                x = b.inverted(
-                    &format!("{ENCODER}{s}.{i}"),
-                    kind,
-                    x,
-                    [hidden, stage.channels],
-                    window,
-                );
+                let name = format!("{ENCODER_PREFIX}{s}.{i}");
+                let channels = InvertedChannels { hidden, output: stage.channels };
+                let window = DepthwiseWindow { kernel_size: stage.side, stride };
+                x = b.inverted_block(&name, expansion, x, channels, window);
                 first = false;
             }
         }
         let deepest = skips.len();
         let mut side = Graph::INPUT;
-        for level in 0..deepest {
-            let (outputs, add) = match self.side.get(level) {
-                Some(channels) => (*channels, None),
-                None => (b.channels(x), Some(x)),
+        for stage in 0..deepest {
+            let name = format!("side.{stage}");
+            side = match self.side.get(stage) {
+                Some(channels) => b.conv(name, ConvKind::Strided2x2, side, *channels),
+                None => b.conv_with_skip(name, ConvKind::Strided2x2, side, x),
             };
-            side = b.conv(&format!("side.{level}"), ConvKind::Down2x2, side, outputs, add);
         }
         x = side;
         for i in 0..self.up_blocks[deepest] {
-            x = b.block(&format!("up.{deepest}.{i}"), x, self.up_hidden[deepest]);
+            x = b.residual_block(&format!("up.{deepest}.{i}"), x, self.up_hidden[deepest]);
         }
-        x = b.climb(x, &skips, &self.up_blocks, &self.up_hidden);
-        b.conv("tail", ConvKind::Same3x3, x, self.outputs, None);
-        Ok(b.graph())
+        x = b.decoder(x, &skips, &self.up_blocks, &self.up_hidden);
+        b.tail(x, self.outputs);
+        Ok(b.build())
     }
 
     /// Validates the hyper-parameters.
     fn check(&self) -> Result<(), Error> {
-        channels("inputs", self.inputs)?;
-        channels("outputs", self.outputs)?;
-        channels("head", self.head)?;
-        within("stages", self.stages.len(), 1..=Self::MAX_STAGES)?;
-        let hidden = |n: usize| within("expansion", n, 1..=Self::MAX_HIDDEN);
-        let mut before = None;
+        check_channels("inputs", self.inputs)?;
+        check_channels("outputs", self.outputs)?;
+        check_channels("head", self.head)?;
+        check_range("stages", self.stages.len(), 1..=Self::MAX_STAGES)?;
+        let check_hidden = |n: usize| check_range("expansion", n, 1..=Self::MAX_HIDDEN);
+        let mut previous = None;
         for stage in &self.stages {
             if ![3, 5].contains(&stage.side) {
                 return Err(Error::invalid("side", format!("{} is neither 3 nor 5", stage.side)));
             }
-            within("stride", stage.stride, if before.is_none() { 1..=1 } else { 1..=2 })?;
-            within("blocks", stage.blocks, 1..=MAX_BLOCKS)?;
-            within("expansion", stage.expansion, 1..=Self::MAX_EXPANSION)?;
-            channels("channels", stage.channels)?;
-            if let Some(before) = before {
-                hidden(stage.expansion * before)?;
+            check_range("stride", stage.stride, if previous.is_none() { 1..=1 } else { 1..=2 })?;
+            check_range("blocks", stage.blocks, 1..=MAX_BLOCKS)?;
+            check_range("expansion", stage.expansion, 1..=Self::MAX_EXPANSION)?;
+            check_channels("channels", stage.channels)?;
+            if let Some(channels) = previous {
+                check_hidden(stage.expansion * channels)?;
             }
             if stage.blocks > 1 {
-                hidden(stage.expansion * stage.channels)?;
+                check_hidden(stage.expansion * stage.channels)?;
             }
-            before = Some(stage.channels);
+            previous = Some(stage.channels);
         }
-        let levels = 1 + self.stages.iter().filter(|stage| stage.stride == 2).count();
-        if !(2..=Self::MAX_LEVELS).contains(&levels) {
-            let reason = format!("{levels} resolutions are not between 2 and {}", Self::MAX_LEVELS);
+        let resolutions = 1 + self.stages.iter().filter(|stage| stage.stride == 2).count();
+        if !(2..=Self::MAX_RESOLUTIONS).contains(&resolutions) {
+            let reason = format!(
+                "{resolutions} resolutions are not between 2 and {}",
+                Self::MAX_RESOLUTIONS
+            );
             return Err(Error::invalid("stages", reason));
         }
-        length("side", &self.side, levels - 2)?;
-        length("up_hidden", &self.up_hidden, levels)?;
-        length("up_blocks", &self.up_blocks, levels)?;
-        self.side.iter().try_for_each(|&n| channels("side", n))?;
-        self.up_hidden.iter().try_for_each(|&n| channels("up_hidden", n))?;
-        self.up_blocks.iter().try_for_each(|&n| within("up_blocks", n, 0..=MAX_BLOCKS))
+        check_length("side", &self.side, resolutions - 2)?;
+        check_length("up_hidden", &self.up_hidden, resolutions)?;
+        check_length("up_blocks", &self.up_blocks, resolutions)?;
+        self.side.iter().try_for_each(|&n| check_channels("side", n))?;
+        self.up_hidden.iter().try_for_each(|&n| check_channels("up_hidden", n))?;
+        self.up_blocks.iter().try_for_each(|&n| check_range("up_blocks", n, 0..=MAX_BLOCKS))
     }
 }
 
 /// Prefix of the names of the encoder's layers.
-pub const ENCODER: &str = "encoder.";
+pub const ENCODER_PREFIX: &str = "encoder.";
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Layer, *};
 
-    fn small() -> InvertedUnet {
-        let stage = |side, stride, blocks, expansion, channels| Stage {
+    fn small_unet() -> InvertedUnet {
+        let stage = |side, stride, blocks, expansion, channels| EncoderStage {
             side,
             stride,
             blocks,
@@ -183,27 +182,24 @@ mod tests {
     }
 
     #[test]
-    fn cost_is_counted_by_hand() {
-        let graph = small().graph().unwrap();
+    fn macs_match_a_manual_count() {
+        let graph = small_unet().graph().unwrap();
         let head = 9 * 9 * 16 + 9 * 16 + 16 * 8;
-        // Expanded at full size, filtered and projected at half size.
+        // The expansion runs at full size, the other two convolutions at half size.
         let halving = 8 * 32 + (25 * 32 + 32 * 16) / 4;
         let second = (16 * 64 + 25 * 64 + 64 * 16) / 4;
         let side = 4 * 9 * 16 / 4;
         let up = side + (2 * 9 * 16 * 12) / 4 + 16 * 8 + 2 * 9 * 8 * 8 + 9 * 8 * 4;
         assert_eq!(graph.macs_per_pixel(), f64::from(head + halving + second + up));
         assert_eq!(graph.granularity(), 2);
-        let residual = graph
-            .layers
-            .iter()
-            .filter(|l| matches!(l, super::super::Layer::Inverted { residual: true, .. }));
-        assert_eq!(residual.count(), 1);
+        let is_residual = |layer: &&Layer| matches!(layer, Layer::Inverted { residual: true, .. });
+        assert_eq!(graph.layers.iter().filter(is_residual).count(), 1);
     }
 
     #[test]
-    fn bad_hyper_parameters_are_named() {
-        type Spoil = fn(&mut InvertedUnet);
-        let cases: [(&str, Spoil); 13] = [
+    fn errors_name_the_bad_hyper_parameter() {
+        type Change = fn(&mut InvertedUnet);
+        let cases: [(&str, Change); 13] = [
             ("inputs", |u| u.inputs = 0),
             ("head", |u| u.head = usize::MAX),
             ("stages", |u| u.stages.clear()),
@@ -218,11 +214,11 @@ mod tests {
             ("up_hidden", |u| u.up_hidden.push(1)),
             ("up_blocks", |u| u.up_blocks[0] = 99),
         ];
-        for (field, spoil) in cases {
-            let mut unet = small();
-            spoil(&mut unet);
+        for (field, change) in cases {
+            let mut unet = small_unet();
+            change(&mut unet);
             match unet.graph() {
-                Err(Error::Invalid { field: named, .. }) => assert_eq!(named, field),
+                Err(Error::Invalid { field: reported, .. }) => assert_eq!(reported, field),
                 other => panic!("{field}: {other:?}"),
             }
         }

@@ -7,8 +7,7 @@ mod unet;
 
 use serde::{Deserialize, Serialize};
 
-pub use inverted::ENCODER;
-pub use inverted::{InvertedUnet, Stage};
+pub use inverted::{ENCODER_PREFIX, EncoderStage, InvertedUnet};
 pub use unet::ResidualUnet;
 
 use super::Error;
@@ -58,11 +57,19 @@ impl Architecture {
         }
     }
 
-    /// Returns the numbers of input and output channels.
-    pub fn ends(&self) -> [usize; 2] {
+    /// Returns the channels of the input.
+    pub fn input_channels(&self) -> usize {
         match self {
-            Self::ResidualUnet(unet) => [unet.inputs, unet.outputs],
-            Self::InvertedUnet(unet) => [unet.inputs, unet.outputs],
+            Self::ResidualUnet(unet) => unet.inputs,
+            Self::InvertedUnet(unet) => unet.inputs,
+        }
+    }
+
+    /// Returns the channels of the output.
+    pub fn output_channels(&self) -> usize {
+        match self {
+            Self::ResidualUnet(unet) => unet.outputs,
+            Self::InvertedUnet(unet) => unet.outputs,
         }
     }
 
@@ -87,37 +94,42 @@ pub type ConvId = usize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConvKind {
     /// 3x3, stride 1, zero padding 1. Weights `[out][in][3][3]`.
-    Same3x3,
+    Conv3x3,
     /// 2x2, stride 2: halves width and height. Weights `[out][in][2][2]`.
-    Down2x2,
+    Strided2x2,
     /// Transposed 2x2, stride 2: doubles width and height. Weights `[in][out][2][2]`.
-    Up2x2,
+    Transposed2x2,
     /// 1x1. Weights `[out][in][1][1]`.
-    Point1x1,
-    /// Depthwise: one filter per channel, zero padding. Weights `[channels][1][side][side]`.
-    Depthwise(Window),
+    Pointwise,
+    /// Depthwise: one filter per channel, zero padding. Weights `[channels][1][size][size]`.
+    Depthwise(DepthwiseWindow),
 }
 
-/// Kernel size and stride of a depthwise convolution. Output pixel `n` reads `side` inputs per
-/// direction, from `n * stride - before()` on.
+/// Kernel size and stride of a depthwise convolution. Output pixel `n` reads `kernel_size` inputs
+/// per direction, from `n * stride - pad_before()` on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
+pub struct DepthwiseWindow {
     /// Rows and columns of the kernel.
-    pub side: usize,
+    pub kernel_size: usize,
     /// Stride in both directions, 1 or 2.
     pub stride: usize,
 }
 
-impl Window {
+impl DepthwiseWindow {
     /// Returns the zero padding at the left and the upper border. With stride 2 and an even input
-    /// size it is one less than [`Self::after`], as in TensorFlow's `SAME` padding.
-    pub fn before(self) -> usize {
-        (self.side - self.stride) / 2
+    /// size it is one less than [`Self::pad_after`], as in TensorFlow's `SAME` padding.
+    pub fn pad_before(self) -> usize {
+        (self.kernel_size - self.stride) / 2
     }
 
     /// Returns the zero padding at the right and the lower border of a map of even size.
-    pub fn after(self) -> usize {
-        self.side - self.stride - self.before()
+    pub fn pad_after(self) -> usize {
+        self.kernel_size - self.stride - self.pad_before()
+    }
+
+    /// Returns by how many U-Net stages the output is smaller than the input: 1 for stride 2.
+    pub(crate) fn halvings(self) -> u32 {
+        if self.stride == 2 { 1 } else { 0 }
     }
 }
 
@@ -133,12 +145,15 @@ pub enum Activation {
 }
 
 impl Activation {
+    /// Limits of ReLU6.
+    pub(crate) const RELU6_RANGE: [f32; 2] = [0.0, 6.0];
+
     /// Returns the limits that the activation clamps to, or `None` for the identity.
-    pub fn range(self) -> Option<[f32; 2]> {
+    pub fn clamp_range(self) -> Option<[f32; 2]> {
         match self {
             Self::None => None,
             Self::Relu => Some([0.0, f32::INFINITY]),
-            Self::Relu6 => Some([0.0, 6.0]),
+            Self::Relu6 => Some(Self::RELU6_RANGE),
         }
     }
 }
@@ -151,9 +166,9 @@ pub struct ConvSpec {
     /// Kernel size, stride and padding.
     pub kind: ConvKind,
     /// Input channels.
-    pub inputs: usize,
+    pub in_channels: usize,
     /// Output channels.
-    pub outputs: usize,
+    pub out_channels: usize,
     /// Scale of the initial weights for training, in thousandths of the default (He)
     /// initialisation.
     pub init_permille: u32,
@@ -163,95 +178,117 @@ impl ConvSpec {
     /// Returns the shape of the weight tensor; see [`ConvKind`] for the order of its axes.
     pub fn weight_shape(&self) -> [usize; 4] {
         match self.kind {
-            ConvKind::Same3x3 => [self.outputs, self.inputs, 3, 3],
-            ConvKind::Down2x2 => [self.outputs, self.inputs, 2, 2],
-            ConvKind::Up2x2 => [self.inputs, self.outputs, 2, 2],
-            ConvKind::Point1x1 => [self.outputs, self.inputs, 1, 1],
-            ConvKind::Depthwise(window) => [self.outputs, 1, window.side, window.side],
+            ConvKind::Conv3x3 => [self.out_channels, self.in_channels, 3, 3],
+            ConvKind::Strided2x2 => [self.out_channels, self.in_channels, 2, 2],
+            ConvKind::Transposed2x2 => [self.in_channels, self.out_channels, 2, 2],
+            ConvKind::Pointwise => [self.out_channels, self.in_channels, 1, 1],
+            ConvKind::Depthwise(window) => {
+                [self.out_channels, 1, window.kernel_size, window.kernel_size]
+            }
         }
     }
 
     /// Returns the multiply-accumulate operations per output pixel.
     pub fn macs_per_output(&self) -> usize {
         let taps = match self.kind {
-            ConvKind::Same3x3 => 9,
-            ConvKind::Down2x2 => 4,
-            ConvKind::Up2x2 | ConvKind::Point1x1 => 1,
-            ConvKind::Depthwise(window) => return window.side * window.side * self.outputs,
+            ConvKind::Conv3x3 => 9,
+            ConvKind::Strided2x2 => 4,
+            ConvKind::Transposed2x2 | ConvKind::Pointwise => 1,
+            ConvKind::Depthwise(window) => {
+                return window.kernel_size * window.kernel_size * self.out_channels;
+            }
         };
-        taps * self.inputs * self.outputs
+        taps * self.in_channels * self.out_channels
     }
 }
 
-/// A feature map: `channels` values per pixel, at `1 / 2^level` of the width and height of the
+/// A feature map: `channels` values per pixel, at `1 / 2^stage` of the width and height of the
 /// input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MapSpec {
     /// Number of channels.
     pub channels: usize,
     /// U-Net stage: the number of halvings from the input size.
-    pub level: u32,
+    pub stage: u32,
 }
 
-/// One layer of a network. `from` is the input or the output of an earlier layer, and differs from
-/// `to`.
+/// One layer of a network. Its input is the input of the network or the output of an earlier layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Layer {
-    /// `to = conv(from) [+ add]`.
-    Conv { conv: ConvId, from: MapId, to: MapId, add: Option<MapId> },
-    /// Residual block: `to = from + second(relu(first(from)))`.
-    Block { first: ConvId, second: ConvId, from: MapId, to: MapId },
-    /// Inverted residual block: `to = [from +] project(relu6(depth(relu6(expand(from)))))`.
+    /// Convolution: `output = conv(input) [+ skip]`.
+    Conv {
+        /// The convolution.
+        conv: ConvId,
+        /// Input map.
+        input: MapId,
+        /// Output map.
+        output: MapId,
+        /// Map to add to the output of the convolution: the skip connection.
+        skip: Option<MapId>,
+    },
+    /// Residual block: `output = input + second(relu(first(input)))`.
+    Residual {
+        /// Convolution of the input.
+        first: ConvId,
+        /// Convolution of the hidden channels.
+        second: ConvId,
+        /// Input map.
+        input: MapId,
+        /// Output map.
+        output: MapId,
+    },
+    /// Inverted residual block:
+    /// `output = [input +] project(relu6(depthwise(relu6(expand(input)))))`.
     Inverted {
         /// Convolution to the hidden channels.
         expand: ConvId,
         /// Depthwise convolution of the hidden channels.
-        depth: ConvId,
-        /// 1x1 convolution from the hidden channels to those of `to`.
+        depthwise: ConvId,
+        /// 1x1 convolution from the hidden channels to those of `output`.
         project: ConvId,
         /// Input map.
-        from: MapId,
+        input: MapId,
         /// Output map.
-        to: MapId,
+        output: MapId,
         /// Whether the block adds its input to its output.
         residual: bool,
     },
 }
 
 impl Layer {
-    /// Returns the map that the layer writes.
-    pub fn to(&self) -> MapId {
-        match *self {
-            Self::Conv { to, .. } | Self::Block { to, .. } | Self::Inverted { to, .. } => to,
-        }
-    }
-
     /// Returns the map that the layer reads. A skip connection of [`Layer::Conv`] is a second
     /// input.
-    pub fn from(&self) -> MapId {
+    pub fn input(&self) -> MapId {
         match *self {
-            Self::Conv { from, .. } | Self::Block { from, .. } | Self::Inverted { from, .. } => {
-                from
-            }
+            Self::Conv { input, .. }
+            | Self::Residual { input, .. }
+            | Self::Inverted { input, .. } => input,
         }
     }
-}
 
-impl Layer {
-    /// Returns the convolution that reads `from`.
-    pub fn reader(&self) -> ConvId {
+    /// Returns the map that the layer writes.
+    pub fn output(&self) -> MapId {
+        match *self {
+            Self::Conv { output, .. }
+            | Self::Residual { output, .. }
+            | Self::Inverted { output, .. } => output,
+        }
+    }
+
+    /// Returns the convolution that reads [`Self::input`].
+    pub fn input_conv(&self) -> ConvId {
         match *self {
             Self::Conv { conv, .. }
-            | Self::Block { first: conv, .. }
+            | Self::Residual { first: conv, .. }
             | Self::Inverted { expand: conv, .. } => conv,
         }
     }
 
-    /// Returns the convolution that writes `to`.
-    pub fn writer(&self) -> ConvId {
+    /// Returns the convolution that writes [`Self::output`].
+    pub fn output_conv(&self) -> ConvId {
         match *self {
             Self::Conv { conv, .. }
-            | Self::Block { second: conv, .. }
+            | Self::Residual { second: conv, .. }
             | Self::Inverted { project: conv, .. } => conv,
         }
     }
@@ -274,8 +311,11 @@ impl Graph {
     pub const INPUT: MapId = 0;
 
     /// Returns the map that holds the network's output.
+    ///
+    /// # Panics
+    /// If the graph has no layers.
     pub fn output(&self) -> MapId {
-        self.layers.last().map_or(Self::INPUT, Layer::to)
+        self.layers.last().expect("every architecture has layers").output()
     }
 
     /// Returns the channels of the input.
@@ -284,33 +324,41 @@ impl Graph {
     }
 
     /// Returns the channels of the output.
+    ///
+    /// # Panics
+    /// If the graph has no layers.
     pub fn output_channels(&self) -> usize {
         self.maps[self.output()].channels
     }
 
     /// Returns the number that the width and the height of the input must be multiples of.
+    ///
+    /// # Panics
+    /// If the graph has no maps.
     pub fn granularity(&self) -> usize {
-        1 << self.maps.iter().map(|m| m.level).max().unwrap_or(0)
+        1 << self.maps.iter().map(|m| m.stage).max().expect("every graph has the input map")
     }
 
     /// Returns the number of weights and biases.
     pub fn parameters(&self) -> usize {
-        self.convs.iter().map(|c| c.weight_shape().iter().product::<usize>() + c.outputs).sum()
+        self.convs.iter().map(|c| c.weight_shape().iter().product::<usize>() + c.out_channels).sum()
     }
 
     /// Returns the multiply-accumulate operations per pixel of the input.
     pub fn macs_per_pixel(&self) -> f64 {
         let cost = |conv: ConvId, map: MapId| {
             self.convs[conv].macs_per_output() as f64
-                / f64::from(1u32 << (2 * self.maps[map].level))
+                / f64::from(1u32 << (2 * self.maps[map].stage))
         };
         self.layers
             .iter()
             .map(|layer| match *layer {
-                Layer::Conv { conv, to, .. } => cost(conv, to),
-                Layer::Block { first, second, to, .. } => cost(first, to) + cost(second, to),
-                Layer::Inverted { expand, depth, project, from, to, .. } => {
-                    cost(expand, from) + cost(depth, to) + cost(project, to)
+                Layer::Conv { conv, output, .. } => cost(conv, output),
+                Layer::Residual { first, second, output, .. } => {
+                    cost(first, output) + cost(second, output)
+                }
+                Layer::Inverted { expand, depthwise, project, input, output, .. } => {
+                    cost(expand, input) + cost(depthwise, output) + cost(project, output)
                 }
             })
             .sum()

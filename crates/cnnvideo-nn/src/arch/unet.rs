@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ConvKind, Graph, MAX_BLOCKS,
-    builder::{Builder, channels, length, within},
+    builder::{GraphBuilder, check_channels, check_length, check_range},
 };
 use crate::Error;
 
@@ -33,7 +33,7 @@ pub struct ResidualUnet {
 
 impl ResidualUnet {
     /// Upper limit of the number of stages.
-    const MAX_LEVELS: usize = 5;
+    const MAX_STAGES: usize = 5;
 
     /// Builds the layers.
     ///
@@ -42,50 +42,47 @@ impl ResidualUnet {
     /// the wrong length.
     pub fn graph(&self) -> Result<Graph, Error> {
         self.check()?;
-        let mut b = Builder::default();
-        let levels = self.widths.len();
+        let mut b = GraphBuilder::default();
+        let stages = self.widths.len();
 
         b.map(self.inputs, 0);
-        let mut x = b.conv("head", ConvKind::Same3x3, Graph::INPUT, self.widths[0], None);
-        let mut skips = Vec::with_capacity(levels - 1);
-        for level in 0..levels {
-            for i in 0..self.down_blocks[level] {
-                x = b.block(&format!("down.{level}.{i}"), x, self.hidden[level]);
+        let mut x = b.conv("head", ConvKind::Conv3x3, Graph::INPUT, self.widths[0]);
+        let mut skips = Vec::with_capacity(stages - 1);
+        for stage in 0..stages {
+            for i in 0..self.down_blocks[stage] {
+                x = b.residual_block(&format!("down.{stage}.{i}"), x, self.hidden[stage]);
             }
-            if level + 1 < levels {
+            if stage + 1 < stages {
                 skips.push(x);
-                x = b.conv(
-                    &format!("down.{level}.scale"),
-                    ConvKind::Down2x2,
-                    x,
-                    self.widths[level + 1],
-                    None,
-                );
+                let name = format!("down.{stage}.scale");
+                x = b.conv(name, ConvKind::Strided2x2, x, self.widths[stage + 1]);
             }
         }
-        x = b.climb(x, &skips, &self.up_blocks, &self.hidden);
-        b.conv("tail", ConvKind::Same3x3, x, self.outputs, None);
-        Ok(b.graph())
+        x = b.decoder(x, &skips, &self.up_blocks, &self.hidden);
+        b.tail(x, self.outputs);
+        Ok(b.build())
     }
 
     /// Validates the hyper-parameters.
     fn check(&self) -> Result<(), Error> {
-        channels("inputs", self.inputs)?;
-        channels("outputs", self.outputs)?;
-        let levels = self.widths.len();
-        within("widths", levels, 1..=Self::MAX_LEVELS)?;
+        check_channels("inputs", self.inputs)?;
+        check_channels("outputs", self.outputs)?;
+        let stages = self.widths.len();
+        check_range("widths", stages, 1..=Self::MAX_STAGES)?;
         let lists = [
-            ("widths", &self.widths, levels),
-            ("hidden", &self.hidden, levels),
-            ("down_blocks", &self.down_blocks, levels),
-            ("up_blocks", &self.up_blocks, levels - 1),
+            ("widths", &self.widths, stages),
+            ("hidden", &self.hidden, stages),
+            ("down_blocks", &self.down_blocks, stages),
+            ("up_blocks", &self.up_blocks, stages - 1),
         ];
-        lists.into_iter().try_for_each(|(field, list, needed)| length(field, list, needed))?;
+        lists
+            .into_iter()
+            .try_for_each(|(field, list, needed)| check_length(field, list, needed))?;
         for (field, list) in [("widths", &self.widths), ("hidden", &self.hidden)] {
-            list.iter().try_for_each(|&n| channels(field, n))?;
+            list.iter().try_for_each(|&n| check_channels(field, n))?;
         }
         for (field, list) in [("down_blocks", &self.down_blocks), ("up_blocks", &self.up_blocks)] {
-            list.iter().try_for_each(|&n| within(field, n, 0..=MAX_BLOCKS))?;
+            list.iter().try_for_each(|&n| check_range(field, n, 0..=MAX_BLOCKS))?;
         }
         Ok(())
     }
@@ -95,7 +92,7 @@ impl ResidualUnet {
 mod tests {
     use super::*;
 
-    fn small() -> ResidualUnet {
+    fn small_unet() -> ResidualUnet {
         ResidualUnet {
             inputs: 13,
             outputs: 12,
@@ -107,11 +104,11 @@ mod tests {
     }
 
     #[test]
-    fn cost_is_counted_by_hand() {
-        let graph = small().graph().unwrap();
+    fn macs_match_a_manual_count() {
+        let graph = small_unet().graph().unwrap();
         // Per input pixel: head, four convolutions of stage 0, stage 1 (/4), stage 2 (/16),
         // resampling, tail.
-        let by_hand = 9 * 13 * 16
+        let expected = 9 * 13 * 16
             + 4 * 9 * 256
             + 4 * 9 * 1024 / 4
             + 4 * 9 * 64 * 48 / 16
@@ -120,15 +117,15 @@ mod tests {
             + 64 * 32 / 4
             + 32 * 16
             + 9 * 16 * 12;
-        assert_eq!(graph.macs_per_pixel(), f64::from(by_hand));
+        assert_eq!(graph.macs_per_pixel(), f64::from(expected));
         assert_eq!(graph.granularity(), 4);
         assert_eq!((graph.input_channels(), graph.output_channels()), (13, 12));
     }
 
     #[test]
-    fn bad_hyper_parameters_are_named() {
-        type Spoil = fn(&mut ResidualUnet);
-        let cases: [(&str, Spoil); 7] = [
+    fn errors_name_the_bad_hyper_parameter() {
+        type Change = fn(&mut ResidualUnet);
+        let cases: [(&str, Change); 7] = [
             ("inputs", |u| u.inputs = 0),
             ("outputs", |u| u.outputs = usize::MAX),
             ("widths", |u| u.widths.clear()),
@@ -137,11 +134,11 @@ mod tests {
             ("up_blocks", |u| u.up_blocks.push(1)),
             ("down_blocks", |u| u.down_blocks[1] = 1 << 40),
         ];
-        for (field, spoil) in cases {
-            let mut unet = small();
-            spoil(&mut unet);
+        for (field, change) in cases {
+            let mut unet = small_unet();
+            change(&mut unet);
             match unet.graph() {
-                Err(Error::Invalid { field: named, .. }) => assert_eq!(named, field),
+                Err(Error::Invalid { field: reported, .. }) => assert_eq!(reported, field),
                 other => panic!("{field}: {other:?}"),
             }
         }

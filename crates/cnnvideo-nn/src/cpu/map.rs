@@ -1,11 +1,11 @@
 //! Storage of feature maps: whole maps, and ring buffers of their most recent rows.
 
-use super::arithmetic::{Rows, Sign, Uses};
+use super::arithmetic::{Reads, Signedness, Storage};
 use crate::{Size, arch::MapSpec};
 
 /// Shape of a feature map: rows of interleaved pixels with zero padding on the left and the right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Shape {
+pub(super) struct MapShape {
     /// Pixels per row without the padding.
     pub width: usize,
     /// Number of rows.
@@ -13,51 +13,78 @@ pub(super) struct Shape {
     /// Values per pixel.
     pub channels: usize,
     /// Pixels of zero padding on either side of a row.
-    pub margin: usize,
+    pub padding: usize,
 }
 
-impl Shape {
-    /// Returns the shape of a map in a network that runs on inputs of `size`, with a margin of one
+impl MapShape {
+    /// Returns the shape of a map in a network that runs on inputs of `size`, with a padding of one
     /// pixel.
-    pub fn new(spec: MapSpec, size: Size) -> Self {
+    pub(super) fn new(spec: MapSpec, size: Size) -> Self {
         Self {
-            width: size.width >> spec.level,
-            height: size.height >> spec.level,
+            width: size.width >> spec.stage,
+            height: size.height >> spec.stage,
             channels: spec.channels,
-            margin: 1,
+            padding: 1,
         }
     }
 
     /// Returns the values per row, padding included.
-    pub fn stride(&self) -> usize {
-        (self.width + 2 * self.margin) * self.channels
+    pub(super) fn stride(&self) -> usize {
+        (self.width + 2 * self.padding) * self.channels
     }
 
     /// Returns the range of a row's values without the padding.
-    pub fn inner(&self) -> std::ops::Range<usize> {
-        self.margin * self.channels..(self.width + self.margin) * self.channels
+    pub(super) fn inner(&self) -> std::ops::Range<usize> {
+        self.padding * self.channels..(self.width + self.padding) * self.channels
     }
+}
+
+/// Shape of a whole feature map, and the operations that read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct BufferSpec {
+    /// Shape of the map.
+    pub shape: MapShape,
+    /// Operations that read the map.
+    pub reads: Reads,
 }
 
 /// A whole feature map. Layers write only the inner pixels, so the padding stays zero.
 #[derive(Debug)]
-pub(super) struct Map<R> {
+pub(super) struct FeatureMap<R> {
     /// Shape of the map.
-    pub shape: Shape,
+    pub shape: MapShape,
     /// Rows with their padding, `shape.stride() * shape.height` values.
     pub rows: R,
 }
 
-impl<R: Rows> Map<R> {
-    /// Creates a map of zeros with storage for `uses`.
-    pub fn new(shape: Shape, uses: Uses) -> Self {
-        Self { shape, rows: R::zeros(shape.stride() * shape.height, Sign::Signed, uses) }
+impl<R: Storage> FeatureMap<R> {
+    /// Creates a map of zeros.
+    pub(super) fn new(spec: &BufferSpec) -> Self {
+        let &BufferSpec { shape, reads } = spec;
+        Self { shape, rows: R::zeros(shape.stride() * shape.height, Signedness::Signed, reads) }
     }
 
     /// Returns row `y` with its padding.
-    pub fn row(&self, y: usize) -> R::Ref<'_> {
+    pub(super) fn row(&self, y: usize) -> R::Ref<'_> {
         let stride = self.shape.stride();
         self.rows.view(y * stride..(y + 1) * stride)
+    }
+}
+
+/// Size of a [`Ring`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct RingSize {
+    /// Number of rows.
+    pub slots: usize,
+    /// Upper limit of the values per row.
+    pub stride: usize,
+}
+
+impl RingSize {
+    /// Returns the smallest size that is sufficient for both sizes.
+    #[must_use]
+    pub(super) fn max(self, other: Self) -> Self {
+        Self { slots: self.slots.max(other.slots), stride: self.stride.max(other.stride) }
     }
 }
 
@@ -65,18 +92,19 @@ impl<R: Rows> Map<R> {
 /// modulo the number of slots.
 #[derive(Debug)]
 pub(super) struct Ring<R> {
-    rows: Vec<R>,
+    slots: Vec<R>,
 }
 
-impl<R: Rows> Ring<R> {
-    /// Creates a ring of `count` rows of up to `stride` values.
-    pub fn new(count: usize, stride: usize) -> Self {
-        Self { rows: (0..count).map(|_| R::zeros(stride, Sign::Signed, Uses::ALL)).collect() }
+impl<R: Storage> Ring<R> {
+    /// Creates a ring of zeros.
+    pub(super) fn new(size: RingSize) -> Self {
+        let slot = |_| R::zeros(size.stride, Signedness::Signed, Reads::ALL);
+        Self { slots: (0..size.slots).map(slot).collect() }
     }
 
     /// Returns row `y` with its padding.
-    pub fn row(&self, y: usize, shape: Shape) -> R::Ref<'_> {
-        self.rows[y % self.rows.len()].view(0..shape.stride())
+    pub(super) fn row(&self, y: usize, shape: MapShape) -> R::Ref<'_> {
+        self.slots[y % self.slots.len()].view(0..shape.stride())
     }
 
     /// Returns the inner pixels of rows `y..y + N` for writing, and zeroes their padding, because
@@ -84,14 +112,14 @@ impl<R: Rows> Ring<R> {
     ///
     /// # Panics
     /// If the ring has fewer than `N` slots.
-    pub fn start_rows<const N: usize>(
+    pub(super) fn rows_mut<const N: usize>(
         &mut self,
         y: usize,
-        shape: Shape,
-        sign: Sign,
+        shape: MapShape,
+        sign: Signedness,
     ) -> [R::Mut<'_>; N] {
-        let count = self.rows.len();
-        let rows = self.rows.get_disjoint_mut(std::array::from_fn(|i| (y + i) % count));
+        let count = self.slots.len();
+        let rows = self.slots.get_disjoint_mut(std::array::from_fn(|i| (y + i) % count));
         rows.expect("a ring has a slot for each row of a row block").map(|row| {
             let inner = shape.inner();
             row.clear(0..inner.start, sign);

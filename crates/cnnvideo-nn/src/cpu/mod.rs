@@ -8,13 +8,18 @@
 mod arithmetic;
 mod float;
 mod int8;
-pub mod kernels;
+mod kernels;
 mod map;
+mod matrix;
 mod network;
 mod plan;
 mod session;
 mod stream;
 mod threads;
 
+pub use kernels::{
+    float::FloatKernels,
+    int8::{Int8Kernels, StorageForm},
+};
 pub use network::{CpuNetwork, FloatNetwork, Int8Network};
 pub use threads::Threads;

@@ -4,7 +4,12 @@
 use std::sync::Arc;
 
 use super::{
-    arithmetic::Arithmetic, float::Float, int8::Int8, kernels, plan::Plan, session::CpuSession,
+    arithmetic::Arithmetic,
+    float::FloatArithmetic,
+    int8::Int8Arithmetic,
+    kernels::{float::FloatKernels, int8::Int8Kernels},
+    plan::Plan,
+    session::CpuSession,
     threads::Threads,
 };
 use crate::{Error, IoSpec, Model, Network, Session, Size};
@@ -12,32 +17,48 @@ use crate::{Error, IoSpec, Model, Network, Session, Size};
 /// Upper limit of the width and height of an input; for video an input has half the frame size.
 const MAX_SIDE: usize = 4096;
 
-/// A model with weights packed for one arithmetic and one kernel set.
+/// A model with weights packed for one arithmetic and one kernel set: [`FloatNetwork`] or
+/// [`Int8Network`].
 #[derive(Debug)]
 pub struct CpuNetwork<A> {
-    shared: Arc<Shared<A>>,
+    packed: Arc<PackedModel<A>>,
 }
 
 /// A model that runs in float32.
-pub type FloatNetwork = CpuNetwork<Float>;
+pub type FloatNetwork = CpuNetwork<FloatArithmetic>;
 /// A model that runs in 8-bit integers.
-pub type Int8Network = CpuNetwork<Int8>;
+pub type Int8Network = CpuNetwork<Int8Arithmetic>;
 
-/// Data that a network shares with its sessions.
+/// Packed weights that are valid for inputs with low control maps.
 #[derive(Debug)]
-pub(super) struct Shared<A> {
-    /// The model.
-    pub model: Model,
-    /// Packed weights with the largest control value that they are valid for, in ascending order.
-    /// The limit of the last entry is infinity.
-    classes: Vec<(f32, A)>,
+pub(super) struct PackedSet<A> {
+    /// Largest control value that the weights are valid for.
+    pub max_control: f32,
+    /// The packed weights.
+    pub arithmetic: A,
 }
 
-impl<A> Shared<A> {
-    /// Returns the packed weights for an input whose control maps do not exceed `most`.
-    pub fn arithmetic(&self, most: f32) -> &A {
-        let fits = self.classes.iter().position(|(limit, _)| most <= *limit);
-        &self.classes[fits.unwrap_or(self.classes.len() - 1)].1
+/// A model with its packed weights, which a network shares with its sessions.
+#[derive(Debug)]
+pub(super) struct PackedModel<A> {
+    /// The model.
+    pub model: Model,
+    /// Weights for inputs with low control maps, in ascending order of their limits.
+    low_noise: Vec<PackedSet<A>>,
+    /// Weights for all other inputs.
+    general: A,
+}
+
+impl<A> PackedModel<A> {
+    /// Returns the packed weights that are valid for all inputs.
+    pub(super) fn general(&self) -> &A {
+        &self.general
+    }
+
+    /// Returns the packed weights for an input whose control maps do not exceed `max_control`.
+    pub(super) fn for_control(&self, max_control: f32) -> &A {
+        let fits = |set: &&PackedSet<A>| max_control <= set.max_control;
+        self.low_noise.iter().find(fits).map_or(&self.general, |set| &set.arithmetic)
     }
 }
 
@@ -47,16 +68,16 @@ impl FloatNetwork {
     /// # Errors
     /// Those of [`Self::with_kernels`].
     pub fn new(model: Model) -> Result<Self, Error> {
-        Self::with_kernels(model, kernels::float::Kernels::best())
+        Self::with_kernels(model, FloatKernels::best())
     }
 
     /// Packs a model for a given kernel set.
     ///
     /// # Errors
     /// [`Error::Backend`] for a graph that the planner does not support.
-    pub fn with_kernels(model: Model, kernels: kernels::float::Kernels) -> Result<Self, Error> {
-        let arithmetic = Float::new(&model, kernels);
-        Self::checked(model, vec![(f32::INFINITY, arithmetic)])
+    pub fn with_kernels(model: Model, kernels: FloatKernels) -> Result<Self, Error> {
+        let general = FloatArithmetic::new(&model, kernels);
+        Self::checked(PackedModel { model, low_noise: Vec::new(), general })
     }
 }
 
@@ -66,7 +87,7 @@ impl Int8Network {
     /// # Errors
     /// Those of [`Self::with_kernels`].
     pub fn new(model: Model) -> Result<Self, Error> {
-        Self::with_kernels(model, kernels::int8::Kernels::best())
+        Self::with_kernels(model, Int8Kernels::best())
     }
 
     /// Quantises a model for a given kernel set.
@@ -74,41 +95,42 @@ impl Int8Network {
     /// # Errors
     /// [`Error::Backend`] for a graph that the planner does not support, [`Error::Invalid`] for a
     /// model that has no [`Quantisation`](crate::model::Quantisation) or cannot run in int8.
-    pub fn with_kernels(model: Model, kernels: kernels::int8::Kernels) -> Result<Self, Error> {
-        let classes = Int8::classes(&model, kernels)?;
-        Self::checked(model, classes)
+    pub fn with_kernels(model: Model, kernels: Int8Kernels) -> Result<Self, Error> {
+        let general = Int8Arithmetic::new(&model, kernels)?;
+        let low_noise = general.low_noise_sets(&model)?;
+        Self::checked(PackedModel { model, low_noise, general })
     }
 }
 
-// `Arithmetic` is this module's own matter.
+// `Arithmetic` is private; only the two type aliases are part of the API.
 #[allow(private_bounds)]
-// `Arithmetic` is private to this module; only the two type aliases are part of the API.
 impl<A: Arithmetic> CpuNetwork<A> {
     /// Creates a network after a check that the planner supports its graph.
-    fn checked(model: Model, classes: Vec<(f32, A)>) -> Result<Self, Error> {
+    fn checked(packed: PackedModel<A>) -> Result<Self, Error> {
         // Whether a plan exists does not depend on the size. Checking it here reports an
         // unsupported graph when the model is loaded, not at the first frame.
-        let side = model.graph().granularity();
-        Plan::new(model.graph(), Size { width: side, height: side }, A::INPUT_ALIGNMENT)?;
-        Ok(Self { shared: Arc::new(Shared { model, classes }) })
+        let graph = packed.model.graph();
+        let side = graph.granularity();
+        Plan::new(graph, Size { width: side, height: side }, A::INPUT_ALIGNMENT)?;
+        Ok(Self { packed: Arc::new(packed) })
     }
 }
 
 impl<A: Arithmetic> Network for CpuNetwork<A> {
     fn task(&self) -> &str {
-        &self.shared.model.task
+        &self.packed.model.task
     }
 
     fn io(&self) -> IoSpec {
-        self.shared.model.io
+        self.packed.model.io
     }
 
     fn granularity(&self) -> usize {
-        self.shared.model.graph().granularity()
+        self.packed.model.graph().granularity()
     }
 
     fn backend(&self) -> String {
-        format!("cpu/{}/{}", A::NAME, self.shared.arithmetic(f32::INFINITY).kernels())
+        format!("cpu/{}/{}", A::NAME, self.packed.general().kernel_set())
     }
 
     fn session(&self, size: Size, threads: usize) -> Result<Box<dyn Session>, Error> {
@@ -122,6 +144,6 @@ impl<A: Arithmetic> Network for CpuNetwork<A> {
             );
             return Err(Error::Backend { backend: "cpu", reason });
         }
-        Ok(Box::new(CpuSession::new(self.shared.clone(), size, Threads::new(threads)?)?))
+        Ok(Box::new(CpuSession::new(self.packed.clone(), size, Threads::new(threads)?)?))
     }
 }

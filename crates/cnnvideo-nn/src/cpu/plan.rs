@@ -4,14 +4,16 @@
 //! a chain while they are in cache. Only the maps that another chain or a skip connection reads are
 //! written to memory.
 
-use crate::{
-    Error, Size,
-    arch::{Activation, ConvId, ConvKind, Graph, Layer, MapId, Window},
-};
+use std::ops::Range;
 
 use super::{
-    arithmetic::{Arithmetic, Sign, TOGETHER, Uses},
-    map::Shape,
+    arithmetic::{Arithmetic, Reads, Signedness},
+    kernels::ROW_BLOCK,
+    map::{BufferSpec, MapShape, RingSize},
+};
+use crate::{
+    Error, Size,
+    arch::{Activation, ConvId, ConvKind, DepthwiseWindow, Graph, Layer, MapId},
 };
 
 /// Index of a buffer that holds a whole feature map.
@@ -21,29 +23,47 @@ pub(super) type BufferId = usize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Op {
     /// Reads rows from the source. Always first in its chain.
-    Read,
-    /// Transposed 2x2 convolution of the map `from`, plus the skip connection `add`. Always first
+    ReadSource,
+    /// Transposed 2x2 convolution of the map `input`, plus the skip connection `skip`. Always first
     /// in its chain.
-    Up { conv: ConvId, from: BufferId, add: Option<BufferId> },
-    /// 3x3 convolution; `residual` adds the output of the step two steps before.
-    Same { conv: ConvId, activation: Activation, residual: bool },
-    /// 1x1 convolution; `residual` adds the output of the step three steps before, or the chain's
-    /// input.
-    Point { conv: ConvId, activation: Activation, residual: bool },
+    Transposed2x2 { conv: ConvId, input: BufferId, skip: Option<BufferId> },
+    /// 3x3 convolution; see [`Op::residual_distance`] for `residual`.
+    Conv3x3 { conv: ConvId, activation: Activation, residual: bool },
+    /// 1x1 convolution; see [`Op::residual_distance`] for `residual`.
+    Pointwise { conv: ConvId, activation: Activation, residual: bool },
     /// Depthwise convolution with ReLU6.
-    Depthwise { conv: ConvId, window: Window },
-    /// 2x2 convolution with stride 2, plus the map `add`. Always last in its chain.
-    Down { conv: ConvId, add: Option<BufferId> },
+    Depthwise { conv: ConvId, window: DepthwiseWindow },
+    /// 2x2 convolution with stride 2, plus the map `skip`. Always last in its chain.
+    Strided2x2 { conv: ConvId, skip: Option<BufferId> },
 }
+
+/// Distances that [`Op::residual_distance`] returns.
+const RESIDUAL_DISTANCES: [usize; 2] = [2, 3];
 
 impl Op {
     /// Returns whether the output can be negative.
-    pub fn sign(self) -> Sign {
+    pub(super) fn sign(self) -> Signedness {
         match self {
-            Self::Same { activation: Activation::None, .. }
-            | Self::Point { activation: Activation::None, .. } => Sign::Signed,
-            Self::Same { .. } | Self::Point { .. } | Self::Depthwise { .. } => Sign::Positive,
-            Self::Read | Self::Up { .. } | Self::Down { .. } => Sign::Signed,
+            Self::Conv3x3 { activation: Activation::None, .. }
+            | Self::Pointwise { activation: Activation::None, .. } => Signedness::Signed,
+            Self::Conv3x3 { .. } | Self::Pointwise { .. } | Self::Depthwise { .. } => {
+                Signedness::NonNegative
+            }
+            Self::ReadSource | Self::Transposed2x2 { .. } | Self::Strided2x2 { .. } => {
+                Signedness::Signed
+            }
+        }
+    }
+
+    /// Returns the distance, in steps, to the earlier step whose output the residual connection
+    /// adds: the one before the residual block (two 3x3 convolutions) or before the inverted
+    /// residual block (three convolutions). If that is before the first step, the residual
+    /// connection adds the input of the chain.
+    pub(super) fn residual_distance(self) -> Option<usize> {
+        match self {
+            Self::Conv3x3 { residual: true, .. } => Some(2),
+            Self::Pointwise { residual: true, .. } => Some(3),
+            _ => None,
         }
     }
 }
@@ -54,7 +74,7 @@ pub(super) struct Step {
     /// The operation.
     pub op: Op,
     /// Shape of the output.
-    pub shape: Shape,
+    pub shape: MapShape,
     /// Buffer that keeps the whole output map, if another chain reads it.
     pub store: Option<BufferId>,
 }
@@ -62,9 +82,11 @@ pub(super) struct Step {
 impl Step {
     /// Returns the number of rows that the step computes at a time: a row block if the kernels
     /// prefer that, otherwise one.
-    pub fn together<A: Arithmetic>(&self, arithmetic: &A) -> usize {
+    pub(super) fn row_block<A: Arithmetic>(&self, arithmetic: &A) -> usize {
         match self.op {
-            Op::Same { conv, .. } if arithmetic.joins(conv, self.shape.width) => TOGETHER,
+            Op::Conv3x3 { conv, .. } if arithmetic.prefers_row_blocks(conv, self.shape.width) => {
+                ROW_BLOCK
+            }
             _ => 1,
         }
     }
@@ -73,7 +95,8 @@ impl Step {
 /// Steps through which rows stream together.
 #[derive(Debug)]
 pub(super) struct Chain {
-    /// Buffer that the first step reads, unless that is a `Read` or `Up`.
+    /// Buffer that the first step reads, unless that is [`Op::ReadSource`] or
+    /// [`Op::Transposed2x2`].
     pub input: Option<BufferId>,
     /// The steps in order. If the last one has no `store`, it writes the network's output.
     pub steps: Vec<Step>,
@@ -84,8 +107,8 @@ pub(super) struct Chain {
 pub(super) struct Plan {
     /// Chains in the order in which they run.
     pub chains: Vec<Chain>,
-    /// Shape of each buffer, and the operations that read it.
-    pub buffers: Vec<(Shape, Uses)>,
+    /// Buffers for whole feature maps.
+    pub buffers: Vec<BufferSpec>,
 }
 
 impl Plan {
@@ -94,7 +117,7 @@ impl Plan {
     ///
     /// # Errors
     /// [`Error::Backend`] for a graph that cannot be divided into chains.
-    pub fn new(graph: &Graph, size: Size, alignment: usize) -> Result<Self, Error> {
+    pub(super) fn new(graph: &Graph, size: Size, alignment: usize) -> Result<Self, Error> {
         let mut planner = Planner {
             graph,
             size,
@@ -104,98 +127,100 @@ impl Plan {
             buffer_of: vec![None; graph.maps.len()],
         };
         let mut chains = Vec::new();
-        for layers in split(graph) {
+        for layers in split_into_chains(graph) {
             chains.push(planner.chain(layers)?);
         }
-        let mut buffers: Vec<_> =
-            planner.buffers.into_iter().map(|shape| (shape, Uses::default())).collect();
-        chains.iter().for_each(|chain| chain.tell_uses(&mut buffers));
+        let unread = |shape| BufferSpec { shape, reads: Reads::default() };
+        let mut buffers: Vec<_> = planner.buffers.into_iter().map(unread).collect();
+        chains.iter().for_each(|chain| chain.mark_reads(&mut buffers));
         Ok(Self { chains, buffers })
     }
 }
 
 impl Chain {
-    /// Returns step `i + back` if it is a residual connection that adds the output of step `i`.
-    fn adding(&self, i: usize, back: usize) -> Option<&Step> {
-        self.steps.get(i + back).filter(|step| match step.op {
-            Op::Same { residual, .. } => residual && back == 2,
-            Op::Point { residual, .. } => residual && back == 3,
-            _ => false,
+    /// Returns the last step, whose rows are divided into bands.
+    pub(super) fn last_step(&self) -> &Step {
+        self.steps.last().expect("a chain has at least one step")
+    }
+
+    /// Returns whether the last step computes the network's output.
+    pub(super) fn computes_output(&self) -> bool {
+        self.last_step().store.is_none()
+    }
+
+    /// Returns the distances to later steps whose residual connection adds the output of step `i`.
+    fn distances_to_residuals(&self, i: usize) -> impl Iterator<Item = usize> {
+        RESIDUAL_DISTANCES.into_iter().filter(move |distance| {
+            let step = self.steps.get(i + distance);
+            step.is_some_and(|step| step.op.residual_distance() == Some(*distance))
         })
     }
 
     /// Returns the operations of later steps of the chain that read the output of step `i`.
-    pub fn uses(&self, i: usize) -> Uses {
-        let rest = self.steps.get(i + 1..).unwrap_or_default();
+    pub(super) fn reads(&self, i: usize) -> Reads {
+        let later_steps = self.steps.len() - 1 - i;
         // The convolution that computes the network's output reads i16 residuals, because u8
         // activations are too coarse for it.
-        let before_output = matches!(rest, [last] if last.store.is_none());
-        let added = before_output || [2, 3].iter().any(|back| self.adding(i, *back).is_some());
-        Uses { convolved: !rest.is_empty(), added }
+        let before_output = later_steps == 1 && self.computes_output();
+        let added = before_output || self.distances_to_residuals(i).next().is_some();
+        Reads { convolved: later_steps > 0, added }
     }
 
-    /// Returns the number of slots that the ring buffer of step `i` needs. A step can run ahead of
-    /// its reader by up to one row less than its row block.
-    pub fn rows<A: Arithmetic>(&self, i: usize, arithmetic: &A) -> usize {
-        let together = |step: &Step| step.together(arithmetic);
-        let own = together(&self.steps[i]);
-        let Some(next) = self.steps.get(i + 1) else { return own };
+    /// Returns the size that the ring buffer of step `i` needs. A step can run ahead of its reader
+    /// by up to one row less than its row block.
+    pub(super) fn ring_size<A: Arithmetic>(&self, i: usize, arithmetic: &A) -> RingSize {
+        let row_block = |step: &Step| step.row_block(arithmetic);
+        let stride = self.steps[i].shape.stride();
+        let own = row_block(&self.steps[i]);
+        let Some(next) = self.steps.get(i + 1) else { return RingSize { slots: own, stride } };
         let read = match next.op {
-            Op::Same { .. } => together(next) + 2,
-            Op::Down { .. } => 2,
-            Op::Depthwise { window, .. } => window.side,
-            Op::Read | Op::Up { .. } | Op::Point { .. } => 1,
+            Op::Conv3x3 { .. } => row_block(next) + 2,
+            Op::Strided2x2 { .. } => 2,
+            Op::Depthwise { window, .. } => window.kernel_size,
+            Op::ReadSource | Op::Transposed2x2 { .. } | Op::Pointwise { .. } => 1,
         };
         // A residual must be kept until the steps in between have computed their rows.
-        let added = |back: usize| match self.adding(i, back) {
-            Some(_) => {
-                self.steps[i + 1..=i + back].iter().map(|step| together(step) - 1).sum::<usize>()
-                    + back
-                    + 1
-            }
-            None => 0,
-        };
-        read.max(added(2)).max(added(3)) + own - 1
+        let added = self.distances_to_residuals(i).map(|distance| {
+            let ahead = self.steps[i + 1..=i + distance].iter().map(|step| row_block(step) - 1);
+            ahead.sum::<usize>() + distance + 1
+        });
+        RingSize { slots: added.fold(read, usize::max) + own - 1, stride }
     }
 
-    /// Marks the uses of all buffers that this chain reads.
-    fn tell_uses(&self, buffers: &mut [(Shape, Uses)]) {
+    /// Marks in `buffers` what this chain reads.
+    fn mark_reads(&self, buffers: &mut [BufferSpec]) {
         for (i, step) in self.steps.iter().enumerate() {
             match step.op {
-                Op::Up { from, add, .. } => {
-                    buffers[from].1.convolved = true;
-                    add.into_iter().for_each(|add| buffers[add].1.added = true);
+                Op::Transposed2x2 { input, skip, .. } => {
+                    buffers[input].reads.convolved = true;
+                    skip.into_iter().for_each(|skip| buffers[skip].reads.added = true);
                 }
-                Op::Down { add: Some(add), .. } => buffers[add].1.added = true,
+                Op::Strided2x2 { skip: Some(skip), .. } => buffers[skip].reads.added = true,
                 _ => {}
             }
             if let Some(input) = self.input {
-                buffers[input].1.convolved |= i == 0;
-                // A residual connection of step 1 (`Same`) or step 2 (`Point`) reaches back to the
-                // chain's input.
-                buffers[input].1.added |= match step.op {
-                    Op::Same { residual, .. } => residual && i == 1,
-                    Op::Point { residual, .. } => residual && i == 2,
-                    _ => false,
-                };
+                buffers[input].reads.convolved |= i == 0;
+                // The residual connection reaches back to the step before the first one.
+                buffers[input].reads.added |= step.op.residual_distance() == Some(i + 1);
             }
         }
     }
 }
 
-/// Divides the layers into chains: after each `Down2x2`, before each `Up2x2`, and before and after
-/// each inverted block. An inverted block is enough work for a chain of its own, and chains of
-/// several would recompute more overlapping rows at the edges of bands. Returns ranges of layers.
-fn split(graph: &Graph) -> Vec<std::ops::Range<usize>> {
+/// Divides the layers into chains: after each `Strided2x2`, before each `Transposed2x2`, and before
+/// and after each inverted block. An inverted block is enough work for a chain of its own, and
+/// chains of several would recompute more overlapping rows at the edges of bands. Returns ranges of
+/// layers.
+fn split_into_chains(graph: &Graph) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
     let mut first = 0;
     for (i, layer) in graph.layers.iter().enumerate() {
         let (before, after) = match *layer {
             Layer::Conv { conv, .. } => (
-                graph.convs[conv].kind == ConvKind::Up2x2,
-                graph.convs[conv].kind == ConvKind::Down2x2,
+                graph.convs[conv].kind == ConvKind::Transposed2x2,
+                graph.convs[conv].kind == ConvKind::Strided2x2,
             ),
-            Layer::Block { .. } => (false, false),
+            Layer::Residual { .. } => (false, false),
             Layer::Inverted { .. } => (true, true),
         };
         if before && i > first {
@@ -214,7 +239,7 @@ fn split(graph: &Graph) -> Vec<std::ops::Range<usize>> {
 }
 
 /// Returns the error for a graph that cannot be divided into chains.
-fn unknown() -> Error {
+fn unsupported_graph() -> Error {
     Error::Backend { backend: "cpu", reason: "the graph cannot be divided into chains".to_owned() }
 }
 
@@ -223,7 +248,7 @@ struct Planner<'a> {
     graph: &'a Graph,
     size: Size,
     alignment: usize,
-    buffers: Vec<Shape>,
+    buffers: Vec<MapShape>,
     /// Map that each buffer currently holds.
     owners: Vec<MapId>,
     /// Buffer of each map that is stored.
@@ -232,115 +257,116 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     /// Plans the chain of a range of layers.
-    fn chain(&mut self, layers: std::ops::Range<usize>) -> Result<Chain, Error> {
+    fn chain(&mut self, layers: Range<usize>) -> Result<Chain, Error> {
         let graph = self.graph;
         let mut chain = Chain { input: None, steps: Vec::new() };
-        let mut current = graph.layers[layers.start].from();
-        match (&graph.layers[layers.start], current) {
-            (Layer::Conv { conv, .. }, _) if graph.convs[*conv].kind == ConvKind::Up2x2 => (),
-            (_, Graph::INPUT) => chain.steps.push(Step {
-                op: Op::Read,
-                shape: self.shape(Graph::INPUT),
-                store: None,
-            }),
-            _ => chain.input = Some(self.stored(current)?),
+        let first = &graph.layers[layers.start];
+        let mut current = first.input();
+        let upsamples = matches!(first, Layer::Conv { conv, .. }
+            if graph.convs[*conv].kind == ConvKind::Transposed2x2);
+        // `Op::Transposed2x2` names the buffer that it reads.
+        if !upsamples && current == Graph::INPUT {
+            let shape = self.shape(Graph::INPUT);
+            chain.steps.push(Step { op: Op::ReadSource, shape, store: None });
+        } else if !upsamples {
+            chain.input = Some(self.stored(current)?);
         }
         for layer in &graph.layers[layers.clone()] {
-            if layer.from() != current {
-                return Err(unknown());
+            if layer.input() != current {
+                return Err(unsupported_graph());
             }
-            current = layer.to();
-            let shape = self.shape(current);
-            let step = |op: Op, shape: Shape| Step { op, shape, store: None };
-            match *layer {
-                Layer::Conv { conv, from, add, .. } => {
-                    chain.steps.push(match graph.convs[conv].kind {
-                        ConvKind::Up2x2 if chain.steps.is_empty() => {
-                            let add = add.map(|map| self.stored(map)).transpose()?;
-                            step(Op::Up { conv, from: self.stored(from)?, add }, shape)
-                        }
-                        ConvKind::Same3x3 if add.is_none() => step(
-                            Op::Same { conv, activation: Activation::None, residual: false },
-                            shape,
-                        ),
-                        ConvKind::Down2x2 => step(
-                            Op::Down { conv, add: add.map(|map| self.stored(map)).transpose()? },
-                            shape,
-                        ),
-                        _ => return Err(unknown()),
-                    })
-                }
-                Layer::Block { first, second, .. } => {
-                    let hidden = Shape { channels: graph.convs[first].outputs, ..shape };
-                    let activation = Activation::Relu;
-                    chain
-                        .steps
-                        .push(step(Op::Same { conv: first, activation, residual: false }, hidden));
-                    let activation = Activation::None;
-                    chain
-                        .steps
-                        .push(step(Op::Same { conv: second, activation, residual: true }, shape));
-                }
-                Layer::Inverted { expand, depth, project, from, residual, .. } => {
-                    let ConvKind::Depthwise(window) = graph.convs[depth].kind else {
-                        return Err(unknown());
-                    };
-                    let activation = Activation::Relu6;
-                    let op = match graph.convs[expand].kind {
-                        ConvKind::Same3x3 if !residual => {
-                            Op::Same { conv: expand, activation, residual }
-                        }
-                        ConvKind::Point1x1 if chain.input.is_some() => {
-                            Op::Point { conv: expand, activation, residual: false }
-                        }
-                        _ => return Err(unknown()),
-                    };
-                    let channels = graph.convs[expand].outputs;
-                    let margin = window.before().max(window.after()).max(1);
-                    chain.steps.push(step(op, Shape { channels, margin, ..self.shape(from) }));
-                    chain.steps.push(step(
-                        Op::Depthwise { conv: depth, window },
-                        Shape { channels, ..shape },
-                    ));
-                    let op = Op::Point { conv: project, activation: Activation::None, residual };
-                    chain.steps.push(step(op, shape));
-                }
-            }
+            current = layer.output();
+            self.add_steps(&mut chain, layer)?;
             if current != graph.output() && self.is_used_after(current, layers.end) {
                 let buffer = self.take_buffer(current, layers.start);
-                if let Some(step) = chain.steps.last_mut() {
-                    step.store = Some(buffer);
-                }
+                chain.steps.last_mut().expect("each layer adds steps").store = Some(buffer);
             }
         }
-        // `residual` of a `Same` step refers to the output two steps before, so such a step cannot
-        // be first.
-        let starts_in_residual =
-            matches!(chain.steps.first(), Some(Step { op: Op::Same { residual: true, .. }, .. }));
-        let ends_nowhere =
-            chain.steps.last().is_none_or(|s| s.store.is_none()) && current != graph.output();
-        if starts_in_residual || ends_nowhere { Err(unknown()) } else { Ok(chain) }
+        // The residual connection of a 3x3 convolution reaches two steps back, so such a step
+        // cannot be the first one.
+        let starts_in_residual = matches!(
+            chain.steps.first(),
+            Some(Step { op: Op::Conv3x3 { residual: true, .. }, .. })
+        );
+        let ends_nowhere = chain.computes_output() && current != graph.output();
+        if starts_in_residual || ends_nowhere { Err(unsupported_graph()) } else { Ok(chain) }
+    }
+
+    /// Appends the steps of a layer to a chain.
+    fn add_steps(&self, chain: &mut Chain, layer: &Layer) -> Result<(), Error> {
+        let convs = &self.graph.convs;
+        let shape = self.shape(layer.output());
+        let is_first = chain.steps.is_empty();
+        let mut push = |op: Op, shape: MapShape| chain.steps.push(Step { op, shape, store: None });
+        match *layer {
+            Layer::Conv { conv, input, skip, .. } => {
+                let op = match convs[conv].kind {
+                    ConvKind::Transposed2x2 if is_first => {
+                        let skip = skip.map(|map| self.stored(map)).transpose()?;
+                        Op::Transposed2x2 { conv, input: self.stored(input)?, skip }
+                    }
+                    ConvKind::Conv3x3 if skip.is_none() => {
+                        Op::Conv3x3 { conv, activation: Activation::None, residual: false }
+                    }
+                    ConvKind::Strided2x2 => {
+                        let skip = skip.map(|map| self.stored(map)).transpose()?;
+                        Op::Strided2x2 { conv, skip }
+                    }
+                    _ => return Err(unsupported_graph()),
+                };
+                push(op, shape);
+            }
+            Layer::Residual { first, second, .. } => {
+                let hidden = MapShape { channels: convs[first].out_channels, ..shape };
+                let activation = Activation::Relu;
+                push(Op::Conv3x3 { conv: first, activation, residual: false }, hidden);
+                let activation = Activation::None;
+                push(Op::Conv3x3 { conv: second, activation, residual: true }, shape);
+            }
+            Layer::Inverted { expand, depthwise, project, input, residual, .. } => {
+                let ConvKind::Depthwise(window) = convs[depthwise].kind else {
+                    return Err(unsupported_graph());
+                };
+                let activation = Activation::Relu6;
+                let expansion = match convs[expand].kind {
+                    ConvKind::Conv3x3 if !residual => {
+                        Op::Conv3x3 { conv: expand, activation, residual: false }
+                    }
+                    ConvKind::Pointwise if chain.input.is_some() => {
+                        Op::Pointwise { conv: expand, activation, residual: false }
+                    }
+                    _ => return Err(unsupported_graph()),
+                };
+                let channels = convs[expand].out_channels;
+                let padding = window.pad_before().max(window.pad_after()).max(1);
+                push(expansion, MapShape { channels, padding, ..self.shape(input) });
+                push(Op::Depthwise { conv: depthwise, window }, MapShape { channels, ..shape });
+                let activation = Activation::None;
+                push(Op::Pointwise { conv: project, activation, residual }, shape);
+            }
+        }
+        Ok(())
     }
 
     /// Returns the buffer of a map that an earlier chain has stored.
     fn stored(&self, map: MapId) -> Result<BufferId, Error> {
-        self.buffer_of.get(map).copied().flatten().ok_or_else(unknown)
+        self.buffer_of.get(map).copied().flatten().ok_or_else(unsupported_graph)
     }
 
     /// Returns the shape of a map. The channels of the network's input are padded.
-    fn shape(&self, map: MapId) -> Shape {
+    fn shape(&self, map: MapId) -> MapShape {
         let mut spec = self.graph.maps[map];
         if map == Graph::INPUT {
             spec.channels = spec.channels.next_multiple_of(self.alignment);
         }
-        Shape::new(spec, self.size)
+        MapShape::new(spec, self.size)
     }
 
     /// Returns the last layer that reads a map.
     fn last_use(&self, map: MapId) -> Option<usize> {
         let reads = |layer: &Layer| {
-            layer.from() == map
-                || matches!(layer, Layer::Conv { add: Some(add), .. } if *add == map)
+            layer.input() == map
+                || matches!(layer, Layer::Conv { skip: Some(skip), .. } if *skip == map)
         };
         self.graph.layers.iter().rposition(reads)
     }
@@ -386,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn a_unet_is_five_chains_and_few_buffers() {
+    fn a_three_stage_unet_has_five_chains_and_five_buffers() {
         let plan = Plan::new(&unet(), Size { width: 64, height: 32 }, 1).unwrap();
         let lengths: Vec<usize> = plan.chains.iter().map(|c| c.steps.len()).collect();
         // Read, head, block, down; block, down; two blocks; up, block; up, block, tail.
@@ -400,14 +426,16 @@ mod tests {
     }
 
     #[test]
-    fn no_chain_overwrites_what_it_reads() {
+    fn chains_do_not_overwrite_the_buffers_that_they_read() {
         let plan = Plan::new(&unet(), Size { width: 64, height: 32 }, 1).unwrap();
         for chain in &plan.chains {
             let mut reads: Vec<BufferId> = chain.input.into_iter().collect();
             for step in &chain.steps {
                 match step.op {
-                    Op::Up { from, add, .. } => reads.extend(add.into_iter().chain([from])),
-                    Op::Down { add, .. } => reads.extend(add),
+                    Op::Transposed2x2 { input, skip, .. } => {
+                        reads.extend(skip.into_iter().chain([input]));
+                    }
+                    Op::Strided2x2 { skip, .. } => reads.extend(skip),
                     _ => {}
                 }
             }
@@ -418,12 +446,11 @@ mod tests {
     }
 
     #[test]
-    fn other_shapes_are_refused() {
+    fn unsupported_graphs_are_errors() {
         let mut graph = unet();
         // The planner does not support a head convolution that adds its own input.
-        if let Layer::Conv { add, .. } = &mut graph.layers[0] {
-            *add = Some(Graph::INPUT);
-        }
+        let Layer::Conv { skip, .. } = &mut graph.layers[0] else { panic!("the head is missing") };
+        *skip = Some(Graph::INPUT);
         assert!(Plan::new(&graph, Size { width: 64, height: 32 }, 1).is_err());
     }
 }

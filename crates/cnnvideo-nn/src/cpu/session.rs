@@ -8,58 +8,72 @@ use std::{
 use rayon::prelude::*;
 
 use super::{
-    arithmetic::{Arithmetic, Rows, Sign, Uses},
-    map::Map,
-    network::Shared,
+    arithmetic::{Arithmetic, Reads, Signedness, Storage},
+    map::{FeatureMap, RingSize},
+    network::PackedModel,
     plan::{Chain, Op, Plan},
-    stream::{BandOutput, BandRows, Scratch, Stream},
+    stream::{BandOutput, BandRows, ChainRunner, Scratch},
     threads::Threads,
 };
-use crate::{Error, Output, Session, Size, Source, io::bands};
+use crate::{Error, Output, Session, Size, Source, io::split_bands};
 
 /// Minimum rows per band when a thread gets several bands. Smaller bands lose more to recomputed
 /// rows at their edges than they gain in load balance.
 const MIN_BAND_ROWS: usize = 32;
 /// Maximum bands per thread. With several, a delayed thread leaves bands to the others.
-const BANDS_PER_THREAD: usize = 3;
+const MAX_BANDS_PER_THREAD: usize = 3;
 
 /// A network at one input size with all memory that it needs.
 pub(super) struct CpuSession<A: Arithmetic> {
-    network: Arc<Shared<A>>,
+    packed: Arc<PackedModel<A>>,
     size: Size,
     threads: Threads,
-    /// Chains, each with the bands of its last step's rows.
-    chains: Vec<(Chain, Vec<Range<usize>>)>,
+    chains: Vec<BandedChain>,
     /// Whole feature maps.
-    buffers: Vec<Map<A::Rows>>,
+    buffers: Vec<FeatureMap<A::Storage>>,
     /// Working memory of bands in progress.
-    scratch: Spares<A>,
+    scratch: ScratchPool<A>,
+}
+
+/// A chain, and the bands into which the rows of its last step are divided.
+struct BandedChain {
+    chain: Chain,
+    bands: Vec<Range<usize>>,
+}
+
+impl BandedChain {
+    /// Divides a chain for a number of threads.
+    fn new(chain: Chain, threads: usize) -> Self {
+        let rows = chain.last_step().shape.height;
+        let per_thread = (rows / (threads * MIN_BAND_ROWS)).clamp(1, MAX_BANDS_PER_THREAD);
+        Self { chain, bands: split_bands(rows, threads * per_thread, 1) }
+    }
 }
 
 /// Pool of the working memory of bands: one [`Scratch`] per thread, reused from band to band.
-struct Spares<A: Arithmetic> {
-    /// `[slots, stride]` of the ring buffer of each step.
-    rings: Vec<[usize; 2]>,
+struct ScratchPool<A: Arithmetic> {
+    /// Size of the ring buffer of each step.
+    rings: Vec<RingSize>,
     /// Values in the widest row.
     stride: usize,
     /// Unused entries.
-    spare: Mutex<Vec<Scratch<A>>>,
+    unused: Mutex<Vec<Scratch<A>>>,
 }
 
-impl<A: Arithmetic> Spares<A> {
+impl<A: Arithmetic> ScratchPool<A> {
     /// Allocates `count` entries.
-    fn new(count: usize, rings: Vec<[usize; 2]>, stride: usize) -> Self {
-        let spare = (0..count).map(|_| Scratch::new(&rings, stride)).collect();
-        Self { rings, stride, spare: Mutex::new(spare) }
+    fn new(count: usize, rings: Vec<RingSize>, stride: usize) -> Self {
+        let unused = (0..count).map(|_| Scratch::new(&rings, stride)).collect();
+        Self { rings, stride, unused: Mutex::new(unused) }
     }
 
     /// Runs `work` with an unused entry, or with a new one if all are in use.
     fn with(&self, work: impl FnOnce(&mut Scratch<A>)) {
-        let spare = || self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = spare().pop();
+        let unused = || self.unused.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = unused().pop();
         let mut scratch = taken.unwrap_or_else(|| Scratch::new(&self.rings, self.stride));
         work(&mut scratch);
-        spare().push(scratch);
+        unused().push(scratch);
     }
 }
 
@@ -68,38 +82,35 @@ impl<A: Arithmetic> CpuSession<A> {
     ///
     /// # Errors
     /// [`Error::Backend`] for a graph that the planner does not support.
-    pub fn new(network: Arc<Shared<A>>, size: Size, threads: Threads) -> Result<Self, Error> {
-        let plan = Plan::new(network.model.graph(), size, A::INPUT_ALIGNMENT)?;
+    pub(super) fn new(
+        packed: Arc<PackedModel<A>>,
+        size: Size,
+        threads: Threads,
+    ) -> Result<Self, Error> {
+        let plan = Plan::new(packed.model.graph(), size, A::INPUT_ALIGNMENT)?;
         // All chains share the ring buffers, so each has the largest number of slots and the
         // largest stride of that step in any chain.
-        let mut rings: Vec<[usize; 2]> = Vec::new();
+        let mut rings: Vec<RingSize> = Vec::new();
         for chain in &plan.chains {
-            rings.resize(rings.len().max(chain.steps.len()), [0, 0]);
-            for (i, ([rows, stride], step)) in rings.iter_mut().zip(&chain.steps).enumerate() {
-                *rows = chain.rows(i, network.arithmetic(f32::INFINITY)).max(*rows);
-                *stride = step.shape.stride().max(*stride);
+            rings.resize(rings.len().max(chain.steps.len()), RingSize::default());
+            for (i, ring) in rings[..chain.steps.len()].iter_mut().enumerate() {
+                *ring = ring.max(chain.ring_size(i, packed.general()));
             }
         }
-        let strides = plan.buffers.iter().map(|(shape, _)| shape.stride());
-        let stride = strides.chain(rings.iter().map(|[_, stride]| *stride)).max().unwrap_or(0);
-        let chains: Vec<_> = plan
-            .chains
-            .into_iter()
-            .map(|chain| {
-                let rows = chain.steps.last().map_or(0, |s| s.shape.height);
-                let per_thread =
-                    (rows / (threads.count() * MIN_BAND_ROWS)).clamp(1, BANDS_PER_THREAD);
-                let bands = bands(rows, threads.count() * per_thread, 1);
-                (chain, bands)
-            })
-            .collect();
+        let strides = plan.buffers.iter().map(|buffer| buffer.shape.stride());
+        let strides = strides.chain(rings.iter().map(|ring| ring.stride));
+        let stride = strides.max().expect("a plan has steps");
         Ok(Self {
-            buffers: plan.buffers.into_iter().map(|(shape, uses)| Map::new(shape, uses)).collect(),
-            scratch: Spares::new(threads.count(), rings, stride),
-            network,
+            buffers: plan.buffers.iter().map(FeatureMap::new).collect(),
+            scratch: ScratchPool::new(threads.count(), rings, stride),
+            packed,
             size,
+            chains: plan
+                .chains
+                .into_iter()
+                .map(|chain| BandedChain::new(chain, threads.count()))
+                .collect(),
             threads,
-            chains,
         })
     }
 }
@@ -110,11 +121,11 @@ impl<A: Arithmetic> Session for CpuSession<A> {
     }
 
     fn run(&mut self, source: &dyn Source, output: &mut dyn Output) -> Result<(), Error> {
-        let Self { network, threads, chains, buffers, scratch, .. } = self;
-        let arithmetic = network.arithmetic(source.most());
+        let Self { packed, threads, chains, buffers, scratch, .. } = self;
+        let arithmetic = packed.for_control(source.max_control());
         threads.enter(|| {
-            for (chain, bands) in chains.iter() {
-                run_chain(arithmetic, chain, bands, buffers, scratch, source, output);
+            for chain in chains.iter() {
+                run_chain(arithmetic, chain, buffers, scratch, source, output);
             }
         });
         Ok(())
@@ -124,10 +135,9 @@ impl<A: Arithmetic> Session for CpuSession<A> {
 /// Runs a chain with its bands in parallel.
 fn run_chain<A: Arithmetic>(
     arithmetic: &A,
-    chain: &Chain,
-    bands: &[Range<usize>],
-    buffers: &mut [Map<A::Rows>],
-    scratch: &Spares<A>,
+    BandedChain { chain, bands }: &BandedChain,
+    buffers: &mut [FeatureMap<A::Storage>],
+    scratch: &ScratchPool<A>,
     source: &dyn Source,
     output: &mut dyn Output,
 ) {
@@ -135,37 +145,37 @@ fn run_chain<A: Arithmetic>(
     // others meanwhile.
     let stores: Vec<_> =
         chain.steps.iter().enumerate().filter_map(|(i, s)| Some((i, s.store?))).collect();
-    let empty = || A::Rows::zeros(0, Sign::Signed, Uses::default());
+    let empty = || A::Storage::zeros(0, Signedness::Signed, Reads::default());
     let mut written: Vec<_> = stores
         .iter()
         .map(|(_, buffer)| std::mem::replace(&mut buffers[*buffer].rows, empty()))
         .collect();
 
-    let halved = matches!(chain.steps.last(), Some(step) if matches!(step.op, Op::Down { .. }));
+    let halved = matches!(chain.last_step().op, Op::Strided2x2 { .. });
     let mut outputs: Vec<_> =
         bands.iter().map(|_| BandOutput { maps: Vec::new(), sink: None }).collect();
     for ((step, buffer), rows) in stores.iter().zip(&mut written) {
         let shape = buffers[*buffer].shape;
         let stride = shape.stride();
-        // Bands count rows of the last step. In a chain that ends with `Down2x2`, the other steps
-        // have twice as many rows.
+        // Bands count rows of the last step. In a chain that ends with `Strided2x2`, the other
+        // steps have twice as many rows.
         let scale = if halved && step + 1 < chain.steps.len() { 2 } else { 1 };
         let mut rest = rows.view_mut(0..stride * shape.height);
         for (band, output) in bands.iter().zip(&mut outputs) {
-            let (rows, after) = A::Rows::split(rest, scale * band.len() * stride);
+            let (rows, after) = A::Storage::split_at(rest, scale * band.len() * stride);
             output.maps.push(BandRows { step: *step, first: scale * band.start, rows });
             rest = after;
         }
     }
-    if chain.steps.last().is_some_and(|step| step.store.is_none()) {
+    if chain.computes_output() {
         let sinks = output.split(bands);
         outputs.iter_mut().zip(sinks).for_each(|(output, sink)| output.sink = Some(sink));
     }
 
-    let stream = Stream { arithmetic, chain, buffers, source };
+    let runner = ChainRunner { arithmetic, chain, buffers, source };
     let work = outputs.into_par_iter().zip(bands);
     work.with_max_len(1).for_each(|(mut output, band)| {
-        scratch.with(|scratch| stream.run(band.clone(), &mut output, scratch));
+        scratch.with(|scratch| runner.run(band.clone(), &mut output, scratch));
     });
 
     for ((_, buffer), rows) in stores.into_iter().zip(written) {

@@ -7,8 +7,11 @@
 use std::ops::Range;
 
 use super::{
-    arithmetic::{Arithmetic, Inputs, MAX_SEGMENTS, Rows, RowsMut, RowsRef, Sign, TOGETHER, Uses},
-    map::{Map, Ring, Shape},
+    arithmetic::{
+        Arithmetic, ConvInputs, MAX_SEGMENTS, Reads, Signedness, Storage, StorageMut, StorageRef,
+    },
+    kernels::ROW_BLOCK,
+    map::{FeatureMap, MapShape, Ring, RingSize},
     plan::{BufferId, Chain, Op},
 };
 use crate::{RowSink, Source, arch::Activation};
@@ -16,7 +19,7 @@ use crate::{RowSink, Source, arch::Activation};
 /// Working memory of one band.
 pub(super) struct Scratch<A: Arithmetic> {
     /// Ring buffers, one for each step of the longest chain.
-    rings: Vec<Ring<A::Rows>>,
+    rings: Vec<Ring<A::Storage>>,
     /// Next row that each step computes.
     next: Vec<usize>,
     /// End of the rows that each step may compute in this band.
@@ -24,22 +27,21 @@ pub(super) struct Scratch<A: Arithmetic> {
     /// A row of the network's input or output in float32.
     values: Vec<f32>,
     /// A row of zeros that pads a signed map above and below.
-    zeros: A::Rows,
+    signed_zeros: A::Storage,
     /// A row of zeros that pads the output of a ReLU above and below.
-    positive_zeros: A::Rows,
+    nonnegative_zeros: A::Storage,
 }
 
 impl<A: Arithmetic> Scratch<A> {
-    /// Allocates ring buffers of `[slots, stride]` for each step, and rows of up to `stride`
-    /// values.
-    pub fn new(rings: &[[usize; 2]], stride: usize) -> Self {
+    /// Allocates a ring buffer for each step, and rows of up to `stride` values.
+    pub(super) fn new(rings: &[RingSize], stride: usize) -> Self {
         Self {
-            rings: rings.iter().map(|[rows, stride]| Ring::new(*rows, *stride)).collect(),
+            rings: rings.iter().map(|size| Ring::new(*size)).collect(),
             next: vec![0; rings.len()],
             end: vec![0; rings.len()],
             values: vec![0.0; stride],
-            zeros: A::Rows::zeros(stride, Sign::Signed, Uses::ALL),
-            positive_zeros: A::Rows::zeros(stride, Sign::Positive, Uses::ALL),
+            signed_zeros: A::Storage::zeros(stride, Signedness::Signed, Reads::ALL),
+            nonnegative_zeros: A::Storage::zeros(stride, Signedness::NonNegative, Reads::ALL),
         }
     }
 }
@@ -51,7 +53,7 @@ pub(super) struct BandRows<'a, A: Arithmetic> {
     /// Index of the first row.
     pub first: usize,
     /// Rows of the band with their padding.
-    pub rows: RowsMut<'a, A>,
+    pub rows: StorageMut<'a, A>,
 }
 
 /// Destinations of a band's results.
@@ -62,21 +64,21 @@ pub(super) struct BandOutput<'a, A: Arithmetic> {
     pub sink: Option<Box<dyn RowSink + 'a>>,
 }
 
-/// A chain with all that its bands read.
-pub(super) struct Stream<'a, A: Arithmetic> {
+/// Executes a chain, one band at a time.
+pub(super) struct ChainRunner<'a, A: Arithmetic> {
     /// Packed weights and kernels.
     pub arithmetic: &'a A,
     /// The chain.
     pub chain: &'a Chain,
     /// Whole feature maps. Those that the chain writes are replaced by empty ones.
-    pub buffers: &'a [Map<A::Rows>],
+    pub buffers: &'a [FeatureMap<A::Storage>],
     /// Input of the network.
     pub source: &'a dyn Source,
 }
 
-impl<A: Arithmetic> Stream<'_, A> {
+impl<A: Arithmetic> ChainRunner<'_, A> {
     /// Computes rows `band` of the last step, and the rows of the other steps that these depend on.
-    pub fn run(
+    pub(super) fn run(
         &self,
         band: Range<usize>,
         output: &mut BandOutput<'_, A>,
@@ -85,31 +87,31 @@ impl<A: Arithmetic> Stream<'_, A> {
         let mut rows = band.clone();
         for (i, step) in self.chain.steps.iter().enumerate().rev() {
             (scratch.next[i], scratch.end[i]) = (rows.start, rows.end);
-            rows.end = self.needed(i, rows.end - 1);
+            rows.end = self.required_rows(i, rows.end - 1);
             rows.start = match step.op {
-                Op::Same { .. } => rows.start.saturating_sub(1),
-                Op::Down { .. } => 2 * rows.start,
+                Op::Conv3x3 { .. } => rows.start.saturating_sub(1),
+                Op::Strided2x2 { .. } => 2 * rows.start,
                 Op::Depthwise { window, .. } => {
-                    (rows.start * window.stride).saturating_sub(window.before())
+                    (rows.start * window.stride).saturating_sub(window.pad_before())
                 }
-                Op::Read | Op::Up { .. } | Op::Point { .. } => rows.start,
+                Op::ReadSource | Op::Transposed2x2 { .. } | Op::Pointwise { .. } => rows.start,
             };
         }
         self.advance(self.chain.steps.len() - 1, band.end, output, scratch);
     }
 
     /// Returns the end of the rows of the previous step that row `y` of step `i` depends on.
-    fn needed(&self, i: usize, y: usize) -> usize {
+    fn required_rows(&self, i: usize, y: usize) -> usize {
         let step = &self.chain.steps[i];
         match step.op {
-            Op::Same { .. } => (y + 2).min(step.shape.height),
-            Op::Down { .. } => 2 * y + 2,
+            Op::Conv3x3 { .. } => (y + 2).min(step.shape.height),
+            Op::Strided2x2 { .. } => 2 * y + 2,
             Op::Depthwise { window, .. } => {
                 let rows = step.shape.height * window.stride;
-                (y * window.stride + window.side - window.before()).min(rows)
+                (y * window.stride + window.kernel_size - window.pad_before()).min(rows)
             }
-            Op::Point { .. } => y + 1,
-            Op::Read | Op::Up { .. } => 0,
+            Op::Pointwise { .. } => y + 1,
+            Op::ReadSource | Op::Transposed2x2 { .. } => 0,
         }
     }
 
@@ -121,28 +123,31 @@ impl<A: Arithmetic> Stream<'_, A> {
         output: &mut BandOutput<'_, A>,
         scratch: &mut Scratch<A>,
     ) {
-        let together = self.chain.steps[i].together(self.arithmetic);
+        let is_output = i + 1 == self.chain.steps.len() && self.chain.computes_output();
+        let row_block = self.chain.steps[i].row_block(self.arithmetic);
         while scratch.next[i] < end {
             let y = scratch.next[i];
-            let count = if y + together <= scratch.end[i] { together } else { 1 };
-            if let Some(before) = i.checked_sub(1) {
-                self.advance(before, self.needed(i, y + count - 1), output, scratch);
+            let count = if y + row_block <= scratch.end[i] { row_block } else { 1 };
+            if let Some(previous) = i.checked_sub(1) {
+                self.advance(previous, self.required_rows(i, y + count - 1), output, scratch);
             }
-            if i + 1 == self.chain.steps.len() && self.chain.steps[i].store.is_none() {
-                self.finish_row(i, y, output, scratch);
+            if is_output {
+                self.output_row(i, y, output, scratch);
             } else if count == 1 {
-                self.make_rows(i, y, output, scratch, |before, values, [out]| {
-                    before.compute(y, values, out)
+                self.compute_rows(i, y, output, scratch, |inputs, values, [out]| {
+                    inputs.compute_row(y, values, out)
                 });
             } else {
-                self.make_rows(i, y, output, scratch, |before, _, out| before.compute_rows(y, out));
+                self.compute_rows(i, y, output, scratch, |inputs, _, out| {
+                    inputs.compute_row_block(y, out)
+                });
             }
             scratch.next[i] += count;
         }
     }
 
     /// Computes row `y` of the network's output and writes it to the sink.
-    fn finish_row(
+    fn output_row(
         &self,
         i: usize,
         y: usize,
@@ -150,193 +155,199 @@ impl<A: Arithmetic> Stream<'_, A> {
         scratch: &mut Scratch<A>,
     ) {
         let shape = self.chain.steps[i].shape;
-        let (before, _, values) = self.split(i, scratch);
+        let (inputs, _, values) = self.split_scratch(i, scratch);
         let row = &mut values[..shape.width * shape.channels];
-        before.finish(y, row);
-        if let Some(sink) = &mut output.sink {
-            sink.write_row(y, row);
-        }
+        self.arithmetic.convolve_output(&inputs.conv_inputs(y), row);
+        let sink = output.sink.as_mut().expect("bands of the last chain have sinks");
+        sink.write_row(y, row);
     }
 
     /// Computes rows `y..y + N` of step `i` into its ring buffer and, if the step stores its
     /// output, into the whole map.
-    fn make_rows<const N: usize>(
+    fn compute_rows<const N: usize>(
         &self,
         i: usize,
         y: usize,
         output: &mut BandOutput<'_, A>,
         scratch: &mut Scratch<A>,
-        compute: impl FnOnce(&Before<'_, A>, &mut [f32], [RowsMut<'_, A>; N]),
+        compute: impl FnOnce(&StepInputs<'_, A>, &mut [f32], [StorageMut<'_, A>; N]),
     ) {
         let step = &self.chain.steps[i];
-        let uses = self.chain.uses(i);
+        let reads = self.chain.reads(i);
         let mut map = output.maps.iter_mut().find(|m| m.step == i);
-        let (before, own, values) = self.split(i, scratch);
-        let rows = own.start_rows(y, step.shape, step.op.sign());
+        let (inputs, own, values) = self.split_scratch(i, scratch);
+        let rows = own.rows_mut(y, step.shape, step.op.sign());
         let rows = match &mut map {
             Some(map) => {
-                let mut kept = map.rows_mut::<N>(y, step.shape).into_iter();
-                rows.map(|row| match kept.next().flatten() {
-                    Some(kept) => A::Rows::placed(row, kept, uses),
+                let mut stored = map.rows_mut::<N>(y, step.shape).into_iter();
+                rows.map(|row| match stored.next().flatten() {
+                    Some(stored) => A::Storage::destination(row, stored, reads),
                     None => row,
                 })
             }
             None => rows,
         };
-        compute(&before, values, rows);
+        compute(&inputs, values, rows);
         if let Some(map) = map {
-            for (y, kept) in (y..).zip(map.rows_mut::<N>(y, step.shape)) {
-                let ring = inner::<A>((own.row(y, step.shape), step.shape));
-                kept.into_iter().for_each(|kept| A::Rows::copy(ring, kept, uses));
+            for (y, stored) in (y..).zip(map.rows_mut::<N>(y, step.shape)) {
+                let ring = without_padding::<A>((own.row(y, step.shape), step.shape));
+                stored.into_iter().for_each(|map| A::Storage::copy_to_map(ring, map, reads));
             }
         }
     }
 
     /// Borrows the inputs of step `i`, its ring buffer and a row of floats.
-    fn split<'a>(
+    fn split_scratch<'a>(
         &'a self,
         i: usize,
         scratch: &'a mut Scratch<A>,
-    ) -> (Before<'a, A>, &'a mut Ring<A::Rows>, &'a mut [f32]) {
-        let Scratch { rings, values, zeros, positive_zeros, .. } = scratch;
-        let (before, own) = rings.split_at_mut(i);
-        (Before { stream: self, i, rings: before, zeros, positive_zeros }, &mut own[0], values)
+    ) -> (StepInputs<'a, A>, &'a mut Ring<A::Storage>, &'a mut [f32]) {
+        let Scratch { rings, values, signed_zeros, nonnegative_zeros, .. } = scratch;
+        let (rings, own) = rings.split_at_mut(i);
+        (
+            StepInputs { runner: self, i, rings, signed_zeros, nonnegative_zeros },
+            &mut own[0],
+            values,
+        )
     }
 }
 
 impl<A: Arithmetic> BandRows<'_, A> {
     /// Returns the inner pixels of rows `y..y + N`, with `None` for rows that are outside of the
     /// band.
-    fn rows_mut<const N: usize>(&mut self, y: usize, shape: Shape) -> [Option<RowsMut<'_, A>>; N] {
+    fn rows_mut<const N: usize>(
+        &mut self,
+        y: usize,
+        shape: MapShape,
+    ) -> [Option<StorageMut<'_, A>>; N] {
         let (stride, inner) = (shape.stride(), shape.inner());
-        let own = self.first..self.first + A::Rows::length(&self.rows) / stride;
+        let own = self.first..self.first + A::Storage::len(&self.rows) / stride;
         let (start, end) = (
             y.clamp(own.start, own.end) - own.start,
             (y + N).clamp(own.start, own.end) - own.start,
         );
-        let mut rest = Some(A::Rows::part_mut(&mut self.rows, start * stride..end * stride));
+        let mut rest = Some(A::Storage::slice_mut(&mut self.rows, start * stride..end * stride));
         std::array::from_fn(|i| {
             let rows = rest.take_if(|_| own.contains(&(y + i)))?;
-            let (row, others) = A::Rows::split(rows, stride);
+            let (row, others) = A::Storage::split_at(rows, stride);
             rest = Some(others);
-            let (_, row) = A::Rows::split(row, inner.start);
-            Some(A::Rows::split(row, inner.len()).0)
+            let (_, row) = A::Storage::split_at(row, inner.start);
+            Some(A::Storage::split_at(row, inner.len()).0)
         })
     }
 }
 
 /// Everything that step `i` of a chain can read.
-struct Before<'a, A: Arithmetic> {
-    stream: &'a Stream<'a, A>,
+struct StepInputs<'a, A: Arithmetic> {
+    runner: &'a ChainRunner<'a, A>,
     i: usize,
     /// Ring buffers of the previous steps.
-    rings: &'a [Ring<A::Rows>],
-    zeros: &'a A::Rows,
-    positive_zeros: &'a A::Rows,
+    rings: &'a [Ring<A::Storage>],
+    signed_zeros: &'a A::Storage,
+    nonnegative_zeros: &'a A::Storage,
 }
 
-impl<A: Arithmetic> Before<'_, A> {
-    /// Returns the shape of the output of the step `back` steps before, or of the chain's input.
-    fn shape(&self, back: usize) -> Shape {
-        match self.i.checked_sub(back) {
-            Some(step) => self.stream.chain.steps[step].shape,
-            None => self.stream.buffers[self.input()].shape,
+impl<A: Arithmetic> StepInputs<'_, A> {
+    /// Returns the shape of the output of the step `distance` steps before, or of the chain's
+    /// input.
+    fn shape(&self, distance: usize) -> MapShape {
+        match self.i.checked_sub(distance) {
+            Some(step) => self.runner.chain.steps[step].shape,
+            None => self.runner.buffers[self.chain_input()].shape,
         }
     }
 
-    /// Returns the buffer of the chain's input. The planner guarantees that it exists where a step
-    /// reads it.
-    fn input(&self) -> BufferId {
-        self.stream.chain.input.unwrap_or(0)
+    /// Returns the buffer of the chain's input.
+    fn chain_input(&self) -> BufferId {
+        self.runner.chain.input.expect("the planner assigns an input to chains that read one")
     }
 
-    /// Returns row `y` of the output of the step `back` steps before (or of the chain's input), and
-    /// its shape.
-    fn row(&self, back: usize, y: usize) -> (RowsRef<'_, A>, Shape) {
-        match self.i.checked_sub(back) {
-            Some(step) => (self.rings[step].row(y, self.shape(back)), self.shape(back)),
-            None => self.map_row(self.input(), y),
+    /// Returns row `y` of the output of the step `distance` steps before (or of the chain's input),
+    /// and its shape.
+    fn row(&self, distance: usize, y: usize) -> (StorageRef<'_, A>, MapShape) {
+        match self.i.checked_sub(distance) {
+            Some(step) => (self.rings[step].row(y, self.shape(distance)), self.shape(distance)),
+            None => self.map_row(self.chain_input(), y),
         }
     }
 
     /// Returns row `y` of a whole map, and its shape.
-    fn map_row(&self, buffer: BufferId, y: usize) -> (RowsRef<'_, A>, Shape) {
-        let map = &self.stream.buffers[buffer];
+    fn map_row(&self, buffer: BufferId, y: usize) -> (StorageRef<'_, A>, MapShape) {
+        let map = &self.runner.buffers[buffer];
         (map.row(y), map.shape)
     }
 
-    /// Returns row `y` of the previous step's output from `margin` pixels left of the first pixel
+    /// Returns a row of zeros of the previous step's output.
+    fn zeros(&self) -> &A::Storage {
+        // The input of a chain is the output of a convolution without activation function.
+        let previous = self.i.checked_sub(1).map(|i| self.runner.chain.steps[i].op);
+        match previous.map_or(Signedness::Signed, Op::sign) {
+            Signedness::Signed => self.signed_zeros,
+            Signedness::NonNegative => self.nonnegative_zeros,
+        }
+    }
+
+    /// Returns row `y` of the previous step's output from `padding` pixels left of the first pixel
     /// on; a row of zeros if `y` is outside of the map.
-    fn padded_row(&self, y: Option<usize>, margin: usize) -> RowsRef<'_, A> {
+    fn padded_row(&self, y: Option<usize>, padding: usize) -> StorageRef<'_, A> {
         let shape = self.shape(1);
-        let inside = (shape.margin - margin) * shape.channels..shape.stride();
+        let range = (shape.padding - padding) * shape.channels..shape.stride();
         match y {
-            Some(y) if y < shape.height => A::Rows::part(self.row(1, y).0, inside),
-            _ => {
-                let sign = self
-                    .i
-                    .checked_sub(1)
-                    .map_or(Sign::Signed, |i| self.stream.chain.steps[i].op.sign());
-                let zeros = if sign == Sign::Positive { self.positive_zeros } else { self.zeros };
-                zeros.view(0..inside.len())
-            }
+            Some(y) if y < shape.height => A::Storage::slice(self.row(1, y).0, range),
+            _ => self.zeros().view(0..range.len()),
         }
     }
 
     /// Computes row `y` of a feature map. `values` is scratch memory for a row of input.
-    fn compute(&self, y: usize, values: &mut [f32], out: RowsMut<'_, A>) {
-        let Stream { arithmetic, chain, source, .. } = self.stream;
-        let add = match chain.steps[self.i].op {
-            Op::Read => return arithmetic.read(*source, y, values, out),
-            Op::Same { residual: true, .. } => Some(inner::<A>(self.row(2, y))),
-            Op::Point { residual: true, .. } => Some(inner::<A>(self.row(3, y))),
-            Op::Up { add: Some(add), .. } | Op::Down { add: Some(add), .. } => {
-                Some(inner::<A>(self.map_row(add, y)))
+    fn compute_row(&self, y: usize, values: &mut [f32], out: StorageMut<'_, A>) {
+        let ChainRunner { arithmetic, chain, source, .. } = self.runner;
+        let op = chain.steps[self.i].op;
+        let residual = match op {
+            Op::ReadSource => return arithmetic.read_input(*source, y, values, out),
+            Op::Transposed2x2 { skip, .. } | Op::Strided2x2 { skip, .. } => {
+                skip.map(|skip| without_padding::<A>(self.map_row(skip, y)))
             }
-            _ => None,
+            Op::Conv3x3 { .. } | Op::Pointwise { .. } | Op::Depthwise { .. } => {
+                op.residual_distance().map(|distance| without_padding::<A>(self.row(distance, y)))
+            }
         };
-        let activation = match chain.steps[self.i].op {
-            Op::Same { activation, .. } | Op::Point { activation, .. } => activation,
+        let activation = match op {
+            Op::Conv3x3 { activation, .. } | Op::Pointwise { activation, .. } => activation,
             Op::Depthwise { .. } => Activation::Relu6,
-            Op::Read | Op::Up { .. } | Op::Down { .. } => Activation::None,
+            Op::ReadSource | Op::Transposed2x2 { .. } | Op::Strided2x2 { .. } => Activation::None,
         };
-        if let Some(inputs) = self.inputs(y) {
-            arithmetic.convolve(&inputs, add, activation, out);
-        }
+        arithmetic.convolve(&self.conv_inputs(y), residual, activation, out);
     }
 
-    /// Computes a row block of a feature map, [`TOGETHER`] rows from row `y` on.
-    fn compute_rows(&self, y: usize, out: [RowsMut<'_, A>; TOGETHER]) {
-        let Op::Same { conv, activation, residual } = self.stream.chain.steps[self.i].op else {
-            return;
+    /// Computes a row block of a feature map, [`ROW_BLOCK`] rows from row `y` on.
+    fn compute_row_block(&self, y: usize, out: [StorageMut<'_, A>; ROW_BLOCK]) {
+        let op = self.runner.chain.steps[self.i].op;
+        let Op::Conv3x3 { conv, activation, .. } = op else {
+            unreachable!("only 3x3 convolutions have row blocks, not {op:?}");
         };
         let segments = std::array::from_fn(|i| self.padded_row((y + i).checked_sub(1), 1));
-        let inputs = Inputs {
+        let inputs = ConvInputs {
             conv,
             matrix: 0,
             segments,
             count: MAX_SEGMENTS,
             pitch: self.shape(1).channels,
         };
-        let add = std::array::from_fn(|i| residual.then(|| inner::<A>(self.row(2, y + i))));
-        self.stream.arithmetic.convolve_rows(&inputs, add, activation, out);
+        let distance = op.residual_distance();
+        let residuals = std::array::from_fn(|i| {
+            distance.map(|distance| without_padding::<A>(self.row(distance, y + i)))
+        });
+        self.runner.arithmetic.convolve_row_block(&inputs, residuals, activation, out);
     }
 
-    /// Computes row `y` of the network's output.
-    fn finish(&self, y: usize, out: &mut [f32]) {
-        if let Some(inputs) = self.inputs(y) {
-            self.stream.arithmetic.finish(&inputs, out);
-        }
-    }
-
-    /// Returns the inputs of row `y` of a convolution, or `None` for `Read`.
-    fn inputs(&self, y: usize) -> Option<Inputs<'_, A>> {
-        Some(match self.stream.chain.steps[self.i].op {
-            Op::Read => return None,
-            Op::Same { conv, .. } => {
+    /// Returns the inputs of row `y` of a convolution.
+    fn conv_inputs(&self, y: usize) -> ConvInputs<'_, A> {
+        match self.runner.chain.steps[self.i].op {
+            Op::ReadSource => unreachable!("reading the source is no convolution"),
+            Op::Conv3x3 { conv, .. } => {
                 let [a, b, c] =
                     [y.checked_sub(1), Some(y), Some(y + 1)].map(|y| self.padded_row(y, 1));
-                Inputs {
+                ConvInputs {
                     conv,
                     matrix: 0,
                     segments: [a, b, c, c, c, c],
@@ -344,12 +355,12 @@ impl<A: Arithmetic> Before<'_, A> {
                     pitch: self.shape(1).channels,
                 }
             }
-            Op::Point { conv, .. } => {
+            Op::Pointwise { conv, .. } => {
                 let row = self.row(1, y);
-                Inputs {
+                ConvInputs {
                     conv,
                     matrix: 0,
-                    segments: [inner::<A>(row); MAX_SEGMENTS],
+                    segments: [without_padding::<A>(row); MAX_SEGMENTS],
                     count: 1,
                     pitch: row.1.channels,
                 }
@@ -357,15 +368,16 @@ impl<A: Arithmetic> Before<'_, A> {
             Op::Depthwise { conv, window } => {
                 let first = y * window.stride;
                 let segments = std::array::from_fn(|i| {
-                    self.padded_row((first + i).checked_sub(window.before()), window.before())
+                    let padding = window.pad_before();
+                    self.padded_row((first + i).checked_sub(padding), padding)
                 });
                 let pitch = window.stride * self.shape(1).channels;
-                Inputs { conv, matrix: 0, segments, count: window.side, pitch }
+                ConvInputs { conv, matrix: 0, segments, count: window.kernel_size, pitch }
             }
-            Op::Down { conv, .. } => {
+            Op::Strided2x2 { conv, .. } => {
                 let rows = [self.row(1, 2 * y), self.row(1, 2 * y + 1)];
-                let [a, b] = rows.map(inner::<A>);
-                Inputs {
+                let [a, b] = rows.map(without_padding::<A>);
+                ConvInputs {
                     conv,
                     matrix: 0,
                     segments: [a, b, b, b, b, b],
@@ -373,22 +385,23 @@ impl<A: Arithmetic> Before<'_, A> {
                     pitch: 2 * rows[0].1.channels,
                 }
             }
-            Op::Up { conv, from, .. } => {
-                let row = self.map_row(from, y / 2);
-                let pixels = inner::<A>(row);
-                Inputs {
+            Op::Transposed2x2 { conv, input, .. } => {
+                let row = self.map_row(input, y / 2);
+                ConvInputs {
                     conv,
                     matrix: y % 2,
-                    segments: [pixels; MAX_SEGMENTS],
+                    segments: [without_padding::<A>(row); MAX_SEGMENTS],
                     count: 1,
                     pitch: row.1.channels,
                 }
             }
-        })
+        }
     }
 }
 
 /// Returns the pixels of a row without their padding.
-fn inner<A: Arithmetic>((row, shape): (RowsRef<'_, A>, Shape)) -> RowsRef<'_, A> {
-    A::Rows::part(row, shape.inner())
+fn without_padding<A: Arithmetic>(
+    (row, shape): (StorageRef<'_, A>, MapShape),
+) -> StorageRef<'_, A> {
+    A::Storage::slice(row, shape.inner())
 }

@@ -23,30 +23,25 @@
 //!
 //! Files are untrusted input. The reader validates everything before use and returns either a
 //! [`Model`] or an [`Error`] that names the wrong field.
+//!
+//! [`ConvSpec::name`]: super::arch::ConvSpec::name
 
+mod file;
 mod metadata;
 
-use std::{
-    fs::File,
-    io::Read,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
-use half::f16;
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
-
-use metadata::Metadata;
-
-pub use super::quantisation::{Finer, Quantisation};
+pub use super::quantisation::{LowNoiseScales, Quantisation, ScaleSet};
 use super::{
     Error, IoSpec, Signature,
-    arch::{Architecture, ConvSpec, Graph},
+    arch::{Architecture, Graph},
 };
 
-/// Weights and biases of one convolution; [`ConvSpec::weight_shape`] gives the layout.
+/// Weights and biases of one convolution.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConvWeights {
-    /// Weights in row-major order of [`ConvSpec::weight_shape`].
+    /// Weights in row-major order of
+    /// [`ConvSpec::weight_shape`](super::arch::ConvSpec::weight_shape).
     pub weight: Vec<f32>,
     /// One bias per output channel.
     pub bias: Vec<f32>,
@@ -106,13 +101,8 @@ impl std::fmt::Display for ModelSource {
     }
 }
 
-/// Upper limit of the file size; all models of the plugin are far smaller.
-const MAX_FILE_BYTES: u64 = 256 << 20;
 /// Upper limit of the number of weights and biases.
 const MAX_PARAMETERS: usize = 32 << 20;
-/// Number of parameters above which [`Model::to_bytes`] writes weights in float16 to halve the file
-/// size.
-const HALF_ABOVE: usize = 400_000;
 /// Upper limit of the magnitude of weights and biases, far above that of trained ones. Larger
 /// values could overflow the activations.
 const MAX_WEIGHT: f32 = 1e4;
@@ -121,8 +111,8 @@ impl Model {
     /// Creates a model from its parts, with `weights` in the order of [`Graph::convs`].
     ///
     /// # Errors
-    /// [`Error::Invalid`] when the architecture has other channels than the signature, when sizes do
-    /// not fit the graph or when a weight is not finite.
+    /// [`Error::Invalid`] when the architecture has other channels than the signature, when sizes
+    /// do not fit the graph or when a weight is not finite.
     pub fn new(
         signature: Signature,
         architecture: Architecture,
@@ -137,7 +127,7 @@ impl Model {
         }
         for (spec, conv) in graph.convs.iter().zip(&weights) {
             let size: usize = spec.weight_shape().iter().product();
-            if conv.weight.len() != size || conv.bias.len() != spec.outputs {
+            if conv.weight.len() != size || conv.bias.len() != spec.out_channels {
                 return Err(Error::invalid(&spec.name, "wrong number of weights or biases"));
             }
             check_values(&spec.name, conv.weight.iter().chain(&conv.bias))?;
@@ -145,128 +135,6 @@ impl Model {
         let (version, training) = (String::new(), String::new());
         let (task, io) = (signature.task.to_owned(), signature.io);
         Ok(Self { task, io, architecture, version, training, graph, weights, quantisation: None })
-    }
-
-    /// Parses the contents of a model file.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`], which names the missing or wrong field.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let (_, header) = SafeTensors::read_metadata(bytes)
-            .map_err(|err| Error::invalid("safetensors header", err.to_string()))?;
-        let file = SafeTensors::deserialize(bytes)
-            .map_err(|err| Error::invalid("safetensors file", err.to_string()))?;
-        let metadata =
-            header.metadata().as_ref().ok_or_else(|| Error::invalid("metadata", "missing"))?;
-        let metadata = Metadata::parse(metadata)?;
-        let graph = checked_graph(metadata.io, &metadata.architecture)?;
-
-        let weights =
-            graph.convs.iter().map(|spec| read_conv(&file, spec)).collect::<Result<Vec<_>, _>>()?;
-        let quantisation = read_quantisation(&file, &graph)?;
-        let steps =
-            quantisation.as_ref().map_or(0, |steps| if steps.finer.is_empty() { 2 } else { 4 });
-        let count = 2 * graph.convs.len() + steps;
-        if file.len() != count {
-            return Err(Error::invalid(
-                "tensors",
-                format!("{} tensors, expected {count}", file.len()),
-            ));
-        }
-        let Metadata { task, io, architecture, version, training } = metadata;
-        Ok(Self { task, io, architecture, version, training, graph, weights, quantisation })
-    }
-
-    /// Reads a model file.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`], [`Error::Read`] or [`Error::Invalid`].
-    pub fn from_file(path: &Path) -> Result<Self, Error> {
-        let read_error = |reason: String| Error::Read { path: path.to_owned(), reason };
-        let file = File::open(path).map_err(|err| match err.kind() {
-            std::io::ErrorKind::NotFound => Error::NotFound(path.to_owned()),
-            _ => read_error(err.to_string()),
-        })?;
-        if !file.metadata().map_err(|err| read_error(err.to_string()))?.is_file() {
-            return Err(read_error("not a regular file".to_owned()));
-        }
-        let mut bytes = Vec::new();
-        file.take(MAX_FILE_BYTES + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|err| read_error(err.to_string()))?;
-        if bytes.len() as u64 > MAX_FILE_BYTES {
-            return Err(read_error(format!(
-                "larger than {} MiB, so it is not a model file",
-                MAX_FILE_BYTES >> 20
-            )));
-        }
-        Self::from_bytes(&bytes)
-    }
-
-    /// Returns the contents of a model file that holds this model.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] when the tensors cannot be serialised.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
-        let mut tensors = Vec::with_capacity(2 * self.weights.len() + 4);
-        // The rounding error of float16 does not matter to large networks. Small ones, which run in
-        // int8, keep float32.
-        let half = self.graph.parameters() > HALF_ABOVE;
-        for (spec, conv) in self.graph.convs.iter().zip(&self.weights) {
-            let (dtype, weights) = if half {
-                (Dtype::F16, half_bytes(&conv.weight))
-            } else {
-                (Dtype::F32, le_bytes(&conv.weight))
-            };
-            tensors.push((
-                format!("{}.weight", spec.name),
-                spec.weight_shape().to_vec(),
-                dtype,
-                weights,
-            ));
-            tensors.push((
-                format!("{}.bias", spec.name),
-                vec![spec.outputs],
-                Dtype::F32,
-                le_bytes(&conv.bias),
-            ));
-        }
-        if let Some(Quantisation { input, convs, finer }) = &self.quantisation {
-            tensors.push((INPUT_STEPS.to_owned(), vec![input.len()], Dtype::F32, le_bytes(input)));
-            tensors.push((CONV_STEPS.to_owned(), vec![convs.len()], Dtype::F32, le_bytes(convs)));
-            if !finer.is_empty() {
-                let most: Vec<f32> = finer.iter().map(|finer| finer.most).collect();
-                let steps: Vec<f32> =
-                    finer.iter().flat_map(|finer| finer.convs.iter().copied()).collect();
-                tensors.push((MOST.to_owned(), vec![most.len()], Dtype::F32, le_bytes(&most)));
-                tensors.push((
-                    FINER_STEPS.to_owned(),
-                    vec![most.len(), convs.len()],
-                    Dtype::F32,
-                    le_bytes(&steps),
-                ));
-            }
-        }
-        let views = tensors
-            .iter()
-            .map(|(name, shape, dtype, data)| {
-                Ok((name.as_str(), TensorView::new(*dtype, shape.clone(), data)?))
-            })
-            .collect::<Result<Vec<_>, safetensors::SafeTensorError>>();
-        let metadata = self.metadata().entries()?;
-        views
-            .and_then(|views| safetensors::serialize(views, Some(metadata)))
-            .map_err(|err| Error::invalid("tensors", err.to_string()))
-    }
-
-    fn metadata(&self) -> Metadata {
-        Metadata {
-            task: self.task.clone(),
-            io: self.io,
-            architecture: self.architecture.clone(),
-            version: self.version.clone(),
-            training: self.training.clone(),
-        }
     }
 
     /// Returns the layers of the model.
@@ -294,42 +162,19 @@ impl Model {
     }
 }
 
-const INPUT_STEPS: &str = "quantisation.input";
-const CONV_STEPS: &str = "quantisation.steps";
-const MOST: &str = "quantisation.most";
-const FINER_STEPS: &str = "quantisation.finer";
-
-/// Reads the activation scales, if the file has any.
-fn read_quantisation(file: &SafeTensors<'_>, graph: &Graph) -> Result<Option<Quantisation>, Error> {
-    if file.tensor(INPUT_STEPS).is_err() && file.tensor(CONV_STEPS).is_err() {
-        return Ok(None);
-    }
-    let convs = graph.convs.len();
-    let mut quantisation = Quantisation::new(
-        read_tensor(file, INPUT_STEPS, &[graph.input_channels()])?,
-        read_tensor(file, CONV_STEPS, &[convs])?,
-    );
-    if let Ok(most) = file.tensor(MOST) {
-        let most = read_tensor(file, MOST, &[most.shape().iter().product()])?;
-        let steps = read_tensor(file, FINER_STEPS, &[most.len(), convs])?;
-        let finer = most.into_iter().zip(steps.chunks(convs));
-        quantisation.finer =
-            finer.map(|(most, convs)| Finer { most, convs: convs.to_vec() }).collect();
-    }
-    quantisation.check(graph)?;
-    Ok(Some(quantisation))
-}
-
 /// Builds the graph of an architecture, and checks that it has the declared channels and that it is
 /// not too large.
 fn checked_graph(io: IoSpec, architecture: &Architecture) -> Result<Graph, Error> {
-    let [inputs, outputs] = architecture.ends();
-    let declared = io.picture.checked_add(io.control).unwrap_or(usize::MAX);
-    for (field, has, needs) in [("inputs", inputs, declared), ("outputs", outputs, io.output)] {
-        if has != needs {
+    // The declared numbers come from a file, so that their sum can exceed the range.
+    let inputs = io.picture.saturating_add(io.control);
+    for (field, channels, declared) in [
+        ("inputs", architecture.input_channels(), inputs),
+        ("outputs", architecture.output_channels(), io.output),
+    ] {
+        if channels != declared {
             return Err(Error::invalid(
                 field,
-                format!("{has} channels, but the file declares {needs}"),
+                format!("{channels} channels, but the file declares {declared}"),
             ));
         }
     }
@@ -343,42 +188,6 @@ fn checked_graph(io: IoSpec, architecture: &Architecture) -> Result<Graph, Error
     Ok(graph)
 }
 
-/// Reads weights and biases of a convolution.
-fn read_conv(file: &SafeTensors<'_>, spec: &ConvSpec) -> Result<ConvWeights, Error> {
-    Ok(ConvWeights {
-        weight: read_tensor(file, &format!("{}.weight", spec.name), &spec.weight_shape())?,
-        bias: read_tensor(file, &format!("{}.bias", spec.name), &[spec.outputs])?,
-    })
-}
-
-/// Reads a float32 or float16 tensor of the given shape.
-fn read_tensor(file: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec<f32>, Error> {
-    let tensor = file.tensor(name).map_err(|_| Error::invalid(name, "tensor missing"))?;
-    if tensor.shape() != shape {
-        return Err(Error::invalid(
-            name,
-            format!("shape {:?}, expected {shape:?}", tensor.shape()),
-        ));
-    }
-    let values: Vec<f32> = match tensor.dtype() {
-        Dtype::F32 => {
-            tensor.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
-        }
-        Dtype::F16 => tensor
-            .data()
-            .as_chunks::<2>()
-            .0
-            .iter()
-            .map(|b| f16::from_le_bytes(*b).to_f32())
-            .collect(),
-        other => {
-            return Err(Error::invalid(name, format!("type {other:?}, expected F32 or F16")));
-        }
-    };
-    check_values(name, &values)?;
-    Ok(values)
-}
-
 /// Checks that all values are finite and within [`MAX_WEIGHT`].
 fn check_values<'a>(name: &str, values: impl IntoIterator<Item = &'a f32>) -> Result<(), Error> {
     match values.into_iter().find(|v| !v.is_finite() || v.abs() > MAX_WEIGHT) {
@@ -387,14 +196,4 @@ fn check_values<'a>(name: &str, values: impl IntoIterator<Item = &'a f32>) -> Re
         }
         None => Ok(()),
     }
-}
-
-/// Returns the values as little-endian float32.
-fn le_bytes(values: &[f32]) -> Vec<u8> {
-    values.iter().flat_map(|v| v.to_le_bytes()).collect()
-}
-
-/// Returns the values as little-endian float16.
-fn half_bytes(values: &[f32]) -> Vec<u8> {
-    values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect()
 }

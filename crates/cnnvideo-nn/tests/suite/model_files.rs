@@ -8,7 +8,7 @@ use cnnvideo_nn::{
     Error, Model, ModelSource,
     arch::{Architecture, ResidualUnet},
     cpu::Int8Network,
-    model::{ConvWeights, Finer, Quantisation},
+    model::{ConvWeights, LowNoiseScales, Quantisation},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -36,7 +36,7 @@ fn field_of(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn what_is_written_is_read() {
+fn written_models_are_read_back() {
     let model = random_model(RGB, 2);
     let again = Model::from_bytes(&model.to_bytes().unwrap()).unwrap();
     assert_eq!(again.weights(), model.weights());
@@ -45,9 +45,9 @@ fn what_is_written_is_read() {
 }
 
 #[test]
-fn large_networks_keep_half_precision() {
+fn large_networks_are_stored_in_float16() {
     let architecture = Architecture::ResidualUnet(ResidualUnet {
-        inputs: RGB.io.inputs(),
+        inputs: RGB.io.input_channels(),
         outputs: RGB.io.output,
         widths: vec![96, 160],
         hidden: vec![96, 160],
@@ -59,7 +59,7 @@ fn large_networks_keep_half_precision() {
         let count = spec.weight_shape().iter().product();
         ConvWeights {
             weight: (0..count).map(|i: usize| (i as f32).sin()).collect(),
-            bias: vec![0.1; spec.outputs],
+            bias: vec![0.1; spec.out_channels],
         }
     });
     let model = Model::new(RGB, architecture, weights.collect()).unwrap();
@@ -96,7 +96,7 @@ fn networks_of_inverted_blocks_run_in_float32_only() {
 }
 
 #[test]
-fn steps_of_quantisation_are_kept_and_checked() {
+fn activation_scales_are_read_back_and_checked() {
     let model = quantised_model(RGB, 2);
     let bytes = model.to_bytes().unwrap();
     assert_eq!(Model::from_bytes(&bytes).unwrap().quantisation(), model.quantisation());
@@ -114,62 +114,65 @@ fn steps_of_quantisation_are_kept_and_checked() {
         renamed["else"] = tensor;
         assert_eq!(field_of(&join(&renamed, data)), name);
     }
-    // Without the limits of the finer steps, their tensor is unexpected.
+    // Without the limits of the low-noise scales, their tensor is unexpected.
     let mut renamed = header.clone();
     let tensor = renamed.as_object_mut().unwrap().remove("quantisation.most").unwrap();
     renamed["else"] = tensor;
     assert_eq!(field_of(&join(&renamed, data)), "tensors");
-    let sets = |most: &[f32]| {
+    let with_limits = |limits: &[f32]| {
         let quantisation = model.quantisation().unwrap().clone();
-        let finer = most
+        let low_noise = limits
             .iter()
-            .map(|most| Finer { most: *most, ..quantisation.finer[0].clone() })
+            .map(|limit| LowNoiseScales {
+                max_control: *limit,
+                ..quantisation.low_noise[0].clone()
+            })
             .collect();
-        model.clone().with_quantisation(Quantisation { finer, ..quantisation })
+        model.clone().with_quantisation(Quantisation { low_noise, ..quantisation })
     };
-    assert!(
-        sets(&[0.1, 0.2]).is_ok_and(|model| Model::from_bytes(&model.to_bytes().unwrap()).is_ok())
-    );
-    for most in
+    let two_sets = with_limits(&[0.1, 0.2]).unwrap();
+    assert!(Model::from_bytes(&two_sets.to_bytes().unwrap()).is_ok());
+    for limits in
         [vec![0.2, 0.1], vec![0.1, 0.1], vec![f32::NAN], (0..20).map(|i| i as f32).collect()]
     {
+        let result = with_limits(&limits);
         assert!(
-            matches!(sets(&most), Err(Error::Invalid { field, .. }) if field == "quantisation.most"),
-            "{most:?}"
+            matches!(result, Err(Error::Invalid { field, .. }) if field == "quantisation.most"),
+            "{limits:?}"
         );
     }
-    // Int8 arithmetic requires quantisation steps.
+    // Int8 arithmetic requires activation scales.
     let without = Int8Network::new(random_model(RGB, 2));
     assert!(matches!(without, Err(Error::Invalid { field, .. }) if field == "quantisation"));
 }
 
 #[test]
-fn the_shipped_models_load_and_keep_their_budget() {
+fn shipped_models_load_and_keep_their_budgets() {
     for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models")).unwrap() {
         let entry = entry.unwrap();
         assert!(entry.metadata().unwrap().len() < 2_000_000, "{:?}", entry.file_name());
     }
-    for (rung, most) in [("fast", 8_200.0), ("balanced", 20_000.0)] {
+    for (quality, max_macs) in [("fast", 8_200.0), ("balanced", 20_000.0)] {
         for (name, signature) in [("rgb", RGB), ("yuv420", YUV420)] {
             let path = format!(
-                "{}/../../models/denoise-{name}-{rung}.safetensors",
+                "{}/../../models/denoise-{name}-{quality}.safetensors",
                 env!("CARGO_MANIFEST_DIR")
             );
             let model = ModelSource::File(path.into()).load().unwrap();
             assert_eq!((model.task.as_str(), model.io), (signature.task, signature.io));
-            assert!(model.quantisation().is_some(), "{name}-{rung}");
+            assert!(model.quantisation().is_some(), "{name}-{quality}");
             // `macs_per_pixel` counts per pixel of the network's input, which stands for four
             // pixels of the frame.
-            assert!(model.graph().macs_per_pixel() / 4.0 <= most);
+            assert!(model.graph().macs_per_pixel() / 4.0 <= max_macs);
         }
     }
 }
 
 #[test]
-fn wrong_metadata_is_named() {
+fn errors_name_the_wrong_metadata() {
     let bytes = valid();
     let (header, data) = parts(&bytes);
-    let spoil = |key: &str, value: Option<&str>| {
+    let change = |key: &str, value: Option<&str>| {
         let mut header = header.clone();
         let metadata = header["__metadata__"].as_object_mut().unwrap();
         match value {
@@ -181,25 +184,25 @@ fn wrong_metadata_is_named() {
     let channels = ["picture-channels", "control-channels", "output-channels"];
     let others = ["format", "task", "architecture", "hyper-parameters", "version", "training"];
     for key in channels.into_iter().chain(others) {
-        assert_eq!(spoil(key, None), key);
+        assert_eq!(change(key, None), key);
     }
-    assert_eq!(spoil("format", Some("3")), "format");
-    assert_eq!(spoil("architecture", Some("transformer")), "architecture");
+    assert_eq!(change("format", Some("3")), "format");
+    assert_eq!(change("architecture", Some("transformer")), "architecture");
     for key in channels {
-        assert_eq!(spoil(key, Some("-1")), key);
+        assert_eq!(change(key, Some("-1")), key);
     }
-    assert_eq!(spoil("picture-channels", Some("7")), "inputs");
-    assert_eq!(spoil("control-channels", Some(&usize::MAX.to_string())), "inputs");
-    assert_eq!(spoil("output-channels", Some("7")), "outputs");
-    assert_eq!(spoil("hyper-parameters", Some("{")), "hyper-parameters");
+    assert_eq!(change("picture-channels", Some("7")), "inputs");
+    assert_eq!(change("control-channels", Some(&usize::MAX.to_string())), "inputs");
+    assert_eq!(change("output-channels", Some("7")), "outputs");
+    assert_eq!(change("hyper-parameters", Some("{")), "hyper-parameters");
     let hyper = |widths: &str| {
         format!(
             r#"{{"inputs":8,"outputs":6,"widths":{widths},"hidden":[16,24,20],"down_blocks":[1,1,2],"up_blocks":[1,1]}}"#
         )
     };
-    assert_eq!(spoil("hyper-parameters", Some(&hyper("[16,24,1000000]"))), "widths");
-    assert_eq!(spoil("hyper-parameters", Some(&hyper("[16,24]"))), "hidden");
-    assert_eq!(spoil("hyper-parameters", Some(&hyper("[16,24,41]"))), "down.1.scale.weight");
+    assert_eq!(change("hyper-parameters", Some(&hyper("[16,24,1000000]"))), "widths");
+    assert_eq!(change("hyper-parameters", Some(&hyper("[16,24]"))), "hidden");
+    assert_eq!(change("hyper-parameters", Some(&hyper("[16,24,41]"))), "down.1.scale.weight");
 
     let mut without = header.clone();
     without.as_object_mut().unwrap().remove("__metadata__");
@@ -224,7 +227,7 @@ fn files_of_format_1_are_read() {
 }
 
 #[test]
-fn wrong_tensors_are_named() {
+fn errors_name_the_wrong_tensor() {
     let bytes = valid();
     let (header, data) = parts(&bytes);
 
@@ -242,12 +245,12 @@ fn wrong_tensors_are_named() {
 
     let mut renamed = header.clone();
     let tensor = renamed.as_object_mut().unwrap().remove("head.bias").unwrap();
-    renamed["hat.bias"] = tensor;
+    renamed["renamed.bias"] = tensor;
     assert_eq!(field_of(&join(&renamed, data)), "head.bias");
 
-    let mut turned = header.clone();
-    turned["head.weight"]["shape"].as_array_mut().unwrap().reverse();
-    assert_eq!(field_of(&join(&turned, data)), "head.weight");
+    let mut transposed = header.clone();
+    transposed["head.weight"]["shape"].as_array_mut().unwrap().reverse();
+    assert_eq!(field_of(&join(&transposed, data)), "head.weight");
 
     let mut typed = header.clone();
     typed["head.weight"]["dtype"] = "I32".into();
@@ -268,7 +271,7 @@ fn broken_containers_are_errors() {
 }
 
 #[test]
-fn thousands_of_mutated_files_do_no_harm() {
+fn mutated_files_do_not_panic() {
     let bytes = valid();
     let header_end = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     let mut rng = StdRng::seed_from_u64(99);

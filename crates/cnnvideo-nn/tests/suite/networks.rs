@@ -2,26 +2,27 @@
 
 use cnnvideo_nn::{
     IoSpec, Model, Network, Signature, Size, Tensor,
-    arch::{Architecture, InvertedUnet, ResidualUnet, Stage},
-    model::{ConvWeights, Finer, Quantisation},
+    arch::{Architecture, EncoderStage, InvertedUnet, ResidualUnet},
+    model::{ConvWeights, LowNoiseScales, Quantisation},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 /// Signatures like those of the shipped models.
-pub const RGB: Signature = signature("denoise-rgb", [12, 1, 12]);
-pub const YUV420: Signature = signature("denoise-yuv420", [6, 2, 6]);
-pub const GUIDE: Signature = signature("smooth-guide", [6, 1, 7]);
-pub const REGION: Signature = signature("segment-region", [6, 3, 4]);
+pub const RGB: Signature =
+    Signature::new("denoise-rgb", IoSpec { picture: 12, control: 1, output: 12 });
+pub const YUV420: Signature =
+    Signature::new("denoise-yuv420", IoSpec { picture: 6, control: 2, output: 6 });
+pub const GUIDE: Signature =
+    Signature::new("smooth-guide", IoSpec { picture: 6, control: 1, output: 7 });
+pub const REGION: Signature =
+    Signature::new("segment-region", IoSpec { picture: 6, control: 3, output: 4 });
 
-const fn signature(task: &'static str, [picture, control, output]: [usize; 3]) -> Signature {
-    Signature::new(task, IoSpec { picture, control, output })
-}
-
-/// Returns a small architecture for a signature: inverted blocks for regions, else a residual U-Net.
+/// Returns a small architecture for a signature: inverted blocks for regions, else a residual
+/// U-Net.
 pub fn architecture(signature: Signature) -> Architecture {
-    let (inputs, outputs) = (signature.io.inputs(), signature.io.output);
+    let (inputs, outputs) = (signature.io.input_channels(), signature.io.output);
     if signature == REGION {
-        let stage = |side, stride, blocks, expansion, channels| Stage {
+        let stage = |side, stride, blocks, expansion, channels| EncoderStage {
             side,
             stride,
             blocks,
@@ -62,39 +63,42 @@ pub fn random_model(signature: Signature, seed: u64) -> Model {
     let architecture = architecture(signature);
     let graph = architecture.graph().unwrap();
     let weights = graph.convs.iter().map(|spec| {
-        let scale = (1.0 / (spec.macs_per_output() / spec.outputs) as f32).sqrt();
+        let scale = (1.0 / (spec.macs_per_output() / spec.out_channels) as f32).sqrt();
         let count = spec.weight_shape().iter().product();
         ConvWeights {
             weight: (0..count).map(|_| rng.random_range(-scale..scale)).collect(),
-            bias: (0..spec.outputs).map(|_| rng.random_range(-0.1..0.1)).collect(),
+            bias: (0..spec.out_channels).map(|_| rng.random_range(-0.1..0.1)).collect(),
         }
     });
     let weights = weights.collect();
     Model::new(signature, architecture, weights).unwrap()
 }
 
-/// Maximum control map value up to which a [`quantised_model`] uses its finer steps.
-pub const MOST_OF_FINER: f32 = 0.1;
+/// Largest control value for which a [`quantised_model`] uses its low-noise scales.
+pub const LOW_NOISE_LIMIT: f32 = 0.1;
 
-/// Returns a [`random_model`] with quantisation steps that cover the range of its feature maps, and
-/// a class of steps of half the width.
+/// Returns a [`random_model`] with activation scales that cover the range of its feature maps, and
+/// low-noise scales of half the size.
 pub fn quantised_model(signature: Signature, seed: u64) -> Model {
     let model = random_model(signature, seed);
-    let convs = vec![2.5 / 127.0; model.graph().convs.len()];
-    let input = vec![1.0 / 255.0; model.graph().input_channels()];
-    let finer =
-        vec![Finer { most: MOST_OF_FINER, convs: convs.iter().map(|step| 0.5 * step).collect() }];
-    model.with_quantisation(Quantisation { input, convs, finer }).unwrap()
+    let activation_scales = vec![2.5 / 127.0; model.graph().convs.len()];
+    let low_noise = vec![LowNoiseScales {
+        max_control: LOW_NOISE_LIMIT,
+        activation_scales: activation_scales.iter().map(|scale| 0.5 * scale).collect(),
+    }];
+    let input_scales = vec![1.0 / 255.0; model.graph().input_channels()];
+    let quantisation = Quantisation { input_scales, activation_scales, low_noise };
+    model.with_quantisation(quantisation).unwrap()
 }
 
-/// Values between -0.5 and 0.5.
+/// Returns a tensor of random values between -0.5 and 0.5.
 pub fn random_input(size: Size, channels: usize, seed: u64) -> Tensor {
     let mut rng = StdRng::seed_from_u64(seed);
     let count = size.width * size.height * channels;
     Tensor::new(size, channels, (0..count).map(|_| rng.random_range(-0.5..0.5)).collect())
 }
 
-/// The output of a network. Runs it twice: the second run must not depend on the first.
+/// Returns the output of a network. Runs it twice: the second run must not depend on the first.
 pub fn run(network: &dyn Network, input: &Tensor, threads: usize) -> Vec<f32> {
     let channels = network.io().output;
     let mut session = network.session(input.size(), threads).unwrap();

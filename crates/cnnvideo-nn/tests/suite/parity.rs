@@ -2,12 +2,12 @@
 
 use cnnvideo_nn::{
     Network, Size,
-    cpu::{FloatNetwork, Int8Network, kernels::float::Kernels, kernels::int8},
+    cpu::{FloatKernels, FloatNetwork, Int8Kernels, Int8Network},
     model::Quantisation,
 };
 
 use crate::networks::{
-    GUIDE, MOST_OF_FINER, REGION, RGB, YUV420, quantised_model, random_input, random_model, run,
+    GUIDE, LOW_NOISE_LIMIT, REGION, RGB, YUV420, quantised_model, random_input, random_model, run,
 };
 
 /// A twentieth of an 8-bit code value, in units of the networks (0 to 1).
@@ -29,10 +29,11 @@ fn kernel_sets_and_threads_agree() {
         let model = random_model(signature, 3);
         for (width, height) in SIZES {
             let size = Size { width, height };
-            let picture = random_input(size, signature.io.inputs(), 5);
-            let reference = FloatNetwork::with_kernels(model.clone(), Kernels::Portable).unwrap();
+            let picture = random_input(size, signature.io.input_channels(), 5);
+            let reference =
+                FloatNetwork::with_kernels(model.clone(), FloatKernels::PORTABLE).unwrap();
             let expected = run(&reference, &picture, 1);
-            for kernels in Kernels::available() {
+            for kernels in FloatKernels::available() {
                 let network = FloatNetwork::with_kernels(model.clone(), kernels).unwrap();
                 for threads in [1, 2, 5] {
                     let name = format!("{} {width}x{height} {threads} threads", network.backend());
@@ -49,12 +50,13 @@ fn int8_kernel_sets_and_threads_agree_bit_for_bit() {
         let model = quantised_model(signature, 3);
         for (width, height) in SIZES {
             let size = Size { width, height };
-            let most = if width % 3 == 0 { MOST_OF_FINER } else { f32::INFINITY };
-            let picture = random_input(size, signature.io.inputs(), 5).with_max_control(most);
+            let max_control = if width % 3 == 0 { LOW_NOISE_LIMIT } else { f32::INFINITY };
+            let picture =
+                random_input(size, signature.io.input_channels(), 5).with_max_control(max_control);
             let reference =
-                Int8Network::with_kernels(model.clone(), int8::Kernels::PORTABLE).unwrap();
+                Int8Network::with_kernels(model.clone(), Int8Kernels::PORTABLE).unwrap();
             let expected = run(&reference, &picture, 1);
-            for kernels in int8::Kernels::available() {
+            for kernels in Int8Kernels::available() {
                 let network = Int8Network::with_kernels(model.clone(), kernels).unwrap();
                 for threads in [1, 2, 5] {
                     let same = run(&network, &picture, threads) == expected;
@@ -69,7 +71,8 @@ fn int8_kernel_sets_and_threads_agree_bit_for_bit() {
 fn int8_is_close_to_float32() {
     for signature in [RGB, YUV420, GUIDE] {
         let model = quantised_model(signature, 9);
-        let picture = random_input(Size { width: 132, height: 68 }, signature.io.inputs(), 5);
+        let picture =
+            random_input(Size { width: 132, height: 68 }, signature.io.input_channels(), 5);
         let exact = run(&FloatNetwork::new(model.clone()).unwrap(), &picture, 2);
         let rounded = run(&Int8Network::new(model).unwrap(), &picture, 2);
         let power =
@@ -81,23 +84,25 @@ fn int8_is_close_to_float32() {
 }
 
 #[test]
-fn finer_steps_are_taken_where_control_maps_are_low() {
+fn low_noise_scales_are_used_where_control_maps_are_low() {
     let model = quantised_model(YUV420, 7);
     let quantisation = model.quantisation().unwrap().clone();
-    let of = |convs: &[f32]| {
-        let quantisation = Quantisation::new(quantisation.input.clone(), convs.to_vec());
-        Int8Network::new(model.clone().with_quantisation(quantisation).unwrap()).unwrap()
+    let picture = random_input(Size { width: 132, height: 68 }, YUV420.io.input_channels(), 5);
+    let expected = |activation_scales: &[f32]| {
+        let scales = quantisation.input_scales.clone();
+        let quantisation = Quantisation::new(scales, activation_scales.to_vec());
+        let model = model.clone().with_quantisation(quantisation).unwrap();
+        run(&Int8Network::new(model).unwrap(), &picture, 2)
     };
-    let [coarse, fine] = [&quantisation.convs, &quantisation.finer[0].convs].map(|convs| of(convs));
-    let both = Int8Network::new(model.clone()).unwrap();
-    let picture = random_input(Size { width: 132, height: 68 }, YUV420.io.inputs(), 5);
-    let [coarse, fine] = [coarse, fine].map(|network| run(&network, &picture, 2));
-    assert_ne!(coarse, fine);
-    for (most, expected) in
-        [(0.0, &fine), (MOST_OF_FINER, &fine), (0.11, &coarse), (f32::NAN, &coarse)]
+    let general = expected(&quantisation.activation_scales);
+    let low_noise = expected(&quantisation.low_noise[0].activation_scales);
+    assert_ne!(general, low_noise);
+    let network = Int8Network::new(model.clone()).unwrap();
+    for (max_control, expected) in
+        [(0.0, &low_noise), (LOW_NOISE_LIMIT, &low_noise), (0.11, &general), (f32::NAN, &general)]
     {
-        let picture = picture.clone().with_max_control(most);
-        assert!(run(&both, &picture, 2) == *expected, "{most}");
+        let picture = picture.clone().with_max_control(max_control);
+        assert!(run(&network, &picture, 2) == *expected, "{max_control}");
     }
 }
 
@@ -110,7 +115,7 @@ fn libtorch_agrees_with_the_embedded_engine() {
         let torch = TorchNetwork::new(&model, Device::Cpu).unwrap();
         let cpu = FloatNetwork::new(model).unwrap();
         for (width, height) in SIZES {
-            let picture = random_input(Size { width, height }, signature.io.inputs(), 6);
+            let picture = random_input(Size { width, height }, signature.io.input_channels(), 6);
             assert_close(
                 &format!("{width}x{height}"),
                 &run(&torch, &picture, 2),

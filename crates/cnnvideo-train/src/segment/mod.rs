@@ -6,6 +6,7 @@
 //! Mahadevan et al. 2018; Sofiiuk et al., "Reviving Iterative Training with Mask Guidance", 2021).
 
 mod regions;
+mod session;
 
 use std::path::PathBuf;
 
@@ -15,23 +16,25 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
 
-use self::regions::{Regions, Sample};
+use self::{
+    regions::{RegionSample, Regions},
+    session::ClickSession,
+};
 use super::{
     Error,
-    loader::Source,
-    run::{self, Lesson},
+    prefetch::BatchSource,
+    run::{self, RunOptions, TrainingTask},
 };
 use cnnvideo::{
     nn::arch::Graph,
-    segment::{clue, simulate::next_click},
+    segment::{
+        guidance,
+        simulate::{Click, next_click},
+    },
 };
 
 /// Maximum number of simulated corrections before the prediction that the loss judges.
-const MOST_ROUNDS: usize = 5;
-/// Share of the samples that start from a bounding box.
-const BOXED: f64 = 0.15;
-/// Share of the samples that start from four extreme points.
-const EXTREMES: f64 = 0.12;
+const MAX_CORRECTIONS: usize = 5;
 /// Additional loss weight of pixels near the border of a region.
 const BORDER_WEIGHT: f64 = 2.0;
 /// Distance from the border, in pixels, within which this weight applies.
@@ -45,9 +48,9 @@ const VALIDATION_CLICKS: [usize; 3] = [1, 3, 6];
 
 /// Options of a training run for the segmentation network.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct SegmentationOptions {
     /// Options that all trainings share.
-    pub run: run::Options,
+    pub run: RunOptions,
     /// Folder with the photographs of the BSDS500.
     pub photos: PathBuf,
     /// Folder with the regions that people annotated in them, as written by `scripts/bsds500`.
@@ -62,76 +65,75 @@ pub struct Options {
 /// # Errors
 /// Options that this training does not support, files that cannot be read or written, a checkpoint
 /// that does not fit, a loss that is not finite.
-pub fn segment(options: &Options) -> Result<(), Error> {
+pub fn train(options: &SegmentationOptions) -> Result<(), Error> {
     if options.run.quantise {
-        return Err(Error::NoQuantisation("the segmentation network"));
+        return Err(Error::QuantisationUnsupported("the segmentation network"));
     }
     let regions = Regions::load(&options.photos, &options.regions, &options.drawings)?;
     println!("{regions}");
     let graph = options.run.architecture.graph()?;
     let mut rng = StdRng::seed_from_u64(u64::MAX);
-    let validation =
-        (0..VALIDATION_COUNT).map(|_| regions.validation(options.run.side, &mut rng)).collect();
-    let scenes = Scenes { run: &options.run, regions };
-    let mut lesson = Segmenting { options, graph: &graph, validation };
-    run::run(&options.run, &graph, &scenes, &mut lesson)
+    let validation = (0..VALIDATION_COUNT)
+        .map(|_| regions.validation(options.run.patch_side, &mut rng))
+        .collect();
+    let source = RegionSource { run: &options.run, regions };
+    let mut task = SegmentationTask { options, graph: &graph, validation };
+    run::run(&options.run, &graph, &source, &mut task)
 }
 
 /// Source of training batches.
-struct Scenes<'a> {
-    run: &'a run::Options,
+struct RegionSource<'a> {
+    run: &'a RunOptions,
     regions: Regions,
 }
 
-impl Source for Scenes<'_> {
-    type Batch = (Vec<Sample>, Vec<Session>);
+impl BatchSource for RegionSource<'_> {
+    type Batch = (Vec<RegionSample>, Vec<ClickSession>);
 
     fn draw(&self, rng: &mut StdRng) -> Result<Self::Batch, Error> {
         let Self { run, regions } = self;
-        let samples: Vec<_> = (0..run.batch).map(|_| regions.sample(run.side, rng)).collect();
-        let sessions = samples.iter().map(|sample| Session::start(sample, run.side, rng)).collect();
+        let samples: Vec<_> =
+            (0..run.batch_size).map(|_| regions.sample(run.patch_side, rng)).collect();
+        let sessions =
+            samples.iter().map(|sample| ClickSession::start(sample, run.patch_side, rng)).collect();
         Ok((samples, sessions))
     }
 }
 
 /// The training task: interactive segmentation.
-struct Segmenting<'a> {
-    options: &'a Options,
+struct SegmentationTask<'a> {
+    options: &'a SegmentationOptions,
     graph: &'a Graph,
-    validation: Vec<Sample>,
+    validation: Vec<RegionSample>,
 }
 
-/// State of the simulated interaction on one sample.
-#[derive(Clone)]
-struct Session {
-    /// Clicks inside the region, `[x, y]` in pixels.
-    inside: Vec<[f32; 2]>,
-    /// Clicks outside the region, `[x, y]` in pixels.
-    outside: Vec<[f32; 2]>,
-    /// Seeds derived from bounds, inside and outside. They are used until the first prediction.
-    hints: [Vec<[f32; 2]>; 2],
-    /// Previous prediction: probability of the region by pixel, row-major.
-    before: Vec<f32>,
+/// Position of a simulated click.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ClickPosition {
+    /// The centre of the largest error.
+    Exact,
+    /// Up to 6 pixels from that centre along each axis, as users click.
+    Displaced,
 }
 
-impl Lesson<(Vec<Sample>, Vec<Session>)> for Segmenting<'_> {
+impl TrainingTask<(Vec<RegionSample>, Vec<ClickSession>)> for SegmentationTask<'_> {
     fn loss(
         &self,
         weights: &[Tensor],
         kind: Kind,
-        (samples, mut sessions): (Vec<Sample>, Vec<Session>),
+        (samples, mut sessions): (Vec<RegionSample>, Vec<ClickSession>),
         rng: &mut StdRng,
     ) -> Result<Tensor, Error> {
         let pictures = self.pictures(&samples, weights[0].device())?;
         // Few corrections are drawn more often than many, because users rarely make many.
-        let most = rng.random_range(0..=MOST_ROUNDS);
-        for _ in 0..rng.random_range(0..=most) {
+        let max_corrections = rng.random_range(0..=MAX_CORRECTIONS);
+        for _ in 0..rng.random_range(0..=max_corrections) {
             let _no_grad = tch::no_grad_guard();
-            self.update(weights, &pictures, &mut sessions)?;
-            self.point(&samples, &mut sessions, rng, false);
+            self.predict_regions(weights, &pictures, &mut sessions)?;
+            self.add_clicks(&samples, &mut sessions, rng, ClickPosition::Displaced);
         }
-        let logits = self.see(weights, &pictures, &sessions, kind)?;
-        let side = self.options.run.side as i64;
+        let logits = self.predict(weights, &pictures, &sessions, kind)?;
+        let side = self.options.run.patch_side as i64;
         let truth: Vec<f32> = samples
             .iter()
             .flat_map(|s| s.truth.iter().map(|inside| f32::from(u8::from(*inside))))
@@ -145,53 +147,55 @@ impl Lesson<(Vec<Sample>, Vec<Session>)> for Segmenting<'_> {
     /// Returns the mean intersection over union in percent, after some numbers of clicks and from
     /// extreme points.
     fn validate(&self, weights: &[Tensor]) -> Result<Vec<(String, f64)>, Error> {
-        let side = self.options.run.side;
+        let side = self.options.run.patch_side;
         let mut rng = StdRng::seed_from_u64(7);
         let mut results = VALIDATION_CLICKS.map(|clicks| (format!("{clicks} clicks"), 0.0));
         for samples in self.validation.chunks(16) {
             let pictures = self.pictures(samples, weights[0].device())?;
-            let mut sessions: Vec<_> = samples.iter().map(|_| Session::empty(side)).collect();
+            let mut sessions: Vec<_> = samples.iter().map(|_| ClickSession::empty(side)).collect();
             for clicks in 1..=VALIDATION_CLICKS[2] {
-                self.point(samples, &mut sessions, &mut rng, true);
-                self.update(weights, &pictures, &mut sessions)?;
+                self.add_clicks(samples, &mut sessions, &mut rng, ClickPosition::Exact);
+                self.predict_regions(weights, &pictures, &mut sessions)?;
                 if let Some(at) = VALIDATION_CLICKS.iter().position(|c| *c == clicks) {
                     let all = samples
                         .iter()
                         .zip(&sessions)
-                        .map(|(sample, session)| overlap(sample, session));
+                        .map(|(sample, session)| intersection_over_union(sample, session));
                     results[at].1 += 100.0 * all.sum::<f64>() / VALIDATION_COUNT as f64;
                 }
             }
         }
-        let mut by_extremes = 0.0;
+        let mut by_extreme_points = 0.0;
         for samples in self.validation.chunks(16) {
             let pictures = self.pictures(samples, weights[0].device())?;
-            let start = |sample: &Sample| {
-                let mut session = Session::empty(side);
-                session.inside = sample.extremes(&mut rng);
-                session.expect_within(sample.bounds(), side);
+            let start = |sample: &RegionSample| {
+                let mut session = ClickSession::empty(side);
+                session.inside = sample.extreme_points(&mut rng);
+                session.set_bounds(sample.bounds(), side);
                 session
             };
             let mut sessions: Vec<_> = samples.iter().map(start).collect();
-            self.update(weights, &pictures, &mut sessions)?;
-            let all =
-                samples.iter().zip(&sessions).map(|(sample, session)| overlap(sample, session));
-            by_extremes += 100.0 * all.sum::<f64>() / VALIDATION_COUNT as f64;
+            self.predict_regions(weights, &pictures, &mut sessions)?;
+            let all = samples
+                .iter()
+                .zip(&sessions)
+                .map(|(sample, session)| intersection_over_union(sample, session));
+            by_extreme_points += 100.0 * all.sum::<f64>() / VALIDATION_COUNT as f64;
         }
-        Ok(results.into_iter().chain([("extremes".to_owned(), by_extremes)]).collect())
+        Ok(results.into_iter().chain([("extremes".to_owned(), by_extreme_points)]).collect())
     }
 
     /// Returns validation images, true regions and the predictions after three clicks.
     fn samples(&self, weights: &[Tensor]) -> Result<Option<GrayImage>, Error> {
         let _no_grad = tch::no_grad_guard();
-        let side = self.options.run.side;
+        let side = self.options.run.patch_side;
         let samples = &self.validation[..8.min(self.validation.len())];
         let mut rng = StdRng::seed_from_u64(7);
         let pictures = self.pictures(samples, weights[0].device())?;
-        let mut sessions: Vec<_> = samples.iter().map(|_| Session::empty(side)).collect();
+        let mut sessions: Vec<_> = samples.iter().map(|_| ClickSession::empty(side)).collect();
         for _ in 0..3 {
-            self.point(samples, &mut sessions, &mut rng, true);
-            self.update(weights, &pictures, &mut sessions)?;
+            self.add_clicks(samples, &mut sessions, &mut rng, ClickPosition::Exact);
+            self.predict_regions(weights, &pictures, &mut sessions)?;
         }
         let wide = (samples.len() * side) as u32;
         Ok(Some(GrayImage::from_fn(wide, 3 * side as u32, |x, y| {
@@ -201,16 +205,16 @@ impl Lesson<(Vec<Sample>, Vec<Session>)> for Segmenting<'_> {
             image::Luma([match row {
                 0 => samples[sample].yuv[at][0] as u8,
                 1 => 255 * u8::from(samples[sample].truth[[y, x]]),
-                _ => (255.0 * sessions[sample].before[at]) as u8,
+                _ => (255.0 * sessions[sample].previous_prediction[at]) as u8,
             }])
         })))
     }
 }
 
-impl Segmenting<'_> {
+impl SegmentationTask<'_> {
     /// Returns the picture channels of the network's input.
-    fn pictures(&self, samples: &[Sample], device: Device) -> Result<Tensor, Error> {
-        let side = self.options.run.side as i64;
+    fn pictures(&self, samples: &[RegionSample], device: Device) -> Result<Tensor, Error> {
+        let side = self.options.run.patch_side as i64;
         let plane = |c: usize| {
             let values: Vec<f32> = samples
                 .iter()
@@ -221,43 +225,48 @@ impl Segmenting<'_> {
                 .to_device(device)
         };
         Ok(Tensor::f_cat(
-            &[plane(0).f_pixel_unshuffle(2)?, halved(&plane(1))?, halved(&plane(2))?],
+            &[
+                plane(0).f_pixel_unshuffle(2)?,
+                half_resolution(&plane(1))?,
+                half_resolution(&plane(2))?,
+            ],
             1,
         )?)
     }
 
     /// Returns the predicted logits of the region, `[count, 1, side, side]`.
-    fn see(
+    fn predict(
         &self,
         weights: &[Tensor],
         pictures: &Tensor,
-        sessions: &[Session],
+        sessions: &[ClickSession],
         kind: Kind,
     ) -> Result<Tensor, Error> {
-        let (count, half) = (sessions.len(), self.options.run.side / 2);
+        let (count, half) = (sessions.len(), self.options.run.patch_side / 2);
         let maps = |values: Vec<f32>, side: usize| {
             Tensor::from_slice(&values)
                 .view([count as i64, 1, side as i64, side as i64])
                 .to_device(pictures.device())
         };
-        let seeds = |of: fn(&Session) -> [&[[f32; 2]]; 2]| {
+        let seeds = |of: fn(&ClickSession) -> [&[[f32; 2]]; 2]| {
             let mut map = vec![0.0; count * half * half];
             map.par_chunks_exact_mut(half * half).zip(sessions).for_each(|(map, session)| {
                 let seeds = of(session).concat();
                 for (y, row) in map.chunks_exact_mut(half).enumerate() {
-                    clue::row(&seeds, y, row);
+                    guidance::seed_map_row(&seeds, y, row);
                 }
             });
             maps(map, half)
         };
-        let before: Vec<f32> = sessions.iter().flat_map(|s| s.before.iter().copied()).collect();
-        let before = halved(&maps(before, 2 * half))?;
+        let previous: Vec<f32> =
+            sessions.iter().flat_map(|s| s.previous_prediction.iter().copied()).collect();
+        let previous = half_resolution(&maps(previous, 2 * half))?;
         let input = Tensor::f_cat(
             &[
                 pictures.shallow_clone(),
-                seeds(|s| [&s.inside, &s.hints[0]]),
-                seeds(|s| [&s.outside, &s.hints[1]]),
-                before,
+                seeds(|s| [&s.inside, &s.bounds_seeds[0]]),
+                seeds(|s| [&s.outside, &s.bounds_seeds[1]]),
+                previous,
             ],
             1,
         )?;
@@ -265,39 +274,50 @@ impl Segmenting<'_> {
     }
 
     /// Predicts the regions and stores them as the previous prediction of each session.
-    fn update(
+    fn predict_regions(
         &self,
         weights: &[Tensor],
         pictures: &Tensor,
-        sessions: &mut [Session],
+        sessions: &mut [ClickSession],
     ) -> Result<(), Error> {
-        let region =
-            self.see(weights, pictures, sessions, Kind::Float)?.sigmoid().to_device(Device::Cpu);
+        let region = self
+            .predict(weights, pictures, sessions, Kind::Float)?
+            .sigmoid()
+            .to_device(Device::Cpu);
         for (i, session) in sessions.iter_mut().enumerate() {
-            session.before = Vec::<f32>::try_from(region.get(i as i64).contiguous().view(-1))?;
-            session.hints = Default::default();
+            session.previous_prediction =
+                Vec::<f32>::try_from(region.get(i as i64).contiguous().view(-1))?;
+            session.bounds_seeds = Default::default();
         }
         Ok(())
     }
 
-    /// Adds a click to each session where its prediction is wrong. Unless `exact`, displaces it by
-    /// up to 6 pixels.
-    fn point(&self, samples: &[Sample], sessions: &mut [Session], rng: &mut StdRng, exact: bool) {
-        let side = self.options.run.side;
+    /// Adds a click to each session where its prediction is wrong.
+    fn add_clicks(
+        &self,
+        samples: &[RegionSample],
+        sessions: &mut [ClickSession],
+        rng: &mut StdRng,
+        position: ClickPosition,
+    ) {
+        let side = self.options.run.patch_side;
         let seeds: Vec<u64> = samples.iter().map(|_| rng.random()).collect();
         samples.par_iter().zip(sessions).zip(seeds).for_each(|((sample, session), seed)| {
             let mut rng = StdRng::seed_from_u64(seed);
-            let mask =
-                Array2::from_shape_fn((side, side), |(y, x)| session.before[y * side + x] > 0.5);
+            let mask = Array2::from_shape_fn((side, side), |(y, x)| {
+                session.previous_prediction[y * side + x] > 0.5
+            });
             let truth = sample.truth.mapv(Some);
-            let Some((x, y, inside)) = next_click(&mask.view(), &truth.view()) else { return };
+            let Some(Click { x, y, inside }) = next_click(&mask.view(), &truth.view()) else {
+                return;
+            };
             let mut at = [x as f32, y as f32];
-            if !exact {
-                let aside =
+            if position == ClickPosition::Displaced {
+                let displaced =
                     at.map(|v| (v + rng.random_range(-6.0..6.0f32)).clamp(0.0, side as f32 - 1.0));
-                let wrong = mask[[aside[1] as usize, aside[0] as usize]] != inside;
-                if wrong && sample.truth[[aside[1] as usize, aside[0] as usize]] == inside {
-                    at = aside;
+                let wrong = mask[[displaced[1] as usize, displaced[0] as usize]] != inside;
+                if wrong && sample.truth[[displaced[1] as usize, displaced[0] as usize]] == inside {
+                    at = displaced;
                 }
             }
             if inside { &mut session.inside } else { &mut session.outside }.push(at);
@@ -306,58 +326,17 @@ impl Segmenting<'_> {
 }
 
 /// Downsamples planes by 2.
-fn halved(planes: &Tensor) -> Result<Tensor, tch::TchError> {
+fn half_resolution(planes: &Tensor) -> Result<Tensor, tch::TchError> {
     planes.f_avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None)
 }
 
-impl Session {
-    /// Creates a session without input.
-    fn empty(side: usize) -> Self {
-        Self {
-            inside: Vec::new(),
-            outside: Vec::new(),
-            hints: Default::default(),
-            before: vec![0.0; side * side],
-        }
-    }
-
-    /// Creates a session with its first input: a click, a box, or four extreme points, encoded as
-    /// the element encodes them.
-    fn start(sample: &Sample, side: usize, rng: &mut StdRng) -> Self {
-        let mut session = Self::empty(side);
-        let kind: f64 = rng.random();
-        if kind < BOXED {
-            let mut aside = |v: usize| {
-                (v as f32 + rng.random_range(-4.0..4.0f32)).clamp(0.0, side as f32 - 1.0) as usize
-            };
-            let [x0, y0, x1, y1] = sample.bounds().map(&mut aside);
-            session.expect_within([x0, y0, x1.max(x0), y1.max(y0)], side);
-        } else if kind < BOXED + EXTREMES {
-            session.inside = sample.extremes(rng);
-            session.expect_within(sample.bounds(), side);
-        } else {
-            session.inside.extend(sample.somewhere(rng));
-        }
-        session
-    }
-
-    /// Sets the expected region to the rectangle `[left, top, right, bottom]` and derives seeds
-    /// from it.
-    fn expect_within(&mut self, bounds: [usize; 4], side: usize) {
-        let [x0, y0, x1, y1] = bounds;
-        for y in y0..=y1 {
-            self.before[y * side + x0..=y * side + x1].fill(clue::BOX);
-        }
-        let (middle, around) = clue::bounds(bounds, (side, side));
-        let inside = if self.inside.is_empty() { vec![middle] } else { Vec::new() };
-        self.hints = [inside, around];
-    }
-}
-
 /// Returns the intersection over union of the prediction and the true region.
-fn overlap(sample: &Sample, session: &Session) -> f64 {
-    let pairs =
-        sample.truth.iter().zip(&session.before).map(|(truth, before)| (*truth, *before > 0.5));
+fn intersection_over_union(sample: &RegionSample, session: &ClickSession) -> f64 {
+    let pairs = sample
+        .truth
+        .iter()
+        .zip(&session.previous_prediction)
+        .map(|(truth, probability)| (*truth, *probability > 0.5));
     let (both, either) = pairs.fold((0u32, 0u32), |(both, either), (a, b)| {
         (both + u32::from(a && b), either + u32::from(a || b))
     });
@@ -367,8 +346,8 @@ fn overlap(sample: &Sample, session: &Session) -> f64 {
 /// Cross entropy with more weight along borders, plus soft intersection over union.
 fn loss(logits: &Tensor, truth: &Tensor) -> Result<Tensor, Error> {
     let size = [2 * BORDER + 1, 2 * BORDER + 1];
-    let widen = |t: &Tensor| t.f_max_pool2d(size, [1, 1], [BORDER, BORDER], [1, 1], false);
-    let border = widen(truth)? + widen(&truth.f_sub_scalar(1.0)?.neg())? - 1.0;
+    let dilate = |t: &Tensor| t.f_max_pool2d(size, [1, 1], [BORDER, BORDER], [1, 1], false);
+    let border = dilate(truth)? + dilate(&truth.f_sub_scalar(1.0)?.neg())? - 1.0;
     let weight = border * BORDER_WEIGHT + 1.0;
     let entropy = logits.f_binary_cross_entropy_with_logits::<Tensor>(
         truth,
@@ -380,6 +359,6 @@ fn loss(logits: &Tensor, truth: &Tensor) -> Result<Tensor, Error> {
     let sum = |t: &Tensor| t.f_sum_dim_intlist(&[1i64, 2, 3][..], false, Kind::Float);
     let both = sum(&(&region * truth))?;
     let either = sum(&region)? + sum(truth)? - &both;
-    let overlap = ((both + 1.0) / (either + 1.0)).mean(Kind::Float);
-    Ok((entropy + (1.0 - overlap) * OVERLAP_WEIGHT) * 0.1)
+    let intersection_over_union = ((both + 1.0) / (either + 1.0)).mean(Kind::Float);
+    Ok((entropy + (1.0 - intersection_over_union) * OVERLAP_WEIGHT) * 0.1)
 }

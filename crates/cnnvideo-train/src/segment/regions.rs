@@ -8,52 +8,55 @@ use rand::{Rng, rngs::StdRng};
 
 use crate::{
     Error,
-    data::{files_below, fnv1a},
+    data::{image_files, is_for_validation},
     smooth::{Drawings, Half},
 };
-use cnnvideo::frame::luma::yuv;
+use cnnvideo::{
+    frame::luma::rgb_to_yuv,
+    segment::{PixelBox, distance::squared_distance_transform},
+};
 
 /// One in this many photographs is kept for validation, on average.
-const VALIDATION_SHARE: u64 = 20;
+const VALIDATION_INTERVAL: u64 = 20;
 /// Share of the samples that composite a drawing over a photograph.
-const DRAWN: f64 = 0.3;
+const DRAWING_SHARE: f64 = 0.3;
 /// Probability that a neighbouring region is added, tested repeatedly: annotators often divide
 /// objects into parts.
-const MERGED: f64 = 0.45;
+const MERGE_PROBABILITY: f64 = 0.45;
 /// A region that shares more than this fraction of its border with the chosen regions is added to
 /// them.
-const ENCLOSED: f64 = 0.6;
+const ENCLOSED_SHARE: f64 = 0.6;
 /// Minimum area of a region as a share of the photograph.
-const LEAST_AREA: f64 = 0.008;
+const MIN_AREA: f64 = 0.008;
 /// Maximum area of a region as a share of the photograph.
-const MOST_AREA: f64 = 0.6;
+const MAX_AREA: f64 = 0.6;
 /// Range of the patch side relative to the longer side of the region. It is wide, because before
 /// the first click the region may be anywhere in the frame.
-const ROOM: (f32, f32) = (1.15, 7.0);
+const PATCH_SCALE: (f32, f32) = (1.15, 7.0);
 /// The same for patches that are close to the region, as when the region is already known.
-const CLOSER_ROOM: (f32, f32) = (1.2, 2.4);
+const CLOSE_PATCH_SCALE: (f32, f32) = (1.2, 2.4);
 /// Share of the close patches.
-const CLOSER: f64 = 0.5;
+const CLOSE_PATCH_SHARE: f64 = 0.5;
 
 /// An annotated photograph.
-struct Photo {
+struct AnnotatedPhoto {
     picture: RgbImage,
     /// Label maps, one for each annotator; each pixel holds the number of its region.
     regions: Vec<GrayImage>,
 }
 
 /// A square training patch with one region.
-pub(super) struct Sample {
+pub(super) struct RegionSample {
     /// Y, U and V of each pixel, 0 to 255, row-major.
-    pub yuv: Vec<[f32; 3]>,
+    pub(super) yuv: Vec<[f32; 3]>,
     /// Whether each pixel belongs to the region.
-    pub truth: Array2<bool>,
+    pub(super) truth: Array2<bool>,
 }
 
 /// Source of training samples: annotated photographs and drawings.
 pub(super) struct Regions {
-    train: Vec<Photo>,
-    validation: Vec<Photo>,
+    train: Vec<AnnotatedPhoto>,
+    validation: Vec<AnnotatedPhoto>,
     drawings: Drawings,
 }
 
@@ -76,30 +79,31 @@ impl Regions {
     /// # Errors
     /// [`Error::File`] if a file cannot be read or its regions have another size,
     /// [`Error::NoPhotos`] if there are too few.
-    pub fn load(photos: &Path, regions: &Path, drawings: &Path) -> Result<Self, Error> {
+    pub(super) fn load(photos: &Path, regions: &Path, drawings: &Path) -> Result<Self, Error> {
         let open = |file: &Path| image::open(file).map_err(|err| Error::file(file, err));
         let (mut train, mut validation) = (Vec::new(), Vec::new());
-        for file in files_below(photos)? {
-            let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let drawn = (0..)
+        for file in image_files(photos)? {
+            let name = file.file_stem().expect("a listed file has a name");
+            let name = name.to_string_lossy().into_owned();
+            let annotations = (0..)
                 .map(|person| regions.join(format!("{name}-{person}.png")))
                 .take_while(|f| f.exists());
-            let drawn = drawn
+            let annotations = annotations
                 .map(|file| Ok(open(&file)?.into_luma8()))
                 .collect::<Result<Vec<_>, Error>>()?;
-            if drawn.is_empty() {
+            if annotations.is_empty() {
                 continue;
             }
             let picture = open(&file)?.into_rgb8();
-            if drawn.iter().any(|regions| regions.dimensions() != picture.dimensions()) {
+            if annotations.iter().any(|regions| regions.dimensions() != picture.dimensions()) {
                 return Err(Error::file(&file, "its annotated regions have another size"));
             }
-            let part = if fnv1a(name.as_bytes()).is_multiple_of(VALIDATION_SHARE) {
+            let part = if is_for_validation(&name, VALIDATION_INTERVAL) {
                 &mut validation
             } else {
                 &mut train
             };
-            part.push(Photo { picture, regions: drawn });
+            part.push(AnnotatedPhoto { picture, regions: annotations });
         }
         if train.is_empty() || validation.is_empty() {
             return Err(Error::NoPhotos(photos.display().to_string()));
@@ -108,23 +112,23 @@ impl Regions {
     }
 
     /// Draws a training sample of `side` x `side` pixels.
-    pub fn sample(&self, side: usize, rng: &mut StdRng) -> Sample {
+    pub(super) fn sample(&self, side: usize, rng: &mut StdRng) -> RegionSample {
         loop {
             let photo = &self.train[rng.random_range(0..self.train.len())];
-            let sample = if rng.random_bool(DRAWN) {
-                self.drawn(photo, side, rng)
+            let sample = if rng.random_bool(DRAWING_SHARE) {
+                self.composited(photo, side, rng)
             } else {
                 photo.sample(side, rng)
             };
             if let Some(mut sample) = sample {
-                sample.vary(rng);
+                sample.augment(rng);
                 return sample;
             }
         }
     }
 
     /// Draws a sample from the validation photographs.
-    pub fn validation(&self, side: usize, rng: &mut StdRng) -> Sample {
+    pub(super) fn validation(&self, side: usize, rng: &mut StdRng) -> RegionSample {
         loop {
             if let Some(sample) =
                 self.validation[rng.random_range(0..self.validation.len())].sample(side, rng)
@@ -136,15 +140,21 @@ impl Regions {
 
     /// Composites a drawing over a photograph; the region is the drawing. Returns `None` if too
     /// little of it is visible.
-    fn drawn(&self, photo: &Photo, side: usize, rng: &mut StdRng) -> Option<Sample> {
+    fn composited(
+        &self,
+        photo: &AnnotatedPhoto,
+        side: usize,
+        rng: &mut StdRng,
+    ) -> Option<RegionSample> {
         let (width, height) = photo.picture.dimensions();
-        let long = rng.random_range(side as f32 * 0.6..height.min(width) as f32);
-        let x0 = rng.random_range(0.0..=(width as f32 - long).max(0.0));
-        let y0 = rng.random_range(0.0..=(height as f32 - long).max(0.0));
-        let mut sample = photo.patch(side, [x0, y0, long, long], rng.random(), |_| false);
-        let (drawing, alpha) = self.drawings.one(side, rng);
+        let longer_side = rng.random_range(side as f32 * 0.6..height.min(width) as f32);
+        let x0 = rng.random_range(0.0..=(width as f32 - longer_side).max(0.0));
+        let y0 = rng.random_range(0.0..=(height as f32 - longer_side).max(0.0));
+        let mut sample =
+            photo.patch(side, [x0, y0, longer_side, longer_side], rng.random(), |_| false);
+        let (drawing, alpha) = self.drawings.patch_of_one(side, rng);
         for (i, (pixel, alpha)) in drawing.iter().zip(&alpha).enumerate() {
-            let colour = yuv(*pixel);
+            let colour = rgb_to_yuv(*pixel);
             for (to, from) in sample.yuv[i].iter_mut().zip(colour) {
                 *to += alpha * (from - *to);
             }
@@ -154,10 +164,10 @@ impl Regions {
     }
 }
 
-impl Photo {
+impl AnnotatedPhoto {
     /// Draws a patch around a random region. Returns `None` if the region is not suitable.
-    fn sample(&self, side: usize, rng: &mut StdRng) -> Option<Sample> {
-        let regions = self.coarse(rng);
+    fn sample(&self, side: usize, rng: &mut StdRng) -> Option<RegionSample> {
+        let regions = self.coarser_annotation(rng);
         let (width, height) = regions.dimensions();
         // A random pixel selects large regions more often, and these are more often whole objects.
         // Half of the time each region has the same probability instead.
@@ -167,28 +177,28 @@ impl Photo {
         let first = if rng.random_bool(0.5) {
             regions.get_pixel(rng.random_range(0..width), rng.random_range(0..height)).0[0]
         } else {
-            let most = regions.pixels().map(|p| p.0[0]).max().unwrap_or(1);
-            rng.random_range(1..=most.max(1))
+            let last = regions.pixels().map(|p| p.0[0]).max().expect("photographs have pixels");
+            rng.random_range(1..=last.max(1))
         };
         chosen[usize::from(first)] = true;
-        while rng.random_bool(MERGED) {
-            let near = neighbours(regions, &chosen);
+        while rng.random_bool(MERGE_PROBABILITY) {
+            let border_lengths = shared_border_lengths(regions, &chosen);
             // A neighbour with a long common border is the most likely part of the same object.
-            let total: u32 = near.iter().sum();
+            let total: u32 = border_lengths.iter().sum();
             if total == 0 {
                 break;
             }
             let mut at = rng.random_range(0..total);
-            let next = near.iter().position(|n| {
+            let next = border_lengths.iter().position(|n| {
                 let here = at < *n;
                 at = at.saturating_sub(*n);
                 here
             });
-            chosen[next.unwrap_or(0)] = true;
+            chosen[next.expect("`at` is below the total length")] = true;
         }
         fill_holes(regions, &mut chosen);
         let share = area(&chosen) as f64 / f64::from(width * height);
-        if !(LEAST_AREA..MOST_AREA).contains(&share) {
+        if !(MIN_AREA..MAX_AREA).contains(&share) {
             return None;
         }
         let mut bounds = [width, height, 0, 0];
@@ -205,27 +215,29 @@ impl Photo {
             return None;
         }
         let [x0, y0, x1, y1] = bounds.map(|v| v as f32);
-        let room = if rng.random_bool(CLOSER) { CLOSER_ROOM } else { ROOM };
-        let room = room.0 * (room.1 / room.0).powf(rng.random::<f32>());
-        let long = (room * (x1 - x0).max(y1 - y0)).max(side as f32 * 0.35);
+        let patch_scale =
+            if rng.random_bool(CLOSE_PATCH_SHARE) { CLOSE_PATCH_SCALE } else { PATCH_SCALE };
+        let patch_scale = patch_scale.0 * (patch_scale.1 / patch_scale.0).powf(rng.random::<f32>());
+        let longer_side = (patch_scale * (x1 - x0).max(y1 - y0)).max(side as f32 * 0.35);
         let stretch = rng.random_range(-0.2..0.2f32).exp();
         let whole = [width as f32, height as f32];
-        let size = [(long * stretch).min(whole[0]), (long / stretch).min(whole[1])];
+        let size = [(longer_side * stretch).min(whole[0]), (longer_side / stretch).min(whole[1])];
         let slack = [size[0] - (x1 - x0), size[1] - (y1 - y0)].map(|v| v.max(1.0));
-        let aside = [
+        let wished_origin = [
             x0 - slack[0] * rng.random_range(0.05..0.95f32),
             y0 - slack[1] * rng.random_range(0.05..0.95f32),
         ];
-        let from = [0, 1].map(|i| aside[i].clamp(0.0, whole[i] - size[i]));
-        let sample = self.patch(side, [from[0], from[1], size[0], size[1]], rng.random(), |at| {
-            chosen[usize::from(regions.get_pixel(at[0], at[1]).0[0])]
-        });
+        let origin = [0, 1].map(|i| wished_origin[i].clamp(0.0, whole[i] - size[i]));
+        let sample =
+            self.patch(side, [origin[0], origin[1], size[0], size[1]], rng.random(), |at| {
+                chosen[usize::from(regions.get_pixel(at[0], at[1]).0[0])]
+            });
         sample.usable().then_some(sample)
     }
 
     /// Returns the coarser of two random annotations: fewer regions are more often whole objects
     /// than parts of them.
-    fn coarse(&self, rng: &mut StdRng) -> &GrayImage {
+    fn coarser_annotation(&self, rng: &mut StdRng) -> &GrayImage {
         let mut one = || {
             let regions = &self.regions[rng.random_range(0..self.regions.len())];
             (regions.pixels().map(|p| p.0[0]).max(), regions)
@@ -242,36 +254,36 @@ impl Photo {
         [x0, y0, width, height]: [f32; 4],
         flip: bool,
         inside: impl Fn([u32; 2]) -> bool,
-    ) -> Sample {
+    ) -> RegionSample {
         let (w, h) = self.picture.dimensions();
         let step = [width / side as f32, height / side as f32];
         // When downsampling, averages several points for each pixel.
-        let points = step.map(|s| (s.round() as usize).clamp(1, 3));
+        let samples_per_axis = step.map(|s| (s.round() as usize).clamp(1, 3));
         let mut yuvs = Vec::with_capacity(side * side);
         let truth = Array2::from_shape_fn((side, side), |(y, x)| {
             let x = if flip { side - 1 - x } else { x };
             let mut mean = [0.0; 3];
-            for j in 0..points[1] {
-                for i in 0..points[0] {
+            for j in 0..samples_per_axis[1] {
+                for i in 0..samples_per_axis[0] {
                     let at = |o: f32, v: usize, k: usize, n: usize, s: f32| {
                         o + (v as f32 + (k as f32 + 0.5) / n as f32) * s - 0.5
                     };
                     let rgb = bilinear(
                         &self.picture,
-                        at(x0, x, i, points[0], step[0]),
-                        at(y0, y, j, points[1], step[1]),
+                        at(x0, x, i, samples_per_axis[0], step[0]),
+                        at(y0, y, j, samples_per_axis[1], step[1]),
                     );
-                    mean.iter_mut()
-                        .zip(rgb)
-                        .for_each(|(m, v)| *m += v / (points[0] * points[1]) as f32);
+                    mean.iter_mut().zip(rgb).for_each(|(m, v)| {
+                        *m += v / (samples_per_axis[0] * samples_per_axis[1]) as f32
+                    });
                 }
             }
-            yuvs.push(yuv(mean));
+            yuvs.push(rgb_to_yuv(mean));
             let (px, py) = (x0 + (x as f32 + 0.5) * step[0], y0 + (y as f32 + 0.5) * step[1]);
-            let out = px < 0.0 || py < 0.0 || px >= w as f32 || py >= h as f32;
-            !out && inside([px as u32, py as u32])
+            let outside = px < 0.0 || py < 0.0 || px >= w as f32 || py >= h as f32;
+            !outside && inside([px as u32, py as u32])
         });
-        Sample { yuv: yuvs, truth }
+        RegionSample { yuv: yuvs, truth }
     }
 }
 
@@ -293,7 +305,7 @@ fn bilinear(picture: &RgbImage, x: f32, y: f32) -> [f32; 3] {
 /// Adds regions that are mostly enclosed by the chosen ones, such as the windows of a car.
 fn fill_holes(regions: &GrayImage, chosen: &mut [bool; 256]) {
     let (width, height) = regions.dimensions();
-    let (near, mut around) = (neighbours(regions, chosen), [0u32; 256]);
+    let (border_lengths, mut around) = (shared_border_lengths(regions, chosen), [0u32; 256]);
     for y in 0..height {
         for x in 0..width {
             let here = regions.get_pixel(x, y).0[0];
@@ -307,13 +319,13 @@ fn fill_holes(regions: &GrayImage, chosen: &mut [bool; 256]) {
         }
     }
     for (i, chosen) in chosen.iter_mut().enumerate().skip(1) {
-        *chosen |= f64::from(near[i]) > ENCLOSED * f64::from(around[i]);
+        *chosen |= f64::from(border_lengths[i]) > ENCLOSED_SHARE * f64::from(around[i]);
     }
 }
 
 /// Returns the length of the border that each region shares with the chosen ones.
-fn neighbours(regions: &GrayImage, chosen: &[bool; 256]) -> [u32; 256] {
-    let mut near = [0; 256];
+fn shared_border_lengths(regions: &GrayImage, chosen: &[bool; 256]) -> [u32; 256] {
+    let mut border_lengths = [0; 256];
     let (width, height) = regions.dimensions();
     for y in 0..height - 1 {
         for x in 0..width - 1 {
@@ -321,17 +333,17 @@ fn neighbours(regions: &GrayImage, chosen: &[bool; 256]) -> [u32; 256] {
             let here = at(x, y);
             for there in [at(x + 1, y), at(x, y + 1)] {
                 match (chosen[here], chosen[there]) {
-                    (true, false) => near[there] += 1,
-                    (false, true) => near[here] += 1,
+                    (true, false) => border_lengths[there] += 1,
+                    (false, true) => border_lengths[here] += 1,
                     _ => {}
                 }
             }
         }
     }
-    near
+    border_lengths
 }
 
-impl Sample {
+impl RegionSample {
     /// Returns whether the region is neither too small nor too large in the patch.
     fn usable(&self) -> bool {
         let share = self.truth.iter().filter(|t| **t).count() as f64 / self.truth.len() as f64;
@@ -339,7 +351,7 @@ impl Sample {
     }
 
     /// Varies brightness, contrast, saturation and tint, and adds some noise.
-    fn vary(&mut self, rng: &mut StdRng) {
+    fn augment(&mut self, rng: &mut StdRng) {
         let (gain, shift) = (rng.random_range(0.7..1.3f32), rng.random_range(-25.0..25.0f32));
         let colour = rng.random_range(0.5..1.4f32);
         let tint = [rng.random_range(-8.0..8.0f32), rng.random_range(-8.0..8.0f32)];
@@ -352,28 +364,32 @@ impl Sample {
         }
     }
 
-    /// Returns the bounding box `[left, top, right, bottom]` of the region, all inclusive.
-    pub fn bounds(&self) -> [usize; 4] {
+    /// Returns the bounding box of the region.
+    pub(super) fn bounds(&self) -> PixelBox {
         let (height, width) = self.truth.dim();
+        let nothing = PixelBox { left: width - 1, top: height - 1, right: 0, bottom: 0 };
         let inside = self.truth.indexed_iter().filter(|(_, inside)| **inside);
-        inside.fold([width - 1, height - 1, 0, 0], |[l, t, r, b], ((y, x), _)| {
-            [l.min(x), t.min(y), r.max(x), b.max(y)]
+        inside.fold(nothing, |bounds, ((y, x), _)| PixelBox {
+            left: bounds.left.min(x),
+            top: bounds.top.min(y),
+            right: bounds.right.max(x),
+            bottom: bounds.bottom.max(y),
         })
     }
 
     /// Draws a random point of the region at each side of its bounding box (extreme points).
-    pub fn extremes(&self, rng: &mut StdRng) -> Vec<[f32; 2]> {
-        let [l, t, r, b] = self.bounds();
+    pub(super) fn extreme_points(&self, rng: &mut StdRng) -> Vec<[f32; 2]> {
+        let PixelBox { left, top, right, bottom } = self.bounds();
+        let near_sides: [&dyn Fn(usize, usize) -> bool; 4] =
+            [&|_, x| x <= left + 2, &|y, _| y <= top + 2, &|_, x| x + 2 >= right, &|y, _| {
+                y + 2 >= bottom
+            }];
         let mut points = Vec::new();
-        for keep in
-            [&|_: usize, x: usize| x <= l + 2, &|y, _| y <= t + 2, &|_, x| x + 2 >= r, &|y, _| {
-                y + 2 >= b
-            }] as [&dyn Fn(usize, usize) -> bool; 4]
-        {
+        for is_near_side in near_sides {
             let all: Vec<_> = self
                 .truth
                 .indexed_iter()
-                .filter(|((y, x), inside)| **inside && keep(*y, *x))
+                .filter(|((y, x), inside)| **inside && is_near_side(*y, *x))
                 .map(|(at, _)| at)
                 .collect();
             if let Some((y, x)) = all.get(rng.random_range(0..all.len().max(1))) {
@@ -385,8 +401,8 @@ impl Sample {
 
     /// Draws a random point of the region, with a preference for points far from its border.
     /// Returns `None` if the region is empty.
-    pub fn somewhere(&self, rng: &mut StdRng) -> Option<[f32; 2]> {
-        let depth = cnnvideo::segment::distance::squared_depth(&self.truth.view());
+    pub(super) fn random_inner_point(&self, rng: &mut StdRng) -> Option<[f32; 2]> {
+        let depth = squared_distance_transform(&self.truth.view());
         let deepest = depth.iter().fold(0.0f32, |a, b| a.max(*b));
         let share = rng.random_range(0.1..1.0f32);
         let all: Vec<_> = depth

@@ -7,24 +7,24 @@ use rand::{Rng, rngs::StdRng};
 
 use crate::{
     Error,
-    data::{files_below, fnv1a},
+    data::{fnv1a, image_files},
 };
 
 /// Range of the length that the longer side of a drawing is resized to, in pixels.
 const SIDES: std::ops::RangeInclusive<u32> = 140..=460;
 /// Maximum number of drawings; decoding more takes minutes and gigabytes.
-const MOST: usize = 3000;
+const MAX_DRAWINGS: usize = 3000;
 
 /// Difference between neighbouring pixels, in 8-bit units, that counts as a step.
 const STEP: u8 = 14;
 /// Maximum share of pixels with a step beside them; drawings with more have texture themselves.
-const MOST_FINE: f32 = 0.14;
+const MAX_STEP_SHARE: f32 = 0.14;
 
-/// An image in float: R, G and B from 0 to 255, row-major.
-pub type Rgb = Vec<[f32; 3]>;
+/// The pixels of an image: R, G and B from 0 to 255, row-major.
+pub(super) type RgbPixels = Vec<[f32; 3]>;
 
 /// Drawings with transparent backgrounds.
-pub struct Drawings(Vec<RgbaImage>);
+pub(crate) struct Drawings(Vec<RgbaImage>);
 
 /// One of the two halves of the drawings and textures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +37,8 @@ pub enum Half {
 
 impl Half {
     /// Returns whether a file belongs to this half; decided by a hash of the file name.
-    pub fn has(self, path: &Path) -> bool {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
+    pub(crate) fn contains(self, path: &Path) -> bool {
+        let name = path.file_name().expect("a listed file has a name").to_string_lossy();
         (fnv1a(name.as_bytes()) % 2 == 1) == (self == Self::Evaluation)
     }
 }
@@ -50,11 +50,12 @@ impl Drawings {
     ///
     /// # Errors
     /// [`Error::File`] if a folder cannot be read, [`Error::NoPhotos`] if it has no usable drawing.
-    pub fn load(folder: &Path, half: Half) -> Result<Self, Error> {
-        let mut files = files_below(folder)?;
-        files.retain(|f| f.extension().is_some_and(|e| e == "png") && half.has(f));
-        let step = files.len().div_ceil(MOST).max(1);
-        let drawings: Vec<_> = files.iter().step_by(step).filter_map(|file| load(file)).collect();
+    pub(crate) fn load(folder: &Path, half: Half) -> Result<Self, Error> {
+        let mut files = image_files(folder)?;
+        files.retain(|f| f.extension().is_some_and(|e| e == "png") && half.contains(f));
+        let step = files.len().div_ceil(MAX_DRAWINGS).max(1);
+        let drawings: Vec<_> =
+            files.iter().step_by(step).filter_map(|file| load_drawing(file)).collect();
         if drawings.is_empty() {
             return Err(Error::NoPhotos(folder.display().to_string()));
         }
@@ -62,13 +63,13 @@ impl Drawings {
     }
 
     /// Returns the number of drawings.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Draws a scene of `side` by `side` pixels: a uniform or gradient background, drawings, and
     /// bars at least `width` pixels wide.
-    pub fn scene(&self, side: usize, width: f32, rng: &mut StdRng) -> Rgb {
+    pub(crate) fn scene(&self, side: usize, width: f32, rng: &mut StdRng) -> RgbPixels {
         let mut scene = background(side, rng);
         for _ in 0..rng.random_range(1..=3) {
             self.paste(&mut scene, side, rng);
@@ -86,7 +87,7 @@ impl Drawings {
 
     /// Places one drawing on a patch so that at least half of it is visible. Returns its colours
     /// and its coverage from 0 to 1.
-    pub fn one(&self, side: usize, rng: &mut StdRng) -> (Rgb, Vec<f32>) {
+    pub(crate) fn patch_of_one(&self, side: usize, rng: &mut StdRng) -> (RgbPixels, Vec<f32>) {
         let drawing = &self.0[rng.random_range(0..self.0.len())];
         let (width, height) = (drawing.width() as f32, drawing.height() as f32);
         let scale = rng.random_range(0.25..1.0f32) * side as f32 / width.max(height);
@@ -107,7 +108,7 @@ impl Drawings {
     }
 
     /// Composites a random drawing over the scene.
-    fn paste(&self, scene: &mut Rgb, side: usize, rng: &mut StdRng) {
+    fn paste(&self, scene: &mut RgbPixels, side: usize, rng: &mut StdRng) {
         let drawing = &self.0[rng.random_range(0..self.0.len())];
         let (width, height) = (drawing.width() as i32, drawing.height() as i32);
         let half = side as i32 / 2;
@@ -128,10 +129,10 @@ impl Drawings {
 }
 
 /// Decodes a drawing and resizes it. Returns `None` if it cannot be decoded or is not usable.
-fn load(file: &Path) -> Option<RgbaImage> {
+fn load_drawing(file: &Path) -> Option<RgbaImage> {
     let picture = image::open(file).ok()?.into_rgba8();
     let longer = picture.width().max(picture.height());
-    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = file.file_name().expect("a listed file has a name").to_string_lossy().into_owned();
     let side = SIDES.start() + (fnv1a(name.as_bytes()) >> 8) as u32 % (SIDES.end() - SIDES.start());
     let scaled = |n: u32| (n * side / longer.max(1)).max(1);
     if longer <= 64 {
@@ -147,14 +148,14 @@ fn load(file: &Path) -> Option<RgbaImage> {
             imageops::FilterType::CatmullRom
         },
     );
-    (fine_share(&drawing) < MOST_FINE).then_some(drawing)
+    (step_share(&drawing) < MAX_STEP_SHARE).then_some(drawing)
 }
 
 /// Returns the share of a drawing's pixels with a step beside them. It is high for hatching, lace
 /// and maps, which are texture themselves.
-fn fine_share(drawing: &RgbaImage) -> f32 {
+fn step_share(drawing: &RgbaImage) -> f32 {
     let (width, height) = drawing.dimensions();
-    let (mut inside, mut steps) = (0u32, 0u32);
+    let (mut visible, mut steps) = (0u32, 0u32);
     for y in 0..height.saturating_sub(1) {
         for x in 0..width.saturating_sub(1) {
             let [a, b, c] =
@@ -162,13 +163,18 @@ fn fine_share(drawing: &RgbaImage) -> f32 {
             if a[3] < 128 {
                 continue;
             }
-            let step =
-                |other: [u8; 4]| a.iter().zip(other).map(|(a, b)| a.abs_diff(b)).max().unwrap_or(0);
-            inside += 1;
+            let step = |other: [u8; 4]| {
+                a.iter()
+                    .zip(other)
+                    .map(|(a, b)| a.abs_diff(b))
+                    .max()
+                    .expect("a pixel has components")
+            };
+            visible += 1;
             steps += u32::from(step(b).max(step(c)) > STEP);
         }
     }
-    steps as f32 / inside.max(1) as f32
+    steps as f32 / visible.max(1) as f32
 }
 
 fn colour(rng: &mut StdRng) -> [f32; 3] {
@@ -176,7 +182,7 @@ fn colour(rng: &mut StdRng) -> [f32; 3] {
 }
 
 /// Draws a uniform or gradient background.
-pub fn background(side: usize, rng: &mut StdRng) -> Rgb {
+pub(crate) fn background(side: usize, rng: &mut StdRng) -> RgbPixels {
     let a = if rng.random_bool(0.4) { [255.0; 3] } else { colour(rng) };
     let b = if rng.random_bool(0.5) { a } else { colour(rng) };
     let (dx, dy) = (rng.random_range(-1.0..1.0f32), rng.random_range(-1.0..1.0f32));
@@ -188,23 +194,23 @@ pub fn background(side: usize, rng: &mut StdRng) -> Rgb {
 }
 
 /// Draws a bar or a disc of random colour with antialiased edges.
-fn bar(scene: &mut Rgb, side: usize, width: f32, rng: &mut StdRng) {
+fn bar(scene: &mut RgbPixels, side: usize, width: f32, rng: &mut StdRng) {
     let colour = colour(rng);
-    let covered = shape(side, width, rng);
-    for (pixel, inside) in scene.iter_mut().zip(covered) {
+    let coverage = shape(side, width, rng);
+    for (pixel, coverage) in scene.iter_mut().zip(coverage) {
         for (to, from) in pixel.iter_mut().zip(colour) {
-            *to += inside * (from - *to);
+            *to += coverage * (from - *to);
         }
     }
 }
 
 /// Draws a bar or a disc, at least `width` pixels wide, that is a little lighter or darker than the
 /// image under it.
-pub fn faint_bar(scene: &mut Rgb, side: usize, width: f32, rng: &mut StdRng) {
+pub(crate) fn faint_bar(scene: &mut RgbPixels, side: usize, width: f32, rng: &mut StdRng) {
     let contrast = rng.random_range(8.0..60.0f32) * if rng.random() { 1.0 } else { -1.0 };
-    let covered = shape(side, width, rng);
-    for (pixel, inside) in scene.iter_mut().zip(covered) {
-        pixel.iter_mut().for_each(|v| *v += inside * contrast);
+    let coverage = shape(side, width, rng);
+    for (pixel, coverage) in scene.iter_mut().zip(coverage) {
+        pixel.iter_mut().for_each(|v| *v += coverage * contrast);
     }
 }
 
@@ -212,13 +218,13 @@ pub fn faint_bar(scene: &mut Rgb, side: usize, width: f32, rng: &mut StdRng) {
 fn shape(side: usize, width: f32, rng: &mut StdRng) -> impl Iterator<Item = f32> {
     let angle = rng.random_range(0.0..std::f32::consts::PI);
     let (sin, cos) = angle.sin_cos();
-    let half = 0.5 * width * rng.random_range(1.0..2.0f32);
+    let half_width = 0.5 * width * rng.random_range(1.0..2.0f32);
     let centre = [rng.random_range(0.0..side as f32), rng.random_range(0.0..side as f32)];
-    let long =
-        if rng.random_bool(0.3) { half } else { side as f32 * rng.random_range(0.3..2.0f32) };
+    let half_length =
+        if rng.random_bool(0.3) { half_width } else { side as f32 * rng.random_range(0.3..2.0f32) };
     (0..side * side).map(move |i| {
         let (x, y) = ((i % side) as f32 - centre[0], (i / side) as f32 - centre[1]);
         let (across, along) = ((x * cos + y * sin).abs(), (y * cos - x * sin).abs());
-        (half - across + 0.5).clamp(0.0, 1.0) * (long - along + 0.5).clamp(0.0, 1.0)
+        (half_width - across + 0.5).clamp(0.0, 1.0) * (half_length - along + 0.5).clamp(0.0, 1.0)
     })
 }

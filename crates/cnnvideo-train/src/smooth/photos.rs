@@ -5,12 +5,12 @@ use image::{GrayImage, RgbImage};
 use ndarray::Array2;
 use rand::{Rng, rngs::StdRng};
 
-use super::{Options, Patch, rtv};
+use super::{SmoothingOptions, patches::TrainingPatch, rtv};
 use crate::{
     Error,
-    data::{files_below, fnv1a},
+    data::{fnv1a, image_files},
 };
-use cnnvideo::frame::luma::yuv;
+use cnnvideo::frame::luma::rgb_to_yuv;
 
 /// Scales at which the structure of photographs is computed; a hash of the file name selects one.
 const PHOTO_SCALES: [f32; 4] = [3.0, 6.0, 10.0, 16.0];
@@ -19,10 +19,10 @@ const SCALE_OVER_SIGMA: f32 = 2.5;
 /// Smoothness weight of relative total variation.
 const PHOTO_LAMBDA: f32 = 0.012;
 /// Maximum number of photographs; each is used at one scale.
-const MOST_PHOTOS: usize = 220;
+const MAX_PHOTOS: usize = 220;
 
 /// A photograph with its structure at one scale and its annotated boundaries.
-pub(super) struct Photo {
+pub(super) struct StructurePhoto {
     picture: RgbImage,
     /// Structure of luma, 0 to 255.
     structure: Array2<f32>,
@@ -34,16 +34,16 @@ pub(super) struct Photo {
     scale: f32,
 }
 
-impl Photo {
+impl StructurePhoto {
     /// Loads the photographs that have annotated boundaries and computes their structure.
     ///
     /// # Errors
     /// [`Error::File`] if a file cannot be read or sizes differ, [`Error::NoPhotos`] if no
     /// photograph has boundaries.
-    pub fn load_all(options: &Options) -> Result<Vec<Self>, Error> {
+    pub(super) fn load_all(options: &SmoothingOptions) -> Result<Vec<Self>, Error> {
         let mut photos = Vec::new();
-        for file in files_below(&options.photos)? {
-            let name = file.file_stem().unwrap_or_default();
+        for file in image_files(&options.photos)? {
+            let name = file.file_stem().expect("a listed file has a name");
             let boundaries = options.boundaries.join(name).with_extension("png");
             if !boundaries.exists() {
                 continue;
@@ -63,19 +63,21 @@ impl Photo {
             let (width, height) = (picture.width() as usize, picture.height() as usize);
             let sigma = scale / SCALE_OVER_SIGMA;
             let plane =
-                Array2::from_shape_fn((height, width), |(y, x)| yuv(pixel(x, y))[0] / 255.0);
+                Array2::from_shape_fn((height, width), |(y, x)| rgb_to_yuv(pixel(x, y))[0] / 255.0);
             let structure = rtv::structure(&plane, PHOTO_LAMBDA, sigma) * 255.0;
             let chroma = [0, 1].map(|i| {
                 let plane =
                     Array2::from_shape_fn((height.div_ceil(2), width.div_ceil(2)), |(y, x)| {
                         let (x, y) = (2 * x, 2 * y);
                         let all = [(x, y), (x + 1, y), (x, y + 1), (x + 1, y + 1)];
-                        all.map(|(x, y)| yuv(pixel(x, y))[1 + i]).iter().sum::<f32>() / 4.0 / 255.0
+                        all.map(|(x, y)| rgb_to_yuv(pixel(x, y))[1 + i]).iter().sum::<f32>()
+                            / 4.0
+                            / 255.0
                     });
                 rtv::structure(&plane, PHOTO_LAMBDA, (sigma / 2.0).max(0.5)) * 255.0
             });
             photos.push(Self { picture, structure, chroma, boundaries, scale });
-            if photos.len() == MOST_PHOTOS {
+            if photos.len() == MAX_PHOTOS {
                 break;
             }
         }
@@ -86,7 +88,7 @@ impl Photo {
     }
 
     /// Draws a random patch of `side` x `side` pixels.
-    pub fn patch(&self, side: usize, rng: &mut StdRng) -> Patch {
+    pub(super) fn patch(&self, side: usize, rng: &mut StdRng) -> TrainingPatch {
         let x0 = rng.random_range(0..=self.picture.width() as usize - side);
         let y0 = rng.random_range(0..=self.picture.height() as usize - side);
         let flip = rng.random::<bool>();
@@ -108,7 +110,7 @@ impl Photo {
             [self.structure[[y, x]], u, v]
         };
         let all = 0..side * side;
-        Patch {
+        TrainingPatch {
             picture: all.clone().map(rgb).collect(),
             target: all.clone().map(structure).collect(),
             edges: all.map(edge).collect(),

@@ -4,7 +4,7 @@
 
 use ndarray::{Array2, Zip};
 
-use super::textures::blurred;
+use super::textures::gaussian_blur;
 
 /// Number of reweighting iterations.
 const ITERATIONS: usize = 4;
@@ -19,14 +19,14 @@ const TOLERANCE: f32 = 2e-3;
 
 /// Returns the structure of a plane of values from 0 to 1. Removes textures of periods up to about
 /// `2.5 * sigma` pixels. `lambda` is the smoothness weight.
-pub fn structure(plane: &Array2<f32>, lambda: f32, sigma: f32) -> Array2<f32> {
+pub(super) fn structure(plane: &Array2<f32>, lambda: f32, sigma: f32) -> Array2<f32> {
     let mut result = plane.clone();
     let mut sigma = sigma;
     for _ in 0..ITERATIONS {
         let across = weights(&differences(&result), lambda, sigma);
-        let turned = result.t().as_standard_layout().to_owned();
+        let transposed = result.t().as_standard_layout().to_owned();
         let down =
-            weights(&differences(&turned), lambda, sigma).t().as_standard_layout().to_owned();
+            weights(&differences(&transposed), lambda, sigma).t().as_standard_layout().to_owned();
         result = solve(plane, &result, &across, &down);
         sigma = (sigma / 2.0).max(0.5);
     }
@@ -43,8 +43,8 @@ fn differences(plane: &Array2<f32>) -> Array2<f32> {
 
 /// Returns the weights between horizontal neighbours for the next iteration.
 fn weights(differences: &Array2<f32>, lambda: f32, sigma: f32) -> Array2<f32> {
-    let inverse = blurred(differences, sigma).mapv(|v| 1.0 / (v.abs() + EPSILON));
-    let mut weights = blurred(&inverse, sigma);
+    let inverse = gaussian_blur(differences, sigma).mapv(|v| 1.0 / (v.abs() + EPSILON));
+    let mut weights = gaussian_blur(&inverse, sigma);
     weights.zip_mut_with(differences, |w, d| *w *= lambda / (d.abs() + EPSILON_SINGLE));
     let last = weights.ncols() - 1;
     weights.column_mut(last).fill(0.0);
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texture_goes_and_a_step_stays() {
+    fn texture_is_removed_and_a_step_kept() {
         let plane = Array2::from_shape_fn((64, 96), |(y, x)| {
             let texture = if (x / 2 + y / 2) % 2 == 0 { 0.08 } else { -0.08 };
             0.3 + if x >= 48 { 0.4 } else { 0.0 } + texture

@@ -6,7 +6,7 @@ use ndarray::Array2;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::drawings::Half;
-use crate::{Error, data::files_below};
+use crate::{Error, data::image_files};
 
 /// Ratio of the period to the standard deviation of the Gaussian that the high-pass subtracts. Of a
 /// wave of twice the period, an eighth of the amplitude is left.
@@ -23,7 +23,7 @@ const STEPS: f32 = 32.0;
 
 /// High-pass filtered tiles of photographed textures, with mean 0 and standard deviation 1, by
 /// period (order of [`PERIODS`]).
-pub struct Textures(Vec<Vec<Array2<i8>>>);
+pub(super) struct Textures(Vec<Vec<Array2<i8>>>);
 
 impl Textures {
     /// Creates tiles from the photographs of one half below `folder`.
@@ -31,9 +31,9 @@ impl Textures {
     /// # Errors
     /// [`Error::File`] if a folder or image cannot be read, [`Error::NoPhotos`] if there are too
     /// few photographs for all periods.
-    pub fn load(folder: &Path, half: Half, seed: u64) -> Result<Self, Error> {
-        let mut files = files_below(folder)?;
-        files.retain(|f| half.has(f));
+    pub(super) fn load(folder: &Path, half: Half, seed: u64) -> Result<Self, Error> {
+        let mut files = image_files(folder)?;
+        files.retain(|f| half.contains(f));
         let mut rng = StdRng::seed_from_u64(seed);
         let mut tiles: Vec<Vec<_>> = PERIODS.map(|_| Vec::new()).into();
         for file in &files {
@@ -44,7 +44,7 @@ impl Textures {
             });
             for i in 0..TILES {
                 let period = (i * 3 + rng.random_range(0..3)) % PERIODS.len();
-                let tile = high_pass(&turned(&plane, &mut rng), PERIODS[period] / HIGH_PASS);
+                let tile = high_pass(&random_tile(&plane, &mut rng), PERIODS[period] / HIGH_PASS);
                 let std = tile.std(0.0).max(1e-3);
                 tiles[period].push(tile.mapv(|v| (v / std * STEPS).round() as i8));
             }
@@ -57,7 +57,7 @@ impl Textures {
 
     /// Returns a random texture of `side` x `side` pixels without periods above `period`, with mean
     /// 0 and a standard deviation near 1.
-    pub fn fine(&self, side: usize, period: f32, rng: &mut StdRng) -> Vec<f32> {
+    pub(super) fn fine(&self, side: usize, period: f32, rng: &mut StdRng) -> Vec<f32> {
         if rng.random_bool(0.35) {
             return pattern(side, period, rng);
         }
@@ -65,12 +65,12 @@ impl Textures {
         let tiles = &self.0[nearest];
         let tile = &tiles[rng.random_range(0..tiles.len())];
         let (x0, y0) = (rng.random_range(0..SIDE), rng.random_range(0..SIDE));
-        let (turn, flip) = (rng.random::<bool>(), rng.random::<bool>());
+        let (transpose, flip) = (rng.random::<bool>(), rng.random::<bool>());
         let mirrored =
             |n: usize| if n % (2 * SIDE) < SIDE { n % SIDE } else { SIDE - 1 - n % SIDE };
         (0..side * side)
             .map(|i| {
-                let (x, y) = if turn { (i / side, i % side) } else { (i % side, i / side) };
+                let (x, y) = if transpose { (i / side, i % side) } else { (i % side, i / side) };
                 let x = if flip { side - 1 - x } else { x };
                 f32::from(tile[[mirrored(y0 + y), mirrored(x0 + x)]]) / STEPS
             })
@@ -80,19 +80,20 @@ impl Textures {
 
 /// Returns a regular pattern of one period: stripes, checks or dots, with soft or hard edges; mean
 /// 0 and standard deviation 1.
-pub fn pattern(side: usize, period: f32, rng: &mut StdRng) -> Vec<f32> {
+pub(super) fn pattern(side: usize, period: f32, rng: &mut StdRng) -> Vec<f32> {
     let angle = rng.random_range(0.0..TAU);
     let (sin, cos) = angle.sin_cos();
     let (phase_x, phase_y) = (rng.random_range(0.0..TAU), rng.random_range(0.0..TAU));
     let kind = rng.random_range(0..3);
     // Hard edges need a few pixels for each period.
     let hardness = if period > 4.0 { rng.random_range(0.0..6.0f32) } else { 0.0 };
-    let (bend, reach) = (rng.random_range(0.0..1.5f32), rng.random_range(3.0..9.0f32) * period);
+    let (warp_amplitude, radius) =
+        (rng.random_range(0.0..1.5f32), rng.random_range(3.0..9.0f32) * period);
     let values: Vec<f32> = (0..side * side)
         .map(|i| {
             let (x, y) = ((i % side) as f32, (i / side) as f32);
             let (u, v) = (x * cos + y * sin, y * cos - x * sin);
-            let warp = bend * (v / reach * TAU).sin();
+            let warp = warp_amplitude * (v / radius * TAU).sin();
             let a = (u / period * TAU + phase_x + warp).sin();
             let b = (v / period * TAU + phase_y).sin();
             let value = match kind {
@@ -111,7 +112,7 @@ pub fn pattern(side: usize, period: f32, rng: &mut StdRng) -> Vec<f32> {
 }
 
 /// Resamples a tile of an image with random rotation and scale; mirrors the image beyond its edges.
-fn turned(plane: &Array2<f32>, rng: &mut StdRng) -> Array2<f32> {
+fn random_tile(plane: &Array2<f32>, rng: &mut StdRng) -> Array2<f32> {
     let (height, width) = plane.dim();
     let (sin, cos) = rng.random_range(0.0..TAU).sin_cos();
     let scale = rng.random_range(0.6..1.6f32);
@@ -136,14 +137,14 @@ fn turned(plane: &Array2<f32>, rng: &mut StdRng) -> Array2<f32> {
 
 /// Subtracts the Gaussian mean from a plane.
 fn high_pass(plane: &Array2<f32>, sigma: f32) -> Array2<f32> {
-    plane - &blurred(plane, sigma)
+    plane - &gaussian_blur(plane, sigma)
 }
 
 /// Returns the Gaussian mean of a plane, mirrored beyond its edges.
-pub fn blurred(plane: &Array2<f32>, sigma: f32) -> Array2<f32> {
-    let reach = (3.0 * sigma).ceil() as i32;
+pub(super) fn gaussian_blur(plane: &Array2<f32>, sigma: f32) -> Array2<f32> {
+    let radius = (3.0 * sigma).ceil() as i32;
     let taps: Vec<f32> =
-        (-reach..=reach).map(|i| (-0.5 * (i as f32 / sigma).powi(2)).exp()).collect();
+        (-radius..=radius).map(|i| (-0.5 * (i as f32 / sigma).powi(2)).exp()).collect();
     let sum: f32 = taps.iter().sum();
     let across = |plane: &Array2<f32>| {
         let width = plane.ncols() as i32;
@@ -153,7 +154,7 @@ pub fn blurred(plane: &Array2<f32>, sigma: f32) -> Array2<f32> {
         };
         let mut result = Array2::zeros(plane.dim());
         for (row, mut to) in plane.rows().into_iter().zip(result.rows_mut()) {
-            let padded: Vec<f32> = (-reach..width + reach).map(|x| row[place(x)]).collect();
+            let padded: Vec<f32> = (-radius..width + radius).map(|x| row[place(x)]).collect();
             for (to, window) in to.iter_mut().zip(padded.windows(taps.len())) {
                 *to = window.iter().zip(&taps).map(|(v, t)| v * t).sum::<f32>() / sum;
             }

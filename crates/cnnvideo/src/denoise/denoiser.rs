@@ -3,27 +3,26 @@
 use std::sync::Arc;
 
 use super::{
-    CONTROL_PER_LEVEL, ColourDomain, MAX_LEVEL,
-    chroma::Means,
-    estimate::Estimator,
-    io::{Controls, Planes, PlanesMut, Shares},
-    noise::NoiseModel,
-    temporal::Temporal,
+    CONTROL_PER_SIGMA, ColourDomain, MAX_SIGMA, NoiseEstimator, NoiseModel, NoiseModels,
+    chroma_detail::ChromaCells,
+    network_input::{Controls, NetworkInput},
+    network_output::{BlendWeights, NetworkOutput},
+    temporal::TemporalFusion,
 };
 use crate::{
-    frame::{Colour, Picture, PictureMut, Regions, Sample},
-    nn::{self, Network, Sessions, Threads},
+    frame::{Colour, Field, Picture, PictureMut, Regions, Sample},
+    nn::{self, Network, SessionCache, Threads},
 };
 
 /// Range of sigma, in 8-bit units, over which denoising fades in. The networks' own error is one to
 /// two code values, so noise weaker than the first value is left alone; noise stronger than the
 /// second is removed wholly.
-const FADE: [f32; 2] = [0.5, 3.0];
+const FADE_IN_SIGMA: [f32; 2] = [0.5, 3.0];
 /// Weight of a new estimate in the exponential moving average of the noise estimates.
-const FOLLOW: f32 = 0.3;
+const ESTIMATE_SMOOTHING: f32 = 0.3;
 
 /// Rounds of the estimator on the first estimate of a component; later estimates take one round.
-const FIRST_LOOK: usize = 3;
+const FIRST_ROUNDS: usize = 3;
 
 /// Errors of [`Denoiser::process`] and [`Denoiser::prepare`].
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +33,9 @@ pub enum Error {
     /// The output differs from the input in size or colour format.
     #[error("input and output pictures differ in size or colour format")]
     Mismatch,
+    /// Chroma has less than half of luma's width or height.
+    #[error("chroma is subsampled by more than 2; use 4:2:0, 4:2:2 or 4:4:4")]
+    Subsampling,
 }
 
 /// Settings of the denoiser for one picture.
@@ -41,7 +43,7 @@ pub enum Error {
 pub struct Parameters {
     /// Noise sigma of luma, or of R, G and B, in 8-bit units; `None` to estimate it. The sigma of
     /// chroma is always estimated.
-    pub noise_level: Option<f32>,
+    pub sigma: Option<f32>,
     /// Up to 1: share of the predicted noise that is removed. Beyond 1: also a factor on the noise
     /// sigma in the control maps.
     pub strength: f32,
@@ -51,7 +53,7 @@ pub struct Parameters {
 
 /// Noise sigmas in 8-bit units.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Levels {
+pub struct NoiseSigmas {
     /// Sigma of luma, or of R, G and B.
     pub main: f32,
     /// Sigma of chroma; 0 if there is none.
@@ -67,15 +69,15 @@ pub struct Denoiser {
     pool: Option<Threads>,
     /// State of temporal fusion for each field of interlaced video; progressive video uses the
     /// first.
-    temporal: [Temporal; 2],
-    sessions: Sessions,
+    temporal: [TemporalFusion; Field::COUNT],
+    sessions: SessionCache,
     /// Noise estimator, loaded on first use.
-    estimator: Option<Estimator>,
+    estimator: Option<NoiseEstimator>,
     /// Noise of each component as an exponential moving average; `None` before the first estimate.
     estimates: [Option<NoiseModel>; 3],
     /// Noise sigma of the detail of each chroma component that has more samples than the network
-    /// processes (see [`Means`]), in 8-bit units.
-    details: [f32; 3],
+    /// processes (see [`ChromaCells`]), in 8-bit units.
+    detail_sigmas: [f32; 3],
     /// Number of pictures since the start or the last reset.
     pictures: u64,
 }
@@ -89,10 +91,10 @@ impl Denoiser {
             threads,
             pool: None,
             temporal,
-            sessions: Sessions::default(),
+            sessions: SessionCache::default(),
             estimator: None,
             estimates: [None; 3],
-            details: [0.0; 3],
+            detail_sigmas: [0.0; 3],
             pictures: 0,
         }
     }
@@ -106,10 +108,10 @@ impl Denoiser {
     /// scene.
     pub fn reset(&mut self) {
         self.estimates = [None; 3];
-        self.details = [0.0; 3];
-        self.estimator.iter_mut().for_each(Estimator::reset);
+        self.detail_sigmas = [0.0; 3];
+        self.estimator.iter_mut().for_each(NoiseEstimator::reset);
         self.pictures = 0;
-        self.temporal.iter_mut().for_each(Temporal::reset);
+        self.temporal.iter_mut().for_each(TemporalFusion::reset);
     }
 
     /// Creates the session for a picture size, so that the first picture takes no longer than
@@ -118,28 +120,34 @@ impl Denoiser {
     /// # Errors
     /// A size that the network cannot process.
     pub fn prepare(&mut self, width: usize, height: usize) -> Result<(), Error> {
-        self.sessions.for_frame(&*self.network, self.threads, width, height)?;
+        self.sessions.for_frame_size(&*self.network, self.threads, width, height)?;
         Ok(())
     }
 
-    /// Denoises `input` into `output`, which must hold a copy of `input`. `regions` are factors on
-    /// the strength. `field` is 0, or 1 for the second field of an interlaced picture. Returns the
-    /// noise sigmas that the denoiser assumed.
+    /// Denoises `input` into `output` and returns the noise sigmas that the denoiser assumed.
+    ///
+    /// Writes every sample of the components of `output`, whatever it holds. `regions` are factors
+    /// on the strength. `field` selects the temporal state: [`Field::First`] for progressive
+    /// pictures.
     ///
     /// # Errors
-    /// Pictures that do not match each other or the network, or a failing backend.
+    /// Pictures that do not match each other or the network, or a failing backend; the samples of
+    /// `output` are unspecified then.
     pub fn process<T: Sample>(
         &mut self,
         input: &Picture<'_, T>,
         output: &mut PictureMut<'_, T>,
         parameters: &Parameters,
         regions: Option<Regions<'_>>,
-        field: usize,
-    ) -> Result<Levels, Error> {
+        field: Field,
+    ) -> Result<NoiseSigmas, Error> {
         ColourDomain::of(input.colour).signature().check(&*self.network)?;
         let same = input.components.iter().zip(&output.components).all(|(a, b)| a.dim() == b.dim());
         if input.colour != output.colour || !same {
             return Err(Error::Mismatch);
+        }
+        if input.colour.subsampling(1).into_iter().any(|shift| shift > 1) {
+            return Err(Error::Subsampling);
         }
         let pool = match &self.pool {
             Some(pool) => pool.clone(),
@@ -147,110 +155,199 @@ impl Denoiser {
         };
         // Enter the pool once: entering it for each of the many short parallel loops would wake the
         // threads again each time.
-        pool.enter(|| self.work(input, output, parameters, regions, field, &pool))
+        pool.enter(|| self.denoise_in_pool(input, output, parameters, regions, field, &pool))
     }
 
     /// Denoises a picture; called inside the thread pool.
-    fn work<T: Sample>(
+    fn denoise_in_pool<T: Sample>(
         &mut self,
         input: &Picture<'_, T>,
         output: &mut PictureMut<'_, T>,
         parameters: &Parameters,
         regions: Option<Regions<'_>>,
-        field: usize,
+        field: Field,
         pool: &Threads,
-    ) -> Result<Levels, Error> {
+    ) -> Result<NoiseSigmas, Error> {
         let domain = ColourDomain::of(input.colour);
-        let [main, seen_chroma] = self.estimate(input, parameters)?;
-        let temporal = &mut self.temporal[field.min(1)];
+        let estimated = self.estimate(input, parameters)?;
+        let temporal = &mut self.temporal[field.index()];
         // The network processes the means of chroma cells, which have less noise than the samples.
-        let detail = self.details[1].hypot(self.details[2]) / 2f32.sqrt();
-        let chroma = seen_chroma.at_least(seen_chroma.level.hypot(detail));
-        let main = parameters.noise_level.map_or(main, NoiseModel::uniform);
-        let levels = Levels { main: main.level, chroma: chroma.level };
-        let control = |level: f32| {
-            (level * parameters.strength.max(1.0)).clamp(0.0, MAX_LEVEL) * CONTROL_PER_LEVEL
+        let chroma_means = estimated.chroma;
+        let detail = self.detail_sigmas[1].hypot(self.detail_sigmas[2]) / 2f32.sqrt();
+        let noise = NoiseModels {
+            main: parameters.sigma.map_or(estimated.main, NoiseModel::uniform),
+            chroma: chroma_means.with_min_sigma(chroma_means.sigma.hypot(detail)),
         };
-        let of_brightness = |brightness: usize| control(main.level_at(brightness as f32));
+        let sigmas = NoiseSigmas { main: noise.main.sigma, chroma: noise.chroma.sigma };
+        let control = |sigma: f32| {
+            (sigma * parameters.strength.max(1.0)).clamp(0.0, MAX_SIGMA) * CONTROL_PER_SIGMA
+        };
+        let at_brightness = |brightness: usize| control(noise.main.sigma_at(brightness as f32));
         let controls = Controls {
-            main: std::array::from_fn(of_brightness),
-            chroma: control(seen_chroma.level),
+            main: std::array::from_fn(at_brightness),
+            chroma: control(chroma_means.sigma),
         };
-        let share = |level: f32| ((level - FADE[0]) / (FADE[1] - FADE[0])).clamp(0.0, 1.0);
-        let chroma_share = if domain == ColourDomain::Rgb { levels.main } else { levels.chroma };
-        let shares = [share(levels.main), share(chroma_share)];
+        let [fade_start, fade_end] = FADE_IN_SIGMA;
+        let fade_in = |sigma: f32| ((sigma - fade_start) / (fade_end - fade_start)).clamp(0.0, 1.0);
+        let others_sigma = if domain == ColourDomain::Rgb { sigmas.main } else { sigmas.chroma };
         let regions = regions.as_ref().map(Regions::reborrow);
-        let shares = Shares {
-            components: shares,
+        let weights = BlendWeights {
+            first: fade_in(sigmas.main),
+            others: fade_in(others_sigma),
             strength: parameters.strength,
-            details: self.details,
             regions,
         };
 
         let (width, height) = input.size();
-        let session = self.sessions.for_frame(&*self.network, self.threads, width, height)?;
+        let session = self.sessions.for_frame_size(&*self.network, self.threads, width, height)?;
+        let mut network_output =
+            NetworkOutput::new(input, output.reborrow(), weights, self.detail_sigmas);
         if parameters.temporal {
-            let fused = temporal.fuse(input, &[main, chroma], pool);
-            let planes = Planes::new(&fused.picture, domain, &controls, Some(fused.variance))
+            let fused = temporal.fuse(input, &noise, pool);
+            let network_input = NetworkInput::new(&fused.picture, domain, &controls)
+                .with_variance(fused.variance)
                 .with_regions(regions, parameters.strength);
-            session.run(
-                &planes,
-                &mut PlanesMut::new(output.reborrow(), domain, shares, Some(&fused)),
-            )?;
+            session.run(&network_input, &mut network_output.with_fused(&fused))?;
         } else {
             temporal.reset();
-            let planes = Planes::new(input, domain, &controls, None)
+            let network_input = NetworkInput::new(input, domain, &controls)
                 .with_regions(regions, parameters.strength);
-            session.run(&planes, &mut PlanesMut::new(output.reborrow(), domain, shares, None))?;
+            session.run(&network_input, &mut network_output)?;
         }
-        Ok(levels)
+        Ok(sigmas)
     }
 
-    /// Returns the noise of luma (or of R, G and B) and of chroma. Components that `parameters`
-    /// leave open are estimated: in several rounds on the first picture, later one component at a
-    /// time, so that no picture takes much longer than another.
+    /// Returns the noise of the picture. Components that `parameters` leave open are estimated: in
+    /// several rounds on the first picture, later one component at a time, so that no picture takes
+    /// much longer than another.
     fn estimate<T: Sample>(
         &mut self,
         input: &Picture<'_, T>,
         parameters: &Parameters,
-    ) -> Result<[NoiseModel; 2], Error> {
+    ) -> Result<NoiseModels, Error> {
         // The components that determine the main sigma come first.
         let (main, all) = match input.colour {
             Colour::Gray => (1, 1),
             Colour::Yuv { .. } => (1, 3),
             Colour::Rgb => (3, 3),
         };
-        let wanted = |i: usize| i >= main || parameters.noise_level.is_none();
+        let is_open = |i: usize| i >= main || parameters.sigma.is_none();
         let turn = self.pictures % (2 * all as u64);
-        for i in (0..all).filter(|i| wanted(*i)) {
+        for i in (0..all).filter(|i| is_open(*i)) {
             let rounds = match self.estimates[i] {
-                None => FIRST_LOOK,
+                None => FIRST_ROUNDS,
                 Some(_) if turn == 2 * i as u64 => 1,
                 Some(_) => continue,
             };
             let estimator = match &mut self.estimator {
                 Some(estimator) => estimator,
-                none => none.insert(Estimator::built_in(self.threads)?),
+                none => none.insert(NoiseEstimator::built_in(self.threads)?),
             };
             let component = &input.components[i];
-            let found = match input.colour.shifts(i) {
+            let found = match input.colour.subsampling(i) {
                 // 4:2:2 or 4:4:4 chroma: estimate the cell means for the network, and the detail
                 // separately.
-                shifts @ ([0, _] | [_, 0]) if i >= main => {
-                    let means = Means::new(component, shifts);
-                    let detail = means.detail_level();
-                    let share = if self.estimates[i].is_none() { 1.0 } else { FOLLOW };
-                    self.details[i] += share * (detail - self.details[i]);
-                    estimator.noise(&means, rounds)?
+                subsampling @ ([0, _] | [_, 0]) if i >= main => {
+                    let cells = ChromaCells::new(component, subsampling);
+                    let detail = cells.detail_sigma();
+                    let weight = if self.estimates[i].is_none() { 1.0 } else { ESTIMATE_SMOOTHING };
+                    self.detail_sigmas[i] += weight * (detail - self.detail_sigmas[i]);
+                    estimator.estimate(&cells, rounds)?
                 }
-                _ => estimator.noise(component, rounds)?,
+                _ => estimator.estimate(component, rounds)?,
             };
             if let Some(found) = found {
-                self.estimates[i].get_or_insert(found).follow(&found, FOLLOW);
+                self.estimates[i].get_or_insert(found).blend_towards(&found, ESTIMATE_SMOOTHING);
             }
         }
         self.pictures += 1;
         let mean = |part: &[Option<NoiseModel>]| NoiseModel::mean(part.iter().copied().flatten());
-        Ok([mean(&self.estimates[..main]), mean(&self.estimates[main..all])])
+        Ok(NoiseModels {
+            main: mean(&self.estimates[..main]),
+            chroma: mean(&self.estimates[main..all]),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::*;
+    use crate::{
+        denoise::{BitDepth, Networks, Quality},
+        nn::{Device, Precision},
+    };
+
+    const COLOURS: [Colour; 6] = [
+        Colour::Gray,
+        Colour::Yuv { shift_x: 1, shift_y: 1 },
+        Colour::Yuv { shift_x: 1, shift_y: 0 },
+        Colour::Yuv { shift_x: 0, shift_y: 1 },
+        Colour::Yuv { shift_x: 0, shift_y: 0 },
+        Colour::Rgb,
+    ];
+
+    fn denoiser(colour: Colour) -> Denoiser {
+        let networks = Networks::built_in(Quality::Fast, Device::Cpu, Precision::Auto).unwrap();
+        networks.denoiser(colour, BitDepth::Eight, 2).unwrap()
+    }
+
+    /// Components of 37x21 pixels with pseudo-random samples.
+    fn components(colour: Colour) -> Vec<Array2<u8>> {
+        let count = if colour == Colour::Gray { 1 } else { 3 };
+        let component = |i| {
+            let [shift_x, shift_y] = colour.subsampling(i);
+            Array2::from_shape_fn(
+                (21usize.div_ceil(1 << shift_y), 37usize.div_ceil(1 << shift_x)),
+                |(y, x)| (100 + (y * y * 31 + x * x * 17 + y * x) % 29) as u8,
+            )
+        };
+        (0..count).map(component).collect()
+    }
+
+    #[test]
+    fn every_sample_of_the_output_is_written() {
+        let labels = Array2::from_shape_fn((21, 37), |(y, _)| u8::from(y < 9));
+        for colour in COLOURS {
+            let components = components(colour);
+            let input =
+                Picture { colour, components: components.iter().map(|c| c.view()).collect() };
+            for (temporal, has_regions) in
+                [(false, false), (false, true), (true, false), (true, true)]
+            {
+                let parameters = Parameters { sigma: Some(8.0), strength: 1.0, temporal };
+                let results = [0, 255].map(|value| {
+                    let mut results = components.clone();
+                    results.iter_mut().for_each(|component| component.fill(value));
+                    let components = results.iter_mut().map(|c| c.view_mut()).collect();
+                    let mut output = PictureMut { colour, components };
+                    let regions = has_regions.then(|| Regions {
+                        labels: labels.view(),
+                        foreground: 0.0,
+                        background: 0.7,
+                    });
+                    denoiser(colour)
+                        .process(&input, &mut output, &parameters, regions, Field::First)
+                        .unwrap();
+                    results
+                });
+                assert_eq!(results[0], results[1], "{colour:?} {temporal} {has_regions}");
+                let unchanged = results[0][0].row(0) == components[0].row(0);
+                assert_eq!(unchanged, has_regions, "{colour:?} {temporal}");
+            }
+        }
+    }
+
+    #[test]
+    fn strong_subsampling_is_an_error() {
+        let colour = Colour::Yuv { shift_x: 2, shift_y: 0 };
+        let (components, mut results) = (components(colour), components(colour));
+        let input = Picture { colour, components: components.iter().map(|c| c.view()).collect() };
+        let components = results.iter_mut().map(|c| c.view_mut()).collect();
+        let mut output = PictureMut { colour, components };
+        let parameters = Parameters { sigma: None, strength: 1.0, temporal: false };
+        let result = denoiser(colour).process(&input, &mut output, &parameters, None, Field::First);
+        assert!(matches!(result, Err(Error::Subsampling)));
     }
 }

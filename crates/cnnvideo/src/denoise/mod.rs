@@ -1,26 +1,35 @@
 //! Denoising of video pictures with a CNN and temporal fusion.
 //!
-//! [`Networks`] loads the networks and creates a [`Denoiser`] for each stream. [`Estimator`]
+//! [`Networks`] loads the networks and creates a [`Denoiser`] for each stream. [`NoiseEstimator`]
 //! estimates the noise sigma, and [`NoiseModel`] holds it by brightness.
 
-mod chroma;
+mod chroma_detail;
 mod denoiser;
 mod domain;
 pub mod estimate;
-mod io;
+mod network_input;
+mod network_output;
 mod networks;
-mod noise;
+mod noise_model;
 pub mod temporal;
 
-pub use denoiser::{Denoiser, Error, Levels, Parameters};
+pub use denoiser::{Denoiser, Error, NoiseSigmas, Parameters};
 pub use domain::{ColourDomain, RGB, YUV420};
-pub use estimate::Estimator;
-pub use networks::{Networks, Rung};
-pub use noise::NoiseModel;
+pub use estimate::NoiseEstimator;
+pub use networks::{BitDepth, Networks, Quality};
+pub use noise_model::{NoiseModel, NoiseModels};
+
+use crate::frame::Colour;
 
 /// Value of a control map per unit of noise sigma (8-bit units).
-pub const CONTROL_PER_LEVEL: f32 = 0.01;
+pub const CONTROL_PER_SIGMA: f32 = 0.01;
 
 /// Largest noise sigma that a control map asks for, in 8-bit units. Networks are not trained
 /// beyond.
-pub const MAX_LEVEL: f32 = 75.0;
+pub const MAX_SIGMA: f32 = 75.0;
+
+/// Returns whether chroma is subsampled as in the networks' domain YUV 4:2:0, so that each sample
+/// is one pixel of the network.
+fn is_yuv420(colour: Colour) -> bool {
+    colour == Colour::Yuv { shift_x: 1, shift_y: 1 }
+}

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use super::{ColourDomain, Denoiser, Error};
 use crate::{
     frame::Colour,
-    nn::{self, Device, ModelSource, Network, Precision, cache},
+    nn::{self, Device, ModelSource, Network, Precision, network_cache},
 };
 
 macro_rules! embedded {
@@ -19,7 +19,7 @@ macro_rules! embedded {
 
 /// Quality preset: selects the built-in networks by the time that a frame may take.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub enum Rung {
+pub enum Quality {
     /// For live video; about 8,000 multiply-accumulate operations per pixel.
     #[default]
     Fast,
@@ -29,7 +29,7 @@ pub enum Rung {
     Best,
 }
 
-impl Rung {
+impl Quality {
     /// Returns the sources of the preset's networks, one for each domain (YUV 4:2:0, RGB).
     fn sources(self) -> [ModelSource; 2] {
         match self {
@@ -42,14 +42,26 @@ impl Rung {
     }
 }
 
+/// Bits of the samples of a stream. [`Networks::denoiser`] selects the network's arithmetic by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BitDepth {
+    /// 8 bits a sample.
+    Eight,
+    /// More than 8 bits a sample.
+    High,
+}
+
+/// Reason why there is a first network.
+const NOT_EMPTY: &str = "networks are loaded for at least one domain";
+
 /// Loaded denoising networks: one built-in network for each domain, or the one that the user
 /// supplies. They are loaded before the stream's format is known.
 pub struct Networks {
     /// Networks for pictures of 8 bits a sample.
-    usual: Vec<Arc<dyn Network>>,
+    networks_8bit: Vec<Arc<dyn Network>>,
     /// Networks for pictures of more than 8 bits a sample: float32 unless the user asks for int8,
     /// because their noise may be weaker than an int8 quantisation step.
-    deep: Vec<Arc<dyn Network>>,
+    networks_high_bit_depth: Vec<Arc<dyn Network>>,
 }
 
 impl Networks {
@@ -57,8 +69,12 @@ impl Networks {
     ///
     /// # Errors
     /// A device that is not available, or int8 `precision` for a preset that has no int8 weights.
-    pub fn built_in(rung: Rung, device: Device, precision: Precision) -> Result<Self, nn::Error> {
-        Self::load(&rung.sources(), device, precision)
+    pub fn built_in(
+        quality: Quality,
+        device: Device,
+        precision: Precision,
+    ) -> Result<Self, nn::Error> {
+        Self::load(&quality.sources(), device, precision)
     }
 
     /// Loads a model file.
@@ -78,34 +94,45 @@ impl Networks {
         device: Device,
         precision: Precision,
     ) -> Result<Self, nn::Error> {
-        let all = |precision| -> Result<Vec<_>, nn::Error> {
+        let load_all = |precision| -> Result<Vec<_>, nn::Error> {
             sources
                 .iter()
-                .map(|source| cache::load(source, device, precision, &ColourDomain::SIGNATURES))
+                .map(|source| {
+                    network_cache::load(source, device, precision, &ColourDomain::SIGNATURES)
+                })
                 .collect()
         };
-        let usual = all(precision)?;
-        let free = precision == Precision::Auto && cache::takes_int8(device, precision);
-        let deep = if free { all(Precision::Fp32)? } else { usual.clone() };
-        Ok(Self { usual, deep })
+        let networks_8bit = load_all(precision)?;
+        let adds_float32 =
+            precision == Precision::Auto && network_cache::prefers_int8(device, precision);
+        let networks_high_bit_depth =
+            if adds_float32 { load_all(Precision::Fp32)? } else { networks_8bit.clone() };
+        Ok(Self { networks_8bit, networks_high_bit_depth })
     }
 
     /// Returns the backend and device that the networks run on.
     pub fn backend(&self) -> String {
-        self.usual.first().map(|network| network.backend()).unwrap_or_default()
+        self.networks_8bit.first().expect(NOT_EMPTY).backend()
     }
 
-    /// Creates a denoiser for pictures of a colour format. `deep`: samples have more than 8 bits.
-    /// `threads`: 0 for the number of cores.
+    /// Creates a denoiser for pictures of a colour format and bit depth. `threads`: 0 for the
+    /// number of cores.
     ///
     /// # Errors
     /// [`nn::Error::Task`] if the user's model processes other planes than `colour` needs.
-    pub fn denoiser(&self, colour: Colour, deep: bool, threads: usize) -> Result<Denoiser, Error> {
+    pub fn denoiser(
+        &self,
+        colour: Colour,
+        bit_depth: BitDepth,
+        threads: usize,
+    ) -> Result<Denoiser, Error> {
         let signature = ColourDomain::of(colour).signature();
-        let networks = if deep { &self.deep } else { &self.usual };
-        let network =
-            networks.iter().find(|network| signature.matches(&***network)).or(networks.first());
-        let network = network.expect("networks are loaded for at least one domain");
+        let networks = match bit_depth {
+            BitDepth::Eight => &self.networks_8bit,
+            BitDepth::High => &self.networks_high_bit_depth,
+        };
+        let matching = networks.iter().find(|network| signature.matches(&***network));
+        let network = matching.or(networks.first()).expect(NOT_EMPTY);
         signature.check(&**network)?;
         Ok(Denoiser::new(network.clone(), threads))
     }

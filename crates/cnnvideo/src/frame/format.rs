@@ -1,4 +1,4 @@
-//! Pixel formats: colour model, chroma subsampling and the place of each component in memory.
+//! Pixel formats: colour model, chroma subsampling and the layout of each component in memory.
 
 /// Colour model and chroma subsampling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,7 +18,7 @@ pub enum Colour {
 
 impl Colour {
     /// Returns the subsampling of a component as powers of two, horizontal and vertical.
-    pub fn shifts(self, component: usize) -> [u32; 2] {
+    pub fn subsampling(self, component: usize) -> [u32; 2] {
         match self {
             Self::Yuv { shift_x, shift_y } if component > 0 => [shift_x, shift_y],
             _ => [0, 0],
@@ -26,76 +26,114 @@ impl Colour {
     }
 }
 
-/// Place of a component in memory. Offset and step are in samples.
+/// Layout of a component in memory. Offset and stride are in samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Place {
+pub struct ComponentLayout {
     /// Index of the plane.
     pub plane: usize,
     /// Offset of the first sample in a row of the plane.
     pub offset: usize,
     /// Distance from one sample of the component to the next in a row.
-    pub step: usize,
+    pub pixel_stride: usize,
 }
 
-/// Pixel format: colour model and the place of each component, in the order Y, U, V or R, G, B.
+impl ComponentLayout {
+    const fn new(plane: usize, offset: usize, pixel_stride: usize) -> Self {
+        Self { plane, offset, pixel_stride }
+    }
+}
+
+/// Pixel format: colour model and the layout of each component, in the order Y, U, V or R, G, B.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Format {
     colour: Colour,
-    places: [Place; 3],
-    alpha: Option<Place>,
-}
-
-const fn at(plane: usize, offset: usize, step: usize) -> Place {
-    Place { plane, offset, step }
+    components: [ComponentLayout; 3],
+    alpha: Option<ComponentLayout>,
 }
 
 /// 4:2:0.
 const YUV420: Colour = Colour::Yuv { shift_x: 1, shift_y: 1 };
+/// 4:2:2.
+const YUV422: Colour = Colour::Yuv { shift_x: 1, shift_y: 0 };
+/// 4:4:4.
+const YUV444: Colour = Colour::Yuv { shift_x: 0, shift_y: 0 };
+
+/// Layout of luma in formats with a plane of its own for it.
+const LUMA: ComponentLayout = ComponentLayout::new(0, 0, 1);
 
 impl Format {
     /// Luma in one plane.
-    pub const GRAY8: Self = Self { colour: Colour::Gray, places: [at(0, 0, 1); 3], alpha: None };
+    pub const GRAY8: Self = Self { colour: Colour::Gray, components: [LUMA; 3], alpha: None };
     /// 4:2:0 in three planes: Y, U, V.
-    pub const I420: Self = Self::planar(YUV420, 1, 2);
+    pub const I420: Self = Self::planar(YUV420, [1, 2]);
     /// 4:2:0 in three planes: Y, V, U.
-    pub const YV12: Self = Self::planar(YUV420, 2, 1);
+    pub const YV12: Self = Self::planar(YUV420, [2, 1]);
     /// 4:2:0 in two planes: Y, interleaved U and V.
-    pub const NV12: Self =
-        Self { colour: YUV420, places: [at(0, 0, 1), at(1, 0, 2), at(1, 1, 2)], alpha: None };
+    pub const NV12: Self = Self::semi_planar(YUV420, [0, 1]);
     /// 4:2:0 in two planes: Y, interleaved V and U.
-    pub const NV21: Self =
-        Self { colour: YUV420, places: [at(0, 0, 1), at(1, 1, 2), at(1, 0, 2)], alpha: None };
+    pub const NV21: Self = Self::semi_planar(YUV420, [1, 0]);
     /// 4:2:2 in three planes: Y, U, V.
-    pub const Y42B: Self = Self::planar(Colour::Yuv { shift_x: 1, shift_y: 0 }, 1, 2);
+    pub const Y42B: Self = Self::planar(YUV422, [1, 2]);
     /// 4:4:4 in three planes: Y, U, V.
-    pub const Y444: Self = Self::planar(Colour::Yuv { shift_x: 0, shift_y: 0 }, 1, 2);
+    pub const Y444: Self = Self::planar(YUV444, [1, 2]);
 
     /// 4:2:0 in four planes: Y, U, V, alpha.
-    pub const A420: Self = Self { alpha: Some(at(3, 0, 1)), ..Self::I420 };
+    pub const A420: Self = Self { alpha: Some(ComponentLayout::new(3, 0, 1)), ..Self::I420 };
     /// 4:4:4 in one plane: interleaved alpha, Y, U and V.
-    pub const AYUV: Self = Self {
-        colour: Colour::Yuv { shift_x: 0, shift_y: 0 },
-        places: [at(0, 1, 4), at(0, 2, 4), at(0, 3, 4)],
-        alpha: Some(at(0, 0, 4)),
-    };
+    pub const AYUV: Self = Self::packed(YUV444, [1, 2, 3], Some(0), 4);
 
-    const fn planar(colour: Colour, u: usize, v: usize) -> Self {
-        Self { colour, places: [at(0, 0, 1), at(u, 0, 1), at(v, 0, 1)], alpha: None }
+    /// Interleaved red, green and blue.
+    pub const RGB: Self = Self::packed(Colour::Rgb, [0, 1, 2], None, 3);
+    /// Interleaved blue, green and red.
+    pub const BGR: Self = Self::packed(Colour::Rgb, [2, 1, 0], None, 3);
+    /// Interleaved red, green, blue and alpha.
+    pub const RGBA: Self = Self::packed(Colour::Rgb, [0, 1, 2], Some(3), 4);
+    /// Interleaved blue, green, red and alpha.
+    pub const BGRA: Self = Self::packed(Colour::Rgb, [2, 1, 0], Some(3), 4);
+    /// Interleaved alpha, red, green and blue.
+    pub const ARGB: Self = Self::packed(Colour::Rgb, [1, 2, 3], Some(0), 4);
+    /// Interleaved alpha, blue, green and red.
+    pub const ABGR: Self = Self::packed(Colour::Rgb, [3, 2, 1], Some(0), 4);
+    /// Interleaved red, green, blue and an unused sample.
+    pub const RGBX: Self = Self::packed(Colour::Rgb, [0, 1, 2], None, 4);
+    /// Interleaved blue, green, red and an unused sample.
+    pub const BGRX: Self = Self::packed(Colour::Rgb, [2, 1, 0], None, 4);
+    /// Interleaved unused sample, red, green and blue.
+    pub const XRGB: Self = Self::packed(Colour::Rgb, [1, 2, 3], None, 4);
+    /// Interleaved unused sample, blue, green and red.
+    pub const XBGR: Self = Self::packed(Colour::Rgb, [3, 2, 1], None, 4);
+
+    /// Returns a format with a plane per component: luma in plane 0, chroma in planes `u` and `v`.
+    const fn planar(colour: Colour, [u, v]: [usize; 2]) -> Self {
+        let [u, v] = [ComponentLayout::new(u, 0, 1), ComponentLayout::new(v, 0, 1)];
+        Self { colour, components: [LUMA, u, v], alpha: None }
     }
 
-    /// Returns a format with RGB in one plane. `rgb` and `alpha` are the positions of red, green,
-    /// blue and alpha in a pixel of `step` samples.
-    pub const fn packed_rgb(rgb: [usize; 3], alpha: Option<usize>, step: usize) -> Self {
-        let [r, g, b] = rgb;
+    /// Returns a format with luma in plane 0 and interleaved chroma in plane 1; `u` and `v` are
+    /// their offsets in a pair of chroma samples.
+    const fn semi_planar(colour: Colour, [u, v]: [usize; 2]) -> Self {
+        let [u, v] = [ComponentLayout::new(1, u, 2), ComponentLayout::new(1, v, 2)];
+        Self { colour, components: [LUMA, u, v], alpha: None }
+    }
+
+    /// Returns a format with all components in one plane. The array and `alpha` are the offsets of
+    /// the components in a pixel of `pixel_stride` samples.
+    const fn packed(
+        colour: Colour,
+        [a, b, c]: [usize; 3],
+        alpha: Option<usize>,
+        pixel_stride: usize,
+    ) -> Self {
         let alpha = match alpha {
-            Some(a) => Some(at(0, a, step)),
+            Some(offset) => Some(ComponentLayout::new(0, offset, pixel_stride)),
             None => None,
         };
-        Self {
-            colour: Colour::Rgb,
-            places: [at(0, r, step), at(0, g, step), at(0, b, step)],
-            alpha,
-        }
+        let components = [
+            ComponentLayout::new(0, a, pixel_stride),
+            ComponentLayout::new(0, b, pixel_stride),
+            ComponentLayout::new(0, c, pixel_stride),
+        ];
+        Self { colour, components, alpha }
     }
 
     /// Returns the colour model.
@@ -103,22 +141,22 @@ impl Format {
         self.colour
     }
 
-    /// Returns the places of the colour components, without alpha.
-    pub fn places(&self) -> &[Place] {
+    /// Returns the layouts of the colour components, without alpha.
+    pub fn component_layouts(&self) -> &[ComponentLayout] {
         match self.colour {
-            Colour::Gray => &self.places[..1],
-            Colour::Yuv { .. } | Colour::Rgb => &self.places,
+            Colour::Gray => &self.components[..1],
+            Colour::Yuv { .. } | Colour::Rgb => &self.components,
         }
     }
 
-    /// Returns the place of alpha, if the format has it.
-    pub fn alpha(&self) -> Option<Place> {
+    /// Returns the layout of alpha, if the format has it.
+    pub fn alpha(&self) -> Option<ComponentLayout> {
         self.alpha
     }
 
     /// Returns the width and height of a component of a picture of `width` by `height`.
     pub fn component_size(&self, component: usize, width: usize, height: usize) -> (usize, usize) {
-        let [shift_x, shift_y] = self.colour.shifts(component);
+        let [shift_x, shift_y] = self.colour.subsampling(component);
         (width.div_ceil(1 << shift_x), height.div_ceil(1 << shift_y))
     }
 }

@@ -6,7 +6,7 @@
 /// This is the Catmull-Rom spline, the same as Keys's cubic ("Cubic convolution interpolation for
 /// digital image processing", IEEE Transactions on Acoustics, Speech, and Signal Processing 29(6),
 /// 1981).
-pub fn cubic(t: f32) -> [f32; 4] {
+pub fn catmull_rom_weights(t: f32) -> [f32; 4] {
     let (t2, t3) = (t * t, t * t * t);
     [
         -0.5 * t3 + t2 - 0.5 * t,

@@ -2,12 +2,53 @@
 
 use ndarray::{ArrayView2, ArrayViewMut2, ArrayViewMut3, Axis, ShapeBuilder, s};
 
-use super::{Colour, Error, Format, Place, Sample};
+use super::{Colour, ComponentLayout, Error, Field, Format, Sample};
 
-/// Memory of one plane: samples, and the stride from one row to the next in samples.
-pub type Plane<'a, T> = (&'a [T], usize);
-/// Mutable memory of one plane: samples, and the stride from one row to the next in samples.
-pub type PlaneMut<'a, T> = (&'a mut [T], usize);
+/// Memory of one plane.
+#[derive(Debug, Clone, Copy)]
+pub struct Plane<'a, T> {
+    /// Samples of all rows, with padding between the rows if `stride` is larger than a row.
+    pub samples: &'a [T],
+    /// Distance from one row to the next in samples.
+    pub stride: usize,
+}
+
+/// Mutable memory of one plane.
+#[derive(Debug)]
+pub struct PlaneMut<'a, T> {
+    /// Samples of all rows, with padding between the rows if `stride` is larger than a row.
+    pub samples: &'a mut [T],
+    /// Distance from one row to the next in samples.
+    pub stride: usize,
+}
+
+impl<'a, T> Plane<'a, T> {
+    /// Returns a plane of `samples` with a row every `stride` samples.
+    pub fn new(samples: &'a [T], stride: usize) -> Self {
+        Self { samples, stride }
+    }
+}
+
+impl<'a, T> PlaneMut<'a, T> {
+    /// Returns a plane of `samples` with a row every `stride` samples.
+    pub fn new(samples: &'a mut [T], stride: usize) -> Self {
+        Self { samples, stride }
+    }
+}
+
+/// Converts samples and stride.
+impl<'a, T> From<(&'a [T], usize)> for Plane<'a, T> {
+    fn from((samples, stride): (&'a [T], usize)) -> Self {
+        Self { samples, stride }
+    }
+}
+
+/// Converts samples and stride.
+impl<'a, T> From<(&'a mut [T], usize)> for PlaneMut<'a, T> {
+    fn from((samples, stride): (&'a mut [T], usize)) -> Self {
+        Self { samples, stride }
+    }
+}
 
 /// Read-only views of the components of a picture.
 #[derive(Debug, Clone)]
@@ -39,20 +80,21 @@ impl<'a, T: Sample> Picture<'a, T> {
         height: usize,
         planes: &[Plane<'a, T>],
     ) -> Result<Self, Error> {
-        let component = |(i, place): (usize, &Place)| {
+        let component = |(i, layout): (usize, &ComponentLayout)| {
             let (width, height) = check_size(format, i, width, height)?;
-            let (data, stride) =
-                *planes.get(place.plane).ok_or(Error::MissingPlane { plane: place.plane })?;
-            let too_small = Error::TooSmall { plane: place.plane, stride, width, height };
-            if stride < place.offset + (width - 1) * place.step + 1 {
+            let ComponentLayout { plane, offset, pixel_stride } = *layout;
+            let Plane { samples, stride } =
+                *planes.get(plane).ok_or(Error::MissingPlane { plane })?;
+            let too_small = Error::TooSmall { plane, stride, width, height };
+            if stride < offset + (width - 1) * pixel_stride + 1 {
                 return Err(too_small);
             }
-            let data = data.get(place.offset..).ok_or_else(|| too_small.clone())?;
-            ArrayView2::from_shape((height, width).strides((stride, place.step)), data)
+            let samples = samples.get(offset..).ok_or_else(|| too_small.clone())?;
+            ArrayView2::from_shape((height, width).strides((stride, pixel_stride)), samples)
                 .map_err(|_| too_small)
         };
-        let components =
-            format.places().iter().enumerate().map(component).collect::<Result<_, _>>()?;
+        let layouts = format.component_layouts();
+        let components = layouts.iter().enumerate().map(component).collect::<Result<_, _>>()?;
         Ok(Self { colour: format.colour(), components })
     }
 
@@ -62,10 +104,9 @@ impl<'a, T: Sample> Picture<'a, T> {
         (width, height)
     }
 
-    /// Returns a field of an interlaced picture: every other row of each component, from row
-    /// `parity` (0 or 1) on.
-    pub fn field(&self, parity: usize) -> Picture<'_, T> {
-        let rows = |c: &'_ ArrayView2<'a, T>| c.slice_move(s![parity..;2, ..]);
+    /// Returns a field of an interlaced picture: every other row of each component.
+    pub fn field(&self, field: Field) -> Picture<'_, T> {
+        let rows = |c: &'_ ArrayView2<'a, T>| c.slice_move(s![field.index()..;2, ..]);
         Picture { colour: self.colour, components: self.components.iter().map(rows).collect() }
     }
 }
@@ -82,47 +123,47 @@ impl<'a, T: Sample> PictureMut<'a, T> {
         height: usize,
         planes: impl IntoIterator<Item = PlaneMut<'a, T>>,
     ) -> Result<Self, Error> {
-        let places = format.places();
+        let layouts = format.component_layouts();
         let mut components: Vec<Option<ArrayViewMut2<'a, T>>> =
-            places.iter().map(|_| None).collect();
-        for (number, (data, stride)) in planes.into_iter().enumerate() {
-            let Some(first) = places.iter().position(|p| p.plane == number) else { continue };
+            layouts.iter().map(|_| None).collect();
+        for (plane, PlaneMut { samples, stride }) in planes.into_iter().enumerate() {
+            let of_plane = layouts.iter().enumerate().filter(|(_, layout)| layout.plane == plane);
+            // A format may use only some of the planes, without that of alpha for example.
+            let Some((first, layout)) = of_plane.clone().next() else { continue };
             let (width, height) = check_size(format, first, width, height)?;
-            let too_small = || Error::TooSmall { plane: number, stride, width, height };
+            let too_small = || Error::TooSmall { plane, stride, width, height };
             // A plane of interleaved components is viewed as rows, pixels and samples of a pixel,
             // then split along the last axis.
-            let step = places[first].step;
-            let reach = places
-                .iter()
-                .filter(|p| p.plane == number)
-                .map(|p| p.offset + 1)
+            let pixel_stride = layout.pixel_stride;
+            let pixel_samples = of_plane
+                .clone()
+                .map(|(_, layout)| layout.offset + 1)
                 .max()
-                .unwrap_or(1);
-            if stride < (width - 1) * step + reach {
+                .expect("the plane has a component");
+            if stride < (width - 1) * pixel_stride + pixel_samples {
                 return Err(too_small());
             }
-            let pixels =
-                ArrayViewMut3::from_shape((height, width, reach).strides((stride, step, 1)), data)
-                    .map_err(|_| too_small())?;
+            let shape = (height, width, pixel_samples).strides((stride, pixel_stride, 1));
+            let pixels = ArrayViewMut3::from_shape(shape, samples).map_err(|_| too_small())?;
             for (offset, component) in split_last_axis(pixels).into_iter().enumerate() {
-                if let Some(i) = places.iter().position(|p| p.plane == number && p.offset == offset)
-                {
+                if let Some((i, _)) = of_plane.clone().find(|(_, layout)| layout.offset == offset) {
                     components[i] = Some(component);
                 }
             }
         }
-        let whole = components.into_iter().zip(places);
-        let components = whole
-            .map(|(c, place)| c.ok_or(Error::MissingPlane { plane: place.plane }))
+        let components = components
+            .into_iter()
+            .zip(layouts)
+            .map(|(c, layout)| c.ok_or(Error::MissingPlane { plane: layout.plane }))
             .collect::<Result<_, _>>()?;
         Ok(Self { colour: format.colour(), components })
     }
 
-    /// Returns a field of an interlaced picture: every other row of each component, from row
-    /// `parity` (0 or 1) on.
-    pub fn field(&mut self, parity: usize) -> PictureMut<'_, T> {
+    /// Returns a field of an interlaced picture: every other row of each component.
+    pub fn field(&mut self, field: Field) -> PictureMut<'_, T> {
+        let first_row = field.index();
         let components =
-            self.components.iter_mut().map(|c| c.slice_mut(s![parity..;2, ..])).collect();
+            self.components.iter_mut().map(|c| c.slice_mut(s![first_row..;2, ..])).collect();
         PictureMut { colour: self.colour, components }
     }
 
@@ -180,18 +221,19 @@ mod tests {
         (Format::NV21, 2),
         (Format::Y42B, 3),
         (Format::Y444, 3),
-        (Format::packed_rgb([0, 1, 2], None, 3), 1),
-        (Format::packed_rgb([2, 1, 0], Some(3), 4), 1),
-        (Format::packed_rgb([1, 2, 3], Some(0), 4), 1),
+        (Format::RGB, 1),
+        (Format::BGRA, 1),
+        (Format::ARGB, 1),
     ];
 
     /// Returns zeroed planes of minimum length, with padding between rows.
     fn planes(format: Format, count: usize, width: usize, height: usize) -> Vec<(Vec<u8>, usize)> {
         (0..count)
             .map(|number| {
-                let first = format.places().iter().position(|p| p.plane == number).unwrap();
+                let layouts = format.component_layouts();
+                let first = layouts.iter().position(|layout| layout.plane == number).unwrap();
                 let (w, h) = format.component_size(first, width, height);
-                let row = w * format.places()[first].step;
+                let row = w * layouts[first].pixel_stride;
                 let stride = row + 5;
                 (vec![0; stride * (h - 1) + row], stride)
             })
@@ -199,11 +241,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_and_padding_stays() {
+    fn samples_round_trip_and_padding_stays() {
         for (format, count) in FORMATS {
             for (width, height) in [(1, 1), (2, 2), (5, 3), (7, 9), (16, 4)] {
                 let mut memory = planes(format, count, width, height);
-                let views = memory.iter_mut().map(|(data, stride)| (data.as_mut_slice(), *stride));
+                let views = memory.iter_mut().map(|(data, stride)| PlaneMut::new(data, *stride));
                 let mut picture = PictureMut::new(format, width, height, views).unwrap();
                 let mut written = 0;
                 for (i, component) in picture.components.iter_mut().enumerate() {
@@ -213,7 +255,7 @@ mod tests {
                     written += component.len();
                 }
                 let views: Vec<_> =
-                    memory.iter().map(|(data, stride)| (data.as_slice(), *stride)).collect();
+                    memory.iter().map(|(data, stride)| Plane::new(data, *stride)).collect();
                 let picture = Picture::new(format, width, height, &views).unwrap();
                 assert_eq!(picture.size(), (width, height));
                 for (i, component) in picture.components.iter().enumerate() {
@@ -232,38 +274,37 @@ mod tests {
     }
 
     #[test]
-    fn fields_take_turns() {
+    fn fields_are_alternate_rows() {
         let data: Vec<u8> = (0..15).collect();
-        let picture = Picture::new(Format::GRAY8, 3, 5, &[(&data, 3)]).unwrap();
-        assert_eq!(picture.field(0).components[0].column(0).to_vec(), [0, 6, 12]);
-        assert_eq!(picture.field(1).components[0].column(0).to_vec(), [3, 9]);
+        let picture = Picture::new(Format::GRAY8, 3, 5, &[Plane::new(&data, 3)]).unwrap();
+        assert_eq!(picture.field(Field::First).components[0].column(0).to_vec(), [0, 6, 12]);
+        assert_eq!(picture.field(Field::Second).components[0].column(0).to_vec(), [3, 9]);
     }
 
     #[test]
-    fn wrong_memory_is_an_error() {
+    fn invalid_memory_is_rejected() {
         let data = [0u8; 11];
-        let small = Picture::new(Format::GRAY8, 4, 3, &[(&data, 4)]);
+        let small = Picture::new(Format::GRAY8, 4, 3, &[Plane::new(&data, 4)]);
         assert!(matches!(small, Err(Error::TooSmall { plane: 0, .. })));
         assert!(matches!(
-            Picture::new(Format::GRAY8, 4, 2, &[(&data, 3)]),
+            Picture::new(Format::GRAY8, 4, 2, &[Plane::new(&data, 3)]),
             Err(Error::TooSmall { .. })
         ));
         assert!(matches!(
-            Picture::new(Format::I420, 2, 2, &[(&data, 4)]),
+            Picture::new(Format::I420, 2, 2, &[Plane::new(&data, 4)]),
             Err(Error::MissingPlane { plane: 1 })
         ));
         assert!(matches!(
-            Picture::new(Format::GRAY8, 0, 2, &[(&data, 4)]),
+            Picture::new(Format::GRAY8, 0, 2, &[Plane::new(&data, 4)]),
             Err(Error::Empty { .. })
         ));
         let mut data = [0u8; 8];
-        let packed = Format::packed_rgb([0, 1, 2], None, 3);
         assert!(matches!(
-            PictureMut::new(packed, 3, 1, [(&mut data[..], 9)]),
+            PictureMut::new(Format::RGB, 3, 1, [PlaneMut::new(&mut data, 9)]),
             Err(Error::TooSmall { .. })
         ));
         assert!(matches!(
-            PictureMut::<u8>::new(packed, 3, 1, []),
+            PictureMut::<u8>::new(Format::RGB, 3, 1, []),
             Err(Error::MissingPlane { plane: 0 })
         ));
     }

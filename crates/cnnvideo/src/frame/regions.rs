@@ -2,6 +2,8 @@
 
 use ndarray::{ArrayView2, s};
 
+use super::Field;
+
 /// Label mask of the regions of a picture, and the factors on a filter's strength in and outside
 /// them.
 #[derive(Debug, Clone, Copy)]
@@ -18,13 +20,13 @@ impl<'a> Regions<'a> {
     /// Returns the factors of every `1 << shift`th pixel of row `y`, without end.
     pub(crate) fn row(&self, y: usize, shift: u32) -> impl Iterator<Item = f32> + use<'a> {
         let Self { labels, foreground, background } = *self;
-        let known = (y < labels.nrows()).then(|| labels.slice_move(s![y, ..;1 << shift]));
+        let labels = (y < labels.nrows()).then(|| labels.slice_move(s![y, ..;1 << shift]));
         let factor = move |label: &u8| if *label > 0 { foreground } else { background };
-        known.into_iter().flatten().map(factor).chain(std::iter::repeat(background))
+        labels.into_iter().flatten().map(factor).chain(std::iter::repeat(background))
     }
 
     /// Returns the larger of the two factors.
-    pub(crate) fn most(&self) -> f32 {
+    pub(crate) fn max_factor(&self) -> f32 {
         self.foreground.max(self.background)
     }
 
@@ -33,11 +35,10 @@ impl<'a> Regions<'a> {
         Regions { labels: self.labels.reborrow(), ..*self }
     }
 
-    /// Returns the regions of a field of an interlaced picture: every other row from `parity` (0 or
-    /// 1) on.
-    pub fn field(&self, parity: usize) -> Self {
-        let parity = parity.min(self.labels.nrows());
-        Self { labels: self.labels.slice_move(s![parity..;2, ..]), ..*self }
+    /// Returns the regions of a field of an interlaced picture.
+    pub fn field(&self, field: Field) -> Self {
+        let first_row = field.index().min(self.labels.nrows());
+        Self { labels: self.labels.slice_move(s![first_row..;2, ..]), ..*self }
     }
 }
 
@@ -46,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_have_factors() {
+    fn rows_give_the_factor_of_each_pixel() {
         let labels = ndarray::arr2(&[[0, 1, 2, 0], [1, 0, 0, 0], [0, 0, 0, 3]]);
         let regions = Regions { labels: labels.view(), foreground: 0.5, background: 2.0 };
         let row =
@@ -54,7 +55,7 @@ mod tests {
         assert_eq!(row(&regions, 0, 0), [2.0, 0.5, 0.5, 2.0, 2.0]);
         assert_eq!(row(&regions, 0, 1), [2.0, 0.5, 2.0, 2.0, 2.0]);
         assert_eq!(row(&regions, 7, 0), [2.0; 5]);
-        assert_eq!(row(&regions.field(1), 0, 0), [0.5, 2.0, 2.0, 2.0, 2.0]);
-        assert_eq!(row(&regions.field(0), 1, 0), [2.0, 2.0, 2.0, 0.5, 2.0]);
+        assert_eq!(row(&regions.field(Field::Second), 0, 0), [0.5, 2.0, 2.0, 2.0, 2.0]);
+        assert_eq!(row(&regions.field(Field::First), 1, 0), [2.0, 2.0, 2.0, 0.5, 2.0]);
     }
 }

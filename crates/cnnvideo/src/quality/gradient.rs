@@ -19,12 +19,11 @@ pub fn gradient(plane: &ArrayView2<'_, f32>, kind: Gradient) -> Array2<f32> {
     let mut result = Array2::zeros(plane.dim());
     let rows = result.axis_iter_mut(Axis(0)).into_par_iter().enumerate();
     rows.for_each_init(
-        || Lines::new(plane.ncols()),
-        |lines, (y, mut to)| {
-            lines.load(plane, y);
-            if let Some(to) = to.as_slice_mut() {
-                lines.fill(kind, to);
-            }
+        || RowWindow::new(plane.ncols()),
+        |window, (y, mut to)| {
+            window.load(plane, y);
+            let to = to.as_slice_mut().expect("rows of an owned array are contiguous");
+            window.fill(kind, to);
         },
     );
     result
@@ -42,16 +41,16 @@ pub fn gradient_difference(
     }
     let width = a.ncols();
     let rows = (0..a.nrows()).into_par_iter().map_init(
-        || (Lines::new(width), vec![0.0; width], vec![0.0; width]),
-        |(lines, p, q), y| {
-            lines.load(a, y);
-            lines.fill(kind, p);
-            lines.load(b, y);
-            lines.fill(kind, q);
+        || (RowWindow::new(width), vec![0.0; width], vec![0.0; width]),
+        |(window, p, q), y| {
+            window.load(a, y);
+            window.fill(kind, p);
+            window.load(b, y);
+            window.fill(kind, q);
             let (p, q) = (&*p, &*q);
             vectorise(
                 #[inline(always)]
-                || f64::from(sum_of(p.iter().zip(q).map(|(a, b)| (a - b).abs()))),
+                || f64::from(sum_in_lanes(p.iter().zip(q).map(|(a, b)| (a - b).abs()))),
             )
         },
     );
@@ -61,7 +60,7 @@ pub fn gradient_difference(
 /// Returns the sum of `values`. Sums in several lanes: the compiler may not reorder a sequential
 /// sum of floats to vectorise it.
 #[inline(always)]
-pub(super) fn sum_of(values: impl Iterator<Item = f32>) -> f32 {
+pub(super) fn sum_in_lanes(values: impl Iterator<Item = f32>) -> f32 {
     const LANES: usize = 16;
     let mut lanes = [0.0; LANES];
     let mut values = values;
@@ -77,9 +76,9 @@ pub(super) fn sum_of(values: impl Iterator<Item = f32>) -> f32 {
 }
 
 /// A row and the rows above and below it, each padded by a pixel on both sides (replicate border).
-struct Lines([Vec<f32>; 3]);
+struct RowWindow([Vec<f32>; 3]);
 
-impl Lines {
+impl RowWindow {
     fn new(width: usize) -> Self {
         Self([0; 3].map(|_| vec![0.0; width + 2]))
     }
@@ -99,20 +98,26 @@ impl Lines {
 
     /// Fills `to` with the gradient magnitudes of the loaded row.
     fn fill(&self, kind: Gradient, to: &mut [f32]) {
-        let [a, o, b] = &self.0;
+        let [above, row, below] = &self.0;
         let n = to.len();
         vectorise(
             #[inline(always)]
             || {
-                let (a, o, b) = (&a[..n + 2], &o[..n + 2], &b[..n + 2]);
+                let (above, row, below) = (&above[..n + 2], &row[..n + 2], &below[..n + 2]);
                 match kind {
                     Gradient::Sobel => to.iter_mut().enumerate().for_each(|(i, to)| {
-                        let x = (a[i + 2] - a[i]) + 2.0 * (o[i + 2] - o[i]) + (b[i + 2] - b[i]);
-                        let y = (b[i] - a[i]) + 2.0 * (b[i + 1] - a[i + 1]) + (b[i + 2] - a[i + 2]);
+                        let x = (above[i + 2] - above[i])
+                            + 2.0 * (row[i + 2] - row[i])
+                            + (below[i + 2] - below[i]);
+                        let y = (below[i] - above[i])
+                            + 2.0 * (below[i + 1] - above[i + 1])
+                            + (below[i + 2] - above[i + 2]);
                         *to = 0.125 * (x * x + y * y).sqrt();
                     }),
                     Gradient::Laplacian => to.iter_mut().enumerate().for_each(|(i, to)| {
-                        *to = (a[i + 1] + b[i + 1] + o[i] + o[i + 2] - 4.0 * o[i + 1]).abs();
+                        *to = (above[i + 1] + below[i + 1] + row[i] + row[i + 2]
+                            - 4.0 * row[i + 1])
+                            .abs();
                     }),
                 }
             },
@@ -125,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ramp_has_its_slope_and_no_curve() {
+    fn ramp_has_constant_sobel_and_zero_laplacian() {
         let ramp = Array2::from_shape_fn((9, 12), |(y, x)| 3.0 * x as f32 + 4.0 * y as f32);
         let sobel = gradient(&ramp.view(), Gradient::Sobel);
         let laplacian = gradient(&ramp.view(), Gradient::Laplacian);

@@ -7,12 +7,12 @@ const BINS: usize = 256;
 
 /// Relative frequency of each of the 256 code values in a plane; sums to 1.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Histogram(pub [f64; BINS]);
+pub struct Histogram([f64; BINS]);
 
 impl Histogram {
     /// Computes the histogram of a plane of values from 0 to 255. Rounds fractions and clamps
     /// values outside the range.
-    pub fn of(plane: &ArrayView2<'_, f32>) -> Self {
+    pub fn from_plane(plane: &ArrayView2<'_, f32>) -> Self {
         let mut counts = [0u32; BINS];
         // The saturating cast clamps.
         plane.iter().for_each(|v| counts[usize::from((v + 0.5) as u8)] += 1);
@@ -20,9 +20,14 @@ impl Histogram {
         Self(counts.map(|count| f64::from(count) * scale))
     }
 
+    /// Returns the relative frequencies, by code value.
+    pub fn frequencies(&self) -> &[f64; BINS] {
+        &self.0
+    }
+
     /// Returns the chi-square distance: 0 for equal histograms, 1 for those without a common code
     /// value.
-    pub fn chi_square(&self, other: &Self) -> f64 {
+    pub fn chi_square_distance(&self, other: &Self) -> f64 {
         let pairs = self.0.iter().zip(&other.0).filter(|(a, b)| *a + *b > 0.0);
         0.5 * pairs.map(|(a, b)| (a - b).powi(2) / (a + b)).sum::<f64>()
     }
@@ -32,7 +37,7 @@ impl Histogram {
     ///
     /// Rubner, Tomasi and Guibas, International Journal of Computer Vision 40(2), 2000. In one
     /// dimension it is the area between the cumulative histograms.
-    pub fn earth_movers(&self, other: &Self) -> f64 {
+    pub fn earth_movers_distance(&self, other: &Self) -> f64 {
         let (mut difference, mut sum) = (0.0f64, 0.0);
         for (a, b) in self.0.iter().zip(&other.0) {
             difference += a - b;
@@ -49,15 +54,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn distances_tell_how_far_levels_lie_apart() {
-        let flat = |level: f32| Histogram::of(&Array2::from_elem((4, 5), level).view());
+    fn distances_of_flat_planes_match_the_formula() {
+        let flat = |value: f32| Histogram::from_plane(&Array2::from_elem((4, 5), value).view());
         assert_eq!(flat(10.4), flat(10.0));
         assert_eq!(
-            (flat(10.0).chi_square(&flat(10.0)), flat(10.0).earth_movers(&flat(10.0))),
+            (
+                flat(10.0).chi_square_distance(&flat(10.0)),
+                flat(10.0).earth_movers_distance(&flat(10.0))
+            ),
             (0.0, 0.0)
         );
-        assert!((flat(10.0).chi_square(&flat(30.0)) - 1.0).abs() < 1e-12);
-        assert!((flat(10.0).earth_movers(&flat(30.0)) - 20.0).abs() < 1e-9);
+        assert!((flat(10.0).chi_square_distance(&flat(30.0)) - 1.0).abs() < 1e-12);
+        assert!((flat(10.0).earth_movers_distance(&flat(30.0)) - 20.0).abs() < 1e-9);
         assert_eq!(flat(-5.0), flat(0.0));
         assert_eq!(flat(300.0), flat(255.0));
     }

@@ -4,71 +4,87 @@
 const BINS: [usize; 3] = [10, 16, 16];
 /// Range of chroma, in 8-bit code values, that the U and V bins divide; values outside of it fall
 /// into the first or last bin.
-const CHROMA: [f32; 2] = [64.0, 192.0];
+const CHROMA_RANGE: [f32; 2] = [64.0, 192.0];
 /// Share of all pixels that is added to every bin, so that colours absent from both histograms get
 /// log-odds of 0.
 const PRIOR: f32 = 2e-4;
+
+/// Side of a region's border.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Inside of the region.
+    Inside,
+    /// Outside of the region.
+    Outside,
+}
 
 /// Colour histograms (Y, U, V) of the pixels inside and outside of a region.
 #[derive(Debug, Clone)]
 pub struct ColourModel {
     /// Pixels in each bin, inside and outside; the index of a bin has V as its fastest axis.
-    counts: [Vec<f32>; 2],
+    histograms: [Vec<f32>; 2],
     /// Sum of all bins, inside and outside.
-    sums: [f32; 2],
+    totals: [f32; 2],
 }
 
 impl Default for ColourModel {
     fn default() -> Self {
         let size = BINS.iter().product();
-        Self { counts: [vec![0.0; size], vec![0.0; size]], sums: [0.0; 2] }
+        Self { histograms: [vec![0.0; size], vec![0.0; size]], totals: [0.0; 2] }
     }
 }
 
 impl ColourModel {
-    /// Adds `pixels` pixels of a colour `[y, u, v]` (8-bit code values) to the histogram of the
-    /// inside or of the outside, distributed over the eight nearest bins by trilinear weights.
-    pub fn add(&mut self, inside: bool, colour: [f32; 3], pixels: f32) {
-        let side = usize::from(!inside);
-        for (bin, share) in bins(colour) {
-            self.counts[side][bin] += share * pixels;
+    /// Adds `pixels` pixels of a colour `[y, u, v]` (8-bit code values) to the histogram of one
+    /// side, distributed over the eight nearest bins by trilinear weights.
+    pub fn add(&mut self, side: Side, colour: [f32; 3], pixels: f32) {
+        let side = side as usize;
+        for (bin, weight) in bins(colour) {
+            self.histograms[side][bin] += weight * pixels;
         }
-        self.sums[side] += pixels;
+        self.totals[side] += pixels;
     }
 
-    /// Multiplies both histograms by `keep` (0 to 1), so that colours added later weigh more.
-    pub fn fade(&mut self, keep: f32) {
-        self.counts.iter_mut().flatten().chain(&mut self.sums).for_each(|v| *v *= keep);
+    /// Multiplies both histograms by `factor` (0 to 1), so that colours added later weigh more.
+    pub fn decay(&mut self, factor: f32) {
+        self.histograms.iter_mut().flatten().chain(&mut self.totals).for_each(|v| *v *= factor);
     }
 
     /// Returns the log-odds that a pixel of this colour `[y, u, v]` is inside, or 0 while either
     /// histogram is empty.
     pub fn log_odds(&self, colour: [f32; 3]) -> f32 {
-        if self.sums.iter().any(|sum| *sum <= 0.0) {
+        if self.totals.iter().any(|total| *total <= 0.0) {
             return 0.0;
         }
         let [inside, outside] = [0, 1].map(|side| {
-            let share: f32 = bins(colour).map(|(bin, share)| share * self.counts[side][bin]).sum();
-            share / self.sums[side] + PRIOR
+            let pixels: f32 =
+                bins(colour).map(|(bin, weight)| weight * self.histograms[side][bin]).sum();
+            pixels / self.totals[side] + PRIOR
         });
         (inside / outside).ln()
     }
 }
 
+/// Returns the Euclidean distance of two colours `[y, u, v]`.
+pub(super) fn distance(a: [f32; 3], b: [f32; 3]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f32>().sqrt()
+}
+
 /// Returns the eight bins nearest to a colour with their trilinear weights.
 fn bins(colour: [f32; 3]) -> impl Iterator<Item = (usize, f32)> {
-    let place = |i: usize| {
-        let [low, high] = if i == 0 { [0.0, 255.0] } else { CHROMA };
-        let at = (colour[i] - low) / (high - low) * BINS[i] as f32 - 0.5;
-        let at = at.clamp(0.0, BINS[i] as f32 - 1.001);
+    // Lower of the two nearest bins along an axis, and the fraction of the way to the other.
+    let position = |axis: usize| {
+        let [low, high] = if axis == 0 { [0.0, 255.0] } else { CHROMA_RANGE };
+        let at = (colour[axis] - low) / (high - low) * BINS[axis] as f32 - 0.5;
+        let at = at.clamp(0.0, BINS[axis] as f32 - 1.001);
         (at as usize, at.fract())
     };
-    let [y, u, v] = [place(0), place(1), place(2)];
+    let [y, u, v] = [position(0), position(1), position(2)];
     (0..8).map(move |corner| {
-        let along = |(first, rest): (usize, f32), bit: usize| {
-            if corner >> bit & 1 == 1 { (first + 1, rest) } else { (first, 1.0 - rest) }
+        let bin_and_weight = |(lower, fraction): (usize, f32), axis: usize| {
+            if corner >> axis & 1 == 1 { (lower + 1, fraction) } else { (lower, 1.0 - fraction) }
         };
-        let [y, u, v] = [along(y, 0), along(u, 1), along(v, 2)];
+        let [y, u, v] = [bin_and_weight(y, 0), bin_and_weight(u, 1), bin_and_weight(v, 2)];
         ((y.0 * BINS[1] + u.0) * BINS[2] + v.0, y.1 * u.1 * v.1)
     })
 }
@@ -78,12 +94,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn colours_tell_sides() {
+    fn log_odds_separate_inside_and_outside() {
         let mut model = ColourModel::default();
         assert_eq!(model.log_odds([100.0, 128.0, 128.0]), 0.0);
-        model.add(true, [200.0, 100.0, 160.0], 50.0);
+        model.add(Side::Inside, [200.0, 100.0, 160.0], 50.0);
         assert_eq!(model.log_odds([200.0, 100.0, 160.0]), 0.0);
-        model.add(false, [50.0, 128.0, 128.0], 500.0);
+        model.add(Side::Outside, [50.0, 128.0, 128.0], 500.0);
         assert!(model.log_odds([198.0, 101.0, 161.0]) > 3.0);
         assert!(model.log_odds([52.0, 127.0, 128.0]) < -3.0);
         assert!(model.log_odds([120.0, 60.0, 60.0]).abs() < 1e-3);
@@ -91,7 +107,7 @@ mod tests {
         for colour in [[0.0; 3], [255.0; 3], [-9.0, 400.0, f32::MIN]] {
             assert!(model.log_odds(colour).is_finite());
         }
-        model.fade(0.0);
+        model.decay(0.0);
         assert_eq!(model.log_odds([200.0, 100.0, 160.0]), 0.0);
     }
 }

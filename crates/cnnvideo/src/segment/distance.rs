@@ -3,14 +3,14 @@
 use ndarray::{Array2, ArrayView2};
 
 /// Squared distance, in pixels, that stands for infinity.
-const FAR: f32 = 1e12;
+const INFINITY: f32 = 1e12;
 
 /// Returns the squared Euclidean distance, in pixels, of each pixel to the nearest one that is
 /// `false`. Pixels outside of the picture count as `false`.
 ///
 /// Exact and in linear time: Felzenszwalb and Huttenlocher, "Distance Transforms of Sampled
 /// Functions", 2012.
-pub fn squared_depth(inside: &ArrayView2<'_, bool>) -> Array2<f32> {
+pub fn squared_distance_transform(inside: &ArrayView2<'_, bool>) -> Array2<f32> {
     let (height, width) = inside.dim();
     let mut result = Array2::zeros((height, width));
     let mut envelope = Envelope::default();
@@ -18,18 +18,18 @@ pub fn squared_depth(inside: &ArrayView2<'_, bool>) -> Array2<f32> {
     for x in 0..width {
         line.clear();
         line.push(0.0);
-        line.extend(inside.column(x).iter().map(|inside| if *inside { FAR } else { 0.0 }));
+        line.extend(inside.column(x).iter().map(|inside| if *inside { INFINITY } else { 0.0 }));
         line.push(0.0);
-        let depth = envelope.transform(&line);
-        result.column_mut(x).iter_mut().zip(&depth[1..]).for_each(|(to, depth)| *to = *depth);
+        let distances = envelope.transform(&line);
+        result.column_mut(x).iter_mut().zip(&distances[1..]).for_each(|(to, d)| *to = *d);
     }
     for mut row in result.rows_mut() {
         line.clear();
         line.push(0.0);
         line.extend(&row);
         line.push(0.0);
-        let depth = envelope.transform(&line);
-        row.iter_mut().zip(&depth[1..]).for_each(|(to, depth)| *to = *depth);
+        let distances = envelope.transform(&line);
+        row.iter_mut().zip(&distances[1..]).for_each(|(to, d)| *to = *d);
     }
     result
 }
@@ -74,8 +74,8 @@ impl Envelope {
                 k += 1;
             }
             let v = vertices[k];
-            let apart = p as f32 - v as f32;
-            values.push(apart * apart + line[v]);
+            let offset = p as f32 - v as f32;
+            values.push(offset * offset + line[v]);
         }
         values
     }
@@ -85,34 +85,34 @@ impl Envelope {
 ///
 /// Returns the label of each pixel (from 1; 0 where the mask is `false`) and the number of pixels
 /// of each component, that of label `n` at index `n - 1`.
-pub fn connected_parts(inside: &ArrayView2<'_, bool>) -> (Array2<u32>, Vec<u32>) {
+pub fn connected_components(inside: &ArrayView2<'_, bool>) -> (Array2<u32>, Vec<u32>) {
     let (height, width) = inside.dim();
-    let mut numbers = Array2::zeros((height, width));
+    let mut labels = Array2::zeros((height, width));
     let mut sizes = Vec::new();
     let mut stack = Vec::new();
     for y in 0..height {
         for x in 0..width {
-            if !inside[[y, x]] || numbers[[y, x]] != 0 {
+            if !inside[[y, x]] || labels[[y, x]] != 0 {
                 continue;
             }
-            let number = sizes.len() as u32 + 1;
+            let label = sizes.len() as u32 + 1;
             let mut size = 0;
-            numbers[[y, x]] = number;
+            labels[[y, x]] = label;
             stack.push((y, x));
             while let Some((y, x)) = stack.pop() {
                 size += 1;
-                let near = [
+                let neighbours = [
                     (y.checked_sub(1), Some(x)),
                     (Some(y + 1).filter(|y| *y < height), Some(x)),
                     (Some(y), x.checked_sub(1)),
                     (Some(y), Some(x + 1).filter(|x| *x < width)),
                 ];
-                for (y, x) in near {
+                for (y, x) in neighbours {
                     if let (Some(y), Some(x)) = (y, x)
                         && inside[[y, x]]
-                        && numbers[[y, x]] == 0
+                        && labels[[y, x]] == 0
                     {
-                        numbers[[y, x]] = number;
+                        labels[[y, x]] = label;
                         stack.push((y, x));
                     }
                 }
@@ -120,15 +120,15 @@ pub fn connected_parts(inside: &ArrayView2<'_, bool>) -> (Array2<u32>, Vec<u32>)
             sizes.push(size);
         }
     }
-    (numbers, sizes)
+    (labels, sizes)
 }
 
 /// Returns the pixel `(y, x)` of a mask that is farthest from its border, and its squared distance
 /// to the nearest pixel outside; `None` if the mask is empty. Of several such pixels it returns the
 /// first in raster order.
-pub(super) fn deepest(mask: &ArrayView2<'_, bool>) -> Option<((usize, usize), f32)> {
-    let depth = squared_depth(mask);
-    let best = depth
+pub(super) fn interior_point(mask: &ArrayView2<'_, bool>) -> Option<((usize, usize), f32)> {
+    let distances = squared_distance_transform(mask);
+    let best = distances
         .indexed_iter()
         .fold(((0, 0), 0.0), |best, (at, d)| if *d > best.1 { (at, *d) } else { best });
     (best.1 > 0.0).then_some(best)
@@ -139,12 +139,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn depth_is_that_of_brute_force() {
+    fn distance_transform_matches_brute_force() {
         let inside = Array2::from_shape_fn((17, 23), |(y, x)| {
             (x * 7 + y * y * 3) % 11 != 0 && (x, y) != (4, 4)
         });
-        let depth = squared_depth(&inside.view());
-        for ((y, x), depth) in depth.indexed_iter() {
+        let distances = squared_distance_transform(&inside.view());
+        for ((y, x), distance) in distances.indexed_iter() {
             let mut best = i64::MAX;
             for v in -1..18i64 {
                 for u in -1..24i64 {
@@ -156,16 +156,16 @@ mod tests {
                     }
                 }
             }
-            assert_eq!(*depth, best as f32, "{x} {y}");
+            assert_eq!(*distance, best as f32, "{x} {y}");
         }
     }
 
     #[test]
-    fn parts_are_counted() {
+    fn connected_components_are_labelled() {
         let inside =
             ndarray::arr2(&[[true, true, false], [false, false, true], [true, false, true]]);
-        let (numbers, sizes) = connected_parts(&inside.view());
+        let (labels, sizes) = connected_components(&inside.view());
         assert_eq!(sizes, [2, 2, 1]);
-        assert_eq!(numbers, ndarray::arr2(&[[1, 1, 0], [0, 0, 2], [3, 0, 2]]));
+        assert_eq!(labels, ndarray::arr2(&[[1, 1, 0], [0, 0, 2], [3, 0, 2]]));
     }
 }

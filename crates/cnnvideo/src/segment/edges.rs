@@ -4,30 +4,30 @@ use std::{ops::Range, sync::Arc};
 
 use ndarray::{Array2, ArrayViewMut2};
 
-use super::{Image, logistic};
+use super::{WorkingImage, logistic};
 use crate::{
-    nn::{self, Network, Output, RowSink, Sessions, Source, parts},
+    nn::{self, Network, Output, RowSink, SessionCache, Source, split_rows},
     smooth,
 };
 
-/// Texture scale, in pixels of an [`Image`], that the network is conditioned on: structure up to
-/// this size counts as texture.
-const SCALE: f32 = 6.0;
+/// Texture scale, in pixels of a [`WorkingImage`], that the network is conditioned on: structure up
+/// to this size counts as texture.
+const TEXTURE_SCALE: f32 = 6.0;
 /// Output channel of the network that holds the edge logit, after the six texture channels.
-const CHANNEL: usize = 6;
+const EDGE_CHANNEL: usize = 6;
 
-/// Predicts structural edges of an [`Image`] with the edge output of the smoothing network.
-pub struct EdgeFinder {
+/// Predicts structural edges of a [`WorkingImage`] with the edge output of the smoothing network.
+pub struct EdgeDetector {
     network: Arc<dyn Network>,
     threads: usize,
-    sessions: Sessions,
+    sessions: SessionCache,
 }
 
-impl EdgeFinder {
-    /// Creates an edge finder that runs `network`, a network of the signature [`smooth::SIGNATURE`], on
-    /// `threads` threads (0 for one per core).
+impl EdgeDetector {
+    /// Creates an edge detector that runs `network`, a network of the signature
+    /// [`smooth::SIGNATURE`], on `threads` threads (0 for one per core).
     pub fn new(network: Arc<dyn Network>, threads: usize) -> Self {
-        Self { network, threads, sessions: Sessions::default() }
+        Self { network, threads, sessions: SessionCache::default() }
     }
 
     /// Fills `edges` with the probability of an edge in each cell of 2x2 pixels, resizing it to
@@ -35,43 +35,52 @@ impl EdgeFinder {
     ///
     /// # Errors
     /// Fails if the backend cannot run the network.
-    pub fn find(&mut self, image: &Image, edges: &mut Array2<f32>) -> Result<(), nn::Error> {
+    pub fn predict(
+        &mut self,
+        image: &WorkingImage,
+        edges: &mut Array2<f32>,
+    ) -> Result<(), nn::Error> {
         let (height, width) = image.dim();
         let dim = (height.div_ceil(2), width.div_ceil(2));
         if edges.dim() != dim {
             *edges = Array2::zeros(dim);
         }
         let picture = image.picture();
-        let source = smooth::io::Planes { picture: &picture, control: smooth::control(SCALE) };
-        let session = self.sessions.for_frame(&*self.network, self.threads, width, height)?;
-        session.run(&source as &dyn Source, &mut Edges(edges))
+        let source = smooth::io::NetworkInput {
+            picture: &picture,
+            control: smooth::scale_control(TEXTURE_SCALE),
+        };
+        let session = self.sessions.for_frame_size(&*self.network, self.threads, width, height)?;
+        session.run(&source as &dyn Source, &mut EdgeOutput(edges))
     }
 }
 
 /// Output of the network: stores the edge probability of each cell.
-struct Edges<'a>(&'a mut Array2<f32>);
+struct EdgeOutput<'a>(&'a mut Array2<f32>);
 
-impl Output for Edges<'_> {
+impl Output for EdgeOutput<'_> {
     fn split<'c>(&'c mut self, bands: &[Range<usize>]) -> Vec<Box<dyn RowSink + 'c>> {
-        let parts = parts(self.0, bands, 1).into_iter().zip(bands);
-        parts
-            .map(|(edges, band)| Box::new(Band { first: band.start, edges }) as Box<dyn RowSink>)
+        let rows_of_bands = split_rows(self.0, bands, 1).into_iter().zip(bands);
+        rows_of_bands
+            .map(|(edges, band)| {
+                Box::new(EdgeBand { first: band.start, edges }) as Box<dyn RowSink>
+            })
             .collect()
     }
 }
 
 /// Rows of the edge map that one thread writes, `first` being the first of them.
-struct Band<'a> {
+struct EdgeBand<'a> {
     first: usize,
     edges: ArrayViewMut2<'a, f32>,
 }
 
-impl RowSink for Band<'_> {
+impl RowSink for EdgeBand<'_> {
     fn write_row(&mut self, y: usize, row: &[f32]) {
         if y - self.first < self.edges.nrows() {
             let mut to = self.edges.row_mut(y - self.first);
             let pixels = row.chunks_exact(smooth::SIGNATURE.io.output);
-            to.iter_mut().zip(pixels).for_each(|(to, pixel)| *to = logistic(pixel[CHANNEL]));
+            to.iter_mut().zip(pixels).for_each(|(to, pixel)| *to = logistic(pixel[EDGE_CHANNEL]));
         }
     }
 }

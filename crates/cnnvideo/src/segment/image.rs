@@ -4,49 +4,49 @@ use ndarray::Array2;
 
 use crate::frame::{
     Colour, Picture, Sample,
-    levels::levels,
-    luma::{chroma_of, luma_row},
-    reduce::Reduce,
+    convert::convert_row,
+    luma::{luma_row, rgb_to_chroma},
+    resample::Resampler,
 };
 
 /// Largest width and height, in pixels; larger pictures are downscaled to fit.
-const MOST: usize = 512;
+const MAX_SIDE: usize = 512;
 /// Code value of neutral chroma.
-const CENTRE: f32 = 128.0;
+const NEUTRAL_CHROMA: f32 = 128.0;
 
 /// Picture at the working resolution: Y, U and V planes of one size, in 8-bit code values (0 to
 /// 255).
 #[derive(Default)]
-pub struct Image {
+pub struct WorkingImage {
     planes: [Array2<f32>; 3],
-    shrinkers: [Shrinker; 3],
+    downscalers: [Downscaler; 3],
 }
 
 /// Downscales one plane by area averaging, with buffers that are reused from picture to picture.
 #[derive(Default)]
-struct Shrinker {
-    reduce: Reduce,
+struct Downscaler {
+    resampler: Resampler,
     row: Vec<f32>,
 }
 
-impl Shrinker {
-    /// Scales a plane of `(width, height)` pixels to `to` (width, height). `line` fills a row of
-    /// the source plane.
-    fn run(
+impl Downscaler {
+    /// Scales a plane from the size `from` to the size `to`, both (width, height), into `plane`.
+    /// `read_row` fills a row of the source plane.
+    fn scale(
         &mut self,
-        (width, height): (usize, usize),
-        to: [usize; 2],
+        from: (usize, usize),
+        to: (usize, usize),
         plane: &mut Array2<f32>,
-        line: impl Fn(usize, &mut [f32]),
+        read_row: impl Fn(usize, &mut [f32]),
     ) {
-        let Self { reduce, row } = self;
-        row.resize(width, 0.0);
-        let scale = [to[0] as f64 / width as f64, to[1] as f64 / height as f64];
+        let Self { resampler, row } = self;
+        row.resize(from.0, 0.0);
+        let scale = [to.0 as f64 / from.0 as f64, to.1 as f64 / from.1 as f64];
         let mut last = None;
-        reduce.run((width, height), scale, plane, |y, sum, weight| {
+        resampler.resample(from, scale, plane, |y, sum, weight| {
             // Neighbouring output rows may share a source row.
             if last != Some(y) {
-                line(y, row);
+                read_row(y, row);
                 last = Some(y);
             }
             sum.iter_mut().zip(&*row).for_each(|(sum, v)| *sum += weight * v);
@@ -54,35 +54,36 @@ impl Shrinker {
     }
 }
 
-impl Image {
+impl WorkingImage {
     /// Converts and downscales a picture, replacing the previous one.
     pub fn fill<T: Sample>(&mut self, picture: &Picture<'_, T>) {
         let size = picture.size();
-        let scale = (MOST as f64 / size.0.max(size.1) as f64).min(1.0);
-        let shrunk = |n: usize| ((n as f64 * scale).round() as usize).max(1);
-        let to = [shrunk(size.0), shrunk(size.1)];
-        let ([y, u, v], [for_y, for_u, for_v]) = (&mut self.planes, &mut self.shrinkers);
-        let chroma = |i: usize, shrinker: &mut Shrinker, plane: &mut Array2<f32>| match picture
+        let scale = (MAX_SIDE as f64 / size.0.max(size.1) as f64).min(1.0);
+        let scaled = |n: usize| ((n as f64 * scale).round() as usize).max(1);
+        let to = (scaled(size.0), scaled(size.1));
+        let ([y, u, v], [for_y, for_u, for_v]) = (&mut self.planes, &mut self.downscalers);
+        let chroma = |i: usize, downscaler: &mut Downscaler, plane: &mut Array2<f32>| match picture
             .colour
         {
-            Colour::Gray => *plane = Array2::from_elem((to[1], to[0]), CENTRE),
+            Colour::Gray => *plane = Array2::from_elem((to.1, to.0), NEUTRAL_CHROMA),
             Colour::Yuv { .. } => {
                 let component = &picture.components[1 + i];
                 let (height, width) = component.dim();
-                shrinker.run((width, height), to, plane, |y, row| levels(component.row(y), row));
+                downscaler
+                    .scale((width, height), to, plane, |y, row| convert_row(component.row(y), row));
             }
             Colour::Rgb => {
                 let [r, g, b] = [0, 1, 2].map(|i| &picture.components[i]);
-                shrinker.run(size, to, plane, |y, row| {
+                downscaler.scale(size, to, plane, |y, row| {
                     let pixels = r.row(y).into_iter().zip(g.row(y)).zip(b.row(y));
                     for (to, ((r, g), b)) in row.iter_mut().zip(pixels) {
-                        *to = chroma_of([r.level(), g.level(), b.level()])[i];
+                        *to = rgb_to_chroma([r.code_value(), g.code_value(), b.code_value()])[i];
                     }
                 });
             }
         };
         rayon::join(
-            || for_y.run(size, to, y, |y, row| luma_row(picture, y, row)),
+            || for_y.scale(size, to, y, |y, row| luma_row(picture, y, row)),
             || rayon::join(|| chroma(0, for_u, u), || chroma(1, for_v, v)),
         );
     }
@@ -125,10 +126,10 @@ pub(super) fn bilinear(map: &Array2<f32>, x: f32, y: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::Format;
+    use crate::frame::{Format, Plane};
 
     #[test]
-    fn a_picture_of_any_kind_comes_in_one_size() {
+    fn pictures_are_downscaled_and_converted() {
         let (width, height) = (1030, 300);
         let y: Vec<u8> = (0..width * height).map(|i| (i % width / 5) as u8).collect();
         let chroma = vec![90u8; 515 * 150];
@@ -136,10 +137,10 @@ mod tests {
             Format::I420,
             width,
             height,
-            &[(&y, width), (&chroma, 515), (&chroma, 515)],
+            &[Plane::new(&y, width), Plane::new(&chroma, 515), Plane::new(&chroma, 515)],
         )
         .unwrap();
-        let mut image = Image::default();
+        let mut image = WorkingImage::default();
         image.fill(&picture);
         assert_eq!(image.dim(), (149, 512));
         assert!(
@@ -148,8 +149,7 @@ mod tests {
         );
 
         let grey = vec![77u8; 40 * 30 * 3];
-        let picture =
-            Picture::new(Format::packed_rgb([0, 1, 2], None, 3), 40, 30, &[(&grey, 120)]).unwrap();
+        let picture = Picture::new(Format::RGB, 40, 30, &[Plane::new(&grey, 120)]).unwrap();
         image.fill(&picture);
         assert_eq!(image.dim(), (30, 40));
         let [y, u, v] = image.at(3, 3);

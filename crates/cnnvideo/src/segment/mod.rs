@@ -6,7 +6,6 @@
 //! with Mask Guidance", 2021). A minimum cut over superpixels then aligns the region with image
 //! edges, using predicted edges, colour histograms and geodesic distances.
 
-pub mod clue;
 mod colour;
 pub mod distance;
 mod edges;
@@ -14,11 +13,15 @@ pub mod flow;
 pub mod geodesic;
 mod graph_cut;
 mod grow;
-mod hierarchy;
+pub mod guidance;
 mod image;
-mod marks;
 mod mask;
-mod refine;
+mod networks;
+mod region;
+mod region_cut;
+mod region_predictor;
+mod region_seeds;
+mod region_tree;
 mod resample;
 pub mod seeds;
 mod segmenter;
@@ -26,30 +29,38 @@ pub mod simulate;
 pub mod superpixel;
 mod track;
 
-/// Logistic function: converts log-odds to a probability.
-fn logistic(log_odds: f32) -> f32 {
-    1.0 / (1.0 + (-log_odds).exp())
-}
-
 use cnnvideo_nn::{IoSpec, Signature};
 
 /// Signature of the network that predicts regions.
 ///
 /// The picture is Y, pixel-unshuffled to half the frame size in four channels, then U and V, as
-/// `(code value - 128) / 255`. Three control maps follow: the foreground seeds, the background seeds
-/// and the current region. The network predicts the logit that a pixel belongs to the region, in
-/// four channels.
+/// `(code value - 128) / 255`. Three control maps follow: the foreground seeds, the background
+/// seeds and the current region. The network predicts the logit that a pixel belongs to the region,
+/// in four channels.
 pub const SIGNATURE: Signature =
     Signature::new("segment-region", IoSpec { picture: 6, control: 3, output: 4 });
 
 pub use self::{
-    colour::ColourModel,
-    edges::EdgeFinder,
+    colour::{ColourModel, Side},
+    edges::EdgeDetector,
     graph_cut::GraphCut,
-    hierarchy::Hierarchy,
-    image::Image,
+    guidance::PixelBox,
+    image::WorkingImage,
+    networks::{Error, Networks},
+    region::RegionStatus,
+    region_tree::RegionTree,
     seeds::{MAX_LABEL, Seed, Seeds, Shape},
-    segmenter::{Error, Networks, Segmenter},
+    segmenter::Segmenter,
     superpixel::Superpixels,
-    track::Status,
 };
+
+/// Logistic function: converts log-odds to a probability.
+fn logistic(log_odds: f32) -> f32 {
+    1.0 / (1.0 + (-log_odds).exp())
+}
+
+/// Logit: converts a probability, clamped to 0.001 to 0.999, to log-odds.
+fn logit(p: f32) -> f32 {
+    let p = p.clamp(1e-3, 1.0 - 1e-3);
+    (p / (1.0 - p)).ln()
+}

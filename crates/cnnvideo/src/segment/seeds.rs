@@ -3,11 +3,11 @@
 /// Highest label, and so the number of regions that can be selected at a time.
 pub const MAX_LABEL: u8 = 8;
 /// Largest number of seeds; adding one more drops the oldest.
-const MOST: usize = 512;
+const MAX_SEEDS: usize = 512;
 /// Largest net number of growth steps, more than a region tree has.
-const MOST_STEPS: i32 = 64;
+const MAX_STEPS: i32 = 64;
 /// Largest number of points of a stroke; the rest are dropped.
-const MOST_POINTS: usize = 256;
+pub const MAX_STROKE_POINTS: usize = 256;
 
 /// Shape of a seed. Coordinates `[x, y]` are shares of the picture's width and height, from 0 to 1.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,17 +21,22 @@ pub enum Shape {
         /// Half of the stroke's thickness, as a share of the picture's width.
         radius: f32,
     },
-    /// Box around the region, given by two opposite corners.
-    Box([f32; 2], [f32; 2]),
+    /// Box around the region.
+    Box {
+        /// One corner.
+        corner: [f32; 2],
+        /// Opposite corner.
+        opposite: [f32; 2],
+    },
     /// Number of steps to grow (above 0) or shrink (below 0) the region along the region tree,
     /// starting at its extent when the seed is added.
-    Steps(i32),
+    Grow(i32),
 }
 
 impl Shape {
-    /// Returns whether the shape has a position in the picture, which [`Shape::Steps`] does not.
-    pub fn points(&self) -> bool {
-        !matches!(self, Self::Steps(_))
+    /// Returns whether the shape has a position in the picture, which [`Shape::Grow`] does not.
+    pub fn has_position(&self) -> bool {
+        !matches!(self, Self::Grow(_))
     }
 }
 
@@ -49,12 +54,12 @@ pub struct Seed {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Seeds(Vec<Seed>);
 
-/// Errors of parsing the text form of seeds ([`WrittenSeeds`]).
+/// Errors of parsing the text form of seeds ([`ParsedSeeds`]).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ParseError {
+pub enum SeedParseError {
     /// The seed has no colon that separates its kind from its coordinates.
     #[error("'{0}' has no kind: write kind:coordinates, as in fg:320,240")]
-    NoKind(String),
+    MissingKind(String),
     /// The kind or its label does not exist.
     #[error(
         "'{0}' is no kind of seed: use fg, bg, box, stroke-fg or stroke-bg; \
@@ -63,10 +68,10 @@ pub enum ParseError {
     UnknownKind(String),
     /// A coordinate is not a finite number.
     #[error("'{0}' is not a coordinate: write pixels, as in 320, or percent, as in 50%")]
-    NoNumber(String),
+    InvalidCoordinate(String),
     /// The number of coordinates does not fit the kind.
     #[error("'{kind}' has {count} coordinates, but takes {takes}")]
-    WrongCount {
+    WrongCoordinateCount {
         /// Kind of the seed, as written.
         kind: String,
         /// Number of coordinates that the kind takes, in words.
@@ -75,13 +80,13 @@ pub enum ParseError {
         count: usize,
     },
     /// The text has more seeds than are kept.
-    #[error("there are more than {MOST} seeds: leave some out")]
-    TooMany,
+    #[error("there are more than {MAX_SEEDS} seeds: leave some out")]
+    TooManySeeds,
 }
 
 /// Coordinate in the text form of a seed.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Coordinate {
+enum Coordinate {
     /// Index of a pixel of the frame; 0 is the first.
     Pixels(f32),
     /// Percent of the frame's width or height.
@@ -90,7 +95,7 @@ pub enum Coordinate {
 
 impl Coordinate {
     /// Converts the coordinate to a share of a width or height in pixels.
-    fn share(self, length: usize) -> f32 {
+    fn to_share(self, length: usize) -> f32 {
         match self {
             // Pixel coordinates stand for the centres of pixels.
             Self::Pixels(at) => (at + 0.5) / length.max(1) as f32,
@@ -101,7 +106,16 @@ impl Coordinate {
 
 /// Parsed text form of seeds, independent of the size of the picture.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct WrittenSeeds(Vec<(u8, Kind, Vec<Coordinate>)>);
+pub struct ParsedSeeds(Vec<ParsedSeed>);
+
+/// Parsed seed of [`ParsedSeeds`].
+#[derive(Debug, Clone, PartialEq)]
+struct ParsedSeed {
+    label: u8,
+    kind: Kind,
+    /// Coordinates x, y, x, y and so on; their number fits the kind.
+    coordinates: Vec<Coordinate>,
+}
 
 /// Kind of a seed in the text form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,25 +125,24 @@ enum Kind {
     Box,
 }
 
-impl std::str::FromStr for WrittenSeeds {
-    type Err = ParseError;
+impl std::str::FromStr for ParsedSeeds {
+    type Err = SeedParseError;
 
     /// Parses text such as
     /// `fg:320,240;bg:10,10;box:80,60,560,420;stroke-fg:10,10,20,14,30,20`.
     ///
     /// Coordinates are pixels of the frame, or percent of its width and height with `%`. A number
     /// after `fg`, `stroke-fg` or `box` is the label, from 1 to 8 (1 if left out).
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        let excerpt = |text: &str| text.chars().take(40).collect::<String>();
+    fn from_str(text: &str) -> Result<Self, SeedParseError> {
         let mut seeds = Vec::new();
         for part in text.split(';').map(str::trim).filter(|part| !part.is_empty()) {
-            if seeds.len() == MOST {
-                return Err(ParseError::TooMany);
+            if seeds.len() == MAX_SEEDS {
+                return Err(SeedParseError::TooManySeeds);
             }
             let (name, numbers) =
-                part.split_once(':').ok_or_else(|| ParseError::NoKind(excerpt(part)))?;
+                part.split_once(':').ok_or_else(|| SeedParseError::MissingKind(excerpt(part)))?;
             let name = name.trim();
-            let unknown = || ParseError::UnknownKind(excerpt(name));
+            let unknown = || SeedParseError::UnknownKind(excerpt(name));
             let (stem, label) = match name.find(|c: char| c.is_ascii_digit()) {
                 Some(at) => (&name[..at], Some(name[at..].parse::<u8>().map_err(|_| unknown())?)),
                 None => (name, None),
@@ -146,47 +159,54 @@ impl std::str::FromStr for WrittenSeeds {
                 (false, Some(label)) if (1..=MAX_LABEL).contains(&label) => label,
                 _ => return Err(unknown()),
             };
-            let numbers = numbers.split(',').map(coordinate).collect::<Result<Vec<_>, _>>()?;
+            let coordinates =
+                numbers.split(',').map(parse_coordinate).collect::<Result<Vec<_>, _>>()?;
+            let count = coordinates.len();
             let (fits, takes) = match kind {
-                Kind::Point => (numbers.len() == 2, "2"),
-                Kind::Box => (numbers.len() == 4, "4"),
-                Kind::Stroke => (numbers.len() >= 2 && numbers.len() % 2 == 0, "pairs of x and y"),
+                Kind::Point => (count == 2, "2"),
+                Kind::Box => (count == 4, "4"),
+                Kind::Stroke => (count >= 2 && count % 2 == 0, "pairs of x and y"),
             };
             if !fits {
-                return Err(ParseError::WrongCount {
+                return Err(SeedParseError::WrongCoordinateCount {
                     kind: excerpt(name),
                     takes,
-                    count: numbers.len(),
+                    count,
                 });
             }
-            seeds.push((label, kind, numbers));
+            seeds.push(ParsedSeed { label, kind, coordinates });
         }
         Ok(Self(seeds))
     }
+}
+
+/// Returns the beginning of a text, for an error message.
+fn excerpt(text: &str) -> String {
+    text.chars().take(40).collect()
 }
 
 /// Parses one coordinate.
 ///
 /// # Errors
 /// Fails if the text is not a finite number, with or without `%`.
-fn coordinate(text: &str) -> Result<Coordinate, ParseError> {
+fn parse_coordinate(text: &str) -> Result<Coordinate, SeedParseError> {
     let text = text.trim();
     let (number, percent) = text.strip_suffix('%').map_or((text, false), |number| (number, true));
     let value = number.trim().parse::<f32>().ok().filter(|value| value.is_finite());
-    let value = value.ok_or_else(|| ParseError::NoNumber(text.chars().take(40).collect()))?;
+    let value = value.ok_or_else(|| SeedParseError::InvalidCoordinate(excerpt(text)))?;
     Ok(if percent { Coordinate::Percent(value) } else { Coordinate::Pixels(value) })
 }
 
-impl WrittenSeeds {
+impl ParsedSeeds {
     /// Returns the seeds for a picture of `width` by `height` pixels.
-    pub fn seeds(&self, width: usize, height: usize) -> impl Iterator<Item = Seed> {
-        self.0.iter().map(move |(label, kind, numbers)| {
+    pub fn to_seeds(&self, width: usize, height: usize) -> impl Iterator<Item = Seed> {
+        self.0.iter().map(move |ParsedSeed { label, kind, coordinates }| {
             let mut points =
-                numbers.chunks_exact(2).map(|p| [p[0].share(width), p[1].share(height)]);
-            let mut next = || points.next().unwrap_or_default();
+                coordinates.chunks_exact(2).map(|p| [p[0].to_share(width), p[1].to_share(height)]);
+            let mut next = || points.next().expect("the number of coordinates fits the kind");
             let shape = match kind {
                 Kind::Point => Shape::Point(next()),
-                Kind::Box => Shape::Box(next(), next()),
+                Kind::Box => Shape::Box { corner: next(), opposite: next() },
                 Kind::Stroke => Shape::Stroke { points: points.collect(), radius: 0.0 },
             };
             Seed { label: *label, shape }
@@ -201,28 +221,28 @@ impl Seeds {
     /// coordinate is not finite, the label exceeds [`MAX_LABEL`], a stroke has no points, or steps
     /// are for the background or for a region without any other seed. Dropping the oldest seed
     /// makes room if the list is full.
-    pub fn add(&mut self, mut seed: Seed) -> bool {
-        let whole = |p: &mut [f32; 2]| {
+    pub fn push(&mut self, mut seed: Seed) -> bool {
+        let clamp_point = |p: &mut [f32; 2]| {
             *p = p.map(|v| v.clamp(0.0, 1.0));
             p.iter().all(|v| v.is_finite())
         };
-        let fits = match &mut seed.shape {
-            Shape::Point(p) => whole(p),
-            Shape::Box(a, b) => whole(a) && whole(b),
+        let is_valid = match &mut seed.shape {
+            Shape::Point(p) => clamp_point(p),
+            Shape::Box { corner, opposite } => clamp_point(corner) && clamp_point(opposite),
             Shape::Stroke { points, radius } => {
                 *radius = if radius.is_finite() { radius.clamp(0.0, 1.0) } else { 0.0 };
-                points.truncate(MOST_POINTS);
-                !points.is_empty() && points.iter_mut().all(whole)
+                points.truncate(MAX_STROKE_POINTS);
+                !points.is_empty() && points.iter_mut().all(clamp_point)
             }
-            Shape::Steps(steps) => {
-                *steps = (*steps).clamp(-MOST_STEPS, MOST_STEPS);
-                seed.label > 0 && self.points_at(seed.label)
+            Shape::Grow(steps) => {
+                *steps = (*steps).clamp(-MAX_STEPS, MAX_STEPS);
+                seed.label > 0 && self.has_position_for(seed.label)
             }
         };
-        if !fits || seed.label > MAX_LABEL {
+        if !is_valid || seed.label > MAX_LABEL {
             return false;
         }
-        if self.0.len() == MOST {
+        if self.0.len() == MAX_SEEDS {
             self.0.remove(0);
         }
         self.0.push(seed);
@@ -230,17 +250,17 @@ impl Seeds {
     }
 
     /// Returns whether a region has a seed with a position in the picture.
-    pub fn points_at(&self, label: u8) -> bool {
-        self.0.iter().any(|seed| seed.label == label && seed.shape.points())
+    pub fn has_position_for(&self, label: u8) -> bool {
+        self.0.iter().any(|seed| seed.label == label && seed.shape.has_position())
     }
 
     /// Returns the net number of steps by which a region was grown (above 0) or shrunk (below 0).
-    pub fn steps(&self, label: u8) -> i32 {
-        let of = |seed: &Seed| match seed.shape {
-            Shape::Steps(steps) if seed.label == label => steps,
+    pub fn net_steps(&self, label: u8) -> i32 {
+        let steps_of = |seed: &Seed| match seed.shape {
+            Shape::Grow(steps) if seed.label == label => steps,
             _ => 0,
         };
-        self.0.iter().map(of).fold(0, |sum, steps| (sum + steps).clamp(-MOST_STEPS, MOST_STEPS))
+        self.0.iter().map(steps_of).fold(0, |sum, steps| (sum + steps).clamp(-MAX_STEPS, MAX_STEPS))
     }
 
     /// Removes and returns the newest seed.
@@ -275,34 +295,37 @@ impl Seeds {
 
     /// Moves all seeds with the motion of the video.
     ///
-    /// `to` maps a point to its position in the next frame, or to `None` if it has left the
-    /// picture. Points that have left are removed, and so are seeds without any point left. A box
-    /// moves with its centre.
-    pub fn follow(&mut self, to: impl Fn([f32; 2]) -> Option<[f32; 2]>) {
+    /// `next_position` maps a point to its position in the next frame, or to `None` if it has left
+    /// the picture. Points that have left are removed, and so are seeds without any point left. A
+    /// box moves with its centre.
+    pub fn move_points(&mut self, next_position: impl Fn([f32; 2]) -> Option<[f32; 2]>) {
+        let move_point = |point: &mut [f32; 2]| {
+            next_position(*point).map(|position| *point = position).is_some()
+        };
         self.0.retain_mut(|seed| match &mut seed.shape {
-            Shape::Point(point) => to(*point).map(|there| *point = there).is_some(),
+            Shape::Point(point) => move_point(point),
             Shape::Stroke { points, .. } => {
-                points.retain_mut(|point| to(*point).map(|there| *point = there).is_some());
+                points.retain_mut(move_point);
                 !points.is_empty()
             }
-            Shape::Box(a, b) => {
+            Shape::Box { corner: a, opposite: b } => {
                 let centre = [0.5 * (a[0] + b[0]), 0.5 * (a[1] + b[1])];
-                to(centre)
-                    .map(|there| {
+                next_position(centre)
+                    .map(|position| {
                         for corner in [a, b] {
-                            *corner =
-                                [0, 1].map(|i| (corner[i] + there[i] - centre[i]).clamp(0.0, 1.0));
+                            *corner = [0, 1]
+                                .map(|i| (corner[i] + position[i] - centre[i]).clamp(0.0, 1.0));
                         }
                     })
                     .is_some()
             }
-            Shape::Steps(_) => true,
+            Shape::Grow(_) => true,
         });
         // Removes all seeds of labels that have lost their last point: remaining steps would apply
         // to the next region with the same label.
-        let pointed: [bool; 1 + MAX_LABEL as usize] =
-            std::array::from_fn(|label| self.points_at(label as u8));
-        self.0.retain(|seed| pointed[usize::from(seed.label)]);
+        let has_position: [bool; 1 + MAX_LABEL as usize] =
+            std::array::from_fn(|label| self.has_position_for(label as u8));
+        self.0.retain(|seed| has_position[usize::from(seed.label)]);
     }
 }
 
@@ -310,8 +333,8 @@ impl Seeds {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Vec<Seed>, ParseError> {
-        Ok(text.parse::<WrittenSeeds>()?.seeds(100, 50).collect())
+    fn parse(text: &str) -> Result<Vec<Seed>, SeedParseError> {
+        Ok(text.parse::<ParsedSeeds>()?.to_seeds(100, 50).collect())
     }
 
     #[test]
@@ -320,7 +343,10 @@ mod tests {
             parse(" fg:49.5,24.5 ; bg:0%,100%;box3:10%,20%,50%,60%;stroke-fg:0,0, 10,10;").unwrap();
         assert_eq!(seeds[0], Seed { label: 1, shape: Shape::Point([0.5, 0.5]) });
         assert_eq!(seeds[1], Seed { label: 0, shape: Shape::Point([0.0, 1.0]) });
-        assert_eq!(seeds[2], Seed { label: 3, shape: Shape::Box([0.1, 0.2], [0.5, 0.6]) });
+        assert_eq!(
+            seeds[2],
+            Seed { label: 3, shape: Shape::Box { corner: [0.1, 0.2], opposite: [0.5, 0.6] } }
+        );
         assert_eq!(
             seeds[3],
             Seed {
@@ -332,22 +358,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
-        assert!(matches!(parse("fg 1,2"), Err(ParseError::NoKind(_))));
+    fn parse_errors_name_the_cause() {
+        assert!(matches!(parse("fg 1,2"), Err(SeedParseError::MissingKind(_))));
         for bad in ["xx:1,2", "fg9:1,2", "fg0:1,2", "bg1:1,2", "fg1x:1,2", "fg999:1,2", ":1,2"] {
-            assert!(matches!(parse(bad), Err(ParseError::UnknownKind(_))), "{bad}");
+            assert!(matches!(parse(bad), Err(SeedParseError::UnknownKind(_))), "{bad}");
         }
         for bad in ["fg:", "fg:1,", "fg:a,b", "fg:nan,1", "fg:inf,1", "fg:1%%,2", "box:1,2,3,é"] {
-            assert!(matches!(parse(bad), Err(ParseError::NoNumber(_))), "{bad}");
+            assert!(matches!(parse(bad), Err(SeedParseError::InvalidCoordinate(_))), "{bad}");
         }
         for bad in ["fg:1", "fg:1,2,3", "box:1,2", "stroke-bg:1,2,3"] {
-            assert!(matches!(parse(bad), Err(ParseError::WrongCount { .. })), "{bad}");
+            assert!(
+                matches!(parse(bad), Err(SeedParseError::WrongCoordinateCount { .. })),
+                "{bad}"
+            );
         }
-        assert_eq!(parse(&"fg:1,1;".repeat(MOST + 1)), Err(ParseError::TooMany));
+        assert_eq!(parse(&"fg:1,1;".repeat(MAX_SEEDS + 1)), Err(SeedParseError::TooManySeeds));
     }
 
     #[test]
-    fn no_text_is_too_strange() {
+    fn parser_survives_random_text() {
         let pieces =
             ["fg", "bg", "box", ":", ";", ",", "1", "%", "-", "stroke-", "\u{0}", "é", "9e99", " "];
         let mut state = 9u64;
@@ -359,39 +388,39 @@ mod tests {
             }
             let mut seeds = Seeds::default();
             if let Ok(found) = parse(&text) {
-                found.into_iter().for_each(|seed| assert!(seeds.add(seed)));
+                found.into_iter().for_each(|seed| assert!(seeds.push(seed)));
             }
         }
     }
 
     #[test]
-    fn seeds_are_taken_back_and_follow() {
+    fn seeds_undo_and_move() {
         let mut seeds = Seeds::default();
-        assert!(seeds.add(Seed { label: 1, shape: Shape::Point([7.0, -3.0]) }));
-        assert!(!seeds.add(Seed { label: 1, shape: Shape::Point([f32::NAN, 0.0]) }));
-        assert!(!seeds.add(Seed { label: 9, shape: Shape::Point([0.0, 0.0]) }));
+        assert!(seeds.push(Seed { label: 1, shape: Shape::Point([7.0, -3.0]) }));
+        assert!(!seeds.push(Seed { label: 1, shape: Shape::Point([f32::NAN, 0.0]) }));
+        assert!(!seeds.push(Seed { label: 9, shape: Shape::Point([0.0, 0.0]) }));
         assert_eq!(seeds.iter().next().unwrap().shape, Shape::Point([1.0, 0.0]));
-        seeds.add(Seed {
+        seeds.push(Seed {
             label: 0,
             shape: Shape::Stroke { points: vec![[0.2, 0.2], [0.9, 0.9]], radius: f32::NAN },
         });
-        seeds.follow(|[x, y]| (x < 0.95).then_some([x + 0.1, y]).filter(|[x, _]| *x <= 1.0));
+        seeds.move_points(|[x, y]| (x < 0.95).then_some([x + 0.1, y]).filter(|[x, _]| *x <= 1.0));
         assert_eq!(seeds.len(), 1);
         let Shape::Stroke { points, .. } = &seeds.iter().next().unwrap().shape else { panic!() };
         assert!((points[0][0] - 0.3).abs() < 1e-6);
         assert!(seeds.undo().is_some() && seeds.undo().is_none());
         // A region without a point cannot grow.
-        assert!(!seeds.add(Seed { label: 1, shape: Shape::Steps(1) }));
-        seeds.add(Seed { label: 1, shape: Shape::Point([0.5; 2]) });
-        for (steps, sum) in [(2, 2), (-1, 1), (i32::MAX, MOST_STEPS), (i32::MIN, 0)] {
-            assert!(seeds.add(Seed { label: 1, shape: Shape::Steps(steps) }));
-            assert_eq!((seeds.steps(1), seeds.steps(2)), (sum, 0));
+        assert!(!seeds.push(Seed { label: 1, shape: Shape::Grow(1) }));
+        seeds.push(Seed { label: 1, shape: Shape::Point([0.5; 2]) });
+        for (steps, sum) in [(2, 2), (-1, 1), (i32::MAX, MAX_STEPS), (i32::MIN, 0)] {
+            assert!(seeds.push(Seed { label: 1, shape: Shape::Grow(steps) }));
+            assert_eq!((seeds.net_steps(1), seeds.net_steps(2)), (sum, 0));
         }
         // Steps are removed with the last point of their region.
-        seeds.follow(|_| None);
+        seeds.move_points(|_| None);
         assert!(seeds.is_empty());
-        (0..2 * MOST)
-            .for_each(|_| assert!(seeds.add(Seed { label: 1, shape: Shape::Point([0.5; 2]) })));
-        assert_eq!(seeds.len(), MOST);
+        (0..2 * MAX_SEEDS)
+            .for_each(|_| assert!(seeds.push(Seed { label: 1, shape: Shape::Point([0.5; 2]) })));
+        assert_eq!(seeds.len(), MAX_SEEDS);
     }
 }

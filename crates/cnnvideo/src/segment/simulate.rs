@@ -2,13 +2,24 @@
 
 use ndarray::{ArrayView2, Zip};
 
-use super::distance::{connected_parts, deepest};
+use super::distance::{connected_components, interior_point};
 
-/// Returns the next click `(x, y, inside)`, or `None` if the mask has no error.
+/// Click of the simulated user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Click {
+    /// Column of the pixel.
+    pub x: usize,
+    /// Row of the pixel.
+    pub y: usize,
+    /// Whether the click adds to the region: true if a part of the region is missing, false if a
+    /// part is superfluous.
+    pub inside: bool,
+}
+
+/// Returns the next click, or `None` if the mask has no error.
 ///
 /// The click goes to the centre of the largest connected error, as in the usual evaluation protocol
-/// of interactive segmentation (Xu et al., "Deep Interactive Object Selection", 2016). `inside` is
-/// true if the error is a missing part of the region, false if it is a part too many. `truth` is
+/// of interactive segmentation (Xu et al., "Deep Interactive Object Selection", 2016). `truth` is
 /// `None` for pixels that do not count.
 ///
 /// # Panics
@@ -16,16 +27,17 @@ use super::distance::{connected_parts, deepest};
 pub fn next_click(
     mask: &ArrayView2<'_, bool>,
     truth: &ArrayView2<'_, Option<bool>>,
-) -> Option<(usize, usize, bool)> {
+) -> Option<Click> {
     let candidates = [true, false].map(|inside| {
         let error = Zip::from(mask)
             .and(truth)
             .map_collect(|mask, truth| *truth == Some(inside) && *mask != inside);
-        let (numbers, sizes) = connected_parts(&error.view());
+        let (labels, sizes) = connected_components(&error.view());
         let largest = (0..sizes.len()).max_by_key(|i| sizes[*i])?;
-        let part = numbers.mapv(|number| number as usize == largest + 1);
-        let ((y, x), depth) = deepest(&part.view())?;
-        Some((depth, (x, y, inside)))
+        let part = labels.mapv(|label| label as usize == largest + 1);
+        let ((y, x), squared_distance) =
+            interior_point(&part.view()).expect("a component has at least one pixel");
+        Some((squared_distance, Click { x, y, inside }))
     });
     // Of the largest missing and the largest superfluous part, clicks the one whose centre is
     // farther from its border, as a user would notice that one first.
@@ -39,14 +51,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_middle_of_the_largest_error() {
+    fn clicks_centre_of_largest_error() {
         let truth = Array2::from_shape_fn((20, 30), |(y, x)| {
             if x == 29 { None } else { Some((5..12).contains(&x) && (4..11).contains(&y)) }
         });
         let none = Array2::from_elem((20, 30), false);
-        assert_eq!(next_click(&none.view(), &truth.view()), Some((8, 7, true)));
+        assert_eq!(
+            next_click(&none.view(), &truth.view()),
+            Some(Click { x: 8, y: 7, inside: true })
+        );
         let all = Array2::from_elem((20, 30), true);
-        let (x, _, inside) = next_click(&all.view(), &truth.view()).unwrap();
+        let Click { x, inside, .. } = next_click(&all.view(), &truth.view()).unwrap();
         assert!(!inside && x > 12 && x < 29);
         let right = truth.mapv(|t| t.unwrap_or(false));
         assert_eq!(next_click(&right.view(), &truth.view()), None);

@@ -6,19 +6,19 @@
 
 use ndarray::Array2;
 
-use super::Image;
+use super::{ColourModel, Side, WorkingImage};
 
 /// Approximate number of superpixels of a picture.
-const COUNT: f32 = 1600.0;
+const TARGET_COUNT: f32 = 1600.0;
 /// Number of priorities of the flooding queue.
-const LEVELS: usize = 256;
+const PRIORITIES: usize = 256;
 /// Compactness: priorities added to a pixel for its distance to the marker, per side of a grid
 /// cell.
 const COMPACTNESS: f32 = 10.0;
 /// Colour gradient, in code values over two pixels, at which the squared edge strength is one half.
-const STEP: f32 = 24.0;
+const HALF_STRENGTH_GRADIENT: f32 = 24.0;
 /// Factor of the edge strength where the network predicts no edge; it is 1 where it predicts one.
-const LEAST: f32 = 0.3;
+const MIN_ATTENUATION: f32 = 0.3;
 
 /// Common border of two superpixels.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +35,7 @@ pub struct Border {
 #[derive(Debug, Default)]
 pub struct Superpixels {
     /// Index of the superpixel of each pixel.
-    pub labels: Array2<u32>,
+    pub indices: Array2<u32>,
     /// Number of pixels of each superpixel.
     pub areas: Vec<f32>,
     /// Mean colour `[y, u, v]` of each superpixel, in 8-bit code values.
@@ -45,13 +45,13 @@ pub struct Superpixels {
     /// Borders between superpixels.
     pub borders: Vec<Border>,
     /// Borders of each superpixel, as indices of `borders`.
-    pub around: Vec<Vec<u32>>,
+    pub border_indices: Vec<Vec<u32>>,
 }
 
 /// Returns the edge strength of each pixel, from 0 to 1: the colour gradient, attenuated where the
 /// network predicts no edge. `edges` is the predicted edge probability at half the size of `image`;
 /// without it, nothing is attenuated.
-pub fn strength(image: &Image, edges: Option<&Array2<f32>>) -> Array2<f32> {
+pub fn edge_strength(image: &WorkingImage, edges: Option<&Array2<f32>>) -> Array2<f32> {
     let (height, width) = image.dim();
     Array2::from_shape_fn((height, width), |(y, x)| {
         let (left, right) = (x.saturating_sub(1), (x + 1).min(width - 1));
@@ -62,56 +62,58 @@ pub fn strength(image: &Image, edges: Option<&Array2<f32>>) -> Array2<f32> {
             let down = plane[[below, x]] - plane[[above, x]];
             squares += weight * (across * across + down * down);
         }
-        let step = squares / (squares + STEP * STEP);
-        let learnt = edges.map_or(1.0, |edges| {
+        let squared_strength =
+            squares / (squares + HALF_STRENGTH_GRADIENT * HALF_STRENGTH_GRADIENT);
+        let predicted = edges.map_or(1.0, |edges| {
             edges[[(y / 2).min(edges.nrows() - 1), (x / 2).min(edges.ncols() - 1)]]
         });
-        step.sqrt() * (LEAST + (1.0 - LEAST) * learnt)
+        squared_strength.sqrt() * (MIN_ATTENUATION + (1.0 - MIN_ATTENUATION) * predicted)
     })
 }
 
 impl Superpixels {
-    /// Divides a picture into superpixels along its edges, given by their strength ([`strength`]).
-    pub fn of(image: &Image, edges: &Array2<f32>) -> Self {
-        let labels = flood(edges);
-        let count = labels.iter().max().map_or(0, |most| *most as usize + 1);
-        let mut this = Self {
+    /// Divides a picture into superpixels along its edges, given by their strength
+    /// ([`edge_strength`]).
+    pub fn segment(image: &WorkingImage, edges: &Array2<f32>) -> Self {
+        let indices = flood(edges);
+        let count = indices.iter().max().map_or(0, |last| *last as usize + 1);
+        let mut result = Self {
             areas: vec![0.0; count],
             colours: vec![[0.0; 3]; count],
             centres: vec![[0.0; 2]; count],
-            around: vec![Vec::new(); count],
+            border_indices: vec![Vec::new(); count],
             borders: Vec::new(),
-            labels,
+            indices,
         };
-        for ((y, x), label) in this.labels.indexed_iter() {
-            let at = *label as usize;
-            this.areas[at] += 1.0;
-            this.colours[at].iter_mut().zip(image.at(y, x)).for_each(|(sum, v)| *sum += v);
-            this.centres[at][0] += x as f32;
-            this.centres[at][1] += y as f32;
+        for ((y, x), index) in result.indices.indexed_iter() {
+            let at = *index as usize;
+            result.areas[at] += 1.0;
+            result.colours[at].iter_mut().zip(image.at(y, x)).for_each(|(sum, v)| *sum += v);
+            result.centres[at][0] += x as f32;
+            result.centres[at][1] += y as f32;
         }
         for ((area, colour), centre) in
-            this.areas.iter().zip(&mut this.colours).zip(&mut this.centres)
+            result.areas.iter().zip(&mut result.colours).zip(&mut result.centres)
         {
             colour.iter_mut().chain(centre).for_each(|v| *v /= area.max(1.0));
         }
-        this.find_borders(edges);
-        this
+        result.find_borders(edges);
+        result
     }
 
-    /// Fills `borders` and `around` from `labels`.
+    /// Fills `borders` and `border_indices` from `indices`.
     fn find_borders(&mut self, edges: &Array2<f32>) {
-        let (height, width) = self.labels.dim();
+        let (height, width) = self.indices.dim();
         let mut pairs = Vec::new();
         for y in 0..height {
             for x in 0..width {
-                let here = self.labels[[y, x]];
+                let index = self.indices[[y, x]];
                 for (v, u) in [(y, x + 1), (y + 1, x)] {
-                    if v < height && u < width && self.labels[[v, u]] != here {
-                        let there = self.labels[[v, u]];
+                    if v < height && u < width && self.indices[[v, u]] != index {
+                        let neighbour = self.indices[[v, u]];
                         pairs.push((
-                            here.min(there),
-                            here.max(there),
+                            index.min(neighbour),
+                            index.max(neighbour),
                             edges[[y, x]].max(edges[[v, u]]),
                         ));
                     }
@@ -124,7 +126,7 @@ impl Superpixels {
             let between = [same[0].0, same[0].1];
             let strength = same.iter().map(|(_, _, strength)| strength).sum::<f32>() / length;
             for i in between {
-                self.around[i as usize].push(self.borders.len() as u32);
+                self.border_indices[i as usize].push(self.borders.len() as u32);
             }
             self.borders.push(Border { between, length, strength });
         }
@@ -143,16 +145,46 @@ impl Superpixels {
     /// Returns the mean of a map over each superpixel.
     pub fn means(&self, map: &Array2<f32>) -> Vec<f32> {
         let mut sums = vec![0.0; self.len()];
-        self.labels.iter().zip(map).for_each(|(label, v)| sums[*label as usize] += v);
+        self.indices.iter().zip(map).for_each(|(index, v)| sums[*index as usize] += v);
         sums.iter_mut().zip(&self.areas).for_each(|(sum, area)| *sum /= area.max(1.0));
         sums
     }
 
+    /// Returns the superpixel at a point `[x, y]`.
+    pub(super) fn at(&self, [x, y]: &[f32; 2]) -> u32 {
+        self.indices[[*y as usize, *x as usize]]
+    }
+
+    /// Returns the superpixels at the border of the picture, in ascending order.
+    pub(super) fn at_picture_border(&self) -> Vec<u32> {
+        let (height, width) = self.indices.dim();
+        let rows = [0, height - 1].into_iter().flat_map(|y| self.indices.row(y));
+        let columns = [0, width - 1].into_iter().flat_map(|x| self.indices.column(x));
+        let mut superpixels: Vec<u32> = rows.chain(columns).copied().collect();
+        superpixels.sort_unstable();
+        superpixels.dedup();
+        superpixels
+    }
+
+    /// Computes colour histograms from the probability of each superpixel to be inside.
+    pub(super) fn colour_model(&self, inside: &[f32]) -> ColourModel {
+        let mut model = ColourModel::default();
+        for ((colour, area), inside) in self.colours.iter().zip(&self.areas).zip(inside) {
+            model.add(Side::Inside, *colour, area * inside);
+            model.add(Side::Outside, *colour, area * (1.0 - inside));
+        }
+        model
+    }
+
     /// Returns the neighbours of a superpixel, with the border to each.
-    pub fn neighbours(&self, of: u32) -> impl Iterator<Item = (u32, &Border)> {
-        self.around[of as usize].iter().map(move |at| {
-            let border = &self.borders[*at as usize];
-            (if border.between[0] == of { border.between[1] } else { border.between[0] }, border)
+    ///
+    /// # Panics
+    /// Panics if there is no such superpixel.
+    pub fn neighbours(&self, superpixel: u32) -> impl Iterator<Item = (u32, &Border)> {
+        self.border_indices[superpixel as usize].iter().map(move |i| {
+            let border = &self.borders[*i as usize];
+            let [a, b] = border.between;
+            (if a == superpixel { b } else { a }, border)
         })
     }
 }
@@ -160,92 +192,94 @@ impl Superpixels {
 /// Returns the index of the superpixel of each pixel.
 fn flood(edges: &Array2<f32>) -> Array2<u32> {
     let (height, width) = edges.dim();
-    let side = ((width * height) as f32 / COUNT).sqrt().max(3.0);
+    let side = ((width * height) as f32 / TARGET_COUNT).sqrt().max(3.0);
     let cells = |n: usize| ((n as f32 / side).round() as usize).max(1);
     let (rows, columns) = (cells(height), cells(width));
-    let mut labels = Array2::from_elem((height, width), u32::MAX);
-    let mut seeds = Vec::with_capacity(rows * columns);
-    let mut queues: Vec<Vec<(u32, u32, u32)>> = vec![Vec::new(); LEVELS];
+    let mut indices = Array2::from_elem((height, width), u32::MAX);
+    let mut markers = Vec::with_capacity(rows * columns);
+    // Pixels `(y, x)` to flood from, by priority, with the index of their superpixel.
+    let mut queues: Vec<Vec<(u32, u32, u32)>> = vec![Vec::new(); PRIORITIES];
     for row in 0..rows {
         for column in 0..columns {
             // Markers lie in the middle half of their cell, so that they keep a distance.
-            let within = |i: usize, n: usize, of: usize| {
-                let (from, to) = (i * n / of, (i + 1) * n / of);
+            let middle_half = |i: usize, n: usize, cells: usize| {
+                let (from, to) = (i * n / cells, (i + 1) * n / cells);
                 let margin = (to - from) / 4;
                 from + margin..(to - margin).max(from + margin + 1)
             };
             let mut best = (f32::INFINITY, (0, 0));
-            for y in within(row, height, rows) {
-                for x in within(column, width, columns) {
+            for y in middle_half(row, height, rows) {
+                for x in middle_half(column, width, columns) {
                     if edges[[y, x]] < best.0 {
                         best = (edges[[y, x]], (y, x));
                     }
                 }
             }
             let (y, x) = best.1;
-            labels[[y, x]] = seeds.len() as u32;
-            queues[0].push((y as u32, x as u32, seeds.len() as u32));
-            seeds.push((y as f32, x as f32));
+            indices[[y, x]] = markers.len() as u32;
+            queues[0].push((y as u32, x as u32, markers.len() as u32));
+            markers.push((y as f32, x as f32));
         }
     }
-    let mut level = 0;
-    let mut wave = Vec::new();
-    while level < LEVELS {
-        if queues[level].is_empty() {
-            level += 1;
+    let mut current = 0;
+    let mut front = Vec::new();
+    while current < PRIORITIES {
+        if queues[current].is_empty() {
+            current += 1;
             continue;
         }
         // Pixels of equal priority are flooded in the order of their arrival, so that in flat areas
         // borders lie halfway between markers.
-        std::mem::swap(&mut wave, &mut queues[level]);
-        for (y, x, label) in wave.drain(..) {
+        std::mem::swap(&mut front, &mut queues[current]);
+        for (y, x, index) in front.drain(..) {
             let (y, x) = (y as usize, x as usize);
-            let near = [(y.wrapping_sub(1), x), (y + 1, x), (y, x.wrapping_sub(1)), (y, x + 1)];
-            for (y, x) in near {
-                if y >= height || x >= width || labels[[y, x]] != u32::MAX {
+            let neighbours =
+                [(y.wrapping_sub(1), x), (y + 1, x), (y, x.wrapping_sub(1)), (y, x + 1)];
+            for (y, x) in neighbours {
+                if y >= height || x >= width || indices[[y, x]] != u32::MAX {
                     continue;
                 }
-                labels[[y, x]] = label;
-                let (sy, sx) = seeds[label as usize];
-                let distance = ((y as f32 - sy).powi(2) + (x as f32 - sx).powi(2)).sqrt() / side;
-                let own = edges[[y, x]] * (LEVELS as f32 * 0.9) + COMPACTNESS * distance;
-                let next = (own as usize).clamp(level, LEVELS - 1);
-                queues[next].push((y as u32, x as u32, label));
+                indices[[y, x]] = index;
+                let (marker_y, marker_x) = markers[index as usize];
+                let distance =
+                    ((y as f32 - marker_y).powi(2) + (x as f32 - marker_x).powi(2)).sqrt() / side;
+                let priority = edges[[y, x]] * (PRIORITIES as f32 * 0.9) + COMPACTNESS * distance;
+                let next = (priority as usize).clamp(current, PRIORITIES - 1);
+                queues[next].push((y as u32, x as u32, index));
             }
         }
     }
-    labels
+    indices
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::{Format, Picture, Plane};
 
     #[test]
-    fn superpixels_keep_to_edges_and_cover_everything() {
+    fn superpixels_respect_edges() {
         let mut planes = vec![0u8; 120 * 90];
         for (i, v) in planes.iter_mut().enumerate() {
             let (x, y) = ((i % 120) as i32, (i / 120) as i32);
             *v = if (x - 60).pow(2) + (y - 45).pow(2) < 900 { 200 } else { 60 };
         }
-        let picture =
-            crate::frame::Picture::new(crate::frame::Format::GRAY8, 120, 90, &[(&planes, 120)])
-                .unwrap();
-        let mut image = Image::default();
+        let picture = Picture::new(Format::GRAY8, 120, 90, &[Plane::new(&planes, 120)]).unwrap();
+        let mut image = WorkingImage::default();
         image.fill(&picture);
-        let edges = strength(&image, None);
-        let parts = Superpixels::of(&image, &edges);
-        assert!((600..2000).contains(&parts.len()), "{}", parts.len());
-        assert_eq!(parts.areas.iter().sum::<f32>(), 120.0 * 90.0);
+        let edges = edge_strength(&image, None);
+        let superpixels = Superpixels::segment(&image, &edges);
+        assert!((600..2000).contains(&superpixels.len()), "{}", superpixels.len());
+        assert_eq!(superpixels.areas.iter().sum::<f32>(), 120.0 * 90.0);
         // Few pixels lie in a superpixel whose mean colour is that of the other side.
-        let wrong = parts.labels.indexed_iter().filter(|((y, x), label)| {
-            (parts.colours[**label as usize][0] > 130.0) != (planes[y * 120 + x] > 130)
+        let wrong = superpixels.indices.indexed_iter().filter(|((y, x), index)| {
+            (superpixels.colours[**index as usize][0] > 130.0) != (planes[y * 120 + x] > 130)
         });
         assert!(wrong.count() < 110);
-        for border in &parts.borders {
-            let [a, b] = border.between.map(|i| parts.colours[i as usize][0]);
+        for border in &superpixels.borders {
+            let [a, b] = border.between.map(|i| superpixels.colours[i as usize][0]);
             assert!((a - b).abs() < 100.0 || border.strength > 0.5, "{border:?}");
         }
-        assert!(parts.neighbours(parts.labels[[45, 60]]).count() >= 3);
+        assert!(superpixels.neighbours(superpixels.indices[[45, 60]]).count() >= 3);
     }
 }

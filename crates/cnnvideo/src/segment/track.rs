@@ -5,112 +5,95 @@ use std::ops::Range;
 use ndarray::{Array2, Zip, s};
 
 use super::{
-    Image, Seeds,
-    flow::{Flow, Pyramid, Window, warp},
-    image::bilinear,
-    logistic,
-    segmenter::Region,
+    Seeds, Side, WorkingImage,
+    flow::{Flow, Pyramid, Window, compensated_value, motion_compensate},
+    logistic, logit,
+    region::Region,
 };
 use crate::nn::Threads;
 
 /// Mean absolute difference, in code values, between a picture and the motion-compensated previous
 /// one, above which a scene cut is detected.
-const CUT: f32 = 30.0;
+const SCENE_CUT_DIFFERENCE: f32 = 30.0;
 /// Motion-compensated difference, in code values, at which a pixel contributes half to the
 /// confidence of its region.
-const MISFIT: f32 = 22.0;
+const HALF_CONFIDENCE_DIFFERENCE: f32 = 22.0;
 /// Weight of the colour log-odds of pixels at the uncertain border of a region.
 const COLOUR_WEIGHT: f32 = 0.05;
 /// Largest magnitude of the colour log-odds; larger ones are clamped.
-const MOST_COLOUR: f32 = 4.0;
+const MAX_COLOUR_LOG_ODDS: f32 = 4.0;
 /// Factor by which the colour histograms of a region decay in each frame.
-const KEEP_COLOURS: f32 = 0.9;
+const COLOUR_DECAY: f32 = 0.9;
 /// Weight of the current frame in the exponential moving average of the confidence.
-const FOLLOW: f32 = 0.5;
+const CONFIDENCE_UPDATE_WEIGHT: f32 = 0.5;
 /// Radius, in pixels, around the target of a pixel's forward flow within which pixels count as
 /// reached.
-const SPREAD: f32 = 1.5;
+const REACHED_RADIUS: f32 = 1.5;
 /// Least match (0 to 1) of a region with the current frame at which its colour histograms are
 /// updated.
-const LEARN: f32 = 0.5;
+const MIN_MATCH_FOR_COLOURS: f32 = 0.5;
 /// Subsampling factor along each axis for statistics over a picture.
-const SPARSE: usize = 3;
+const SUBSAMPLING: usize = 3;
 /// Largest motion of a region between two frames, in pixels, that tracking can follow.
-const REACH: usize = 40;
-
-/// Size and confidence of a tracked region.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Status {
-    /// Label of the region, 1 to [`MAX_LABEL`](super::MAX_LABEL).
-    pub label: u8,
-    /// Area as a share of the picture.
-    pub area: f32,
-    /// Confidence of the tracking, from 0 to 1.
-    pub confidence: f32,
-}
-
-/// Confidence below which a region is lost.
-pub const LOST: f32 = 0.3;
-/// Area, as a share of the picture, below which a region is lost.
-pub const LEAST_AREA: f32 = 2e-4;
+const MAX_MOTION: usize = 40;
 
 /// Motion-compensates regions and seeds, and estimates the confidence of regions.
 #[derive(Default)]
 pub(super) struct Tracker {
     /// Luma pyramid of the previous picture.
-    past: Pyramid,
+    previous_pyramid: Pyramid,
     /// Luma pyramid of the current picture.
-    present: Pyramid,
+    current_pyramid: Pyramid,
     /// Backward flow: from the current picture to the previous one.
-    flow: Flow,
+    backward_flow: Flow,
     /// Forward flow: from the previous picture to the current one.
-    forward: Flow,
+    forward_flow: Flow,
     /// Luma of the latest picture.
     luma: Array2<f32>,
     /// Whether the next picture continues the latest one.
-    valid: bool,
+    continues: bool,
 }
 
 impl Tracker {
     /// Makes tracking start anew at the next picture, which does not continue the previous one.
-    pub fn forget(&mut self) {
-        self.valid = false;
+    pub(super) fn reset(&mut self) {
+        self.continues = false;
     }
 
     /// Moves regions and seeds to the next picture. Returns false, and moves nothing, if it detects
     /// a scene cut. Without regions it only stores the picture.
-    pub fn follow(
+    pub(super) fn advance(
         &mut self,
-        image: &Image,
+        image: &WorkingImage,
         regions: &mut [Option<Region>],
         seeds: &mut Seeds,
         threads: &Threads,
     ) -> bool {
         let luma = &image.planes()[0];
-        std::mem::swap(&mut self.past, &mut self.present);
-        self.present.build(luma);
-        let follows = std::mem::replace(&mut self.valid, true) && self.luma.dim() == luma.dim();
+        std::mem::swap(&mut self.previous_pyramid, &mut self.current_pyramid);
+        self.current_pyramid.build(luma);
+        let follows = std::mem::replace(&mut self.continues, true) && self.luma.dim() == luma.dim();
         let mut same_scene = true;
         if follows && regions.iter().any(Option::is_some) {
-            let (flow, forward, present, past) =
-                (&mut self.flow, &mut self.forward, &self.present, &self.past);
+            let (backward, forward) = (&mut self.backward_flow, &mut self.forward_flow);
+            let (current, previous) = (&self.current_pyramid, &self.previous_pyramid);
             let windows =
                 regions.iter().flatten().filter_map(|region| window_of(&region.probability));
-            let window =
-                windows.reduce(|a, b| (hull(a.0, b.0), hull(a.1, b.1))).unwrap_or_default();
+            // Empty if all regions are: flow at reduced accuracy then suffices.
+            let window = windows.reduce(enclosing_window).unwrap_or_default();
             threads.enter(|| {
                 rayon::join(
-                    || flow.search(present, past, &window, threads),
-                    || forward.search(past, present, &window, threads),
+                    || backward.estimate(current, previous, &window, threads),
+                    || forward.estimate(previous, current, &window, threads),
                 )
             });
-            same_scene = self.mean_difference(luma) <= CUT;
+            same_scene = self.mean_difference(luma) <= SCENE_CUT_DIFFERENCE;
             if same_scene {
                 threads.enter(|| {
-                    regions.iter_mut().flatten().for_each(|region| self.carry(image, region))
+                    regions.iter_mut().flatten().for_each(|region| self.move_region(image, region))
                 });
                 let (height, width) = luma.dim();
-                self.follow_seeds(seeds, width, height);
+                self.move_seeds(seeds, width, height);
             }
         }
         self.luma.clone_from(luma);
@@ -119,21 +102,17 @@ impl Tracker {
 
     /// Returns the motion-compensated luma of the previous picture at a pixel, 0 if the pixel comes
     /// from outside of it.
-    fn moved(&self, y: usize, x: usize) -> f32 {
-        let (height, width) = self.luma.dim();
-        let [dx, dy] = self.flow.at(y, x);
-        let (u, v) = (x as f32 + dx, y as f32 + dy);
-        let inside = u >= -0.5 && v >= -0.5 && u <= width as f32 - 0.5 && v <= height as f32 - 0.5;
-        if inside { bilinear(&self.luma, u, v) } else { 0.0 }
+    fn compensated_luma(&self, y: usize, x: usize) -> f32 {
+        compensated_value(&self.luma, &self.backward_flow, y, x)
     }
 
     /// Returns the mean absolute difference, in code values, to the motion-compensated previous
     /// picture.
     fn mean_difference(&self, luma: &Array2<f32>) -> f32 {
         let (mut sum, mut count) = (0.0, 0.0);
-        for y in (0..luma.nrows()).step_by(SPARSE) {
-            for x in (0..luma.ncols()).step_by(SPARSE) {
-                sum += (luma[[y, x]] - self.moved(y, x)).abs();
+        for y in (0..luma.nrows()).step_by(SUBSAMPLING) {
+            for x in (0..luma.ncols()).step_by(SUBSAMPLING) {
+                sum += (luma[[y, x]] - self.compensated_luma(y, x)).abs();
                 count += 1.0;
             }
         }
@@ -141,50 +120,56 @@ impl Tracker {
     }
 
     /// Moves one region to the current picture and updates its confidence and colours.
-    fn carry(&self, image: &Image, region: &mut Region) {
+    fn move_region(&self, image: &WorkingImage, region: &mut Region) {
         let Some(window) = window_of(&region.probability) else {
             return region.probability.fill(0.0);
         };
-        let (y0, x0) = (window.0.start, window.1.start);
-        let mut now = Array2::zeros((window.0.len(), window.1.len()));
-        warp(&region.probability, &self.flow, (y0, x0), &mut now);
-        self.disbelieve(&region.probability, &mut now, (y0, x0));
+        let (y0, x0) = (window.rows.start, window.columns.start);
+        let mut warped = motion_compensate(&region.probability, &self.backward_flow, &window);
+        self.remove_disoccluded(&region.probability, &mut warped, &window);
         // Blurring makes the border uncertain, so that the colours can move it.
-        let mut soft = box_mean(&now, 1);
+        let mut blurred = box_filter(&warped, 1);
         let colours = &region.colours;
-        Zip::indexed(soft.rows_mut()).par_for_each(|y, mut row| {
+        Zip::indexed(blurred.rows_mut()).par_for_each(|y, mut row| {
             for (x, p) in row.iter_mut().enumerate() {
                 if (0.02..0.98).contains(p) {
-                    let colour =
-                        colours.log_odds(image.at(y0 + y, x0 + x)).clamp(-MOST_COLOUR, MOST_COLOUR);
-                    *p = logistic(log_odds(*p) + COLOUR_WEIGHT * colour);
+                    let colour = colours
+                        .log_odds(image.at(y0 + y, x0 + x))
+                        .clamp(-MAX_COLOUR_LOG_ODDS, MAX_COLOUR_LOG_ODDS);
+                    *p = logistic(logit(*p) + COLOUR_WEIGHT * colour);
                 }
             }
         });
         region.probability.fill(0.0);
-        region.probability.slice_mut(s![window.0, window.1]).assign(&soft);
-        self.judge(image, region);
+        region.probability.slice_mut(s![window.rows, window.columns]).assign(&blurred);
+        self.update_confidence(image, region);
     }
 
-    /// Removes disoccluded pixels from the warped probability map `now`, whose top left pixel is
-    /// `(y0, x0)`.
+    /// Removes disoccluded pixels from `warped`, the part inside of `window` of the
+    /// motion-compensated probability map `previous`.
     ///
     /// A pixel that the forward flow of no pixel of the region reaches was hidden before, so it
     /// does not belong to the region, although the backward flow may lead into it.
-    fn disbelieve(&self, before: &Array2<f32>, now: &mut Array2<f32>, (y0, x0): (usize, usize)) {
-        let (height, width) = before.dim();
-        let (rows, columns) = now.dim();
-        let mut reached = Array2::from_elem(now.dim(), false);
+    fn remove_disoccluded(
+        &self,
+        previous: &Array2<f32>,
+        warped: &mut Array2<f32>,
+        window: &Window,
+    ) {
+        let (height, width) = previous.dim();
+        let (y0, x0) = (window.rows.start, window.columns.start);
+        let (rows, columns) = warped.dim();
+        let mut reached = Array2::from_elem(warped.dim(), false);
         for y in 0..height {
             for x in 0..width {
-                if before[[y, x]] <= 0.3 {
+                if previous[[y, x]] <= 0.3 {
                     continue;
                 }
-                let [dx, dy] = self.forward.at(y, x);
+                let [dx, dy] = self.forward_flow.displacement(y, x);
                 let (v, u) = (y as f32 + dy - y0 as f32, x as f32 + dx - x0 as f32);
                 let span = |at: f32, length: usize| {
-                    let (first, last) =
-                        ((at - SPREAD).ceil().max(0.0) as usize, (at + SPREAD).floor());
+                    let first = (at - REACHED_RADIUS).ceil().max(0.0) as usize;
+                    let last = (at + REACHED_RADIUS).floor();
                     first..((last + 1.0).max(0.0) as usize).min(length)
                 };
                 for v in span(v, rows) {
@@ -194,7 +179,7 @@ impl Tracker {
                 }
             }
         }
-        Zip::from(now).and(&reached).for_each(|p, reached| {
+        Zip::from(warped).and(&reached).for_each(|p, reached| {
             if !reached {
                 *p = 0.0;
             }
@@ -203,35 +188,37 @@ impl Tracker {
 
     /// Updates the confidence of a region by how well it matches its colours and the
     /// motion-compensated previous picture, then updates its colour histograms.
-    fn judge(&self, image: &Image, region: &mut Region) {
+    fn update_confidence(&self, image: &WorkingImage, region: &mut Region) {
         let luma = &image.planes()[0];
-        let (mut inside, mut fits) = (0.0f32, 0.0f32);
-        for y in (0..luma.nrows()).step_by(SPARSE) {
-            for x in (0..luma.ncols()).step_by(SPARSE) {
+        let (mut count, mut sum) = (0.0f32, 0.0f32);
+        for y in (0..luma.nrows()).step_by(SUBSAMPLING) {
+            for x in (0..luma.ncols()).step_by(SUBSAMPLING) {
                 let p = region.probability[[y, x]];
                 let colour = image.at(y, x);
                 if p > 0.5 {
-                    let misfit = (luma[[y, x]] - self.moved(y, x)) / MISFIT;
-                    inside += 1.0;
-                    fits +=
-                        logistic(region.colours.log_odds(colour) + 1.0) / (1.0 + misfit * misfit);
+                    let difference =
+                        (luma[[y, x]] - self.compensated_luma(y, x)) / HALF_CONFIDENCE_DIFFERENCE;
+                    count += 1.0;
+                    sum += logistic(region.colours.log_odds(colour) + 1.0)
+                        / (1.0 + difference * difference);
                 }
             }
         }
-        let now = if inside > 0.0 { fits / inside } else { 0.0 };
-        region.confidence += FOLLOW * (now - region.confidence);
+        let mean_match = if count > 0.0 { sum / count } else { 0.0 };
+        region.confidence += CONFIDENCE_UPDATE_WEIGHT * (mean_match - region.confidence);
         // A poor match may be another object, whose colours must not enter the histograms.
-        if now < LEARN {
+        if mean_match < MIN_MATCH_FOR_COLOURS {
             return;
         }
-        region.colours.fade(KEEP_COLOURS);
-        let pixels = (SPARSE * SPARSE) as f32 * (1.0 - KEEP_COLOURS);
-        for y in (0..luma.nrows()).step_by(SPARSE) {
-            for x in (0..luma.ncols()).step_by(SPARSE) {
+        region.colours.decay(COLOUR_DECAY);
+        let pixels = (SUBSAMPLING * SUBSAMPLING) as f32 * (1.0 - COLOUR_DECAY);
+        for y in (0..luma.nrows()).step_by(SUBSAMPLING) {
+            for x in (0..luma.ncols()).step_by(SUBSAMPLING) {
                 let p = region.probability[[y, x]];
                 // Pixels at the uncertain border may be on either side.
                 if !(0.1..0.9).contains(&p) {
-                    region.colours.add(p > 0.5, image.at(y, x), pixels);
+                    let side = if p > 0.5 { Side::Inside } else { Side::Outside };
+                    region.colours.add(side, image.at(y, x), pixels);
                 }
             }
         }
@@ -239,34 +226,28 @@ impl Tracker {
 
     /// Moves seeds to the current picture by inverting the backward flow with a fixed-point
     /// iteration.
-    fn follow_seeds(&self, seeds: &mut Seeds, width: usize, height: usize) {
+    fn move_seeds(&self, seeds: &mut Seeds, width: usize, height: usize) {
         let size = [width as f32, height as f32];
-        seeds.follow(|point| {
+        seeds.move_points(|point| {
             let at = [point[0] * size[0] - 0.5, point[1] * size[1] - 0.5];
-            let mut there = at;
+            let mut target = at;
             for _ in 0..3 {
-                let pixel = [0, 1].map(|i| there[i].clamp(0.0, size[i] - 1.0) as usize);
-                let d = self.flow.at(pixel[1], pixel[0]);
-                there = [at[0] - d[0], at[1] - d[1]];
+                let pixel = [0, 1].map(|i| target[i].clamp(0.0, size[i] - 1.0) as usize);
+                let d = self.backward_flow.displacement(pixel[1], pixel[0]);
+                target = [at[0] - d[0], at[1] - d[1]];
             }
-            let inside = (0..2).all(|i| there[i] >= 0.0 && there[i] <= size[i] - 1.0);
-            inside.then(|| [(there[0] + 0.5) / size[0], (there[1] + 0.5) / size[1]])
+            let inside = (0..2).all(|i| target[i] >= 0.0 && target[i] <= size[i] - 1.0);
+            inside.then(|| [(target[0] + 0.5) / size[0], (target[1] + 0.5) / size[1]])
         });
     }
 }
 
-/// Returns the log-odds of a probability, which is clamped to 0.001 to 0.999.
-pub(super) fn log_odds(p: f32) -> f32 {
-    let p = p.clamp(1e-3, 1.0 - 1e-3);
-    (p / (1.0 - p)).ln()
-}
-
 /// Returns the mean over the square of `2 * radius + 1` pixels around each pixel; beyond the border
 /// the square is cut off.
-fn box_mean(map: &Array2<f32>, radius: usize) -> Array2<f32> {
+fn box_filter(map: &Array2<f32>, radius: usize) -> Array2<f32> {
     let (height, width) = map.dim();
-    let mut across = Array2::zeros(map.dim());
-    Zip::from(across.rows_mut()).and(map.rows()).par_for_each(|mut to, from| {
+    let mut horizontal = Array2::zeros(map.dim());
+    Zip::from(horizontal.rows_mut()).and(map.rows()).par_for_each(|mut to, from| {
         let mut sum: f32 = from.iter().take(radius).sum();
         for x in 0..width {
             if x + radius < width {
@@ -279,44 +260,45 @@ fn box_mean(map: &Array2<f32>, radius: usize) -> Array2<f32> {
             to[x] = sum / count as f32;
         }
     });
-    let mut both = Array2::zeros(map.dim());
+    let mut result = Array2::zeros(map.dim());
     let mut sums = vec![0.0f32; width];
-    for row in across.rows().into_iter().take(radius) {
+    for row in horizontal.rows().into_iter().take(radius) {
         sums.iter_mut().zip(row).for_each(|(sum, v)| *sum += v);
     }
-    for (y, mut to) in both.rows_mut().into_iter().enumerate() {
+    for (y, mut to) in result.rows_mut().into_iter().enumerate() {
         if y + radius < height {
-            sums.iter_mut().zip(across.row(y + radius)).for_each(|(sum, v)| *sum += v);
+            sums.iter_mut().zip(horizontal.row(y + radius)).for_each(|(sum, v)| *sum += v);
         }
         if y > radius {
-            sums.iter_mut().zip(across.row(y - radius - 1)).for_each(|(sum, v)| *sum -= v);
+            sums.iter_mut().zip(horizontal.row(y - radius - 1)).for_each(|(sum, v)| *sum -= v);
         }
-        let share = 1.0 / ((y + radius + 1).min(height) - y.saturating_sub(radius)) as f32;
-        to.iter_mut().zip(&sums).for_each(|(to, sum)| *to = sum * share);
+        let weight = 1.0 / ((y + radius + 1).min(height) - y.saturating_sub(radius)) as f32;
+        to.iter_mut().zip(&sums).for_each(|(to, sum)| *to = sum * weight);
     }
-    both
+    result
 }
 
-/// Returns the smallest range that contains both.
-fn hull(a: Range<usize>, b: Range<usize>) -> Range<usize> {
-    a.start.min(b.start)..a.end.max(b.end)
+/// Returns the smallest window that contains both.
+fn enclosing_window(a: Window, b: Window) -> Window {
+    let enclosing = |a: Range<usize>, b: Range<usize>| a.start.min(b.start)..a.end.max(b.end);
+    Window { rows: enclosing(a.rows, b.rows), columns: enclosing(a.columns, b.columns) }
 }
 
-/// Returns the bounding box of a region, extended by [`REACH`] for its motion; `None` if the region
-/// is empty.
+/// Returns the bounding box of a region, extended by [`MAX_MOTION`] for its motion; `None` if the
+/// region is empty.
 fn window_of(probability: &Array2<f32>) -> Option<Window> {
     let (height, width) = probability.dim();
-    let shows = |line: ndarray::ArrayView1<'_, f32>| line.iter().any(|p| *p > 0.02);
-    let span = |lines: &mut dyn Iterator<Item = bool>, length: usize| {
-        let shown: Vec<bool> = lines.collect();
-        let first = shown.iter().position(|shown| *shown)?;
-        let last = shown.iter().rposition(|shown| *shown)?;
-        Some(first.saturating_sub(REACH)..(last + REACH + 1).min(length))
+    let touches_region = |line: ndarray::ArrayView1<'_, f32>| line.iter().any(|p| *p > 0.02);
+    let extended_range = |lines: &mut dyn Iterator<Item = bool>, length: usize| {
+        let lines: Vec<bool> = lines.collect();
+        let first = lines.iter().position(|touches| *touches)?;
+        let last = lines.iter().rposition(|touches| *touches)?;
+        Some(first.saturating_sub(MAX_MOTION)..(last + MAX_MOTION + 1).min(length))
     };
-    let rows = span(&mut probability.rows().into_iter().map(shows), height)?;
+    let rows = extended_range(&mut probability.rows().into_iter().map(touches_region), height)?;
     let part = probability.slice(s![rows.clone(), ..]);
-    let columns = span(&mut part.columns().into_iter().map(shows), width)?;
-    Some((rows, columns))
+    let columns = extended_range(&mut part.columns().into_iter().map(touches_region), width)?;
+    Some(Window { rows, columns })
 }
 
 #[cfg(test)]
@@ -324,9 +306,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn means_are_those_of_squares() {
+    fn box_filter_matches_direct_mean() {
         let map = Array2::from_shape_fn((9, 13), |(y, x)| ((x * 5 + y * 3) % 7) as f32);
-        let mean = box_mean(&map, 2);
+        let mean = box_filter(&map, 2);
         for ((y, x), mean) in mean.indexed_iter() {
             let part = map.slice(ndarray::s![
                 y.saturating_sub(2)..(y + 3).min(9),

@@ -4,16 +4,13 @@
 //! that texture guides an edge-preserving weighted least squares solver, which smooths the picture.
 //! [`Smoother`] processes the pictures of a stream; [`wls`] is the solver alone, for any guide.
 
-mod adapt;
 pub(crate) mod io;
 mod smoother;
+mod strength;
+mod temporal;
+pub mod training;
 pub mod wls;
 
-pub use self::{
-    adapt::share,
-    io::{BELIEVED, LEAST_BELIEF},
-    smoother::{SIGMA, lambda},
-};
 use cnnvideo_nn::{IoSpec, Signature};
 
 pub use smoother::{Error, Parameters, Smoother, built_in, from_file};
@@ -21,8 +18,8 @@ pub use smoother::{Error, Parameters, Smoother, built_in, from_file};
 /// Signature of the smoothing network.
 ///
 /// The picture is Y, pixel-unshuffled to half the frame size in four channels, then U and V, as
-/// `(code value - 128) / 255`. One control map follows, see [`control`]. The network predicts the
-/// texture of the same planes and the logit of a structure edge.
+/// `(code value - 128) / 255`. One control map follows, see [`scale_control`]. The network predicts
+/// the texture of the same planes and the logit of a structure edge.
 pub const SIGNATURE: Signature =
     Signature::new("smooth-guide", IoSpec { picture: 6, control: 1, output: 7 });
 
@@ -31,6 +28,6 @@ pub const MAX_SCALE: f32 = 64.0;
 
 /// Returns the value of the control map for a texture scale in pixels: `log2(scale) / 6`, 0 for 1
 /// pixel and 1 for [`MAX_SCALE`]. Clamps scales outside this range.
-pub fn control(scale: f32) -> f32 {
+pub fn scale_control(scale: f32) -> f32 {
     scale.clamp(1.0, MAX_SCALE).log2() / MAX_SCALE.log2()
 }

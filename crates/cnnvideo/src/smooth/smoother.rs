@@ -5,30 +5,31 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
 use super::{
     SIGNATURE,
-    adapt::{self, Memory},
-    control,
-    io::{Cells, Maps, Planes},
-    wls::{Guide, Weights, Wls},
+    io::{CellMaps, NetworkInput, NetworkOutput},
+    scale_control,
+    strength::{fill_strength_map, scale_by_regions},
+    temporal::TemporalState,
+    wls::{EdgeGuides, EdgeWeights, Guide, Smoothness, Wls},
 };
 use crate::{
-    frame::{Picture, PictureMut, Regions, Sample, halve},
-    nn::{self, Device, ModelSource, Network, Precision, Sessions, Threads, cache},
+    frame::{Field, Picture, PictureMut, Regions, Sample, reduce_2x2},
+    nn::{self, Device, ModelSource, Network, Precision, SessionCache, Threads, network_cache},
 };
 
 /// Factor of the squared scale in [`lambda`]. The smoothing radius of the solver is proportional to
 /// the square root of `lambda`, so it is proportional to the scale.
-const LAMBDA: f32 = 0.7;
+const LAMBDA_PER_SCALE_SQUARED: f32 = 0.7;
 /// Constant term of [`lambda`].
-const LEAST_LAMBDA: f32 = 8.0;
+const LAMBDA_OFFSET: f32 = 8.0;
 /// `sigma` of the solver at a `structure` of 0.5, in 8-bit code values: guide steps above it act as
 /// edges.
-pub const SIGMA: f32 = 3.0;
-/// Factor on [`SIGMA`] at a `structure` of 0; divisor at 1.
-const SIGMA_RANGE: f32 = 4.0;
+pub const DEFAULT_EDGE_SIGMA: f32 = 3.0;
+/// Factor on [`DEFAULT_EDGE_SIGMA`] at a `structure` of 0; divisor at 1.
+const EDGE_SIGMA_RANGE: f32 = 4.0;
 
 /// Errors of [`Smoother::new`] and [`Smoother::process`].
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +40,29 @@ pub enum Error {
     /// Input and output do not fit each other.
     #[error("input and output differ in size or colour model; they must be the same")]
     Mismatch,
+    /// The chroma subsampling is not supported.
+    #[error(
+        "chroma must be 4:2:0, 4:2:2 or 4:4:4, not subsampled by {} x {}",
+        1 << .shift_x, 1 << .shift_y
+    )]
+    Subsampling {
+        /// Horizontal chroma subsampling as a power of two.
+        shift_x: u32,
+        /// Vertical chroma subsampling as a power of two.
+        shift_y: u32,
+    },
+    /// The size of a component is not that of the colour model.
+    #[error("component {component} has {rows} rows and {columns} columns, expected {expected:?}")]
+    ComponentSize {
+        /// Index of the component.
+        component: usize,
+        /// Number of rows.
+        rows: usize,
+        /// Number of columns.
+        columns: usize,
+        /// Expected number of rows and columns.
+        expected: (usize, usize),
+    },
 }
 
 /// Parameters of [`Smoother::process`].
@@ -75,8 +99,8 @@ const BUILT_IN: [ModelSource; 2] = [
 /// If `device` is not available.
 pub fn built_in(device: Device, precision: Precision) -> Result<Arc<dyn Network>, nn::Error> {
     let [int8, float] = &BUILT_IN;
-    let source = if cache::takes_int8(device, precision) { int8 } else { float };
-    cache::load(source, device, precision, &[SIGNATURE])
+    let source = if network_cache::prefers_int8(device, precision) { int8 } else { float };
+    network_cache::load(source, device, precision, &[SIGNATURE])
 }
 
 /// Loads the model file at `path`.
@@ -88,38 +112,38 @@ pub fn from_file(
     device: Device,
     precision: Precision,
 ) -> Result<Arc<dyn Network>, nn::Error> {
-    cache::load(&ModelSource::File(path), device, precision, &[SIGNATURE])
+    network_cache::load(&ModelSource::File(path), device, precision, &[SIGNATURE])
 }
 
 /// Smooths the pictures of one stream.
 pub struct Smoother {
     network: Arc<dyn Network>,
     threads: Threads,
-    sessions: Sessions,
+    sessions: SessionCache,
     /// Temporal state of each field; progressive pictures use the first.
-    memory: [Memory; 2],
+    temporal: [TemporalState; Field::COUNT],
     /// One for the luma size and one for subsampled chroma, so that their buffers keep their sizes.
-    solvers: [Solver; 2],
-    maps: Buffers,
+    solvers: [PlaneSolver; 2],
+    buffers: Buffers,
 }
 
 /// Solver and its edge weights, for planes of one size.
 #[derive(Default)]
-struct Solver {
-    weights: Weights,
+struct PlaneSolver {
+    weights: EdgeWeights,
     wls: Wls,
 }
 
 /// Maps of the current picture, kept to reuse their memory.
 #[derive(Default)]
 struct Buffers {
-    cells: Cells,
-    /// Strength map at luma size, see [`adapt::share`].
-    share: Array2<u8>,
+    cells: CellMaps,
+    /// Strength map at luma size, see [`fill_strength_map`].
+    strength: Array2<u8>,
     /// Guide at the size of 4:2:2 chroma.
-    coarse_guide: Array2<f32>,
+    chroma_guide: Array2<f32>,
     /// Strength map at the size of subsampled chroma.
-    coarse_share: Array2<u8>,
+    chroma_strength: Array2<u8>,
 }
 
 impl Smoother {
@@ -132,10 +156,10 @@ impl Smoother {
         Ok(Self {
             network,
             threads: Threads::new(threads)?,
-            sessions: Sessions::default(),
-            memory: Default::default(),
+            sessions: SessionCache::default(),
+            temporal: Default::default(),
             solvers: Default::default(),
-            maps: Buffers::default(),
+            buffers: Buffers::default(),
         })
     }
 
@@ -146,7 +170,7 @@ impl Smoother {
 
     /// Discards the temporal state: the next picture belongs to another scene.
     pub fn reset(&mut self) {
-        self.memory.iter_mut().for_each(Memory::forget);
+        self.temporal.iter_mut().for_each(TemporalState::invalidate);
     }
 
     /// Allocates the session for pictures of `width` by `height`, so that the first picture takes
@@ -155,37 +179,38 @@ impl Smoother {
     /// # Errors
     /// If the network does not support this size.
     pub fn prepare(&mut self, width: usize, height: usize) -> Result<(), Error> {
-        self.sessions.for_frame(&*self.network, self.threads.count(), width, height)?;
+        self.sessions.for_frame_size(&*self.network, self.threads.count(), width, height)?;
         Ok(())
     }
 
     /// Smooths `input` into `output`.
     ///
-    /// `regions` scale the strength per pixel. `field` is 1 for the second field of an interlaced
-    /// picture, else 0.
+    /// `regions` scale the strength per pixel. `field` selects the temporal state; progressive
+    /// pictures are first fields.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] if the pictures differ in size or colour model; [`Error::Network`] if
-    /// the backend fails.
+    /// [`Error::Mismatch`] if the pictures differ in size or colour model; [`Error::Subsampling`]
+    /// if their chroma is not 4:2:0, 4:2:2 or 4:4:4; [`Error::ComponentSize`] if the sizes of their
+    /// components do not fit each other; [`Error::Network`] if the backend fails.
     pub fn process<T: Sample>(
         &mut self,
         input: &Picture<'_, T>,
         output: &mut PictureMut<'_, T>,
         parameters: &Parameters,
         regions: Option<Regions<'_>>,
-        field: usize,
+        field: Field,
     ) -> Result<(), Error> {
         let same = input.components.iter().zip(&output.components).all(|(a, b)| a.dim() == b.dim());
         if input.colour != output.colour || !same {
             return Err(Error::Mismatch);
         }
-        let field = field.min(1);
+        check_components(input)?;
         // Enters the thread pool once: entering it for each small loop would wake workers each
         // time.
         self.threads.clone().enter(|| {
-            self.see(input, parameters, field)?;
+            self.predict_guide(input, parameters, field)?;
             if let Some(regions) = regions {
-                adapt::weigh(&mut self.maps.share, &regions, &self.threads);
+                scale_by_regions(&mut self.buffers.strength, &regions, &self.threads);
             }
             self.solve(input, output, parameters, field);
             Ok(())
@@ -193,32 +218,40 @@ impl Smoother {
     }
 
     /// Runs the network and fills the guide, the per-cell maps and the strength map.
-    fn see<T: Sample>(
+    fn predict_guide<T: Sample>(
         &mut self,
         input: &Picture<'_, T>,
         parameters: &Parameters,
-        field: usize,
+        field: Field,
     ) -> Result<(), Error> {
         let (width, height) = input.size();
-        let Buffers { cells, share, .. } = &mut self.maps;
-        cells.prepare((height, width));
-        if share.dim() != (height, width) {
-            *share = Array2::zeros((height, width));
+        let Buffers { cells, strength, .. } = &mut self.buffers;
+        cells.resize((height, width));
+        if strength.dim() != (height, width) {
+            *strength = Array2::zeros((height, width));
         }
-        let memory = &mut self.memory[field];
+        let temporal = &mut self.temporal[field.index()];
         if !parameters.temporal {
-            memory.forget();
+            temporal.invalidate();
         }
-        let past = memory.prepare((height, width));
+        temporal.resize((height, width));
+        let max_temporal_weight = temporal.max_weight();
         // Stays invalid if the network fails halfway.
-        memory.forget();
+        temporal.invalidate();
         let session =
-            self.sessions.for_frame(&*self.network, self.threads.count(), width, height)?;
-        let source = Planes { picture: input, control: control(parameters.scale) };
-        session.run(&source, &mut Maps { picture: input, memory, past, cells })?;
-        memory.keep();
+            self.sessions.for_frame_size(&*self.network, self.threads.count(), width, height)?;
+        let source = NetworkInput { picture: input, control: scale_control(parameters.scale) };
+        let mut output = NetworkOutput { picture: input, temporal, max_temporal_weight, cells };
+        session.run(&source, &mut output)?;
+        self.temporal[field.index()].mark_valid();
         let lambda = lambda(parameters.scale);
-        adapt::share(&cells.texture.view(), parameters.strength, lambda, share, &self.threads);
+        fill_strength_map(
+            &cells.texture.view(),
+            parameters.strength,
+            lambda,
+            strength,
+            &self.threads,
+        );
         Ok(())
     }
 
@@ -228,66 +261,132 @@ impl Smoother {
         input: &Picture<'_, T>,
         output: &mut PictureMut<'_, T>,
         parameters: &Parameters,
-        field: usize,
+        field: Field,
     ) {
-        let Self { threads, solvers: [solver, coarse_solver], maps, memory, .. } = self;
-        let Solver { weights, wls } = solver;
-        let Buffers { cells, share, coarse_guide, coarse_share } = maps;
-        let guide = &memory[field].guide;
+        let Self { threads, solvers: [luma_solver, chroma_solver], buffers, temporal, .. } = self;
+        let Buffers { cells, strength, chroma_guide, chroma_strength } = buffers;
+        let guide = &temporal[field.index()].guide;
         let lambda = lambda(parameters.scale);
-        let sigma = SIGMA * SIGMA_RANGE.powf(1.0 - 2.0 * parameters.structure);
-        let guides = |luma, shift| {
-            let chroma = cells.chroma.each_ref().map(|plane| Guide { plane: plane.view(), shift });
-            [Guide { plane: luma, shift: [0; 2] }, chroma[0], chroma[1]]
-        };
-        let belief = |shift| Some(Guide { plane: cells.edges.view(), shift });
-        weights.fill(guide.dim(), &guides(guide.view(), [1, 1]), belief([1, 1]), sigma, threads);
+        let sigma = DEFAULT_EDGE_SIGMA * EDGE_SIGMA_RANGE.powf(1.0 - 2.0 * parameters.structure);
         let (from, to) = (&input.components[..], &mut output.components[..]);
-        let shifts = input.colour.shifts(1);
-        if shifts == [0, 0] {
-            wls.smooth(from, to, weights, &share.view(), lambda, threads);
+        let [shift_x, shift_y] = input.colour.subsampling(1);
+        let subsampled = shift_x == 1;
+        // Without subsampling, all components have the size of luma.
+        let count = if subsampled { 1 } else { from.len() };
+        luma_solver.fill_weights(guide, cells, [1, 1], sigma, threads);
+        luma_solver.solve(&from[..count], &mut to[..count], strength, lambda, threads);
+        if !subsampled {
             return;
         }
-        wls.smooth(&from[..1], &mut to[..1], weights, &share.view(), lambda, threads);
-        let coarse_guide = if shifts == [1, 1] {
+        let chroma_guide = if shift_y == 1 {
             // The minimum: a chroma pixel stays unchanged if any of its luma pixels does.
-            halve(
-                &share.view(),
-                coarse_share,
+            reduce_2x2(
+                &strength.view(),
+                chroma_strength,
                 threads,
                 #[inline(always)]
                 |[a, b, c, d]| a.min(b).min(c.min(d)),
             );
             &cells.guide
         } else {
-            every_other(guide, coarse_guide);
-            every_other(share, coarse_share);
-            &*coarse_guide
+            subsample_horizontally(guide, chroma_guide);
+            subsample_horizontally(strength, chroma_strength);
+            &*chroma_guide
         };
-        let shift = [0, 1 - shifts[1]];
-        let Solver { weights, wls } = coarse_solver;
-        weights.fill(
-            coarse_guide.dim(),
-            &guides(coarse_guide.view(), shift),
-            belief(shift),
-            sigma,
-            threads,
-        );
+        chroma_solver.fill_weights(chroma_guide, cells, [0, 1 - shift_y], sigma, threads);
         // A chroma pixel is two luma pixels wide, and `lambda` grows with the square of the radius.
-        wls.smooth(&from[1..], &mut to[1..], weights, &coarse_share.view(), lambda / 4.0, threads);
+        chroma_solver.solve(&from[1..], &mut to[1..], chroma_strength, lambda / 4.0, threads);
     }
+}
+
+impl PlaneSolver {
+    /// Computes the edge weights from `guide`, which has the size of the planes, and from the
+    /// cells' chroma and edge confidence, which are `cell_subsampling` times smaller.
+    fn fill_weights(
+        &mut self,
+        guide: &Array2<f32>,
+        cells: &CellMaps,
+        cell_subsampling: [u32; 2],
+        sigma: f32,
+        threads: &Threads,
+    ) {
+        let cell_map = |plane| Guide { plane, subsampling: cell_subsampling };
+        let [u, v] = cells.chroma.each_ref().map(|plane| cell_map(plane.view()));
+        let guides = EdgeGuides {
+            guides: &[Guide { plane: guide.view(), subsampling: [0; 2] }, u, v],
+            confidence: Some(cell_map(cells.edge_confidence.view())),
+            sigma,
+        };
+        self.weights.fill(guide.dim(), guides, threads);
+    }
+
+    /// Smooths components of the size of the weights.
+    fn solve<T: Sample>(
+        &mut self,
+        from: &[ArrayView2<'_, T>],
+        to: &mut [ArrayViewMut2<'_, T>],
+        strength: &Array2<u8>,
+        lambda: f32,
+        threads: &Threads,
+    ) {
+        let Self { weights, wls } = self;
+        wls.smooth(from, to, &Smoothness { weights, strength: strength.view(), lambda }, threads);
+    }
+}
+
+/// Checks the subsampling and the sizes of the components.
+fn check_components<T: Sample>(picture: &Picture<'_, T>) -> Result<(), Error> {
+    let [shift_x, shift_y] = picture.colour.subsampling(1);
+    if ![[0, 0], [1, 0], [1, 1]].contains(&[shift_x, shift_y]) {
+        return Err(Error::Subsampling { shift_x, shift_y });
+    }
+    let (width, height) = picture.size();
+    for (component, plane) in picture.components.iter().enumerate() {
+        let [shift_x, shift_y] = picture.colour.subsampling(component);
+        let expected = (height.div_ceil(1 << shift_y), width.div_ceil(1 << shift_x));
+        let (rows, columns) = plane.dim();
+        if (rows, columns) != expected {
+            return Err(Error::ComponentSize { component, rows, columns, expected });
+        }
+    }
+    Ok(())
 }
 
 /// Returns the weight of smoothness of the solver for a texture scale in pixels.
 pub fn lambda(scale: f32) -> f32 {
-    LAMBDA * scale * scale + LEAST_LAMBDA
+    LAMBDA_PER_SCALE_SQUARED * scale * scale + LAMBDA_OFFSET
 }
 
 /// Subsamples `from` to 4:2:2: keeps the left one of every two columns.
-fn every_other<T: Copy + Default>(from: &Array2<T>, to: &mut Array2<T>) {
+fn subsample_horizontally<T: Copy + Default>(from: &Array2<T>, to: &mut Array2<T>) {
     let dim = (from.nrows(), from.ncols().div_ceil(2));
     if to.dim() != dim {
         *to = Array2::default(dim);
     }
     to.assign(&from.slice(ndarray::s![.., ..;2]));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{Colour, Format, Plane};
+
+    #[test]
+    fn components_that_do_not_fit_are_rejected() {
+        let data = [128u8; 80];
+        let planes = [Plane::new(&data, 8), Plane::new(&data, 4), Plane::new(&data, 4)];
+        let mut picture = Picture::new(Format::I420, 8, 10, &planes).unwrap();
+        assert!(check_components(&picture).is_ok());
+        assert!(check_components(&picture.field(Field::First)).is_ok());
+        // Of five rows of chroma, the second field has two.
+        assert!(matches!(
+            check_components(&picture.field(Field::Second)),
+            Err(Error::ComponentSize { component: 1, rows: 2, columns: 4, expected: (3, 4) })
+        ));
+        picture.colour = Colour::Yuv { shift_x: 0, shift_y: 1 };
+        assert!(matches!(
+            check_components(&picture),
+            Err(Error::Subsampling { shift_x: 0, shift_y: 1 })
+        ));
+    }
 }

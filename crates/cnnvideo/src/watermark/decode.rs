@@ -1,39 +1,45 @@
 //! Decodes the payload of a watermark from a [`Window`]: [`Decoder`] and [`Report`].
 
-use std::sync::Arc;
-
 use ndarray::Array2;
 use rustfft::num_complex::Complex32;
 
 use super::{
-    code::CODED,
-    detect::{Group, Window},
-    geometry::{Geometry, wave_in},
+    collect::{ResidualGroup, Window},
+    convolutional_code::CODED_BITS,
+    geometry::{Geometry, wave_amplitude},
     key::Key,
-    message::Payload,
-    pattern::{Carriers, HOPS, Wave, band, pilot},
-    plane::{Fft2, HEIGHT, WIDTH, bin, frequency, scale_of},
+    pattern::{Carriers, HOPS, Wave, carrier_amplitude, pilot},
+    payload::Payload,
+    plane::{Fft2, PLANE_HEIGHT, PLANE_WIDTH, bin, canonical_scale, frequency},
     residual::box_mean,
     sync::{Search, Synchroniser},
 };
 
 /// Radius, in bins of the spectrum, over which the noise power is averaged for whitening.
-const EVEN: usize = 6;
+const WHITENING_RADIUS: usize = 6;
 /// Bins around each pilot wave, to each side, that are excluded from the carriers' spectrum.
-const BESIDE_WAVE: i32 = 2;
+const PILOT_NOTCH_RADIUS: i32 = 2;
 /// Number of geometries of a search that are decoded.
-const TRIED: usize = 3;
+const DECODED_GEOMETRIES: usize = 3;
 
 /// Upper frequency limits, in cycles per canonical pixel, at which decoding is tried in this order.
 /// Strong blur and compression destroy high frequencies or even invert their sign.
-const FINEST: [f32; 2] = [0.5, 0.16];
+const CUTOFF_FREQUENCIES: [f32; 2] = [0.5, 0.16];
 
-/// Spectra of the residuals of each hop, and the filter for the carriers.
-struct Spectra {
-    /// One or two hops, and the complex spectrum that holds them as real and imaginary part.
-    pairs: Vec<(Vec<usize>, Vec<Complex32>)>,
-    /// Gain per bin, stored like the spectra: band of the carriers over the local noise power.
-    gains: Array2<f32>,
+/// Options of a [`Decoder`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DecoderOptions {
+    /// Highest probability, per window, of reporting a watermark of the decoder's key in a window
+    /// without one. 1e-9 by default.
+    pub false_positive_rate: f64,
+    /// Number of key epochs to decode, from 0 to this number minus 1; at least 1. 8 by default.
+    pub epoch_count: u32,
+}
+
+impl Default for DecoderOptions {
+    fn default() -> Self {
+        Self { false_positive_rate: 1e-9, epoch_count: 8 }
+    }
 }
 
 /// Result of decoding a window.
@@ -57,8 +63,11 @@ pub struct Report {
     pub scale: f64,
     /// Clockwise rotation of the picture after embedding, in degrees.
     pub angle: f64,
-    /// Position (x, y) of the marked picture's top left corner in the received picture, in pixels.
-    pub offset: [f64; 2],
+    /// Horizontal position of the marked picture's top left corner in the received picture, in
+    /// pixels.
+    pub offset_x: f64,
+    /// Vertical position of that corner, in pixels.
+    pub offset_y: f64,
 }
 
 /// Result of one attempt to decode a window.
@@ -72,22 +81,73 @@ pub struct Evidence {
     pub log10_p: f64,
 }
 
+/// Spectra of the residuals of each hop, and the filter for the carriers.
+struct Spectra {
+    /// The spectra, each of one or two hops.
+    hop_spectra: Vec<HopSpectrum>,
+    /// Gain per bin, stored like the spectra: band of the carriers over the local noise power.
+    gains: Array2<f32>,
+}
+
+/// Spectrum of the residuals of one or two hops.
+struct HopSpectrum {
+    /// The hops whose residuals are the real and the imaginary part of the transformed plane.
+    hops: Vec<usize>,
+    /// The complex spectrum, stored by columns.
+    bins: Vec<Complex32>,
+}
+
+/// Residuals of one hop on the canonical plane, filtered for the carriers.
+struct HopPlane {
+    hop: usize,
+    /// Samples of the plane, by rows.
+    samples: Vec<f32>,
+}
+
 /// Result of decoding one key epoch.
-struct Try {
+struct EpochResult {
     /// Soft value of each coded bit; positive for a set bit.
-    soft: [f32; CODED],
+    soft: [f32; CODED_BITS],
     /// Coded bits of the best message, 1 or -1.
-    message: [f32; CODED],
+    message: [f32; CODED_BITS],
     /// Payload, if its keyed check is correct.
     payload: Option<Payload>,
+    /// Correlation, as [`Report::z`].
     z: f64,
+}
+
+/// Progress of decoding one window.
+struct Attempts<'a> {
+    window: &'a Window,
+    /// Number of decoded combinations of geometry, cutoff frequency and key epoch.
+    count: u32,
+    /// Report of the best attempt so far.
+    best: Report,
+}
+
+impl<'a> Attempts<'a> {
+    /// Starts with the report of a window in which nothing was decoded.
+    fn new(window: &'a Window) -> Self {
+        let best = Report {
+            payload: None,
+            epoch: 0,
+            z: 0.0,
+            log10_p: 0.0,
+            frames: window.frames(),
+            bit_errors: CODED_BITS as u32 / 2,
+            scale: 1.0,
+            angle: 0.0,
+            offset_x: 0.0,
+            offset_y: 0.0,
+        };
+        Self { window, count: 0, best }
+    }
 }
 
 /// Detects and decodes the watermarks of one key.
 pub struct Decoder {
     key: Key,
-    false_positives: f64,
-    epochs: u32,
+    options: DecoderOptions,
     waves: Vec<Wave>,
     carriers: Carriers,
     fft: Fft2,
@@ -96,147 +156,120 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Creates a decoder for the key epochs from 0 to `epochs - 1`.
-    ///
-    /// `false_positives` is the highest probability, per window, of reporting a watermark of this
-    /// key in a window without one.
-    pub fn new(key: Key, false_positives: f64, epochs: u32) -> Self {
+    /// Creates a decoder for the watermarks of `key`.
+    pub fn new(key: Key, options: DecoderOptions) -> Self {
         let (waves, carriers) = (pilot(&key), Carriers::new(&key));
-        Self {
-            key,
-            false_positives,
-            epochs: epochs.max(1),
-            waves,
-            carriers,
-            fft: Fft2::new(),
-            last: None,
-        }
+        let options = DecoderOptions { epoch_count: options.epoch_count.max(1), ..options };
+        Self { key, options, waves, carriers, fft: Fft2::new(), last: None }
     }
 
     /// Searches a window for a watermark and decodes it.
     pub fn decode(&mut self, window: &Window, search: Search) -> Report {
-        let mut best = self.nothing(window);
-        let mut attempts = 0;
-        let mut first = vec![Geometry::IDENTITY];
+        let mut attempts = Attempts::new(window);
+        let mut initial_geometries = vec![Geometry::IDENTITY];
         if let Some((geometry, _)) =
             self.last.filter(|(geometry, _)| *geometry != Geometry::IDENTITY)
         {
-            first.insert(0, geometry);
+            initial_geometries.insert(0, geometry);
         }
-        for geometry in first {
-            if self.attempt(window, geometry, &mut attempts, &mut best) {
-                return best;
+        for geometry in initial_geometries {
+            if self.decode_at(geometry, &mut attempts) {
+                return attempts.best;
             }
         }
-        if search == Search::Identity {
-            return best;
+        if search == Search::WholeFrame {
+            return attempts.best;
         }
-        let sums: Vec<_> = window.groups.iter().map(|group| &group.sum).collect();
-        let Some(synchroniser) = Synchroniser::new(&self.waves, &sums, &mut self.fft) else {
-            return best;
+        let residual_sums: Vec<_> = window.groups.iter().map(|group| &group.residual_sum).collect();
+        let Some(synchroniser) = Synchroniser::new(&self.waves, &residual_sums, &mut self.fft)
+        else {
+            return attempts.best;
         };
         let geometries = synchroniser.geometries(search, &mut self.fft);
-        for geometry in geometries.into_iter().take(TRIED) {
-            if self.attempt(window, geometry, &mut attempts, &mut best) {
-                return best;
+        for geometry in geometries.into_iter().take(DECODED_GEOMETRIES) {
+            if self.decode_at(geometry, &mut attempts) {
+                break;
             }
         }
-        best
+        attempts.best
     }
 
     /// Decodes a window without a geometry search, once for each key epoch.
     ///
     /// For the statistics of windows without a watermark.
-    pub fn evidence(&mut self, window: &Window, epochs: std::ops::Range<u32>) -> Vec<Evidence> {
+    pub fn decode_epochs(
+        &mut self,
+        window: &Window,
+        epochs: std::ops::Range<u32>,
+    ) -> Vec<Evidence> {
         let spectra = self.spectra(window, &Geometry::IDENTITY);
-        let planes = self.planes(&spectra, FINEST[0]);
+        let planes = self.filter_planes(&spectra, CUTOFF_FREQUENCIES[0]);
         epochs
             .map(|epoch| {
-                let Try { payload, z, .. } = self.try_epoch(&planes, epoch);
-                Evidence { payload, z, log10_p: log10_of_chance(z, 1, bits_of(payload)) }
+                let EpochResult { payload, z, .. } = self.decode_epoch(&planes, epoch);
+                let log10_p = log10_false_positive_bound(z, 1, free_bits(payload));
+                Evidence { payload, z, log10_p }
             })
             .collect()
     }
 
-    /// Decodes filtered planes, each with its hop, for one key epoch.
-    fn try_epoch(&self, planes: &[(usize, Vec<f32>)], epoch: u32) -> Try {
-        let mut soft = [0.0; CODED];
-        for (hop, plane) in planes {
-            self.carriers.correlate(&self.key, epoch, *hop, plane, &mut soft);
+    /// Decodes filtered planes for one key epoch.
+    fn decode_epoch(&self, planes: &[HopPlane], epoch: u32) -> EpochResult {
+        let mut soft = [0.0; CODED_BITS];
+        for HopPlane { hop, samples } in planes {
+            self.carriers.correlate(&self.key, epoch, *hop, samples, &mut soft);
         }
         let (payload, message) = Payload::decode(&soft, &self.key, epoch);
         let norm = soft.iter().map(|v| f64::from(v * v)).sum::<f64>().sqrt();
         let product: f64 = soft.iter().zip(&message).map(|(v, sign)| f64::from(v * sign)).sum();
         let z = if norm > 0.0 { product / norm } else { 0.0 };
-        Try { soft, message, payload, z }
+        EpochResult { soft, message, payload, z }
     }
 
-    /// Returns the report of a window before any attempt.
-    fn nothing(&self, window: &Window) -> Report {
-        Report {
-            payload: None,
-            epoch: 0,
-            z: 0.0,
-            log10_p: 0.0,
-            frames: window.frames(),
-            bit_errors: CODED as u32 / 2,
-            scale: 1.0,
-            angle: 0.0,
-            offset: [0.0; 2],
-        }
-    }
-
-    /// Decodes a window at one geometry.
+    /// Decodes the window at one geometry, at each cutoff frequency.
     ///
-    /// Updates `best` if the result is better; returns whether it found a payload.
-    fn attempt(
-        &mut self,
-        window: &Window,
-        geometry: Geometry,
-        attempts: &mut u32,
-        best: &mut Report,
-    ) -> bool {
-        let spectra = self.spectra(window, &geometry);
-        for finest in FINEST {
-            if self.read(window, geometry, &spectra, finest, attempts, best) {
-                return true;
-            }
-        }
-        false
+    /// Updates the best report; returns whether it found a payload.
+    fn decode_at(&mut self, geometry: Geometry, attempts: &mut Attempts<'_>) -> bool {
+        let spectra = self.spectra(attempts.window, &geometry);
+        CUTOFF_FREQUENCIES.into_iter().any(|cutoff| {
+            let planes = self.filter_planes(&spectra, cutoff);
+            self.decode_planes(&planes, geometry, attempts)
+        })
     }
 
-    /// Decodes spectra up to the frequency `finest`, for all key epochs.
-    fn read(
+    /// Decodes filtered planes for all key epochs.
+    ///
+    /// Updates the best report; returns whether it found a payload.
+    fn decode_planes(
         &mut self,
-        window: &Window,
+        planes: &[HopPlane],
         geometry: Geometry,
-        spectra: &Spectra,
-        finest: f32,
-        attempts: &mut u32,
-        best: &mut Report,
+        attempts: &mut Attempts<'_>,
     ) -> bool {
-        let planes = self.planes(spectra, finest);
         let last = self.last.map(|(_, epoch)| epoch);
-        let epochs = last.into_iter().chain((0..self.epochs).filter(|epoch| Some(*epoch) != last));
-        for epoch in epochs {
-            *attempts += 1;
-            let Try { soft, message, payload, z } = self.try_epoch(&planes, epoch);
-            let log10_p = log10_of_chance(z, *attempts, bits_of(payload));
-            let found = payload.filter(|_| log10_p <= self.false_positives.log10());
-            if found.is_some() || z > best.z {
+        let others = (0..self.options.epoch_count).filter(|epoch| Some(*epoch) != last);
+        for epoch in last.into_iter().chain(others) {
+            attempts.count += 1;
+            let EpochResult { soft, message, payload, z } = self.decode_epoch(planes, epoch);
+            let log10_p = log10_false_positive_bound(z, attempts.count, free_bits(payload));
+            let found = payload.filter(|_| log10_p <= self.options.false_positive_rate.log10());
+            if found.is_some() || z > attempts.best.z {
                 let errors =
                     soft.iter().zip(&message).filter(|(v, sign)| *v * *sign <= 0.0).count();
-                let scale = scale_of(window.size.0, window.size.1);
-                *best = Report {
+                let (width, height) = attempts.window.size;
+                let scale = canonical_scale(width, height);
+                let [offset_x, offset_y] = geometry.offset().map(|v| -v * geometry.scale() / scale);
+                attempts.best = Report {
                     payload: found,
                     epoch,
                     z,
                     log10_p,
-                    frames: window.frames(),
+                    frames: attempts.window.frames(),
                     bit_errors: errors as u32,
                     scale: geometry.scale(),
                     angle: geometry.angle(),
-                    offset: geometry.offset().map(|v| -v * geometry.scale() / scale),
+                    offset_x,
+                    offset_y,
                 };
             }
             if found.is_some() {
@@ -249,87 +282,95 @@ impl Decoder {
 
     /// Computes the spectra of the residuals of each hop, resampled to the canonical plane.
     fn spectra(&mut self, window: &Window, geometry: &Geometry) -> Spectra {
-        let mut hops: [Option<Array2<f32>>; HOPS] = Default::default();
+        let mut hop_sums: [Option<Array2<f32>>; HOPS] = Default::default();
         for group in &window.groups {
             let hop = self.hop_of(group, geometry);
-            match &mut hops[hop] {
-                Some(sum) => *sum += &group.sum,
-                none => *none = Some(group.sum.clone()),
+            match &mut hop_sums[hop] {
+                Some(sum) => *sum += &group.residual_sum,
+                none => *none = Some(group.residual_sum.clone()),
             }
         }
-        let present: Vec<_> =
-            hops.iter().enumerate().filter_map(|(hop, sum)| Some((hop, sum.as_ref()?))).collect();
-        let mut pairs = Vec::new();
-        let mut power = Array2::<f32>::zeros((WIDTH, HEIGHT));
+        let present: Vec<_> = hop_sums
+            .iter()
+            .enumerate()
+            .filter_map(|(hop, sum)| Some((hop, sum.as_ref()?)))
+            .collect();
+        let mut hop_spectra = Vec::new();
+        let mut power = Array2::<f32>::zeros((PLANE_WIDTH, PLANE_HEIGHT));
         // One complex FFT transforms two real planes.
         for pair in present.chunks(2) {
-            let mut plane = vec![Complex32::default(); WIDTH * HEIGHT];
+            let mut bins = vec![Complex32::default(); PLANE_WIDTH * PLANE_HEIGHT];
             for (i, (_, sum)) in pair.iter().enumerate() {
-                geometry.lay(&sum.view(), |at, v| {
-                    if i == 0 { plane[at].re += v } else { plane[at].im += v }
+                geometry.resample_to_plane(&sum.view(), |at, v| {
+                    if i == 0 { bins[at].re += v } else { bins[at].im += v }
                 });
             }
-            self.fft.forward(&mut plane);
+            self.fft.forward(&mut bins);
             for wave in &self.waves {
-                for dy in -BESIDE_WAVE..=BESIDE_WAVE {
-                    for dx in -BESIDE_WAVE..=BESIDE_WAVE {
+                for dy in -PILOT_NOTCH_RADIUS..=PILOT_NOTCH_RADIUS {
+                    for dx in -PILOT_NOTCH_RADIUS..=PILOT_NOTCH_RADIUS {
                         let (x, y) = (wave.cycles.0 + dx, wave.cycles.1 + dy);
-                        plane[bin(x, y)] = Complex32::default();
-                        plane[bin(-x, -y)] = Complex32::default();
+                        bins[bin(x, y)] = Complex32::default();
+                        bins[bin(-x, -y)] = Complex32::default();
                     }
                 }
             }
-            power.iter_mut().zip(&plane).for_each(|(to, v)| *to += v.norm_sqr());
-            pairs.push((pair.iter().map(|(hop, _)| *hop).collect(), plane));
+            power.iter_mut().zip(&bins).for_each(|(to, v)| *to += v.norm_sqr());
+            hop_spectra
+                .push(HopSpectrum { hops: pair.iter().map(|(hop, _)| *hop).collect(), bins });
         }
-        let (mut rows, mut around) = (Array2::zeros(power.dim()), Array2::zeros(power.dim()));
-        box_mean(&power, EVEN, &mut rows, &mut around);
-        let floor = around.iter().sum::<f32>() / around.len() as f32 * 1e-3;
-        let mut gains = around;
+        let mut rows = Array2::zeros(power.dim());
+        let mut local_power = Array2::zeros(power.dim());
+        box_mean(&power, WHITENING_RADIUS, &mut rows, &mut local_power);
+        let floor = local_power.iter().sum::<f32>() / local_power.len() as f32 * 1e-3;
+        let mut gains = local_power;
         for (i, gain) in gains.iter_mut().enumerate() {
             let (x, y) = frequency(i);
-            *gain = band(x, y) / (*gain + floor).max(1e-9);
+            *gain = carrier_amplitude(x, y) / (*gain + floor).max(1e-9);
         }
-        Spectra { pairs, gains }
+        Spectra { hop_spectra, gains }
     }
 
-    /// Returns the planes of all hops, filtered for the carriers up to the frequency `finest`.
-    fn planes(&mut self, spectra: &Spectra, finest: f32) -> Vec<(usize, Vec<f32>)> {
+    /// Returns the planes of all hops, filtered for the carriers up to the frequency `cutoff`.
+    fn filter_planes(&mut self, spectra: &Spectra, cutoff: f32) -> Vec<HopPlane> {
         let mut planes = Vec::new();
-        for (hops, spectrum) in &spectra.pairs {
-            let filtered = spectrum.iter().zip(&spectra.gains).enumerate().map(|(i, (v, gain))| {
+        for HopSpectrum { hops, bins } in &spectra.hop_spectra {
+            let filtered = bins.iter().zip(&spectra.gains).enumerate().map(|(i, (v, gain))| {
                 let (x, y) = frequency(i);
-                if x.hypot(y) < finest { v * gain } else { Complex32::default() }
+                if x.hypot(y) < cutoff { v * gain } else { Complex32::default() }
             });
             let mut plane: Vec<_> = filtered.collect();
             self.fft.inverse(&mut plane);
             for (i, hop) in hops.iter().enumerate() {
-                planes
-                    .push((*hop, plane.iter().map(|v| if i == 0 { v.re } else { v.im }).collect()));
+                let samples = plane.iter().map(|v| if i == 0 { v.re } else { v.im }).collect();
+                planes.push(HopPlane { hop: *hop, samples });
             }
         }
         planes
     }
 
     /// Estimates the hop of a group from the signs of the pilot waves.
-    fn hop_of(&self, group: &Arc<Group>, geometry: &Geometry) -> usize {
+    fn hop_of(&self, group: &ResidualGroup, geometry: &Geometry) -> usize {
         let mut scores = [0.0; HOPS];
         for wave in self.waves.iter().filter(|wave| !wave.is_steady()) {
             let (fx, fy) = wave.frequency();
             let at = f64::from(fx) * geometry.origin[0] + f64::from(fy) * geometry.origin[1];
-            let expected = wave.phase + (std::f64::consts::TAU * at) as f32;
-            let seen = wave_in(&group.sum, geometry.seen((fx, fy)), geometry.centre);
-            let agreement = (seen * Complex32::from_polar(1.0, -expected)).re;
+            let expected_phase = wave.phase + (std::f64::consts::TAU * at) as f32;
+            let received = geometry.received_frequency((fx, fy));
+            let amplitude = wave_amplitude(&group.residual_sum, received, geometry.centre);
+            let agreement = (amplitude * Complex32::from_polar(1.0, -expected_phase)).re;
             scores.iter_mut().zip(wave.signs).for_each(|(score, sign)| *score += sign * agreement);
         }
-        (0..HOPS).max_by(|a, b| scores[*a].total_cmp(&scores[*b])).unwrap_or(0)
+        (0..HOPS)
+            .max_by(|a, b| scores[*a].total_cmp(&scores[*b]))
+            .expect("there is at least one hop")
     }
 }
 
 /// Returns the number of message bits that the decoder could choose freely.
 ///
 /// These are the bits of the payload if the check is correct; if not, those of the check as well.
-fn bits_of(payload: Option<Payload>) -> u32 {
+fn free_bits(payload: Option<Payload>) -> u32 {
     64 + if payload.is_some() { 0 } else { 32 }
 }
 
@@ -340,7 +381,7 @@ fn bits_of(payload: Option<Payload>) -> u32 {
 /// the soft bits are unbiased and independent. Hoeffding's inequality (Journal of the American
 /// Statistical Association 58, 1963) bounds the probability for one message, and the union bound
 /// covers all messages and attempts.
-pub(super) fn log10_of_chance(z: f64, attempts: u32, bits: u32) -> f64 {
+fn log10_false_positive_bound(z: f64, attempts: u32, bits: u32) -> f64 {
     let one = -0.5 * z.max(0.0).powi(2) * std::f64::consts::LOG10_E;
     (one + f64::from(bits) * std::f64::consts::LOG10_2 + f64::from(attempts.max(1)).log10())
         .min(0.0)

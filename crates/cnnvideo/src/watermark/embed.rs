@@ -5,11 +5,11 @@ use rayon::prelude::*;
 
 use super::{
     key::Key,
-    mask::{Cell, Mask},
-    message::Payload,
+    mask::{LumaSums, PerceptualMask},
+    mask_network::MaskNetwork,
     pattern::{HOPS, patterns},
-    plane::{enlarge, scale_of},
-    texture::Texture,
+    payload::Payload,
+    plane::{canonical_scale, resample_plane},
 };
 use crate::{
     frame::{Colour, PictureMut, Sample, luma::luma_row},
@@ -19,12 +19,12 @@ use crate::{
 /// Number of frames of a hop, after which the embedder switches to the next pattern.
 pub const HOP_FRAMES: u64 = 24;
 /// Quantisation of stored patterns: `i8` steps per standard deviation.
-const STEPS: f32 = 24.0;
+const PATTERN_STEPS: f32 = 24.0;
 /// Largest standard deviation, in 8-bit units, of the watermark in flat mid-grey areas. With the
 /// perceptual mask it limits the amplitude whatever the target PSNR is.
-const MOST_IN_FLAT: f32 = 1.1;
+const MAX_FLAT_SIGMA: f32 = 1.1;
 
-/// Strength of an embedded watermark.
+/// Strength of an embedded watermark. The default is 45 dB with the perceptual mask.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Strength {
     /// Lower bound of the PSNR of the marked picture in dB.
@@ -34,61 +34,73 @@ pub struct Strength {
     pub texture_aware: bool,
 }
 
+impl Default for Strength {
+    fn default() -> Self {
+        Self { target_psnr: 45.0, texture_aware: true }
+    }
+}
+
 /// Embeds a payload in the pictures of one stream.
 pub struct Embedder {
     key: Key,
+    /// Key epoch.
     epoch: u32,
     threads: Threads,
     /// Payload of the current hop.
     payload: Payload,
     /// Payload from the next hop on.
-    next: Payload,
+    next_payload: Payload,
     /// Number of pictures marked so far.
     frames: u64,
-    /// Width and height that `patterns` were made for.
+    /// Width and height that `patterns` were computed for; 0 before the first picture.
     size: (usize, usize),
-    /// One pattern per hop at the size of the pictures, in steps of 1 / [`STEPS`].
+    /// One pattern per hop at the size of the pictures, in steps of 1 / [`PATTERN_STEPS`].
     patterns: Vec<Array2<i8>>,
     /// Statistics of the current picture's mask cells.
-    cells: Array2<Cell>,
-    mask: Mask,
+    cells: Array2<LumaSums>,
+    mask: PerceptualMask,
     /// Network that predicts the mask; without it the analytic mask is used.
-    texture: Option<Texture>,
+    mask_network: Option<MaskNetwork>,
     /// Error that disabled the network, until the caller takes it.
-    failure: Option<crate::nn::Error>,
+    mask_error: Option<crate::nn::Error>,
 }
 
 impl Embedder {
-    /// Creates an embedder that uses all threads of the machine.
+    /// Creates an embedder of key epoch 0 that uses all threads of the machine.
     ///
     /// # Errors
     /// Returns an error if threads cannot be started or the mask network cannot be loaded.
-    pub fn new(key: Key, epoch: u32, payload: Payload) -> Result<Self, crate::nn::Error> {
+    pub fn new(key: Key, payload: Payload) -> Result<Self, crate::nn::Error> {
         let threads = Threads::new(0)?;
         Ok(Self {
             key,
-            epoch,
-            texture: Some(Texture::built_in(threads.count())?),
-            failure: None,
+            epoch: 0,
+            mask_network: Some(MaskNetwork::built_in(threads.count())?),
+            mask_error: None,
             threads,
             payload,
-            next: payload,
+            next_payload: payload,
             frames: 0,
             size: (0, 0),
             patterns: Vec::new(),
             cells: Array2::default((0, 0)),
-            mask: Mask::default(),
+            mask: PerceptualMask::default(),
         })
     }
 
+    /// Sets the key epoch, on which the carriers depend beside the key.
+    pub fn with_epoch(self, epoch: u32) -> Self {
+        Self { epoch, size: (0, 0), ..self }
+    }
+
     /// Replaces the mask network by the analytic mask, the network's fallback.
-    pub fn analytic(self) -> Self {
-        Self { texture: None, ..self }
+    pub fn with_analytic_mask(self) -> Self {
+        Self { mask_network: None, ..self }
     }
 
     /// Returns the error that made the embedder fall back to the analytic mask, once.
-    pub fn take_failure(&mut self) -> Option<crate::nn::Error> {
-        self.failure.take()
+    pub fn take_mask_error(&mut self) -> Option<crate::nn::Error> {
+        self.mask_error.take()
     }
 
     /// Returns the payload of the current hop.
@@ -97,8 +109,8 @@ impl Embedder {
     }
 
     /// Sets the payload that is embedded from the next hop on.
-    pub fn change(&mut self, payload: Payload) {
-        self.next = payload;
+    pub fn set_payload(&mut self, payload: Payload) {
+        self.next_payload = payload;
     }
 
     /// Computes the patterns for pictures of this size.
@@ -106,18 +118,14 @@ impl Embedder {
     /// [`Self::process`] does so when the size changes; calling this first keeps the delay off the
     /// first picture.
     pub fn prepare(&mut self, width: usize, height: usize) {
-        let scale = scale_of(width, height);
+        let scale = canonical_scale(width, height);
         let canonical = patterns(&self.key, self.epoch, self.payload, scale);
         self.patterns = self.threads.enter(|| {
-            let enlarged = canonical.par_iter().map(|pattern| {
-                let mut own = Array2::zeros((height, width));
-                enlarge(&pattern.view(), width, height, |y, row| {
-                    let to = own.row_mut(y);
-                    to.into_iter().zip(row).for_each(|(to, v)| *to = (v * STEPS).round() as i8);
-                });
-                own
-            });
-            enlarged.collect()
+            let quantise = |v: f32| (v * PATTERN_STEPS).round() as i8;
+            let resampled = canonical
+                .par_iter()
+                .map(|pattern| resample_plane(&pattern.view(), width, height, quantise));
+            resampled.collect()
         });
         self.size = (width, height);
     }
@@ -132,50 +140,50 @@ impl Embedder {
     ) -> Option<Payload> {
         let (height, width) = picture.components[0].dim();
         let hop = (self.frames / HOP_FRAMES) as usize % HOPS;
-        let begins = self.frames.is_multiple_of(HOP_FRAMES);
+        let hop_begins = self.frames.is_multiple_of(HOP_FRAMES);
         self.frames += 1;
-        let changed = begins && self.next != self.payload;
+        let changed = hop_begins && self.next_payload != self.payload;
         if changed {
-            self.payload = self.next;
+            self.payload = self.next_payload;
         }
         if changed || self.size != (width, height) {
             self.prepare(width, height);
         }
         let side = cell_side(width, height);
-        let deviation = 255.0 * 10.0f32.powf(-strength.target_psnr / 20.0);
+        let target_sigma = 255.0 * 10.0f32.powf(-strength.target_psnr / 20.0);
         if strength.texture_aware {
-            self.measure(picture, side);
-            let flat = self.shape();
+            self.measure_cells(picture, side);
+            let flat = self.compute_mask();
             let amplitudes = &self.mask.amplitudes;
             let squares: f32 = amplitudes.iter().map(|a| a * a).sum();
-            let gain =
-                (deviation / (squares / amplitudes.len() as f32).sqrt()).min(MOST_IN_FLAT / flat);
-            self.add(picture, hop, side, gain);
+            let gain = (target_sigma / (squares / amplitudes.len() as f32).sqrt())
+                .min(MAX_FLAT_SIGMA / flat);
+            self.add_pattern(picture, hop, side, gain);
         } else {
             let dim = (height.div_ceil(side), width.div_ceil(side));
             self.mask.resize(dim);
             self.mask.amplitudes.fill(1.0);
-            self.add(picture, hop, side, deviation);
+            self.add_pattern(picture, hop, side, target_sigma);
         }
         (changed || self.frames == 1).then_some(self.payload)
     }
 
     /// Computes the mask from the cells; returns the amplitude that flat mid-grey gets.
-    fn shape(&mut self) -> f32 {
+    fn compute_mask(&mut self) -> f32 {
         self.mask.resize(self.cells.dim());
-        if let Some(texture) = &mut self.texture {
-            match texture.run(&self.cells, &mut self.mask.amplitudes) {
-                Ok(()) => return texture.flat,
+        if let Some(network) = &mut self.mask_network {
+            match network.run(&self.cells, &mut self.mask.amplitudes) {
+                Ok(()) => return network.flat_amplitude,
                 // Retrying would switch between two masks from frame to frame, which is visible.
-                Err(err) => (self.texture, self.failure) = (None, Some(err)),
+                Err(err) => (self.mask_network, self.mask_error) = (None, Some(err)),
             }
         }
-        self.mask.analytic(&self.cells);
-        super::mask::FLAT
+        self.mask.compute(&self.cells);
+        super::mask::FLAT_AMPLITUDE
     }
 
     /// Computes the luma statistics of all mask cells.
-    fn measure<T: Sample>(&mut self, picture: &PictureMut<'_, T>, side: usize) {
+    fn measure_cells<T: Sample>(&mut self, picture: &PictureMut<'_, T>, side: usize) {
         let (height, width) = picture.components[0].dim();
         let dim = (height.div_ceil(side), width.div_ceil(side));
         if self.cells.dim() != dim {
@@ -187,7 +195,7 @@ impl Embedder {
             rows.for_each_init(
                 || vec![0.0; width],
                 |luma, (row, mut cells)| {
-                    cells.fill(Cell::default());
+                    cells.fill(LumaSums::default());
                     for y in row * side..((row + 1) * side).min(height) {
                         luma_row(picture, y, luma);
                         for (cell, part) in cells.iter_mut().zip(luma.chunks(side)) {
@@ -204,8 +212,14 @@ impl Embedder {
     /// Adds the pattern of a hop, multiplied by mask and `gain`, to luma.
     ///
     /// In RGB pictures it adds the same value to R, G and B, which changes luma by that value.
-    fn add<T: Sample>(&self, picture: &mut PictureMut<'_, T>, hop: usize, side: usize, gain: f32) {
-        let Some(pattern) = self.patterns.get(hop) else { return };
+    fn add_pattern<T: Sample>(
+        &self,
+        picture: &mut PictureMut<'_, T>,
+        hop: usize,
+        side: usize,
+        gain: f32,
+    ) {
+        let pattern = self.patterns.get(hop).expect("`prepare` computes one pattern per hop");
         let amplitudes = &self.mask.amplitudes;
         let components = if picture.colour == Colour::Rgb { 3 } else { 1 };
         let width = pattern.ncols();
@@ -223,15 +237,20 @@ impl Embedder {
                 || (vec![0.0; amplitudes.ncols()], vec![0.0; width]),
                 |(cells, change), (i, mut rows)| {
                     for k in 0..rows[0].nrows() {
-                        between_rows(amplitudes, i, (k as f32 + 0.5) / side as f32 - 0.5, cells);
-                        between_cells(cells, side, change);
+                        interpolate_rows(
+                            amplitudes,
+                            i,
+                            (k as f32 + 0.5) / side as f32 - 0.5,
+                            cells,
+                        );
+                        interpolate_cells(cells, side, change);
                         let pattern = pattern.row(i * side + k);
-                        let scale = gain / STEPS;
+                        let scale = gain / PATTERN_STEPS;
                         change
                             .iter_mut()
                             .zip(pattern)
                             .for_each(|(a, p)| *a *= scale * f32::from(*p));
-                        rows.iter_mut().for_each(|rows| shift(rows.row_mut(k), change));
+                        rows.iter_mut().for_each(|rows| add_to_row(rows.row_mut(k), change));
                     }
                 },
             );
@@ -241,14 +260,14 @@ impl Embedder {
 
 /// Returns the side of a mask cell in pixels: about two canonical pixels.
 fn cell_side(width: usize, height: usize) -> usize {
-    ((2.0 / scale_of(width, height)).round() as usize).clamp(2, 32)
+    ((2.0 / canonical_scale(width, height)).round() as usize).clamp(2, 32)
 }
 
 /// Interpolates linearly between two rows of cells.
 ///
 /// `t`, from -0.5 to 0.5, is the distance from the centre of row `i` in cells; its sign selects the
 /// neighbouring row.
-fn between_rows(amplitudes: &Array2<f32>, i: usize, t: f32, to: &mut [f32]) {
+fn interpolate_rows(amplitudes: &Array2<f32>, i: usize, t: f32, to: &mut [f32]) {
     let other = if t < 0.0 { i.saturating_sub(1) } else { (i + 1).min(amplitudes.nrows() - 1) };
     let t = t.abs();
     let rows = amplitudes.row(i).into_iter().zip(amplitudes.row(other));
@@ -256,7 +275,7 @@ fn between_rows(amplitudes: &Array2<f32>, i: usize, t: f32, to: &mut [f32]) {
 }
 
 /// Interpolates linearly between the centres of the cells of a row; writes one value per pixel.
-fn between_cells(cells: &[f32], side: usize, to: &mut [f32]) {
+fn interpolate_cells(cells: &[f32], side: usize, to: &mut [f32]) {
     let half = side / 2;
     let (last, step) = (cells[cells.len() - 1], 1.0 / side as f32);
     let (start, rest) = to.split_at_mut(half.min(to.len()));
@@ -271,11 +290,17 @@ fn between_cells(cells: &[f32], side: usize, to: &mut [f32]) {
 }
 
 /// Adds `change` to the code values of a row.
-fn shift<T: Sample>(mut row: ArrayViewMut1<'_, T>, change: &[f32]) {
+///
+/// Both arms compute the same; the compiler vectorises the one for contiguous rows.
+fn add_to_row<T: Sample>(mut row: ArrayViewMut1<'_, T>, change: &[f32]) {
     match row.as_slice_mut() {
-        Some(row) => {
-            row.iter_mut().zip(change).for_each(|(v, c)| *v = T::from_level(v.level() + c))
-        }
-        None => row.iter_mut().zip(change).for_each(|(v, c)| *v = T::from_level(v.level() + c)),
+        Some(row) => row
+            .iter_mut()
+            .zip(change)
+            .for_each(|(v, c)| *v = T::from_code_value(v.code_value() + c)),
+        None => row
+            .iter_mut()
+            .zip(change)
+            .for_each(|(v, c)| *v = T::from_code_value(v.code_value() + c)),
     }
 }

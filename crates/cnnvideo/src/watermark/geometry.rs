@@ -3,7 +3,7 @@
 use ndarray::{Array2, ArrayView2};
 use rustfft::num_complex::Complex32;
 
-use super::plane::{HEIGHT, WIDTH};
+use super::plane::{PLANE_HEIGHT, PLANE_WIDTH};
 
 /// Affine map from the canonical raster of a received picture to the canonical plane on which its
 /// watermark was made: `q = matrix (p - centre) + origin`. Coordinates are (x, y) in canonical
@@ -20,16 +20,16 @@ pub(super) struct Geometry {
 
 impl Geometry {
     /// The geometry of a picture that is whole and upright, at any size.
-    pub const IDENTITY: Self =
+    pub(super) const IDENTITY: Self =
         Self { matrix: [[1.0, 0.0], [0.0, 1.0]], centre: [0.0; 2], origin: [0.0; 2] };
 
     /// Returns the factor by which the picture was enlarged after embedding.
-    pub fn scale(&self) -> f64 {
+    pub(super) fn scale(&self) -> f64 {
         1.0 / self.determinant().abs().sqrt().max(1e-6)
     }
 
     /// Returns the clockwise rotation of the picture after embedding, in degrees.
-    pub fn angle(&self) -> f64 {
+    pub(super) fn angle(&self) -> f64 {
         let [[a, b], [c, d]] = self.matrix;
         (b - c).atan2(a + d).to_degrees()
     }
@@ -37,10 +37,10 @@ impl Geometry {
     /// Returns the position of the picture's top left corner on the plane, in canonical pixels.
     ///
     /// The plane is periodic; this is the position nearest to zero.
-    pub fn offset(&self) -> [f64; 2] {
+    pub(super) fn offset(&self) -> [f64; 2] {
         let [x, y] = self.apply([0.0, 0.0]);
         let near = |v: f64, period: usize| v - (v / period as f64).round() * period as f64;
-        [near(x, WIDTH), near(y, HEIGHT)]
+        [near(x, PLANE_WIDTH), near(y, PLANE_HEIGHT)]
     }
 
     fn determinant(&self) -> f64 {
@@ -54,7 +54,7 @@ impl Geometry {
     }
 
     /// Returns the frequency at which a wave of the plane appears in the received picture.
-    pub fn seen(&self, frequency: (f32, f32)) -> (f64, f64) {
+    pub(super) fn received_frequency(&self, frequency: (f32, f32)) -> (f64, f64) {
         let (x, y) = (f64::from(frequency.0), f64::from(frequency.1));
         let [[a, b], [c, d]] = self.matrix;
         (a * x + c * y, b * x + d * y)
@@ -63,7 +63,11 @@ impl Geometry {
     /// Resamples a received picture to the periodic plane by linear interpolation.
     ///
     /// `write` gets the index of a sample of the plane and the value to add there.
-    pub fn lay(&self, picture: &ArrayView2<'_, f32>, mut write: impl FnMut(usize, f32)) {
+    pub(super) fn resample_to_plane(
+        &self,
+        picture: &ArrayView2<'_, f32>,
+        mut write: impl FnMut(usize, f32),
+    ) {
         let determinant = self.determinant();
         if determinant.abs() < 1e-3 {
             return;
@@ -80,7 +84,7 @@ impl Geometry {
             low..=values.iter().copied().fold(f64::MIN, f64::max).ceil() as i64
         };
         for v in range(1) {
-            let row = v.rem_euclid(HEIGHT as i64) as usize * WIDTH;
+            let row = v.rem_euclid(PLANE_HEIGHT as i64) as usize * PLANE_WIDTH;
             for u in range(0) {
                 let q = [u as f64 - self.origin[0], v as f64 - self.origin[1]];
                 let x = inverse[0][0] * q[0] + inverse[0][1] * q[1] + self.centre[0];
@@ -94,7 +98,10 @@ impl Geometry {
                 let between =
                     |y: usize| picture[[y, x0]] + tx * (picture[[y, x1]] - picture[[y, x0]]);
                 let (above, below) = (between(y0), between(y1));
-                write(row + u.rem_euclid(WIDTH as i64) as usize, above + ty * (below - above));
+                write(
+                    row + u.rem_euclid(PLANE_WIDTH as i64) as usize,
+                    above + ty * (below - above),
+                );
             }
         }
     }
@@ -102,17 +109,21 @@ impl Geometry {
 
 /// Returns the complex amplitude of a single frequency in a plane, with its phase relative to
 /// `centre`. `frequency` is in cycles per canonical pixel.
-pub(super) fn wave_in(plane: &Array2<f32>, frequency: (f64, f64), centre: [f64; 2]) -> Complex32 {
+pub(super) fn wave_amplitude(
+    plane: &Array2<f32>,
+    frequency: (f64, f64),
+    centre: [f64; 2],
+) -> Complex32 {
     let (height, width) = plane.dim();
-    let turn = |frequency: f64, at: f64| {
+    let phasor = |frequency: f64, at: f64| {
         Complex32::from_polar(1.0, (-std::f64::consts::TAU * frequency * at) as f32)
     };
     // Along columns first, because rows are contiguous in memory.
     let (mut real, mut imaginary) = (vec![0.0f32; width], vec![0.0f32; width]);
     for y in 0..height {
-        let factor = turn(frequency.1, y as f64 - centre[1]);
+        let factor = phasor(frequency.1, y as f64 - centre[1]);
         let row = plane.row(y);
-        let Some(row) = row.as_slice() else { continue };
+        let row = row.as_slice().expect("rows of the plane are contiguous");
         for ((real, imaginary), v) in real.iter_mut().zip(&mut imaginary).zip(row) {
             *real += factor.re * v;
             *imaginary += factor.im * v;
@@ -120,6 +131,6 @@ pub(super) fn wave_in(plane: &Array2<f32>, frequency: (f64, f64), centre: [f64; 
     }
     let columns = real.iter().zip(&imaginary).enumerate();
     columns
-        .map(|(x, (re, im))| Complex32::new(*re, *im) * turn(frequency.0, x as f64 - centre[0]))
+        .map(|(x, (re, im))| Complex32::new(*re, *im) * phasor(frequency.0, x as f64 - centre[0]))
         .sum()
 }

@@ -14,7 +14,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 /// Length of a key in bytes.
 pub const KEY_LEN: usize = 32;
 /// Bytes read of a key file at most: enough for 64 hex digits with white space around them.
-const MAX_FILE: u64 = 256;
+const MAX_FILE_LEN: u64 = 256;
 
 /// Errors of loading a [`Key`].
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +78,7 @@ impl Key {
     pub fn from_file(path: &Path) -> Result<Self, KeyError> {
         let read = || {
             let mut content = Vec::new();
-            std::fs::File::open(path)?.take(MAX_FILE).read_to_end(&mut content)?;
+            std::fs::File::open(path)?.take(MAX_FILE_LEN).read_to_end(&mut content)?;
             Ok(content)
         };
         let mut content =
@@ -96,21 +96,23 @@ impl Key {
     /// Returns the random number generator of the key for one purpose and these numbers.
     ///
     /// HKDF-SHA-256 (RFC 5869) derives its seed; the generator is ChaCha with 8 rounds.
-    pub(super) fn stream(&self, purpose: &str, numbers: &[u32]) -> Stream {
+    pub(super) fn rng(&self, purpose: &str, numbers: &[u32]) -> KeyedRng {
         let mut info = format!("cnnvideo watermark 1 {purpose}").into_bytes();
         numbers.iter().for_each(|n| info.extend_from_slice(&n.to_be_bytes()));
         let mut seed = [0; 32];
-        // HKDF fails only for outputs longer than 255 hash blocks.
-        let _ = Hkdf::<Sha256>::new(None, &self.0).expand(&info, &mut seed);
-        Stream(ChaCha8Rng::from_seed(seed))
+        Hkdf::<Sha256>::new(None, &self.0).expand(&info, &mut seed).expect(
+            "HKDF-SHA-256 expands to at most 255 blocks of 32 bytes, and a seed is one block",
+        );
+        KeyedRng(ChaCha8Rng::from_seed(seed))
     }
 
     /// Returns the keyed check of a payload: HMAC-SHA-256 of key epoch and payload, truncated to 32
     /// bits.
-    pub(super) fn check(&self, payload: u64, epoch: u32) -> u32 {
-        let mut own = [0; 32];
-        self.stream("check", &[]).0.fill_bytes(&mut own);
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&own) else { return 0 };
+    pub(super) fn payload_check(&self, payload: u64, epoch: u32) -> u32 {
+        let mut check_key = [0; 32];
+        self.rng("check", &[]).fill(&mut check_key);
+        let mut mac = Hmac::<Sha256>::new_from_slice(&check_key)
+            .expect("HMAC accepts keys of any length (RFC 2104)");
         mac.update(&epoch.to_be_bytes());
         mac.update(&payload.to_be_bytes());
         let tag = mac.finalize().into_bytes();
@@ -119,22 +121,22 @@ impl Key {
 }
 
 /// Keyed pseudo-random number generator.
-pub(super) struct Stream(ChaCha8Rng);
+pub(super) struct KeyedRng(ChaCha8Rng);
 
-impl Stream {
+impl KeyedRng {
     /// Returns 32 random bits.
-    pub fn word(&mut self) -> u32 {
+    pub(super) fn next_u32(&mut self) -> u32 {
         self.0.next_u32()
     }
 
     /// Fills `to` with random bytes.
-    pub fn bytes(&mut self, to: &mut [u8]) {
+    pub(super) fn fill(&mut self, to: &mut [u8]) {
         self.0.fill_bytes(to);
     }
 
     /// Returns a number distributed uniformly in [0, 1).
-    pub fn unit(&mut self) -> f64 {
-        f64::from(self.word()) / 4_294_967_296.0
+    pub(super) fn uniform(&mut self) -> f64 {
+        f64::from(self.next_u32()) / 4_294_967_296.0
     }
 }
 
@@ -143,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hex_and_bytes_are_the_same_key_and_nothing_else_is_one() {
+    fn parses_hex_keys_and_rejects_other_text() {
         let bytes: [u8; 32] = std::array::from_fn(|i| i as u8 * 7);
         let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(Key::from_hex(&hex).unwrap(), Key::new(bytes));
@@ -157,9 +159,9 @@ mod tests {
     }
 
     #[test]
-    fn streams_differ_by_key_purpose_and_number() {
+    fn random_numbers_depend_on_key_purpose_and_numbers() {
         let (a, b) = (Key::new([1; 32]), Key::new([2; 32]));
-        let first = |key: &Key, purpose, numbers: &[u32]| key.stream(purpose, numbers).word();
+        let first = |key: &Key, purpose, numbers: &[u32]| key.rng(purpose, numbers).next_u32();
         let all = [
             first(&a, "x", &[]),
             first(&b, "x", &[]),
@@ -171,7 +173,7 @@ mod tests {
         for (i, one) in all.iter().enumerate() {
             assert!(!all[..i].contains(one));
         }
-        assert_ne!(a.check(5, 0), a.check(5, 1));
-        assert_ne!(a.check(5, 0), b.check(5, 0));
+        assert_ne!(a.payload_check(5, 0), a.payload_check(5, 1));
+        assert_ne!(a.payload_check(5, 0), b.payload_check(5, 0));
     }
 }

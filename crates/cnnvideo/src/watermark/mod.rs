@@ -4,24 +4,24 @@
 //! residuals of received pictures in a [`Window`], and [`Decoder`] recovers the geometry and the
 //! payload from it.
 
-pub mod code;
+mod collect;
+mod convolutional_code;
 mod decode;
-mod detect;
 mod embed;
 mod geometry;
 mod key;
 mod mask;
-mod message;
+mod mask_network;
 mod pattern;
+mod payload;
 mod plane;
 mod residual;
 mod sync;
-mod texture;
 pub mod training;
 
-pub use decode::{Decoder, Evidence, Report};
-pub use detect::{Collector, Window};
+pub use collect::{Collector, Window};
+pub use decode::{Decoder, DecoderOptions, Evidence, Report};
 pub use embed::{Embedder, HOP_FRAMES, Strength};
-pub use key::{Key, KeyError};
-pub use message::{NoPayload, Payload};
+pub use key::{KEY_LEN, Key, KeyError};
+pub use payload::{ParsePayloadError, Payload};
 pub use sync::Search;

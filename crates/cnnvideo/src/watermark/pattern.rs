@@ -12,35 +12,35 @@ use ndarray::Array2;
 use rustfft::num_complex::Complex32;
 
 use super::{
-    code::CODED,
+    convolutional_code::CODED_BITS,
     key::Key,
-    message::Payload,
-    plane::{Fft2, HEIGHT, WIDTH, bin, frequency},
+    payload::Payload,
+    plane::{Fft2, PLANE_HEIGHT, PLANE_WIDTH, bin, frequency},
 };
 
 /// Number of hops. Each hop has its own pattern, and the embedder cycles through them, so that no
 /// pattern stays on the screen for long.
 pub(super) const HOPS: usize = 4;
 /// Number of pilot waves with the same sign in all hops.
-const STEADY: usize = 25;
+const STEADY_WAVES: usize = 25;
 /// Number of pilot waves whose signs identify the hop.
-const TELLING: usize = 15;
+const HOP_WAVES: usize = 15;
 /// Number of pilot waves.
-pub(super) const WAVES: usize = STEADY + TELLING;
+pub(super) const WAVES: usize = STEADY_WAVES + HOP_WAVES;
 /// Share of the pattern's energy in the pilot.
-const PILOT: f32 = 0.2;
+const PILOT_ENERGY_SHARE: f32 = 0.2;
 /// Lowest and highest radial frequency of pilot waves, in cycles per canonical pixel.
-const WAVE_RADII: (f32, f32) = (0.05, 0.24);
+const PILOT_BAND: (f32, f32) = (0.05, 0.24);
 /// Minimum distance between two pilot waves in the spectrum, in cycles over the width of the plane.
-const APART: i32 = 10;
+const MIN_WAVE_DISTANCE: i32 = 10;
 /// Band of the carriers, in cycles per canonical pixel: the amplitude rises from 0 at the first
 /// radius to full at the second, and falls from full at the third to 0 at the fourth.
-const BAND: [f32; 4] = [0.03, 0.05, 0.28, 0.34];
+const CARRIER_BAND: [f32; 4] = [0.03, 0.05, 0.28, 0.34];
 /// Exponent by which the amplitude of the carriers falls with frequency: compression and blur
 /// preserve low frequencies better.
-const FALL: f32 = 0.3;
+const AMPLITUDE_FALLOFF: f32 = 0.3;
 /// Highest frequency of a pattern, in cycles per pixel of the picture.
-const FINEST: f32 = 0.36;
+const MAX_PICTURE_FREQUENCY: f32 = 0.36;
 
 /// One sinusoidal wave of the pilot.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -55,45 +55,45 @@ pub(super) struct Wave {
 
 impl Wave {
     /// Returns whether the wave has the same sign in all hops.
-    pub fn is_steady(&self) -> bool {
+    pub(super) fn is_steady(&self) -> bool {
         self.signs.iter().all(|sign| *sign > 0.0)
     }
 
     /// Returns the horizontal and vertical frequency in cycles per canonical pixel.
-    pub fn frequency(&self) -> (f32, f32) {
-        (self.cycles.0 as f32 / WIDTH as f32, self.cycles.1 as f32 / HEIGHT as f32)
+    pub(super) fn frequency(&self) -> (f32, f32) {
+        (self.cycles.0 as f32 / PLANE_WIDTH as f32, self.cycles.1 as f32 / PLANE_HEIGHT as f32)
     }
 }
 
 /// Returns the pilot waves of a key.
 pub(super) fn pilot(key: &Key) -> Vec<Wave> {
-    let mut stream = key.stream("pilot", &[]);
+    let mut rng = key.rng("pilot", &[]);
     let mut waves: Vec<Wave> = Vec::with_capacity(WAVES);
     while waves.len() < WAVES {
-        let (low, high) = WAVE_RADII;
+        let (low, high) = PILOT_BAND;
         let radius =
-            (f64::from(low * low) + stream.unit() * f64::from(high * high - low * low)).sqrt();
-        let (sin, cos) = (std::f64::consts::PI * stream.unit()).sin_cos();
+            (f64::from(low * low) + rng.uniform() * f64::from(high * high - low * low)).sqrt();
+        let (sin, cos) = (std::f64::consts::PI * rng.uniform()).sin_cos();
         let cycles = (
-            (radius * cos * WIDTH as f64).round() as i32,
-            (radius * sin * HEIGHT as f64).round() as i32,
+            (radius * cos * PLANE_WIDTH as f64).round() as i32,
+            (radius * sin * PLANE_HEIGHT as f64).round() as i32,
         );
-        let phase = TAU * stream.unit() as f32;
+        let phase = TAU * rng.uniform() as f32;
         // The plane is twice as wide as high, so a vertical cycle counts twice.
         let far = |wave: &Wave| {
             let (dx, dy) = (wave.cycles.0 - cycles.0, 2 * (wave.cycles.1 - cycles.1));
-            dx * dx + dy * dy >= APART * APART
+            dx * dx + dy * dy >= MIN_WAVE_DISTANCE * MIN_WAVE_DISTANCE
         };
         if !waves.iter().all(far) {
             continue;
         }
         // Signs are the non-constant columns of a 4x4 Hadamard matrix, so any two hops differ in
         // two thirds of these waves.
-        let telling = waves.len().saturating_sub(STEADY);
+        let hop_wave = waves.len().saturating_sub(STEADY_WAVES);
         let signs = std::array::from_fn(|hop| {
             // Masks from 1 to HOPS - 1: mask 0 would give a wave with the same sign in all hops.
-            let odd =
-                waves.len() >= STEADY && (hop & (telling % (HOPS - 1) + 1)).count_ones() % 2 == 1;
+            let odd = waves.len() >= STEADY_WAVES
+                && (hop & (hop_wave % (HOPS - 1) + 1)).count_ones() % 2 == 1;
             if odd { -1.0 } else { 1.0 }
         });
         waves.push(Wave { cycles, phase, signs });
@@ -102,40 +102,46 @@ pub(super) fn pilot(key: &Key) -> Vec<Wave> {
 }
 
 /// Returns the amplitude of the carriers at a frequency in cycles per canonical pixel.
-pub(super) fn band(x: f32, y: f32) -> f32 {
+pub(super) fn carrier_amplitude(x: f32, y: f32) -> f32 {
     let radius = x.hypot(y);
-    let [begin, whole, end, nothing] = BAND;
-    let edge = ((radius - begin) / (whole - begin))
-        .min((nothing - radius) / (nothing - end))
+    let [rise_start, pass_start, pass_end, stop] = CARRIER_BAND;
+    let edge = ((radius - rise_start) / (pass_start - rise_start))
+        .min((stop - radius) / (stop - pass_end))
         .clamp(0.0, 1.0);
-    edge * (whole / radius.max(whole)).powf(FALL)
+    edge * (pass_start / radius.max(pass_start)).powf(AMPLITUDE_FALLOFF)
 }
 
 /// Assignment of coded bits to chips; a chip is one sample of the canonical plane.
 pub(super) struct Carriers {
     /// Index of the coded bit of each chip, by rows.
-    bits: Vec<u16>,
+    bit_of_chip: Vec<u16>,
 }
 
 impl Carriers {
     /// Creates the carriers of a key.
-    pub fn new(key: &Key) -> Self {
-        let mut random = vec![0; 2 * WIDTH * HEIGHT];
-        key.stream("carriers", &[]).bytes(&mut random);
+    pub(super) fn new(key: &Key) -> Self {
+        let mut random = vec![0; 2 * PLANE_WIDTH * PLANE_HEIGHT];
+        key.rng("carriers", &[]).fill(&mut random);
         let bit = |pair: &[u8]| {
-            ((u32::from(u16::from_le_bytes([pair[0], pair[1]])) * CODED as u32) >> 16) as u16
+            ((u32::from(u16::from_le_bytes([pair[0], pair[1]])) * CODED_BITS as u32) >> 16) as u16
         };
-        Self { bits: random.chunks_exact(2).map(bit).collect() }
+        Self { bit_of_chip: random.chunks_exact(2).map(bit).collect() }
     }
 
     /// Calls `each` with every chip's index, its coded bit and its sign.
     ///
     /// The sign is the sign bit of an `f32`, to be applied without a branch: the signs are random,
     /// so a branch would be mispredicted half of the time.
-    fn for_each(&self, key: &Key, epoch: u32, hop: usize, mut each: impl FnMut(usize, usize, u32)) {
-        let mut random = vec![0; WIDTH * HEIGHT / 8];
-        key.stream("signs", &[epoch, hop as u32]).bytes(&mut random);
-        for (i, (bits, signs)) in self.bits.chunks_exact(8).zip(&random).enumerate() {
+    fn for_each_chip(
+        &self,
+        key: &Key,
+        epoch: u32,
+        hop: usize,
+        mut each: impl FnMut(usize, usize, u32),
+    ) {
+        let mut random = vec![0; PLANE_WIDTH * PLANE_HEIGHT / 8];
+        key.rng("signs", &[epoch, hop as u32]).fill(&mut random);
+        for (i, (bits, signs)) in self.bit_of_chip.chunks_exact(8).zip(&random).enumerate() {
             for (k, bit) in bits.iter().enumerate() {
                 each(8 * i + k, usize::from(*bit), u32::from(signs >> k & 1) << 31);
             }
@@ -144,20 +150,20 @@ impl Carriers {
 
     /// Adds the correlation of a filtered plane with the carriers to the soft value of each coded
     /// bit.
-    pub fn correlate(
+    pub(super) fn correlate(
         &self,
         key: &Key,
         epoch: u32,
         hop: usize,
         plane: &[f32],
-        soft: &mut [f32; CODED],
+        soft: &mut [f32; CODED_BITS],
     ) {
-        self.for_each(key, epoch, hop, |i, bit, sign| soft[bit] += flipped(plane[i], sign));
+        self.for_each_chip(key, epoch, hop, |i, bit, sign| soft[bit] += with_sign(plane[i], sign));
     }
 }
 
 /// Returns `value` with its sign bit XORed with `sign`.
-fn flipped(value: f32, sign: u32) -> f32 {
+fn with_sign(value: f32, sign: u32) -> f32 {
     f32::from_bits(value.to_bits() ^ sign)
 }
 
@@ -166,44 +172,47 @@ fn flipped(value: f32, sign: u32) -> f32 {
 /// `scale` is the number of canonical pixels per pixel of the picture. Frequencies that a picture
 /// of this scale cannot hold are left out.
 pub(super) fn patterns(key: &Key, epoch: u32, payload: Payload, scale: f64) -> Vec<Array2<f32>> {
-    let coded = payload.coded(key, epoch);
+    let coded = payload.encode(key, epoch);
     let carriers = Carriers::new(key);
     let waves = pilot(key);
-    let finest = FINEST / scale as f32;
-    let soft_end = |x: f32, y: f32| ((finest - x.hypot(y)) / (0.15 * finest)).clamp(0.0, 1.0);
+    let max_frequency = MAX_PICTURE_FREQUENCY / scale as f32;
+    let low_pass =
+        |x: f32, y: f32| ((max_frequency - x.hypot(y)) / (0.15 * max_frequency)).clamp(0.0, 1.0);
     let mut fft = Fft2::new();
     let mut all = Vec::with_capacity(HOPS);
     // One complex FFT transforms two real planes.
     for pair in 0..HOPS / 2 {
-        let mut plane = vec![Complex32::default(); WIDTH * HEIGHT];
-        carriers
-            .for_each(key, epoch, 2 * pair, |i, bit, sign| plane[i].re = flipped(coded[bit], sign));
-        carriers.for_each(key, epoch, 2 * pair + 1, |i, bit, sign| {
-            plane[i].im = flipped(coded[bit], sign)
+        let mut plane = vec![Complex32::default(); PLANE_WIDTH * PLANE_HEIGHT];
+        carriers.for_each_chip(key, epoch, 2 * pair, |i, bit, sign| {
+            plane[i].re = with_sign(coded[bit], sign)
+        });
+        carriers.for_each_chip(key, epoch, 2 * pair + 1, |i, bit, sign| {
+            plane[i].im = with_sign(coded[bit], sign)
         });
         fft.forward(&mut plane);
         let mut energy = 0.0f64;
         for (i, value) in plane.iter_mut().enumerate() {
             let (x, y) = frequency(i);
-            let amplitude = band(x, y) * soft_end(x, y);
+            let amplitude = carrier_amplitude(x, y) * low_pass(x, y);
             *value *= amplitude;
             energy += f64::from(amplitude * amplitude);
         }
         // Filtering white signs of variance 1 leaves the mean squared amplitude of the band as
         // variance.
-        let count = (WIDTH * HEIGHT) as f64;
-        let gain = ((1.0 - f64::from(PILOT)) / (energy / count)).sqrt() as f32 / count as f32;
+        let count = (PLANE_WIDTH * PLANE_HEIGHT) as f64;
+        let gain =
+            ((1.0 - f64::from(PILOT_ENERGY_SHARE)) / (energy / count)).sqrt() as f32 / count as f32;
         plane.iter_mut().for_each(|v| *v *= gain);
         for hop in [2 * pair, 2 * pair + 1] {
-            let usable: Vec<_> =
-                waves.iter().map(|w| soft_end(w.frequency().0, w.frequency().1)).collect();
-            let power: f32 = usable.iter().map(|a| 0.5 * a * a).sum();
-            let amplitude = (PILOT / power.max(1e-3)).sqrt();
-            for (wave, usable) in waves.iter().zip(&usable) {
+            let gains: Vec<_> =
+                waves.iter().map(|w| low_pass(w.frequency().0, w.frequency().1)).collect();
+            let power: f32 = gains.iter().map(|gain| 0.5 * gain * gain).sum();
+            let amplitude = (PILOT_ENERGY_SHARE / power.max(1e-3)).sqrt();
+            for (wave, gain) in waves.iter().zip(&gains) {
                 // A real wave has half of its amplitude at each of two opposite frequencies. The
                 // imaginary part carries the odd hop.
                 let value =
-                    Complex32::from_polar(0.5 * amplitude * usable * wave.signs[hop], wave.phase);
+                    Complex32::from_polar(0.5 * amplitude * gain * wave.signs[hop], wave.phase);
                 let unit = if hop % 2 == 0 { Complex32::new(1.0, 0.0) } else { Complex32::i() };
                 let (x, y) = wave.cycles;
                 plane[bin(x, y)] += unit * value;
@@ -212,7 +221,9 @@ pub(super) fn patterns(key: &Key, epoch: u32, payload: Payload, scale: f64) -> V
         }
         fft.inverse(&mut plane);
         for part in [|v: &Complex32| v.re, |v: &Complex32| v.im] {
-            all.push(Array2::from_shape_fn((HEIGHT, WIDTH), |(y, x)| part(&plane[y * WIDTH + x])));
+            all.push(Array2::from_shape_fn((PLANE_HEIGHT, PLANE_WIDTH), |(y, x)| {
+                part(&plane[y * PLANE_WIDTH + x])
+            }));
         }
     }
     all
@@ -223,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_have_variance_1_and_are_alike_to_nothing_but_themselves() {
+    fn patterns_have_unit_variance_and_low_cross_correlation() {
         let key = Key::new([9; 32]);
         let patterns = patterns(&key, 0, Payload(77), 0.5);
         assert_eq!(patterns.len(), HOPS);
@@ -240,14 +251,14 @@ mod tests {
     }
 
     #[test]
-    fn a_pilot_follows_from_its_key() {
+    fn pilot_depends_on_key_only() {
         let waves = pilot(&Key::new([1; 32]));
         assert_eq!(waves, pilot(&Key::new([1; 32])));
         assert!(waves != pilot(&Key::new([2; 32])));
         for a in 0..HOPS {
             for b in 0..a {
                 let differ = waves.iter().filter(|w| w.signs[a] != w.signs[b]).count();
-                assert_eq!(differ, TELLING * 2 / 3);
+                assert_eq!(differ, HOP_WAVES * 2 / 3);
             }
         }
     }

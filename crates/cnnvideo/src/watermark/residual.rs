@@ -6,71 +6,77 @@
 use ndarray::{Array2, Zip};
 
 /// Radius, in canonical pixels, of the box filter whose two-fold mean is subtracted.
-const SMOOTH: usize = 4;
+const HIGH_PASS_RADIUS: usize = 4;
 /// Radius, in canonical pixels, of the box filter of the energy by which values are divided.
-const LEVEL: usize = 7;
+const ENERGY_RADIUS: usize = 7;
 /// Added to the root of that energy, in 8-bit units, so that rounding noise is not amplified.
-const FLOOR: f32 = 0.7;
+const ENERGY_FLOOR: f32 = 0.7;
 /// Limit of the residual's magnitude after the division.
-const MOST: f32 = 3.0;
+const MAX_RESIDUAL: f32 = 3.0;
 
 /// Computes residuals of pictures; keeps its buffers between them.
 #[derive(Debug, Default)]
-pub(super) struct Residual {
+pub(super) struct ResidualFilter {
+    /// Buffer of [`box_mean`].
     rows: Array2<f32>,
+    /// Mean of the picture, then the square of its high-pass.
     mean: Array2<f32>,
-    twice: Array2<f32>,
+    /// Two-fold mean of the picture, then the local energy of its high-pass.
+    smoothed: Array2<f32>,
 }
 
-impl Residual {
+impl ResidualFilter {
     /// Replaces a picture at canonical size by its residual.
-    pub fn run(&mut self, plane: &mut Array2<f32>) {
+    pub(super) fn run(&mut self, plane: &mut Array2<f32>) {
         if self.mean.dim() != plane.dim() {
-            for own in [&mut self.rows, &mut self.mean, &mut self.twice] {
-                *own = Array2::zeros(plane.dim());
+            for buffer in [&mut self.rows, &mut self.mean, &mut self.smoothed] {
+                *buffer = Array2::zeros(plane.dim());
             }
         }
-        box_mean(plane, SMOOTH, &mut self.rows, &mut self.mean);
-        box_mean(&self.mean, SMOOTH, &mut self.rows, &mut self.twice);
-        Zip::from(&mut *plane).and(&self.twice).for_each(|v, mean| *v -= mean);
+        box_mean(plane, HIGH_PASS_RADIUS, &mut self.rows, &mut self.mean);
+        box_mean(&self.mean, HIGH_PASS_RADIUS, &mut self.rows, &mut self.smoothed);
+        Zip::from(&mut *plane).and(&self.smoothed).for_each(|v, mean| *v -= mean);
         Zip::from(&mut self.mean).and(&*plane).for_each(|square, v| *square = v * v);
-        box_mean(&self.mean, LEVEL, &mut self.rows, &mut self.twice);
-        Zip::from(plane).and(&self.twice).for_each(|v, energy| {
-            *v = (*v / (energy.max(0.0).sqrt() + FLOOR)).clamp(-MOST, MOST);
+        box_mean(&self.mean, ENERGY_RADIUS, &mut self.rows, &mut self.smoothed);
+        Zip::from(plane).and(&self.smoothed).for_each(|v, energy| {
+            *v = (*v / (energy.max(0.0).sqrt() + ENERGY_FLOOR)).clamp(-MAX_RESIDUAL, MAX_RESIDUAL);
         });
     }
 }
 
-/// Computes the mean over `reach` values to each side along both axes, with replicated borders.
+/// Computes the mean over `radius` values to each side along both axes, with replicated borders.
 ///
 /// `rows` is a buffer of the same size.
 pub(super) fn box_mean(
     from: &Array2<f32>,
-    reach: usize,
+    radius: usize,
     rows: &mut Array2<f32>,
     to: &mut Array2<f32>,
 ) {
     let (height, width) = from.dim();
-    let scale = 1.0 / (2 * reach + 1) as f32;
+    let scale = 1.0 / (2 * radius + 1) as f32;
     for (from, mut to) in from.rows().into_iter().zip(rows.rows_mut()) {
-        let (Some(from), Some(to)) = (from.to_slice(), to.as_slice_mut()) else { continue };
+        let from = from.to_slice().expect("rows of the plane are contiguous");
+        let to = to.as_slice_mut().expect("rows of the buffer are contiguous");
         let last = from[width - 1];
         let at = |x: usize| from.get(x).copied().unwrap_or(last);
-        let mut sum = from[0] * reach as f32 + (0..=reach).map(at).sum::<f32>();
+        let mut sum = from[0] * radius as f32 + (0..=radius).map(at).sum::<f32>();
         for (x, to) in to.iter_mut().enumerate() {
             *to = sum * scale;
-            sum += at(x + reach + 1) - from[x.saturating_sub(reach)];
+            sum += at(x + radius + 1) - from[x.saturating_sub(radius)];
         }
     }
-    let mut sum: ndarray::Array1<f32> = &rows.row(0) * reach as f32;
-    for y in 0..=reach {
+    let mut sum: ndarray::Array1<f32> = &rows.row(0) * radius as f32;
+    for y in 0..=radius {
         sum += &rows.row(y.min(height - 1));
     }
     for y in 0..height {
         Zip::from(to.row_mut(y)).and(&sum).for_each(|to, sum| *to = sum * scale);
-        let (next, gone) =
-            (rows.row((y + reach + 1).min(height - 1)), rows.row(y.saturating_sub(reach)));
-        Zip::from(&mut sum).and(&next).and(&gone).for_each(|sum, next, gone| *sum += next - gone);
+        let (entering, leaving) =
+            (rows.row((y + radius + 1).min(height - 1)), rows.row(y.saturating_sub(radius)));
+        Zip::from(&mut sum).and(&entering).and(&leaving).for_each(|sum, entering, leaving| {
+            *sum += entering - leaving;
+        });
     }
 }
 
@@ -79,18 +85,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn means_are_those_of_the_window() {
+    fn box_mean_matches_direct_sum() {
         for (height, width) in [(1, 1), (3, 5), (9, 4), (20, 31)] {
             let plane =
                 Array2::from_shape_fn((height, width), |(y, x)| ((x * 7 + y * 13) % 11) as f32);
             let (mut rows, mut mean) = (Array2::zeros(plane.dim()), Array2::zeros(plane.dim()));
             box_mean(&plane, 2, &mut rows, &mut mean);
             for ((y, x), v) in mean.indexed_iter() {
-                let place = |i: i32, n: usize| i.clamp(0, n as i32 - 1) as usize;
+                let clamped = |i: i32, n: usize| i.clamp(0, n as i32 - 1) as usize;
                 let near = (-2..=2).flat_map(|dy| (-2..=2).map(move |dx| (dy, dx)));
                 let sum: f32 = near
                     .map(|(dy, dx)| {
-                        plane[[place(y as i32 + dy, height), place(x as i32 + dx, width)]]
+                        plane[[clamped(y as i32 + dy, height), clamped(x as i32 + dx, width)]]
                     })
                     .sum();
                 assert!((v - sum / 25.0).abs() < 1e-4);
@@ -99,15 +105,15 @@ mod tests {
     }
 
     #[test]
-    fn ramps_vanish_and_waves_stay_whatever_their_height() {
-        let residual = |height: f32| {
+    fn removes_ramps_and_normalises_waves() {
+        let energy = |amplitude: f32| {
             let mut plane = Array2::from_shape_fn((60, 80), |(y, x)| {
-                y as f32 + height * (x as f32 * 0.9).sin()
+                y as f32 + amplitude * (x as f32 * 0.9).sin()
             });
-            Residual::default().run(&mut plane);
+            ResidualFilter::default().run(&mut plane);
             plane.slice(ndarray::s![20..40, 20..60]).iter().map(|v| v * v).sum::<f32>() / 800.0
         };
-        assert!(residual(0.0) < 1e-3);
-        assert!((residual(10.0) / residual(40.0) - 1.0).abs() < 0.2);
+        assert!(energy(0.0) < 1e-3);
+        assert!((energy(10.0) / energy(40.0) - 1.0).abs() < 0.2);
     }
 }

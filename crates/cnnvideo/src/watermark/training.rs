@@ -4,34 +4,45 @@ use ndarray::Array2;
 
 use super::{
     Key, Payload,
-    mask::{Cell, Mask},
+    mask::{LumaSums, PerceptualMask},
     pattern::patterns,
-    plane::{enlarge, scale_of},
+    plane::{canonical_scale, resample_plane},
 };
 
-pub use super::texture::{DEVIATION_SCALE, MOST_LOG, SIGNATURE};
+pub use super::mask_network::{CELL_SIGMA_SCALE, MAX_LOG_AMPLITUDE, SIGNATURE};
 
-/// Returns the patterns of a payload, one per hop, for pictures of a size; their variance is 1.
-pub fn patterns_at(key: &Key, payload: Payload, [width, height]: [usize; 2]) -> Vec<Array2<f32>> {
-    let canonical = patterns(key, 0, payload, scale_of(width, height));
-    let enlarged = canonical.iter().map(|pattern| {
-        let mut own = Array2::zeros((height, width));
-        enlarge(&pattern.view(), width, height, |y, row| {
-            own.row_mut(y).iter_mut().zip(row).for_each(|(to, v)| *to = *v);
-        });
-        own
-    });
-    enlarged.collect()
+/// Returns the patterns of a payload in key epoch 0, one per hop, for pictures of `width` by
+/// `height` pixels; their variance is 1.
+pub fn patterns_for_size(
+    key: &Key,
+    payload: Payload,
+    width: usize,
+    height: usize,
+) -> Vec<Array2<f32>> {
+    let canonical = patterns(key, 0, payload, canonical_scale(width, height));
+    let resampled =
+        canonical.iter().map(|pattern| resample_plane(&pattern.view(), width, height, |v| v));
+    resampled.collect()
 }
 
-/// Returns the amplitudes of the analytic mask, by rows, for cells with these means and standard
-/// deviations.
-pub fn analytic(means: &[f32], deviations: &[f32], [rows, columns]: [usize; 2]) -> Vec<f32> {
-    let cells = Array2::from_shape_fn((rows, columns), |(y, x)| {
-        let (mean, deviation) = (means[y * columns + x], deviations[y * columns + x]);
-        Cell { count: 1.0, sum: mean, squares: mean * mean + deviation * deviation }
+/// Returns the amplitudes of the analytic mask for a grid of cells.
+///
+/// `means` and `sigmas` are the mean and the standard deviation of luma in each cell, in 8-bit
+/// units. All are stored by rows of `columns` values.
+///
+/// # Panics
+/// Panics if `means` and `sigmas` differ in length, or if the length is not a multiple of
+/// `columns`.
+pub fn analytic_mask(means: &[f32], sigmas: &[f32], columns: usize) -> Vec<f32> {
+    assert_eq!(means.len(), sigmas.len(), "one mean and one standard deviation per cell");
+    let sums = means.iter().zip(sigmas).map(|(mean, sigma)| LumaSums {
+        count: 1.0,
+        sum: *mean,
+        squares: mean * mean + sigma * sigma,
     });
-    let mut mask = Mask::default();
-    mask.analytic(&cells);
+    let cells = Array2::from_shape_vec((means.len() / columns, columns), sums.collect())
+        .expect("the number of cells is a multiple of the number of columns");
+    let mut mask = PerceptualMask::default();
+    mask.compute(&cells);
     mask.amplitudes.into_iter().collect()
 }

@@ -9,11 +9,13 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use cnnvideo::segment::distance::squared_depth;
+use cnnvideo::segment::distance::squared_distance_transform;
 use image::RgbImage;
 use ndarray::{Array2, s};
 
-use crate::{Result, element, smooth::luma};
+use cnnvideo_eval::{
+    Result, colour::full_range_luma, element::run_element, frame::RawFrame, images, init,
+};
 
 /// Matching tolerance as a share of the image diagonal.
 const TOLERANCE: f32 = 0.0075;
@@ -22,7 +24,7 @@ const THRESHOLDS: [f32; 16] =
     [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0, 18.0, 22.0, 27.0, 33.0, 40.0];
 
 #[derive(Args)]
-pub struct Boundaries {
+pub(crate) struct BoundariesArguments {
     /// Folder with photographs
     #[arg(long)]
     photos: PathBuf,
@@ -49,59 +51,61 @@ pub struct Boundaries {
 #[derive(Debug, Clone, Copy, Default)]
 struct Counts {
     /// Detected pixels.
-    found: f64,
+    detected: f64,
     /// Detected pixels near an annotated boundary.
-    right: f64,
+    detected_near_annotated: f64,
     /// Annotated pixels, weighted by annotators.
-    drawn: f64,
+    annotated: f64,
     /// Annotated pixels near a detected one, weighted by annotators.
-    met: f64,
+    annotated_near_detected: f64,
 }
 
-pub fn run(task: &Boundaries) -> Result<()> {
-    gst::init()?;
-    gstcnnvideo::plugin_register_static()?;
-    let mut pairs: Vec<_> = std::fs::read_dir(&task.photos)?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter_map(|photo| {
-            let drawn = task.boundaries.join(photo.file_stem()?).with_extension("png");
-            drawn.exists().then_some((photo, drawn))
+/// Measures precision and recall of the boundaries.
+pub(crate) fn run(arguments: &BoundariesArguments) -> Result<()> {
+    init()?;
+    let pairs: Vec<_> = images::image_files(&arguments.photos)?
+        .into_iter()
+        .map(|photo| {
+            let annotated = arguments.boundaries.join(images::stem(&photo)).with_extension("png");
+            (photo, annotated)
         })
+        .filter(|(_, annotated)| annotated.exists())
+        .skip(arguments.skip)
+        .take(arguments.count)
         .collect();
-    pairs.sort();
-    let pairs: Vec<_> = pairs.into_iter().skip(task.skip).take(task.count).collect();
     if pairs.is_empty() {
         return Err("no photograph has boundaries of the same name; check --skip".into());
     }
-    let mut counts = vec![[Counts::default(); THRESHOLDS.len()]; 1 + task.scales.len()];
-    for (photo, drawn) in &pairs {
-        let (photo, drawn) = (image::open(photo)?.into_rgb8(), image::open(drawn)?.into_luma8());
+    let mut counts = vec![[Counts::default(); THRESHOLDS.len()]; 1 + arguments.scales.len()];
+    for (photo, annotated) in &pairs {
+        let (photo, annotated) = (images::open_rgb(photo)?, image::open(annotated)?.into_luma8());
         let (width, height) = photo.dimensions();
-        if drawn.dimensions() != (width, height) {
+        if annotated.dimensions() != (width, height) {
             return Err("a photograph and its boundaries differ in size".into());
         }
-        let drawn = Array2::from_shape_vec((height as usize, width as usize), drawn.into_raw())?;
-        let smoothed = task
+        let annotated =
+            Array2::from_shape_vec((height as usize, width as usize), annotated.into_raw())?;
+        let smoothed = arguments
             .scales
             .iter()
-            .map(|scale| smoothed(&photo, *scale, task.model.as_deref()))
+            .map(|scale| smoothed(&photo, *scale, arguments.model.as_deref()))
             .collect::<Result<Vec<_>>>()?;
         let versions = std::iter::once(photo.as_raw()).chain(&smoothed);
         for (version, counts) in versions.zip(&mut counts) {
-            let strength = thinned(&luma(version, (width, height)));
+            let strength = non_maximum_suppressed(&full_range_luma(version, (width, height)));
             counts.iter_mut().zip(THRESHOLDS).for_each(|(counts, threshold)| {
-                counts.add(&strength.mapv(|s| s >= threshold), &drawn);
+                counts.add(&strength.mapv(|s| s >= threshold), &annotated);
             });
         }
     }
     println!("{} photographs, tolerance {TOLERANCE} of the diagonal\n", pairs.len());
     println!("| | best F | precision | recall | at threshold |\n| --- | --- | --- | --- | --- |");
-    let names = task.scales.iter().map(|scale| format!("cnnsmooth scale={scale}"));
+    let names = arguments.scales.iter().map(|scale| format!("cnnsmooth scale={scale}"));
     for (name, counts) in std::iter::once("photographs".to_owned()).chain(names).zip(&counts) {
         let all =
             counts.iter().zip(THRESHOLDS).map(|(counts, threshold)| (counts.measure(), threshold));
         let best = all.max_by(|a, b| a.0[0].total_cmp(&b.0[0]));
-        let Some(([f, precision, recall], threshold)) = best else { continue };
+        let ([f, precision, recall], threshold) = best.expect("there are thresholds");
         println!("| {name} | {f:.3} | {precision:.3} | {recall:.3} | {threshold} |");
     }
     Ok(())
@@ -109,53 +113,56 @@ pub fn run(task: &Boundaries) -> Result<()> {
 
 impl Counts {
     /// Adds the pixels of one photograph.
-    fn add(&mut self, found: &Array2<bool>, drawn: &Array2<u8>) {
-        let (height, width) = drawn.dim();
+    fn add(&mut self, detected: &Array2<bool>, annotated: &Array2<u8>) {
+        let (height, width) = annotated.dim();
         let reach = TOLERANCE * (width as f32).hypot(height as f32);
-        let to_drawn = squared_distance(&drawn.mapv(|v| v > 0), reach);
-        let to_found = squared_distance(found, reach);
-        let reach = reach * reach;
-        for ((found, drawn), (to_drawn, to_found)) in
-            found.iter().zip(drawn).zip(to_drawn.iter().zip(&to_found))
+        let to_annotated = squared_distance(&annotated.mapv(|v| v > 0), reach);
+        let to_detected = squared_distance(detected, reach);
+        let squared_reach = reach * reach;
+        for ((detected, annotated), (to_annotated, to_detected)) in
+            detected.iter().zip(annotated).zip(to_annotated.iter().zip(&to_detected))
         {
-            if *found {
-                self.found += 1.0;
-                self.right += f64::from(u8::from(*to_drawn <= reach));
+            if *detected {
+                self.detected += 1.0;
+                self.detected_near_annotated += f64::from(u8::from(*to_annotated <= squared_reach));
             }
             // Pixels are weighted by the number of annotators who drew them.
-            self.drawn += f64::from(*drawn);
-            self.met += f64::from(*drawn) * f64::from(u8::from(*to_found <= reach));
+            self.annotated += f64::from(*annotated);
+            self.annotated_near_detected +=
+                f64::from(*annotated) * f64::from(u8::from(*to_detected <= squared_reach));
         }
     }
 
     /// Returns F-measure, precision and recall.
     fn measure(&self) -> [f64; 3] {
-        let (precision, recall) =
-            (self.right / self.found.max(1.0), self.met / self.drawn.max(1.0));
+        let (precision, recall) = (
+            self.detected_near_annotated / self.detected.max(1.0),
+            self.annotated_near_detected / self.annotated.max(1.0),
+        );
         [2.0 * precision * recall / (precision + recall).max(1e-9), precision, recall]
     }
 }
 
 /// Returns the squared distance to the nearest set pixel, or a value beyond the square of `reach`.
 fn squared_distance(set: &Array2<bool>, reach: f32) -> Array2<f32> {
-    // `squared_depth` takes pixels outside the image as set, so a margin keeps them beyond the
-    // reach.
+    // `squared_distance_transform` takes pixels outside the image as set, so a margin keeps them
+    // beyond the reach.
     let margin = reach.ceil() as usize + 1;
     let (height, width) = set.dim();
     let mut unset = Array2::from_elem((height + 2 * margin, width + 2 * margin), true);
     let inner = s![margin..margin + height, margin..margin + width];
     unset.slice_mut(inner).zip_mut_with(set, |unset, set| *unset = !set);
-    squared_depth(&unset.view()).slice(inner).to_owned()
+    squared_distance_transform(&unset.view()).slice(inner).to_owned()
 }
 
 fn smoothed(photo: &RgbImage, scale: f32, model: Option<&Path>) -> Result<Vec<u8>> {
     let element = gst::ElementFactory::make("cnnsmooth").property("scale", scale);
     let element = element.property("model-file", model.and_then(Path::to_str)).build()?;
-    element::through(&element, photo, photo.dimensions())
+    Ok(run_element(&element, &[RawFrame::from_image(photo)?])?.frames[0].first_plane())
 }
 
 /// Returns the gradient magnitude of luma after non-maximum suppression (Canny 1986).
-fn thinned(luma: &Array2<f32>) -> Array2<f32> {
+fn non_maximum_suppressed(luma: &Array2<f32>) -> Array2<f32> {
     let (height, width) = luma.dim();
     let at = |y: isize, x: isize| {
         luma[[y.clamp(0, height as isize - 1) as usize, x.clamp(0, width as isize - 1) as usize]]
@@ -179,8 +186,8 @@ fn thinned(luma: &Array2<f32>) -> Array2<f32> {
         let ([gx, gy], y, x) = (gradients[[y, x]], y as isize, x as isize);
         let own = gx.hypot(gy);
         // Neighbours in gradient direction, rounded to one of eight directions.
-        let turn = |v: f32| if v.abs() > 0.383 * own { v.signum() as isize } else { 0 };
-        let (dx, dy) = (turn(gx), turn(gy));
+        let direction = |v: f32| if v.abs() > 0.383 * own { v.signum() as isize } else { 0 };
+        let (dx, dy) = (direction(gx), direction(gy));
         if own >= length(y + dy, x + dx) && own > length(y - dy, x - dx) { own } else { 0.0 }
     })
 }

@@ -7,24 +7,27 @@ use std::{
 };
 
 use cnnvideo::{
-    frame::{Format, Picture},
+    frame::{Format, Picture, Plane},
     nn::{Device, Precision},
-    segment::{Networks, Seed, Seeds, Segmenter, Shape, simulate::next_click},
+    segment::{
+        Networks, Seed, Seeds, Segmenter, Shape,
+        simulate::{Click, next_click},
+    },
 };
 use image::{GrayImage, RgbImage};
 use ndarray::Array2;
 
-use super::Result;
+use cnnvideo_eval::{Result, images};
 
 /// Maximum number of clicks.
-const MOST_CLICKS: usize = 20;
+const MAX_CLICKS: usize = 20;
 /// Intersections over union for which the number of clicks (NoC) is reported.
 const REACHED: [f64; 2] = [0.85, 0.90];
 /// Numbers of clicks after which the mean intersection over union is reported.
 const SHOWN: [usize; 6] = [1, 2, 3, 5, 10, 20];
 
 #[derive(clap::Args)]
-pub struct Segment {
+pub(crate) struct SegmentArguments {
     /// Folder with `images` and `masks` of the same names; mask values: 255 the object, 128
     /// ignored, 0 the rest
     #[arg(long)]
@@ -41,7 +44,7 @@ pub struct Segment {
 }
 
 #[derive(clap::Args)]
-pub struct SegmentVideo {
+pub(crate) struct SegmentVideoArguments {
     /// Folder with `frames` and `masks` of the same names; mask values above 0 are the object
     #[arg(long)]
     data: PathBuf,
@@ -57,47 +60,46 @@ pub struct SegmentVideo {
 }
 
 /// Measures how well a region follows an object through a clip.
-pub fn video(task: &SegmentVideo) -> Result<()> {
-    let networks = match &task.model {
+pub(crate) fn track(arguments: &SegmentVideoArguments) -> Result<()> {
+    let networks = match &arguments.model {
         Some(path) => Networks::from_file(path.clone(), Device::Cpu, Precision::Auto)?,
         None => Networks::built_in(Device::Cpu, Precision::Auto)?,
     };
     let mut segmenter = Segmenter::new(&networks, 0)?;
     let mut seeds = Seeds::default();
     let (mut ious, mut times) = (Vec::new(), Vec::new());
-    let mut files = std::fs::read_dir(task.data.join("frames"))?
-        .map(|e| e.map(|e| e.path()))
-        .collect::<std::io::Result<Vec<_>>>()?;
-    files.sort();
+    let files = images::image_files(&arguments.data.join("frames"))?;
     for (number, file) in files.iter().enumerate() {
-        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let picture = image::open(file)?.into_rgb8();
-        let mask =
-            image::open(task.data.join("masks").join(&name).with_extension("png"))?.into_luma8();
+        let name = images::stem(file);
+        let image = images::open_rgb(file)?;
+        let mask = image::open(arguments.data.join("masks").join(&name).with_extension("png"))?
+            .into_luma8();
         let dim = (mask.height() as usize, mask.width() as usize);
         let truth =
             Array2::from_shape_fn(dim, |(y, x)| Some(mask.get_pixel(x as u32, y as u32).0[0] > 0));
         let start = Instant::now();
-        see(&mut segmenter, &picture, &mut seeds)?;
+        push_frame(&mut segmenter, &image, &mut seeds)?;
         if number == 0 {
             let mut mask = Array2::from_elem(dim, false);
-            for _ in 0..task.clicks {
-                let Some((x, y, inside)) = next_click(&mask.view(), &truth.view()) else { break };
+            for _ in 0..arguments.clicks {
+                let Some(Click { x, y, inside }) = next_click(&mask.view(), &truth.view()) else {
+                    break;
+                };
                 let point = [(x as f32 + 0.5) / dim.1 as f32, (y as f32 + 0.5) / dim.0 as f32];
-                seeds.add(Seed { label: u8::from(inside), shape: Shape::Point(point) });
-                segmenter.answer(&seeds)?;
-                mask = full(&segmenter, dim);
+                seeds.push(Seed { label: u8::from(inside), shape: Shape::Point(point) });
+                segmenter.update_regions(&seeds)?;
+                mask = full_size_mask(&segmenter, dim);
             }
         } else {
             times.push(start.elapsed());
         }
-        let mask = full(&segmenter, dim);
+        let mask = full_size_mask(&segmenter, dim);
         ious.push(iou(&mask, &truth));
-        if let Some(folder) = &task.pictures
+        if let Some(folder) = &arguments.pictures
             && number % 8 == 0
         {
-            let case = Case { name: name.clone(), picture, truth };
-            show(&case, &mask, &seeds).save(folder.join(format!("{name}.jpg")))?;
+            let case = Case { name: name.clone(), image, truth };
+            draw_mask(&case, &mask, &seeds).save(folder.join(format!("{name}.jpg")))?;
         }
     }
     let mean = ious.iter().sum::<f64>() / ious.len().max(1) as f64;
@@ -117,45 +119,46 @@ pub fn video(task: &SegmentVideo) -> Result<()> {
 /// An image with the true mask of one object; `None` marks ignored pixels.
 struct Case {
     name: String,
-    picture: RgbImage,
+    image: RgbImage,
     truth: Array2<Option<bool>>,
 }
 
 /// Measures how many clicks the objects of a data set need.
-pub fn run(task: &Segment) -> Result<()> {
-    let mut networks = match &task.model {
+pub(crate) fn run(arguments: &SegmentArguments) -> Result<()> {
+    let mut networks = match &arguments.model {
         Some(path) => Networks::from_file(path.clone(), Device::Cpu, Precision::Auto)?,
         None => Networks::built_in(Device::Cpu, Precision::Auto)?,
     };
-    if task.without_network {
+    if arguments.without_network {
         networks.region = None;
     }
-    let cases = load(&task.data)?;
-    println!("{} images of {}", cases.len(), task.data.display());
+    let cases = load(&arguments.data)?;
+    println!("{} images of {}", cases.len(), arguments.data.display());
     let mut clicks = [Vec::new(), Vec::new()];
-    let (mut by_click, mut boxes, mut extremes) = (vec![0.0; MOST_CLICKS], 0.0, 0.0);
+    let (mut by_click, mut boxes, mut extremes) = (vec![0.0; MAX_CLICKS], 0.0, 0.0);
     let mut times = Vec::new();
     for case in &cases {
-        let curve = click_through(case, &networks, &mut times, task.pictures.as_deref())?;
+        let curve = click_through(case, &networks, &mut times, arguments.pictures.as_deref())?;
         for (clicks, reached) in clicks.iter_mut().zip(REACHED) {
-            clicks.push(
-                curve.iter().position(|iou| *iou >= reached).map_or(MOST_CLICKS, |at| at + 1),
-            );
+            clicks
+                .push(curve.iter().position(|iou| *iou >= reached).map_or(MAX_CLICKS, |at| at + 1));
         }
         by_click.iter_mut().zip(&curve).for_each(|(sum, iou)| *sum += iou / cases.len() as f64);
         let [x0, y0, x1, y1] = bounds(&case.truth);
-        boxes += once(case, &networks, &[Shape::Box([x0, y0], [x1, y1])])? / cases.len() as f64;
+        boxes +=
+            iou_of_seeds(case, &networks, &[Shape::Box { corner: [x0, y0], opposite: [x1, y1] }])?
+                / cases.len() as f64;
         let points: Vec<_> = extreme_points(&case.truth).into_iter().map(Shape::Point).collect();
-        extremes += once(case, &networks, &points)? / cases.len() as f64;
+        extremes += iou_of_seeds(case, &networks, &points)? / cases.len() as f64;
         if std::env::var_os("CASES").is_some() {
             println!("{}: {:.2?}", case.name, &curve[..6]);
         }
     }
     for (clicks, reached) in clicks.iter().zip(REACHED) {
         let mean = clicks.iter().sum::<usize>() as f64 / clicks.len() as f64;
-        let failed = clicks.iter().filter(|c| **c == MOST_CLICKS).count();
+        let failed = clicks.iter().filter(|c| **c == MAX_CLICKS).count();
         println!(
-            "NoC@{:.0}: {mean:.2} clicks, {failed} failed within {MOST_CLICKS}",
+            "NoC@{:.0}: {mean:.2} clicks, {failed} failed within {MAX_CLICKS}",
             100.0 * reached
         );
     }
@@ -169,7 +172,7 @@ pub fn run(task: &Segment) -> Result<()> {
     Ok(())
 }
 
-/// Returns the intersection over union after each of up to [`MOST_CLICKS`] simulated clicks.
+/// Returns the intersection over union after each of up to [`MAX_CLICKS`] simulated clicks.
 fn click_through(
     case: &Case,
     networks: &Networks,
@@ -181,51 +184,53 @@ fn click_through(
     let (height, width) = case.truth.dim();
     let mut mask = Array2::from_elem((height, width), false);
     let mut curve = Vec::new();
-    for number in 1..=MOST_CLICKS {
-        if let Some((x, y, inside)) = next_click(&mask.view(), &case.truth.view()) {
+    for number in 1..=MAX_CLICKS {
+        if let Some(Click { x, y, inside }) = next_click(&mask.view(), &case.truth.view()) {
             let point = [(x as f32 + 0.5) / width as f32, (y as f32 + 0.5) / height as f32];
-            seeds.add(Seed { label: u8::from(inside), shape: Shape::Point(point) });
+            seeds.push(Seed { label: u8::from(inside), shape: Shape::Point(point) });
             let start = Instant::now();
             if number == 1 {
-                see(&mut segmenter, &case.picture, &mut Seeds::default())?;
+                push_frame(&mut segmenter, &case.image, &mut Seeds::default())?;
             }
-            segmenter.answer(&seeds)?;
-            mask = full(&segmenter, (height, width));
+            segmenter.update_regions(&seeds)?;
+            mask = full_size_mask(&segmenter, (height, width));
             times.push(start.elapsed());
         }
         curve.push(iou(&mask, &case.truth));
         if let Some(folder) = pictures
             && number == 3
         {
-            show(case, &mask, &seeds).save(folder.join(format!("{}.jpg", case.name)))?;
+            draw_mask(case, &mask, &seeds).save(folder.join(format!("{}.jpg", case.name)))?;
         }
     }
     Ok(curve)
 }
 
 /// Returns the intersection over union of the region from the given seeds.
-fn once(case: &Case, networks: &Networks, shapes: &[Shape]) -> Result<f64> {
+fn iou_of_seeds(case: &Case, networks: &Networks, shapes: &[Shape]) -> Result<f64> {
     let mut segmenter = Segmenter::new(networks, 0)?;
-    see(&mut segmenter, &case.picture, &mut Seeds::default())?;
+    push_frame(&mut segmenter, &case.image, &mut Seeds::default())?;
     let mut seeds = Seeds::default();
     for shape in shapes {
-        seeds.add(Seed { label: 1, shape: shape.clone() });
+        seeds.push(Seed { label: 1, shape: shape.clone() });
     }
-    segmenter.answer(&seeds)?;
-    Ok(iou(&full(&segmenter, case.truth.dim()), &case.truth))
+    segmenter.update_regions(&seeds)?;
+    Ok(iou(&full_size_mask(&segmenter, case.truth.dim()), &case.truth))
 }
 
 /// Passes an RGB image to the segmenter as the next frame.
-fn see(segmenter: &mut Segmenter, picture: &RgbImage, seeds: &mut Seeds) -> Result<()> {
-    let (width, height) = (picture.width() as usize, picture.height() as usize);
-    let format = Format::packed_rgb([0, 1, 2], None, 3);
-    segmenter
-        .see(&Picture::new(format, width, height, &[(picture.as_raw(), 3 * width)])?, seeds)?;
+fn push_frame(segmenter: &mut Segmenter, image: &RgbImage, seeds: &mut Seeds) -> Result<()> {
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    let format = Format::RGB;
+    segmenter.next_picture(
+        &Picture::new(format, width, height, &[Plane::new(image.as_raw(), 3 * width)])?,
+        seeds,
+    )?;
     Ok(())
 }
 
 /// Returns the region of the segmenter at the size of the image.
-fn full(segmenter: &Segmenter, dim: (usize, usize)) -> Array2<bool> {
+fn full_size_mask(segmenter: &Segmenter, dim: (usize, usize)) -> Array2<bool> {
     let mut mask = Array2::zeros(dim);
     segmenter.mask(mask.view_mut());
     mask.mapv(|label| label > 0)
@@ -276,41 +281,36 @@ fn extreme_points(truth: &Array2<Option<bool>>) -> Vec<[f32; 2]> {
 }
 
 /// Draws the clicks and darkens the image outside the region.
-fn show(case: &Case, mask: &Array2<bool>, seeds: &Seeds) -> RgbImage {
-    let mut picture = case.picture.clone();
-    for (x, y, pixel) in picture.enumerate_pixels_mut() {
+fn draw_mask(case: &Case, mask: &Array2<bool>, seeds: &Seeds) -> RgbImage {
+    let mut image = case.image.clone();
+    for (x, y, pixel) in image.enumerate_pixels_mut() {
         if !mask[[y as usize, x as usize]] {
             pixel.0 = pixel.0.map(|v| v / 3);
         }
     }
-    let (width, height) = (picture.width() as f32, picture.height() as f32);
+    let (width, height) = (image.width() as f32, image.height() as f32);
     for seed in seeds.iter() {
         if let Shape::Point([u, v]) = seed.shape {
             let colour = if seed.label > 0 { [0, 255, 0] } else { [255, 0, 0] };
             for (dy, dx) in (-3..=3).flat_map(|dy| (-3..=3).map(move |dx| (dy, dx))) {
                 let (x, y) = ((u * width) as i64 + dx, (v * height) as i64 + dy);
-                if let Some(pixel) = picture.get_pixel_mut_checked(x.max(0) as u32, y.max(0) as u32)
-                {
+                if let Some(pixel) = image.get_pixel_mut_checked(x.max(0) as u32, y.max(0) as u32) {
                     pixel.0 = colour;
                 }
             }
         }
     }
-    picture
+    image
 }
 
 fn load(folder: &Path) -> Result<Vec<Case>> {
-    let mut files = std::fs::read_dir(folder.join("images"))?
-        .map(|e| e.map(|e| e.path()))
-        .collect::<std::io::Result<Vec<_>>>()?;
-    files.sort();
     let mut cases = Vec::new();
-    for file in files {
-        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let picture = image::open(&file)?.into_rgb8();
+    for file in images::image_files(&folder.join("images"))? {
+        let name = images::stem(&file);
+        let image = images::open_rgb(&file)?;
         let mask: GrayImage =
             image::open(folder.join("masks").join(&name).with_extension("png"))?.into_luma8();
-        if mask.dimensions() != picture.dimensions() {
+        if mask.dimensions() != image.dimensions() {
             return Err(format!("{name}: image and mask differ in size").into());
         }
         let truth =
@@ -321,10 +321,7 @@ fn load(folder: &Path) -> Result<Vec<Case>> {
                     _ => None,
                 }
             });
-        cases.push(Case { name, picture, truth });
-    }
-    if cases.is_empty() {
-        return Err(format!("no images in {}", folder.display()).into());
+        cases.push(Case { name, image, truth });
     }
     Ok(cases)
 }

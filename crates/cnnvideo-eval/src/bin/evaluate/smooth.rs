@@ -4,14 +4,16 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use cnnvideo::quality::ssim;
+use cnnvideo::quality::{psnr, ssim};
 use ndarray::Array2;
 
-use crate::{Result, element};
-use cnnvideo_eval as support;
+use cnnvideo_eval::{
+    Noise, Result, colour::full_range_luma, element::run_element, frame::RawFrame, images, init,
+    mse,
+};
 
 #[derive(Args)]
-pub struct Smooth {
+pub(crate) struct SmoothArguments {
     /// Folder with pairs NUMBER-SCALE-input.png and NUMBER-SCALE-target.png, as written by
     /// `train smooth-set`
     #[arg(long)]
@@ -36,64 +38,56 @@ pub struct Smooth {
     out: Option<PathBuf>,
 }
 
-pub fn run(task: &Smooth) -> Result<()> {
-    gst::init()?;
-    gstcnnvideo::plugin_register_static()?;
-    let mut inputs: Vec<_> = std::fs::read_dir(&task.data)?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.to_string_lossy().ends_with("-input.png"))
-        .collect();
-    inputs.sort();
+/// Measures PSNR and SSIM by scale.
+pub(crate) fn run(arguments: &SmoothArguments) -> Result<()> {
+    init()?;
+    let mut inputs = images::image_files(&arguments.data)?;
+    inputs.retain(|path| path.to_string_lossy().ends_with("-input.png"));
     if inputs.is_empty() {
-        return Err(format!("no images (*-input.png) in {}", task.data.display()).into());
+        return Err(format!("no images (*-input.png) in {}", arguments.data.display()).into());
     }
     let mut sums = std::collections::BTreeMap::<u32, ([f64; 4], f64)>::new();
     for (number, input) in inputs.iter().enumerate() {
-        let name = input.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = images::stem(input);
         let scale: f32 = name
             .split('-')
             .nth(1)
             .and_then(|scale| scale.parse().ok())
             .ok_or("a file name has no scale; NUMBER-SCALE-input.png is expected")?;
         let target = input.with_file_name(name.replace("input", "target")).with_extension("png");
-        let (mut noisy, target) = (open(input)?, open(&target)?);
-        if task.noise > 0.0 {
-            let mut noise = support::Noise::new(number as u64);
-            noisy
-                .iter_mut()
-                .for_each(|v| *v = (f32::from(*v) + task.noise * noise.next()).round() as u8);
+        let target = images::open_rgb(&target)?;
+        let mut noisy = RawFrame::from_image(&images::open_rgb(input)?)?;
+        if arguments.noise > 0.0 {
+            noisy.add_noise(arguments.noise, &mut Noise::new(number as u64));
         }
+        let (size, noisy) = (noisy.size(), [noisy]);
         let element = gst::ElementFactory::make("cnnsmooth")
-            .property("scale", (scale * task.factor).clamp(1.0, 64.0))
-            .property("structure", task.structure)
-            .property("model-file", task.model.as_deref().and_then(Path::to_str))
+            .property("scale", (scale * arguments.factor).clamp(1.0, 64.0))
+            .property("structure", arguments.structure)
+            .property("model-file", arguments.model.as_deref().and_then(Path::to_str))
             .build()?;
-        let result = if task.denoise {
+        let smoothed = if arguments.denoise {
             let denoiser = gst::ElementFactory::make("cnndenoise").build()?;
-            let denoised = element::through(&denoiser, &noisy, noisy.dimensions())?;
-            element::through(&element, &denoised, noisy.dimensions())?
+            run_element(&element, &run_element(&denoiser, &noisy)?.frames)?
         } else {
-            element::through(&element, &noisy, noisy.dimensions())?
+            run_element(&element, &noisy)?
         };
-        if let Some(out) = &task.out {
+        let smoothed = smoothed.frames[0].first_plane();
+        if let Some(out) = &arguments.out {
             std::fs::create_dir_all(out)?;
-            let picture = image::RgbImage::from_raw(noisy.width(), noisy.height(), result.clone())
+            let picture = image::RgbImage::from_raw(size.0, size.1, smoothed.clone())
                 .ok_or("the result has an unexpected size")?;
             picture.save(out.join(format!("{name}.png")))?;
         }
-        let target_luma = luma(&target, noisy.dimensions());
-        let figures = [noisy.as_raw(), &result].map(|picture| {
-            let clean: Vec<f32> = target.iter().map(|v| f32::from(*v)).collect();
-            let psnr = cnnvideo::quality::psnr(support::mse(picture, &clean));
-            (
-                psnr,
-                ssim(&luma(picture, noisy.dimensions()).view(), &target_luma.view())
-                    .unwrap_or(f64::NAN),
-            )
+        let target_luma = full_range_luma(&target, size);
+        let measures = [noisy[0].first_plane(), smoothed].map(|rgb| {
+            let luma = full_range_luma(&rgb, size);
+            let ssim = ssim(&luma.view(), &target_luma.view()).unwrap_or(f64::NAN);
+            (psnr(mse(&rgb, target.as_raw())), ssim)
         });
         for key in [scale as u32, u32::MAX] {
             let (sum, count) = sums.entry(key).or_default();
-            let all = [figures[0].0, figures[0].1, figures[1].0, figures[1].1];
+            let all = [measures[0].0, measures[0].1, measures[1].0, measures[1].1];
             sum.iter_mut().zip(all).for_each(|(sum, v)| *sum += v);
             *count += 1.0;
         }
@@ -110,20 +104,6 @@ pub fn run(task: &Smooth) -> Result<()> {
     Ok(())
 }
 
-fn open(path: &Path) -> Result<image::RgbImage> {
-    Ok(image::open(path)?.into_rgb8())
-}
-
-/// Returns luma of interleaved RGB (BT.601 weights, full range).
-pub fn luma(rgb: &[u8], (width, height): (u32, u32)) -> Array2<f32> {
-    let value = |rgb: &[u8]| {
-        0.299 * f32::from(rgb[0]) + 0.587 * f32::from(rgb[1]) + 0.114 * f32::from(rgb[2])
-    };
-    Array2::from_shape_fn((height as usize, width as usize), |(y, x)| {
-        value(&rgb[3 * (y * width as usize + x)..])
-    })
-}
-
 /// Side of the test images in pixels.
 const SIDE: usize = 256;
 /// Values of the `scale` property.
@@ -132,9 +112,8 @@ const SCALES: [f32; 5] = [2.0, 4.0, 8.0, 16.0, 32.0];
 const PERIODS: [f32; 7] = [0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0];
 
 /// Prints how much of gratings and of single bars cnnsmooth keeps, by scale.
-pub fn response(model: Option<&Path>) -> Result<()> {
-    gst::init()?;
-    gstcnnvideo::plugin_register_static()?;
+pub(crate) fn response(model: Option<&Path>) -> Result<()> {
+    init()?;
     let header: String = PERIODS.iter().map(|p| format!(" {p} |")).collect();
     println!(
         "Remaining energy of gratings by period over scale; remaining contrast of a bar \
@@ -156,7 +135,7 @@ pub fn response(model: Option<&Path>) -> Result<()> {
             };
             line += &format!(
                 " {:.2} |",
-                energy(&smoothed(model, scale, wave)?) / energy(&picture(wave))
+                energy(&smoothed(model, scale, wave)?) / energy(&test_image(wave))
             );
         }
         let half = scale;
@@ -164,15 +143,15 @@ pub fn response(model: Option<&Path>) -> Result<()> {
             30.0 * (half - (x as f32 + 0.5 - SIDE as f32 / 2.0).abs() + 0.5).clamp(0.0, 1.0)
         };
         let result = smoothed(model, scale, bar)?;
-        let level = |x: usize| result.row(SIDE / 2)[x];
-        let contrast = level(SIDE / 2) - 0.5 * (level(SIDE / 8) + level(SIDE - SIDE / 8));
+        let luma = |x: usize| result.row(SIDE / 2)[x];
+        let contrast = luma(SIDE / 2) - 0.5 * (luma(SIDE / 8) + luma(SIDE - SIDE / 8));
         println!("{line} {:.2} |", contrast / 30.0);
     }
     Ok(())
 }
 
 /// Returns a grey test image: 128 plus `value(x, y)`.
-fn picture(value: impl Fn(usize, usize) -> f32) -> Array2<f32> {
+fn test_image(value: impl Fn(usize, usize) -> f32) -> Array2<f32> {
     Array2::from_shape_fn((SIDE, SIDE), |(y, x)| (128.0 + value(x, y)).round())
 }
 
@@ -182,13 +161,14 @@ fn smoothed(
     scale: f32,
     value: impl Fn(usize, usize) -> f32,
 ) -> Result<Array2<f32>> {
-    let rgb: Vec<u8> = picture(value).iter().flat_map(|v| [*v as u8; 3]).collect();
+    let rgb: Vec<u8> = test_image(value).iter().flat_map(|v| [*v as u8; 3]).collect();
     let element = gst::ElementFactory::make("cnnsmooth")
         .property("scale", scale)
         .property("model-file", model.and_then(Path::to_str))
         .build()?;
     let size = (SIDE as u32, SIDE as u32);
-    Ok(luma(&element::through(&element, &rgb, size)?, size))
+    let output = run_element(&element, &[RawFrame::from_rgb(&rgb, size)?])?;
+    Ok(full_range_luma(&output.frames[0].first_plane(), size))
 }
 
 /// Returns the variance, without a margin along the borders.

@@ -6,18 +6,20 @@ use std::path::PathBuf;
 use clap::Args;
 use cnnvideo::{
     nn::Threads,
-    segment::flow::{Flow, Pyramid, warp},
+    segment::flow::{Flow, Pyramid, Window, motion_compensate},
 };
 use ndarray::Array2;
 
-use crate::{Result, element, load, smooth::luma};
+use cnnvideo_eval::{
+    Result, colour::full_range_luma, element::run_element, frame::RawFrame, images, init,
+};
 
 /// Pixels of the input clip whose motion-compensated difference exceeds this value, in 8-bit units,
 /// are occluded or badly tracked and do not count.
-const LOST: f32 = 20.0;
+const MAX_TRACKED_DIFFERENCE: f32 = 20.0;
 
 #[derive(Args)]
-pub struct Stability {
+pub(crate) struct StabilityArguments {
     /// Folder with the frames of a clip (.png, .jpg), ordered by name
     #[arg(long)]
     data: PathBuf,
@@ -32,23 +34,26 @@ pub struct Stability {
     set: String,
 }
 
-pub fn run(task: &Stability) -> Result<()> {
-    gst::init()?;
-    gstcnnvideo::plugin_register_static()?;
-    let mut pictures = load(&task.data)?;
-    pictures.truncate(task.frames);
-    let size = pictures[0].dimensions();
-    let frames: Vec<&[u8]> = pictures.iter().map(|picture| picture.as_raw().as_slice()).collect();
-    let clip: Vec<_> = frames.iter().map(|frame| luma(frame, size)).collect();
+/// Measures flicker of the input and of the output by scale.
+pub(crate) fn run(arguments: &StabilityArguments) -> Result<()> {
+    init()?;
+    let mut clip = images::load_rgb(&arguments.data)?;
+    clip.truncate(arguments.frames);
+    let frames = clip.iter().map(RawFrame::from_image).collect::<Result<Vec<_>>>()?;
+    let size = frames[0].size();
+    let luma = |frames: &[RawFrame]| -> Vec<_> {
+        frames.iter().map(|frame| full_range_luma(&frame.first_plane(), size)).collect()
+    };
+    let clip = luma(&frames);
     let threads = Threads::new(0)?;
     let mut pyramids = [Pyramid::default(), Pyramid::default()];
-    let whole = (0..size.1 as usize, 0..size.0 as usize);
+    let whole = Window::whole((size.1 as usize, size.0 as usize));
     let flows: Vec<Flow> = clip
         .windows(2)
         .map(|pair| {
             let mut flow = Flow::default();
             pyramids.iter_mut().zip(pair).for_each(|(pyramid, luma)| pyramid.build(luma));
-            flow.search(&pyramids[1], &pyramids[0], &whole, &threads);
+            flow.estimate(&pyramids[1], &pyramids[0], &whole, &threads);
             flow
         })
         .collect();
@@ -58,17 +63,16 @@ pub fn run(task: &Stability) -> Result<()> {
     );
     println!(
         "| | difference |\n| --- | --- |\n| {} | {:.2} |",
-        task.data.display(),
-        along(&clip, &clip, &flows)
+        arguments.data.display(),
+        motion_compensated_rms(&clip, &clip, &flows)
     );
-    for scale in &task.scales {
-        let element = gst::parse::launch(&format!("cnnsmooth scale={scale} {}", task.set))?;
-        let smoothed = element::through_all(&element, &frames, size)?;
-        let smoothed: Vec<_> = smoothed.iter().map(|frame| luma(frame, size)).collect();
+    for scale in &arguments.scales {
+        let element = gst::parse::launch(&format!("cnnsmooth scale={scale} {}", arguments.set))?;
+        let smoothed = luma(&run_element(&element, &frames)?.frames);
         println!(
             "| cnnsmooth scale={scale} {} | {:.2} |",
-            task.set,
-            along(&smoothed, &clip, &flows)
+            arguments.set,
+            motion_compensated_rms(&smoothed, &clip, &flows)
         );
     }
     Ok(())
@@ -76,16 +80,14 @@ pub fn run(task: &Stability) -> Result<()> {
 
 /// Returns the root mean square motion-compensated difference of `frames`, with the flow of `clip`,
 /// over its well-tracked pixels.
-fn along(frames: &[Array2<f32>], clip: &[Array2<f32>], flows: &[Flow]) -> f64 {
+fn motion_compensated_rms(frames: &[Array2<f32>], clip: &[Array2<f32>], flows: &[Flow]) -> f64 {
     let (mut sum, mut count) = (0.0, 0.0);
     for ((frames, clip), flow) in frames.windows(2).zip(clip.windows(2)).zip(flows) {
         let moved = |pair: &[Array2<f32>]| {
-            let mut moved = Array2::zeros(pair[0].dim());
-            warp(&pair[0], flow, (0, 0), &mut moved);
-            &pair[1] - &moved
+            &pair[1] - &motion_compensate(&pair[0], flow, &Window::whole(pair[0].dim()))
         };
         for (difference, own) in moved(frames).iter().zip(&moved(clip)) {
-            if own.abs() <= LOST {
+            if own.abs() <= MAX_TRACKED_DIFFERENCE {
                 sum += f64::from(difference * difference);
                 count += 1.0;
             }

@@ -19,7 +19,7 @@ const FRAMES: u32 = 72;
 #[derive(Args)]
 pub struct Attack {
     #[command(flatten)]
-    what: Clips,
+    clips: Clips,
     /// Luma PSNR of marked frames in dB; several, separated by commas.
     #[arg(long, value_delimiter = ',', default_value = "45,42")]
     target_psnr: Vec<f32>,
@@ -67,7 +67,7 @@ pub struct Attacked<'a> {
 
 /// An attack: GStreamer elements, then an ffmpeg filter and ffmpeg codec options.
 #[derive(Deserialize)]
-struct Step {
+struct AttackStep {
     name: String,
     elements: Option<String>,
     filter: Option<String>,
@@ -84,8 +84,8 @@ impl Clips {
     }
 
     /// Reads the attacks that `only` selects.
-    fn steps(&self) -> Result<Vec<Step>> {
-        let mut steps: Vec<Step> = serde_json::from_str(&fs::read_to_string(&self.attacks)?)?;
+    fn steps(&self) -> Result<Vec<AttackStep>> {
+        let mut steps: Vec<AttackStep> = serde_json::from_str(&fs::read_to_string(&self.attacks)?)?;
         steps.retain(|step| {
             self.only.is_empty() || self.only.iter().any(|only| step.name.contains(only))
         });
@@ -111,7 +111,7 @@ impl Clips {
         let file = self.folder.join("attacked.mkv");
         let key_file = self.folder.join("key");
         for (number, clip) in self.clips.iter().enumerate() {
-            normalise(clip, &self.size, &clean)?;
+            scale_clip(clip, &self.size, &clean)?;
             for key in 0..self.keys {
                 let seed = (number as u32 * self.keys + key) as u8;
                 fs::write(&key_file, [seed.wrapping_mul(37).wrapping_add(11); 32])?;
@@ -152,12 +152,12 @@ impl Clips {
 /// Runs the subcommand.
 pub fn run(task: &Attack) -> Result<()> {
     init()?;
-    let names = task.what.names()?;
-    let mut counts = vec![vec![Count::default(); task.target_psnr.len()]; names.len()];
-    task.what.attacked(
+    let names = task.clips.names()?;
+    let mut results = vec![vec![AttackResult::default(); task.target_psnr.len()]; names.len()];
+    task.clips.attacked(
         &task.target_psnr,
         |Attacked { attack, strength, file, key, payload }| {
-            let (mut found, mut wrong, mut best) = (None, false, 0.0f64);
+            let (mut first_window, mut wrong, mut min_log10_p) = (None, false, 0.0f64);
             launch(
                 &format!(
                     "filesrc location={} ! matroskademux ! avdec_ffv1 ! videoconvert ! \
@@ -167,42 +167,62 @@ pub fn run(task: &Attack) -> Result<()> {
                     task.window
                 ),
                 |message| {
-                    if message.report.payload == Some(*payload) && found.is_none() {
-                        found = Some(message.report.frames);
+                    if message.report.payload == Some(*payload) && first_window.is_none() {
+                        first_window = Some(message.report.frames);
                     }
-                    best = best.min(message.report.log10_p);
+                    min_log10_p = min_log10_p.min(message.report.log10_p);
                     wrong |= message.report.payload.is_some_and(|other| other != *payload);
                 },
             )?;
-            let count = &mut counts[*attack][*strength];
-            count.tried += 1;
-            count.right += u32::from(found.is_some());
-            count.wrong += u32::from(wrong);
-            count.frames += found.unwrap_or(0);
-            count.log10_p += best;
+            let result = &mut results[*attack][*strength];
+            result.detections.add(first_window.is_some(), min_log10_p);
+            result.wrong += u32::from(wrong);
+            result.frames += first_window.unwrap_or(0);
             Ok(())
         },
     )?;
-    print_table(task, &names, &counts);
+    print_table(task, &names, &results);
     Ok(())
+}
+
+/// How often the detector found the payload.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Detections {
+    /// Clips in total.
+    pub clips: u32,
+    /// Clips whose payload was found.
+    pub found: u32,
+    /// Sum of the logarithms of the probability of chance.
+    log10_p: f64,
+}
+
+impl Detections {
+    /// Counts a clip.
+    pub fn add(&mut self, found: bool, log10_p: f64) {
+        self.clips += 1;
+        self.found += u32::from(found);
+        self.log10_p += log10_p;
+    }
+
+    /// Returns the mean logarithm of the probability of chance, 0 without clips.
+    pub fn mean_log10_p(&self) -> f64 {
+        self.log10_p / f64::from(self.clips.max(1))
+    }
 }
 
 /// Results of the clips after one attack.
 #[derive(Debug, Default, Clone, Copy)]
-struct Count {
-    /// Clips whose payload was found.
-    right: u32,
-    /// Clips in total.
-    tried: u32,
+struct AttackResult {
+    /// Detections, with the lowest probability of chance of each clip.
+    detections: Detections,
     /// Clips for which a wrong payload was reported.
     wrong: u32,
     /// Sum of the number of frames in the first window with the payload.
     frames: u32,
-    /// Sum of the lowest logarithm of the probability of chance.
-    log10_p: f64,
 }
 
-fn print_table(task: &Attack, names: &[String], counts: &[Vec<Count>]) {
+/// Prints one row per attack and three columns per target PSNR.
+fn print_table(task: &Attack, names: &[String], results: &[Vec<AttackResult>]) {
     print!("| attack |");
     task.target_psnr
         .iter()
@@ -210,20 +230,21 @@ fn print_table(task: &Attack, names: &[String], counts: &[Vec<Count>]) {
     print!("\n| --- |");
     task.target_psnr.iter().for_each(|_| print!(" --- | --- | --- |"));
     println!();
-    for (name, counts) in names.iter().zip(counts) {
+    for (name, results) in names.iter().zip(results) {
         print!("| {name} |");
-        for count in counts {
-            print!(" {} of {}", count.right, count.tried);
-            if count.wrong > 0 {
-                print!(" ({} wrong)", count.wrong);
+        for AttackResult { detections, wrong, frames } in results {
+            print!(" {} of {}", detections.found, detections.clips);
+            if *wrong > 0 {
+                print!(" ({wrong} wrong)");
             }
-            let frames = f64::from(count.frames) / f64::from(count.right.max(1));
-            print!(" | {frames:.0} | 10^{:.0} |", count.log10_p / f64::from(count.tried.max(1)));
+            let frames = f64::from(*frames) / f64::from(detections.found.max(1));
+            print!(" | {frames:.0} | 10^{:.0} |", detections.mean_log10_p());
         }
         println!();
     }
 }
 
+/// Runs ffmpeg; overwrites its output files.
 fn ffmpeg(arguments: &[&str]) -> Result<()> {
     let output =
         Command::new("ffmpeg").args(["-v", "error", "-nostdin", "-y"]).args(arguments).output()?;
@@ -235,7 +256,7 @@ fn ffmpeg(arguments: &[&str]) -> Result<()> {
 }
 
 /// Scales the first frames of a clip to a size, cropping them to its aspect ratio.
-fn normalise(clip: &Path, size: &str, to: &Path) -> Result<()> {
+fn scale_clip(clip: &Path, size: &str, to: &Path) -> Result<()> {
     let pattern = clip.join("*.jpg");
     let (width, height) = size.split_once('x').ok_or("expected a size as WIDTHxHEIGHT")?;
     let filter = format!(
@@ -264,7 +285,7 @@ fn normalise(clip: &Path, size: &str, to: &Path) -> Result<()> {
 }
 
 /// Applies an attack to a marked clip.
-fn attack(step: &Step, marked: &Path, attacked: &Path) -> Result<()> {
+fn attack(step: &AttackStep, marked: &Path, attacked: &Path) -> Result<()> {
     let between = attacked.with_extension("elements.y4m");
     let coded = attacked.with_extension("coded.mkv");
     let mut from = marked;

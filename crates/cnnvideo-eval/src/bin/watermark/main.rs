@@ -1,21 +1,28 @@
 //! Embeds and detects watermarks in video files, and measures their robustness and visibility.
 //!
-//! `cargo run --release --example watermark -- embed|detect|attack|chance|visible|residual --help`
+//! `cargo run --release -p cnnvideo-eval --bin watermark -- SUBCOMMAND --help`, with the subcommands
+//! `embed`, `detect`, `attack`, `chance`, `visible` and `residual`.
 
 mod attack;
-mod chance;
+mod false_positives;
 mod residual;
 mod visible;
 
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
-use cnnvideo::frame::{Format, Picture};
+use cnnvideo::{
+    frame::{Format, Picture, Plane},
+    watermark::DecoderOptions,
+};
 use gst::prelude::*;
 use gst_video::{VideoFrameExt, VideoInfo};
 use gstcnnvideo::watermarkdetect::WatermarkMessage;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// Options for clips and pictures that were marked in key epoch 0.
+const ONE_EPOCH: DecoderOptions = DecoderOptions { false_positive_rate: 1e-9, epoch_count: 1 };
 
 #[derive(Parser)]
 #[command(about = "Embeds and detects keyed watermarks in video files")]
@@ -51,7 +58,7 @@ enum Task {
         key_file: PathBuf,
     },
     /// Measures the statistics of the detector on clips without a watermark.
-    Chance(chance::Chance),
+    Chance(false_positives::FalsePositives),
     /// Compares the visibility of watermarks by mask: uniform, analytic, and predicted by the
     /// network.
     Visible(visible::Visible),
@@ -67,7 +74,7 @@ fn main() {
             embed(&input, &output, &key_file, &payload, target_psnr)
         }
         Task::Detect { input, key_file } => detect(&input, &key_file),
-        Task::Chance(task) => chance::run(&task),
+        Task::Chance(task) => false_positives::run(&task),
         Task::Visible(task) => visible::run(&task),
         Task::Residual(task) => residual::run(&task),
         Task::Attack(task) => attack::run(&task),
@@ -78,11 +85,13 @@ fn main() {
     }
 }
 
+/// Initialises GStreamer and registers the plugin.
 fn init() -> Result<()> {
     gst::init()?;
     Ok(gstcnnvideo::plugin_register_static()?)
 }
 
+/// Returns a path as text.
 fn path(path: &Path) -> Result<&str> {
     path.to_str().ok_or_else(|| format!("{} is not UTF-8", path.display()).into())
 }
@@ -139,7 +148,7 @@ fn each_frame(clip: &Path, mut each: impl FnMut(&Picture<'_, u8>) -> Result<bool
         let buffer = sample.buffer().ok_or("sample without buffer")?;
         let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &info)
             .map_err(|_| "cannot map the frame")?;
-        let plane = (frame.plane_data(0)?, frame.plane_stride()[0] as usize);
+        let plane = Plane::new(frame.plane_data(0)?, frame.plane_stride()[0] as usize);
         more = each(&Picture::new(
             Format::GRAY8,
             info.width() as usize,

@@ -3,15 +3,15 @@
 
 use clap::Args;
 use cnnvideo::{
-    denoise::{Denoiser, Networks, Parameters, Rung},
-    frame::{Format, Picture, PictureMut},
+    denoise::{BitDepth, Denoiser, Networks, Parameters, Quality},
+    frame::{Field, Format, Picture, PictureMut, Plane, PlaneMut},
     nn::{Device, Precision},
     watermark::{Collector, Decoder, Key, Report, Search},
 };
 
 use crate::{
-    Result,
-    attack::{Attacked, Clips},
+    ONE_EPOCH, Result,
+    attack::{Attacked, Clips, Detections},
     each_frame, init,
 };
 
@@ -19,10 +19,15 @@ use crate::{
 #[derive(Args)]
 pub struct Residuals {
     #[command(flatten)]
-    what: Clips,
+    clips: Clips,
     /// Noise sigmas, in 8-bit units, at which the denoiser runs.
-    #[arg(long, value_delimiter = ',', default_value = "5,10,20")]
-    levels: Vec<f32>,
+    #[arg(
+        long = "levels",
+        value_name = "LEVELS",
+        value_delimiter = ',',
+        default_value = "5,10,20"
+    )]
+    sigmas: Vec<f32>,
     /// Luma PSNR of marked frames in dB.
     #[arg(long, default_value_t = 45.0)]
     target_psnr: f32,
@@ -31,46 +36,28 @@ pub struct Residuals {
     window: u32,
 }
 
-/// Results of one residual for the clips after an attack.
-#[derive(Debug, Default, Clone, Copy)]
-struct Count {
-    /// Clips whose payload was found.
-    right: u32,
-    /// Clips in total.
-    tried: u32,
-    /// Sum of the logarithms of the probability of chance.
-    log10_p: f64,
-}
-
 /// Runs the subcommand.
 pub fn run(task: &Residuals) -> Result<()> {
     init()?;
-    let names = task.what.names()?;
-    let ways = 1 + task.levels.len();
-    let mut counts = vec![vec![Count::default(); ways]; names.len()];
-    let networks = Networks::built_in(Rung::Fast, Device::Cpu, Precision::Auto)?;
-    task.what.attacked(&[task.target_psnr], |attacked| {
+    let names = task.clips.names()?;
+    let residual_kinds = 1 + task.sigmas.len();
+    let mut detections = vec![vec![Detections::default(); residual_kinds]; names.len()];
+    let networks = Networks::built_in(Quality::Fast, Device::Cpu, Precision::Auto)?;
+    task.clips.attacked(&[task.target_psnr], |attacked| {
         for (count, report) in
-            counts[attacked.attack].iter_mut().zip(read(task, &networks, attacked)?)
+            detections[attacked.attack].iter_mut().zip(decode(task, &networks, attacked)?)
         {
-            count.tried += 1;
-            count.right += u32::from(report.payload == Some(attacked.payload));
-            count.log10_p += report.log10_p;
+            count.add(report.payload == Some(attacked.payload), report.log10_p);
         }
         Ok(())
     })?;
     print!("| attack | high-pass |");
-    task.levels.iter().for_each(|level| print!(" denoiser at sigma {level} |"));
-    println!("\n|{}", " --- |".repeat(1 + ways));
-    for (name, counts) in names.iter().zip(counts) {
+    task.sigmas.iter().for_each(|sigma| print!(" denoiser at sigma {sigma} |"));
+    println!("\n|{}", " --- |".repeat(1 + residual_kinds));
+    for (name, detections) in names.iter().zip(detections) {
         print!("| {name} |");
-        for count in counts {
-            print!(
-                " {} of {}, 10^{:.0} |",
-                count.right,
-                count.tried,
-                count.log10_p / f64::from(count.tried.max(1))
-            );
+        for count in detections {
+            print!(" {} of {}, 10^{:.0} |", count.found, count.clips, count.mean_log10_p());
         }
         println!();
     }
@@ -78,9 +65,9 @@ pub fn run(task: &Residuals) -> Result<()> {
 }
 
 /// Returns the report for the high-pass residual, then those for the denoiser at each sigma.
-fn read(task: &Residuals, networks: &Networks, attacked: &Attacked<'_>) -> Result<Vec<Report>> {
+fn decode(task: &Residuals, networks: &Networks, attacked: &Attacked<'_>) -> Result<Vec<Report>> {
     let mut collectors: Vec<_> =
-        (0..=task.levels.len()).map(|_| Collector::new(task.window)).collect();
+        (0..=task.sigmas.len()).map(|_| Collector::new(task.window)).collect();
     let key = std::fs::read(attacked.key)?;
     let key = Key::new(key.try_into().map_err(|_| "not a key of 32 bytes")?);
     let mut denoisers = Vec::new();
@@ -92,29 +79,37 @@ fn read(task: &Residuals, networks: &Networks, attacked: &Attacked<'_>) -> Resul
         let (width, height) = picture.size();
         let (width, height) = (width / 2, height / 2);
         halve(picture, &mut halves);
-        let half = Picture::new(Format::GRAY8, width, height, &[(&halves, width)])?;
+        let half = Picture::new(Format::GRAY8, width, height, &[Plane::new(&halves, width)])?;
         if denoisers.is_empty() {
-            let make = |_: &f32| networks.denoiser(half.colour, false, 0);
+            let make = |_: &f32| networks.denoiser(half.colour, BitDepth::Eight, 0);
             denoisers =
-                task.levels.iter().map(make).collect::<std::result::Result<Vec<Denoiser>, _>>()?;
+                task.sigmas.iter().map(make).collect::<std::result::Result<Vec<Denoiser>, _>>()?;
         }
-        for ((level, denoiser), collector) in
-            task.levels.iter().zip(&mut denoisers).zip(&mut collectors[1..])
+        for ((sigma, denoiser), collector) in
+            task.sigmas.iter().zip(&mut denoisers).zip(&mut collectors[1..])
         {
             let mut clean = halves.clone();
-            let mut output =
-                PictureMut::new(Format::GRAY8, width, height, [(clean.as_mut_slice(), width)])?;
-            let parameters =
-                Parameters { noise_level: Some(*level), strength: 1.0, temporal: false };
-            denoiser.process(&half, &mut output, &parameters, None, 0)?;
+            let mut output = PictureMut::new(
+                Format::GRAY8,
+                width,
+                height,
+                [PlaneMut::new(clean.as_mut_slice(), width)],
+            )?;
+            let parameters = Parameters { sigma: Some(*sigma), strength: 1.0, temporal: false };
+            denoiser.process(&half, &mut output, &parameters, None, Field::First)?;
             let residual: Vec<f32> = halves.iter().zip(&clean).map(|(a, b)| a - b).collect();
-            collector.push(&Picture::new(Format::GRAY8, width, height, &[(&residual, width)])?);
+            collector.push(&Picture::new(
+                Format::GRAY8,
+                width,
+                height,
+                &[Plane::new(&residual, width)],
+            )?);
         }
         frames += 1;
         Ok(frames < task.window)
     })?;
     let decode = |collector: &Collector| {
-        Decoder::new(key.clone(), 1e-9, 1).decode(&collector.window(), Search::Full)
+        Decoder::new(key.clone(), ONE_EPOCH).decode(&collector.window(), Search::Full)
     };
     Ok(collectors.iter().map(decode).collect())
 }

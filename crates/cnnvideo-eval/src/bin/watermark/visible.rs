@@ -5,14 +5,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 use cnnvideo::{
-    frame::{Format, Picture, PictureMut},
+    frame::{Format, Picture, PictureMut, Plane, PlaneMut},
     quality::{ms_ssim, mse, psnr, ssim},
     watermark::{Collector, Decoder, Embedder, Key, Payload, Search, Strength},
 };
 use image::{GrayImage, codecs::jpeg::JpegEncoder};
 use ndarray::Array2;
 
-use crate::Result;
+use crate::{ONE_EPOCH, Result};
 
 /// Payload of all watermarks.
 const PAYLOAD: Payload = Payload(0x0123_4567_89ab_cdef);
@@ -21,7 +21,7 @@ const FLAT: f32 = 2.0;
 /// Side of a block in pixels.
 const BLOCK: usize = 8;
 /// Amplification of errors in the picture that is written.
-const AMPLIFIED: f32 = 20.0;
+const ERROR_GAIN: f32 = 20.0;
 /// JPEG quality at which the evidence is measured.
 const JPEG_QUALITY: u8 = 40;
 
@@ -39,34 +39,45 @@ pub struct Visible {
     picture: Option<PathBuf>,
 }
 
-/// Mask that distributes a watermark over the picture.
+/// MaskKind that distributes a watermark over the picture.
 #[derive(Clone, Copy)]
-enum Mask {
+enum MaskKind {
+    /// The network's prediction.
     Network,
+    /// The analytic model of masking.
     Analytic,
+    /// The same amplitude everywhere.
     Uniform,
 }
 
 /// Masks to compare, with the names that are printed.
-const MASKS: [(Mask, &str); 3] =
-    [(Mask::Uniform, "uniform"), (Mask::Analytic, "analytic"), (Mask::Network, "network")];
+const MASKS: [(MaskKind, &str); 3] = [
+    (MaskKind::Uniform, "uniform"),
+    (MaskKind::Analytic, "analytic"),
+    (MaskKind::Network, "network"),
+];
 
 /// Runs the subcommand.
 pub fn run(task: &Visible) -> Result<()> {
     let mut sums = [[0.0; 5]; MASKS.len()];
     for (number, path) in task.pictures.iter().enumerate() {
         let clean = image::open(path)?.into_luma8();
-        let goal = psnr_of(&clean, &mark(&clean, Mask::Network, task.target_psnr)?);
+        let network_psnr = psnr_of(&clean, &mark(&clean, MaskKind::Network, task.target_psnr)?);
         let mut errors = Vec::new();
         for ((mask, _), sums) in MASKS.iter().zip(&mut sums) {
-            let marked = mark_to(&clean, *mask, task.target_psnr, goal)?;
+            let marked = mark_with_psnr(&clean, *mask, task.target_psnr, network_psnr)?;
             let (a, b) = (plane(&clean), plane(&marked));
             let similar = ssim(&a.view(), &b.view()).ok_or("the picture is too small")?;
-            let multi = ms_ssim(&a.view(), &b.view()).ok_or("the picture is too small")?;
-            let results =
-                [psnr_of(&clean, &marked), similar, multi, flat_psnr(&a, &b), evidence(&marked)?];
+            let multiscale = ms_ssim(&a.view(), &b.view()).ok_or("the picture is too small")?;
+            let results = [
+                psnr_of(&clean, &marked),
+                similar,
+                multiscale,
+                flat_psnr(&a, &b),
+                evidence(&marked)?,
+            ];
             sums.iter_mut().zip(results).for_each(|(sum, v)| *sum += v);
-            errors.push((&b - &a).mapv(|e| (128.0 + AMPLIFIED * e).clamp(0.0, 255.0) as u8));
+            errors.push((&b - &a).mapv(|e| (128.0 + ERROR_GAIN * e).clamp(0.0, 255.0) as u8));
         }
         if let Some(path) = task.picture.as_ref().filter(|_| number == 0) {
             errors.insert(0, plane(&clean).mapv(|v| v as u8));
@@ -94,26 +105,33 @@ pub fn run(task: &Visible) -> Result<()> {
 }
 
 /// Marks a picture with a mask.
-fn mark(clean: &GrayImage, mask: Mask, target_psnr: f32) -> Result<GrayImage> {
-    let embedder = Embedder::new(Key::new([7; 32]), 0, PAYLOAD)?;
-    let mut embedder = if matches!(mask, Mask::Analytic) { embedder.analytic() } else { embedder };
+fn mark(clean: &GrayImage, mask: MaskKind, target_psnr: f32) -> Result<GrayImage> {
+    let embedder = Embedder::new(Key::new([7; 32]), PAYLOAD)?;
+    let mut embedder =
+        if matches!(mask, MaskKind::Analytic) { embedder.with_analytic_mask() } else { embedder };
     let mut marked = clean.clone();
     let (width, height) = (clean.width() as usize, clean.height() as usize);
     let samples: &mut [u8] = &mut marked;
-    let mut view = PictureMut::new(Format::GRAY8, width, height, [(samples, width)])?;
+    let mut view = PictureMut::new(Format::GRAY8, width, height, [PlaneMut::new(samples, width)])?;
     embedder.process(
         &mut view,
-        &Strength { target_psnr, texture_aware: !matches!(mask, Mask::Uniform) },
+        &Strength { target_psnr, texture_aware: !matches!(mask, MaskKind::Uniform) },
     );
     Ok(marked)
 }
 
-/// Marks a picture so that its PSNR, rounding to 8 bits included, is `goal`.
-fn mark_to(clean: &GrayImage, mask: Mask, target: f32, goal: f64) -> Result<GrayImage> {
-    let mut target = target;
+/// Marks a picture so that its PSNR, rounding to 8 bits included, is `psnr`. The target PSNR of
+/// the embedder starts at `first_target`.
+fn mark_with_psnr(
+    clean: &GrayImage,
+    mask: MaskKind,
+    first_target: f32,
+    psnr: f64,
+) -> Result<GrayImage> {
+    let mut target = first_target;
     let mut marked = mark(clean, mask, target)?;
     for _ in 0..4 {
-        let miss = goal - psnr_of(clean, &marked);
+        let miss = psnr - psnr_of(clean, &marked);
         if miss.abs() < 0.02 {
             break;
         }
@@ -131,6 +149,7 @@ fn plane(picture: &GrayImage) -> Array2<f32> {
     })
 }
 
+/// Returns the PSNR between two pictures in dB.
 fn psnr_of(a: &GrayImage, b: &GrayImage) -> f64 {
     psnr(mse(&plane(a).view(), &plane(b).view()))
 }
@@ -153,9 +172,9 @@ fn flat_psnr(clean: &Array2<f32>, marked: &Array2<f32>) -> f64 {
 fn evidence(marked: &GrayImage) -> Result<f64> {
     let mut bytes = Vec::new();
     JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY).encode_image(marked)?;
-    let seen = image::load_from_memory(&bytes)?.into_luma8();
-    let (width, height) = (seen.width() as usize, seen.height() as usize);
+    let received = image::load_from_memory(&bytes)?.into_luma8();
+    let (width, height) = (received.width() as usize, received.height() as usize);
     let mut collector = Collector::new(1);
-    collector.push(&Picture::new(Format::GRAY8, width, height, &[(&seen, width)])?);
-    Ok(Decoder::new(Key::new([7; 32]), 1e-9, 1).decode(&collector.window(), Search::Identity).z)
+    collector.push(&Picture::new(Format::GRAY8, width, height, &[Plane::new(&received, width)])?);
+    Ok(Decoder::new(Key::new([7; 32]), ONE_EPOCH).decode(&collector.window(), Search::WholeFrame).z)
 }

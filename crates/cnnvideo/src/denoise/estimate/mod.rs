@@ -3,7 +3,7 @@
 //! The network processes 64x64 pixel squares sampled from the component. For each cell of 2x2
 //! pixels it predicts the logarithm of sigma and the uncertainty of that prediction, so that flat
 //! areas count more than textured ones. It was trained on white noise and on camera noise, raw and
-//! compressed (`src/train/level.rs`). Estimates from single frequencies of the spectrum fail for
+//! compressed (crate `cnnvideo-train`). Estimates from single frequencies of the spectrum fail for
 //! noise that is not white.
 
 mod areas;
@@ -13,93 +13,94 @@ use std::{ops::Range, sync::Arc};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
 use self::areas::Area;
-use super::noise::NoiseModel;
+use super::NoiseModel;
 use crate::{
     frame::Sample,
     nn::{
         self, Device, IoSpec, ModelSource, Network, Output, Precision, RowSink, Session, Signature,
-        Size, Source, cache, parts,
+        Size, Source, network_cache, split_rows,
     },
 };
 
-/// The built-in network.
 /// Signature of the estimator's network.
 ///
 /// The picture is one colour component in cells of 2x2 pixels. Five channels are differences: the
 /// horizontal, vertical and diagonal Haar coefficients of the cell, and the differences of its mean
 /// to those of the left and upper neighbour cells. They are normalised so that white noise has the
-/// same standard deviation in all of them, then compressed to signed square roots. The sixth channel
-/// is the mean. The network predicts the logarithm of the noise sigma and the logarithm of the scale
-/// of its error.
+/// same standard deviation in all of them, then compressed to signed square roots. The sixth
+/// channel is the mean. The network predicts the logarithm of the noise sigma and the logarithm of
+/// the scale of its error.
 pub const SIGNATURE: Signature =
     Signature::new("estimate-plane", IoSpec { picture: 6, control: 0, output: 2 });
 
+/// The built-in network.
 const BUILT_IN: ModelSource = ModelSource::Embedded {
     name: "noise-level",
     bytes: include_bytes!("../../../models/noise-level.safetensors"),
 };
-/// Offset of sigma before the logarithm: the network predicts `ln(sigma + LEAST)`. In 8-bit units.
-pub const LEAST: f32 = 0.5;
+/// Offset of sigma before the logarithm, in 8-bit units: the network predicts
+/// `ln(sigma + LOG_OFFSET)`.
+pub const LOG_OFFSET: f32 = 0.5;
 /// Limit of the absolute value of the predicted log uncertainty.
-pub const MOST_LOG_SCALE: f32 = 2.5;
+pub const MAX_LOG_UNCERTAINTY: f32 = 2.5;
 /// Factor on the signed square roots of the differences that are the network's input.
 pub const ROOT_SCALE: f32 = 0.25;
 
 /// Side of a square in cells of 2x2 pixels.
-const SIDE: usize = 32;
+const SQUARE_SIDE: usize = 32;
 /// Number of squares side by side in the network's input.
-const ACROSS: usize = 4;
+const SQUARES_ACROSS: usize = 4;
 /// Largest number of rows of squares in the network's input.
-const MOST_ROWS: usize = 4;
+const MAX_SQUARE_ROWS: usize = 4;
 /// Least side of a component in pixels for which an estimate is possible.
-const MIN_SIDE: usize = 16;
+const MIN_COMPONENT_SIDE: usize = 16;
 /// Cells whose mean lies closer than this to 0 or 255, in code values, are ignored: their noise may
 /// be clipped.
-const MARGIN: f32 = 4.0;
+const CLIPPING_MARGIN: f32 = 4.0;
 /// Side, in cells, of the areas over which predictions are averaged.
-const AREA: usize = 4;
+const AREA_SIDE: usize = 4;
 
 /// Noise estimator: runs the built-in network on squares sampled from a component.
-pub struct Estimator {
+pub struct NoiseEstimator {
     network: Arc<dyn Network>,
     threads: usize,
     /// Session and output buffer for each number of rows of squares, created on first use.
-    looks: [Option<Look>; MOST_ROWS],
+    sessions: [Option<SquaresSession>; MAX_SQUARE_ROWS],
     /// Number of squares sampled so far; each estimate takes the next squares of the sequence.
-    looked: usize,
+    sampled_squares: usize,
 }
 
 /// Session and output buffer for one size of the network's input.
-struct Look {
+struct SquaresSession {
     session: Box<dyn Session>,
     /// Predicted log sigma and log uncertainty by cell.
-    told: Array2<[f32; 2]>,
+    predictions: Array2<[f32; 2]>,
 }
 
-impl Look {
+impl SquaresSession {
     fn new(network: &dyn Network, rows: usize, threads: usize) -> Result<Self, nn::Error> {
-        let size = Size { width: ACROSS * SIDE, height: rows * SIDE };
+        let size = Size { width: SQUARES_ACROSS * SQUARE_SIDE, height: rows * SQUARE_SIDE };
         Ok(Self {
             session: network.session(size, threads)?,
-            told: Array2::default((size.height, size.width)),
+            predictions: Array2::default((size.height, size.width)),
         })
     }
 }
 
-impl Estimator {
+impl NoiseEstimator {
     /// Creates an estimator with the built-in network on `threads` threads, 0 for the number of
     /// cores.
     ///
     /// # Errors
     /// A network that fails to load.
     pub fn built_in(threads: usize) -> Result<Self, nn::Error> {
-        let network = cache::load(&BUILT_IN, Device::Cpu, Precision::Fp32, &[SIGNATURE])?;
-        Ok(Self { network, threads, looks: Default::default(), looked: 0 })
+        let network = network_cache::load(&BUILT_IN, Device::Cpu, Precision::Fp32, &[SIGNATURE])?;
+        Ok(Self { network, threads, sessions: Default::default(), sampled_squares: 0 })
     }
 
     /// Restarts the sequence of squares, so that equal pictures get equal estimates.
     pub fn reset(&mut self) {
-        self.looked = 0;
+        self.sampled_squares = 0;
     }
 
     /// Estimates the noise of a component.
@@ -109,68 +110,68 @@ impl Estimator {
     ///
     /// # Errors
     /// A failing backend.
-    pub fn noise(
+    pub fn estimate(
         &mut self,
-        component: &impl Levels,
+        component: &impl CodeValues,
         rounds: usize,
     ) -> Result<Option<NoiseModel>, nn::Error> {
         let size = component.size();
-        if size.into_iter().min() < Some(MIN_SIDE) {
+        if size.into_iter().min() < Some(MIN_COMPONENT_SIDE) {
             return Ok(None);
         }
-        let row_of_squares = ACROSS * (2 * SIDE).pow(2);
-        let rows = (size[0] * size[1]).div_ceil(row_of_squares).clamp(1, MOST_ROWS);
-        let Look { session, told } = match &mut self.looks[rows - 1] {
-            Some(look) => look,
-            none => none.insert(Look::new(&*self.network, rows, self.threads)?),
+        let row_of_squares = SQUARES_ACROSS * (2 * SQUARE_SIDE).pow(2);
+        let rows = (size[0] * size[1]).div_ceil(row_of_squares).clamp(1, MAX_SQUARE_ROWS);
+        let SquaresSession { session, predictions } = match &mut self.sessions[rows - 1] {
+            Some(session) => session,
+            none => none.insert(SquaresSession::new(&*self.network, rows, self.threads)?),
         };
-        let mut areas = Vec::with_capacity(rounds * told.len() / (AREA * AREA));
+        let mut areas = Vec::with_capacity(rounds * predictions.len() / (AREA_SIDE * AREA_SIDE));
         for _ in 0..rounds {
-            let squares = Squares::new(component, self.looked, ACROSS * rows);
-            self.looked += ACROSS * rows;
-            session.run(&squares, &mut Told(told))?;
-            squares.add(told, &mut areas);
+            let squares = Squares::new(component, self.sampled_squares, SQUARES_ACROSS * rows);
+            self.sampled_squares += SQUARES_ACROSS * rows;
+            session.run(&squares, &mut Predictions(predictions))?;
+            squares.collect_areas(predictions, &mut areas);
         }
-        Ok(Some(areas::model(areas)))
+        Ok(Some(areas::combine(areas)))
     }
 }
 
 /// Returns the `number`th position `[y, x]` of a low-discrepancy sequence over `rows` by `columns`
 /// (Roberts' R2 sequence), which is not correlated with any regular texture.
-pub(super) fn spread(number: usize, [rows, columns]: [usize; 2]) -> [usize; 2] {
+pub(super) fn r2_position(number: usize, [rows, columns]: [usize; 2]) -> [usize; 2] {
     let at =
         |step: f64, length: usize| ((0.5 + step * number as f64).fract() * length as f64) as usize;
     [at(0.569_840_290_998_053_3, rows), at(0.754_877_666_246_692_8, columns)]
 }
 
 /// Two-dimensional array of code values whose noise can be estimated.
-pub trait Levels: Sync {
+pub trait CodeValues: Sync {
     /// Returns the numbers of rows and columns.
     fn size(&self) -> [usize; 2];
     /// Returns the code value at a position, 0 to 255; deeper samples have fractions.
-    fn level(&self, y: usize, x: usize) -> f32;
+    fn code_value(&self, y: usize, x: usize) -> f32;
 }
 
-impl<T: Sample> Levels for ArrayView2<'_, T> {
+impl<T: Sample> CodeValues for ArrayView2<'_, T> {
     fn size(&self) -> [usize; 2] {
         self.dim().into()
     }
 
     #[inline(always)]
-    fn level(&self, y: usize, x: usize) -> f32 {
-        self[[y, x]].level()
+    fn code_value(&self, y: usize, x: usize) -> f32 {
+        self[[y, x]].code_value()
     }
 }
 
 /// Squares of a component, arranged side by side as the network's input.
-struct Squares<'a, L> {
-    component: &'a L,
+struct Squares<'a, C> {
+    component: &'a C,
     /// Row and column of each square's first pixel.
     origins: Vec<[usize; 2]>,
 }
 
 /// Input features of a cell of 2x2 pixels.
-struct Cell {
+struct CellFeatures {
     /// Three differences within the cell, and those of its mean to the cells to the left and above.
     /// All are scaled so that white noise gives each the sigma of the pixels.
     differences: [f32; 5],
@@ -178,13 +179,13 @@ struct Cell {
     mean: f32,
 }
 
-impl<'a, L: Levels> Squares<'a, L> {
+impl<'a, C: CodeValues> Squares<'a, C> {
     /// Samples `count` squares, beginning with number `first` of the sequence.
-    fn new(component: &'a L, first: usize, count: usize) -> Self {
-        let room = component.size().map(|n| n.saturating_sub(2 * SIDE) + 1);
+    fn new(component: &'a C, first: usize, count: usize) -> Self {
+        let room = component.size().map(|n| n.saturating_sub(2 * SQUARE_SIDE) + 1);
         Self {
             component,
-            origins: (first..first + count).map(|number| spread(number, room)).collect(),
+            origins: (first..first + count).map(|number| r2_position(number, room)).collect(),
         }
     }
 
@@ -197,15 +198,16 @@ impl<'a, L: Levels> Squares<'a, L> {
             if at < length { at } else { 2 * length - 1 - at }
         };
         let at = |dy: usize, dx: usize| {
-            self.component.level(inside(top + 2 * y + dy, height), inside(left + 2 * x + dx, width))
+            self.component
+                .code_value(inside(top + 2 * y + dy, height), inside(left + 2 * x + dx, width))
         };
         [at(0, 0), at(0, 1), at(1, 0), at(1, 1)]
     }
 
     /// Returns a cell by its position in the network's input.
-    fn cell(&self, y: usize, x: usize) -> Cell {
-        let origin = self.origins[y / SIDE * ACROSS + x / SIDE];
-        let (y, x) = (y % SIDE, x % SIDE);
+    fn cell(&self, y: usize, x: usize) -> CellFeatures {
+        let origin = self.origins[y / SQUARE_SIDE * SQUARES_ACROSS + x / SQUARE_SIDE];
+        let (y, x) = (y % SQUARE_SIDE, x % SQUARE_SIDE);
         let mean = |[a, b, c, d]: [f32; 4]| 0.25 * (a + b + c + d);
         let [a, b, c, d] = self.pixels(origin, y, x);
         let here = mean([a, b, c, d]);
@@ -219,36 +221,43 @@ impl<'a, L: Levels> Squares<'a, L> {
             scale * (here - left),
             scale * (here - above),
         ];
-        Cell { differences, mean: here }
+        CellFeatures { differences, mean: here }
     }
 
     /// Averages the predictions over areas, weighted by the inverse squared uncertainty, and
     /// appends the areas to `areas`.
-    fn add(&self, told: &Array2<[f32; 2]>, areas: &mut Vec<Area>) {
-        for (number, told) in told.exact_chunks((AREA, AREA)).into_iter().enumerate() {
-            let (y, x) = (number / (ACROSS * SIDE / AREA), number % (ACROSS * SIDE / AREA));
-            let [mut weights, mut levels, mut doubts, mut brightness] = [0.0; 4];
-            for ((dy, dx), &[log, doubt]) in told.indexed_iter() {
-                let Cell { differences, mean } = self.cell(AREA * y + dy, AREA * x + dx);
-                brightness += mean / (AREA * AREA) as f32;
+    fn collect_areas(&self, predictions: &Array2<[f32; 2]>, areas: &mut Vec<Area>) {
+        for (number, cells) in
+            predictions.exact_chunks((AREA_SIDE, AREA_SIDE)).into_iter().enumerate()
+        {
+            let (y, x) = (
+                number / (SQUARES_ACROSS * SQUARE_SIDE / AREA_SIDE),
+                number % (SQUARES_ACROSS * SQUARE_SIDE / AREA_SIDE),
+            );
+            let [mut weights, mut sigmas, mut uncertainties, mut brightness] = [0.0; 4];
+            for ((dy, dx), &[log_sigma, log_uncertainty]) in cells.indexed_iter() {
+                let CellFeatures { differences, mean } =
+                    self.cell(AREA_SIDE * y + dy, AREA_SIDE * x + dx);
+                brightness += mean / (AREA_SIDE * AREA_SIDE) as f32;
                 // Perfectly flat cells (black bars, drawings) have no noise and allow no conclusion
                 // about the other cells.
                 if differences.iter().all(|d| *d == 0.0)
-                    || !(MARGIN..255.0 - MARGIN).contains(&mean)
+                    || !(CLIPPING_MARGIN..255.0 - CLIPPING_MARGIN).contains(&mean)
                 {
                     continue;
                 }
-                let doubt = doubt.clamp(-MOST_LOG_SCALE, MOST_LOG_SCALE).exp();
-                let weight = 1.0 / (doubt * doubt);
+                let uncertainty =
+                    log_uncertainty.clamp(-MAX_LOG_UNCERTAINTY, MAX_LOG_UNCERTAINTY).exp();
+                let weight = 1.0 / (uncertainty * uncertainty);
                 weights += weight;
-                levels += weight * (log.exp() - LEAST).max(0.0);
-                doubts += weight * doubt;
+                sigmas += weight * (log_sigma.exp() - LOG_OFFSET).max(0.0);
+                uncertainties += weight * uncertainty;
             }
             if weights > 0.0 {
                 areas.push(Area {
                     weight: weights,
-                    level: levels / weights,
-                    doubt: doubts / weights,
+                    sigma: sigmas / weights,
+                    uncertainty: uncertainties / weights,
                     brightness,
                 });
             }
@@ -256,11 +265,12 @@ impl<'a, L: Levels> Squares<'a, L> {
     }
 }
 
-impl<L: Levels> Source for Squares<'_, L> {
+impl<C: CodeValues> Source for Squares<'_, C> {
     fn read_row(&self, y: usize, row: &mut [f32]) {
-        for (x, values) in row.as_chunks_mut::<{ SIGNATURE.io.inputs() }>().0.iter_mut().enumerate()
+        for (x, values) in
+            row.as_chunks_mut::<{ SIGNATURE.io.input_channels() }>().0.iter_mut().enumerate()
         {
-            let Cell { differences, mean } = self.cell(y, x);
+            let CellFeatures { differences, mean } = self.cell(y, x);
             let [a, b, c, d, e] = differences.map(|d| (ROOT_SCALE * d.abs().sqrt()).copysign(d));
             *values = [a, b, c, d, e, (mean - 128.0) / 255.0];
         }
@@ -268,28 +278,30 @@ impl<L: Levels> Source for Squares<'_, L> {
 }
 
 /// Receives the network's output.
-struct Told<'a>(&'a mut Array2<[f32; 2]>);
+struct Predictions<'a>(&'a mut Array2<[f32; 2]>);
 
-impl Output for Told<'_> {
+impl Output for Predictions<'_> {
     fn split<'b>(&'b mut self, bands: &[Range<usize>]) -> Vec<Box<dyn RowSink + 'b>> {
-        let parts = parts(self.0, bands, 1).into_iter().zip(bands);
+        let parts = split_rows(self.0, bands, 1).into_iter().zip(bands);
         parts
-            .map(|(told, band)| Box::new(Band { first: band.start, told }) as Box<dyn RowSink>)
+            .map(|(rows, band)| {
+                Box::new(PredictionBand { first_row: band.start, rows }) as Box<dyn RowSink>
+            })
             .collect()
     }
 }
 
 /// Receives one band of the network's output.
-struct Band<'a> {
+struct PredictionBand<'a> {
     /// First row of the band.
-    first: usize,
-    told: ArrayViewMut2<'a, [f32; 2]>,
+    first_row: usize,
+    rows: ArrayViewMut2<'a, [f32; 2]>,
 }
 
-impl RowSink for Band<'_> {
+impl RowSink for PredictionBand<'_> {
     fn write_row(&mut self, y: usize, row: &[f32]) {
-        let to = self.told.row_mut(y - self.first);
-        to.into_iter().zip(row.as_chunks::<2>().0).for_each(|(to, told)| *to = *told);
+        let to = self.rows.row_mut(y - self.first_row);
+        to.into_iter().zip(row.as_chunks::<2>().0).for_each(|(to, prediction)| *to = *prediction);
     }
 }
 
@@ -308,40 +320,40 @@ mod tests {
         })
     }
 
-    fn found(component: &Array2<f32>) -> NoiseModel {
+    fn estimated(component: &Array2<f32>) -> NoiseModel {
         let eight_bits = component.mapv(|v| v.round() as u8);
-        Estimator::built_in(2).unwrap().noise(&eight_bits.view(), 3).unwrap().unwrap()
+        NoiseEstimator::built_in(2).unwrap().estimate(&eight_bits.view(), 3).unwrap().unwrap()
     }
 
     #[test]
-    fn known_noise_on_a_ramp_is_found() {
-        for level in [2.0, 5.0, 20.0] {
+    fn white_noise_on_a_ramp_is_estimated() {
+        for sigma in [2.0, 5.0, 20.0] {
             let noise = white((240, 320), 1);
             let picture = Array2::from_shape_fn(noise.dim(), |(y, x)| {
-                80.0 + 0.3 * x as f32 + 0.1 * y as f32 + level * noise[[y, x]]
+                80.0 + 0.3 * x as f32 + 0.1 * y as f32 + sigma * noise[[y, x]]
             });
-            let found = found(&picture).level;
-            assert!((found - level).abs() < 0.15 * level, "{level}: {found}");
+            let found = estimated(&picture).sigma;
+            assert!((found - sigma).abs() < 0.15 * sigma, "{sigma}: {found}");
         }
     }
 
     #[test]
-    fn noise_that_grows_with_the_light_is_found() {
-        let level = |brightness: f32| (20.0 + 1.2 * brightness).sqrt();
+    fn brightness_dependent_noise_is_estimated() {
+        let sigma = |brightness: f32| (20.0 + 1.2 * brightness).sqrt();
         let noise = white((240, 320), 2);
         let picture = Array2::from_shape_fn(noise.dim(), |(y, x)| {
             let brightness = 40.0 + 0.5 * x as f32;
-            brightness + level(brightness) * noise[[y, x]]
+            brightness + sigma(brightness) * noise[[y, x]]
         });
-        let model = found(&picture);
+        let model = estimated(&picture);
         for brightness in [60.0, 120.0, 180.0] {
-            let (found, truth) = (model.level_at(brightness), level(brightness));
+            let (found, truth) = (model.sigma_at(brightness), sigma(brightness));
             assert!((found - truth).abs() < 0.2 * truth, "{brightness}: {found} for {truth}");
         }
     }
 
     #[test]
-    fn soft_noise_is_found_and_texture_and_bars_do_not_count() {
+    fn coloured_noise_with_texture_and_bars() {
         let noise = white((362, 482), 3);
         let soft = Array2::from_shape_fn((360, 480), |(y, x)| {
             let mean = noise.slice(s![y..y + 3, x..x + 3]).mean().unwrap();
@@ -349,7 +361,7 @@ mod tests {
             let texture = if x < 240 { 40.0 * (x as f32 * 0.7).sin() } else { 0.0 };
             if y < 60 { 16.0 } else { 90.0 + 0.1 * y as f32 + 18.0 * mean + texture }
         });
-        let found = found(&soft).level;
+        let found = estimated(&soft).sigma;
         assert!((4.5..7.5).contains(&found), "{found} for 6");
     }
 
@@ -357,29 +369,29 @@ mod tests {
     fn estimates_repeat_and_hardly_depend_on_threads() {
         let picture = white((100, 90), 4).mapv(|v| 100.0 + 9.0 * v);
         let [one, two] = [1, 2].map(|threads| {
-            let mut estimator = Estimator::built_in(threads).unwrap();
-            let first = estimator.noise(&picture.view(), 1).unwrap();
-            assert_ne!(estimator.noise(&picture.view(), 1).unwrap(), first, "other squares");
+            let mut estimator = NoiseEstimator::built_in(threads).unwrap();
+            let first = estimator.estimate(&picture.view(), 1).unwrap();
+            assert_ne!(estimator.estimate(&picture.view(), 1).unwrap(), first, "other squares");
             estimator.reset();
-            assert_eq!(estimator.noise(&picture.view(), 1).unwrap(), first);
-            first.unwrap().level
+            assert_eq!(estimator.estimate(&picture.view(), 1).unwrap(), first);
+            first.unwrap().sigma
         });
         // Which rows the float32 kernels compute together depends on the number of bands.
         assert!((one - two).abs() < 1e-4 * one, "{one} and {two}");
     }
 
     #[test]
-    fn little_or_nothing_to_see_is_no_trouble() {
-        let mut estimator = Estimator::built_in(1).unwrap();
-        assert_eq!(estimator.noise(&Array2::<u8>::zeros((15, 100)).view(), 1).unwrap(), None);
+    fn small_and_flat_pictures() {
+        let mut estimator = NoiseEstimator::built_in(1).unwrap();
+        assert_eq!(estimator.estimate(&Array2::<u8>::zeros((15, 100)).view(), 1).unwrap(), None);
         for (height, width) in [(16, 16), (17, 200), (63, 64)] {
             let noisy = white((height, width), 5).mapv(|v| 128.0 + 12.0 * v);
-            let level = estimator.noise(&noisy.view(), 2).unwrap().unwrap().level;
-            assert!((7.0..18.0).contains(&level), "{height}x{width}: {level}");
+            let sigma = estimator.estimate(&noisy.view(), 2).unwrap().unwrap().sigma;
+            assert!((7.0..18.0).contains(&sigma), "{height}x{width}: {sigma}");
         }
         for value in [0, 100, 255] {
             let flat = Array2::<u8>::from_elem((100, 100), value);
-            assert_eq!(estimator.noise(&flat.view(), 1).unwrap().unwrap().level, 0.0);
+            assert_eq!(estimator.estimate(&flat.view(), 1).unwrap().unwrap().sigma, 0.0);
         }
     }
 }

@@ -8,50 +8,52 @@
 //! weight is a Kalman gain computed from local sums of differences, and the previous picture is
 //! first motion-compensated. Only previous pictures are used, so fusion adds no latency.
 
+mod box_mean;
 mod compensate;
 mod differences;
 mod fuse;
+mod interpolation;
 mod motion;
-mod smoothness;
+mod regularise;
 
 use ndarray::{Array2, Axis};
 use rayon::prelude::*;
 
 use self::motion::{Motion, Pyramid};
-use super::noise::NoiseModel;
+use super::{NoiseModel, NoiseModels};
 use crate::{
-    frame::{Colour, Fixed, Picture, Sample, levels::levels},
+    frame::{Colour, FixedSample, Picture, Sample, convert::convert_row},
     nn::Threads,
 };
 
 /// Least noise sigma, in 8-bit units, for which pictures are fused; for weaker noise the risk of
 /// ghosting outweighs the gain.
-const LEAST_LEVEL: f32 = 1.0;
+const MIN_FUSION_SIGMA: f32 = 1.0;
 /// Share of the picture that must differ for a scene cut.
-const CUT: f32 = 0.6;
+const SCENE_CUT_SHARE: f32 = 0.6;
 
 /// State of temporal fusion for one stream (or one field of interlaced video).
 #[derive(Debug, Default)]
-pub struct Temporal {
+pub struct TemporalFusion {
     /// The previous fused picture.
-    history: Option<History>,
+    previous: Option<FusedBuffers>,
     /// Memory to reuse for the next picture.
-    spare: Option<History>,
+    spare: Option<FusedBuffers>,
     /// Displacement of the current picture's blocks in the previous picture.
     motion: Motion,
     /// Planes of the previous fused picture, motion-compensated.
-    compensated: Vec<Array2<Fixed>>,
+    compensated: Vec<Array2<FixedSample>>,
     /// Remaining noise variance of the previous picture, motion-compensated.
     compensated_variance: Array2<f32>,
     scratch: fuse::Scratch,
 }
 
-/// A fused picture with its remaining noise variance.
+/// Memory of a fused picture and of its remaining noise variance.
 #[derive(Debug)]
-struct History {
+struct FusedBuffers {
     colour: Colour,
     /// Fused planes, one per component.
-    planes: Vec<Array2<Fixed>>,
+    planes: Vec<Array2<FixedSample>>,
     /// Variance of the remaining noise divided by that of a single picture, one value per 2x2
     /// pixels.
     variance: Array2<f32>,
@@ -59,42 +61,43 @@ struct History {
     pyramid: Pyramid,
 }
 
-/// Result of [`Temporal::fuse`]: a picture with less noise.
-pub struct Fused<'a> {
+/// Result of [`TemporalFusion::fuse`]: a picture with less noise.
+pub struct FusedPicture<'a> {
     /// The fused picture.
-    pub picture: Picture<'a, Fixed>,
+    pub picture: Picture<'a, FixedSample>,
     /// Variance of the remaining noise divided by that of a single picture, one value per 2x2
     /// pixels.
     pub variance: &'a Array2<f32>,
 }
 
-impl Temporal {
+impl TemporalFusion {
     /// Discards the previous picture; its memory is kept.
     pub fn reset(&mut self) {
-        self.spare = self.history.take().or(self.spare.take());
+        self.spare = self.previous.take().or(self.spare.take());
     }
 
-    /// Fuses a picture with the previous fused picture. `noise` is that of luma (or of R, G and B),
-    /// then that of chroma. The result is the picture itself after a reset, a scene cut, or a
-    /// change of size or colour format, and for luma noise below [`LEAST_LEVEL`].
+    /// Fuses a picture with the previous fused picture; `noise` is that of the picture.
+    ///
+    /// The result is the picture itself after a reset, a scene cut, or a change of size or colour
+    /// format, and for a main noise sigma below 1.
     pub fn fuse<T: Sample>(
         &mut self,
         picture: &Picture<'_, T>,
-        noise: &[NoiseModel; 2],
+        noise: &NoiseModels,
         threads: &Threads,
-    ) -> Fused<'_> {
+    ) -> FusedPicture<'_> {
         let mut current = match self.spare.take() {
             Some(spare) if spare.fits(picture) => spare,
-            _ => History::new(picture),
+            _ => FusedBuffers::new(picture),
         };
-        current.take(picture, threads);
-        let fits = self.history.as_ref().is_some_and(|past| past.fits(picture));
-        if let Some(past) = self.history.take_if(|_| fits) {
-            if noise[0].level >= LEAST_LEVEL {
-                let History { planes, pyramid, .. } = &mut current;
+        current.load(picture, threads);
+        let fits = self.previous.as_ref().is_some_and(|previous| previous.fits(picture));
+        if let Some(previous) = self.previous.take_if(|_| fits) {
+            if noise.main.sigma >= MIN_FUSION_SIGMA {
+                let FusedBuffers { planes, pyramid, .. } = &mut current;
                 pyramid.build(&planes[0], threads);
-                self.motion.search(pyramid, &past.pyramid, noise[0].level, threads);
-                self.follow(&past, threads);
+                self.motion.search(pyramid, &previous.pyramid, noise.main.sigma, threads);
+                self.compensate(&previous, threads);
                 let changed = fuse::fuse(
                     &mut current,
                     &self.compensated,
@@ -103,32 +106,43 @@ impl Temporal {
                     &mut self.scratch,
                     threads,
                 );
-                if changed > CUT {
-                    current.take(picture, threads);
+                if changed > SCENE_CUT_SHARE {
+                    current.load(picture, threads);
                 }
             }
-            self.spare = Some(past);
+            self.spare = Some(previous);
         }
         current.pyramid.build(&current.planes[0], threads);
-        let current = self.history.insert(current);
+        let current = self.previous.insert(current);
         let components = current.planes.iter().map(|plane| plane.view()).collect();
-        Fused {
+        FusedPicture {
             picture: Picture { colour: current.colour, components },
             variance: &current.variance,
         }
     }
 
     /// Motion-compensates the planes and the variance of the previous picture.
-    fn follow(&mut self, past: &History, threads: &Threads) {
-        self.compensated.resize_with(past.planes.len(), || Array2::default((0, 0)));
-        for (i, (plane, to)) in past.planes.iter().zip(&mut self.compensated).enumerate() {
-            compensate::shift(plane, &self.motion, past.colour.shifts(i), to, threads);
+    fn compensate(&mut self, previous: &FusedBuffers, threads: &Threads) {
+        self.compensated.resize_with(previous.planes.len(), || Array2::default((0, 0)));
+        for (i, (plane, to)) in previous.planes.iter().zip(&mut self.compensated).enumerate() {
+            compensate::compensate_plane(
+                plane,
+                &self.motion,
+                previous.colour.subsampling(i),
+                to,
+                threads,
+            );
         }
-        compensate::nearest(&past.variance, &self.motion, &mut self.compensated_variance, threads);
+        compensate::compensate_map(
+            &previous.variance,
+            &self.motion,
+            &mut self.compensated_variance,
+            threads,
+        );
     }
 }
 
-impl History {
+impl FusedBuffers {
     /// Allocates memory for pictures like `picture`.
     fn new<T: Sample>(picture: &Picture<'_, T>) -> Self {
         let (width, height) = picture.size();
@@ -147,15 +161,16 @@ impl History {
     }
 
     /// Copies a picture and sets the variance to 1.
-    fn take<T: Sample>(&mut self, picture: &Picture<'_, T>, threads: &Threads) {
+    fn load<T: Sample>(&mut self, picture: &Picture<'_, T>, threads: &Threads) {
         threads.enter(|| {
             for (plane, component) in self.planes.iter_mut().zip(&picture.components) {
                 let rows =
                     plane.axis_iter_mut(Axis(0)).into_par_iter().zip(component.axis_iter(Axis(0)));
                 rows.for_each(|(to, from)| {
-                    if let Some(to) = to.into_slice() {
-                        levels(from, to);
-                    }
+                    convert_row(
+                        from,
+                        to.into_slice().expect("rows of an own plane are contiguous"),
+                    );
                 });
             }
         });
@@ -176,12 +191,12 @@ mod tests {
         ((hash ^ (hash >> 13)) & 0xffff) as f32 / 65536.0
     }
 
-    /// A smooth, non-repeating texture, shifted by `(x, y)`, with noise of sigma `level`.
+    /// A smooth, non-repeating texture, shifted by `(x, y)`, with noise of sigma `sigma`.
     fn scene(
         width: usize,
         height: usize,
         (x, y): (f32, f32),
-        level: f32,
+        sigma: f32,
         seed: u64,
     ) -> Array2<f32> {
         let mut rng = StdRng::seed_from_u64(seed);
@@ -193,24 +208,26 @@ mod tests {
             let (i, j) = (i as i32, j as i32);
             let line = |j: i32| (1.0 - u) * random(i, j) + u * random(i + 1, j);
             let noise: f32 = (0..12).map(|_| rng.random_range(-0.5..0.5f32)).sum();
-            28.0 + 200.0 * ((1.0 - v) * line(j) + v * line(j + 1)) + level * noise
+            28.0 + 200.0 * ((1.0 - v) * line(j) + v * line(j + 1)) + sigma * noise
         })
     }
 
     /// Fuses pictures in sequence. Returns the last fused picture and the mean of its remaining
     /// variance.
     fn fuse_all(
-        temporal: &mut Temporal,
+        fusion: &mut TemporalFusion,
         pictures: &[Array2<f32>],
-        level: f32,
+        sigma: f32,
     ) -> (Array2<f32>, f32) {
         let threads = Threads::new(2).unwrap();
+        let main = NoiseModel::uniform(sigma);
+        let noise = NoiseModels { main, chroma: main };
         let mut last = None;
         for plane in pictures {
             let picture = Picture { colour: Colour::Gray, components: vec![plane.view()] };
-            let fused = temporal.fuse(&picture, &[NoiseModel::uniform(level); 2], &threads);
+            let fused = fusion.fuse(&picture, &noise, &threads);
             last = Some((
-                fused.picture.components[0].mapv(Fixed::level),
+                fused.picture.components[0].mapv(FixedSample::code_value),
                 fused.variance.mean().unwrap(),
             ));
         }
@@ -219,80 +236,81 @@ mod tests {
 
     /// Root mean square difference without a border of 32 pixels, where previous pictures have no
     /// matching content.
-    fn distance(a: &Array2<f32>, b: &Array2<f32>) -> f32 {
+    fn rms_difference(a: &Array2<f32>, b: &Array2<f32>) -> f32 {
         let (height, width) = a.dim();
         let inner = ndarray::s![32..height - 32, 32..width - 32];
         (&a.slice(inner) - &b.slice(inner)).mapv(|d| d * d).mean().unwrap().sqrt()
     }
 
     #[test]
-    fn noise_falls_as_the_variance_tells() {
-        let level = 20.0;
+    fn remaining_noise_matches_variance() {
+        let sigma = 20.0;
         for velocity in [(0.0, 0.0), (4.0, -2.0), (11.0, 5.0), (0.5, 1.25)] {
             let at = |frame: u64| (velocity.0 * frame as f32, velocity.1 * frame as f32);
-            let pictures: Vec<_> = (0..10).map(|i| scene(256, 192, at(i), level, i)).collect();
-            let (fused, variance) = fuse_all(&mut Temporal::default(), &pictures, level);
-            let left = distance(&fused, &scene(256, 192, at(9), 0.0, 0)) / level;
+            let pictures: Vec<_> = (0..10).map(|i| scene(256, 192, at(i), sigma, i)).collect();
+            let (fused, variance) = fuse_all(&mut TemporalFusion::default(), &pictures, sigma);
+            let remaining = rms_difference(&fused, &scene(256, 192, at(9), 0.0, 0)) / sigma;
             assert!(
-                left < 0.62 && variance < 0.4,
-                "{velocity:?}: {left} of the noise, variance {variance}"
+                remaining < 0.62 && variance < 0.4,
+                "{velocity:?}: {remaining} of the noise, variance {variance}"
             );
             // Motion errors add to the remaining noise, but not much.
             assert!(
-                left * left < variance + 0.1,
-                "{velocity:?}: {left} squared, variance {variance}"
+                remaining * remaining < variance + 0.1,
+                "{velocity:?}: {remaining} squared, variance {variance}"
             );
         }
     }
 
     #[test]
-    fn another_scene_is_taken_as_it_is() {
-        let level = 15.0;
-        let mut pictures: Vec<_> = (0..6).map(|i| scene(256, 192, (0.0, 0.0), level, i)).collect();
-        pictures.push(scene(256, 192, (5000.0, 3000.0), level, 7));
-        let (fused, variance) = fuse_all(&mut Temporal::default(), &pictures, level);
+    fn scene_cut_is_not_fused() {
+        let sigma = 15.0;
+        let mut pictures: Vec<_> = (0..6).map(|i| scene(256, 192, (0.0, 0.0), sigma, i)).collect();
+        pictures.push(scene(256, 192, (5000.0, 3000.0), sigma, 7));
+        let (fused, variance) = fuse_all(&mut TemporalFusion::default(), &pictures, sigma);
         assert!(
-            distance(&fused, &pictures[6]) < 0.02 * level && variance > 0.98,
+            rms_difference(&fused, &pictures[6]) < 0.02 * sigma && variance > 0.98,
             "variance {variance}"
         );
     }
 
     #[test]
-    fn a_thing_that_appears_leaves_no_ghost() {
-        let level = 10.0;
-        let mut pictures: Vec<_> = (0..8).map(|i| scene(256, 192, (0.0, 0.0), level, i)).collect();
-        let thing = ndarray::s![80..112, 100..140];
-        pictures[7].slice_mut(thing).mapv_inplace(|v| 255.0 - v);
-        let (fused, _) = fuse_all(&mut Temporal::default(), &pictures, level);
-        let ghost = (&fused.slice(thing) - &pictures[7].slice(thing))
+    fn appearing_object_leaves_no_ghost() {
+        let sigma = 10.0;
+        let mut pictures: Vec<_> = (0..8).map(|i| scene(256, 192, (0.0, 0.0), sigma, i)).collect();
+        let object = ndarray::s![80..112, 100..140];
+        pictures[7].slice_mut(object).mapv_inplace(|v| 255.0 - v);
+        let (fused, _) = fuse_all(&mut TemporalFusion::default(), &pictures, sigma);
+        let ghost = (&fused.slice(object) - &pictures[7].slice(object))
             .mapv(|d| d * d)
             .mean()
             .unwrap()
             .sqrt();
-        assert!(ghost < 0.7 * level, "{ghost}");
+        assert!(ghost < 0.7 * sigma, "{ghost}");
     }
 
     #[test]
-    fn without_a_past_pictures_stay_as_they_are() {
-        let mut temporal = Temporal::default();
+    fn first_picture_is_unchanged() {
+        let mut fusion = TemporalFusion::default();
         let scene = |width, height, seed| {
-            scene(width, height, (0.0, 0.0), 9.0, seed).mapv(|v| Fixed::from_level(v).level())
+            scene(width, height, (0.0, 0.0), 9.0, seed)
+                .mapv(|v| FixedSample::from_code_value(v).code_value())
         };
         let pictures = [scene(64, 48, 1), scene(64, 48, 2)];
-        assert_eq!(fuse_all(&mut temporal, &pictures[..1], 9.0), (pictures[0].clone(), 1.0));
-        temporal.reset();
-        assert_eq!(fuse_all(&mut temporal, &pictures[1..], 9.0), (pictures[1].clone(), 1.0));
+        assert_eq!(fuse_all(&mut fusion, &pictures[..1], 9.0), (pictures[0].clone(), 1.0));
+        fusion.reset();
+        assert_eq!(fuse_all(&mut fusion, &pictures[1..], 9.0), (pictures[1].clone(), 1.0));
         // A change of size resets the state.
         let other = scene(33, 7, 3);
-        assert_eq!(fuse_all(&mut temporal, std::slice::from_ref(&other), 9.0).0, other);
+        assert_eq!(fuse_all(&mut fusion, std::slice::from_ref(&other), 9.0).0, other);
     }
 
     #[test]
-    fn small_and_odd_pictures_are_no_trouble() {
+    fn small_and_odd_sizes() {
         for (width, height) in [(1, 1), (2, 3), (17, 5), (16, 16), (33, 65)] {
             let pictures: Vec<_> =
                 (0..3).map(|i| scene(width, height, (i as f32, 0.0), 5.0, i)).collect();
-            let (fused, _) = fuse_all(&mut Temporal::default(), &pictures, 5.0);
+            let (fused, _) = fuse_all(&mut TemporalFusion::default(), &pictures, 5.0);
             assert!(fused.dim() == (height, width) && fused.iter().all(|v| v.is_finite()));
         }
     }

@@ -5,11 +5,11 @@ use ndarray::{Array2, ArrayView1, ArrayViewMut1, Axis};
 use rayon::prelude::*;
 
 use super::{
-    differences::{self, Areas},
-    smoothness::{self, Found},
+    differences::{self, BlockPair},
+    regularise::{BlockMotion, regularise},
 };
 use crate::{
-    frame::{Fixed, halve},
+    frame::{FixedSample, reduce_2x2},
     nn::Threads,
     simd::vectorise,
 };
@@ -18,32 +18,32 @@ use crate::{
 /// this side.
 pub(super) const BLOCK: usize = 16;
 /// Number of pyramid levels below the full picture.
-const LEVELS: usize = 3;
+const PYRAMID_LEVELS: usize = 3;
 /// Side of a block in pixels of its pyramid level.
-const SIDE: isize = 8;
+const LEVEL_BLOCK: isize = 8;
 /// Distance that the matching window extends beyond the block on each side, in pixels of its level.
-const MARGIN: isize = 4;
+const WINDOW_MARGIN: isize = 4;
 /// Side of the matching window on each pyramid level below the full picture.
-pub(super) const WINDOW: usize = (SIDE + 2 * MARGIN) as usize;
+pub(super) const LEVEL_WINDOW: usize = (LEVEL_BLOCK + 2 * WINDOW_MARGIN) as usize;
 /// Side of the matching window in the full picture.
-pub(super) const WHOLE_WINDOW: usize = BLOCK + 2 * MARGIN as usize;
+pub(super) const FULL_WINDOW: usize = BLOCK + 2 * WINDOW_MARGIN as usize;
 /// Range of the exhaustive search on the coarsest level in each direction, in pixels of that level
 /// (8 pixels of the picture each).
-const REACH: i32 = 5;
+const SEARCH_RANGE: i32 = 5;
 /// Cost per pixel of distance from the expected motion (in pixels of the level) and per unit of
 /// noise sigma. It keeps blocks without texture from matching the noise.
-const SMOOTHNESS: f32 = 0.02;
+const DISTANCE_COST: f32 = 0.02;
 /// Largest number of steps of the descent to a better neighbouring displacement.
-const STEPS: usize = 2;
+const MAX_DESCENT_STEPS: usize = 2;
 /// The four neighbours of a displacement `[x, y]`; `i ^ 1` is the opposite neighbour of `i`.
-const BESIDE: [[i32; 2]; 4] = [[-1, 0], [1, 0], [0, -1], [0, 1]];
+const NEIGHBOURS: [[i32; 2]; 4] = [[-1, 0], [1, 0], [0, -1], [0, 1]];
 /// Mean absolute value of normal noise with unit sigma.
 const MEAN_ABSOLUTE: f32 = 0.798;
 /// Least number of plane rows per parallel task.
 const MIN_ROWS: usize = 16;
 /// Least noise sigma assumed for the search, in 8-bit units. With less, repetitive patterns would
 /// match at any of their repetitions.
-const LEAST_LEVEL: f32 = 2.0;
+const MIN_SEARCH_SIGMA: f32 = 2.0;
 
 /// Luma in 8 bits at full, half, quarter and eighth size.
 #[derive(Debug, Default)]
@@ -51,25 +51,25 @@ pub(super) struct Pyramid(Vec<Array2<u8>>);
 
 impl Pyramid {
     /// Fills the pyramid from the first component of a picture.
-    pub fn build(&mut self, luma: &Array2<Fixed>, threads: &Threads) {
-        self.0.resize_with(1 + LEVELS, || Array2::zeros((0, 0)));
+    pub(super) fn build(&mut self, luma: &Array2<FixedSample>, threads: &Threads) {
+        self.0.resize_with(1 + PYRAMID_LEVELS, || Array2::zeros((0, 0)));
         let whole = &mut self.0[0];
         if whole.dim() != luma.dim() {
             *whole = Array2::zeros(luma.dim());
         }
-        let row = |(mut to, from): (ArrayViewMut1<'_, u8>, ArrayView1<'_, Fixed>)| {
-            if let (Some(to), Some(from)) = (to.as_slice_mut(), from.to_slice()) {
-                vectorise(
-                    #[inline(always)]
-                    || to.iter_mut().zip(from).for_each(|(to, v)| *to = v.byte()),
-                );
-            }
+        let row = |(to, from): (ArrayViewMut1<'_, u8>, ArrayView1<'_, FixedSample>)| {
+            let to = to.into_slice().expect("rows of the pyramid are contiguous");
+            let from = from.to_slice().expect("rows of an own plane are contiguous");
+            vectorise(
+                #[inline(always)]
+                || to.iter_mut().zip(from).for_each(|(to, v)| *to = v.to_u8()),
+            );
         };
         let rows = whole.axis_iter_mut(Axis(0)).into_par_iter().with_min_len(MIN_ROWS);
         threads.enter(|| rows.zip(luma.axis_iter(Axis(0))).for_each(row));
-        for level in 0..LEVELS {
+        for level in 0..PYRAMID_LEVELS {
             let (finer, coarser) = self.0.split_at_mut(level + 1);
-            halve(
+            reduce_2x2(
                 &finer[level].view(),
                 &mut coarser[0],
                 threads,
@@ -86,26 +86,27 @@ pub(super) struct Motion {
     /// Displacement `[x, y]` of each block in pixels of the picture, indexed `[[row, column]]`.
     pub blocks: Array2<[f32; 2]>,
     /// Unregularised motion of each block.
-    found: Array2<Found>,
+    found: Array2<BlockMotion>,
 }
 
 impl Motion {
-    /// Finds the displacement of the blocks of `present` in `past`. `level` is the noise sigma of
-    /// luma's pixels.
-    pub fn search(&mut self, present: &Pyramid, past: &Pyramid, level: f32, threads: &Threads) {
-        let level = level.max(LEAST_LEVEL);
-        let pair = |number: usize, side| {
+    /// Finds the displacement of the blocks of `current` in `previous`. `sigma` is that of luma's
+    /// noise, in 8-bit units.
+    ///
+    /// # Panics
+    /// If a pyramid was never built.
+    pub(super) fn search(&mut self, current: &Pyramid, previous: &Pyramid, sigma: f32, threads: &Threads) {
+        let sigma = sigma.max(MIN_SEARCH_SIGMA);
+        let pair = |level: usize, side| {
             // The mean of 4 pixels has half the noise sigma.
-            let weight = SMOOTHNESS * level / (1 << number) as f32;
-            Pair::new(present.0.get(number)?, past.0.get(number)?, side, weight)
+            let weight = DISTANCE_COST * sigma / (1 << level) as f32;
+            LevelPair::new(&current.0[level], &previous.0[level], side, weight)
         };
-        let mut coarser: Option<Array2<[i32; 2]>> = None;
-        for number in (1..=LEVELS).rev() {
-            let Some(pair) = pair(number, SIDE) else { return };
-            coarser = Some(pair.search(coarser.as_ref(), threads));
-        }
-        let Some(finest) = coarser else { return };
-        let Some(pair) = pair(0, BLOCK as isize) else { return };
+        let coarsest = pair(PYRAMID_LEVELS, LEVEL_BLOCK).search(None, threads);
+        let finest = (1..PYRAMID_LEVELS).rev().fold(coarsest, |coarser, level| {
+            pair(level, LEVEL_BLOCK).search(Some(&coarser), threads)
+        });
+        let pair = pair(0, BLOCK as isize);
         if self.found.dim() != finest.dim() {
             self.found = Array2::default(finest.dim());
         }
@@ -117,28 +118,28 @@ impl Motion {
                 .zip(finest.axis_iter(Axis(0)).into_par_iter());
             rows.enumerate().for_each(|(by, (mut row, finest))| {
                 for (bx, (block, coarse)) in row.iter_mut().zip(finest).enumerate() {
-                    *block = pair.settle((by, bx), coarse.map(|d| 2 * d), level);
+                    *block = pair.refine_subpixel((by, bx), coarse.map(|d| 2 * d), sigma);
                 }
             });
         });
-        smoothness::smooth(&self.found, &mut self.blocks);
+        regularise(&self.found, &mut self.blocks);
     }
 }
 
 /// Curvature of the mean squared difference that noise alone causes at a minimum, divided by the
 /// noise variance.
-const DOUBT: f32 = 0.1;
+const NOISE_CURVATURE: f32 = 0.1;
 /// Variance of the difference of a picture and a fused picture, divided by the noise variance.
-const DIFFERENCE: f32 = 1.4;
+const DIFFERENCE_VARIANCE: f32 = 1.4;
 /// Largest sub-pixel offset of the fitted parabola's minimum, in pixels.
-const FARTHEST: f32 = 0.6;
+const MAX_SUBPIXEL: f32 = 0.6;
 
 /// One level of the pyramids of two pictures, with the search parameters of that level.
-struct Pair<'a> {
+struct LevelPair<'a> {
     /// Current picture, row-major without padding.
-    present: &'a [u8],
+    current: &'a [u8],
     /// Previous picture, likewise.
-    past: &'a [u8],
+    previous: &'a [u8],
     /// Height and width.
     dim: (usize, usize),
     /// Side of a block in pixels of the level.
@@ -148,8 +149,8 @@ struct Pair<'a> {
 }
 
 /// Best displacement of a block so far, by cost.
-struct Best<'a, 'b> {
-    pair: &'a Pair<'b>,
+struct BestMatch<'a, 'b> {
+    pair: &'a LevelPair<'b>,
     /// Row and column of the block.
     block: (usize, usize),
     /// Expected displacement, from which the distance is penalised.
@@ -160,32 +161,33 @@ struct Best<'a, 'b> {
     cost: f32,
 }
 
-impl<'a, 'b> Best<'a, 'b> {
-    fn new(pair: &'a Pair<'b>, block: (usize, usize), expected: [i32; 2]) -> Self {
+impl<'a, 'b> BestMatch<'a, 'b> {
+    fn new(pair: &'a LevelPair<'b>, block: (usize, usize), expected: [i32; 2]) -> Self {
         Self { pair, block, expected, found: [0; 2], cost: f32::INFINITY }
     }
 
     /// Evaluates a displacement and keeps it if it costs less.
-    fn consider(&mut self, d: [i32; 2]) {
+    fn evaluate(&mut self, d: [i32; 2]) {
         if d == self.found && self.cost < f32::INFINITY {
             return;
         }
         let distance = (d[0] - self.expected[0]).abs() + (d[1] - self.expected[1]).abs();
         let cost = self.pair.weight * distance as f32;
         if cost < self.cost {
-            let cost = cost + self.pair.difference(self.block, d, differences::absolute);
+            let cost = cost + self.pair.difference(self.block, d, differences::sad);
             if cost < self.cost {
                 (self.found, self.cost) = (d, cost);
             }
         }
     }
 
-    /// Descends from the best displacement to better neighbours, for [`STEPS`] steps at most.
-    fn consider_around(&mut self) {
-        for _ in 0..STEPS {
+    /// Descends from the best displacement to better neighbours, for [`MAX_DESCENT_STEPS`] steps at
+    /// most.
+    fn descend(&mut self) {
+        for _ in 0..MAX_DESCENT_STEPS {
             let [x, y] = self.found;
-            for [dx, dy] in BESIDE {
-                self.consider([x + dx, y + dy]);
+            for [dx, dy] in NEIGHBOURS {
+                self.evaluate([x + dx, y + dy]);
             }
             if self.found == [x, y] {
                 break;
@@ -194,15 +196,17 @@ impl<'a, 'b> Best<'a, 'b> {
     }
 }
 
-impl<'a> Pair<'a> {
-    fn new(
-        present: &'a Array2<u8>,
-        past: &'a Array2<u8>,
-        side: isize,
-        weight: f32,
-    ) -> Option<Self> {
-        let (dim, present, past) = (present.dim(), present.as_slice()?, past.as_slice()?);
-        Some(Self { dim, present, past, side, weight })
+impl<'a> LevelPair<'a> {
+    fn new(current: &'a Array2<u8>, previous: &'a Array2<u8>, side: isize, weight: f32) -> Self {
+        let samples =
+            |plane: &'a Array2<u8>| plane.as_slice().expect("pyramids are in standard layout");
+        Self {
+            current: samples(current),
+            previous: samples(previous),
+            dim: current.dim(),
+            side,
+            weight,
+        }
     }
 
     /// Returns the displacement of each block in pixels of this level, starting from those of the
@@ -216,7 +220,7 @@ impl<'a> Pair<'a> {
                 for bx in 0..dim.1 {
                     let left = bx.checked_sub(1).map(|bx| row[bx]);
                     row[bx] = match coarser {
-                        Some(coarser) => self.follow((by, bx), coarser, left),
+                        Some(coarser) => self.refine((by, bx), coarser, left),
                         None => self.search_all((by, bx)),
                     };
                 }
@@ -225,13 +229,13 @@ impl<'a> Pair<'a> {
         blocks
     }
 
-    /// Tests all displacements in the range of [`REACH`].
+    /// Tests all displacements in the range of [`SEARCH_RANGE`].
     fn search_all(&self, block: (usize, usize)) -> [i32; 2] {
-        let mut best = Best::new(self, block, [0; 2]);
-        best.consider([0; 2]);
-        for dy in -REACH..=REACH {
-            for dx in -REACH..=REACH {
-                best.consider([dx, dy]);
+        let mut best = BestMatch::new(self, block, [0; 2]);
+        best.evaluate([0; 2]);
+        for dy in -SEARCH_RANGE..=SEARCH_RANGE {
+            for dx in -SEARCH_RANGE..=SEARCH_RANGE {
+                best.evaluate([dx, dy]);
             }
         }
         best.found
@@ -239,7 +243,7 @@ impl<'a> Pair<'a> {
 
     /// Tests the displacements of the coarser level, of the left neighbour and zero, then the
     /// neighbours of the best one.
-    fn follow(
+    fn refine(
         &self,
         (by, bx): (usize, usize),
         coarser: &Array2<[i32; 2]>,
@@ -247,17 +251,17 @@ impl<'a> Pair<'a> {
     ) -> [i32; 2] {
         let of_coarser = |by: usize, bx: usize| coarser[[by, bx]].map(|d| 2 * d);
         // The neighbouring coarser block on the side nearest to this block.
-        let beside = |at: usize, count: usize| {
+        let adjacent = |at: usize, count: usize| {
             if at % 2 == 1 { (at / 2 + 1).min(count - 1) } else { (at / 2).saturating_sub(1) }
         };
         let (rows, columns) = coarser.dim();
-        let mut best = Best::new(self, (by, bx), of_coarser(by / 2, bx / 2));
-        best.consider(best.expected);
-        best.consider([0; 2]);
-        best.consider(of_coarser(by / 2, beside(bx, columns)));
-        best.consider(of_coarser(beside(by, rows), bx / 2));
-        left.into_iter().for_each(|left| best.consider(left));
-        best.consider_around();
+        let mut best = BestMatch::new(self, (by, bx), of_coarser(by / 2, bx / 2));
+        best.evaluate(best.expected);
+        best.evaluate([0; 2]);
+        best.evaluate(of_coarser(by / 2, adjacent(bx, columns)));
+        best.evaluate(of_coarser(adjacent(by, rows), bx / 2));
+        left.into_iter().for_each(|left| best.evaluate(left));
+        best.descend();
         best.found
     }
 
@@ -265,11 +269,16 @@ impl<'a> Pair<'a> {
     ///
     /// Fits a parabola through the mean squared differences around the best whole displacement. The
     /// curvature of the parabola determines how far noise moves its minimum, which gives the
-    /// precision. `level` is the noise sigma of this level's pixels.
-    fn settle(&self, block: (usize, usize), expected: [i32; 2], level: f32) -> Found {
-        let square = |d: [i32; 2]| self.difference(block, d, differences::squared);
-        let beside = |[x, y]: [i32; 2]| BESIDE.map(|[dx, dy]| [x + dx, y + dy]);
-        // Convert the mean square to the scale of a mean absolute difference, as [`Best`] uses.
+    /// precision. `sigma` is the noise sigma of this level's pixels.
+    fn refine_subpixel(
+        &self,
+        block: (usize, usize),
+        expected: [i32; 2],
+        sigma: f32,
+    ) -> BlockMotion {
+        let square = |d: [i32; 2]| self.difference(block, d, differences::ssd);
+        let neighbours = |[x, y]: [i32; 2]| NEIGHBOURS.map(|[dx, dy]| [x + dx, y + dy]);
+        // Convert the mean square to the scale of a mean absolute difference, as `BestMatch` uses.
         let cost = |d: [i32; 2], square: f32| {
             let distance = (d[0] - expected[0]).abs() + (d[1] - expected[1]).abs();
             MEAN_ABSOLUTE * square.sqrt() + self.weight * distance as f32
@@ -279,11 +288,11 @@ impl<'a> Pair<'a> {
             // The expected position lies outside of the picture.
             (best, centre) = ([0; 2], square([0; 2]));
         }
-        let mut around = beside(best).map(square);
-        for _ in 0..STEPS {
+        let mut around = neighbours(best).map(square);
+        for _ in 0..MAX_DESCENT_STEPS {
             let mut better = None;
             let mut least = cost(best, centre);
-            for (i, (d, square)) in beside(best).into_iter().zip(around).enumerate() {
+            for (i, (d, square)) in neighbours(best).into_iter().zip(around).enumerate() {
                 let cost = cost(d, square);
                 if cost < least {
                     (better, least) = (Some(i), cost);
@@ -291,23 +300,26 @@ impl<'a> Pair<'a> {
             }
             let Some(side) = better else { break };
             let before = centre;
-            (best, centre) = (beside(best)[side], around[side]);
+            (best, centre) = (neighbours(best)[side], around[side]);
             // The previous centre becomes the neighbour on the opposite side.
             let back = side ^ 1;
-            let places = beside(best);
-            around = std::array::from_fn(|i| if i == back { before } else { square(places[i]) });
+            let positions = neighbours(best);
+            around = std::array::from_fn(|i| if i == back { before } else { square(positions[i]) });
         }
-        let mut found = Found { motion: best.map(|d| d as f32), ..Found::default() };
+        let mut found =
+            BlockMotion { displacement: best.map(|d| d as f32), ..BlockMotion::default() };
         for (axis, &[before, after]) in around.as_chunks::<2>().0.iter().enumerate() {
             let curvature = before + after - 2.0 * centre;
             // At the border the curvature is NaN or infinite.
             if !(curvature > 0.0 && curvature < f32::INFINITY) {
                 continue;
             }
-            found.motion[axis] += (0.5 * (before - after) / curvature).clamp(-FARTHEST, FARTHEST);
-            let pixels = (self.side + 2 * MARGIN).pow(2) as f32;
-            let certain = (curvature - DOUBT * level * level).max(0.0);
-            found.precision[axis] = pixels * certain / (2.0 * DIFFERENCE * level * level);
+            found.displacement[axis] +=
+                (0.5 * (before - after) / curvature).clamp(-MAX_SUBPIXEL, MAX_SUBPIXEL);
+            let pixels = (self.side + 2 * WINDOW_MARGIN).pow(2) as f32;
+            let excess_curvature = (curvature - NOISE_CURVATURE * sigma * sigma).max(0.0);
+            found.precision[axis] =
+                pixels * excess_curvature / (2.0 * DIFFERENCE_VARIANCE * sigma * sigma);
         }
         found
     }
@@ -319,14 +331,14 @@ impl<'a> Pair<'a> {
         &self,
         (by, bx): (usize, usize),
         [dx, dy]: [i32; 2],
-        measure: impl Fn(Areas<'_>) -> u32,
+        measure: impl Fn(BlockPair<'_>) -> u32,
     ) -> f32 {
         let (height, width) = self.dim;
         let side = self.side;
         let range = |block: usize, d: i32, length: usize| {
             let (length, d) = (length as isize, d as isize);
-            let start = (block as isize * side - MARGIN).max(0).max(-d);
-            let end = ((block as isize + 1) * side + MARGIN).min(length).min(length - d);
+            let start = (block as isize * side - WINDOW_MARGIN).max(0).max(-d);
+            let end = ((block as isize + 1) * side + WINDOW_MARGIN).min(length).min(length - d);
             (start, end)
         };
         let ((x0, x1), (y0, y1)) = (range(bx, dx, width), range(by, dy, height));
@@ -335,10 +347,11 @@ impl<'a> Pair<'a> {
             return f32::INFINITY;
         }
         let at = |y: isize, x: isize| y as usize * width + x as usize;
-        let (length, rows) = ((x1 - x0) as usize, (y1 - y0) as usize);
+        let (block_width, block_height) = ((x1 - x0) as usize, (y1 - y0) as usize);
         let values =
-            [&self.present[at(y0, x0)..], &self.past[at(y0 + dy as isize, x0 + dx as isize)..]];
-        let sum = measure(Areas { values, width, rows, length });
-        sum as f32 / (length * rows) as f32
+            [&self.current[at(y0, x0)..], &self.previous[at(y0 + dy as isize, x0 + dx as isize)..]];
+        let blocks = BlockPair { values, stride: width, width: block_width, height: block_height };
+        let sum = measure(blocks);
+        sum as f32 / (block_width * block_height) as f32
     }
 }

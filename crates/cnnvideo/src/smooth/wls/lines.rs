@@ -1,131 +1,132 @@
 //! Tridiagonal solver for many lines of pixels at once, one line per SIMD lane.
 
+use std::ops::Range;
+
 use super::{
     layout::{Lanes, Tile},
-    weights::ONE,
+    weights::WEIGHT_ONE,
 };
 
 /// Square of the largest value in a strength map.
-const ALL: f32 = 255.0 * 255.0;
+const MAX_STRENGTH_SQUARED: f32 = 255.0 * 255.0;
 
-/// Solver state of `LANES` lines.
+/// Solver of `LANES` lines.
 ///
 /// Gaussian elimination without pivoting (Thomas algorithm) from the first position to the last,
 /// then back substitution to the first. The systems are tridiagonal and diagonally dominant.
 #[derive(Debug)]
-pub(super) struct Lines<const LANES: usize> {
+pub(super) struct LineSolver<const LANES: usize> {
     /// Upper diagonal after elimination, by position.
     upper: Vec<Lanes<LANES>>,
     /// Right-hand side after elimination, by channel and position. All channels have the same
     /// weights.
-    values: Vec<Vec<Lanes<LANES>>>,
+    rhs: Vec<Vec<Lanes<LANES>>>,
     /// Edge weight between the last prepared position and the next.
-    weight_before: Lanes<LANES>,
+    previous_weight: Lanes<LANES>,
 }
 
 /// Elimination factors of a tile's positions, the same for all channels.
-pub(super) struct Factors<const LANES: usize, const STEP: usize> {
+pub(super) struct Factors<const LANES: usize, const POSITIONS: usize> {
     /// Reciprocal of the pivot.
-    inverse: Tile<LANES, STEP>,
+    inverse: Tile<LANES, POSITIONS>,
     /// Magnitude of the lower diagonal: coupling to the previous position.
-    pull: Tile<LANES, STEP>,
+    lower: Tile<LANES, POSITIONS>,
 }
 
-impl<const LANES: usize, const STEP: usize> Default for Factors<LANES, STEP> {
+impl<const LANES: usize, const POSITIONS: usize> Default for Factors<LANES, POSITIONS> {
     fn default() -> Self {
-        Self { inverse: [Lanes::ZERO; STEP], pull: [Lanes::ZERO; STEP] }
+        Self { inverse: [Lanes::ZERO; POSITIONS], lower: [Lanes::ZERO; POSITIONS] }
     }
 }
 
-impl<const LANES: usize> Default for Lines<LANES> {
+impl<const LANES: usize> Default for LineSolver<LANES> {
     fn default() -> Self {
-        Self { upper: Vec::new(), values: Vec::new(), weight_before: Lanes::ZERO }
+        Self { upper: Vec::new(), rhs: Vec::new(), previous_weight: Lanes::ZERO }
     }
 }
 
 // Portable Rust, inlined into a `vectorise` closure and so compiled for each instruction set.
-impl<const LANES: usize> Lines<LANES> {
+impl<const LANES: usize> LineSolver<LANES> {
     /// Resizes the buffers for lines of `length` pixels with `channels` channels.
-    pub fn resize(&mut self, length: usize, channels: usize) {
+    pub(super) fn resize(&mut self, length: usize, channels: usize) {
         self.upper.resize(length, Lanes::ZERO);
         // Never shrinks the list, to keep the memory of channels that this call does not use.
-        self.values.resize_with(self.values.len().max(channels), Vec::new);
-        self.values[..channels].iter_mut().for_each(|values| values.resize(length, Lanes::ZERO));
+        self.rhs.resize_with(self.rhs.len().max(channels), Vec::new);
+        self.rhs[..channels].iter_mut().for_each(|rhs| rhs.resize(length, Lanes::ZERO));
     }
 
-    /// Computes the elimination factors of `count` positions from `first` on. Call it for all
-    /// earlier positions first.
+    /// Computes the elimination factors of `positions`. Call it for all earlier positions first.
     ///
-    /// `weights` are the edge weights between a position and the next, in units of `1 /` [`ONE`];
-    /// `share` is the strength map, 0 to 255.
+    /// `weights` are the edge weights between a position and the next, in units of
+    /// `1 /` [`WEIGHT_ONE`]; `strength` is the strength map, 0 to 255.
     #[inline(always)]
-    pub fn prepare<const STEP: usize>(
+    pub(super) fn prepare<const POSITIONS: usize>(
         &mut self,
-        [first, count]: [usize; 2],
-        weights: &Tile<LANES, STEP>,
-        share: &Tile<LANES, STEP>,
+        positions: Range<usize>,
+        weights: &Tile<LANES, POSITIONS>,
+        strength: &Tile<LANES, POSITIONS>,
         lambda: f32,
-        factors: &mut Factors<LANES, STEP>,
+        factors: &mut Factors<LANES, POSITIONS>,
     ) {
-        let lambda = lambda / (ALL * ONE);
+        let lambda = lambda / (MAX_STRENGTH_SQUARED * WEIGHT_ONE);
+        let first = positions.start;
         let mut before = if first == 0 { Lanes::ZERO } else { self.upper[first - 1] };
-        let mut weight_before = if first == 0 { Lanes::ZERO } else { self.weight_before };
-        for (i, upper) in self.upper[first..first + count].iter_mut().enumerate() {
+        let mut previous_weight = if first == 0 { Lanes::ZERO } else { self.previous_weight };
+        for (i, upper) in self.upper[positions].iter_mut().enumerate() {
             for lane in 0..LANES {
-                let (weight, share) = (weights[i].0[lane], share[i].0[lane]);
-                let lambda = lambda * share * share;
-                let (a, c) = (lambda * weight_before.0[lane], lambda * weight);
+                let (weight, strength) = (weights[i].0[lane], strength[i].0[lane]);
+                let lambda = lambda * strength * strength;
+                let (a, c) = (lambda * previous_weight.0[lane], lambda * weight);
                 let inverse = 1.0 / (1.0 + a + c - a * before.0[lane]);
                 before.0[lane] = c * inverse;
                 factors.inverse[i].0[lane] = inverse;
-                factors.pull[i].0[lane] = a;
-                weight_before.0[lane] = weight;
+                factors.lower[i].0[lane] = a;
+                previous_weight.0[lane] = weight;
             }
             *upper = before;
         }
-        self.weight_before = weight_before;
+        self.previous_weight = previous_weight;
     }
 
-    /// Eliminates `count` positions of a channel from `first` on. Call it for all earlier positions
-    /// first.
+    /// Eliminates `positions` of a channel. Call it for all earlier positions first.
     #[inline(always)]
-    pub fn eliminate<const STEP: usize>(
+    pub(super) fn eliminate<const POSITIONS: usize>(
         &mut self,
         channel: usize,
-        [first, count]: [usize; 2],
-        values: &Tile<LANES, STEP>,
-        factors: &Factors<LANES, STEP>,
+        positions: Range<usize>,
+        values: &Tile<LANES, POSITIONS>,
+        factors: &Factors<LANES, POSITIONS>,
     ) {
-        let done = &mut self.values[channel];
-        let mut before = if first == 0 { Lanes::ZERO } else { done[first - 1] };
-        for (i, done) in done[first..first + count].iter_mut().enumerate() {
+        let rhs = &mut self.rhs[channel];
+        let first = positions.start;
+        let mut before = if first == 0 { Lanes::ZERO } else { rhs[first - 1] };
+        for (i, rhs) in rhs[positions].iter_mut().enumerate() {
             for lane in 0..LANES {
-                before.0[lane] = (values[i].0[lane] + factors.pull[i].0[lane] * before.0[lane])
+                before.0[lane] = (values[i].0[lane] + factors.lower[i].0[lane] * before.0[lane])
                     * factors.inverse[i].0[lane];
             }
-            *done = before;
+            *rhs = before;
         }
     }
 
-    /// Back-substitutes `count` positions of a channel from `first` on into `to`. Call it after all
-    /// positions are eliminated and all later ones are substituted.
+    /// Back-substitutes `positions` of a channel into `to`. Call it after all positions are
+    /// eliminated and all later ones are substituted.
     ///
     /// `after` is the solution at the position after these (0 at the end of the line); it is
-    /// replaced with the solution at `first`.
+    /// replaced with the solution at the first of them.
     #[inline(always)]
-    pub fn substitute<const STEP: usize>(
+    pub(super) fn substitute<const POSITIONS: usize>(
         &self,
         channel: usize,
-        [first, count]: [usize; 2],
+        positions: Range<usize>,
         after: &mut Lanes<LANES>,
-        to: &mut Tile<LANES, STEP>,
+        to: &mut Tile<LANES, POSITIONS>,
     ) {
-        let (done, upper) =
-            (&self.values[channel][first..first + count], &self.upper[first..first + count]);
+        let (rhs, upper) = (&self.rhs[channel][positions.clone()], &self.upper[positions]);
         let mut next = *after;
-        for ((to, done), upper) in to.iter_mut().zip(done).zip(upper).rev() {
+        for ((to, rhs), upper) in to.iter_mut().zip(rhs).zip(upper).rev() {
             for lane in 0..LANES {
-                next.0[lane] = done.0[lane] + upper.0[lane] * next.0[lane];
+                next.0[lane] = rhs.0[lane] + upper.0[lane] * next.0[lane];
             }
             *to = next;
         }

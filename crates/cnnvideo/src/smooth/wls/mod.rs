@@ -20,25 +20,38 @@ use std::sync::Mutex;
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
-pub use self::weights::POWER;
-pub use self::weights::{Guide, Weights};
+pub use self::weights::{EXP_ORDER, EdgeGuides, EdgeWeights, Guide};
 use self::{
-    layout::{COLUMNS, Columns, ROWS, Rows},
-    lines::Lines,
-    strips::{InPlace, System, Through},
+    layout::{COLUMN_LANES, Columns, ROW_LANES, Rows},
+    lines::LineSolver,
+    strips::{FromTo, InPlace, System},
 };
 use crate::{frame::Sample, nn::Threads};
 
 /// Number of iterations; each solves all rows, then all columns.
 const ITERATIONS: u32 = 2;
 
+/// Smoothness term of the weighted least squares: where and how much to smooth.
+#[derive(Debug, Clone, Copy)]
+pub struct Smoothness<'a> {
+    /// Edge weights, for planes of the same size.
+    pub weights: &'a EdgeWeights,
+    /// Strength map: the square root of each pixel's fraction of `lambda`, times 255. The square
+    /// root gives weak smoothing finer steps. Must be in standard layout (rows contiguous in
+    /// memory).
+    pub strength: ArrayView2<'a, u8>,
+    /// Weight of smoothness, 0 or more: in an area without edges the smoothing radius is about its
+    /// square root, in pixels.
+    pub lambda: f32,
+}
+
 /// Weighted least squares solver. Keeps its buffers for the next picture.
 #[derive(Debug, Default)]
 pub struct Wls {
     /// Scratch memory of the row passes, one per thread.
-    rows: Vec<Mutex<Lines<ROWS>>>,
+    rows: Vec<Mutex<LineSolver<ROW_LANES>>>,
     /// Scratch memory of the column passes, one per thread.
-    columns: Vec<Mutex<Lines<COLUMNS>>>,
+    columns: Vec<Mutex<LineSolver<COLUMN_LANES>>>,
     /// Intermediate result of each channel between two passes.
     planes: Vec<Array2<f32>>,
 }
@@ -46,30 +59,26 @@ pub struct Wls {
 impl Wls {
     /// Smooths the channels of `input`, which have the same edge weights, into those of `output`.
     ///
-    /// `lambda` is the weight of smoothness, 0 or more: in an area without edges the smoothing
-    /// radius is about its square root, in pixels. `share` is the strength map: the square root of
-    /// each pixel's fraction of `lambda`, times 255. The square root gives weak smoothing finer
-    /// steps.
+    /// Copies the input if `lambda` is 0.
     ///
-    /// Copies the input if `lambda` is 0, if the planes differ in size, or if `share` is not in
-    /// standard layout (rows contiguous in memory).
+    /// # Panics
+    /// If the planes, the edge weights and the strength map differ in size, or the strength map is
+    /// not in standard layout.
     pub fn smooth<T: Sample>(
         &mut self,
         input: &[ArrayView2<'_, T>],
         output: &mut [ArrayViewMut2<'_, T>],
-        weights: &Weights,
-        share: &ArrayView2<'_, u8>,
-        lambda: f32,
+        &Smoothness { weights, strength, lambda }: &Smoothness<'_>,
         threads: &Threads,
     ) {
         let dim = weights.across.dim();
-        let fits = share.dim() == dim
-            && share.is_standard_layout()
+        let fits = strength.dim() == dim
             && input.iter().all(|c| c.dim() == dim)
             && output.iter().all(|c| c.dim() == dim);
-        if !fits || share.is_empty() || lambda <= 0.0 {
-            let pairs = output.iter_mut().zip(input).filter(|(to, from)| to.dim() == from.dim());
-            pairs.for_each(|(to, from)| to.assign(from));
+        assert!(fits, "planes, edge weights and strength map must have the same size");
+        assert!(strength.is_standard_layout(), "rows of the strength map must be contiguous");
+        if strength.is_empty() || lambda <= 0.0 {
+            output.iter_mut().zip(input).for_each(|(to, from)| to.assign(from));
             return;
         }
         self.rows.resize_with(threads.count(), Mutex::default);
@@ -82,43 +91,42 @@ impl Wls {
             .filter(|plane| plane.dim() != dim)
             .for_each(|plane| *plane = Array2::zeros(dim));
         for iteration in 1..=ITERATIONS {
-            let lambda = lambda * part(iteration);
-            let along = System { weights: weights.across.view(), share: *share, lambda };
-            let down = System { weights: weights.down.t(), share: share.t(), lambda };
+            let lambda = lambda * lambda_fraction(iteration);
+            let rows_system = System { weights: weights.across.view(), strength, lambda };
+            let columns_system =
+                System { weights: weights.down.t(), strength: strength.t(), lambda };
             // The first pass reads the input, the last one writes the output.
             if iteration == 1 {
                 let channels = planes.iter_mut().zip(input);
                 let channels =
-                    channels.map(|(to, from)| Through { from: from.view(), to: to.view_mut() });
-                along.solve::<Rows, _, _, _>(channels.collect(), rows, threads);
+                    channels.map(|(to, from)| FromTo { from: from.view(), to: to.view_mut() });
+                rows_system.solve::<Rows, _, _, _>(channels.collect(), rows, threads);
             } else {
                 let channels = planes.iter_mut().map(|plane| InPlace(plane.view_mut()));
-                along.solve::<Rows, _, _, _>(channels.collect(), rows, threads);
+                rows_system.solve::<Rows, _, _, _>(channels.collect(), rows, threads);
             }
             if iteration == ITERATIONS {
                 let channels = output.iter_mut().zip(&*planes);
-                let channels = channels.map(|(to, from)| Through {
-                    from: from.t(),
-                    to: to.view_mut().reversed_axes(),
-                });
-                down.solve::<Columns, _, _, _>(channels.collect(), columns, threads);
+                let channels = channels
+                    .map(|(to, from)| FromTo { from: from.t(), to: to.view_mut().reversed_axes() });
+                columns_system.solve::<Columns, _, _, _>(channels.collect(), columns, threads);
             } else {
                 let channels =
                     planes.iter_mut().map(|plane| InPlace(plane.view_mut().reversed_axes()));
-                down.solve::<Columns, _, _, _>(channels.collect(), columns, threads);
+                columns_system.solve::<Columns, _, _, _>(channels.collect(), columns, threads);
             }
         }
     }
 }
 
 /// Returns the fractions of `lambda` of all iterations.
-pub fn parts() -> [f32; ITERATIONS as usize] {
-    std::array::from_fn(|i| part(i as u32 + 1))
+pub fn lambda_fractions() -> [f32; ITERATIONS as usize] {
+    std::array::from_fn(|i| lambda_fraction(i as u32 + 1))
 }
 
 /// Returns the fraction of `lambda` for an iteration, from 1 on: each is a quarter of the one
 /// before.
-fn part(iteration: u32) -> f32 {
+fn lambda_fraction(iteration: u32) -> f32 {
     1.5 * 4f32.powi((ITERATIONS - iteration) as i32) / (4f32.powi(ITERATIONS as i32) - 1.0)
 }
 
@@ -133,10 +141,14 @@ mod tests {
     const LAMBDA: f32 = 60.0;
     const SIGMA: f32 = 9.0;
 
-    fn weights(guide: &Array2<f32>) -> Weights {
-        let mut weights = Weights::default();
-        let guide = Guide { plane: guide.view(), shift: [0; 2] };
-        weights.fill(guide.plane.dim(), &[guide], None, SIGMA, &Threads::new(2).unwrap());
+    fn weights(guide: &Array2<f32>) -> EdgeWeights {
+        let mut weights = EdgeWeights::default();
+        let guides = EdgeGuides {
+            guides: &[Guide { plane: guide.view(), subsampling: [0; 2] }],
+            confidence: None,
+            sigma: SIGMA,
+        };
+        weights.fill(guide.dim(), guides, &Threads::new(2).unwrap());
         weights
     }
 
@@ -147,20 +159,14 @@ mod tests {
     fn smoothed(
         plane: &Array2<f32>,
         guide: &Array2<f32>,
-        share: &Array2<u8>,
+        strength: &Array2<u8>,
         lambda: f32,
     ) -> Array2<f32> {
         let mut result = Array2::zeros(plane.dim());
         let threads = Threads::new(2).unwrap();
+        let smoothness = Smoothness { weights: &weights(guide), strength: strength.view(), lambda };
         let output = &mut [result.view_mut()];
-        Wls::default().smooth(
-            &[plane.view()],
-            output,
-            &weights(guide),
-            &share.view(),
-            lambda,
-            &threads,
-        );
+        Wls::default().smooth(&[plane.view()], output, &smoothness, &threads);
         result
     }
 
@@ -168,21 +174,22 @@ mod tests {
     fn dense(
         plane: &Array2<f32>,
         guide: &Array2<f32>,
-        share: &Array2<u8>,
+        strength: &Array2<u8>,
         lambda: f32,
     ) -> Array2<f32> {
-        let line = |f: Vec<f32>, g: Vec<f32>, share: Vec<u8>, lambda: f32| -> Vec<f32> {
+        let line = |f: Vec<f32>, g: Vec<f32>, strength: Vec<u8>, lambda: f32| -> Vec<f32> {
             let n = f.len();
             let mut a = DMatrix::<f64>::identity(n, n);
             for i in 1..n {
-                // The approximation of the exponential, see `weights::POWER`.
+                // The approximation of the exponential, see `weights::EXP_ORDER`.
                 let weight = (1.0 - f64::from((g[i] - g[i - 1]).abs()) / (16.0 * f64::from(SIGMA)))
                     .max(0.0)
                     .powi(16);
                 for (row, other) in [(i, i - 1), (i - 1, i)] {
-                    let pull = f64::from(lambda) * (f64::from(share[row]) / 255.0).powi(2) * weight;
-                    a[(row, row)] += pull;
-                    a[(row, other)] -= pull;
+                    let coupling =
+                        f64::from(lambda) * (f64::from(strength[row]) / 255.0).powi(2) * weight;
+                    a[(row, row)] += coupling;
+                    a[(row, other)] -= coupling;
                 }
             }
             let f = DVector::from_iterator(n, f.into_iter().map(f64::from));
@@ -190,12 +197,12 @@ mod tests {
         };
         let mut plane = plane.clone();
         for iteration in 1..=ITERATIONS {
-            let lambda = lambda * part(iteration);
+            let lambda = lambda * lambda_fraction(iteration);
             for y in 0..plane.nrows() {
                 let solved = line(
                     plane.row(y).to_vec(),
                     guide.row(y).to_vec(),
-                    share.row(y).to_vec(),
+                    strength.row(y).to_vec(),
                     lambda,
                 );
                 plane
@@ -206,7 +213,7 @@ mod tests {
                 let solved = line(
                     plane.column(x).to_vec(),
                     guide.column(x).to_vec(),
-                    share.column(x).to_vec(),
+                    strength.column(x).to_vec(),
                     lambda,
                 );
                 plane
@@ -222,24 +229,26 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(1);
         for dim in [(1, 1), (1, 9), (7, 1), (16, 16), (17, 33), (40, 31)] {
             let (plane, guide) = (random(&mut rng, dim), random(&mut rng, dim) * 0.1);
-            let share = Array2::from_shape_fn(dim, |_| rng.random());
-            let (ours, dense) =
-                (smoothed(&plane, &guide, &share, LAMBDA), dense(&plane, &guide, &share, LAMBDA));
+            let strength = Array2::from_shape_fn(dim, |_| rng.random());
+            let (ours, dense) = (
+                smoothed(&plane, &guide, &strength, LAMBDA),
+                dense(&plane, &guide, &strength, LAMBDA),
+            );
             let worst = (&ours - &dense).iter().fold(0.0f32, |worst, d| worst.max(d.abs()));
             assert!(worst < 1e-2, "{dim:?}: {worst}");
         }
     }
 
     #[test]
-    fn a_constant_stays_and_nothing_leaves_the_range() {
+    fn constants_and_the_range_are_kept() {
         let mut rng = StdRng::seed_from_u64(2);
         let (plane, guide) = (random(&mut rng, (50, 70)), random(&mut rng, (50, 70)));
-        let share = Array2::from_elem((50, 70), 255);
-        let flat = smoothed(&Array2::from_elem((50, 70), 77.0), &guide, &share, LAMBDA);
+        let strength = Array2::from_elem((50, 70), 255);
+        let flat = smoothed(&Array2::from_elem((50, 70), 77.0), &guide, &strength, LAMBDA);
         assert!(flat.iter().all(|v| (v - 77.0).abs() < 1e-3));
         let (low, high) =
             plane.iter().fold((f32::MAX, f32::MIN), |(l, h), v| (l.min(*v), h.max(*v)));
-        let result = smoothed(&plane, &guide, &share, 1e4);
+        let result = smoothed(&plane, &guide, &strength, 1e4);
         assert!(result.iter().all(|v| (low - 1e-2..=high + 1e-2).contains(v)));
     }
 
@@ -249,36 +258,36 @@ mod tests {
         let dim = (33, 47);
         let (a, b, guide) =
             (random(&mut rng, dim), random(&mut rng, dim), random(&mut rng, dim) * 0.2);
-        let share = Array2::from_shape_fn(dim, |_| rng.random());
-        let together = smoothed(&(&a * 0.5 + &b * 2.0), &guide, &share, LAMBDA);
-        let apart =
-            smoothed(&a, &guide, &share, LAMBDA) * 0.5 + smoothed(&b, &guide, &share, LAMBDA) * 2.0;
+        let strength = Array2::from_shape_fn(dim, |_| rng.random());
+        let together = smoothed(&(&a * 0.5 + &b * 2.0), &guide, &strength, LAMBDA);
+        let apart = smoothed(&a, &guide, &strength, LAMBDA) * 0.5
+            + smoothed(&b, &guide, &strength, LAMBDA) * 2.0;
         assert!((&together - &apart).iter().all(|d| d.abs() < 1e-2));
     }
 
     #[test]
-    fn where_lambda_is_0_pixels_stay_bit_by_bit() {
+    fn zero_lambda_is_bit_exact() {
         let mut rng = StdRng::seed_from_u64(4);
         let dim = (37, 53);
         let (plane, guide) = (random(&mut rng, dim), random(&mut rng, dim) * 0.1);
-        let share = Array2::from_shape_fn(dim, |(y, x)| if x < 20 || y == 7 { 0 } else { 255 });
-        let result = smoothed(&plane, &guide, &share, LAMBDA);
+        let strength = Array2::from_shape_fn(dim, |(y, x)| if x < 20 || y == 7 { 0 } else { 255 });
+        let result = smoothed(&plane, &guide, &strength, LAMBDA);
         for ((place, before), after) in plane.indexed_iter().zip(&result) {
-            assert_eq!(share[place] == 0, before == after, "{place:?}");
+            assert_eq!(strength[place] == 0, before == after, "{place:?}");
         }
-        assert_eq!(smoothed(&plane, &guide, &share, 0.0), plane);
+        assert_eq!(smoothed(&plane, &guide, &strength, 0.0), plane);
     }
 
     #[test]
-    fn edges_of_the_guide_hold() {
+    fn edges_of_the_guide_are_preserved() {
         // Noise on both sides of a step that is strong in the guide and weak in the picture.
         let mut rng = StdRng::seed_from_u64(5);
         let plane = Array2::from_shape_fn((64, 64), |(_, x)| {
             f32::from(x as u8 / 32) * 10.0 + rng.random_range(-30.0..30.0f32)
         });
         let guide = Array2::from_shape_fn((64, 64), |(_, x)| f32::from(x as u8 / 32) * 200.0);
-        let share = Array2::from_elem((64, 64), 255);
-        let result = smoothed(&plane, &guide, &share, 1e4);
+        let strength = Array2::from_elem((64, 64), 255);
+        let result = smoothed(&plane, &guide, &strength, 1e4);
         for (side, from) in [(0usize, 0.0f32), (32, 10.0)] {
             let part = result.slice(ndarray::s![.., side..side + 32]);
             assert!((part.mean().unwrap() - from).abs() < 2.0 && part.std(0.0) < 2.0);

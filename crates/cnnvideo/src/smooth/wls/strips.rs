@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::{
     layout::{Lanes, Layout, Tile},
-    lines::{Factors, Lines},
+    lines::{Factors, LineSolver},
 };
 use crate::{frame::Sample, nn::Threads, simd::vectorise};
 
@@ -17,19 +17,19 @@ pub(super) trait Channel: Send + Sized {
     /// Splits off the first `lines` lines; returns them and the rest.
     fn split(self, lines: usize) -> (Self, Self);
     /// Loads `count` positions of all lines, from `first` on, into `to`.
-    fn load<L: Layout<LANES, STEP>, const LANES: usize, const STEP: usize>(
+    fn load<L: Layout<LANES, POSITIONS>, const LANES: usize, const POSITIONS: usize>(
         &self,
         first: usize,
         count: usize,
-        to: &mut Tile<LANES, STEP>,
+        to: &mut Tile<LANES, POSITIONS>,
     );
     /// Stores `count` positions of all lines, from `first` on. Leaves `from` in an unspecified
     /// state.
-    fn store<L: Layout<LANES, STEP>, const LANES: usize, const STEP: usize>(
+    fn store<L: Layout<LANES, POSITIONS>, const LANES: usize, const POSITIONS: usize>(
         &mut self,
         first: usize,
         count: usize,
-        from: &mut Tile<LANES, STEP>,
+        from: &mut Tile<LANES, POSITIONS>,
     );
 }
 
@@ -37,7 +37,7 @@ pub(super) trait Channel: Send + Sized {
 pub(super) struct InPlace<'a>(pub ArrayViewMut2<'a, f32>);
 
 /// Channel that is read from one plane and written to another.
-pub(super) struct Through<'a, A, B> {
+pub(super) struct FromTo<'a, A, B> {
     /// Plane that the values are read from.
     pub from: ArrayView2<'a, A>,
     /// Plane that the solution is written to.
@@ -51,27 +51,27 @@ impl Channel for InPlace<'_> {
     }
 
     #[inline(always)]
-    fn load<L: Layout<LANES, STEP>, const LANES: usize, const STEP: usize>(
+    fn load<L: Layout<LANES, POSITIONS>, const LANES: usize, const POSITIONS: usize>(
         &self,
         first: usize,
         count: usize,
-        to: &mut Tile<LANES, STEP>,
+        to: &mut Tile<LANES, POSITIONS>,
     ) {
         L::gather(&self.0.view(), first, count, to, |v| v);
     }
 
     #[inline(always)]
-    fn store<L: Layout<LANES, STEP>, const LANES: usize, const STEP: usize>(
+    fn store<L: Layout<LANES, POSITIONS>, const LANES: usize, const POSITIONS: usize>(
         &mut self,
         first: usize,
         count: usize,
-        from: &mut Tile<LANES, STEP>,
+        from: &mut Tile<LANES, POSITIONS>,
     ) {
         L::scatter(from, first, count, &mut self.0);
     }
 }
 
-impl<A: Sample, B: Sample> Channel for Through<'_, A, B> {
+impl<A: Sample, B: Sample> Channel for FromTo<'_, A, B> {
     fn split(self, lines: usize) -> (Self, Self) {
         let (from, from_after) = self.from.split_at(Axis(0), lines);
         let (to, to_after) = self.to.split_at(Axis(0), lines);
@@ -79,21 +79,21 @@ impl<A: Sample, B: Sample> Channel for Through<'_, A, B> {
     }
 
     #[inline(always)]
-    fn load<L: Layout<LANES, STEP>, const LANES: usize, const STEP: usize>(
+    fn load<L: Layout<LANES, POSITIONS>, const LANES: usize, const POSITIONS: usize>(
         &self,
         first: usize,
         count: usize,
-        to: &mut Tile<LANES, STEP>,
+        to: &mut Tile<LANES, POSITIONS>,
     ) {
-        L::gather(&self.from, first, count, to, Sample::level);
+        L::gather(&self.from, first, count, to, Sample::code_value);
     }
 
     #[inline(always)]
-    fn store<L: Layout<LANES, STEP>, const LANES: usize, const STEP: usize>(
+    fn store<L: Layout<LANES, POSITIONS>, const LANES: usize, const POSITIONS: usize>(
         &mut self,
         first: usize,
         count: usize,
-        from: &mut Tile<LANES, STEP>,
+        from: &mut Tile<LANES, POSITIONS>,
     ) {
         L::scatter(from, first, count, &mut self.to);
     }
@@ -105,17 +105,22 @@ pub(super) struct System<'a> {
     /// Edge weights between each position and the next, in units of `1 / 65535`.
     pub weights: ArrayView2<'a, u16>,
     /// Strength map: square root of each pixel's fraction of `lambda`, times 255.
-    pub share: ArrayView2<'a, u8>,
+    pub strength: ArrayView2<'a, u8>,
     /// Weight of smoothness of this pass.
     pub lambda: f32,
 }
 
 impl System<'_> {
     /// Solves all lines in parallel strips of `LANES`. `scratch` has one entry per thread.
-    pub fn solve<L: Layout<LANES, STEP>, C: Channel, const LANES: usize, const STEP: usize>(
+    pub(super) fn solve<
+        L: Layout<LANES, POSITIONS>,
+        C: Channel,
+        const LANES: usize,
+        const POSITIONS: usize,
+    >(
         &self,
         channels: Vec<C>,
-        scratch: &[Mutex<Lines<LANES>>],
+        scratch: &[Mutex<LineSolver<LANES>>],
         threads: &Threads,
     ) {
         let (count, length) = self.weights.dim();
@@ -130,7 +135,7 @@ impl System<'_> {
             strips.push((
                 System {
                     weights: self.weights.slice(part),
-                    share: self.share.slice(part),
+                    strength: self.strength.slice(part),
                     ..*self
                 },
                 own,
@@ -139,12 +144,12 @@ impl System<'_> {
         threads.enter(|| {
             strips.into_par_iter().for_each(|(system, mut channels)| {
                 // Each worker thread has its own index, so the lock is never contended.
-                let worker = rayon::current_thread_index().unwrap_or(0) % scratch.len();
+                let worker = rayon::current_thread_index().expect("runs on a thread of the pool");
                 let mut lines = scratch[worker].lock().unwrap_or_else(PoisonError::into_inner);
                 lines.resize(length, channels.len());
                 vectorise(
                     #[inline(always)]
-                    || system.solve_strip::<L, _, LANES, STEP>(&mut channels, &mut lines),
+                    || system.solve_strip::<L, _, LANES, POSITIONS>(&mut channels, &mut lines),
                 );
             });
         });
@@ -152,30 +157,35 @@ impl System<'_> {
 
     /// Solves one strip: eliminates all channels tile by tile, then substitutes backwards.
     #[inline(always)]
-    fn solve_strip<L: Layout<LANES, STEP>, C: Channel, const LANES: usize, const STEP: usize>(
+    fn solve_strip<
+        L: Layout<LANES, POSITIONS>,
+        C: Channel,
+        const LANES: usize,
+        const POSITIONS: usize,
+    >(
         &self,
         channels: &mut [C],
-        lines: &mut Lines<LANES>,
+        lines: &mut LineSolver<LANES>,
     ) {
         let length = self.weights.ncols();
-        let [mut weights, mut share, mut values] = [[Lanes::ZERO; STEP]; 3];
+        let [mut weights, mut strength, mut values] = [[Lanes::ZERO; POSITIONS]; 3];
         let mut factors = Factors::default();
-        for first in (0..length).step_by(STEP) {
-            let count = STEP.min(length - first);
+        for first in (0..length).step_by(POSITIONS) {
+            let count = POSITIONS.min(length - first);
             L::gather(&self.weights, first, count, &mut weights, f32::from);
-            L::gather(&self.share, first, count, &mut share, f32::from);
-            lines.prepare([first, count], &weights, &share, self.lambda, &mut factors);
+            L::gather(&self.strength, first, count, &mut strength, f32::from);
+            lines.prepare(first..first + count, &weights, &strength, self.lambda, &mut factors);
             for (i, channel) in channels.iter().enumerate() {
-                channel.load::<L, LANES, STEP>(first, count, &mut values);
-                lines.eliminate(i, [first, count], &values, &factors);
+                channel.load::<L, LANES, POSITIONS>(first, count, &mut values);
+                lines.eliminate(i, first..first + count, &values, &factors);
             }
         }
         for (i, channel) in channels.iter_mut().enumerate() {
             let mut after = Lanes::ZERO;
-            for first in (0..length).step_by(STEP).rev() {
-                let count = STEP.min(length - first);
-                lines.substitute(i, [first, count], &mut after, &mut values);
-                channel.store::<L, LANES, STEP>(first, count, &mut values);
+            for first in (0..length).step_by(POSITIONS).rev() {
+                let count = POSITIONS.min(length - first);
+                lines.substitute(i, first..first + count, &mut after, &mut values);
+                channel.store::<L, LANES, POSITIONS>(first, count, &mut values);
             }
         }
     }

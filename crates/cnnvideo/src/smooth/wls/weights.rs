@@ -1,77 +1,90 @@
 //! Edge weights between neighbouring pixels, computed from guides.
 //!
-//! Main types: [`Guide`], a plane whose steps are edges; [`Weights`], the weight maps of the
+//! Main types: [`Guide`], a plane whose steps are edges; [`EdgeWeights`], the weight maps of the
 //! solver.
 
-use ndarray::{Array2, ArrayView2, Zip};
+use ndarray::{Array2, ArrayView2, Axis, Zip};
 use rayon::prelude::*;
 
 use crate::{
     nn::Threads,
-    simd::{nearest, vectorise},
+    simd::{round_clamped, vectorise},
 };
 
 /// `n` of `(1 - d / (n sigma))^n`, which approximates `exp(-d / sigma)`.
-pub const POWER: u8 = 16;
+pub const EXP_ORDER: u8 = 16;
 /// Fixed-point value of a weight of 1.
-pub(super) const ONE: f32 = 65535.0;
+pub(super) const WEIGHT_ONE: f32 = 65535.0;
 
 /// Guide plane, whose steps between neighbouring values mark edges.
 #[derive(Debug, Clone, Copy)]
 pub struct Guide<'a> {
-    /// Values `[row, column]`, in the unit of `sigma`.
+    /// Values `[row, column]`, in the unit of `sigma`. Rows must be contiguous in memory.
     pub plane: ArrayView2<'a, f32>,
-    /// Subsampling, horizontal and vertical: a value covers `1 << shift` pixels. 0 or 1.
-    pub shift: [u32; 2],
+    /// Subsampling as powers of two, horizontal and vertical: a value covers `1 << subsampling`
+    /// pixels. 0 or 1.
+    pub subsampling: [u32; 2],
+}
+
+/// Guides of [`EdgeWeights::fill`].
+#[derive(Debug, Clone, Copy)]
+pub struct EdgeGuides<'a> {
+    /// Guides whose steps add up.
+    pub guides: &'a [Guide<'a>],
+    /// Edge confidence, 0 to 1: the factor on the steps. `None` is 1 everywhere.
+    pub confidence: Option<Guide<'a>>,
+    /// Steps above it act as edges.
+    pub sigma: f32,
 }
 
 /// Edge weights between neighbouring pixels, `[row, column]`, in units of `1 / 65535`.
 #[derive(Debug, Default)]
-pub struct Weights {
+pub struct EdgeWeights {
     /// Weight between each pixel and its right neighbour.
     pub(super) across: Array2<u16>,
     /// Weight between each pixel and its lower neighbour.
     pub(super) down: Array2<u16>,
 }
 
-impl Weights {
+impl EdgeWeights {
     /// Computes the weights for pictures of `dim` (rows, columns).
     ///
     /// A weight is about `exp(-d / sigma)`, and 0 from `d = 16 sigma` on. `d` is the sum of the
-    /// absolute steps of all guides, times the edge confidence `belief` (0 to 1; 1 if `None`). Rows
-    /// of guides must be contiguous in memory and cover the picture; others count as flat.
+    /// absolute steps of all guides, times the edge confidence.
+    ///
+    /// # Panics
+    /// If a guide or the edge confidence does not cover a picture of `dim`, or has rows that are
+    /// not contiguous in memory.
     pub fn fill(
         &mut self,
         dim: (usize, usize),
-        guides: &[Guide<'_>],
-        belief: Option<Guide<'_>>,
-        sigma: f32,
+        EdgeGuides { guides, confidence, sigma }: EdgeGuides<'_>,
         threads: &Threads,
     ) {
+        let all = guides.iter().chain(&confidence);
+        all.for_each(|guide| assert!(guide.covers(dim), "a guide is smaller than the picture"));
         for map in [&mut self.across, &mut self.down] {
             if map.dim() != dim {
                 *map = Array2::zeros(dim);
             }
         }
-        let slope = 1.0 / (f32::from(POWER) * sigma);
+        let slope = 1.0 / (f32::from(EXP_ORDER) * sigma);
         threads.enter(|| {
             let rows = Zip::indexed(self.across.rows_mut()).and(self.down.rows_mut());
             rows.into_par_iter().for_each_init(
                 || Scratch::new(dim.1),
                 |scratch, (y, across, down)| {
-                    let (Some(across), Some(down)) = (across.into_slice(), down.into_slice())
-                    else {
-                        return;
-                    };
+                    let [across, down] = [across, down]
+                        .map(|row| row.into_slice().expect("rows of own maps are contiguous"));
                     vectorise(
                         #[inline(always)]
                         || {
-                            scratch.believe(belief, y);
+                            scratch.load_confidence(confidence, y);
                             scratch.steps_across(guides, y);
-                            convert(scratch, slope, across);
+                            weights_from_steps(scratch, slope, across);
                             if y + 1 < dim.0 {
                                 scratch.steps_down(guides, y);
-                                convert(scratch, slope, down);
+                                weights_from_steps(scratch, slope, down);
                             } else {
                                 down.fill(0);
                             }
@@ -87,12 +100,17 @@ impl Weights {
 }
 
 impl<'a> Guide<'a> {
+    /// Returns whether the guide has a value for every pixel of a picture of `dim` (rows, columns).
+    fn covers(&self, dim: (usize, usize)) -> bool {
+        let [shift_x, shift_y] = self.subsampling;
+        self.plane.nrows() << shift_y >= dim.0 && self.plane.ncols() << shift_x >= dim.1
+    }
+
     /// Returns the row of the guide that covers row `y` of the picture.
-    fn row(&self, y: usize) -> Option<&'a [f32]> {
-        let row = y >> self.shift[1];
-        (row < self.plane.nrows())
-            .then(|| self.plane.index_axis_move(ndarray::Axis(0), row).to_slice())
-            .flatten()
+    #[inline(always)]
+    fn row(&self, y: usize) -> &'a [f32] {
+        let row = self.plane.index_axis_move(Axis(0), y >> self.subsampling[1]);
+        row.to_slice().expect("rows of guides are contiguous")
     }
 }
 
@@ -101,9 +119,9 @@ struct Scratch {
     /// Sum of the steps of all guides, per pixel.
     steps: Vec<f32>,
     /// Sum of the steps of horizontally subsampled guides, per guide value.
-    coarse: Vec<f32>,
+    subsampled_steps: Vec<f32>,
     /// Edge confidence, per pixel.
-    belief: Vec<f32>,
+    confidence: Vec<f32>,
 }
 
 // The functions below are portable Rust, inlined into a `vectorise` closure and so compiled for
@@ -112,23 +130,20 @@ impl Scratch {
     fn new(width: usize) -> Self {
         Self {
             steps: vec![0.0; width],
-            coarse: vec![0.0; width.div_ceil(2)],
-            belief: vec![1.0; width],
+            subsampled_steps: vec![0.0; width.div_ceil(2)],
+            confidence: vec![1.0; width],
         }
     }
 
     /// Loads the edge confidence of row `y`.
     #[inline(always)]
-    fn believe(&mut self, belief: Option<Guide<'_>>, y: usize) {
-        let Some((row, shift)) = belief.and_then(|belief| Some((belief.row(y)?, belief.shift[0])))
-        else {
-            // Overwrites the confidence of the row that this scratch memory was used for before.
-            self.belief.fill(1.0);
-            return;
-        };
-        match shift {
-            0 => self.belief.iter_mut().zip(row).for_each(|(to, from)| *to = *from),
-            _ => in_pairs(&mut self.belief, row, |pair, from| pair.fill(from)),
+    fn load_confidence(&mut self, confidence: Option<Guide<'_>>, y: usize) {
+        // Without a map, the values of `new` stay.
+        let Some(confidence) = confidence else { return };
+        let row = confidence.row(y);
+        match confidence.subsampling[0] {
+            0 => self.confidence.iter_mut().zip(row).for_each(|(to, from)| *to = *from),
+            _ => for_each_pair(&mut self.confidence, row, |pair, from| pair.fill(from)),
         }
     }
 
@@ -136,8 +151,11 @@ impl Scratch {
     /// between the pixels that its values cover.
     #[inline(always)]
     fn steps_across(&mut self, guides: &[Guide<'_>], y: usize) {
-        self.add_up(guides, |guide| guide.row(y).map(|row| (&row[row.len().min(1)..], row)));
-        self.spread(guides, |pair, step| {
+        self.sum_steps(guides, |guide| {
+            let row = guide.row(y);
+            Some((&row[row.len().min(1)..], row))
+        });
+        self.upsample_steps(guides, |pair, step| {
             if let Some(last) = pair.last_mut() {
                 *last += step;
             }
@@ -147,57 +165,64 @@ impl Scratch {
     /// Computes the steps from each pixel to its lower neighbour.
     #[inline(always)]
     fn steps_down(&mut self, guides: &[Guide<'_>], y: usize) {
-        self.add_up(guides, |guide| {
-            let crossed = (y + 1) >> guide.shift[1] != y >> guide.shift[1];
-            if crossed { Some((guide.row(y + 1)?, guide.row(y)?)) } else { None }
+        self.sum_steps(guides, |guide| {
+            let crossed = (y + 1) >> guide.subsampling[1] != y >> guide.subsampling[1];
+            if crossed { Some((guide.row(y + 1), guide.row(y))) } else { None }
         });
-        self.spread(guides, |pair, step| pair.iter_mut().for_each(|to| *to += step));
+        self.upsample_steps(guides, |pair, step| pair.iter_mut().for_each(|to| *to += step));
     }
 
-    /// Sums the absolute differences of two rows over all guides.
+    /// Sums the absolute differences of two rows over all guides. `rows` returns `None` for guides
+    /// without a step.
     #[inline(always)]
-    fn add_up<'a>(
+    fn sum_steps<'a>(
         &mut self,
         guides: &[Guide<'a>],
         rows: impl Fn(&Guide<'a>) -> Option<(&'a [f32], &'a [f32])>,
     ) {
         self.steps.fill(0.0);
-        self.coarse.fill(0.0);
+        self.subsampled_steps.fill(0.0);
         for guide in guides {
             let Some((a, b)) = rows(guide) else { continue };
-            let sums = if guide.shift[0] == 0 { &mut self.steps } else { &mut self.coarse };
+            let sums = if guide.subsampling[0] == 0 {
+                &mut self.steps
+            } else {
+                &mut self.subsampled_steps
+            };
             sums.iter_mut().zip(a).zip(b).for_each(|((sum, a), b)| *sum += (a - b).abs());
         }
     }
 
     /// Adds the steps of horizontally subsampled guides to those of the pixels.
     #[inline(always)]
-    fn spread(&mut self, guides: &[Guide<'_>], add: impl Fn(&mut [f32], f32)) {
-        if guides.iter().any(|guide| guide.shift[0] > 0) {
-            in_pairs(&mut self.steps, &self.coarse, add);
+    fn upsample_steps(&mut self, guides: &[Guide<'_>], add: impl Fn(&mut [f32], f32)) {
+        if guides.iter().any(|guide| guide.subsampling[0] > 0) {
+            for_each_pair(&mut self.steps, &self.subsampled_steps, add);
         }
     }
 }
 
 /// Calls `with` for each value of a subsampled row and the two pixels that it covers.
 #[inline(always)]
-fn in_pairs(fine: &mut [f32], coarse: &[f32], with: impl Fn(&mut [f32], f32)) {
+fn for_each_pair(pixels: &mut [f32], subsampled: &[f32], with: impl Fn(&mut [f32], f32)) {
     // Chunks of constant length are vectorised.
-    let (pairs, rest) = fine.as_chunks_mut::<2>();
-    pairs.iter_mut().zip(coarse).for_each(|(pair, value)| with(pair, *value));
-    if let Some(value) = coarse.get(pairs.len()).filter(|_| !rest.is_empty()) {
+    let (pairs, rest) = pixels.as_chunks_mut::<2>();
+    pairs.iter_mut().zip(subsampled).for_each(|(pair, value)| with(pair, *value));
+    if let Some(value) = subsampled.get(pairs.len()).filter(|_| !rest.is_empty()) {
         with(rest, *value);
     }
 }
 
 /// Computes the weights from steps and edge confidence.
 #[inline(always)]
-fn convert(scratch: &Scratch, slope: f32, weights: &mut [u16]) {
-    for ((weight, step), belief) in weights.iter_mut().zip(&scratch.steps).zip(&scratch.belief) {
-        let base = (1.0 - step * belief * slope).max(0.0);
+fn weights_from_steps(scratch: &Scratch, slope: f32, weights: &mut [u16]) {
+    for ((weight, step), confidence) in
+        weights.iter_mut().zip(&scratch.steps).zip(&scratch.confidence)
+    {
+        let base = (1.0 - step * confidence * slope).max(0.0);
         let second = base * base;
         let fourth = second * second;
         let eighth = fourth * fourth;
-        *weight = nearest(eighth * eighth * ONE, ONE) as u16;
+        *weight = round_clamped(eighth * eighth * WEIGHT_ONE, WEIGHT_ONE) as u16;
     }
 }

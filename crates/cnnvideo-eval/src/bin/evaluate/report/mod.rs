@@ -1,6 +1,6 @@
 //! Report of any elements on images and clips: an HTML page, and the same figures as JSON.
 
-mod frames;
+mod clip;
 mod page;
 mod plot;
 mod statistics;
@@ -8,19 +8,16 @@ mod statistics;
 use std::path::PathBuf;
 
 use cnnvideo::quality::{Comparison, Gradient, Histogram, Measures, gradient};
+use image::RgbImage;
 use indicatif::{ProgressBar, ProgressStyle};
 use ndarray::Array2;
 use serde::Serialize;
 
-use self::{
-    frames::{Clip, Frame},
-    statistics::Interval,
-};
-use crate::Result;
-use cnnvideo_eval::Noise;
+use self::{clip::Clip, statistics::Interval};
+use cnnvideo_eval::{Noise, Result, element::run_description, frame::RawFrame, init};
 
 #[derive(clap::Args)]
-pub struct Report {
+pub(crate) struct ReportArguments {
     /// Images (.png, .jpg), folders with images, or videos that GStreamer can decode
     #[arg(long, required = true, num_args = 1..)]
     source: Vec<PathBuf>,
@@ -80,114 +77,112 @@ struct Results {
 /// Images of the first frame of a source for the page.
 struct Strip {
     source: String,
-    cells: Vec<(String, frames::Rgb)>,
+    cells: Vec<(String, RgbImage)>,
     histograms: Vec<(String, [f64; 256])>,
 }
 
 /// The element that stands for the unprocessed input.
-const NOTHING: &str = "identity";
+const UNPROCESSED: &str = "identity";
 
-pub fn run(task: &Report) -> Result<()> {
-    gst::init()?;
-    gstcnnvideo::plugin_register_static()?;
+/// Runs the elements and writes the report.
+pub(crate) fn run(arguments: &ReportArguments) -> Result<()> {
+    init()?;
     let mut clips = Vec::new();
-    for source in &task.source {
-        clips.extend(frames::load(source, task.frames, task.pictures)?);
+    for source in &arguments.source {
+        clips.extend(clip::load(source, arguments.frames, arguments.pictures)?);
     }
     let elements: Vec<String> =
-        std::iter::once(NOTHING.to_owned()).chain(task.element.iter().cloned()).collect();
+        std::iter::once(UNPROCESSED.to_owned()).chain(arguments.element.iter().cloned()).collect();
     let bar = ProgressBar::new((clips.len() * elements.len()) as u64);
     bar.set_style(ProgressStyle::with_template(
         "{elapsed_precise} [{wide_bar}] {pos}/{len} {msg}",
     )?);
     let (mut outcomes, mut strips) = (Vec::new(), Vec::new());
     for (number, clip) in clips.iter().enumerate() {
-        let noisy = with_noise(clip, task.noise, task.seed.wrapping_add(number as u64));
+        let noisy = with_noise(clip, arguments.noise, arguments.seed.wrapping_add(number as u64));
         let mut strip =
             Strip { source: clip.name.clone(), cells: Vec::new(), histograms: Vec::new() };
-        strip.show("reference", &clip.frames[0], None)?;
+        strip.add("reference", &clip.frames[0], None)?;
         for element in &elements {
             bar.set_message(format!("{element} on {}", clip.name));
-            let (out, milliseconds) = frames::through(element, &noisy)?;
+            let output = run_description(element, &noisy.frames)?;
             let mut comparison = Comparison::new(0)?;
             let mut frames = Vec::new();
-            for (reference, out) in clip.frames.iter().zip(&out) {
+            for (reference, out) in clip.frames.iter().zip(&output.frames) {
                 frames.push(comparison.measure(&reference.view()?, &out.view()?)?);
             }
-            let first = out.first().ok_or("the elements returned no frame")?;
-            if element != NOTHING || task.noise > 0.0 {
-                let name = if element == NOTHING { "input" } else { element };
-                strip.show(name, first, Some(&clip.frames[0]))?;
+            let first = &output.frames[0];
+            if element != UNPROCESSED || arguments.noise > 0.0 {
+                let name = if element == UNPROCESSED { "input" } else { element };
+                strip.add(name, first, Some(&clip.frames[0]))?;
             }
             let frames = frames.iter().map(Measures::named).collect();
             outcomes.push(Outcome {
                 source: clip.name.clone(),
                 element: element.clone(),
                 frames,
-                milliseconds,
+                milliseconds: output.milliseconds,
             });
             bar.inc(1);
         }
         strips.push(strip);
     }
     bar.finish_and_clear();
-    let summaries = elements.iter().map(|element| summary(element, &outcomes, task.seed)).collect();
+    let summaries =
+        elements.iter().map(|element| summary(element, &outcomes, arguments.seed)).collect();
     let results = Results {
         command: std::env::args().skip(1).collect(),
         version: env!("CARGO_PKG_VERSION"),
-        seed: task.seed,
-        noise: task.noise,
+        seed: arguments.seed,
+        noise: arguments.noise,
         summaries,
         outcomes,
     };
-    std::fs::create_dir_all(&task.out)?;
-    std::fs::write(task.out.join("report.json"), serde_json::to_string_pretty(&results)?)?;
-    std::fs::write(task.out.join("index.html"), page::write(&results, &strips)?)?;
+    std::fs::create_dir_all(&arguments.out)?;
+    std::fs::write(arguments.out.join("report.json"), serde_json::to_string_pretty(&results)?)?;
+    std::fs::write(arguments.out.join("index.html"), page::write(&results, &strips)?)?;
     print(&results);
-    println!("wrote {0}/index.html and {0}/report.json", task.out.display());
+    println!("wrote {0}/index.html and {0}/report.json", arguments.out.display());
     Ok(())
 }
 
 /// Adds white noise of the given sigma to a clip.
-fn with_noise(clip: &Clip, level: f32, seed: u64) -> Clip {
+fn with_noise(clip: &Clip, sigma: f32, seed: u64) -> Clip {
     let mut noise = Noise::new(seed);
     let mut clip = clip.clone();
-    if level > 0.0 {
-        for frame in &mut clip.frames {
-            frame.samples().for_each(|v| *v = (f32::from(*v) + level * noise.next()).round() as u8);
-        }
+    if sigma > 0.0 {
+        clip.frames.iter_mut().for_each(|frame| frame.add_noise(sigma, &mut noise));
     }
     clip
 }
 
 /// Averages the measures of an element: mean over sources of the mean over their frames.
 fn summary(element: &str, outcomes: &[Outcome], seed: u64) -> Summary {
-    let own: Vec<_> = outcomes.iter().filter(|outcome| outcome.element == element).collect();
+    let of_element: Vec<_> = outcomes.iter().filter(|outcome| outcome.element == element).collect();
     let mut names: Vec<&'static str> = Vec::new();
-    for (name, _) in own.iter().flat_map(|outcome| &outcome.frames).flatten() {
+    for (name, _) in of_element.iter().flat_map(|outcome| &outcome.frames).flatten() {
         if !names.contains(name) {
             names.push(name);
         }
     }
-    let of = |outcome: &Outcome, name: &str| {
+    let values_of = |outcome: &Outcome, name: &str| {
         let values = outcome.frames.iter().flatten().filter(|(n, v)| *n == name && v.is_finite());
         values.map(|(_, v)| *v).collect::<Vec<_>>()
     };
     let measures = names
         .into_iter()
         .filter_map(|name| {
-            let groups: Vec<_> =
-                own.iter().map(|outcome| of(outcome, name)).filter(|v| !v.is_empty()).collect();
+            let groups: Vec<_> = of_element
+                .iter()
+                .map(|outcome| values_of(outcome, name))
+                .filter(|v| !v.is_empty())
+                .collect();
             Some((name, statistics::interval(&groups, seed)?))
         })
         .collect();
-    let mut times: Vec<_> = own.iter().map(|outcome| outcome.milliseconds).collect();
+    let mut times: Vec<_> = of_element.iter().map(|outcome| outcome.milliseconds).collect();
     times.sort_by(f64::total_cmp);
-    Summary {
-        element: element.to_owned(),
-        measures,
-        milliseconds: times.get(times.len() / 2).copied().unwrap_or(0.0),
-    }
+    Summary { element: element.to_owned(), measures, milliseconds: times[times.len() / 2] }
 }
 
 /// Prints the main measures.
@@ -203,19 +198,19 @@ fn print(results: &Results) {
 
 impl Strip {
     /// Adds an image, its luma histogram and its gradient; if there is a reference, also the error.
-    fn show(&mut self, name: &str, frame: &Frame, reference: Option<&Frame>) -> Result<()> {
-        self.cells.push((name.to_owned(), frame.rgb()));
+    fn add(&mut self, name: &str, frame: &RawFrame, reference: Option<&RawFrame>) -> Result<()> {
+        self.cells.push((name.to_owned(), clip::frame_image(frame)?));
         let luma = frame.luma()?;
-        self.histograms.push((name.to_owned(), Histogram::of(&luma.view()).0));
+        self.histograms.push((name.to_owned(), *Histogram::from_plane(&luma.view()).frequencies()));
         if let Some(reference) = reference {
             let before = reference.luma()?;
-            let error = frames::grey(&Array2::from_shape_fn(luma.dim(), |at| {
+            let error = clip::plane_image(&Array2::from_shape_fn(luma.dim(), |at| {
                 128.0 + 4.0 * (luma[at] - before[at])
             }));
             self.cells.push((format!("{name}: error x 4"), error));
         }
         let edges = gradient(&luma.view(), Gradient::Sobel).mapv(|v| 3.0 * v);
-        self.cells.push((format!("{name}: gradient"), frames::grey(&edges)));
+        self.cells.push((format!("{name}: gradient"), clip::plane_image(&edges)));
         Ok(())
     }
 }

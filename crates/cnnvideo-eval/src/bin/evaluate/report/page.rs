@@ -6,10 +6,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::{
     Outcome, Results, Strip,
-    frames::Rgb,
     plot::{escape, lines, short},
 };
-use crate::Result;
+use cnnvideo_eval::Result;
+use image::RgbImage;
 
 const STYLE: &str = "
 :root { color-scheme: light dark; --line: #8885; --soft: #8881 }
@@ -45,7 +45,7 @@ const SHOWN: [(&str, &str); 9] = [
 ];
 
 /// Returns the page as HTML.
-pub fn write(results: &Results, strips: &[Strip]) -> Result<String> {
+pub(super) fn write(results: &Results, strips: &[Strip]) -> Result<String> {
     let mut page = format!(
         "<!doctype html><html lang='en'><head><meta charset='utf-8'><meta name='viewport' \
          content='width=device-width,initial-scale=1'>\
@@ -182,9 +182,9 @@ fn curves(page: &mut String, outcomes: &[Outcome]) -> Result<()> {
     Ok(())
 }
 
-fn jpeg(picture: &Rgb) -> Result<Vec<u8>> {
+fn jpeg(image: &RgbImage) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     image::codecs::jpeg::JpegEncoder::new_with_quality(Cursor::new(&mut bytes), 82)
-        .encode_image(picture)?;
+        .encode_image(image)?;
     Ok(bytes)
 }

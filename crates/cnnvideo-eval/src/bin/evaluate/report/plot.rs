@@ -10,7 +10,7 @@ const SIZE: [f64; 2] = [560.0, 240.0];
 const MARGIN: [f64; 2] = [48.0, 28.0];
 
 /// Returns a plot of lines over `x` = 0, 1, 2, ... with a legend of their names.
-pub fn lines(title: &str, x_name: &str, series: &[(String, Vec<f64>)]) -> String {
+pub(super) fn lines(title: &str, x_name: &str, series: &[(String, Vec<f64>)]) -> String {
     let all = || series.iter().flat_map(|(_, values)| values).filter(|v| v.is_finite());
     let (low, high) =
         all().fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(*v), high.max(*v)));
@@ -70,7 +70,7 @@ pub fn lines(title: &str, x_name: &str, series: &[(String, Vec<f64>)]) -> String
 }
 
 /// Formats a number with few digits.
-pub fn short(v: f64) -> String {
+pub(super) fn short(v: f64) -> String {
     let digits = if v.abs() >= 100.0 {
         0
     } else if v.abs() >= 1.0 {
@@ -82,7 +82,7 @@ pub fn short(v: f64) -> String {
 }
 
 /// Escapes text for HTML.
-pub fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")

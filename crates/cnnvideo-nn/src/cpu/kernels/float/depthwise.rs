@@ -3,30 +3,32 @@
 
 use pulp::{Simd, WithSimd};
 
-use crate::arch::{Activation, Window};
+use crate::arch::{Activation, DepthwiseWindow};
 
 /// Pixels that share each load of weights.
 const TILE: usize = 4;
+/// Limits of the activation function.
+const RANGE: [f32; 2] = Activation::RELU6_RANGE;
 
 /// Weights of a depthwise convolution in the order in which the kernel reads them:
 /// `[tap][channel]`.
 #[derive(Debug, Clone)]
-pub struct Depthwise {
-    /// Weights, `side * side` taps of all channels.
+pub(in crate::cpu) struct PackedDepthwise {
+    /// Weights, `kernel_size * kernel_size` taps of all channels.
     taps: Vec<f32>,
     bias: Vec<f32>,
-    side: usize,
+    kernel_size: usize,
 }
 
-impl Depthwise {
-    /// Packs weights in the order `[channel][row][column]`.
-    pub(in crate::cpu) fn new(window: Window, weights: &[f32], bias: &[f32]) -> Self {
-        let taps = window.side * window.side;
+impl PackedDepthwise {
+    /// Packs weights in the order `[channel][row][column]`, and one bias per channel.
+    pub(in crate::cpu) fn new(window: DepthwiseWindow, weights: &[f32], bias: &[f32]) -> Self {
+        let taps = window.kernel_size * window.kernel_size;
         let tap = |tap: usize| weights.iter().skip(tap).step_by(taps);
         Self {
             taps: (0..taps).flat_map(tap).copied().collect(),
             bias: bias.to_vec(),
-            side: window.side,
+            kernel_size: window.kernel_size,
         }
     }
 }
@@ -35,31 +37,31 @@ impl Depthwise {
 ///
 /// Channel `c` of pixel `x` is the sum of `bias[c]` and, over rows `dy` and columns `dx` of the
 /// kernel, of `weight[c][dy][dx] * segments[dy][x * pitch + dx * channels + c]`, clamped to 0 to 6.
-pub struct DepthJob<'a> {
+pub(in crate::cpu) struct DepthwiseJob<'a> {
     /// One input row for each kernel row, from the first input of pixel 0 on.
     pub segments: &'a [&'a [f32]],
     /// Distance between the inputs of neighbouring output pixels, in values.
     pub pitch: usize,
     /// Weights and biases.
-    pub weights: &'a Depthwise,
+    pub weights: &'a PackedDepthwise,
     /// Output values, interleaved by pixel.
     pub out: &'a mut [f32],
 }
 
-impl DepthJob<'_> {
+impl DepthwiseJob<'_> {
     /// Returns the number of output pixels.
     ///
     /// # Panics
     /// If an access of the kernel would be outside of its slice. The kernel relies on this check
     /// for memory safety.
     fn check(&self) -> usize {
-        let Depthwise { taps, bias, side } = self.weights;
+        let PackedDepthwise { taps, bias, kernel_size } = self.weights;
         let pixels = self.out.len() / bias.len();
         assert_eq!(self.out.len(), pixels * bias.len());
-        assert_eq!(taps.len(), side * side * bias.len());
-        assert_eq!(self.segments.len(), *side);
+        assert_eq!(taps.len(), kernel_size * kernel_size * bias.len());
+        assert_eq!(self.segments.len(), *kernel_size);
         if pixels > 0 {
-            let reach = (pixels - 1) * self.pitch + side * bias.len();
+            let reach = (pixels - 1) * self.pitch + kernel_size * bias.len();
             assert!(
                 self.segments.iter().all(|s| s.len() >= reach),
                 "a segment is shorter than the kernel's reach of {reach} values"
@@ -70,9 +72,9 @@ impl DepthJob<'_> {
 }
 
 /// Computes one row with the vectors of `isa`.
-pub(super) fn run<S: Simd>(isa: S, job: DepthJob<'_>) {
-    struct Op<'a>(DepthJob<'a>);
-    impl WithSimd for Op<'_> {
+pub(super) fn run<S: Simd>(isa: S, job: DepthwiseJob<'_>) {
+    struct Dispatch<'a>(DepthwiseJob<'a>);
+    impl WithSimd for Dispatch<'_> {
         type Output = ();
 
         #[inline(always)]
@@ -80,12 +82,12 @@ pub(super) fn run<S: Simd>(isa: S, job: DepthJob<'_>) {
             row(isa, self.0);
         }
     }
-    isa.vectorize(Op(job));
+    isa.vectorize(Dispatch(job));
 }
 
 /// Computes one row; channels beyond the last whole vector are computed one by one.
 #[inline(always)]
-fn row<S: Simd>(isa: S, mut job: DepthJob<'_>) {
+fn row<S: Simd>(isa: S, mut job: DepthwiseJob<'_>) {
     let pixels = job.check();
     let channels = job.weights.bias.len();
     let whole = channels - channels % S::F32_LANES;
@@ -105,12 +107,14 @@ fn row<S: Simd>(isa: S, mut job: DepthJob<'_>) {
         x += if tile { TILE } else { 1 };
     }
     if whole < channels {
-        let range = Activation::Relu6.range().unwrap_or_default();
-        let DepthJob { segments, pitch, weights: Depthwise { taps, bias, side }, out } = job;
+        let DepthwiseJob { segments, pitch, weights, out } = job;
+        let PackedDepthwise { taps, bias, kernel_size } = weights;
         for (x, pixel) in out.chunks_exact_mut(channels).enumerate() {
             for c in whole..channels {
                 let mut sum = bias[c];
-                for (segment, taps) in segments.iter().zip(taps.chunks_exact(side * channels)) {
+                for (segment, taps) in
+                    segments.iter().zip(taps.chunks_exact(kernel_size * channels))
+                {
                     let inputs = segment[x * pitch + c..].iter().step_by(channels);
                     sum += taps[c..]
                         .iter()
@@ -119,7 +123,7 @@ fn row<S: Simd>(isa: S, mut job: DepthJob<'_>) {
                         .map(|(w, v)| w * v)
                         .sum::<f32>();
                 }
-                pixel[c] = sum.clamp(range[0], range[1]);
+                pixel[c] = sum.clamp(RANGE[0], RANGE[1]);
             }
         }
     }
@@ -128,11 +132,11 @@ fn row<S: Simd>(isa: S, mut job: DepthJob<'_>) {
 /// Computes a vector of channels, from `c` on, of pixels `x..x + N`.
 ///
 /// # Safety
-/// [`DepthJob::check`] has succeeded for `job`, `x + N` does not exceed its number of pixels, and
-/// `c` plus the vector length does not exceed the number of channels.
+/// [`DepthwiseJob::check`] has succeeded for `job`, `x + N` does not exceed its number of pixels,
+/// and `c` plus the vector length does not exceed the number of channels.
 #[inline(always)]
-unsafe fn compute<S: Simd, const N: usize>(isa: S, job: &mut DepthJob<'_>, x: usize, c: usize) {
-    let Depthwise { taps, bias, side } = job.weights;
+unsafe fn compute<S: Simd, const N: usize>(isa: S, job: &mut DepthwiseJob<'_>, x: usize, c: usize) {
+    let PackedDepthwise { taps, bias, kernel_size } = job.weights;
     let (channels, out) = (bias.len(), job.out.as_mut_ptr());
     // SAFETY: by the contract of this function, all offsets are within the slices that `check` has
     // verified.
@@ -142,7 +146,7 @@ unsafe fn compute<S: Simd, const N: usize>(isa: S, job: &mut DepthJob<'_>, x: us
         let mut weights = taps.as_ptr().add(c);
         for segment in job.segments {
             let mut input = segment.as_ptr().add(x * job.pitch + c);
-            for _ in 0..*side {
+            for _ in 0..*kernel_size {
                 let w = load(weights);
                 for (i, sum) in sums.iter_mut().enumerate() {
                     *sum = isa.mul_add_f32s(load(input.add(i * job.pitch)), w, *sum);
@@ -151,9 +155,9 @@ unsafe fn compute<S: Simd, const N: usize>(isa: S, job: &mut DepthJob<'_>, x: us
                 input = input.wrapping_add(channels);
             }
         }
-        let [least, most] = [0.0, 6.0].map(|limit| isa.splat_f32s(limit));
+        let [min, max] = RANGE.map(|limit| isa.splat_f32s(limit));
         for (i, sum) in sums.into_iter().enumerate() {
-            let value = isa.min_f32s(isa.max_f32s(sum, least), most);
+            let value = isa.min_f32s(isa.max_f32s(sum, min), max);
             out.add((x + i) * channels + c).cast::<S::f32s>().write_unaligned(value);
         }
     }

@@ -1,15 +1,15 @@
 //! Portable float32 kernel: plain Rust that the compiler vectorises for the baseline instruction
 //! set of the target.
 
-use super::{RowJob, pack::LINE};
+use super::{FloatRowJob, pack::LINE};
 
 /// Pixels that share each load of weights.
 const TILE: usize = 2;
 
 /// Computes one row.
-pub(super) fn run(mut job: RowJob<'_>) {
+pub(super) fn run(mut job: FloatRowJob<'_>) {
     let pixels = job.check();
-    let outputs = job.weights.outputs();
+    let outputs = job.weights.shape().outputs;
     for first in (0..outputs).step_by(LINE) {
         let mut x = 0;
         while x + TILE <= pixels {
@@ -24,8 +24,8 @@ pub(super) fn run(mut job: RowJob<'_>) {
 }
 
 /// Computes outputs `first..` of one block, of pixels `x..x + N`.
-fn tile<const N: usize>(job: &mut RowJob<'_>, first: usize, x: usize) {
-    let (block, depth) = (first / LINE, job.weights.depth());
+fn tile<const N: usize>(job: &mut FloatRowJob<'_>, first: usize, x: usize) {
+    let (block, depth) = (first / LINE, job.weights.shape().depth);
     let weights = job.weights.block_lines(block);
     let mut sums = [job.weights.block_bias(block)[0].0; N];
     for (segment, weights) in job.segments.iter().zip(weights.chunks_exact(depth)) {
@@ -39,13 +39,13 @@ fn tile<const N: usize>(job: &mut RowJob<'_>, first: usize, x: usize) {
             }
         }
     }
-    let (outputs, range) = (job.weights.outputs(), job.activation.range());
+    let (outputs, range) = (job.weights.shape().outputs, job.activation.clamp_range());
     for (i, sum) in sums.iter().enumerate() {
         let at = (x + i) * outputs + first;
         let width = LINE.min(outputs - first);
         for o in 0..width {
-            let value = sum[o] + job.add.map_or(0.0, |add| add[at + o]);
-            job.out[at + o] = range.map_or(value, |[least, most]| value.clamp(least, most));
+            let value = sum[o] + job.residual.map_or(0.0, |residual| residual[at + o]);
+            job.out[at + o] = range.map_or(value, |[min, max]| value.clamp(min, max));
         }
     }
 }

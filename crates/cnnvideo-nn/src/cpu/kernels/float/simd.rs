@@ -3,13 +3,13 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::RowJob;
+use super::FloatRowJob;
 
 /// Computes one row with tiles of `TILE` pixels. The accumulators of a tile (`TILE` times the
 /// vectors of a block) and a few more vectors must fit the registers of the instruction set.
-pub(super) fn run<S: Simd, const TILE: usize>(isa: S, job: RowJob<'_>) {
-    struct Op<'a, const TILE: usize>(RowJob<'a>);
-    impl<const TILE: usize> WithSimd for Op<'_, TILE> {
+pub(super) fn run<S: Simd, const TILE: usize>(isa: S, job: FloatRowJob<'_>) {
+    struct Dispatch<'a, const TILE: usize>(FloatRowJob<'a>);
+    impl<const TILE: usize> WithSimd for Dispatch<'_, TILE> {
         type Output = ();
 
         #[inline(always)]
@@ -23,7 +23,7 @@ pub(super) fn run<S: Simd, const TILE: usize>(isa: S, job: RowJob<'_>) {
             }
         }
     }
-    isa.vectorize(Op::<TILE>(job));
+    isa.vectorize(Dispatch::<TILE>(job));
 }
 
 /// Pointers and sizes for [`compute`], verified once per row.
@@ -35,7 +35,7 @@ struct Tile<'a> {
     outputs: usize,
     weights: *const f32,
     bias: *const f32,
-    add: Option<*const f32>,
+    residual: Option<*const f32>,
     range: Option<[f32; 2]>,
     out: *mut f32,
     /// First output of the block.
@@ -46,29 +46,29 @@ struct Tile<'a> {
 
 /// Computes one row with blocks of `VECTORS` vectors.
 #[inline(always)]
-fn row<S: Simd, const VECTORS: usize, const TILE: usize>(isa: S, job: RowJob<'_>) {
+fn row<S: Simd, const VECTORS: usize, const TILE: usize>(isa: S, job: FloatRowJob<'_>) {
     let pixels = job.check();
-    let outputs = job.weights.outputs();
+    let outputs = job.weights.shape().outputs;
     let block = VECTORS * S::F32_LANES;
     for first in (0..outputs).step_by(block) {
         let tile = Tile {
             segments: job.segments,
             pitch: job.pitch,
-            depth: job.weights.depth(),
+            depth: job.weights.shape().depth,
             outputs,
             weights: job.weights.block_lines(first / block).as_ptr().cast(),
             bias: job.weights.block_bias(first / block).as_ptr().cast(),
-            add: job.add.map(<[f32]>::as_ptr),
-            range: job.activation.range(),
+            residual: job.residual.map(<[f32]>::as_ptr),
+            range: job.activation.clamp_range(),
             out: job.out.as_mut_ptr(),
             first,
             width: block.min(outputs - first),
         };
         // The last tile of a row may overlap the previous one; it computes the same values again,
-        // from inputs that the kernel does not write.
-        // SAFETY (all three calls): `check` has verified that pixels `0..pixels` exist in every
-        // segment, in `add` and in `out`, and `x + N` never exceeds `pixels`. The lines of a block
-        // hold `segments * depth * block` weights and `block` biases.
+        // from inputs that the kernel does not write. SAFETY (all three calls): `check` has
+        // verified that pixels `0..pixels` exist in every segment, in `residual` and in `out`, and
+        // `x + N` never exceeds `pixels`. The lines of a block hold `segments * depth * block`
+        // weights and `block` biases.
         let mut x = 0;
         while x + TILE <= pixels {
             unsafe { compute::<S, VECTORS, TILE>(isa, &tile, x) };
@@ -121,37 +121,37 @@ unsafe fn compute<S: Simd, const VECTORS: usize, const N: usize>(
         }
         // The loop below may be too long for the compiler to unroll. If it indexed `sums`, the
         // accumulators would be kept in memory instead of registers.
-        let mut done = [[isa.splat_f32s(0.0); VECTORS]; N];
-        for (done, sum) in done.iter_mut().zip(sums) {
+        let mut results = [[isa.splat_f32s(0.0); VECTORS]; N];
+        for (result, sum) in results.iter_mut().zip(sums) {
             // A single copy would force `sums` into memory as well.
             #[allow(clippy::manual_memcpy)]
             for v in 0..VECTORS {
-                done[v] = sum[v];
+                result[v] = sum[v];
             }
         }
         let range = tile.range.map(|range| range.map(|limit| isa.splat_f32s(limit)));
-        for (i, sum) in std::hint::black_box(&done).iter().enumerate() {
+        for (i, sum) in std::hint::black_box(&results).iter().enumerate() {
             let at = (x + i) * tile.outputs + tile.first;
             for (v, sum) in sum.iter().enumerate() {
                 let from = v * lanes;
                 let count = lanes.min(tile.width.saturating_sub(from));
                 if count == lanes {
                     let mut value = *sum;
-                    if let Some(add) = tile.add {
-                        value = isa.add_f32s(value, load(add.add(at + from)));
+                    if let Some(residual) = tile.residual {
+                        value = isa.add_f32s(value, load(residual.add(at + from)));
                     }
-                    if let Some([least, most]) = range {
-                        value = isa.min_f32s(isa.max_f32s(value, least), most);
+                    if let Some([min, max]) = range {
+                        value = isa.min_f32s(isa.max_f32s(value, min), max);
                     }
                     tile.out.add(at + from).cast::<S::f32s>().write_unaligned(value);
                 } else if count > 0 {
                     let mut value = *sum;
-                    if let Some(add) = tile.add {
-                        let add = std::slice::from_raw_parts(add.add(at + from), count);
-                        value = isa.add_f32s(value, isa.partial_load_f32s(add));
+                    if let Some(residual) = tile.residual {
+                        let residual = std::slice::from_raw_parts(residual.add(at + from), count);
+                        value = isa.add_f32s(value, isa.partial_load_f32s(residual));
                     }
-                    if let Some([least, most]) = range {
-                        value = isa.min_f32s(isa.max_f32s(value, least), most);
+                    if let Some([min, max]) = range {
+                        value = isa.min_f32s(isa.max_f32s(value, min), max);
                     }
                     isa.partial_store_f32s(
                         std::slice::from_raw_parts_mut(tile.out.add(at + from), count),

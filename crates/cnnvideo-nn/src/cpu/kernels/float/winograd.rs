@@ -10,30 +10,36 @@ use std::mem::MaybeUninit;
 use pulp::{Simd, WithSimd};
 
 use super::{
-    super::filtering::{FACTOR, POINTS, SIDE, TAPS, points},
-    RowsJob,
-    pack::{Line, lines},
+    super::winograd::{MAX_CHANNELS, POINTS, TAPS, TILE_SIDE, WEIGHT_FACTOR, transform_kernel},
+    FloatRowBlockJob,
+    pack::{FloatLine, lines},
 };
+use crate::cpu::matrix::{MatrixShape, WeightIndex};
 
 /// Tiles per iteration at the end of a row, where fewer tiles remain than usually share a load of
 /// weights.
-const LAST: usize = 2;
+const TAIL_TILES: usize = 2;
 /// Minimum pixels per row.
-pub(super) const NARROWEST: usize = LAST * SIDE;
-/// Upper limit of the input channels, so that the transformed values of several tiles stay in
-/// cache. It is also the distance between the values of two tiles, as a compile-time constant that
-/// the compiler encodes in the instructions.
-const MAX_CHANNELS: usize = 80;
+pub(super) const MIN_PIXELS: usize = TAIL_TILES * TILE_SIDE;
+
+/// Vectors of a kernel set.
+#[derive(Clone, Copy)]
+pub(super) struct Vectors {
+    /// Outputs per block, see [`PackedWeights::block`](super::PackedWeights::block).
+    pub block: usize,
+    /// Values per vector.
+    pub lanes: usize,
+}
 
 /// Transforms and packs the weights of a 3x3 convolution in the order
-/// `[block][point][channel][output of the block]`. Returns `None` if the number of channels exceeds
-/// [`MAX_CHANNELS`] or is not a multiple of `lanes`, or if the outputs do not fill a block.
-/// `weight` is that of [`Packed`](super::Packed).
+/// `[block][point][channel][output of the block]`. Returns `None` if the matrix is not that of a
+/// 3x3 convolution, if the number of channels exceeds [`MAX_CHANNELS`] or is not a multiple of
+/// `lanes`, or if the outputs do not fill a block.
 pub(super) fn pack(
-    [segments, depth, outputs]: [usize; 3],
-    [block, lanes]: [usize; 2],
-    weight: impl Fn(usize, usize, usize) -> f32,
-) -> Option<Vec<Line>> {
+    MatrixShape { segments, depth, outputs }: MatrixShape,
+    Vectors { block, lanes }: Vectors,
+    weight: impl Fn(WeightIndex) -> f32,
+) -> Option<Vec<FloatLine>> {
     let channels = depth / TAPS;
     let fits = segments == TAPS && depth == TAPS * channels && channels.is_multiple_of(lanes);
     if !fits || channels > MAX_CHANNELS || outputs < block {
@@ -45,10 +51,12 @@ pub(super) fn pack(
     {
         for channel in 0..channels {
             for output in first..outputs.min(first + block) {
-                let points =
-                    points(|row, tap| f64::from(weight(row, tap * channels + channel, output)));
+                let points = transform_kernel(|segment, tap| {
+                    let input = tap * channels + channel;
+                    f64::from(weight(WeightIndex { segment, input, output }))
+                });
                 for (point, value) in points.as_flattened().iter().enumerate() {
-                    let value = value / f64::from(FACTOR);
+                    let value = value / f64::from(WEIGHT_FACTOR);
                     values[(point * channels + channel) * block + output - first] = value as f32;
                 }
             }
@@ -58,15 +66,17 @@ pub(super) fn pack(
 }
 
 /// Transformed input of several tiles: `[point][tile][channel]`.
-type Values<const TILES: usize> = [[[MaybeUninit<f32>; MAX_CHANNELS]; TILES]; POINTS * POINTS];
+type TransformedInputs<const TILES: usize> =
+    [[[MaybeUninit<f32>; MAX_CHANNELS]; TILES]; POINTS * POINTS];
 /// Accumulators of one point: `[tile][vector of outputs]` of one block.
-type Sums<S, const VECTORS: usize, const TILES: usize> = [[<S as Simd>::f32s; VECTORS]; TILES];
+type Accumulators<S, const VECTORS: usize, const TILES: usize> =
+    [[<S as Simd>::f32s; VECTORS]; TILES];
 
-/// Computes a row block of at least [`NARROWEST`] pixels per row. `TILES` tiles share each load of
+/// Computes a row block of at least [`MIN_PIXELS`] pixels per row. `TILES` tiles share each load of
 /// weights.
-pub(super) fn run<S: Simd, const TILES: usize>(isa: S, job: RowsJob<'_>) {
-    struct Op<'a, const TILES: usize>(RowsJob<'a>);
-    impl<const TILES: usize> WithSimd for Op<'_, TILES> {
+pub(super) fn run<S: Simd, const TILES: usize>(isa: S, job: FloatRowBlockJob<'_>) {
+    struct Dispatch<'a, const TILES: usize>(FloatRowBlockJob<'a>);
+    impl<const TILES: usize> WithSimd for Dispatch<'_, TILES> {
         type Output = ();
 
         #[inline(always)]
@@ -80,55 +90,56 @@ pub(super) fn run<S: Simd, const TILES: usize>(isa: S, job: RowsJob<'_>) {
             }
         }
     }
-    isa.vectorize(Op::<TILES>(job));
+    isa.vectorize(Dispatch::<TILES>(job));
 }
 
 /// Computes a row block with blocks of `VECTORS` vectors.
 #[inline(always)]
-fn rows<S: Simd, const VECTORS: usize, const TILES: usize>(isa: S, mut job: RowsJob<'_>) {
+fn rows<S: Simd, const VECTORS: usize, const TILES: usize>(isa: S, mut job: FloatRowBlockJob<'_>) {
     let pixels = job.check();
-    assert!(
-        pixels >= NARROWEST && job.pitch <= MAX_CHANNELS && job.pitch.is_multiple_of(S::F32_LANES)
-    );
+    assert!(job.weights.has_winograd() && pixels >= MIN_PIXELS);
+    assert!(job.pitch <= MAX_CHANNELS && job.pitch.is_multiple_of(S::F32_LANES));
     let mut x = 0;
     // SAFETY (both calls): `check` has verified that all pixels exist in every slice, and no tile
-    // exceeds `pixels`. The assertion above ensures that the channels are whole vectors and at most
-    // `MAX_CHANNELS`. `Kernels::joins` ensures that there are Winograd weights.
-    while x + TILES * SIDE <= pixels {
+    // exceeds `pixels`. The assertions above ensure that there are Winograd weights and that the
+    // channels are whole vectors, at most `MAX_CHANNELS`.
+    while x + TILES * TILE_SIDE <= pixels {
         unsafe { tiles::<S, VECTORS, TILES>(isa, &mut job, x) };
-        x += TILES * SIDE;
+        x += TILES * TILE_SIDE;
     }
     while x < pixels {
         // The last tiles may overlap the previous ones; they compute the same values again.
-        unsafe { tiles::<S, VECTORS, LAST>(isa, &mut job, x.min(pixels - LAST * SIDE)) };
-        x += LAST * SIDE;
+        unsafe { tiles::<S, VECTORS, TAIL_TILES>(isa, &mut job, x.min(pixels - MIN_PIXELS)) };
+        x += TAIL_TILES * TILE_SIDE;
     }
 }
 
 /// Computes `TILES` tiles from pixel `start` on.
 ///
 /// # Safety
-/// [`RowsJob::check`] has succeeded, `start + TILES * SIDE` does not exceed the number of pixels,
-/// `job.weights` has Winograd weights, and the channels are whole vectors, at most
-/// [`MAX_CHANNELS`].
+/// [`FloatRowBlockJob::check`] has succeeded, `start + TILES * TILE_SIDE` does not exceed the
+/// number of pixels, `job.weights` has Winograd weights, and the channels are whole vectors, at
+/// most [`MAX_CHANNELS`].
 #[inline(always)]
 unsafe fn tiles<S: Simd, const VECTORS: usize, const TILES: usize>(
     isa: S,
-    job: &mut RowsJob<'_>,
+    job: &mut FloatRowBlockJob<'_>,
     start: usize,
 ) {
     let (channels, lanes) = (job.pitch, S::F32_LANES);
-    let mut values = MaybeUninit::<Values<TILES>>::uninit();
-    let mut sums = MaybeUninit::<[Sums<S, VECTORS, TILES>; POINTS * POINTS]>::uninit();
-    let (values, sums) =
-        (values.as_mut_ptr().cast::<f32>(), sums.as_mut_ptr().cast::<Sums<S, VECTORS, TILES>>());
+    let mut values = MaybeUninit::<TransformedInputs<TILES>>::uninit();
+    let mut sums = MaybeUninit::<[Accumulators<S, VECTORS, TILES>; POINTS * POINTS]>::uninit();
+    let (values, sums) = (
+        values.as_mut_ptr().cast::<f32>(),
+        sums.as_mut_ptr().cast::<Accumulators<S, VECTORS, TILES>>(),
+    );
     // SAFETY: by the contract of this function, all reads of inputs, weights and biases and all
     // writes of outputs are within their slices. All offsets into `values` and `sums` are within
     // these arrays, and each element is written before it is read.
     unsafe {
         for tile in 0..TILES {
             for channel in (0..channels).step_by(lanes) {
-                let at = (start + tile * SIDE) * channels + channel;
+                let at = (start + tile * TILE_SIDE) * channels + channel;
                 transform::<S, TILES>(
                     isa,
                     &job.segments,
@@ -139,8 +150,8 @@ unsafe fn tiles<S: Simd, const VECTORS: usize, const TILES: usize>(
             }
         }
         let block = VECTORS * lanes;
-        for first in (0..job.weights.outputs()).step_by(block) {
-            let weights = job.weights.filtered_lines(first / block).as_ptr().cast::<f32>();
+        for first in (0..job.weights.shape().outputs).step_by(block) {
+            let weights = job.weights.winograd_lines(first / block).as_ptr().cast::<f32>();
             for point in 0..POINTS * POINTS {
                 let values = values.add(point * TILES * MAX_CHANNELS);
                 let weights = weights.add(point * channels * block);
@@ -151,8 +162,9 @@ unsafe fn tiles<S: Simd, const VECTORS: usize, const TILES: usize>(
                 for v in 0..VECTORS {
                     let bias = bias.add(v * lanes).cast::<S::f32s>().read_unaligned();
                     let sums = sums.cast::<S::f32s>().add(tile * VECTORS + v);
-                    let columns = combine_columns::<S, VECTORS, TILES>(isa, sums);
-                    finish(isa, job, [start + tile * SIDE, first + v * lanes], bias, &columns);
+                    let columns = inverse_transform_columns::<S, VECTORS, TILES>(isa, sums);
+                    let at = TileOutputs { x: start + tile * TILE_SIDE, output: first + v * lanes };
+                    store_tile(isa, job, at, bias, &columns);
                 }
             }
         }
@@ -253,7 +265,7 @@ unsafe fn multiply<S: Simd, const VECTORS: usize, const TILES: usize>(
     values: *const f32,
     mut weights: *const f32,
     channels: usize,
-    to: *mut Sums<S, VECTORS, TILES>,
+    to: *mut Accumulators<S, VECTORS, TILES>,
 ) {
     let mut sums = [[isa.splat_f32s(0.0); VECTORS]; TILES];
     for channel in 0..channels {
@@ -285,7 +297,7 @@ unsafe fn multiply<S: Simd, const VECTORS: usize, const TILES: usize>(
 
 /// Applies the output transform to a line of six points.
 #[inline(always)]
-fn combine_line<S: Simd>(isa: S, m: [S::f32s; POINTS]) -> [S::f32s; SIDE] {
+fn inverse_transform_line<S: Simd>(isa: S, m: [S::f32s; POINTS]) -> [S::f32s; TILE_SIDE] {
     let (near, near_odd) = (isa.add_f32s(m[1], m[2]), isa.sub_f32s(m[1], m[2]));
     let (far, far_odd) = (isa.add_f32s(m[3], m[4]), isa.sub_f32s(m[3], m[4]));
     [
@@ -302,11 +314,11 @@ fn combine_line<S: Simd>(isa: S, m: [S::f32s; POINTS]) -> [S::f32s; SIDE] {
 /// # Safety
 /// The accumulators of all points have been written.
 #[inline(always)]
-unsafe fn combine_columns<S: Simd, const VECTORS: usize, const TILES: usize>(
+unsafe fn inverse_transform_columns<S: Simd, const VECTORS: usize, const TILES: usize>(
     isa: S,
     sums: *const S::f32s,
-) -> [[S::f32s; SIDE]; POINTS] {
-    let mut columns = [[isa.splat_f32s(0.0); SIDE]; POINTS];
+) -> [[S::f32s; TILE_SIDE]; POINTS] {
+    let mut columns = [[isa.splat_f32s(0.0); TILE_SIDE]; POINTS];
     for (x, column) in columns.iter_mut().enumerate() {
         // SAFETY: by the contract of this function.
         let points = unsafe {
@@ -321,48 +333,59 @@ unsafe fn combine_columns<S: Simd, const VECTORS: usize, const TILES: usize>(
                 *column.add(5 * row),
             ]
         };
-        *column = combine_line(isa, points);
+        *column = inverse_transform_line(isa, points);
     }
     columns
 }
 
-/// Computes and stores the pixels of a tile from column `x` on, for the vector of outputs that
-/// begins with `output`: output transform of the rows, bias, residual and activation.
+/// One vector of outputs of the pixels of a tile.
+#[derive(Clone, Copy)]
+struct TileOutputs {
+    /// First column of the tile.
+    x: usize,
+    /// First output of the vector.
+    output: usize,
+}
+
+/// Computes and stores a vector of outputs of a tile: output transform of the rows, bias, residual
+/// and activation.
 ///
 /// # Safety
-/// Pixels `x..x + SIDE` exist in all rows of `job`.
+/// Pixels `x..x + TILE_SIDE` exist in all rows of `job`.
 #[inline(always)]
-unsafe fn finish<S: Simd>(
+unsafe fn store_tile<S: Simd>(
     isa: S,
-    job: &mut RowsJob<'_>,
-    [x, output]: [usize; 2],
+    job: &mut FloatRowBlockJob<'_>,
+    TileOutputs { x, output }: TileOutputs,
     bias: S::f32s,
-    columns: &[[S::f32s; SIDE]; POINTS],
+    columns: &[[S::f32s; TILE_SIDE]; POINTS],
 ) {
-    let (outputs, lanes) = (job.weights.outputs(), S::F32_LANES);
+    let (outputs, lanes) = (job.weights.shape().outputs, S::F32_LANES);
+    // The last vectors of a block can be padding.
     let Some(count @ 1..) = outputs.checked_sub(output).map(|rest| rest.min(lanes)) else { return };
     // SAFETY: by the contract of this function; only the `count` outputs that exist are read and
     // written.
     unsafe {
-        let range = job.activation.range();
-        for y in 0..SIDE {
+        let range = job.activation.clamp_range();
+        for y in 0..TILE_SIDE {
             let c = columns;
-            let line = combine_line(isa, [c[0][y], c[1][y], c[2][y], c[3][y], c[4][y], c[5][y]]);
+            let line =
+                inverse_transform_line(isa, [c[0][y], c[1][y], c[2][y], c[3][y], c[4][y], c[5][y]]);
             for (i, value) in line.into_iter().enumerate() {
                 let at = (x + i) * outputs + output;
                 let mut value = isa.add_f32s(value, bias);
-                if let Some(add) = job.add[y] {
-                    let add = add.as_ptr().add(at);
-                    let add = if count == lanes {
-                        add.cast::<S::f32s>().read_unaligned()
+                if let Some(residual) = job.residuals[y] {
+                    let residual = residual.as_ptr().add(at);
+                    let residual = if count == lanes {
+                        residual.cast::<S::f32s>().read_unaligned()
                     } else {
-                        isa.partial_load_f32s(std::slice::from_raw_parts(add, count))
+                        isa.partial_load_f32s(std::slice::from_raw_parts(residual, count))
                     };
-                    value = isa.add_f32s(value, add);
+                    value = isa.add_f32s(value, residual);
                 }
-                if let Some([least, most]) = range {
-                    value = isa
-                        .min_f32s(isa.max_f32s(value, isa.splat_f32s(least)), isa.splat_f32s(most));
+                if let Some([min, max]) = range {
+                    value =
+                        isa.min_f32s(isa.max_f32s(value, isa.splat_f32s(min)), isa.splat_f32s(max));
                 }
                 let to = job.out[y].as_mut_ptr().add(at);
                 if count == lanes {

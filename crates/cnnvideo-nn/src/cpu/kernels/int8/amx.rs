@@ -13,10 +13,13 @@ use std::{
 };
 
 use super::{
-    Finish, RowJob, Segments, avx512,
-    finish512::{Added, Block, Float, Relu, Round, Signed, store},
-    pack::{LINE, Line, Packed},
+    Epilogue, Int8RowJob, Segments, avx512,
+    epilogue512::{
+        OutputBlock, StoreEpilogue, StoreFloat, StoreRelu, StoreSigned, StoreSignedSum, store,
+    },
+    pack::{LINE, QuantisedWeights, WordLine},
 };
+use crate::cpu::matrix::{MatrixShape, WeightIndex};
 
 /// Rows of a tile register, and therefore pixels per matrix.
 const ROWS: usize = 16;
@@ -24,7 +27,7 @@ const ROWS: usize = 16;
 const BYTES: usize = 64;
 /// Tile registers that hold accumulators. With four, each loaded matrix serves at least two
 /// products.
-const SUMS: usize = 4;
+const ACCUMULATORS: usize = 4;
 
 /// Returns whether the processor has AMX with 8-bit integers, and the operating system lets this
 /// process use it.
@@ -56,7 +59,7 @@ fn permitted() -> bool {
 
 /// Tile register configuration in the memory layout that `ldtilecfg` reads.
 #[repr(C, align(64))]
-struct Shapes {
+struct TileConfig {
     palette: u8,
     start_row: u8,
     reserved: [u8; 14],
@@ -64,60 +67,63 @@ struct Shapes {
     rows: [u8; 16],
 }
 
-impl Shapes {
+impl TileConfig {
     /// Returns the configuration: four registers for accumulators, then `values` registers for
     /// activations with `chunk` bytes per pixel, then registers for weights.
     fn new(values: usize, chunk: usize) -> Self {
         let (mut bytes, mut rows) = ([0; 16], [0; 16]);
         for register in 0..8 {
-            let is_values = (SUMS..SUMS + values).contains(&register);
+            let is_values = (ACCUMULATORS..ACCUMULATORS + values).contains(&register);
             bytes[register] = if is_values { chunk } else { BYTES } as u16;
-            rows[register] = if register < SUMS + values { ROWS } else { chunk / 4 } as u8;
+            rows[register] = if register < ACCUMULATORS + values { ROWS } else { chunk / 4 } as u8;
         }
         Self { palette: 1, start_row: 0, reserved: [0; 14], bytes, rows }
     }
 }
 
-/// Returns the bytes of a segment that one product covers. A segment of `depth` bytes is divided
-/// into the fewest equal chunks of whole words that fit the rows of a tile register.
-fn chunk(depth: usize) -> usize {
+/// Returns the bytes of a segment that one product covers. A segment of `depth` bytes, a multiple
+/// of 4, is divided into the fewest equal chunks of whole words that fit the rows of a tile
+/// register.
+fn chunk_bytes(depth: usize) -> usize {
     let words = depth / 4;
     let count = (depth.div_ceil(BYTES)..=words).find(|count| words.is_multiple_of(*count));
-    depth / count.unwrap_or(1)
+    depth / count.expect("chunks of one word always fit")
 }
 
 /// Largest magnitude of weights for i16 residuals: the sum of two 8-bit weights.
-const LARGEST: i32 = 2 * i8::MAX as i32;
+const MAX_SPLIT_WEIGHT: i32 = 2 * i8::MAX as i32;
 /// Weight matrices per chunk of i16 residuals.
-const MATRICES: usize = 4;
+const SPLIT_MATRICES: usize = 4;
 
 /// Packs weights for i16 residuals, which AMX multiplies as separate low and high bytes. Each
 /// weight is the sum of two 8-bit weights. A chunk of a segment therefore has four matrices: two
 /// for the low bytes of the residuals and two for the high bytes, with zeros at the positions of
-/// the other bytes. Returns `None` if a weight exceeds [`LARGEST`], or if there are more outputs
-/// than one vector holds.
+/// the other bytes. Returns `None` if a weight exceeds [`MAX_SPLIT_WEIGHT`], or if there are more
+/// outputs than one vector holds.
 pub(super) fn pack(
-    [segments, depth, outputs]: [usize; 3],
-    weight: &dyn Fn(usize, usize, usize) -> i32,
-) -> Option<Vec<Line>> {
+    MatrixShape { segments, depth, outputs }: MatrixShape,
+    weight: &dyn Fn(WeightIndex) -> i32,
+) -> Option<Vec<WordLine>> {
     if outputs > LINE {
         return None;
     }
-    let words = chunk(2 * depth) / 4;
-    let mut lines = Vec::with_capacity(segments * depth / 2 * MATRICES);
+    let words = chunk_bytes(2 * depth) / 4;
+    let mut lines = Vec::with_capacity(segments * depth / 2 * SPLIT_MATRICES);
     for segment in 0..segments {
         for first in (0..depth / 2).step_by(words) {
-            for (high, rest) in [(false, false), (false, true), (true, false), (true, true)] {
+            // Whether the matrix is for the high bytes, and whether it has the second summands.
+            for (high, second) in [(false, false), (false, true), (true, false), (true, true)] {
                 for word in first..first + words {
-                    let mut line = Line([0; LINE]);
+                    let mut line = WordLine([0; LINE]);
                     for (output, line) in line.0.iter_mut().enumerate().take(outputs) {
                         for i in 0..2 {
-                            let weight = weight(segment, 2 * word + i, output);
-                            if weight.abs() > LARGEST {
+                            let input = 2 * word + i;
+                            let weight = weight(WeightIndex { segment, input, output });
+                            if weight.abs() > MAX_SPLIT_WEIGHT {
                                 return None;
                             }
-                            let most = weight.clamp(-i32::from(i8::MAX), i8::MAX.into());
-                            let byte = if rest { weight - most } else { most };
+                            let summand = weight.clamp(-i32::from(i8::MAX), i8::MAX.into());
+                            let byte = if second { weight - summand } else { summand };
                             *line |= (byte as u32 & 0xff) << (16 * i + if high { 8 } else { 0 });
                         }
                     }
@@ -134,39 +140,51 @@ pub(super) fn pack(
 /// # Safety
 /// [`available`] returns true, and the processor supports AVX-512 F, BW, VL and VNNI.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-pub(super) unsafe fn run(mut job: RowJob<'_>) {
+pub(super) unsafe fn run(mut job: Int8RowJob<'_>) {
     let pixels = job.check();
-    let (form, size) = match job.segments {
-        Segments::Fine(_) => (Form::Fine, 2),
-        Segments::Coarse(_) if job.weights.block() == LINE => (Form::Single, 1),
-        Segments::Coarse(_) => (Form::Double, 1),
+    let (layout, value_bytes) = match job.segments {
+        Segments::I16(_) => (AccumulatorLayout::Split, 2),
+        Segments::U8(_) if job.weights.block() == LINE => (AccumulatorLayout::Single, 1),
+        Segments::U8(_) => (AccumulatorLayout::Double, 1),
     };
-    if pixels < form.pixels() || form == Form::Fine && job.weights.extra_lines(0).is_empty() {
+    let lacks_weights = layout == AccumulatorLayout::Split && !job.weights.has_alternative();
+    if pixels < layout.pixels() || lacks_weights {
         return avx512::run(job);
     }
-    let (pitch, chunk) = (size * job.pitch, chunk(size * job.weights.depth()));
-    let rows = Rows {
+    let depth = value_bytes * job.weights.depth();
+    let chunk = chunk_bytes(depth);
+    let inputs = RowInputs {
         segments: job.segments,
-        chunks: size * job.weights.depth() / chunk,
-        pitch,
+        chunks: depth / chunk,
+        pitch: value_bytes * job.pitch,
         pixels,
         chunk,
     };
-    let shapes = Shapes::new(if form == Form::Single { 3 } else { 2 }, chunk);
+    let config = TileConfig::new(if layout == AccumulatorLayout::Single { 3 } else { 2 }, chunk);
+    let weights = job.weights;
     // SAFETY: the configuration is valid, since a chunk is a whole number of words and fits a row.
     // `check` has verified that all pixels exist in every slice. No code between `ldtilecfg` and
     // `tilerelease` returns early.
     unsafe {
-        asm!("ldtilecfg [{}]", in(reg) &raw const shapes, options(nostack, readonly, preserves_flags));
-        match &mut job.finish {
-            Finish::Relu { coarse } => rows.blocks(form, job.weights, &mut Relu(coarse)),
-            Finish::Signed { add: Some(add), fine, coarse } => {
-                rows.blocks(form, job.weights, &mut Added(add, Signed(fine, coarse)));
+        asm!(
+            "ldtilecfg [{}]",
+            in(reg) &raw const config,
+            options(nostack, readonly, preserves_flags)
+        );
+        match &mut job.epilogue {
+            Epilogue::Relu { activations_u8 } => {
+                inputs.blocks(layout, weights, &mut StoreRelu { activations_u8 });
             }
-            Finish::Signed { add: None, fine, coarse } => {
-                rows.blocks(form, job.weights, &mut Signed(fine, coarse))
+            Epilogue::Signed { residual_in, residuals_i16, activations_u8 } => {
+                let mut store = StoreSigned { residuals_i16, activations_u8 };
+                match residual_in {
+                    Some(residual_in) => {
+                        inputs.blocks(layout, weights, &mut StoreSignedSum { residual_in, store });
+                    }
+                    None => inputs.blocks(layout, weights, &mut store),
+                }
             }
-            Finish::Float { out } => rows.blocks(form, job.weights, &mut Float(out)),
+            Epilogue::Float { out } => inputs.blocks(layout, weights, &mut StoreFloat { out }),
         }
         asm!("tilerelease", options(nostack, nomem, preserves_flags));
     }
@@ -174,17 +192,17 @@ pub(super) unsafe fn run(mut job: RowJob<'_>) {
 
 /// Assignment of the four accumulator registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum AccumulatorLayout {
     /// u8 activations: two vectors of outputs for 32 pixels.
     Double,
     /// u8 activations: one vector of outputs for 64 pixels.
     Single,
     /// i16 residuals: one vector of outputs for 32 pixels, with separate accumulators for low and
     /// high bytes.
-    Fine,
+    Split,
 }
 
-impl Form {
+impl AccumulatorLayout {
     /// Returns the pixels per iteration.
     fn pixels(self) -> usize {
         if self == Self::Single { 4 * ROWS } else { 2 * ROWS }
@@ -192,7 +210,7 @@ impl Form {
 }
 
 /// Inputs of one row of output pixels.
-struct Rows<'a> {
+struct RowInputs<'a> {
     segments: Segments<'a>,
     /// Distance between the inputs of neighbouring pixels, in bytes.
     pitch: usize,
@@ -203,21 +221,26 @@ struct Rows<'a> {
     chunks: usize,
 }
 
-impl Rows<'_> {
+impl RowInputs<'_> {
     /// Computes all blocks of outputs.
     ///
     /// # Safety
-    /// The tile registers are configured for `form`, and all pixels exist in the segments and in
+    /// The tile registers are configured for `layout`, and all pixels exist in the segments and in
     /// the slices of `to`. The processor supports AVX-512 F, BW and VL.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    unsafe fn blocks<R: Round>(&self, form: Form, weights: &Packed, to: &mut R) {
+    unsafe fn blocks<E: StoreEpilogue>(
+        &self,
+        layout: AccumulatorLayout,
+        weights: &QuantisedWeights,
+        to: &mut E,
+    ) {
         let (pitch, chunk) = (self.pitch, self.chunk);
         for first in (0..weights.outputs()).step_by(weights.block()) {
-            let (block, lines) = (Block::new(weights, first), weights.block_lines(first));
+            let (block, lines) = (OutputBlock::new(weights, first), weights.block_lines(first));
             // SAFETY: by the contract of this function; a block has weights for all chunks.
             unsafe {
-                match form {
-                    Form::Double => self.tiles::<_, 2, 32>(
+                match layout {
+                    AccumulatorLayout::Double => self.tiles::<_, 2, 32>(
                         &block,
                         lines,
                         2,
@@ -225,7 +248,7 @@ impl Rows<'_> {
                         |input, lines| multiply_double(input, pitch, lines),
                         |to, x, sums| store::<_, 2, false>(&block, to, x, sums),
                     ),
-                    Form::Single => self.tiles::<_, 1, 64>(
+                    AccumulatorLayout::Single => self.tiles::<_, 1, 64>(
                         &block,
                         lines,
                         1,
@@ -233,12 +256,12 @@ impl Rows<'_> {
                         |input, lines| multiply_single(input, pitch, lines),
                         |to, x, sums| store::<_, 1, false>(&block, to, x, sums),
                     ),
-                    Form::Fine => self.tiles::<_, 2, 32>(
+                    AccumulatorLayout::Split => self.tiles::<_, 2, 32>(
                         &block,
-                        weights.extra_lines(first),
-                        MATRICES,
+                        weights.alternative_lines(first),
+                        SPLIT_MATRICES,
                         to,
-                        |input, lines| multiply_fine(input, pitch, lines, chunk / 4),
+                        |input, lines| multiply_split(input, pitch, lines, chunk / 4),
                         |to, x, sums| {
                             // The number of accumulators per call is a multiple of four.
                             for (i, four) in sums.as_chunks::<4>().0.iter().enumerate() {
@@ -256,23 +279,23 @@ impl Rows<'_> {
 
     /// Computes one block of outputs, `N` pixels per iteration. For each chunk it calls `multiply`
     /// with the inputs and the lines of `matrices` weight matrices. Between these calls, it passes
-    /// the accumulators of the previous iteration to `round`, part by part.
+    /// the accumulators of the previous iteration to `store`, part by part.
     ///
     /// # Safety
     /// The tile registers are configured, there are at least `N` pixels, all pixels exist in the
     /// segments and in the slices of `to`, and `lines` holds the weights of all chunks.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    unsafe fn tiles<R: Round, const VECTORS: usize, const N: usize>(
+    unsafe fn tiles<E: StoreEpilogue, const VECTORS: usize, const N: usize>(
         &self,
-        block: &Block,
-        lines: &[Line],
+        block: &OutputBlock,
+        lines: &[WordLine],
         matrices: usize,
-        to: &mut R,
-        multiply: impl Fn(*const u8, *const Line),
-        round: impl Fn(&mut R, usize, &[[__m512i; VECTORS]]),
+        to: &mut E,
+        multiply: impl Fn(*const u8, *const WordLine),
+        store: impl Fn(&mut E, usize, &[[__m512i; VECTORS]]),
     ) {
-        const { assert!(N * VECTORS == SUMS * ROWS) };
+        const { assert!(N * VECTORS == ACCUMULATORS * ROWS) };
         let count = self.segments.count();
         // Pixels that are stored after each product, in multiples of two pairs of vectors.
         let part = N.div_ceil(count * self.chunks).next_multiple_of(4);
@@ -280,7 +303,7 @@ impl Rows<'_> {
         // multiplied.
         let mut sums = [const { MaybeUninit::<[[__m512i; VECTORS]; N]>::uninit() }; 2];
         let [mut own, mut other] = sums.each_mut().map(MaybeUninit::as_mut_ptr);
-        let mut before = None;
+        let mut previous = None;
         for x in (0..self.pixels).step_by(N) {
             // The last tile of a row may overlap the previous one; it computes the same values
             // again.
@@ -289,11 +312,13 @@ impl Rows<'_> {
             // iteration.
             let values = x * block.outputs + block.first..(x + N) * block.outputs;
             values.step_by(block.outputs.max(2 * LINE)).for_each(|at| to.prefetch(at));
-            // SAFETY: by the contract of this function, all pixels and weights exist. `save` has
-            // written all of `other` before the first use, since `before` is then set.
+            // SAFETY: by the contract of this function, all pixels and weights exist.
+            // `store_accumulators` has written all of `other` before the first use, since
+            // `previous` is then set.
             unsafe {
-                let mut rest: &[[__m512i; VECTORS]] = if before.is_some() { &*other } else { &[] };
-                clear();
+                let mut rest: &[[__m512i; VECTORS]] =
+                    if previous.is_some() { &*other } else { &[] };
+                zero_accumulators();
                 let mut lines = lines.as_ptr();
                 for segment in 0..count {
                     let mut input = self.segments.bytes(segment).wrapping_add(x * self.pitch);
@@ -302,18 +327,19 @@ impl Rows<'_> {
                         input = input.wrapping_add(self.chunk);
                         lines = lines.wrapping_add(matrices * self.chunk / 4);
                         let (first, others) = rest.split_at(part.min(rest.len()));
-                        round(to, before.unwrap_or(0) + N - rest.len(), first);
+                        // In the first iteration, there is nothing to store yet.
+                        store(to, previous.unwrap_or(0) + N - rest.len(), first);
                         rest = others;
                     }
                 }
-                save::<VECTORS>(own.cast());
+                store_accumulators::<VECTORS>(own.cast());
             }
-            before = Some(x);
+            previous = Some(x);
             std::mem::swap(&mut own, &mut other);
         }
-        if let Some(x) = before {
-            // SAFETY: `save` has written all of `other` in the last iteration.
-            round(to, x, unsafe { &*other });
+        if let Some(x) = previous {
+            // SAFETY: `store_accumulators` has written all of `other` in the last iteration.
+            store(to, x, unsafe { &*other });
         }
     }
 }
@@ -323,7 +349,7 @@ impl Rows<'_> {
 /// # Safety
 /// The tile registers are configured.
 #[inline]
-unsafe fn clear() {
+unsafe fn zero_accumulators() {
     // SAFETY: the instructions only change tile registers. These keep their values between blocks
     // of assembly, because the compiler never allocates them.
     unsafe {
@@ -341,10 +367,10 @@ unsafe fn clear() {
 /// serves two products.
 ///
 /// # Safety
-/// The tile registers are configured for [`Form::Double`]. The inputs of 32 pixels exist at
-/// `input`, and the lines of two matrices at `weights`, alternating between the matrices.
+/// The tile registers are configured for [`AccumulatorLayout::Double`]. The inputs of 32 pixels
+/// exist at `input`, and the lines of two matrices at `weights`, alternating between the matrices.
 #[inline]
-unsafe fn multiply_double(input: *const u8, pitch: usize, weights: *const Line) {
+unsafe fn multiply_double(input: *const u8, pitch: usize, weights: *const WordLine) {
     // SAFETY: by the contract of this function, all loads are within the inputs and weights.
     unsafe {
         asm!(
@@ -370,10 +396,10 @@ unsafe fn multiply_double(input: *const u8, pitch: usize, weights: *const Line) 
 /// four products.
 ///
 /// # Safety
-/// The tile registers are configured for [`Form::Single`]. The inputs of 64 pixels exist at
-/// `input`, and the lines of a matrix at `weights`.
+/// The tile registers are configured for [`AccumulatorLayout::Single`]. The inputs of 64 pixels
+/// exist at `input`, and the lines of a matrix at `weights`.
 #[inline]
-unsafe fn multiply_single(input: *const u8, pitch: usize, weights: *const Line) {
+unsafe fn multiply_single(input: *const u8, pitch: usize, weights: *const WordLine) {
     // SAFETY: by the contract of this function, all loads are within the inputs and weights.
     unsafe {
         asm!(
@@ -399,13 +425,13 @@ unsafe fn multiply_single(input: *const u8, pitch: usize, weights: *const Line) 
 }
 
 /// Adds the products of one chunk of i16 residuals for 32 pixels, separately for low and high
-/// bytes. Each of the [`MATRICES`] weight matrices has `lines` lines.
+/// bytes. Each of the [`SPLIT_MATRICES`] weight matrices has `lines` lines.
 ///
 /// # Safety
-/// The tile registers are configured for [`Form::Fine`]. The inputs of 32 pixels exist at `input`,
-/// and the lines of four matrices at `weights`.
+/// The tile registers are configured for [`AccumulatorLayout::Split`]. The inputs of 32 pixels
+/// exist at `input`, and the lines of four matrices at `weights`.
 #[inline]
-unsafe fn multiply_fine(input: *const u8, pitch: usize, weights: *const Line, lines: usize) {
+unsafe fn multiply_split(input: *const u8, pitch: usize, weights: *const WordLine, lines: usize) {
     // SAFETY: by the contract of this function, all loads are within the inputs and weights.
     unsafe {
         asm!(
@@ -441,7 +467,7 @@ unsafe fn multiply_fine(input: *const u8, pitch: usize, weights: *const Line, li
 /// # Safety
 /// The tile registers are configured, and there is room for all accumulators at `sums`.
 #[inline]
-unsafe fn save<const VECTORS: usize>(sums: *mut u8) {
+unsafe fn store_accumulators<const VECTORS: usize>(sums: *mut u8) {
     let next = if VECTORS == 2 {
         [0, BYTES, ROWS * 2 * BYTES, (ROWS * 2 + 1) * BYTES]
     } else {

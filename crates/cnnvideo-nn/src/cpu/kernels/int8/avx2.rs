@@ -8,7 +8,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{FINE_BITS, Finish, MAX_DEPTH, RowJob, Segments, ZERO, pack::LINE};
+use super::{Epilogue, Int8RowJob, MAX_DEPTH, RESIDUAL_BITS, Segments, ZERO_POINT, pack::LINE};
 
 /// 32-bit values per vector.
 pub(super) const LANES: usize = 8;
@@ -58,8 +58,8 @@ struct Tile<'a, 'b, T> {
     weights: *const u32,
     bias: *const i32,
     scale: *const f32,
-    ratio: f32,
-    finish: &'a mut Finish<'b>,
+    residual_scale: f32,
+    epilogue: &'a mut Epilogue<'b>,
     /// First output of the block.
     first: usize,
     /// Outputs of the block that exist; the others are padding.
@@ -71,21 +71,21 @@ struct Tile<'a, 'b, T> {
 /// # Safety
 /// The processor supports AVX2.
 #[target_feature(enable = "avx2")]
-pub(super) fn run(mut job: RowJob<'_>) {
+pub(super) fn run(mut job: Int8RowJob<'_>) {
     let pixels = job.check();
     let count = job.weights.segments();
     assert!(count <= MAX_SEGMENTS);
     let mut segments = [std::ptr::null(); MAX_SEGMENTS];
     match job.segments {
-        Segments::Fine(list) => {
+        Segments::I16(list) => {
             segments.iter_mut().zip(list).for_each(|(to, from)| *to = from.as_ptr());
             // SAFETY: `check` has verified that pixels `0..pixels` exist in every segment and in
             // the results.
             unsafe { blocks::<Madd>(&mut job, &segments[..count], 0, 0, pixels) };
         }
-        Segments::Coarse(list) => {
+        Segments::U8(list) => {
             let (pitch, depth) = (job.pitch, job.weights.depth());
-            let mut spread = [[0i16; MAX_DEPTH]; MAX_SEGMENTS];
+            let mut widened = [[0i16; MAX_DEPTH]; MAX_SEGMENTS];
             let room = (MAX_DEPTH - depth).checked_div(pitch).map_or(pixels, |more| more + 1);
             let step = if room > TILE { room - room % TILE } else { room };
             for start in (0..pixels).step_by(step) {
@@ -95,15 +95,15 @@ pub(super) fn run(mut job: RowJob<'_>) {
                     if step >= TILE { start.min(pixels.saturating_sub(TILE)) } else { start };
                 let part = step.min(pixels - start);
                 let values = (part - 1) * pitch + depth;
-                for ((to, wide), from) in segments.iter_mut().zip(&mut spread).zip(list) {
+                for ((to, row), from) in segments.iter_mut().zip(&mut widened).zip(list) {
                     let bytes = &from[start * pitch..][..values];
-                    wide[..values]
+                    row[..values]
                         .iter_mut()
                         .zip(bytes)
                         .for_each(|(to, from)| *to = i16::from(*from));
-                    *to = wide.as_ptr();
+                    *to = row.as_ptr();
                 }
-                // SAFETY: `spread` holds the inputs of `part` pixels of every segment, and `check`
+                // SAFETY: `widened` holds the inputs of `part` pixels of every segment, and `check`
                 // has verified that their results exist.
                 unsafe { blocks::<Madd>(&mut job, &segments[..count], start, start, start + part) };
             }
@@ -119,7 +119,7 @@ pub(super) fn run(mut job: RowJob<'_>) {
 /// AVX2 and the instructions that `D` requires.
 #[target_feature(enable = "avx2")]
 pub(super) unsafe fn blocks<D: Dot>(
-    job: &mut RowJob<'_>,
+    job: &mut Int8RowJob<'_>,
     segments: &[*const D::Value],
     origin: usize,
     start: usize,
@@ -137,8 +137,8 @@ pub(super) unsafe fn blocks<D: Dot>(
             weights: job.weights.block_lines(first).as_ptr().cast(),
             bias: bias.as_ptr(),
             scale: scale.as_ptr(),
-            ratio: job.weights.ratio(),
-            finish: &mut job.finish,
+            residual_scale: job.weights.residual_scale(),
+            epilogue: &mut job.epilogue,
             first,
             width: LINE.min(outputs - first),
         };
@@ -196,60 +196,79 @@ unsafe fn compute<D: Dot, const N: usize>(tile: &mut Tile<'_, '_, D::Value>, x: 
                 t[i][v] = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[i][v]), scale[v]);
             }
         }
-        let at = x * tile.outputs + tile.first;
-        finish(tile.finish, tile.ratio, [at, tile.outputs, tile.width], &t);
+        let places = OutputPlaces {
+            start: x * tile.outputs + tile.first,
+            stride: tile.outputs,
+            width: tile.width,
+        };
+        apply_epilogue(tile.epilogue, tile.residual_scale, places, &t);
     }
 }
 
-/// Applies the epilogue to `N` pixels of scaled accumulators `t`. The array argument is `[index of
-/// the first output of the first pixel, outputs per pixel, outputs to store]`. Saturating
-/// conversions replace the clamps of [`Finish`], because no `t` exceeds 32 bits.
+/// Places in the output slices of an [`Epilogue`] for one block of outputs of several pixels.
+#[derive(Clone, Copy)]
+pub(super) struct OutputPlaces {
+    /// Index of the first output of the first pixel.
+    pub start: usize,
+    /// Distance between pixels: the outputs per pixel.
+    pub stride: usize,
+    /// Outputs to store per pixel.
+    pub width: usize,
+}
+
+/// Applies the epilogue to `N` pixels of scaled accumulators `t`. Saturating conversions replace
+/// the clamps of [`Epilogue`], because no `t` exceeds 32 bits.
 ///
 /// # Safety
-/// At `at` and at each following multiple of `outputs`, `width` values exist in the slices of
-/// `finish`, for `N` pixels.
+/// `places` are within the slices of `epilogue`, for `N` pixels.
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn finish<const N: usize>(
-    finish: &mut Finish<'_>,
-    ratio: f32,
-    [at, outputs, width]: [usize; 3],
+pub(super) unsafe fn apply_epilogue<const N: usize>(
+    epilogue: &mut Epilogue<'_>,
+    residual_scale: f32,
+    OutputPlaces { start, stride, width }: OutputPlaces,
     t: &[[__m256; VECTORS]; N],
 ) {
-    let places = || t.iter().enumerate().map(|(i, t)| (at + i * outputs, *t));
+    let pixels = || t.iter().enumerate().map(|(i, t)| (start + i * stride, *t));
     // SAFETY: only `width` values are read and written per pixel.
     unsafe {
-        match finish {
-            Finish::Relu { coarse } => {
-                for (at, t) in places() {
-                    store(coarse.as_mut_ptr().add(at), width, bytes::<true>(words(t)));
+        match epilogue {
+            Epilogue::Relu { activations_u8 } => {
+                for (at, t) in pixels() {
+                    let bytes = saturate_to_bytes::<true>(round_to_i16(t));
+                    store(activations_u8.as_mut_ptr().add(at), width, bytes);
                 }
             }
-            Finish::Signed { add, fine, coarse } => {
-                let ratio = _mm256_set1_ps(ratio);
-                for (at, mut t) in places() {
-                    if let Some(add) = add {
-                        let add = load_words(add.as_ptr().add(at), width);
-                        for (t, add) in t
-                            .iter_mut()
-                            .zip([_mm256_castsi256_si128(add), _mm256_extracti128_si256::<1>(add)])
-                        {
-                            let add = _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(add));
-                            *t = _mm256_add_ps(*t, _mm256_mul_ps(add, ratio));
+            Epilogue::Signed { residual_in, residuals_i16, activations_u8 } => {
+                let residual_scale = _mm256_set1_ps(residual_scale);
+                for (at, mut t) in pixels() {
+                    if let Some(residual) = residual_in {
+                        let residual = load_i16(residual.as_ptr().add(at), width);
+                        let halves = [
+                            _mm256_castsi256_si128(residual),
+                            _mm256_extracti128_si256::<1>(residual),
+                        ];
+                        for (t, half) in t.iter_mut().zip(halves) {
+                            let residual = _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(half));
+                            *t = _mm256_add_ps(*t, _mm256_mul_ps(residual, residual_scale));
                         }
                     }
-                    let value = words(t);
-                    store(fine.as_mut_ptr().add(at), width, value);
-                    let half = _mm256_set1_epi16(1 << (FINE_BITS - 1));
-                    let steps =
-                        _mm256_srai_epi16::<{ FINE_BITS as i32 }>(_mm256_adds_epi16(value, half));
-                    let excess =
-                        _mm_xor_si128(bytes::<false>(steps), _mm_set1_epi8(ZERO.cast_signed()));
-                    store(coarse.as_mut_ptr().add(at), width, excess);
+                    let value = round_to_i16(t);
+                    store(residuals_i16.as_mut_ptr().add(at), width, value);
+                    let half_unit = _mm256_set1_epi16(1 << (RESIDUAL_BITS - 1));
+                    let rounded = _mm256_srai_epi16::<{ RESIDUAL_BITS as i32 }>(_mm256_adds_epi16(
+                        value, half_unit,
+                    ));
+                    // Adds the zero point.
+                    let bytes = _mm_xor_si128(
+                        saturate_to_bytes::<false>(rounded),
+                        _mm_set1_epi8(ZERO_POINT.cast_signed()),
+                    );
+                    store(activations_u8.as_mut_ptr().add(at), width, bytes);
                 }
             }
-            Finish::Float { out } => {
-                for (at, t) in places() {
+            Epilogue::Float { out } => {
+                for (at, t) in pixels() {
                     store(out.as_mut_ptr().add(at), width, t);
                 }
             }
@@ -260,7 +279,7 @@ pub(super) unsafe fn finish<const N: usize>(
 /// Rounds to integers, ties to even, and saturates to 16 bits.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn words(t: [__m256; VECTORS]) -> __m256i {
+fn round_to_i16(t: [__m256; VECTORS]) -> __m256i {
     let [a, b] = t.map(|t| _mm256_cvtps_epi32(t));
     _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(a, b))
 }
@@ -268,7 +287,7 @@ fn words(t: [__m256; VECTORS]) -> __m256i {
 /// Saturates 16-bit values to 8 bits.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn bytes<const UNSIGNED: bool>(words: __m256i) -> __m128i {
+fn saturate_to_bytes<const UNSIGNED: bool>(words: __m256i) -> __m128i {
     let (a, b) = (_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
     if UNSIGNED { _mm_packus_epi16(a, b) } else { _mm_packs_epi16(a, b) }
 }
@@ -298,7 +317,7 @@ unsafe fn store<T, V>(to: *mut T, count: usize, values: V) {
 /// `count` values exist at `from`, and `count` does not exceed [`LINE`].
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn load_words(from: *const i16, count: usize) -> __m256i {
+unsafe fn load_i16(from: *const i16, count: usize) -> __m256i {
     // SAFETY: by the contract of this function.
     unsafe {
         if count == LINE {

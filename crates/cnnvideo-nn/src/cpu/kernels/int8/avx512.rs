@@ -4,8 +4,8 @@
 use std::arch::x86_64::*;
 
 use super::{
-    Finish, RowJob, Segments,
-    finish512::{Block, finish},
+    Epilogue, Int8RowJob, Segments,
+    epilogue512::{OutputBlock, apply_epilogue},
     pack::LINE,
 };
 
@@ -16,12 +16,12 @@ struct Tile<'a, 'b, T> {
     pitch: usize,
     words: usize,
     weights: *const u32,
-    block: Block,
-    finish: &'a mut Finish<'b>,
+    block: OutputBlock,
+    epilogue: &'a mut Epilogue<'b>,
 }
 
 /// Activation type: `u8`, or `i16` for residuals.
-trait Value: Copy {
+trait ActivationType: Copy {
     /// Adds to each lane of `sum` the dot product of the activations in that word of `values` with
     /// the weights in that word of `weights`.
     ///
@@ -30,7 +30,7 @@ trait Value: Copy {
     unsafe fn dot(sum: __m512i, values: __m512i, weights: __m512i) -> __m512i;
 }
 
-impl Value for u8 {
+impl ActivationType for u8 {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
     unsafe fn dot(sum: __m512i, values: __m512i, weights: __m512i) -> __m512i {
@@ -38,15 +38,20 @@ impl Value for u8 {
     }
 }
 
-impl Value for i16 {
+impl ActivationType for i16 {
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
     unsafe fn dot(mut sum: __m512i, values: __m512i, weights: __m512i) -> __m512i {
         // SAFETY: the instruction only accesses registers. The compiler turns the intrinsic into a
         // multiplication and an addition, which takes twice the time.
         unsafe {
-            std::arch::asm!("vpdpwssd {0}, {1}, {2}", inout(zmm_reg) sum, in(zmm_reg) values, in(zmm_reg) weights,
-                options(pure, nomem, nostack, preserves_flags));
+            std::arch::asm!(
+                "vpdpwssd {0}, {1}, {2}",
+                inout(zmm_reg) sum,
+                in(zmm_reg) values,
+                in(zmm_reg) weights,
+                options(pure, nomem, nostack, preserves_flags)
+            );
         }
         sum
     }
@@ -57,17 +62,17 @@ impl Value for i16 {
 /// # Safety
 /// The processor supports AVX-512 F, BW, VL and VNNI.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-pub(super) fn run(mut job: RowJob<'_>) {
+pub(super) fn run(mut job: Int8RowJob<'_>) {
     let pixels = job.check();
     match job.segments {
-        Segments::Coarse(segments) => blocks(&mut job, segments, pixels),
-        Segments::Fine(segments) => blocks(&mut job, segments, pixels),
+        Segments::U8(segments) => blocks(&mut job, segments, pixels),
+        Segments::I16(segments) => blocks(&mut job, segments, pixels),
     }
 }
 
 /// Computes all blocks of outputs. `segments` are those of `job`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn blocks<T: Value>(job: &mut RowJob<'_>, segments: &[&[T]], pixels: usize) {
+fn blocks<T: ActivationType>(job: &mut Int8RowJob<'_>, segments: &[&[T]], pixels: usize) {
     let block = job.weights.block();
     for first in (0..job.weights.outputs()).step_by(block) {
         let mut tile = Tile {
@@ -75,8 +80,8 @@ fn blocks<T: Value>(job: &mut RowJob<'_>, segments: &[&[T]], pixels: usize) {
             pitch: job.pitch,
             words: job.weights.words(),
             weights: job.weights.block_lines(first).as_ptr().cast(),
-            block: Block::new(job.weights, first),
-            finish: &mut job.finish,
+            block: OutputBlock::new(job.weights, first),
+            epilogue: &mut job.epilogue,
         };
         // SAFETY: `check` has verified that all pixels exist in every slice; a block has weights,
         // biases and scales for each of its vectors.
@@ -95,7 +100,7 @@ fn blocks<T: Value>(job: &mut RowJob<'_>, segments: &[&[T]], pixels: usize) {
 /// # Safety
 /// As for [`compute`], with pixels `0..pixels`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn row<T: Value, const VECTORS: usize, const TILE: usize>(
+unsafe fn row<T: ActivationType, const VECTORS: usize, const TILE: usize>(
     tile: &mut Tile<'_, '_, T>,
     pixels: usize,
 ) {
@@ -113,9 +118,10 @@ unsafe fn row<T: Value, const VECTORS: usize, const TILE: usize>(
                         _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(line));
                     }
                 }
-                if let Finish::Signed { add: Some(add), .. } = tile.finish {
-                    let Block { outputs, first, .. } = tile.block;
-                    let next = add.as_ptr().wrapping_add((x + TILE) * outputs + first).cast::<i8>();
+                if let Epilogue::Signed { residual_in: Some(residual), .. } = tile.epilogue {
+                    let OutputBlock { outputs, first, .. } = tile.block;
+                    let next = residual.as_ptr().wrapping_add((x + TILE) * outputs + first);
+                    let next = next.cast::<i8>();
                     for pixel in 0..TILE {
                         _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(pixel * outputs * 2));
                     }
@@ -141,7 +147,7 @@ unsafe fn row<T: Value, const VECTORS: usize, const TILE: usize>(
 /// borrowed. The weights have `VECTORS` vectors per block. The processor supports AVX-512 F, BW, VL
 /// and VNNI.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-unsafe fn compute<T: Value, const VECTORS: usize, const N: usize>(
+unsafe fn compute<T: ActivationType, const VECTORS: usize, const N: usize>(
     tile: &mut Tile<'_, '_, T>,
     x: usize,
 ) {
@@ -166,16 +172,16 @@ unsafe fn compute<T: Value, const VECTORS: usize, const N: usize>(
                 }
             }
         }
-        // The loops of `finish` are too long for the compiler to unroll. If they indexed `sums`,
-        // the accumulators would be kept in memory instead of registers.
-        let mut done = [[_mm512_setzero_si512(); VECTORS]; N];
-        for (done, sum) in done.iter_mut().zip(sums) {
+        // The loops of `apply_epilogue` are too long for the compiler to unroll. If they indexed
+        // `sums`, the accumulators would be kept in memory instead of registers.
+        let mut results = [[_mm512_setzero_si512(); VECTORS]; N];
+        for (result, sum) in results.iter_mut().zip(sums) {
             // A single copy would force `sums` into memory as well.
             #[allow(clippy::manual_memcpy)]
             for v in 0..VECTORS {
-                done[v] = sum[v];
+                result[v] = sum[v];
             }
         }
-        finish::<VECTORS>(&tile.block, tile.finish, x, std::hint::black_box(&done));
+        apply_epilogue::<VECTORS>(&tile.block, tile.epilogue, x, std::hint::black_box(&results));
     }
 }

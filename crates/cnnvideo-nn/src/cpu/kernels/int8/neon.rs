@@ -2,15 +2,15 @@
 //! accumulators of a tile of pixels times 16 outputs stay in registers during the loop over all
 //! inputs.
 //!
-//! `sdot` takes both operands as signed bytes. The kernel therefore subtracts [`EXCESS`] from u8
-//! activations, and the packed biases include the correction.
+//! `sdot` takes both operands as signed bytes. The kernel therefore subtracts [`INPUT_OFFSET`] from
+//! u8 activations, and the packed biases include the correction.
 
 use std::arch::{aarch64::*, asm};
 
-use super::{FINE_BITS, Finish, RowJob, Segments, ZERO, pack::LINE};
+use super::{Epilogue, Int8RowJob, RESIDUAL_BITS, Segments, ZERO_POINT, pack::LINE};
 
 /// Value that the kernel subtracts from u8 activations before the multiplication.
-pub(super) const EXCESS: i32 = 128;
+pub(super) const INPUT_OFFSET: i32 = 128;
 
 /// Outputs per vector.
 const LANES: usize = 4;
@@ -30,8 +30,8 @@ struct Tile<'a, 'b, T> {
     weights: *const u32,
     bias: *const i32,
     scale: *const f32,
-    ratio: f32,
-    finish: &'a mut Finish<'b>,
+    residual_scale: f32,
+    epilogue: &'a mut Epilogue<'b>,
     /// First output of the block.
     first: usize,
     /// Outputs of the block that exist; the others are padding.
@@ -39,7 +39,7 @@ struct Tile<'a, 'b, T> {
 }
 
 /// Activation type: `u8`, or `i16` for residuals.
-trait Value: Copy {
+trait ActivationType: Copy {
     /// Copies a word of activations to every lane, in the form that [`dot`](Self::dot) reads.
     ///
     /// # Safety
@@ -54,7 +54,7 @@ trait Value: Copy {
     unsafe fn dot(sum: int32x4_t, values: uint32x4_t, weights: uint32x4_t) -> int32x4_t;
 }
 
-impl Value for u8 {
+impl ActivationType for u8 {
     #[inline]
     #[target_feature(enable = "neon,dotprod")]
     unsafe fn spread(word: u32) -> uint32x4_t {
@@ -66,14 +66,19 @@ impl Value for u8 {
     unsafe fn dot(mut sum: int32x4_t, values: uint32x4_t, weights: uint32x4_t) -> int32x4_t {
         // SAFETY: the instruction only accesses registers. The intrinsic is not stable yet.
         unsafe {
-            asm!("sdot {0:v}.4s, {1:v}.16b, {2:v}.16b", inout(vreg) sum, in(vreg) values, in(vreg) weights,
-                options(pure, nomem, nostack, preserves_flags));
+            asm!(
+                "sdot {0:v}.4s, {1:v}.16b, {2:v}.16b",
+                inout(vreg) sum,
+                in(vreg) values,
+                in(vreg) weights,
+                options(pure, nomem, nostack, preserves_flags)
+            );
         }
         sum
     }
 }
 
-impl Value for i16 {
+impl ActivationType for i16 {
     #[inline]
     #[target_feature(enable = "neon,dotprod")]
     unsafe fn spread(word: u32) -> uint32x4_t {
@@ -94,17 +99,17 @@ impl Value for i16 {
 /// # Safety
 /// The processor supports NEON with dot products.
 #[target_feature(enable = "neon,dotprod")]
-pub(super) fn run(mut job: RowJob<'_>) {
+pub(super) fn run(mut job: Int8RowJob<'_>) {
     let pixels = job.check();
     match job.segments {
-        Segments::Coarse(segments) => blocks(&mut job, segments, pixels),
-        Segments::Fine(segments) => blocks(&mut job, segments, pixels),
+        Segments::U8(segments) => blocks(&mut job, segments, pixels),
+        Segments::I16(segments) => blocks(&mut job, segments, pixels),
     }
 }
 
 /// Computes all blocks of outputs. `segments` are those of `job`.
 #[target_feature(enable = "neon,dotprod")]
-fn blocks<T: Value>(job: &mut RowJob<'_>, segments: &[&[T]], pixels: usize) {
+fn blocks<T: ActivationType>(job: &mut Int8RowJob<'_>, segments: &[&[T]], pixels: usize) {
     let outputs = job.weights.outputs();
     for first in (0..outputs).step_by(LINE) {
         let (bias, scale) = job.weights.block_scales(first);
@@ -116,8 +121,8 @@ fn blocks<T: Value>(job: &mut RowJob<'_>, segments: &[&[T]], pixels: usize) {
             weights: job.weights.block_lines(first).as_ptr().cast(),
             bias: bias.as_ptr(),
             scale: scale.as_ptr(),
-            ratio: job.weights.ratio(),
-            finish: &mut job.finish,
+            residual_scale: job.weights.residual_scale(),
+            epilogue: &mut job.epilogue,
             first,
             width: LINE.min(outputs - first),
         };
@@ -145,7 +150,7 @@ fn blocks<T: Value>(job: &mut RowJob<'_>, segments: &[&[T]], pixels: usize) {
 /// Pixels `x..x + N` exist in the slices that `tile` was made from, and these slices are still
 /// borrowed. The processor supports NEON with dot products.
 #[target_feature(enable = "neon,dotprod")]
-unsafe fn compute<T: Value, const N: usize>(tile: &mut Tile<'_, '_, T>, x: usize) {
+unsafe fn compute<T: ActivationType, const N: usize>(tile: &mut Tile<'_, '_, T>, x: usize) {
     // SAFETY: by the contract of this function, all offsets below are within the slices of `tile`.
     unsafe {
         let bias: [int32x4_t; VECTORS] =
@@ -173,54 +178,58 @@ unsafe fn compute<T: Value, const N: usize>(tile: &mut Tile<'_, '_, T>, x: usize
         for (i, sum) in sums.iter().enumerate() {
             let at = (x + i) * tile.outputs + tile.first;
             let t = std::array::from_fn(|v| vmulq_f32(vcvtq_f32_s32(sum[v]), scale[v]));
-            finish(tile.finish, tile.ratio, at, tile.width, t);
+            apply_epilogue(tile.epilogue, tile.residual_scale, at, tile.width, t);
         }
     }
 }
 
 /// Applies the epilogue to up to [`LINE`] scaled accumulators `t`. Saturating conversions replace
-/// the clamps of [`Finish`], because no `t` exceeds 32 bits.
+/// the clamps of [`Epilogue`], because no `t` exceeds 32 bits.
 ///
 /// # Safety
-/// `count` values exist from `at` on in the slices of `finish`, and `count` does not exceed
+/// `count` values exist from `at` on in the slices of `epilogue`, and `count` does not exceed
 /// [`LINE`].
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-unsafe fn finish(
-    finish: &mut Finish<'_>,
-    ratio: f32,
+unsafe fn apply_epilogue(
+    epilogue: &mut Epilogue<'_>,
+    residual_scale: f32,
     at: usize,
     count: usize,
     t: [float32x4_t; VECTORS],
 ) {
     // SAFETY: only `count` values are read and written.
     unsafe {
-        match finish {
-            Finish::Relu { coarse } => {
-                let [low, high] = words(t);
-                store(coarse.as_mut_ptr().add(at), count, vqmovun_high_s16(vqmovun_s16(low), high));
+        match epilogue {
+            Epilogue::Relu { activations_u8 } => {
+                let [low, high] = round_to_i16(t);
+                let bytes = vqmovun_high_s16(vqmovun_s16(low), high);
+                store(activations_u8.as_mut_ptr().add(at), count, bytes);
             }
-            Finish::Signed { add, fine, coarse } => {
-                let t = match add {
-                    Some(add) => {
-                        let add = load_words(add.as_ptr().add(at), count);
+            Epilogue::Signed { residual_in, residuals_i16, activations_u8 } => {
+                let t = match residual_in {
+                    Some(residual) => {
+                        let residual = load_i16(residual.as_ptr().add(at), count);
                         std::array::from_fn(|v| {
-                            let add =
-                                vcvtq_f32_s32(vmovl_s16(vld1_s16(add.as_ptr().add(v * LANES))));
-                            vaddq_f32(t[v], vmulq_f32(add, vdupq_n_f32(ratio)))
+                            let residual = vld1_s16(residual.as_ptr().add(v * LANES));
+                            let residual = vcvtq_f32_s32(vmovl_s16(residual));
+                            vaddq_f32(t[v], vmulq_f32(residual, vdupq_n_f32(residual_scale)))
                         })
                     }
                     None => t,
                 };
-                let values = words(t);
-                store(fine.as_mut_ptr().add(at), count, values);
-                let half = vdupq_n_s16(1 << (FINE_BITS - 1));
-                let [low, high] = values
-                    .map(|value| vshrq_n_s16::<{ FINE_BITS as i32 }>(vqaddq_s16(value, half)));
-                let steps = vreinterpretq_u8_s8(vqmovn_high_s16(vqmovn_s16(low), high));
-                store(coarse.as_mut_ptr().add(at), count, veorq_u8(steps, vdupq_n_u8(ZERO)));
+                let values = round_to_i16(t);
+                store(residuals_i16.as_mut_ptr().add(at), count, values);
+                let half_unit = vdupq_n_s16(1 << (RESIDUAL_BITS - 1));
+                let [low, high] = values.map(|value| {
+                    vshrq_n_s16::<{ RESIDUAL_BITS as i32 }>(vqaddq_s16(value, half_unit))
+                });
+                let rounded = vreinterpretq_u8_s8(vqmovn_high_s16(vqmovn_s16(low), high));
+                // Adds the zero point.
+                let bytes = veorq_u8(rounded, vdupq_n_u8(ZERO_POINT));
+                store(activations_u8.as_mut_ptr().add(at), count, bytes);
             }
-            Finish::Float { out } => store(out.as_mut_ptr().add(at), count, t),
+            Epilogue::Float { out } => store(out.as_mut_ptr().add(at), count, t),
         }
     }
 }
@@ -228,7 +237,7 @@ unsafe fn finish(
 /// Rounds to integers, ties to even, and saturates to 16 bits.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-fn words(t: [float32x4_t; VECTORS]) -> [int16x8_t; 2] {
+fn round_to_i16(t: [float32x4_t; VECTORS]) -> [int16x8_t; 2] {
     let [a, b, c, d] = t.map(|t| vcvtnq_s32_f32(t));
     [vqmovn_high_s32(vqmovn_s32(a), b), vqmovn_high_s32(vqmovn_s32(c), d)]
 }
@@ -256,7 +265,7 @@ unsafe fn store<T, V>(to: *mut T, count: usize, values: V) {
 /// # Safety
 /// `count` values exist at `from`, and `count` does not exceed [`LINE`].
 #[inline]
-unsafe fn load_words(from: *const i16, count: usize) -> [i16; LINE] {
+unsafe fn load_i16(from: *const i16, count: usize) -> [i16; LINE] {
     let mut all = [0; LINE];
     // SAFETY: by the contract of this function.
     unsafe { std::ptr::copy_nonoverlapping(from, all.as_mut_ptr(), count) };

@@ -6,19 +6,27 @@ use super::*;
 
 /// Output slices of an epilogue; `float` as bits, so that NaN compares equal.
 #[derive(PartialEq, Debug, Default)]
-struct Made {
-    coarse: Vec<u8>,
-    fine: Vec<i16>,
+struct Outputs {
+    activations_u8: Vec<u8>,
+    residuals_i16: Vec<i16>,
     float: Vec<u32>,
 }
 
+/// Returns weights in the order `[segment][input][output]` as a function of the index.
+fn weights_by_index(weights: &[f32], shape: MatrixShape) -> impl Fn(WeightIndex) -> f32 {
+    move |WeightIndex { segment, input, output }| {
+        weights[(segment * shape.depth + input) * shape.outputs + output]
+    }
+}
+
 #[test]
-fn kernels_agree_bit_for_bit_on_random_shapes() {
+fn kernel_sets_agree_bit_for_bit_on_random_shapes() {
     let mut rng = StdRng::seed_from_u64(11);
     for round in 0..600 {
-        let input = if rng.random_bool(0.7) { Input::Coarse } else { Input::Fine };
+        let input_form = if rng.random_bool(0.7) { StorageForm::U8 } else { StorageForm::I16 };
         let (segments, depth) = (rng.random_range(1..=3), 4 * rng.random_range(1..=30));
         let (outputs, pixels) = (rng.random_range(1..=70), rng.random_range(0..=150));
+        let shape = MatrixShape { segments, depth, outputs };
         let pitch = rng.random_range(1..=40);
         let length = pixels * pitch + depth;
         let bytes: Vec<Vec<u8>> =
@@ -30,69 +38,72 @@ fn kernels_agree_bit_for_bit_on_random_shapes() {
         let weights: Vec<f32> =
             (0..segments * depth * outputs).map(|_| rng.random_range(-1.0..1.0)).collect();
         let bias: Vec<f32> = (0..outputs).map(|_| rng.random_range(-9.0..9.0)).collect();
-        let add: Vec<i16> = (0..pixels * outputs).map(|_| rng.random()).collect();
-        let add = rng.random::<bool>().then_some(add.as_slice());
-        let finish = rng.random_range(0..3);
+        let residual: Vec<i16> = (0..pixels * outputs).map(|_| rng.random()).collect();
+        let residual_in = rng.random::<bool>().then_some(residual.as_slice());
+        let epilogue = rng.random_range(0..3);
         // Accumulators from small values to values far beyond the clamps.
-        let step = 10f32.powf(rng.random_range(-1.0..4.0))
-            * if input == Input::Fine { 128.0 } else { 1.0 };
+        let output_scale = 10f32.powf(rng.random_range(-1.0..4.0))
+            * if input_form == StorageForm::I16 { 128.0 } else { 1.0 };
 
-        let compute = |kernels: Kernels| {
-            let packed = Packed::new(
+        let compute = |kernels: Int8Kernels| {
+            let weights = QuantisedWeights::new(
                 kernels,
-                Quantised {
-                    input,
-                    zero: if finish == 1 { ZERO } else { 0 },
-                    segments,
-                    depth,
-                    outputs,
+                MatrixToQuantise {
+                    input_form,
+                    zero_point: if epilogue == 1 { ZERO_POINT } else { 0 },
+                    shape,
                     taps: segments * depth,
-                    weight: &|s, d, o| weights[(s * depth + d) * outputs + o],
+                    weight: &weights_by_index(&weights, shape),
                     bias: &bias,
-                    step,
-                    ratio: 0.37,
+                    scales: OutputScales { output: output_scale, residual: 0.37 },
                 },
             );
             let count = pixels * outputs;
-            let mut made = Made::default();
+            let mut computed = Outputs::default();
             let mut float = vec![f32::NAN; count];
-            let finish = match finish {
+            let epilogue = match epilogue {
                 0 => {
-                    made.coarse = vec![77; count];
-                    Finish::Relu { coarse: &mut made.coarse }
+                    computed.activations_u8 = vec![77; count];
+                    Epilogue::Relu { activations_u8: &mut computed.activations_u8 }
                 }
                 1 => {
-                    (made.coarse, made.fine) = (vec![77; count], vec![77; count]);
-                    Finish::Signed { add, fine: &mut made.fine, coarse: &mut made.coarse }
+                    computed.activations_u8 = vec![77; count];
+                    computed.residuals_i16 = vec![77; count];
+                    Epilogue::Signed {
+                        residual_in,
+                        residuals_i16: &mut computed.residuals_i16,
+                        activations_u8: &mut computed.activations_u8,
+                    }
                 }
-                _ => Finish::Float { out: &mut float },
+                _ => Epilogue::Float { out: &mut float },
             };
-            let segments = match input {
-                Input::Coarse => Segments::Coarse(&bytes),
-                Input::Fine => Segments::Fine(&words),
+            let segments = match input_form {
+                StorageForm::U8 => Segments::U8(&bytes),
+                StorageForm::I16 => Segments::I16(&words),
             };
-            kernels.run(RowJob { segments, pitch, weights: &packed, finish });
-            made.float = float.iter().map(|v| v.to_bits()).collect();
-            made
+            kernels.run(Int8RowJob { segments, pitch, weights: &weights, epilogue });
+            computed.float = float.iter().map(|v| v.to_bits()).collect();
+            computed
         };
-        let expected = compute(Kernels::PORTABLE);
-        for kernels in Kernels::available() {
+        let expected = compute(Int8Kernels::PORTABLE);
+        for kernels in Int8Kernels::available() {
             assert_eq!(compute(kernels), expected, "{} round {round}", kernels.name());
         }
     }
 }
 
 #[test]
-fn rows_together_are_what_they_are_one_by_one() {
+fn row_blocks_match_single_rows_bit_for_bit() {
     let mut rng = StdRng::seed_from_u64(12);
-    let mut joined = 0;
+    let mut row_blocks = 0;
     for round in 0..100 {
         let pitch = 4 * rng.random_range(1..=21);
         let (depth, outputs, pixels) =
             (3 * pitch, rng.random_range(1..=40), rng.random_range(20..=80));
+        let shape = MatrixShape { segments: 3, depth, outputs };
         // Some rounds use extreme values, which yield the largest possible accumulators.
         let extreme = rng.random_bool(0.2);
-        let rows: [Vec<u8>; TOGETHER + 2] = std::array::from_fn(|_| {
+        let rows: [Vec<u8>; ROW_BLOCK + 2] = std::array::from_fn(|_| {
             let byte = |rng: &mut StdRng| {
                 if extreme { 255 * rng.random_range(0..=1u8) } else { rng.random() }
             };
@@ -107,76 +118,73 @@ fn rows_together_are_what_they_are_one_by_one() {
                 }
             })
             .collect();
-        let add: Vec<i16> = (0..pixels * outputs).map(|_| rng.random()).collect();
-        let compute = |kernels: Kernels| {
-            let packed = Packed::new(
+        let residual: Vec<i16> = (0..pixels * outputs).map(|_| rng.random()).collect();
+        let compute = |kernels: Int8Kernels| {
+            let weights = QuantisedWeights::new(
                 kernels,
-                Quantised {
-                    input: Input::Coarse,
-                    zero: ZERO,
-                    segments: 3,
-                    depth,
-                    outputs,
+                MatrixToQuantise {
+                    input_form: StorageForm::U8,
+                    zero_point: ZERO_POINT,
+                    shape,
                     taps: 3 * depth,
-                    weight: &|s, d, o| weights[(s * depth + d) * outputs + o],
+                    weight: &weights_by_index(&weights, shape),
                     bias: &vec![0.3; outputs],
-                    step: 0.07,
-                    ratio: 0.37,
+                    scales: OutputScales { output: 0.07, residual: 0.37 },
                 },
             );
-            let mut made: [Made; TOGETHER] = std::array::from_fn(|_| Made {
-                coarse: vec![77; pixels * outputs],
-                fine: vec![77; pixels * outputs],
+            let mut computed: [Outputs; ROW_BLOCK] = std::array::from_fn(|_| Outputs {
+                activations_u8: vec![77; pixels * outputs],
+                residuals_i16: vec![77; pixels * outputs],
                 float: Vec::new(),
             });
-            let finish = made.each_mut().map(|made| Finish::Signed {
-                add: Some(&add),
-                fine: &mut made.fine,
-                coarse: &mut made.coarse,
+            let epilogues = computed.each_mut().map(|row| Epilogue::Signed {
+                residual_in: Some(&residual),
+                residuals_i16: &mut row.residuals_i16,
+                activations_u8: &mut row.activations_u8,
             });
             let segments = rows.each_ref().map(Vec::as_slice);
-            let joins = kernels.joins(&packed, pixels);
-            kernels.run_rows(RowsJob { segments, pitch, weights: &packed, finish });
-            (made, joins)
+            let is_row_block = kernels.prefers_row_blocks(&weights, pixels);
+            let job = Int8RowBlockJob { segments, pitch, weights: &weights, epilogues };
+            kernels.run_row_block(job);
+            (computed, is_row_block)
         };
-        let (expected, _) = compute(Kernels::PORTABLE);
-        for kernels in Kernels::available() {
-            let (made, joins) = compute(kernels);
-            assert_eq!(made, expected, "{} round {round}", kernels.name());
-            joined += usize::from(joins);
+        // The portable kernel set computes row by row.
+        let (expected, _) = compute(Int8Kernels::PORTABLE);
+        for kernels in Int8Kernels::available() {
+            let (computed, is_row_block) = compute(kernels);
+            assert_eq!(computed, expected, "{} round {round}", kernels.name());
+            row_blocks += usize::from(is_row_block);
         }
     }
-    assert_eq!(joined > 0, Kernels::available().iter().any(|kernels| kernels.name() == "avx2"));
+    let has_avx2 = Int8Kernels::available().iter().any(|kernels| kernels.name() == "avx2");
+    assert_eq!(row_blocks > 0, has_avx2);
 }
 
 #[test]
-fn a_convolution_is_what_it_is_in_floats() {
+fn portable_kernel_matches_float32() {
     let (depth, outputs, pixels) = (36, 5, 7);
+    let shape = MatrixShape { segments: 1, depth, outputs };
     let mut rng = StdRng::seed_from_u64(5);
     let weights: Vec<f32> = (0..depth * outputs).map(|_| rng.random_range(-1.0..1.0)).collect();
     let row: Vec<u8> = (0..pixels * 4 + depth).map(|_| rng.random()).collect();
-    let packed = Packed::new(
-        Kernels::PORTABLE,
-        Quantised {
-            input: Input::Coarse,
-            zero: ZERO,
-            segments: 1,
-            depth,
-            outputs,
+    let quantised = QuantisedWeights::new(
+        Int8Kernels::PORTABLE,
+        MatrixToQuantise {
+            input_form: StorageForm::U8,
+            zero_point: ZERO_POINT,
+            shape,
             taps: depth,
-            weight: &|_, d, o| weights[d * outputs + o],
+            weight: &weights_by_index(&weights, shape),
             bias: &[3.0; 5],
-            step: 1.0,
-            ratio: 1.0,
+            scales: OutputScales { output: 1.0, residual: 1.0 },
         },
     );
     let mut out = vec![0.0; pixels * outputs];
-    let finish = Finish::Float { out: &mut out };
-    Kernels::PORTABLE.run(RowJob {
-        segments: Segments::Coarse(&[&row]),
+    Int8Kernels::PORTABLE.run(Int8RowJob {
+        segments: Segments::U8(&[&row]),
         pitch: 4,
-        weights: &packed,
-        finish,
+        weights: &quantised,
+        epilogue: Epilogue::Float { out: &mut out },
     });
     for x in 0..pixels {
         for o in 0..outputs {
@@ -192,25 +200,21 @@ fn a_convolution_is_what_it_is_in_floats() {
 
 #[test]
 #[should_panic(expected = "reach")]
-fn short_input_is_refused() {
-    let quantised = Quantised {
-        input: Input::Coarse,
-        zero: 0,
-        segments: 1,
-        depth: 8,
-        outputs: 1,
+fn short_input_panics() {
+    let matrix = MatrixToQuantise {
+        input_form: StorageForm::U8,
+        zero_point: 0,
+        shape: MatrixShape { segments: 1, depth: 8, outputs: 1 },
         taps: 8,
-        weight: &|_, _, _| 1.0,
+        weight: &|_| 1.0,
         bias: &[0.0],
-        step: 1.0,
-        ratio: 1.0,
+        scales: OutputScales { output: 1.0, residual: 1.0 },
     };
-    let packed = Packed::new(Kernels::PORTABLE, quantised);
-    let finish = Finish::Float { out: &mut [0.0; 2] };
-    Kernels::PORTABLE.run(RowJob {
-        segments: Segments::Coarse(&[&[0; 8]]),
+    let weights = QuantisedWeights::new(Int8Kernels::PORTABLE, matrix);
+    Int8Kernels::PORTABLE.run(Int8RowJob {
+        segments: Segments::U8(&[&[0; 8]]),
         pitch: 1,
-        weights: &packed,
-        finish,
+        weights: &weights,
+        epilogue: Epilogue::Float { out: &mut [0.0; 2] },
     });
 }

@@ -7,7 +7,7 @@
 use std::arch::{asm, x86_64::*};
 
 use super::{
-    RowJob, Segments,
+    Int8RowJob, Segments,
     avx2::{Dot, MAX_SEGMENTS, blocks},
 };
 
@@ -22,7 +22,7 @@ pub(super) enum Encoding {
 
 impl Encoding {
     /// Returns the encoding that the processor supports, AVX-VNNI preferred.
-    pub fn detect() -> Option<Self> {
+    pub(super) fn detect() -> Option<Self> {
         if !is_x86_feature_detected!("avx2") {
             None
         } else if is_x86_feature_detected!("avxvnni") {
@@ -49,11 +49,21 @@ impl<const EVEX: bool> Dot for Bytes<EVEX> {
         // functions with their own target features up to `run`.
         unsafe {
             if EVEX {
-                asm!("vpdpbusd {0}, {1}, {2}", inout(ymm_reg) sum, in(ymm_reg) values, in(ymm_reg) weights,
-                    options(pure, nomem, nostack, preserves_flags));
+                asm!(
+                    "vpdpbusd {0}, {1}, {2}",
+                    inout(ymm_reg) sum,
+                    in(ymm_reg) values,
+                    in(ymm_reg) weights,
+                    options(pure, nomem, nostack, preserves_flags)
+                );
             } else {
-                asm!("{{vex}} vpdpbusd {0}, {1}, {2}", inout(ymm_reg) sum, in(ymm_reg) values, in(ymm_reg) weights,
-                    options(pure, nomem, nostack, preserves_flags));
+                asm!(
+                    "{{vex}} vpdpbusd {0}, {1}, {2}",
+                    inout(ymm_reg) sum,
+                    in(ymm_reg) values,
+                    in(ymm_reg) weights,
+                    options(pure, nomem, nostack, preserves_flags)
+                );
             }
         }
         sum
@@ -72,11 +82,21 @@ impl<const EVEX: bool> Dot for Words<EVEX> {
         // SAFETY: as for `Bytes`.
         unsafe {
             if EVEX {
-                asm!("vpdpwssd {0}, {1}, {2}", inout(ymm_reg) sum, in(ymm_reg) values, in(ymm_reg) weights,
-                    options(pure, nomem, nostack, preserves_flags));
+                asm!(
+                    "vpdpwssd {0}, {1}, {2}",
+                    inout(ymm_reg) sum,
+                    in(ymm_reg) values,
+                    in(ymm_reg) weights,
+                    options(pure, nomem, nostack, preserves_flags)
+                );
             } else {
-                asm!("{{vex}} vpdpwssd {0}, {1}, {2}", inout(ymm_reg) sum, in(ymm_reg) values, in(ymm_reg) weights,
-                    options(pure, nomem, nostack, preserves_flags));
+                asm!(
+                    "{{vex}} vpdpwssd {0}, {1}, {2}",
+                    inout(ymm_reg) sum,
+                    in(ymm_reg) values,
+                    in(ymm_reg) weights,
+                    options(pure, nomem, nostack, preserves_flags)
+                );
             }
         }
         sum
@@ -88,14 +108,14 @@ impl<const EVEX: bool> Dot for Words<EVEX> {
 /// # Safety
 /// The processor supports AVX2, and VNNI in the given encoding.
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn run(job: RowJob<'_>, encoding: Encoding) {
+pub(super) unsafe fn run(job: Int8RowJob<'_>, encoding: Encoding) {
     // SAFETY: by the contract of this function.
     unsafe {
         match (job.segments, encoding) {
-            (Segments::Coarse(list), Encoding::Vex) => row::<Bytes<false>>(job, list),
-            (Segments::Coarse(list), Encoding::Evex) => row::<Bytes<true>>(job, list),
-            (Segments::Fine(list), Encoding::Vex) => row::<Words<false>>(job, list),
-            (Segments::Fine(list), Encoding::Evex) => row::<Words<true>>(job, list),
+            (Segments::U8(list), Encoding::Vex) => row::<Bytes<false>>(job, list),
+            (Segments::U8(list), Encoding::Evex) => row::<Bytes<true>>(job, list),
+            (Segments::I16(list), Encoding::Vex) => row::<Words<false>>(job, list),
+            (Segments::I16(list), Encoding::Evex) => row::<Words<true>>(job, list),
         }
     }
 }
@@ -106,7 +126,7 @@ pub(super) unsafe fn run(job: RowJob<'_>, encoding: Encoding) {
 /// The processor supports AVX2 and the instructions that `D` requires. `list` is that of
 /// `job.segments`.
 #[target_feature(enable = "avx2")]
-unsafe fn row<D: Dot>(mut job: RowJob<'_>, list: &[&[D::Value]]) {
+unsafe fn row<D: Dot>(mut job: Int8RowJob<'_>, list: &[&[D::Value]]) {
     let pixels = job.check();
     let count = job.weights.segments();
     assert!(count <= MAX_SEGMENTS);

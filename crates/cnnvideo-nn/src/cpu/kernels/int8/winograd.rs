@@ -13,39 +13,35 @@
 use std::{arch::x86_64::*, mem::MaybeUninit};
 
 use super::{
-    super::filtering::{self, FACTOR, POINTS, SIDE, TAPS},
-    RowsJob,
-    avx2::{LANES, VECTORS, finish},
-    pack::{LINE, Line},
+    super::winograd::{MAX_CHANNELS, POINTS, TAPS, TILE_SIDE, WEIGHT_FACTOR, transform_kernel},
+    Int8RowBlockJob,
+    avx2::{LANES, OutputPlaces, VECTORS, apply_epilogue},
+    pack::{LINE, WordLine},
 };
+use crate::cpu::matrix::{MatrixShape, WeightIndex};
 
 /// Neighbouring tiles that share each load of weights.
 const TILES: usize = 6;
-/// Columns of these tiles, and therefore the minimum pixels per row.
-pub(super) const SPAN: usize = TILES * SIDE;
-/// Upper limit of the input channels, so that the transformed values of a span stay in cache. It is
-/// also the distance between the values of two tiles, as a compile-time constant that the compiler
-/// encodes in the instructions.
-const MAX_CHANNELS: usize = 80;
+/// Columns of these tiles, a span, and therefore the minimum pixels per row.
+pub(super) const MIN_PIXELS: usize = TILES * TILE_SIDE;
 /// Channels that are transformed at a time.
 const GROUP: usize = 16;
-/// Exponent of the power of two in [`FACTOR`], which is `9 << SHIFT`.
+/// Exponent of the power of two in [`WEIGHT_FACTOR`], which is `9 << SHIFT`.
 const SHIFT: i32 = 6;
-const _: () = assert!(9 << SHIFT == FACTOR);
+const _: () = assert!(9 << SHIFT == WEIGHT_FACTOR);
 /// Inverse of 9 modulo 2^32.
-const NINTH: i32 = 0x38e3_8e39;
+const INVERSE_OF_9: i32 = 0x38e3_8e39;
 // After the multiplication with the inverse, `SHIFT` low bits are still to be removed. The
 // remaining bits hold every sum of products of u8 activations and 8-bit weights.
 const _: () = assert!((TAPS * TAPS * MAX_CHANNELS * 255 * 127) >> (31 - SHIFT) == 0);
 
 /// Transforms and packs the weights of a 3x3 convolution in the order `[block][point][word of two
-/// channels][output of the block]`. Returns `None` if the number of channels exceeds
-/// [`MAX_CHANNELS`] or is not a multiple of half a group. `weight` returns quantised weights by
-/// segment, input and output, as in `Quantised`.
+/// channels][output of the block]`. Returns `None` if the matrix is not that of a 3x3 convolution,
+/// or if the number of channels exceeds [`MAX_CHANNELS`] or is not a multiple of half a group.
 pub(super) fn pack(
-    [segments, depth, outputs]: [usize; 3],
-    weight: &dyn Fn(usize, usize, usize) -> i32,
-) -> Option<Vec<Line>> {
+    MatrixShape { segments, depth, outputs }: MatrixShape,
+    weight: &dyn Fn(WeightIndex) -> i32,
+) -> Option<Vec<WordLine>> {
     let channels = depth / TAPS;
     let fits = segments == TAPS && depth == TAPS * channels && channels.is_multiple_of(GROUP / 2);
     if !fits || channels > MAX_CHANNELS {
@@ -55,11 +51,14 @@ pub(super) fn pack(
         if output >= outputs {
             return [[0; POINTS]; POINTS];
         }
-        filtering::points(|row, tap| f64::from(weight(row, tap * channels + channel, output)))
-            .map(|line| line.map(|value| value as i32))
+        let kernel = transform_kernel(|segment, tap| {
+            let input = tap * channels + channel;
+            f64::from(weight(WeightIndex { segment, input, output }))
+        });
+        kernel.map(|line| line.map(|value| value as i32))
     };
     let words = channels / 2;
-    let mut lines = vec![Line([0; LINE]); outputs.div_ceil(LINE) * POINTS * POINTS * words];
+    let mut lines = vec![WordLine([0; LINE]); outputs.div_ceil(LINE) * POINTS * POINTS * words];
     for (block, lines) in lines.chunks_exact_mut(POINTS * POINTS * words).enumerate() {
         for lane in 0..LINE {
             for word in 0..words {
@@ -79,35 +78,37 @@ pub(super) fn pack(
 
 /// Transformed inputs of a span: `[point][tile][channel]`. The elements stay uninitialised until
 /// written, because clearing the whole array takes noticeable time.
-type Values = [[[MaybeUninit<i16>; MAX_CHANNELS]; TILES]; POINTS * POINTS];
+type TransformedInputs = [[[MaybeUninit<i16>; MAX_CHANNELS]; TILES]; POINTS * POINTS];
 /// Accumulators of one point: `[tile][vector of outputs]` of one block.
-type Sums = [[__m256i; VECTORS]; TILES];
+type Accumulators = [[__m256i; VECTORS]; TILES];
 
-/// Computes a row block of at least [`SPAN`] pixels per row.
+/// Computes a row block of at least [`MIN_PIXELS`] pixels per row.
 ///
 /// # Safety
-/// The processor supports AVX2. `pixels` is at least [`SPAN`], that many pixels exist in every
-/// segment and in the results, and `job.weights` has Winograd weights.
+/// The processor supports AVX2. `pixels` is at least [`MIN_PIXELS`], that many pixels exist in
+/// every segment and in the results, and `job.weights` has Winograd weights.
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn run(job: &mut RowsJob<'_>, pixels: usize) {
+pub(super) unsafe fn run(job: &mut Int8RowBlockJob<'_>, pixels: usize) {
     let channels = job.pitch;
     // SAFETY: arrays of `MaybeUninit` need no initialisation. (With a repeat expression, the
     // compiler would clear them.)
     let (mut values, mut sums) = unsafe {
-        let (values, sums) =
-            (MaybeUninit::<Values>::uninit(), MaybeUninit::<[MaybeUninit<Sums>; _]>::uninit());
+        let (values, sums) = (
+            MaybeUninit::<TransformedInputs>::uninit(),
+            MaybeUninit::<[MaybeUninit<Accumulators>; _]>::uninit(),
+        );
         (values.assume_init(), sums.assume_init())
     };
-    for start in (0..pixels).step_by(SPAN) {
+    for start in (0..pixels).step_by(MIN_PIXELS) {
         // The last span may overlap the previous one; it computes the same values again.
-        let start = start.min(pixels - SPAN);
+        let start = start.min(pixels - MIN_PIXELS);
         let segments = job
             .segments
-            .map(|segment| &segment[start * channels..][..(SPAN + TAPS - 1) * channels]);
+            .map(|segment| &segment[start * channels..][..(MIN_PIXELS + TAPS - 1) * channels]);
         for tile in 0..TILES {
             for channel in (0..channels).step_by(GROUP) {
-                let segments =
-                    segments.map(|segment| segment[tile * SIDE * channels + channel..].as_ptr());
+                let segments = segments
+                    .map(|segment| segment[tile * TILE_SIDE * channels + channel..].as_ptr());
                 let store = |point: usize, v: __m256i| {
                     let to: &mut [_; GROUP] =
                         &mut values[point][tile].as_chunks_mut().0[channel / GROUP];
@@ -127,7 +128,7 @@ pub(super) unsafe fn run(job: &mut RowsJob<'_>, pixels: usize) {
         }
         let (outputs, words) = (job.weights.outputs(), channels / 2);
         for first in (0..outputs).step_by(LINE) {
-            let weights = job.weights.extra_lines(first).chunks_exact(words);
+            let weights = job.weights.alternative_lines(first).chunks_exact(words);
             let (bias, scale) = job.weights.block_scales(first);
             // SAFETY: all channels of the values have been written. A block has weights for each
             // point, so that all accumulators are written before they are read, and biases and
@@ -142,15 +143,18 @@ pub(super) unsafe fn run(job: &mut RowsJob<'_>, pixels: usize) {
                 });
                 let scale = std::array::from_fn(|v| _mm256_loadu_ps(scale.as_ptr().add(v * LANES)));
                 for tile in 0..TILES {
-                    let at = [
-                        (start + tile * SIDE) * outputs + first,
-                        outputs,
-                        LINE.min(outputs - first),
+                    let places = OutputPlaces {
+                        start: (start + tile * TILE_SIDE) * outputs + first,
+                        stride: outputs,
+                        width: LINE.min(outputs - first),
+                    };
+                    let columns = [
+                        inverse_transform_columns(&sums, tile, 0),
+                        inverse_transform_columns(&sums, tile, 1),
                     ];
-                    let columns =
-                        [combine_columns(&sums, tile, 0), combine_columns(&sums, tile, 1)];
-                    for (y, to) in job.finish.iter_mut().enumerate() {
-                        finish(to, job.weights.ratio(), at, &row(&columns, y, bias, scale));
+                    for (y, epilogue) in job.epilogues.iter_mut().enumerate() {
+                        let t = scale_row(&columns, y, bias, scale);
+                        apply_epilogue(epilogue, job.weights.residual_scale(), places, &t);
                     }
                 }
             }
@@ -220,7 +224,10 @@ unsafe fn transform<const HALF: bool>(
 /// AVX2.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn multiply(values: &[[MaybeUninit<i16>; MAX_CHANNELS]; TILES], weights: &[Line]) -> Sums {
+unsafe fn multiply(
+    values: &[[MaybeUninit<i16>; MAX_CHANNELS]; TILES],
+    weights: &[WordLine],
+) -> Accumulators {
     assert!(weights.len() <= MAX_CHANNELS / 2);
     let mut sums = [[_mm256_setzero_si256(); VECTORS]; TILES];
     let mut values = values.as_ptr().cast::<i32>();
@@ -245,7 +252,7 @@ unsafe fn multiply(values: &[[MaybeUninit<i16>; MAX_CHANNELS]; TILES], weights: 
 /// Applies the output transform to a line of six points.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn combine_line(m: &[__m256i; POINTS]) -> [__m256i; SIDE] {
+fn inverse_transform_line(m: &[__m256i; POINTS]) -> [__m256i; TILE_SIDE] {
     let (near, near_odd) = (_mm256_add_epi32(m[1], m[2]), _mm256_sub_epi32(m[1], m[2]));
     let (far, far_odd) = (_mm256_add_epi32(m[3], m[4]), _mm256_sub_epi32(m[3], m[4]));
     [
@@ -262,36 +269,36 @@ fn combine_line(m: &[__m256i; POINTS]) -> [__m256i; SIDE] {
 /// The accumulators of all points have been written.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn combine_columns(
-    sums: &[MaybeUninit<Sums>; POINTS * POINTS],
+unsafe fn inverse_transform_columns(
+    sums: &[MaybeUninit<Accumulators>; POINTS * POINTS],
     tile: usize,
     v: usize,
-) -> [[__m256i; SIDE]; POINTS] {
+) -> [[__m256i; TILE_SIDE]; POINTS] {
     let column = |x: usize| {
         // SAFETY: by the contract of this function.
         let sum = |y: usize| unsafe { sums[y * POINTS + x].assume_init_ref() }[tile][v];
-        combine_line(&[sum(0), sum(1), sum(2), sum(3), sum(4), sum(5)])
+        inverse_transform_line(&[sum(0), sum(1), sum(2), sum(3), sum(4), sum(5)])
     };
     [column(0), column(1), column(2), column(3), column(4), column(5)]
 }
 
-/// Computes row `y` of a tile from the transformed columns: output transform, division by
-/// [`FACTOR`], bias and scale.
+/// Computes the scaled accumulators of row `y` of a tile from the transformed columns: output
+/// transform, division by [`WEIGHT_FACTOR`], bias and scale.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn row(
-    columns: &[[[__m256i; SIDE]; POINTS]; VECTORS],
+fn scale_row(
+    columns: &[[[__m256i; TILE_SIDE]; POINTS]; VECTORS],
     y: usize,
     bias: [__m256i; VECTORS],
     scale: [__m256; VECTORS],
-) -> [[__m256; VECTORS]; SIDE] {
+) -> [[__m256; VECTORS]; TILE_SIDE] {
     let line = |v: usize| {
         let c = &columns[v];
-        combine_line(&[c[0][y], c[1][y], c[2][y], c[3][y], c[4][y], c[5][y]])
+        inverse_transform_line(&[c[0][y], c[1][y], c[2][y], c[3][y], c[4][y], c[5][y]])
     };
     let lines = [line(0), line(1)];
     let value = |x: usize, v: usize| {
-        let sum = _mm256_mullo_epi32(lines[v][x], _mm256_set1_epi32(NINTH));
+        let sum = _mm256_mullo_epi32(lines[v][x], _mm256_set1_epi32(INVERSE_OF_9));
         let sum = _mm256_add_epi32(_mm256_srai_epi32::<SHIFT>(sum), bias[v]);
         _mm256_mul_ps(_mm256_cvtepi32_ps(sum), scale[v])
     };

@@ -1,0 +1,50 @@
+//! The subcommand `level`: trains the noise estimator.
+
+use std::path::PathBuf;
+
+use cnnvideo::denoise::estimate::SIGNATURE;
+use cnnvideo_train::{Error, noise_estimate};
+
+use super::{
+    network::{UnetSizes, residual_unet},
+    run::RunArguments,
+};
+
+#[derive(clap::Args)]
+pub(super) struct LevelArguments {
+    /// Folder with photographs (.jpg, .png); subfolders are included, except those named `eval`
+    /// or `video`
+    #[arg(long)]
+    data: PathBuf,
+    /// Channels of each U-Net stage, the full-resolution stage first
+    #[arg(long, value_delimiter = ',', default_value = "16,24,32")]
+    widths: Vec<usize>,
+    /// Hidden channels of the residual blocks in each stage
+    #[arg(long, value_delimiter = ',', default_value = "16,24,32")]
+    hidden: Vec<usize>,
+    /// Number of residual blocks in each stage of the encoder
+    #[arg(long, value_delimiter = ',', default_value = "0,1,2")]
+    down_blocks: Vec<usize>,
+    /// Number of residual blocks in each stage of the decoder (all stages but the lowest
+    /// resolution)
+    #[arg(long, value_delimiter = ',', default_value = "0,0")]
+    up_blocks: Vec<usize>,
+    #[command(flatten)]
+    run: RunArguments,
+}
+
+impl LevelArguments {
+    /// Trains the network.
+    pub(super) fn run(self) -> Result<(), Error> {
+        let sizes = UnetSizes {
+            widths: self.widths,
+            hidden: self.hidden,
+            down_blocks: self.down_blocks,
+            up_blocks: self.up_blocks,
+        };
+        noise_estimate::train(&noise_estimate::NoiseEstimationOptions {
+            run: self.run.into_options(SIGNATURE, residual_unet(SIGNATURE.io, sizes)),
+            data: self.data,
+        })
+    }
+}

@@ -1,0 +1,50 @@
+//! The subcommand `texture`: trains the masking network of watermarks.
+
+use std::path::PathBuf;
+
+use cnnvideo::watermark::training::SIGNATURE;
+use cnnvideo_train::{Error, masking};
+
+use super::{
+    network::{UnetSizes, residual_unet},
+    run::RunArguments,
+};
+
+#[derive(clap::Args)]
+pub(super) struct TextureArguments {
+    /// Folder with photographs (.jpg, .png); subfolders are included, except those named `eval`
+    /// or `video`
+    #[arg(long)]
+    data: PathBuf,
+    /// Channels of each U-Net stage, the full-resolution stage first
+    #[arg(long, value_delimiter = ',', default_value = "8,16")]
+    widths: Vec<usize>,
+    /// Hidden channels of the residual blocks in each stage
+    #[arg(long, value_delimiter = ',', default_value = "8,16")]
+    hidden: Vec<usize>,
+    /// Number of residual blocks in each stage of the encoder
+    #[arg(long, value_delimiter = ',', default_value = "0,1")]
+    down_blocks: Vec<usize>,
+    /// Number of residual blocks in each stage of the decoder (all stages but the lowest
+    /// resolution)
+    #[arg(long, value_delimiter = ',', default_value = "1")]
+    up_blocks: Vec<usize>,
+    #[command(flatten)]
+    run: RunArguments,
+}
+
+impl TextureArguments {
+    /// Trains the network.
+    pub(super) fn run(self) -> Result<(), Error> {
+        let sizes = UnetSizes {
+            widths: self.widths,
+            hidden: self.hidden,
+            down_blocks: self.down_blocks,
+            up_blocks: self.up_blocks,
+        };
+        masking::train(&masking::MaskingOptions {
+            run: self.run.into_options(SIGNATURE, residual_unet(SIGNATURE.io, sizes)),
+            data: self.data,
+        })
+    }
+}

@@ -1,0 +1,283 @@
+//! Implementation of video filter elements that process one frame at a time with a model.
+//!
+//! [`FrameFilter`] implements the virtual methods of GObject, `GstElement`, `GstBaseTransform` and
+//! `GstVideoFilter` for all of them. An element adds its properties ([`FilterSettings`]), its
+//! algorithm ([`FrameProcessor`]) and its description and model ([`FilterElement`]), and registers
+//! its type with `#[glib::object_subclass]`.
+
+mod processor;
+mod stream;
+
+use std::sync::Mutex;
+
+use glib::{ParamSpec, subclass::prelude::*};
+use gst::{prelude::*, subclass::prelude::*};
+use gst_base::subclass::prelude::*;
+use gst_video::{VideoFilter, VideoFrameRef, VideoInfo, subclass::prelude::*};
+
+use self::stream::FrameStream;
+use super::{ModelSettings, QualityPreset, is_region_mask, lock, pad_templates};
+use cnnvideo::nn;
+
+pub(crate) use self::processor::{FrameProcessor, FrameSettings, RegionFactors};
+
+/// Model of a filter element.
+type Model<E> = <<E as FilterElement>::Processor as FrameProcessor>::Model;
+/// Report of a filter element.
+type Report<E> = <<E as FilterElement>::Processor as FrameProcessor>::Report;
+
+/// Properties of a filter element.
+pub trait FilterSettings: Default + Send + 'static {
+    /// Parameters of the algorithm that follow from the properties.
+    type Parameters: Send;
+
+    /// Returns the specifications of all properties, read-only ones included, in their order.
+    fn properties() -> Vec<ParamSpec>;
+
+    /// Sets the writable property `name`.
+    ///
+    /// # Errors
+    /// An unknown name, or a value of another type; GObject checks both before.
+    fn set(&mut self, name: &str, value: &glib::Value) -> Result<(), String>;
+
+    /// Returns the value of the writable property `name`, or `None` if there is no such property.
+    fn get(&self, name: &str) -> Option<glib::Value>;
+
+    /// Returns the model properties.
+    fn model(&self) -> &ModelSettings;
+
+    /// Returns the settings for the next frame.
+    fn frame_settings(&self) -> FrameSettings<Self::Parameters>;
+}
+
+/// What distinguishes a filter element from the others.
+pub trait FilterElement: Sized + 'static {
+    /// The element's GObject type.
+    type Object: IsA<glib::Object>
+        + IsA<gst::Object>
+        + IsA<gst::Element>
+        + IsA<gst_base::BaseTransform>
+        + IsA<VideoFilter>;
+    /// Properties of the element.
+    type Settings: FilterSettings<Parameters = <Self::Processor as FrameProcessor>::Parameters>;
+    /// Algorithm of the element.
+    type Processor: FrameProcessor;
+
+    /// Quality presets that have a built-in model. The element uses the model of
+    /// [`QualityPreset::Fast`] for the others, with a warning.
+    const QUALITY_PRESETS: &'static [QualityPreset];
+
+    /// Returns the element's class data, the same at each call.
+    fn class() -> &'static FilterClass;
+
+    /// Loads the model that the settings select.
+    ///
+    /// # Errors
+    /// An unknown or missing device, or a model that does not load.
+    fn load_model(settings: &ModelSettings) -> Result<Model<Self>, nn::Error>;
+
+    /// Returns the name of the backend and device that a model runs on.
+    fn backend(model: &Model<Self>) -> String;
+
+    /// Returns the value of a read-only property that is part of the report on the last frame, or
+    /// `None` if `name` is not such a property. The property `stats` is not one of them.
+    fn report_property(_report: &Report<Self>, _name: &str) -> Option<glib::Value> {
+        None
+    }
+
+    /// Adds fields for the report on the last frame to the value of the property `stats`.
+    fn add_report(
+        stats: gst::structure::Builder,
+        _report: &Report<Self>,
+    ) -> gst::structure::Builder {
+        stats
+    }
+}
+
+/// Class data of a filter element, created once.
+pub struct FilterClass {
+    /// Factory name. The debug category has the same name.
+    name: &'static str,
+    category: gst::DebugCategory,
+    metadata: gst::subclass::ElementMetadata,
+    properties: Vec<ParamSpec>,
+    pad_templates: Vec<gst::PadTemplate>,
+}
+
+impl FilterClass {
+    /// Creates the class data of the element with the factory name `name` and the properties of
+    /// `S`. `long_name` also describes the debug category.
+    pub fn new<S: FilterSettings>(
+        name: &'static str,
+        long_name: &'static str,
+        description: &str,
+    ) -> Self {
+        Self {
+            name,
+            category: gst::DebugCategory::new(name, gst::DebugColorFlags::empty(), Some(long_name)),
+            metadata: gst::subclass::ElementMetadata::new(
+                long_name,
+                "Filter/Effect/Video",
+                description,
+                "The gst-plugin-cnnvideo authors",
+            ),
+            properties: S::properties(),
+            pad_templates: pad_templates(),
+        }
+    }
+}
+
+/// Private implementation struct of the filter element `E`.
+pub struct FrameFilter<E: FilterElement> {
+    /// Writable properties.
+    settings: Mutex<E::Settings>,
+    /// Streaming state.
+    stream: FrameStream<E::Processor>,
+}
+
+impl<E: FilterElement> Default for FrameFilter<E> {
+    fn default() -> Self {
+        Self { settings: Mutex::default(), stream: FrameStream::default() }
+    }
+}
+
+impl<E: FilterElement> FrameFilter<E> {
+    /// Returns the value of the property `stats`.
+    fn stats(&self) -> gst::Structure {
+        let name = format!("{}-stats", E::class().name);
+        self.stream.stats(&name, E::add_report).build()
+    }
+
+    /// Returns the settings for the next frame.
+    fn frame_settings(&self) -> FrameSettings<<E::Processor as FrameProcessor>::Parameters> {
+        lock(&self.settings).frame_settings()
+    }
+}
+
+impl<E: FilterElement> ObjectImpl for FrameFilter<E>
+where
+    Self: ObjectSubclass<Type = E::Object>,
+{
+    fn properties() -> &'static [ParamSpec] {
+        &E::class().properties
+    }
+
+    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &ParamSpec) {
+        if let Err(err) = lock(&self.settings).set(pspec.name(), value) {
+            gst::error!(E::class().category, imp = self, "Cannot set {}: {err}", pspec.name());
+        }
+    }
+
+    fn property(&self, _id: usize, pspec: &ParamSpec) -> glib::Value {
+        let name = pspec.name();
+        if name == "stats" {
+            return self.stats().to_value();
+        }
+        self.stream
+            .with_report(|report| E::report_property(report, name))
+            .or_else(|| lock(&self.settings).get(name))
+            .expect("every readable property is in the settings or in the report")
+    }
+}
+
+impl<E: FilterElement> GstObjectImpl for FrameFilter<E>
+where
+    Self: ObjectSubclass<Type = E::Object>,
+{
+    // The default implementation suffices.
+}
+
+impl<E: FilterElement> ElementImpl for FrameFilter<E>
+where
+    Self: ObjectSubclass<Type = E::Object>,
+{
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        Some(&E::class().metadata)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        &E::class().pad_templates
+    }
+}
+
+impl<E: FilterElement> BaseTransformImpl for FrameFilter<E>
+where
+    Self: ObjectSubclass<Type = E::Object>,
+{
+    const MODE: gst_base::subclass::BaseTransformMode =
+        gst_base::subclass::BaseTransformMode::NeverInPlace;
+    const PASSTHROUGH_ON_SAME_CAPS: bool = false;
+    const TRANSFORM_IP_ON_PASSTHROUGH: bool = false;
+
+    fn start(&self) -> Result<(), gst::ErrorMessage> {
+        let category = E::class().category;
+        let settings = lock(&self.settings).model().clone();
+        if settings.model_file.is_none() && !E::QUALITY_PRESETS.contains(&settings.quality) {
+            gst::warning!(
+                category,
+                imp = self,
+                "No built-in network for quality {:?}, using fast",
+                settings.quality
+            );
+        }
+        let model = E::load_model(&settings).map_err(|err| settings.load_error(&err))?;
+        let backend = E::backend(&model);
+        gst::info!(category, imp = self, "Running on {backend}");
+        self.stream.start(model, backend);
+        Ok(())
+    }
+
+    fn stop(&self) -> Result<(), gst::ErrorMessage> {
+        self.stream.stop();
+        Ok(())
+    }
+
+    fn sink_event(&self, event: gst::Event) -> bool {
+        self.stream.sink_event(&event);
+        self.parent_sink_event(event)
+    }
+
+    fn transform_meta<'a>(
+        &self,
+        outbuf: &mut gst::BufferRef,
+        meta: gst::MetaRef<'a, gst::Meta>,
+        inbuf: &'a gst::BufferRef,
+    ) -> bool {
+        is_region_mask(&meta) || self.parent_transform_meta(outbuf, meta, inbuf)
+    }
+
+    fn before_transform(&self, inbuf: &gst::BufferRef) {
+        let settings = || self.frame_settings();
+        self.stream.before_transform(self.obj().upcast_ref(), E::class().category, inbuf, settings);
+    }
+}
+
+impl<E: FilterElement> VideoFilterImpl for FrameFilter<E>
+where
+    Self: ObjectSubclass<Type = E::Object>,
+{
+    fn set_info(
+        &self,
+        _incaps: &gst::Caps,
+        in_info: &VideoInfo,
+        _outcaps: &gst::Caps,
+        _out_info: &VideoInfo,
+    ) -> Result<(), gst::LoggableError> {
+        let threads = lock(&self.settings).model().threads as usize;
+        self.stream.set_info(
+            self.obj().upcast_ref(),
+            E::class().category,
+            in_info,
+            threads,
+            self.frame_settings(),
+        )
+    }
+
+    fn transform_frame(
+        &self,
+        inframe: &VideoFrameRef<&gst::BufferRef>,
+        outframe: &mut VideoFrameRef<&mut gst::BufferRef>,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        self.stream.transform(self.obj().upcast_ref(), inframe, outframe)
+    }
+}

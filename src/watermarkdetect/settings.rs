@@ -1,0 +1,169 @@
+//! Properties of the `watermarkdetect` element.
+
+use glib::{
+    ParamSpec, ParamSpecBoolean, ParamSpecDouble, ParamSpecEnum, ParamSpecString, ParamSpecUInt,
+    prelude::*,
+};
+use gst::prelude::*;
+
+use crate::shared::{KeySettings, get_value};
+use cnnvideo::watermark::{DecoderOptions, Search};
+
+/// Values of the property `search`: geometries that the detector searches.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstWatermarkSearch")]
+pub(super) enum SearchKind {
+    /// Whole frames at any size.
+    #[enum_value(name = "None: whole frames, scaled to any size", nick = "none")]
+    None,
+    /// Also cropped, enlarged, reduced and letterboxed frames.
+    #[enum_value(name = "Scale: also cropped, enlarged and letterboxed frames", nick = "scale")]
+    Scale,
+    /// Also rotated frames.
+    #[default]
+    #[enum_value(name = "Full: also frames rotated by up to 16 degrees", nick = "full")]
+    Full,
+}
+
+impl From<SearchKind> for Search {
+    fn from(kind: SearchKind) -> Self {
+        match kind {
+            SearchKind::None => Self::WholeFrame,
+            SearchKind::Scale => Self::Scale,
+            SearchKind::Full => Self::Full,
+        }
+    }
+}
+
+/// Marks the enumeration as API of the plugin for GStreamer's documentation tools.
+#[cfg(feature = "doc")]
+pub(super) fn mark_for_documentation() {
+    SearchKind::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
+}
+
+/// Values of the element's writable properties.
+#[derive(Clone)]
+pub(super) struct Settings {
+    /// Properties `key-file` and `key`.
+    pub(super) key: KeySettings,
+    /// Number of most recent frames to accumulate evidence over.
+    pub(super) window: u32,
+    /// Highest probability of reporting a watermark in a window without one of the key.
+    pub(super) false_positive_rate: f64,
+    /// Geometries to search.
+    pub(super) search: SearchKind,
+    /// Number of frames from one decode to the next.
+    pub(super) interval: u32,
+    /// Number of key epochs to decode.
+    pub(super) epochs: u32,
+    /// Whether to post a message at every decode.
+    pub(super) post_all: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let DecoderOptions { false_positive_rate, epoch_count } = DecoderOptions::default();
+        Self {
+            key: KeySettings::default(),
+            window: 48,
+            false_positive_rate,
+            search: SearchKind::default(),
+            interval: 12,
+            epochs: epoch_count,
+            post_all: false,
+        }
+    }
+}
+
+impl Settings {
+    /// Returns the specifications of all properties of the element.
+    pub(super) fn properties() -> Vec<ParamSpec> {
+        let default = Self::default();
+        let mut properties = KeySettings::properties();
+        properties.extend([
+            ParamSpecUInt::builder("window")
+                .nick("Window")
+                .blurb("Number of most recent frames to accumulate evidence over")
+                .minimum(1)
+                .maximum(480)
+                .default_value(default.window)
+                .mutable_ready()
+                .build(),
+            ParamSpecDouble::builder("false-positive-rate")
+                .nick("False positive rate")
+                .blurb(
+                    "Highest probability of reporting a watermark in a window of frames without \
+                     a watermark of this key",
+                )
+                .minimum(1e-30)
+                .maximum(0.01)
+                .default_value(default.false_positive_rate)
+                .mutable_ready()
+                .build(),
+            ParamSpecEnum::builder_with_default("search", default.search)
+                .nick("Search")
+                .blurb("Geometric changes of the video to search for")
+                .mutable_playing()
+                .build(),
+            ParamSpecUInt::builder("interval")
+                .nick("Interval")
+                .blurb("Number of frames from one decode to the next")
+                .minimum(1)
+                .maximum(480)
+                .default_value(default.interval)
+                .mutable_playing()
+                .build(),
+            ParamSpecUInt::builder("epochs")
+                .nick("Epochs")
+                .blurb("Number of key epochs to try, from 0 to this number minus 1")
+                .minimum(1)
+                .maximum(64)
+                .default_value(default.epochs)
+                .mutable_ready()
+                .build(),
+            ParamSpecBoolean::builder("post-all")
+                .nick("Post all")
+                .blurb("Post a message at every decode, not only when the result changes")
+                .default_value(default.post_all)
+                .mutable_playing()
+                .build(),
+            ParamSpecString::builder("last-payload")
+                .nick("Last payload")
+                .blurb("Payload of the last watermark found, as 16 hex digits; null until then")
+                .read_only()
+                .build(),
+        ]);
+        properties
+    }
+
+    /// Sets the property `name`.
+    ///
+    /// # Errors
+    /// If the value has another type or the property does not exist. GObject checks both first.
+    pub(super) fn set(&mut self, name: &str, value: &glib::Value) -> Result<(), String> {
+        match name {
+            "window" => self.window = get_value(value)?,
+            "false-positive-rate" => self.false_positive_rate = get_value(value)?,
+            "search" => self.search = get_value(value)?,
+            "interval" => self.interval = get_value(value)?,
+            "epochs" => self.epochs = get_value(value)?,
+            "post-all" => self.post_all = get_value(value)?,
+            _ => self.key.set(name, value)?,
+        }
+        Ok(())
+    }
+
+    /// Returns the value of the property `name`, or `None` if it is not one of these or not
+    /// readable.
+    pub(super) fn get(&self, name: &str) -> Option<glib::Value> {
+        Some(match name {
+            "window" => self.window.to_value(),
+            "false-positive-rate" => self.false_positive_rate.to_value(),
+            "search" => self.search.to_value(),
+            "interval" => self.interval.to_value(),
+            "epochs" => self.epochs.to_value(),
+            "post-all" => self.post_all.to_value(),
+            _ => return self.key.get(name),
+        })
+    }
+}

@@ -1,0 +1,17 @@
+//! Tests of the elements. They are one program, so that they are linked once.
+//!
+//! Every test can share a process with the others: none changes the environment or the registry of
+//! its own process. Those that need another environment run GStreamer's tools as child processes.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod cnndenoise;
+mod cnnsegment;
+mod cnnsmooth;
+mod docs;
+mod filters;
+mod plugin;
+mod ten_bit;
+mod videoquality;
+mod watermark;
