@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mean_and_percentile() {
+    fn mean_covers_all_frames_and_percentile_the_recent_ones() {
         let mut timing = Timing::default();
         assert_eq!((timing.mean_ms(), timing.p99_ms()), (0.0, 0.0));
         (1..=1000).for_each(|ms| timing.frame_processed(Duration::from_millis(ms)));

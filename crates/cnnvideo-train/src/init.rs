@@ -38,7 +38,8 @@ pub(crate) fn read_safetensors(path: &Path) -> Result<NamedTensors, Error> {
 pub(crate) fn read_model_weights(path: &Path, signature: Signature) -> Result<NamedTensors, Error> {
     let model = Model::from_file(path)?;
     let names = model.graph().convs.iter().flat_map(parameter_names);
-    let mut named: NamedTensors = names.zip(torch::upload_parameters(&model, tch::Device::Cpu)?).collect();
+    let mut named: NamedTensors =
+        names.zip(torch::upload_parameters(&model, tch::Device::Cpu)?).collect();
     if (model.task.as_str(), signature) == (RGB.task, YUV420)
         && let [first, .., last] = model.graph().convs.as_slice()
     {
@@ -110,7 +111,8 @@ pub(crate) fn copy_by_name(
             {
                 continue;
             }
-            let outputs = if spec.kind == ConvKind::Transposed2x2 && size.len() == 4 { 1 } else { 0 };
+            let outputs =
+                if spec.kind == ConvKind::Transposed2x2 && size.len() == 4 { 1 } else { 0 };
             let _ = own.f_narrow(outputs, 0, size[outputs as usize])?.f_zero_()?;
             let mut corner = own.shallow_clone();
             for (dim, length) in size.iter().enumerate() {

@@ -70,7 +70,8 @@ impl Optimiser {
             weights.push(
                 Tensor::randn(shape.map(|n| n as i64), (Kind::Float, tch::Device::Cpu)) * std,
             );
-            weights.push(Tensor::zeros([spec.out_channels as i64], (Kind::Float, tch::Device::Cpu)));
+            weights
+                .push(Tensor::zeros([spec.out_channels as i64], (Kind::Float, tch::Device::Cpu)));
         }
         Self::from_weights(graph, weights)
     }

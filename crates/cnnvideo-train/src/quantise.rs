@@ -135,7 +135,9 @@ impl Quantiser {
         loss: impl Fn(&Self) -> Result<f64, Error>,
     ) -> Result<(), Error> {
         let convs = self.activation_scales(0).clone();
-        self.quantisation.low_noise.insert(0, LowNoiseScales { max_control, activation_scales: convs });
+        self.quantisation
+            .low_noise
+            .insert(0, LowNoiseScales { max_control, activation_scales: convs });
         self.tune_class(0, loss)
     }
 
@@ -191,7 +193,9 @@ impl Quantiser {
         x: &Tensor,
     ) -> Result<Tensor, tch::TchError> {
         let classes = self.classes(x)?;
-        torch::forward_with_hook(graph, weights, x, |conv, x| self.round_map(graph, conv, x, &classes))
+        torch::forward_with_hook(graph, weights, x, |conv, x| {
+            self.round_map(graph, conv, x, &classes)
+        })
     }
 
     /// Returns the class of quantisation scales of each image, `[n]`, chosen as the engine does: by
@@ -208,7 +212,8 @@ impl Quantiser {
         }
         let max_control =
             input.f_narrow(1, self.picture_channels, controls)?.f_amax([1i64, 2, 3], false)?;
-        let limits: Vec<f32> = self.quantisation.low_noise.iter().map(|set| set.max_control).collect();
+        let limits: Vec<f32> =
+            self.quantisation.low_noise.iter().map(|set| set.max_control).collect();
         let limits = Tensor::from_slice(&limits).to_device(input.device());
         max_control.f_unsqueeze(1)?.f_gt_tensor(&limits)?.f_sum_dim_intlist(
             &[1i64][..],
@@ -230,14 +235,18 @@ impl Quantiser {
         let mut inputs = Vec::with_capacity(self.examples.len());
         for example in &self.examples {
             let classes = self.classes(example)?;
-            let _ =
-                torch::forward_with_hook(graph, weights, &torch::channels_last(example)?, |id, x| {
+            let _ = torch::forward_with_hook(
+                graph,
+                weights,
+                &torch::channels_last(example)?,
+                |id, x| {
                     let x = self.round_map(graph, id, x, &classes)?;
                     if id == conv {
                         inputs.push(x.shallow_clone());
                     }
                     Ok(x)
-                })?;
+                },
+            )?;
         }
         Ok(inputs)
     }

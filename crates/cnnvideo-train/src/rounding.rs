@@ -58,7 +58,8 @@ pub(crate) fn round_weights(
         )? / scales;
 
         let mean = columns.f_mean_dim(&[1i64][..], false, Kind::Float)?;
-        let mean_error = (&matrix - &rounded).f_mv(&mean)?.f_view([spec.out_channels as i64, -1])?;
+        let mean_error =
+            (&matrix - &rounded).f_mv(&mean)?.f_view([spec.out_channels as i64, -1])?;
         let mean_error = mean_error.f_mean_dim(&[1i64][..], false, Kind::Float)?;
         let _ = result[2 * conv + 1].f_add_(&mean_error)?;
         result[2 * conv] = if transposed {

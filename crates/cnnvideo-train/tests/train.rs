@@ -10,7 +10,7 @@ use std::path::Path;
 
 use cnnvideo::nn::{
     Device, IoSpec, Model, Network, Signature, Size, Tensor,
-    arch::{Architecture, InvertedUnet, ResidualUnet, EncoderStage},
+    arch::{Architecture, EncoderStage, InvertedUnet, ResidualUnet},
     cpu::{FloatNetwork, Int8Network},
 };
 use cnnvideo::{

@@ -2,7 +2,7 @@
 
 use cnnvideo::nn::{
     IoSpec,
-    arch::{Architecture, InvertedUnet, ResidualUnet, EncoderStage},
+    arch::{Architecture, EncoderStage, InvertedUnet, ResidualUnet},
 };
 
 /// Sizes of a residual U-Net; the first element of each list is for full resolution.

@@ -1,12 +1,12 @@
 //! Probability of structural edges, predicted by the smoothing network.
 
-use std::{ops::Range, sync::Arc};
+use std::sync::Arc;
 
-use ndarray::{Array2, ArrayViewMut2};
+use ndarray::{Array2, ArrayViewMut1};
 
 use super::{WorkingImage, logistic};
 use crate::{
-    nn::{self, Network, Output, RowSink, SessionCache, Source, split_rows},
+    nn::{self, Network, PlaneOutput, SessionCache, Source},
     smooth,
 };
 
@@ -51,36 +51,12 @@ impl EdgeDetector {
             control: smooth::scale_control(TEXTURE_SCALE),
         };
         let session = self.sessions.for_frame_size(&*self.network, self.threads, width, height)?;
-        session.run(&source as &dyn Source, &mut EdgeOutput(edges))
+        session.run(&source as &dyn Source, &mut PlaneOutput::new(edges, 1, write_edges))
     }
 }
 
-/// Output of the network: stores the edge probability of each cell.
-struct EdgeOutput<'a>(&'a mut Array2<f32>);
-
-impl Output for EdgeOutput<'_> {
-    fn split<'c>(&'c mut self, bands: &[Range<usize>]) -> Vec<Box<dyn RowSink + 'c>> {
-        let rows_of_bands = split_rows(self.0, bands, 1).into_iter().zip(bands);
-        rows_of_bands
-            .map(|(edges, band)| {
-                Box::new(EdgeBand { first: band.start, edges }) as Box<dyn RowSink>
-            })
-            .collect()
-    }
-}
-
-/// Rows of the edge map that one thread writes, `first` being the first of them.
-struct EdgeBand<'a> {
-    first: usize,
-    edges: ArrayViewMut2<'a, f32>,
-}
-
-impl RowSink for EdgeBand<'_> {
-    fn write_row(&mut self, y: usize, row: &[f32]) {
-        if y - self.first < self.edges.nrows() {
-            let mut to = self.edges.row_mut(y - self.first);
-            let pixels = row.chunks_exact(smooth::SIGNATURE.io.output);
-            to.iter_mut().zip(pixels).for_each(|(to, pixel)| *to = logistic(pixel[EDGE_CHANNEL]));
-        }
-    }
+/// Stores the edge probability of each cell from a row of the network's output.
+fn write_edges(row: &[f32], _: usize, edges: ArrayViewMut1<'_, f32>) {
+    let pixels = row.chunks_exact(smooth::SIGNATURE.io.output);
+    edges.into_iter().zip(pixels).for_each(|(to, pixel)| *to = logistic(pixel[EDGE_CHANNEL]));
 }

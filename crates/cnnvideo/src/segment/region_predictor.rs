@@ -1,9 +1,9 @@
 //! Runs the segmentation network on a crop of the picture, with seed maps and the previous mask as
 //! further inputs.
 
-use std::{ops::Range, sync::Arc};
+use std::sync::Arc;
 
-use ndarray::{Array2, ArrayViewMut1, ArrayViewMut2, Axis};
+use ndarray::{Array2, ArrayViewMut1, Axis};
 use rayon::prelude::*;
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
     region_seeds::SeedPoints,
     resample::{self, Position},
 };
-use crate::nn::{self, Network, Output, RowSink, SessionCache, Source, Threads, split_rows};
+use crate::nn::{self, Network, PlaneOutput, SessionCache, Source, Threads};
 
 /// Longer side of the network input, in pixels.
 const INPUT_SIDE: f32 = 320.0;
@@ -115,11 +115,11 @@ impl RegionPredictor {
         }
         let session =
             self.sessions.for_frame_size(&*self.network, self.threads.count(), width, height)?;
-        session.run(&self.input, &mut LogitOutput(&mut self.logits))?;
+        session.run(&self.input, &mut PlaneOutput::new(&mut self.logits, 2, write_logits))?;
         if augmentation == Augmentation::Flip {
             self.input.flip();
             let mut flipped = Array2::zeros((height, width));
-            session.run(&self.input, &mut LogitOutput(&mut flipped))?;
+            session.run(&self.input, &mut PlaneOutput::new(&mut flipped, 2, write_logits))?;
             for (mut row, flipped) in self.logits.rows_mut().into_iter().zip(flipped.rows()) {
                 row.iter_mut()
                     .zip(flipped.iter().rev())
@@ -252,33 +252,9 @@ impl Source for RegionInput {
     }
 }
 
-/// Output of the network: stores the logits, four channels a cell, as 2x2 pixels.
-struct LogitOutput<'a>(&'a mut Array2<f32>);
-
-impl Output for LogitOutput<'_> {
-    fn split<'c>(&'c mut self, bands: &[Range<usize>]) -> Vec<Box<dyn RowSink + 'c>> {
-        let rows_of_bands = split_rows(self.0, bands, 2).into_iter().zip(bands);
-        rows_of_bands
-            .map(|(logits, band)| {
-                Box::new(LogitBand { first: band.start, logits }) as Box<dyn RowSink>
-            })
-            .collect()
-    }
-}
-
-/// Rows of the logits that one thread writes. `first` is the first row of 2x2 cells among them.
-struct LogitBand<'a> {
-    first: usize,
-    logits: ArrayViewMut2<'a, f32>,
-}
-
-impl RowSink for LogitBand<'_> {
-    fn write_row(&mut self, y: usize, row: &[f32]) {
-        for dy in 0..2 {
-            let mut to = self.logits.row_mut(2 * (y - self.first) + dy);
-            for (x, to) in to.iter_mut().enumerate() {
-                *to = row[SIGNATURE.io.output * (x / 2) + 2 * dy + x % 2];
-            }
-        }
+/// Stores the logits, four channels a cell, as 2x2 pixels: row `dy` of the cells.
+fn write_logits(row: &[f32], dy: usize, mut logits: ArrayViewMut1<'_, f32>) {
+    for (x, to) in logits.iter_mut().enumerate() {
+        *to = row[SIGNATURE.io.output * (x / 2) + 2 * dy + x % 2];
     }
 }

@@ -1,13 +1,13 @@
 //! Perceptual mask of the watermark as a small network predicts it.
 
-use std::{ops::Range, sync::Arc};
+use std::sync::Arc;
 
-use ndarray::{Array2, ArrayViewMut2};
+use ndarray::{Array2, ArrayViewMut1};
 
 use super::mask::LumaSums;
 use crate::nn::{
-    self, Device, IoSpec, ModelSource, Network, Output, Precision, RowSink, SessionCache,
-    Signature, Source, network_cache, split_rows,
+    self, Device, IoSpec, ModelSource, Network, PlaneOutput, Precision, SessionCache, Signature,
+    Source, network_cache,
 };
 
 /// Signature of the network that predicts the perceptual mask.
@@ -74,7 +74,7 @@ impl MaskNetwork {
         let (rows, columns) = cells.dim();
         let size = nn::Size { width: columns, height: rows };
         let session = self.sessions.for_input_size(&*self.network, self.threads, size)?;
-        session.run(&CellStatistics(cells), &mut AmplitudeOutput(amplitudes))
+        session.run(&CellStatistics(cells), &mut PlaneOutput::new(amplitudes, 1, write_amplitudes))
     }
 }
 
@@ -92,37 +92,11 @@ impl Source for CellStatistics<'_> {
     }
 }
 
-/// Network output: the network predicts the natural logarithm of each cell's amplitude, and the
-/// amplitude is stored.
-struct AmplitudeOutput<'a>(&'a mut Array2<f32>);
-
-impl Output for AmplitudeOutput<'_> {
-    fn split<'b>(&'b mut self, bands: &[Range<usize>]) -> Vec<Box<dyn RowSink + 'b>> {
-        let parts = split_rows(self.0, bands, 1).into_iter().zip(bands);
-        parts
-            .map(|(amplitudes, band)| {
-                Box::new(AmplitudeBand { first: band.start, amplitudes }) as Box<dyn RowSink>
-            })
-            .collect()
-    }
-}
-
-/// Part of the amplitudes that one thread writes.
-struct AmplitudeBand<'a> {
-    /// First row of cells of the band.
-    first: usize,
-    amplitudes: ArrayViewMut2<'a, f32>,
-}
-
-impl RowSink for AmplitudeBand<'_> {
-    fn write_row(&mut self, y: usize, row: &[f32]) {
-        if y - self.first < self.amplitudes.nrows() {
-            let to = self.amplitudes.row_mut(y - self.first);
-            to.into_iter().zip(row).for_each(|(to, log)| {
-                *to = (AMPLITUDE_EXPONENT * log.clamp(-MAX_LOG_AMPLITUDE, MAX_LOG_AMPLITUDE)).exp()
-            });
-        }
-    }
+/// Stores the amplitude of each cell; the network predicts its natural logarithm.
+fn write_amplitudes(row: &[f32], _: usize, amplitudes: ArrayViewMut1<'_, f32>) {
+    amplitudes.into_iter().zip(row).for_each(|(to, log)| {
+        *to = (AMPLITUDE_EXPONENT * log.clamp(-MAX_LOG_AMPLITUDE, MAX_LOG_AMPLITUDE)).exp()
+    });
 }
 
 #[cfg(test)]

@@ -8,17 +8,17 @@
 
 mod areas;
 
-use std::{ops::Range, sync::Arc};
+use std::sync::Arc;
 
-use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+use ndarray::{Array2, ArrayView2, ArrayViewMut1};
 
 use self::areas::Area;
 use super::NoiseModel;
 use crate::{
     frame::Sample,
     nn::{
-        self, Device, IoSpec, ModelSource, Network, Output, Precision, RowSink, Session, Signature,
-        Size, Source, network_cache, split_rows,
+        self, Device, IoSpec, ModelSource, Network, PlaneOutput, Precision, Session, Signature,
+        Size, Source, network_cache,
     },
 };
 
@@ -129,7 +129,7 @@ impl NoiseEstimator {
         for _ in 0..rounds {
             let squares = Squares::new(component, self.sampled_squares, SQUARES_ACROSS * rows);
             self.sampled_squares += SQUARES_ACROSS * rows;
-            session.run(&squares, &mut Predictions(predictions))?;
+            session.run(&squares, &mut PlaneOutput::new(predictions, 1, write_predictions))?;
             squares.collect_areas(predictions, &mut areas);
         }
         Ok(Some(areas::combine(areas)))
@@ -277,32 +277,9 @@ impl<C: CodeValues> Source for Squares<'_, C> {
     }
 }
 
-/// Receives the network's output.
-struct Predictions<'a>(&'a mut Array2<[f32; 2]>);
-
-impl Output for Predictions<'_> {
-    fn split<'b>(&'b mut self, bands: &[Range<usize>]) -> Vec<Box<dyn RowSink + 'b>> {
-        let parts = split_rows(self.0, bands, 1).into_iter().zip(bands);
-        parts
-            .map(|(rows, band)| {
-                Box::new(PredictionBand { first_row: band.start, rows }) as Box<dyn RowSink>
-            })
-            .collect()
-    }
-}
-
-/// Receives one band of the network's output.
-struct PredictionBand<'a> {
-    /// First row of the band.
-    first_row: usize,
-    rows: ArrayViewMut2<'a, [f32; 2]>,
-}
-
-impl RowSink for PredictionBand<'_> {
-    fn write_row(&mut self, y: usize, row: &[f32]) {
-        let to = self.rows.row_mut(y - self.first_row);
-        to.into_iter().zip(row.as_chunks::<2>().0).for_each(|(to, prediction)| *to = *prediction);
-    }
+/// Stores the two predictions of each cell.
+fn write_predictions(row: &[f32], _: usize, predictions: ArrayViewMut1<'_, [f32; 2]>) {
+    predictions.into_iter().zip(row.as_chunks::<2>().0).for_each(|(to, cell)| *to = *cell);
 }
 
 #[cfg(test)]
@@ -326,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn white_noise_on_a_ramp_is_estimated() {
+    fn white_noise_is_estimated_within_fifteen_percent() {
         for sigma in [2.0, 5.0, 20.0] {
             let noise = white((240, 320), 1);
             let picture = Array2::from_shape_fn(noise.dim(), |(y, x)| {
@@ -353,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn coloured_noise_with_texture_and_bars() {
+    fn coloured_noise_is_estimated_beside_texture_and_bars() {
         let noise = white((362, 482), 3);
         let soft = Array2::from_shape_fn((360, 480), |(y, x)| {
             let mean = noise.slice(s![y..y + 3, x..x + 3]).mean().unwrap();
@@ -381,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn small_and_flat_pictures() {
+    fn small_pictures_have_no_estimate_and_flat_ones_no_noise() {
         let mut estimator = NoiseEstimator::built_in(1).unwrap();
         assert_eq!(estimator.estimate(&Array2::<u8>::zeros((15, 100)).view(), 1).unwrap(), None);
         for (height, width) in [(16, 16), (17, 200), (63, 64)] {

@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn small_and_odd_sizes() {
+    fn small_and_odd_sizes_are_fused() {
         for (width, height) in [(1, 1), (2, 3), (17, 5), (16, 16), (33, 65)] {
             let pictures: Vec<_> =
                 (0..3).map(|i| scene(width, height, (i as f32, 0.0), 5.0, i)).collect();

@@ -95,7 +95,13 @@ impl Motion {
     ///
     /// # Panics
     /// If a pyramid was never built.
-    pub(super) fn search(&mut self, current: &Pyramid, previous: &Pyramid, sigma: f32, threads: &Threads) {
+    pub(super) fn search(
+        &mut self,
+        current: &Pyramid,
+        previous: &Pyramid,
+        sigma: f32,
+        threads: &Threads,
+    ) {
         let sigma = sigma.max(MIN_SEARCH_SIGMA);
         let pair = |level: usize, side| {
             // The mean of 4 pixels has half the noise sigma.
