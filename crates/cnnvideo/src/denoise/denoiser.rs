@@ -51,6 +51,13 @@ pub struct Parameters {
     pub temporal: bool,
 }
 
+impl Default for Parameters {
+    /// Estimates the noise and removes all of it, with temporal fusion.
+    fn default() -> Self {
+        Self { sigma: None, strength: 1.0, temporal: true }
+    }
+}
+
 /// Noise sigmas in 8-bit units.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct NoiseSigmas {

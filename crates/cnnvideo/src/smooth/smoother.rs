@@ -80,6 +80,13 @@ pub struct Parameters {
     pub temporal: bool,
 }
 
+impl Default for Parameters {
+    /// Removes texture up to 8 pixels.
+    fn default() -> Self {
+        Self { scale: 8.0, strength: 1.0, structure: 0.5, temporal: true }
+    }
+}
+
 /// Built-in models: weights trained for int8 inference, which rely on the saturation of 8-bit
 /// activations, and weights trained for float32.
 const BUILT_IN: [ModelSource; 2] = [
