@@ -6,7 +6,7 @@ use ndarray::{Array2, Zip, s};
 
 use super::{
     Seeds, Side, WorkingImage,
-    flow::{Flow, Pyramid, Window, compensated_value, motion_compensate},
+    flow::{Flow, LumaPyramid, Window, compensated_value, motion_compensate},
     logistic, logit,
     region::Region,
 };
@@ -41,9 +41,9 @@ const MAX_MOTION: usize = 40;
 #[derive(Default)]
 pub(super) struct Tracker {
     /// Luma pyramid of the previous picture.
-    previous_pyramid: Pyramid,
+    previous_pyramid: LumaPyramid,
     /// Luma pyramid of the current picture.
-    current_pyramid: Pyramid,
+    current_pyramid: LumaPyramid,
     /// Backward flow: from the current picture to the previous one.
     backward_flow: Flow,
     /// Forward flow: from the previous picture to the current one.
@@ -71,7 +71,7 @@ impl Tracker {
     ) -> bool {
         let luma = &image.planes()[0];
         std::mem::swap(&mut self.previous_pyramid, &mut self.current_pyramid);
-        self.current_pyramid.build(luma);
+        self.current_pyramid.build(luma, threads);
         let follows = std::mem::replace(&mut self.continues, true) && self.luma.dim() == luma.dim();
         let mut same_scene = true;
         if follows && regions.iter().any(Option::is_some) {

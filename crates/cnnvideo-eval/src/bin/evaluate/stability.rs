@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use cnnvideo::{
     nn::Threads,
-    segment::flow::{Flow, Pyramid, Window, motion_compensate},
+    segment::flow::{Flow, LumaPyramid, Window, motion_compensate},
 };
 use ndarray::Array2;
 

@@ -19,7 +19,7 @@ mod regularise;
 use ndarray::{Array2, Axis};
 use rayon::prelude::*;
 
-use self::motion::{Motion, Pyramid};
+use self::motion::{LumaPyramid, Motion};
 use super::{NoiseModel, NoiseModels};
 use crate::{
     frame::{Colour, FixedSample, Picture, Sample, convert::convert_row},
@@ -58,7 +58,7 @@ struct FusedBuffers {
     /// pixels.
     variance: Array2<f32>,
     /// Pyramid of the fused first component, for motion search.
-    pyramid: Pyramid,
+    pyramid: LumaPyramid,
 }
 
 /// Result of [`TemporalFusion::fuse`]: a picture with less noise.
@@ -150,7 +150,7 @@ impl FusedBuffers {
             colour: picture.colour,
             planes: picture.components.iter().map(|c| Array2::default(c.dim())).collect(),
             variance: Array2::ones((height.div_ceil(2), width.div_ceil(2))),
-            pyramid: Pyramid::default(),
+            pyramid: LumaPyramid::default(),
         }
     }
 

@@ -9,7 +9,7 @@ use super::{
     regularise::{BlockMotion, regularise},
 };
 use crate::{
-    frame::{FixedSample, reduce_2x2},
+    frame::{FixedSample, OddSize, Pyramid},
     nn::Threads,
     simd::vectorise,
 };
@@ -47,16 +47,11 @@ const MIN_SEARCH_SIGMA: f32 = 2.0;
 
 /// Luma in 8 bits at full, half, quarter and eighth size.
 #[derive(Debug, Default)]
-pub(super) struct Pyramid(Vec<Array2<u8>>);
+pub(super) struct LumaPyramid(Pyramid<u8>);
 
-impl Pyramid {
+impl LumaPyramid {
     /// Fills the pyramid from the first component of a picture.
     pub(super) fn build(&mut self, luma: &Array2<FixedSample>, threads: &Threads) {
-        self.0.resize_with(1 + PYRAMID_LEVELS, || Array2::zeros((0, 0)));
-        let whole = &mut self.0[0];
-        if whole.dim() != luma.dim() {
-            *whole = Array2::zeros(luma.dim());
-        }
         let row = |(to, from): (ArrayViewMut1<'_, u8>, ArrayView1<'_, FixedSample>)| {
             let to = to.into_slice().expect("rows of the pyramid are contiguous");
             let from = from.to_slice().expect("rows of an own plane are contiguous");
@@ -65,18 +60,16 @@ impl Pyramid {
                 || to.iter_mut().zip(from).for_each(|(to, v)| *to = v.to_u8()),
             );
         };
-        let rows = whole.axis_iter_mut(Axis(0)).into_par_iter().with_min_len(MIN_ROWS);
+        let full_size = self.0.full_size(luma.dim());
+        let rows = full_size.axis_iter_mut(Axis(0)).into_par_iter().with_min_len(MIN_ROWS);
         threads.enter(|| rows.zip(luma.axis_iter(Axis(0))).for_each(row));
-        for level in 0..PYRAMID_LEVELS {
-            let (finer, coarser) = self.0.split_at_mut(level + 1);
-            reduce_2x2(
-                &finer[level].view(),
-                &mut coarser[0],
-                threads,
-                #[inline(always)]
-                |four| ((four.map(u16::from).iter().sum::<u16>() + 2) / 4) as u8,
-            );
-        }
+        self.0.reduce(
+            PYRAMID_LEVELS,
+            OddSize::RoundUp,
+            threads,
+            #[inline(always)]
+            |four| ((four.map(u16::from).iter().sum::<u16>() + 2) / 4) as u8,
+        );
     }
 }
 
@@ -97,8 +90,8 @@ impl Motion {
     /// If a pyramid was never built.
     pub(super) fn search(
         &mut self,
-        current: &Pyramid,
-        previous: &Pyramid,
+        current: &LumaPyramid,
+        previous: &LumaPyramid,
         sigma: f32,
         threads: &Threads,
     ) {
@@ -106,7 +99,7 @@ impl Motion {
         let pair = |level: usize, side| {
             // The mean of 4 pixels has half the noise sigma.
             let weight = DISTANCE_COST * sigma / (1 << level) as f32;
-            LevelPair::new(&current.0[level], &previous.0[level], side, weight)
+            LevelPair::new(&current.0.levels()[level], &previous.0.levels()[level], side, weight)
         };
         let coarsest = pair(PYRAMID_LEVELS, LEVEL_BLOCK).search(None, threads);
         let finest = (1..PYRAMID_LEVELS).rev().fold(coarsest, |coarser, level| {

@@ -14,7 +14,11 @@ use rayon::prelude::*;
 
 use self::patch::{PATCH_SIDE, Patch, PatchMatch};
 use super::image::bilinear;
-use crate::{nn::Threads, simd::vectorise};
+use crate::{
+    frame::{OddSize, Pyramid},
+    nn::Threads,
+    simd::vectorise,
+};
 
 /// Distance between neighbouring patches, in pixels of their pyramid level.
 const PATCH_STRIDE: usize = 4;
@@ -30,42 +34,35 @@ const MIN_SQUARED_ERROR: f32 = 1.0;
 
 /// Image pyramid of luma; each level has half the width and height of the one before.
 #[derive(Debug, Clone, Default)]
-pub struct Pyramid {
-    /// Levels, the finest (the picture itself) first.
-    levels: Vec<Array2<f32>>,
-}
+pub struct LumaPyramid(Pyramid<f32>);
 
-impl Pyramid {
+impl LumaPyramid {
     /// Builds the pyramid of a luma plane, reusing the memory of the previous one.
-    pub fn build(&mut self, luma: &Array2<f32>) {
+    pub fn build(&mut self, luma: &Array2<f32>, threads: &Threads) {
         let (height, width) = luma.dim();
         let mut levels = FINEST_LEVEL + 1;
         while height.min(width) >> levels >= MIN_LEVEL_SIDE {
             levels += 1;
         }
-        self.levels.resize_with(levels, || Array2::zeros((0, 0)));
-        self.levels[0].clone_from(luma);
-        for level in 1..levels {
-            let (finer, coarser) = self.levels.split_at_mut(level);
-            let finer = &finer[level - 1];
-            let dim = ((finer.nrows() / 2).max(1), (finer.ncols() / 2).max(1));
-            if coarser[0].dim() != dim {
-                coarser[0] = Array2::zeros(dim);
-            }
-            let (last_y, last_x) = (finer.nrows() - 1, finer.ncols() - 1);
-            for ((y, x), to) in coarser[0].indexed_iter_mut() {
-                let at = |dy: usize, dx: usize| {
-                    finer[[(2 * y + dy).min(last_y), (2 * x + dx).min(last_x)]]
-                };
-                *to = 0.25 * (at(0, 0) + at(0, 1) + at(1, 0) + at(1, 1));
-            }
-        }
+        self.0.full_size(luma.dim()).assign(luma);
+        self.0.reduce(
+            levels - 1,
+            OddSize::RoundDown,
+            threads,
+            #[inline(always)]
+            |[a, b, c, d]| 0.25 * (a + b + c + d),
+        );
+    }
+
+    /// Returns all levels, the finest (the picture itself) first.
+    fn levels(&self) -> &[Array2<f32>] {
+        self.0.levels()
     }
 
     /// Returns whether both pyramids have the same levels with the same sizes.
     fn same_size(&self, other: &Self) -> bool {
-        self.levels.len() == other.levels.len()
-            && self.levels.iter().zip(&other.levels).all(|(a, b)| a.dim() == b.dim())
+        self.levels().len() == other.levels().len()
+            && self.levels().iter().zip(other.levels()).all(|(a, b)| a.dim() == b.dim())
     }
 }
 
@@ -102,19 +99,20 @@ impl Flow {
     /// Panics if `current` has not been built.
     pub fn estimate(
         &mut self,
-        current: &Pyramid,
-        previous: &Pyramid,
+        current: &LumaPyramid,
+        previous: &LumaPyramid,
         window: &Window,
         threads: &Threads,
     ) {
-        let finest = current.levels.get(FINEST_LEVEL).expect("the current pyramid has been built");
+        let finest =
+            current.levels().get(FINEST_LEVEL).expect("the current pyramid has been built");
         if !current.same_size(previous) {
             self.blocks = Array2::from_elem(finest.dim(), [0.0; 2]);
             return;
         }
         let mut flow: Option<Array2<[f32; 2]>> = None;
-        for level in (FINEST_LEVEL..current.levels.len()).rev() {
-            let (height, width) = current.levels[level].dim();
+        for level in (FINEST_LEVEL..current.levels().len()).rev() {
+            let (height, width) = current.levels()[level].dim();
             let scaled = |range: &Range<usize>, n: usize| {
                 (range.start >> level).min(n)..((range.end >> level) + 1).min(n)
             };
@@ -128,8 +126,8 @@ impl Flow {
                 _ => Window::whole((height, width)),
             };
             flow = Some(estimate_level(
-                &current.levels[level],
-                &previous.levels[level],
+                &current.levels()[level],
+                &previous.levels()[level],
                 flow.as_ref(),
                 &window,
                 threads,
@@ -292,23 +290,25 @@ mod tests {
     }
 
     fn flow(previous: &Array2<f32>, current: &Array2<f32>) -> Flow {
-        let (mut a, mut b) = (Pyramid::default(), Pyramid::default());
-        a.build(previous);
-        b.build(current);
+        let (mut a, mut b) = (LumaPyramid::default(), LumaPyramid::default());
+        let threads = Threads::new(1).unwrap();
+        a.build(previous, &threads);
+        b.build(current, &threads);
         let mut flow = Flow::default();
-        flow.estimate(&b, &a, &Window::whole(current.dim()), &Threads::new(1).unwrap());
+        flow.estimate(&b, &a, &Window::whole(current.dim()), &threads);
         flow
     }
 
     #[test]
     fn window_limits_only_the_finest_level() {
         let (previous, current) = (scene(|_, _| [0.0; 2]), scene(|_, _| [6.0, 4.0]));
-        let (mut a, mut b) = (Pyramid::default(), Pyramid::default());
-        a.build(&previous);
-        b.build(&current);
+        let (mut a, mut b) = (LumaPyramid::default(), LumaPyramid::default());
+        let threads = Threads::new(1).unwrap();
+        a.build(&previous, &threads);
+        b.build(&current, &threads);
         let (whole, mut part) = (flow(&previous, &current), Flow::default());
         let window = Window { rows: 40..100, columns: 60..140 };
-        part.estimate(&b, &a, &window, &Threads::new(1).unwrap());
+        part.estimate(&b, &a, &window, &threads);
         for y in 24..120 {
             for x in 24..168 {
                 let ([ax, ay], [bx, by]) = (whole.displacement(y, x), part.displacement(y, x));
