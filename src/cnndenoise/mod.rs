@@ -1,6 +1,18 @@
 //! The `cnndenoise` element, which runs a [`Denoiser`](cnnvideo::denoise::Denoiser) on video
 //! frames.
 
+/**
+ * SECTION:element-cnndenoise
+ * @short_description: removes noise from video
+ *
+ * cnndenoise estimates the noise sigma, averages frames along motion and removes the rest of the
+ * noise with a small residual U-Net. It adds no latency.
+ *
+ * ## Example launch line
+ * |[
+ * gst-launch-1.0 v4l2src ! videoconvert ! cnndenoise ! videoconvert ! autovideosink
+ * ]|
+ */
 use glib::prelude::*;
 
 mod imp;

@@ -1,6 +1,19 @@
 //! The GStreamer element `cnnsegment`: interactive segmentation of video by clicks, strokes and
 //! boxes.
 
+/**
+ * SECTION:element-cnnsegment
+ * @short_description: turns clicks into regions that follow the video
+ *
+ * cnnsegment predicts regions from clicks, scribbles and boxes, follows them through the video and
+ * attaches them to buffers as a region mask. cnndenoise and cnnsmooth read the mask.
+ *
+ * ## Example launch line
+ * |[
+ * gst-launch-1.0 v4l2src ! videoconvert ! cnnsegment ! cnnsmooth foreground-strength=0 ! \
+ *     videoconvert ! ximagesink
+ * ]|
+ */
 use glib::prelude::*;
 
 mod alpha;

@@ -98,5 +98,5 @@ fn element(args: &[glib::Value]) -> glib::subclass::ObjectImplRef<CnnSegment> {
 
 /// Returns the argument of a signal at an index.
 fn argument<'a, T: glib::value::FromValue<'a>>(args: &'a [glib::Value], index: usize) -> T {
-    args[index].get().ok().expect("GLib checks number and types of a signal's arguments")
+    args[index].get().expect("GLib checks number and types of a signal's arguments")
 }

@@ -1,6 +1,19 @@
 //! The `cnnsmooth` element: a video filter that runs [`Smoother`](cnnvideo::smooth::Smoother) on
 //! each frame.
 
+/**
+ * SECTION:element-cnnsmooth
+ * @short_description: removes texture and keeps edges
+ *
+ * cnnsmooth removes texture up to a chosen scale in pixels. A network separates texture from
+ * structure, a weighted least squares solver smooths the frame.
+ *
+ * ## Example launch line
+ * |[
+ * gst-launch-1.0 v4l2src ! videoconvert ! cnnsmooth scale=12 ! videoconvert ! \
+ *     autovideosink
+ * ]|
+ */
 use glib::prelude::*;
 
 mod imp;

@@ -1,6 +1,19 @@
 //! The `videoquality` element, which compares a video with a reference, and its bus message
 //! ([`VideoQualityMessage`]).
 
+/**
+ * SECTION:element-videoquality
+ * @short_description: measures a video against a reference
+ *
+ * videoquality compares the stream on the pad `sink` with the one on the pad `reference`. It posts
+ * PSNR, SSIM and other measures as element messages and outputs the tested frames or a panel.
+ *
+ * ## Example launch line
+ * |[
+ * gst-launch-1.0 v4l2src ! videoconvert ! tee name=t ! queue ! q.reference t. ! queue ! \
+ *     cnndenoise ! q.sink videoquality name=q output=panel ! videoconvert ! autovideosink
+ * ]|
+ */
 use glib::prelude::*;
 
 mod imp;

@@ -1,5 +1,18 @@
 //! The `watermarkdetect` element.
 
+/**
+ * SECTION:element-watermarkdetect
+ * @short_description: detects and reads keyed watermarks
+ *
+ * watermarkdetect searches windows of frames for the watermark of a key and posts an element message
+ * named `watermark` with the payload. Frames pass through unchanged.
+ *
+ * ## Example launch line
+ * |[
+ * gst-launch-1.0 -m filesrc location=marked.webm ! decodebin ! videoconvert ! \
+ *     watermarkdetect key-file=key ! fakesink
+ * ]|
+ */
 use glib::prelude::*;
 
 mod imp;

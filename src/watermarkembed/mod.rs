@@ -1,5 +1,19 @@
 //! The `watermarkembed` element.
 
+/**
+ * SECTION:element-watermarkembed
+ * @short_description: embeds a keyed watermark
+ *
+ * watermarkembed hides a payload of 64 bits in luma. watermarkdetect reads it with the same key
+ * after compression, scaling, cropping or filtering.
+ *
+ * ## Example launch line
+ * |[
+ * gst-launch-1.0 filesrc location=in.mp4 ! decodebin ! videoconvert ! watermarkembed \
+ *     key-file=key payload=00000000c0ffee42 ! videoconvert ! vp8enc ! webmmux ! filesink \
+ *     location=marked.webm
+ * ]|
+ */
 use glib::prelude::*;
 
 mod imp;

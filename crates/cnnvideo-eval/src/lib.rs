@@ -32,14 +32,14 @@ impl Noise {
     }
 
     /// Returns the next value: mean 0, standard deviation 1 (Box and Muller 1958).
-    pub fn next(&mut self) -> f32 {
+    pub fn sample(&mut self) -> f32 {
         let radius = (-2.0 * self.0.random_range(f32::MIN_POSITIVE..1.0).ln()).sqrt();
         radius * (std::f32::consts::TAU * self.0.random::<f32>()).cos()
     }
 
     /// Adds noise of standard deviation `sigma` to 8-bit samples.
     pub fn add(&mut self, samples: &mut [u8], sigma: f32) {
-        samples.iter_mut().for_each(|v| *v = (f32::from(*v) + sigma * self.next()).round() as u8);
+        samples.iter_mut().for_each(|v| *v = (f32::from(*v) + sigma * self.sample()).round() as u8);
     }
 }
 

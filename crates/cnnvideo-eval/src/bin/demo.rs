@@ -74,10 +74,10 @@ fn add_noise(clean: &Path, noisy: &Path) -> io::Result<()> {
         for value in luma {
             let light = f32::from(*value);
             let sigma = (READ_VARIANCE + SHOT_VARIANCE_PER_CODE_VALUE * light).sqrt();
-            *value = (light + sigma * noise.next()).round() as u8;
+            *value = (light + sigma * noise.sample()).round() as u8;
         }
         let (width, _) = reader.header.chroma_size();
-        let white: Vec<f32> = chroma.iter().map(|_| noise.next()).collect();
+        let white: Vec<f32> = chroma.iter().map(|_| noise.sample()).collect();
         for (i, value) in chroma.iter_mut().enumerate() {
             // The sum of four values times 0.5 has a standard deviation of 1 again.
             let at = |j: usize| white.get(j).copied().unwrap_or(0.0);

@@ -8,18 +8,18 @@ use cnnvideo_nn::{
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 /// Signatures like those of the shipped models.
-pub const RGB: Signature =
+pub(crate) const RGB: Signature =
     Signature::new("denoise-rgb", IoSpec { picture: 12, control: 1, output: 12 });
-pub const YUV420: Signature =
+pub(crate) const YUV420: Signature =
     Signature::new("denoise-yuv420", IoSpec { picture: 6, control: 2, output: 6 });
-pub const GUIDE: Signature =
+pub(crate) const GUIDE: Signature =
     Signature::new("smooth-guide", IoSpec { picture: 6, control: 1, output: 7 });
-pub const REGION: Signature =
+pub(crate) const REGION: Signature =
     Signature::new("segment-region", IoSpec { picture: 6, control: 3, output: 4 });
 
 /// Returns a small architecture for a signature: inverted blocks for regions, else a residual
 /// U-Net.
-pub fn architecture(signature: Signature) -> Architecture {
+pub(crate) fn architecture(signature: Signature) -> Architecture {
     let (inputs, outputs) = (signature.io.input_channels(), signature.io.output);
     if signature == REGION {
         let stage = |side, stride, blocks, expansion, channels| EncoderStage {
@@ -58,7 +58,7 @@ pub fn architecture(signature: Signature) -> Architecture {
 
 /// Returns a model with random weights, scaled so that output values are about as large as input
 /// values.
-pub fn random_model(signature: Signature, seed: u64) -> Model {
+pub(crate) fn random_model(signature: Signature, seed: u64) -> Model {
     let mut rng = StdRng::seed_from_u64(seed);
     let architecture = architecture(signature);
     let graph = architecture.graph().unwrap();
@@ -75,11 +75,11 @@ pub fn random_model(signature: Signature, seed: u64) -> Model {
 }
 
 /// Largest control value for which a [`quantised_model`] uses its low-noise scales.
-pub const LOW_NOISE_LIMIT: f32 = 0.1;
+pub(crate) const LOW_NOISE_LIMIT: f32 = 0.1;
 
 /// Returns a [`random_model`] with activation scales that cover the range of its feature maps, and
 /// low-noise scales of half the size.
-pub fn quantised_model(signature: Signature, seed: u64) -> Model {
+pub(crate) fn quantised_model(signature: Signature, seed: u64) -> Model {
     let model = random_model(signature, seed);
     let activation_scales = vec![2.5 / 127.0; model.graph().convs.len()];
     let low_noise = vec![LowNoiseScales {
@@ -92,14 +92,14 @@ pub fn quantised_model(signature: Signature, seed: u64) -> Model {
 }
 
 /// Returns a tensor of random values between -0.5 and 0.5.
-pub fn random_input(size: Size, channels: usize, seed: u64) -> Tensor {
+pub(crate) fn random_input(size: Size, channels: usize, seed: u64) -> Tensor {
     let mut rng = StdRng::seed_from_u64(seed);
     let count = size.width * size.height * channels;
     Tensor::new(size, channels, (0..count).map(|_| rng.random_range(-0.5..0.5)).collect())
 }
 
 /// Returns the output of a network. Runs it twice: the second run must not depend on the first.
-pub fn run(network: &dyn Network, input: &Tensor, threads: usize) -> Vec<f32> {
+pub(crate) fn run(network: &dyn Network, input: &Tensor, threads: usize) -> Vec<f32> {
     let channels = network.io().output;
     let mut session = network.session(input.size(), threads).unwrap();
     let mut once = || input.run(&mut *session, channels).unwrap();

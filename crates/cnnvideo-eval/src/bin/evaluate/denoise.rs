@@ -81,7 +81,7 @@ pub(crate) fn run(arguments: &DenoiseArguments) -> Result<()> {
         for (number, image) in images.iter().enumerate() {
             let clean: Vec<f32> = image.as_raw().iter().map(|v| f32::from(*v)).collect();
             let mut noise = Noise::new(number as u64);
-            let noisy: Vec<f32> = clean.iter().map(|v| v + sigma * noise.next()).collect();
+            let noisy: Vec<f32> = clean.iter().map(|v| v + sigma * noise.sample()).collect();
             let clipped: Vec<u8> = noisy.iter().map(|v| v.round() as u8).collect();
             let size = image.dimensions();
             let unclipped = denoise_in_float(&noisy, size, arguments, *sigma)?;

@@ -46,13 +46,13 @@ pub(crate) fn run(arguments: &StabilityArguments) -> Result<()> {
     };
     let clip = luma(&frames);
     let threads = Threads::new(0)?;
-    let mut pyramids = [Pyramid::default(), Pyramid::default()];
+    let mut pyramids = [LumaPyramid::default(), LumaPyramid::default()];
     let whole = Window::whole((size.1 as usize, size.0 as usize));
     let flows: Vec<Flow> = clip
         .windows(2)
         .map(|pair| {
             let mut flow = Flow::default();
-            pyramids.iter_mut().zip(pair).for_each(|(pyramid, luma)| pyramid.build(luma));
+            pyramids.iter_mut().zip(pair).for_each(|(pyramid, luma)| pyramid.build(luma, &threads));
             flow.estimate(&pyramids[1], &pyramids[0], &whole, &threads);
             flow
         })

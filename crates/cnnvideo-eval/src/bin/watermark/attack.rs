@@ -17,7 +17,7 @@ const FRAMES: u32 = 72;
 
 /// Arguments of the subcommand `attack`.
 #[derive(Args)]
-pub struct Attack {
+pub(crate) struct Attack {
     #[command(flatten)]
     clips: Clips,
     /// Luma PSNR of marked frames in dB; several, separated by commas.
@@ -30,7 +30,7 @@ pub struct Attack {
 
 /// Clips, keys and attacks.
 #[derive(Args)]
-pub struct Clips {
+pub(crate) struct Clips {
     /// Video files, or folders with the frames of a clip as JPEG files.
     #[arg(required = true)]
     clips: Vec<PathBuf>,
@@ -52,7 +52,7 @@ pub struct Clips {
 }
 
 /// A marked clip after an attack.
-pub struct Attacked<'a> {
+pub(crate) struct Attacked<'a> {
     /// Index of the attack.
     pub attack: usize,
     /// Index of the target PSNR.
@@ -79,7 +79,7 @@ impl Clips {
     ///
     /// # Errors
     /// Returns an error if the list of attacks cannot be read.
-    pub fn names(&self) -> Result<Vec<String>> {
+    pub(crate) fn names(&self) -> Result<Vec<String>> {
         Ok(self.steps()?.into_iter().map(|step| step.name).collect())
     }
 
@@ -97,7 +97,7 @@ impl Clips {
     /// # Errors
     /// Returns an error if a file cannot be read or written, if a pipeline or ffmpeg fails, or if
     /// `each` returns one.
-    pub fn attacked(
+    pub(crate) fn attacked(
         &self,
         psnrs: &[f32],
         mut each: impl FnMut(&Attacked<'_>) -> Result<()>,
@@ -150,7 +150,7 @@ impl Clips {
 }
 
 /// Runs the subcommand.
-pub fn run(task: &Attack) -> Result<()> {
+pub(crate) fn run(task: &Attack) -> Result<()> {
     init()?;
     let names = task.clips.names()?;
     let mut results = vec![vec![AttackResult::default(); task.target_psnr.len()]; names.len()];
@@ -187,7 +187,7 @@ pub fn run(task: &Attack) -> Result<()> {
 
 /// How often the detector found the payload.
 #[derive(Debug, Default, Clone, Copy)]
-pub struct Detections {
+pub(crate) struct Detections {
     /// Clips in total.
     pub clips: u32,
     /// Clips whose payload was found.
@@ -198,14 +198,14 @@ pub struct Detections {
 
 impl Detections {
     /// Counts a clip.
-    pub fn add(&mut self, found: bool, log10_p: f64) {
+    pub(crate) fn add(&mut self, found: bool, log10_p: f64) {
         self.clips += 1;
         self.found += u32::from(found);
         self.log10_p += log10_p;
     }
 
     /// Returns the mean logarithm of the probability of chance, 0 without clips.
-    pub fn mean_log10_p(&self) -> f64 {
+    pub(crate) fn mean_log10_p(&self) -> f64 {
         self.log10_p / f64::from(self.clips.max(1))
     }
 }

@@ -10,7 +10,7 @@ use super::{Result, each_frame, init, launch, path, quoted};
 
 /// Arguments of the subcommand `chance`.
 #[derive(clap::Args)]
-pub struct FalsePositives {
+pub(crate) struct FalsePositives {
     /// Video files without a watermark.
     #[arg(required = true)]
     clips: Vec<PathBuf>,
@@ -40,7 +40,7 @@ const BIN: f64 = 0.5;
 const BINS: usize = 48;
 
 /// Runs the subcommand.
-pub fn run(task: &FalsePositives) -> Result<()> {
+pub(crate) fn run(task: &FalsePositives) -> Result<()> {
     init()?;
     let mut rng = StdRng::seed_from_u64(task.seed);
     if task.trials > 0 {

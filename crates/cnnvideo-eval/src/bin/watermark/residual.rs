@@ -17,7 +17,7 @@ use crate::{
 
 /// Arguments of the subcommand `residual`.
 #[derive(Args)]
-pub struct Residuals {
+pub(crate) struct Residuals {
     #[command(flatten)]
     clips: Clips,
     /// Noise sigmas, in 8-bit units, at which the denoiser runs.
@@ -37,7 +37,7 @@ pub struct Residuals {
 }
 
 /// Runs the subcommand.
-pub fn run(task: &Residuals) -> Result<()> {
+pub(crate) fn run(task: &Residuals) -> Result<()> {
     init()?;
     let names = task.clips.names()?;
     let residual_kinds = 1 + task.sigmas.len();

@@ -27,7 +27,7 @@ const JPEG_QUALITY: u8 = 40;
 
 /// Arguments of the subcommand `visible`.
 #[derive(Args)]
-pub struct Visible {
+pub(crate) struct Visible {
     /// Pictures to mark, each by itself.
     #[arg(required = true)]
     pictures: Vec<PathBuf>,
@@ -58,7 +58,7 @@ const MASKS: [(MaskKind, &str); 3] = [
 ];
 
 /// Runs the subcommand.
-pub fn run(task: &Visible) -> Result<()> {
+pub(crate) fn run(task: &Visible) -> Result<()> {
     let mut sums = [[0.0; 5]; MASKS.len()];
     for (number, path) in task.pictures.iter().enumerate() {
         let clean = image::open(path)?.into_luma8();

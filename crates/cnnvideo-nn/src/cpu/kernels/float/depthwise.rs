@@ -95,12 +95,13 @@ fn row<S: Simd>(isa: S, mut job: DepthwiseJob<'_>) {
     while x < pixels {
         let tile = pixels - x >= TILE;
         for c in (0..whole).step_by(S::F32_LANES) {
-            // SAFETY (both calls): `check` has verified that all `pixels` pixels exist in every
-            // segment and in `out`, `x + TILE` (or `x + 1`) does not exceed `pixels`, and the
-            // vector at `c` ends at or before `channels`.
+            // `check` has verified that all `pixels` pixels exist in every segment and in `out`,
+            // and the vector at `c` ends at or before `channels`.
             if tile {
+                // SAFETY: see above; `x + TILE` does not exceed `pixels`.
                 unsafe { compute::<S, TILE>(isa, &mut job, x, c) };
             } else {
+                // SAFETY: see above; `x` is below `pixels`.
                 unsafe { compute::<S, 1>(isa, &mut job, x, c) };
             }
         }

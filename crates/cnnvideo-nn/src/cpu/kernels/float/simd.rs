@@ -65,22 +65,24 @@ fn row<S: Simd, const VECTORS: usize, const TILE: usize>(isa: S, job: FloatRowJo
             width: block.min(outputs - first),
         };
         // The last tile of a row may overlap the previous one; it computes the same values again,
-        // from inputs that the kernel does not write. SAFETY (all three calls): `check` has
-        // verified that pixels `0..pixels` exist in every segment, in `residual` and in `out`, and
-        // `x + N` never exceeds `pixels`. The lines of a block hold `segments * depth * block`
-        // weights and `block` biases.
+        // from inputs that the kernel does not write. `check` has verified that pixels `0..pixels`
+        // exist in every segment, in `residual` and in `out`. The lines of a block hold
+        // `segments * depth * block` weights and `block` biases.
         let mut x = 0;
         while x + TILE <= pixels {
+            // SAFETY: see above; `x + TILE` does not exceed `pixels`.
             unsafe { compute::<S, VECTORS, TILE>(isa, &tile, x) };
             x += TILE;
         }
         if x < pixels && pixels >= 4 {
             while x < pixels {
+                // SAFETY: see above; the four pixels end at or before `pixels`, which is at least 4.
                 unsafe { compute::<S, VECTORS, 4>(isa, &tile, x.min(pixels - 4)) };
                 x += 4;
             }
         }
         while x < pixels {
+            // SAFETY: see above; `x` is below `pixels`.
             unsafe { compute::<S, VECTORS, 1>(isa, &tile, x) };
             x += 1;
         }

@@ -100,15 +100,16 @@ fn rows<S: Simd, const VECTORS: usize, const TILES: usize>(isa: S, mut job: Floa
     assert!(job.weights.has_winograd() && pixels >= MIN_PIXELS);
     assert!(job.pitch <= MAX_CHANNELS && job.pitch.is_multiple_of(S::F32_LANES));
     let mut x = 0;
-    // SAFETY (both calls): `check` has verified that all pixels exist in every slice, and no tile
-    // exceeds `pixels`. The assertions above ensure that there are Winograd weights and that the
-    // channels are whole vectors, at most `MAX_CHANNELS`.
+    // `check` has verified that all pixels exist in every slice. The assertions above ensure that
+    // there are Winograd weights and that the channels are whole vectors, at most `MAX_CHANNELS`.
     while x + TILES * TILE_SIDE <= pixels {
+        // SAFETY: see above; the tiles end at or before `pixels`.
         unsafe { tiles::<S, VECTORS, TILES>(isa, &mut job, x) };
         x += TILES * TILE_SIDE;
     }
     while x < pixels {
         // The last tiles may overlap the previous ones; they compute the same values again.
+        // SAFETY: see above; the tiles end at or before `pixels`, which is at least `MIN_PIXELS`.
         unsafe { tiles::<S, VECTORS, TAIL_TILES>(isa, &mut job, x.min(pixels - MIN_PIXELS)) };
         x += TAIL_TILES * TILE_SIDE;
     }
