@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Records version and commit for GStreamer, and lets the plugin find the libtorch that it was linked
 //! with.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Benchmarks of `cnndenoise`: time of a frame by size and threads, and time of a noise estimate.
 
 use cnnvideo::{

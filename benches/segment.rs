@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Benchmarks of `cnnsegment` at 1920x1080: answering a click, and tracking a region to the next
 //! frame.
 

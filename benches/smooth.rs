@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Benchmarks of `cnnsmooth` on a 1080p frame: the solver alone and the whole element.
 
 use cnnvideo::{

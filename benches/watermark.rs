@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Benchmarks of watermark embedding and detection at 1920x1080.
 
 use cnnvideo::{

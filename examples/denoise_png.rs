@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Denoises a PNG or JPEG image with the library, without GStreamer.
 //!
 //! `cargo run --release --example denoise_png -- IN.png OUT.png [SIGMA]`

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Denoises raw I420 frames from standard input to standard output with the library, without
 //! GStreamer.
 //!

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Interactive segmentation demo: click on an object in the video window to keep its detail; the
 //! rest is smoothed.
 //!

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! An application that denoises a file or a test pattern in a GStreamer pipeline and prints the
 //! element's statistics.
 //!

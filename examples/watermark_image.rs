@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Embeds a watermark in an image that pans over some frames, and reads it from the frames, with the
 //! library and without GStreamer.
 //!

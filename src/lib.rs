@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! `cnnvideo`: a GStreamer plugin that brings a convolutional network core to live and recorded
 //! video.
 //!

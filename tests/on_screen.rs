@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Test of clicks into a window: ximagesink under Xvfb, with mouse events from xdotool. It is the
 //! only test of its process, because it waits for the window with fixed delays.
 //!

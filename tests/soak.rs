@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Soak test for memory leaks over thousands of frames. It is the only test of its process, so that
 //! nothing else allocates.
 

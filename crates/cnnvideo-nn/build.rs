@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Lets tests and programs of this build find the libtorch that they were linked with.
 
 fn main() {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Fuzz target for the model file parser (`make fuzz`): parses arbitrary bytes.
 #![no_main]
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Implementation of the `cnndenoise` element: its algorithm, model and statistics for
 //! [`FrameFilter`].
 

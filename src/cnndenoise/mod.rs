@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! The `cnndenoise` element, which runs a [`Denoiser`](cnnvideo::denoise::Denoiser) on video
 //! frames.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Frames with an alpha channel that is opaque inside of regions and transparent outside.
 
 use gst_video::{VideoFormat, VideoFrameExt, VideoFrameRef};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Caps negotiation: pad templates and the formats that each kind of output allows.
 
 use gst_video::VideoFormat;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! User input: converts navigation events and action signals to commands and queues them for the
 //! streaming thread.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Implementation of the `cnnsegment` element: a transform that segments and tracks regions and
 //! outputs them as a meta, an overlay, a mask or an alpha channel.
 

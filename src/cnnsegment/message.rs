@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Element message `cnn-segment`: conversion between [`SegmentMessage`] and `gst::Structure`.
 
 /// Name of the message's structure.

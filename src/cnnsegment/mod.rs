@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! The GStreamer element `cnnsegment`: interactive segmentation of video by clicks, strokes and
 //! boxes.
 

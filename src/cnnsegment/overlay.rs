@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Overlay of regions on frames.
 
 use ndarray::{ArrayView2, Zip};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Properties of the `cnnsegment` element.
 
 use glib::{ParamSpec, ParamSpecBoxed, ParamSpecEnum, ParamSpecString, prelude::*};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Action signals, by which applications add and remove seeds.
 
 use glib::{

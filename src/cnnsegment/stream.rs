@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! State of a negotiated stream: the segmenter, the seeds and the events to post.
 
 use std::collections::VecDeque;

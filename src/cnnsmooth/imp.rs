@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Implementation of the `cnnsmooth` element: its algorithm and model for [`FrameFilter`].
 
 use std::sync::{Arc, LazyLock};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! The `cnnsmooth` element: a video filter that runs [`Smoother`](cnnvideo::smooth::Smoother) on
 //! each frame.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Helpers that the implementations of all elements share: locking, pad templates, controlled
 //! properties and discontinuities.
 

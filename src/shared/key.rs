@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! The properties `key-file` and `key` that both watermark elements have.
 
 use std::path::PathBuf;

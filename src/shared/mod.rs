@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Code that the elements share: pixel formats, model properties, region masks, statistics, and the
 //! implementation of elements that filter one frame at a time (`FrameFilter`).
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Properties that select the network an element runs, its device and its arithmetic.
 
 use std::path::PathBuf;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Property types and helpers for properties that several elements use.
 
 use gst::prelude::*;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Region masks attached to buffers as a custom meta. `cnnsegment` writes them; the filters read
 //! them to vary their strength by region.
 

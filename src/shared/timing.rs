@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Frame counts and processing times that an element publishes in its statistics.
 
 use std::time::Duration;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Conversion of mapped GStreamer video frames to typed picture views.
 
 use gst_video::{VideoFormat, VideoFrameExt, VideoFrameRef, VideoInterlaceMode};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! GObject implementation of `videoquality`: an aggregator that pairs the frames of a tested stream
 //! with those of a reference by running time, compares them and posts messages.
 

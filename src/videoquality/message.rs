@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Conversion between [`VideoQualityMessage`] and the structure of the element message.
 
 use cnnvideo::quality::{MSE_RGB, MSE_YUV, Measures, psnr};

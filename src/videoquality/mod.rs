@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! The `videoquality` element, which compares a video with a reference, and its bus message
 //! ([`VideoQualityMessage`]).
 

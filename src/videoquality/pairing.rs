@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Pairing of the frames of two streams by running time.
 
 /// Decision on the next frames of both streams.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Properties of the `videoquality` element.
 
 use glib::{ParamSpec, ParamSpecEnum, ParamSpecUInt, prelude::*};

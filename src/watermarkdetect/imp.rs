@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! The element `watermarkdetect`: decodes watermarks on a worker thread and posts results on the
 //! bus.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! The element message that `watermarkdetect` posts on the bus, as a Rust type.
 
 use cnnvideo::watermark::{Payload, Report};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Properties of the `watermarkdetect` element.
 
 use glib::{

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Thread that decodes windows, so that decoding does not delay the streaming thread.
 
 use std::{

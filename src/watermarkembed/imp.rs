@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! The element `watermarkembed`: hides a keyed payload in the luma of video.
 
 use std::sync::{LazyLock, Mutex};

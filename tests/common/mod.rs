@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Helpers that the integration tests share. No test program uses all of them.
 #![allow(dead_code)]
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Random numbers for tests, from a fixed seed.
 
 use rand::{Rng, rngs::StdRng};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Temporary files of tests.
 
 use std::path::PathBuf;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Helpers for frames, elements in a harness, and their output.
 
 use gst::prelude::*;

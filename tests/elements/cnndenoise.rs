@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Tests of `cnndenoise` in a test harness.
 
 use crate::common::{

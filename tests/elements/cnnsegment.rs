@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Tests of `cnnsegment`, its region mask metadata, and the elements that use it.
 
 use std::{

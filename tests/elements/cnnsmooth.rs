@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Tests of `cnnsmooth` in a test harness: removal of texture and preservation of structure.
 
 use crate::common::video::{FORMATS, buffer, components, harness, info, to_bytes, variance};

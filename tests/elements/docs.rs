@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Runs every pipeline in the documentation.
 
 use crate::common::{Temporary, tool};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Tests of the elements. They are one program, so that they are linked once.
 //!
 //! Every test can share a process with the others: none changes the environment or the registry of

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Tests of the built `libgstcnnvideo.so` with GStreamer's own tools and a separate registry.
 
 use crate::common::{Temporary, tool};

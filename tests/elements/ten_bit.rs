@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Tests of 10-bit video formats in the filters.
 
 use crate::common::{

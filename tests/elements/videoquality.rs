@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Tests of the quality measures against scikit-image and OpenCV, and of the element
 //! `videoquality`.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Tests of the elements `watermarkembed` and `watermarkdetect`.
 
 use crate::common::{

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Colour conversions that only the evaluation needs. The library has those of the elements
 //! ([`cnnvideo::frame::luma`]).
 

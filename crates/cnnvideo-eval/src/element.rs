@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Runs of frames through GStreamer elements.
 
 use std::time::{Duration, Instant};

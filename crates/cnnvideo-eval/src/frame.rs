@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Raw video frames in memory.
 
 use cnnvideo::frame::{Format, Picture, Plane, luma::rgb_to_luma};

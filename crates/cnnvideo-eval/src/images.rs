@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Folders of images.
 
 use std::path::{Path, PathBuf};

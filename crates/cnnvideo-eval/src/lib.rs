@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Parts that the evaluation programs share: images, raw video frames, runs through GStreamer
 //! elements, noise and error measures.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Reader and writer for YUV4MPEG2 files with 8-bit 4:2:0, as `y4menc` and ffmpeg write them.
 
 use std::{

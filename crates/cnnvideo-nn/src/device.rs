@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Device and precision that the user selects for a network.
 
 use std::{fmt, str::FromStr};

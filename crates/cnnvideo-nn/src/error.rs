@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Error type of the inference core.
 
 use std::path::PathBuf;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Input and output of a network: rows of interleaved pixels (NHWC order), in bands that threads
 //! process in parallel.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Inference of small convolutional networks on video frames.
 //!
 //! The crate runs networks of up to about a million weights on the CPU. Rows stream through the

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Process-wide cache of prepared networks, so that elements with the same model share its weights.
 
 use std::{

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! An [`Output`] that writes into one plane.
 
 use std::ops::Range;

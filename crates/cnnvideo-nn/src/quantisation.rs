@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Activation scales of models that run in int8.
 
 use super::{Error, arch::Graph};

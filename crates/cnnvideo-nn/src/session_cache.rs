@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Cache of [`Session`]s of one network for the frame sizes of a stream.
 
 use super::{Error, Network, Session, Size};

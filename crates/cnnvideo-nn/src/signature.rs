@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! The interface between a model and the algorithm that uses it: a task name and channel counts.
 
 use super::{Error, Network};

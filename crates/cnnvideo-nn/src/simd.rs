@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Helpers for plain Rust code that the compiler vectorises for the instruction set of the running
 //! processor.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Pictures in memory, for programs that do not stream rows from a frame.
 
 use std::ops::Range;

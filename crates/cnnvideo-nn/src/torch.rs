@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! `torch` backend: runs the same models, and TorchScript files, with libtorch (crate `tch`) on the
 //! CPU or a CUDA device.
 

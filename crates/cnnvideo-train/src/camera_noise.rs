@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Synthesis of camera noise: sensor noise after demosaicking, optionally low-pass filtered and
 //! compressed.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Checkpoints of a training run: weights, optimiser state and progress, stored in two files beside
 //! the model file.
 

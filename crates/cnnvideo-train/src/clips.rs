@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Synthetic video clips from photographs: pan, zoom, rotation, surfaces that deform, occluding
 //! objects, changes of light, scene cuts.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Conversion of training images from RGB to luma and chroma (ITU-R BT.601, limited range).
 
 use tch::Tensor;

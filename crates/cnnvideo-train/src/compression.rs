@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! A model of compression artefacts: quantisation of 8x8 DCT coefficients.
 
 use rand::{Rng, rngs::StdRng};

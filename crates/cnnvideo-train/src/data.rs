@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Photographs in memory, split into training and validation set, and random patches of them.
 
 use std::path::{Path, PathBuf};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Equalisation of the ranges of channels before quantisation (Nagel et al., "Data-Free
 //! Quantization Through Weight Equalization and Bias Correction", 2019).
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Training data from temporal fusion: frames fused as `cnndenoise` does, with residual noise where
 //! objects moved and with errors of motion compensation.
 

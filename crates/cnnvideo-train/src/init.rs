@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Initial weights of a training run: from a model file, from a safetensors file of pretrained
 //! weights, or re-initialised.
 

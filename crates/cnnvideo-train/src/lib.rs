@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Training of the shipped models (feature `torch`): data, synthesis of noisy images, optimiser,
 //! checkpoints.
 //!

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Trains the networks of the plugin.
 //!
 //! `cargo run --release --package cnnvideo-train --features torch -- denoise --data DIR --out FILE

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Training of the masking network of `watermarkembed`, which predicts the watermark amplitude by
 //! position.
 //!

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Synthesis of white and correlated Gaussian noise for training.
 
 use rand::{Rng, rngs::StdRng};

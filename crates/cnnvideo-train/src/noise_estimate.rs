@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Training of the noise estimator: a network that predicts a map of noise sigma for one component.
 //!
 //! Its input are squares of single components, four beside each other as the element lays them out.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! The optimiser: Muon for inner kernels, Adam for all other parameters, and the running average of
 //! the weights.
 //!

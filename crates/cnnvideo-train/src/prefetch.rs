@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Prefetching of training batches on background threads.
 
 use std::{sync::mpsc, thread};

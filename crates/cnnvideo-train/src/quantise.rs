@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Quantisation-aware training: the forward pass rounds feature maps as the int8 engine does, the
 //! gradient passes through the rounding unchanged (Jacob et al., "Quantization and Training of
 //! Neural Networks for Efficient Integer-Arithmetic-Only Inference", 2018).

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Progress reports of a training run: progress bar, log and training curve.
 
 use std::path::Path;

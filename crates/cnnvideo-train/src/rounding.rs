@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Rounding of trained weights to int8 so that the outputs of each convolution change little.
 //!
 //! Rounding each weight to the nearest step leaves errors that add up over taps with correlated

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! The training loop, shared by all networks: initialisation, steps, validation, checkpoints and
 //! the model file.
 

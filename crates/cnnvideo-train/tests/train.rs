@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Tests of short training runs: the loss falls, a run resumes from its checkpoint, and the engine
 //! loads the model.
 

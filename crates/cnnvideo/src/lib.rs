@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Video denoising, structure-aware smoothing, interactive segmentation, watermarking and quality
 //! measurement on [`ndarray`] views of frames, without GStreamer.
 //!

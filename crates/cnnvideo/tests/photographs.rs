@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Tests of the shipped networks and the noise estimator on photographs with known noise.
 
 #[path = "../../../tests/common/random.rs"]

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Tests of the watermark library: the payload is decoded after scaling, cropping and rotation, and
 //! nothing is decoded without it.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Implementation of video filter elements that process one frame at a time with a model.
 //!
 //! [`FrameFilter`] implements the virtual methods of GObject, `GstElement`, `GstBaseTransform` and

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Interface between a filter element and its algorithm ([`FrameProcessor`]).
 
 use std::fmt::Display;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Streaming state of a filter element ([`FrameStream`]): runs its [`FrameProcessor`] on each frame
 //! and collects statistics.
 

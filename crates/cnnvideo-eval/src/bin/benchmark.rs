@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Benchmark of the networks: the embedded engine and, in builds with the feature `torch`,
 //! libtorch, alternating in one run.
 //!

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! The parts of `make demo` that are not GStreamer pipelines: adding noise to a clean video and
 //! comparing videos.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Builder of [`Graph`]s, and checks of hyper-parameters that the architectures share.
 
 use std::ops::RangeInclusive;

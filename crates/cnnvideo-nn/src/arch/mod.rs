@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Architectures: code that turns validated hyper-parameters into a [`Graph`], the list of layers
 //! that every backend and the trainer run.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Interface between the streaming executor and an arithmetic (float32, int8): the storage of
 //! feature maps, and the computation of rows.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Float32 arithmetic: packed weights and calls of the float kernels.
 
 use std::ops::Range;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Storage of feature maps: whole maps, and ring buffers of their most recent rows.
 
 use super::arithmetic::{Reads, Signedness, Storage};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Convolutions as matrix products, the form in which the kernels compute them.
 
 use crate::{

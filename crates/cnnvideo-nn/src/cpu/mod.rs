@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! CPU backend in float32 or int8, written in Rust without an external library.
 //!
 //! Consecutive layers of the same resolution form a chain. Rows stream through all layers of a

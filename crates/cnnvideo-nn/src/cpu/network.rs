@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! [`Network`] of the CPU backend: a model with its weights packed for one arithmetic and one
 //! kernel set.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Planner: divides a network into chains of layers, and assigns feature maps to buffers.
 //!
 //! The layers between two changes of resolution form a [`Chain`]. Rows stream through all steps of

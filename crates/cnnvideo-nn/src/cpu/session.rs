@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! [`Session`] of the CPU backend: runs the chains of a plan, the bands of each in parallel.
 
 use std::{

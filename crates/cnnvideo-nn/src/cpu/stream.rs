@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Streaming executor: computes the rows of one band, through all steps of a chain.
 //!
 //! Execution is demand-driven. Before a step computes a row, it advances the previous step to the

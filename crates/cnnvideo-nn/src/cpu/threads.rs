@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Thread pools, one for each number of threads, that all sessions share.
 
 use std::{

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Reads and writes model files; the documentation of the parent module has the format.
 
 use std::{fs::File, io::Read, path::Path};

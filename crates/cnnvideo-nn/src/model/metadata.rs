@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Metadata of model files: the strings beside the tensors.
 
 use std::collections::HashMap;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Model files: format, validation, reading and writing.
 //!
 //! A model is a safetensors file. Its metadata (all values are strings) has these keys:

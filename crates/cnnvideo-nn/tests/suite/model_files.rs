@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Tests of reading and writing model files: every invalid file gives an error that names the
 //! invalid field.
 

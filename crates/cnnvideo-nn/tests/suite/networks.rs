@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Small networks with random weights, and helpers to run them on an image in memory.
 
 use cnnvideo_nn::{

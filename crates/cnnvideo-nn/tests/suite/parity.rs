@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Tests that all backends and kernel sets compute the same output for the same weights.
 
 use cnnvideo_nn::{

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! The subcommand `level`: trains the noise estimator.
 
 use std::path::PathBuf;

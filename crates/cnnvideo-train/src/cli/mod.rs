@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Command line of the training program: one module for each subcommand.
 
 mod denoise;

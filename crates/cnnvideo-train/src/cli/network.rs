@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Architectures from command line arguments.
 
 use cnnvideo::nn::{

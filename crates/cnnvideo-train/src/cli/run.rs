@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Arguments that all trainings share.
 
 use std::path::PathBuf;

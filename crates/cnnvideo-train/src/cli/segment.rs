@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! The subcommand `segment`: trains the segmentation network.
 
 use std::path::PathBuf;

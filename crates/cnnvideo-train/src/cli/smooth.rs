@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! The subcommand `smooth`: trains the smoothing network.
 
 use std::path::PathBuf;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! The subcommand `smooth-set`: writes test images.
 
 use std::path::PathBuf;

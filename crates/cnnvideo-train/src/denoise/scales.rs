@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Choice of the quantisation scales of a denoising network.
 
 use rand::{SeedableRng, rngs::StdRng};

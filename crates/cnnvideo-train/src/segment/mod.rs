@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Training of the segmentation network of `cnnsegment`, which predicts the region that a user
 //! points at.
 //!

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Training samples for segmentation: image patches with one region each.
 
 use std::path::Path;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Simulated user input on one training sample.
 
 use rand::{Rng, rngs::StdRng};

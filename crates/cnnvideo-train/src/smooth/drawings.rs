@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Images with structure but without texture: drawings in flat colours, composited over each other.
 
 use std::path::Path;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Training of the network of `cnnsmooth`, which separates texture from structure.
 //!
 //! It trains on drawings with superimposed textures of known period, where the target keeps

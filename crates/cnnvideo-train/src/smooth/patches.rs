@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Training patches: drawings with superimposed textures, and photographs.
 
 use rand::{Rng, rngs::StdRng};

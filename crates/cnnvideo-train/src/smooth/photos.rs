@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Photographs with targets for structure (relative total variation) and edges (annotated
 //! boundaries).
 

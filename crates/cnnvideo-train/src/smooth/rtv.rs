@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Structure extraction by relative total variation: Xu et al., "Structure Extraction from Texture
 //! via Relative Total Variation", ACM Transactions on Graphics 31(6), 2012, equations 4 and 6 to
 //! 11.

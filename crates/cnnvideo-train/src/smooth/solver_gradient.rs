@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! The output of the edge-aware solver and its derivatives with respect to the network's output, so
 //! that the network trains for the final result.
 //!

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Test images for `cnnsmooth`: pairs of an image with texture over structure and the structure
 //! alone.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Textures of a known period: photographed textures after a high-pass, and regular patterns.
 
 use std::{f32::consts::TAU, path::Path};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Denoising of chroma that has more samples than the 4:2:0 networks process (4:2:2 and 4:4:4).
 //!
 //! The network processes the mean of each cell, the chroma samples that belong to 2x2 luma pixels,

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! [`Denoiser`]: noise estimation, temporal fusion and inference for the pictures of one stream.
 
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! The colour planes that denoising networks work on.
 
 use cnnvideo_nn::{IoSpec, Signature};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Denoising of video pictures with a CNN and temporal fusion.
 //!
 //! [`Networks`] loads the networks and creates a [`Denoiser`] for each stream. [`NoiseEstimator`]

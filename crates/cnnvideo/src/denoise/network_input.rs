@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Pictures as the input of denoising networks ([`NetworkInput`]): pixel-unshuffled to half size,
 //! with control maps.
 

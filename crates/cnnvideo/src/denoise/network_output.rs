@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Pictures as the output of denoising networks ([`NetworkOutput`]): subtracts the predicted noise
 //! and blends the result into the picture.
 

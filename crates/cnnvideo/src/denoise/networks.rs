@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Built-in denoising networks, and loading of the networks that a stream may need ([`Networks`]).
 
 use std::{path::PathBuf, sync::Arc};

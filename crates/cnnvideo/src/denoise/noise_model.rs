@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Noise sigma of a component as a function of brightness ([`NoiseModel`]).
 
 /// Range of the sigma at any brightness, as factors on the overall sigma. Bounds the error where

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Conversion of rows between sample types.
 
 use ndarray::ArrayView1;

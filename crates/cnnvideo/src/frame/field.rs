@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Fields of interlaced pictures.
 
 /// Field of an interlaced picture: every other row.

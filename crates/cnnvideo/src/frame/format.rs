@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Pixel formats: colour model, chroma subsampling and the layout of each component in memory.
 
 /// Colour model and chroma subsampling.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Interpolation between samples.
 
 /// Returns the weights of four neighbouring samples for cubic interpolation at `t` (0 to 1) between

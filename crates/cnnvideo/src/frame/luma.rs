@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Luma and chroma of pictures of any colour model, as 8-bit code values.
 
 use super::{Colour, Picture, Sample, convert::convert_row};

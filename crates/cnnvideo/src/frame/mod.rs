@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Pictures as typed views of their components, for all pixel formats.
 //!
 //! A component (Y, U, V, R, G, B or alpha) is a two-dimensional array with a row stride and a

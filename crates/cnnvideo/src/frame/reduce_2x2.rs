@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Reduction of planes to half their width and height.
 
 use ndarray::{Array2, ArrayView2, ArrayViewMut1, Axis};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Regions of a picture that a filter processes with a different strength.
 
 use ndarray::{ArrayView2, s};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Resampling of pictures: area averaging when reducing, linear interpolation when enlarging.
 
 use ndarray::Array2;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Sample types of components ([`Sample`]): 8 bits, fixed point and floating point.
 
 use crate::simd;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! 10-bit samples stored in 16-bit little-endian words: [`Lsb10`] and [`Msb10`].
 
 use bytemuck::{Pod, Zeroable};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Conversion of rows of components to network input: pixel-unshuffled to half size and normalised
 //! to `(code value - 128) / 255`.
 

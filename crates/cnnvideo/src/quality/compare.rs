@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Comparison of two pictures by all quality measures.
 
 use ndarray::{Array2, ArrayView2, Zip};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Gradient magnitudes (Sobel, Laplacian) of a plane, and their mean difference between two planes.
 
 use ndarray::{Array2, ArrayView2, Axis};

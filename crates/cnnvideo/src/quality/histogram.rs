@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Histograms of 8-bit code values and distances between them.
 
 use ndarray::ArrayView2;

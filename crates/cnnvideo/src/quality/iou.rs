@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Overlap of region masks.
 
 use ndarray::{ArrayView2, Zip};

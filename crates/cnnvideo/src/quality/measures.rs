@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! The quality measures of a pair of pictures ([`Measures`]) and their means over a stream
 //! ([`RunningMean`]).
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Full-reference video quality measures: MSE, PSNR, SSIM, MS-SSIM, gradient and histogram
 //! differences, flicker and mask overlap.
 //!

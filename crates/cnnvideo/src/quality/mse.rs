@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Mean square error and peak signal-to-noise ratio.
 
 use ndarray::{ArrayView2, Zip};

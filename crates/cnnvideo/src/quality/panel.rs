@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Panel that shows a comparison: both pictures, luma error, gradients, histograms and measures.
 
 use std::convert::Infallible;

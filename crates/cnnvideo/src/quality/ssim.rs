@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Structural similarity: SSIM and MS-SSIM.
 
 use ndarray::{Array2, ArrayView2, s};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Colour histograms of a region and of its surroundings.
 
 /// Number of histogram bins along Y, U and V.

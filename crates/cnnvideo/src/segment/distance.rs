@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Distance transform and connected components of binary masks.
 
 use ndarray::{Array2, ArrayView2};

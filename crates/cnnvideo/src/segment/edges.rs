@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Probability of structural edges, predicted by the smoothing network.
 
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Geodesic distances over the superpixel graph: paths across edges are long.
 
 use std::{cmp::Reverse, collections::BinaryHeap};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Minimum s-t cuts of small graphs.
 
 use std::collections::VecDeque;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Grows and shrinks a region along the region tree ([`RegionTree`]) around the last click.
 
 use ndarray::{Array2, Zip};

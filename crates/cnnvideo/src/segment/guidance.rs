@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Guidance maps: the network inputs that encode seeds and boxes. Inference and training share
 //! them.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Pictures at the working resolution of the segmentation.
 
 use ndarray::Array2;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Label masks at the size of the frame, upscaled from the probability maps of the regions.
 
 use ndarray::{Array2, ArrayViewMut2, Axis};

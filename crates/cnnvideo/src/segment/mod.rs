@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Interactive video segmentation: clicks, scribbles and boxes select regions, which are tracked
 //! through the video.
 //!

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Networks that the segmentation runs, and its errors.
 
 use std::{path::PathBuf, sync::Arc};

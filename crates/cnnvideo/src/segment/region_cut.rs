@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Minimum cut over superpixels, which aligns a region with image edges.
 
 use ndarray::Array2;

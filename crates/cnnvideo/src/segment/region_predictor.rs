@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Runs the segmentation network on a crop of the picture, with seed maps and the previous mask as
 //! further inputs.
 

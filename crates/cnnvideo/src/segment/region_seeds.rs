@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Seeds converted to points and boxes in pixels, for one region.
 
 use ndarray::Array2;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Region tree: superpixels merged step by step into one region, so that a selection can grow and
 //! shrink along the merges.
 //!

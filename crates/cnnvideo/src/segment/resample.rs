@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Bilinear interpolation of maps, row by row.
 
 use ndarray::Array2;

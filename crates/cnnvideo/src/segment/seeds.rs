@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Seeds: the points, strokes and boxes by which a user selects regions, and their text form.
 
 /// Highest label, and so the number of regions that can be selected at a time.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Segments and tracks the regions of a video: the core of interactive segmentation.
 
 use ndarray::{Array2, ArrayViewMut2, Zip, s};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Simulated user who corrects a mask click by click, for training and evaluation.
 
 use ndarray::{ArrayView2, Zip};

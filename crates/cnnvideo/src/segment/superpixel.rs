@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Superpixels by a watershed whose markers are the pixels of least edge strength in each cell of a
 //! grid.
 //!

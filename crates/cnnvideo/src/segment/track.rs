@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Tracks regions and seeds from frame to frame by motion compensation.
 
 use std::ops::Range;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Input and output of the smoothing network.
 //!
 //! [`NetworkInput`] feeds a picture to a network of the signature [`SIGNATURE`]. [`NetworkOutput`]

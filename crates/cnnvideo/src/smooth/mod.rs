@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Scale- and structure-aware smoothing.
 //!
 //! A network predicts the texture up to a chosen scale and the edges of structure. Luma without

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Smoother for the pictures of one stream: runs the network, then the solver.
 //!
 //! Also loads the models, built-in or from a file. Main types: [`Smoother`], [`Parameters`],

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Per-pixel smoothing strength.
 //!
 //! A strength map holds the square root of each pixel's fraction of `lambda`, times 255.

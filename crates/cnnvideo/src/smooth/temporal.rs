@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Temporal average of the guide, which keeps the smoothed video from flickering.
 
 use ndarray::Array2;

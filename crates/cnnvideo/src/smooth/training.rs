@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Constants and functions of the smoother that training needs to reproduce its solver. Not for
 //! other users.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Accumulates the residuals of received pictures for detection: [`Collector`] and [`Window`].
 
 use std::{collections::VecDeque, sync::Arc};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Tail-biting convolutional code of rate 1/4 and constraint length 7, with a wrap-around Viterbi
 //! decoder for soft bits (Shao, Lin and Fossorier, "Two Decoding Algorithms for Tailbiting Codes",
 //! IEEE Transactions on Communications 51(10), 2003).

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Decodes the payload of a watermark from a [`Window`]: [`Decoder`] and [`Report`].
 
 use ndarray::Array2;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Embeds a watermark in pictures: [`Embedder`].
 
 use ndarray::{Array2, ArrayViewMut1, Axis};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Affine geometry of a received picture relative to the canonical plane of its watermark.
 
 use ndarray::{Array2, ArrayView2};

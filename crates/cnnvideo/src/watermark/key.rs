@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! The secret key of a watermark, and the keyed random numbers derived from it.
 
 use std::{fmt, io::Read, path::Path};

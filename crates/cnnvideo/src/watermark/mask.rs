@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Analytic perceptual mask of the watermark: luminance adaptation and texture masking.
 //!
 //! After Chou and Li, "A Perceptually Tuned Subband Image Coder Based on the Measure of

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Perceptual mask of the watermark as a small network predicts it.
 
 use std::sync::Arc;

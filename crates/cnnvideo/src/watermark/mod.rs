@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Keyed, blind video watermark with a payload of 64 bits, independent of GStreamer.
 //!
 //! [`Embedder`] adds the watermark of a [`Payload`] to pictures. [`Collector`] accumulates the

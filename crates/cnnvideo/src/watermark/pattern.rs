@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Watermark patterns of a key: carriers and pilot.
 //!
 //! The carriers are spread-spectrum chips of the coded bits (Cox, Kilian, Leighton and Shamoon,

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! The payload of a watermark, and its message of payload and keyed check.
 
 use std::{fmt, str::FromStr};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! The canonical plane, on which watermark patterns are made and detected whatever the size of a
 //! picture.
 //!

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Residuals of received pictures, in which the detector searches for the watermark.
 //!
 //! To the detector the picture itself is noise. A high-pass removes smooth content, and division by

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Geometric synchronisation: estimates scale, rotation and shift of a received picture from the
 //! pilot.
 

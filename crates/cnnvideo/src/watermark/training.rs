@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! The embedder's functions that training of the mask network uses.
 
 use ndarray::Array2;

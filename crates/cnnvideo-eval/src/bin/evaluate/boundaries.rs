@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Boundary detection by gradients on photographs before and after cnnsmooth, compared with
 //! annotated boundaries.
 //!

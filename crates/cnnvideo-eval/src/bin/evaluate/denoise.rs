@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Evaluation of cnndenoise on RGB images with white noise, and of its noise estimate.
 
 use std::path::{Path, PathBuf};

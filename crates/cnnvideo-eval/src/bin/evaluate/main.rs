@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Quality evaluation of the elements on images and clips with ground truth.
 //!
 //! `cargo run --release --package cnnvideo-eval --bin evaluate -- denoise --data DIR`

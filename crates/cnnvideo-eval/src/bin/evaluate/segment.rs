@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Evaluation of cnnsegment: number of clicks a region needs, and tracking of a region through a
 //! clip.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Evaluation of cnnsmooth: PSNR and SSIM on images with texture over structure, and its response
 //! to gratings and bars.
 

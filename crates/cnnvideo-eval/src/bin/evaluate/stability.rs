@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Evaluation of flicker in cnnsmooth's output: motion-compensated differences between successive
 //! frames.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Evaluation of cnndenoise on a noisy clip: PSNR by frame, with and without temporal denoising.
 
 use std::path::{Path, PathBuf};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Statistics of the detector on clips without a watermark: distribution of the decoder's
 //! correlation, and runs of the element.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Embeds and detects watermarks in video files, and measures their robustness and visibility.
 //!
 //! `cargo run --release -p cnnvideo-eval --bin watermark -- SUBCOMMAND --help`, with the subcommands

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Compares two residuals for detection: the detector's high-pass, and the difference between a
 //! frame and its denoised version.
 

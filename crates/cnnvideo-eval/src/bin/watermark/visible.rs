@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Compares the visibility of watermarks of the same PSNR by mask: uniform, analytic, and predicted
 //! by the network.
 

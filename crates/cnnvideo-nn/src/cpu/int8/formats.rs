@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Number formats and scales of the convolutions of a quantised model.
 
 use crate::{

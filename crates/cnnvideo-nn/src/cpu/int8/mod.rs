@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Int8 arithmetic: quantised weights, quantisation of the input and calls of the int8 kernels.
 //! [`kernels::int8`](super::kernels::int8) describes the number formats.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Storage of quantised feature maps.
 
 use std::ops::Range;

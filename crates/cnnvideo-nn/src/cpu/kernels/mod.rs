@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Compute kernels of the CPU backend: one module per arithmetic, each with a safe interface over
 //! implementations for several instruction sets.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Winograd F(4x4, 3x3): sizes and weight transform that the float32 and int8 kernels share (Lavin
 //! and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016).
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Combines the noise estimates of the areas of a picture into one [`NoiseModel`], robustly against
 //! texture and clipping.
 

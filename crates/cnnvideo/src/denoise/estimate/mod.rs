@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Estimates the noise sigma of a picture component with a small CNN.
 //!
 //! The network processes 64x64 pixel squares sampled from the component. For each cell of 2x2

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Means of a map in square windows, for the Kalman gains.
 
 use ndarray::{Array2, ArrayViewMut2};

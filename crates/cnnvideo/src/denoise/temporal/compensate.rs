@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Motion compensation: shifts the previous fused picture by the motion field.
 
 use ndarray::{Array2, ArrayViewMut1, ArrayViewMut2, Axis};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Sums of absolute and of squared differences (SAD, SSD) of two blocks, for motion search.
 //!
 //! Compilers vectorise these loops badly, worst on AVX-512, so on x86-64 the common widths use SSE2

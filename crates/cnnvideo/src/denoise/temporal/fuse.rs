@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Computes the Kalman gain of each cell of 2x2 pixels, and fuses the current picture with the
 //! motion-compensated previous one by it.
 

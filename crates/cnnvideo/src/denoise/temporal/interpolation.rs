@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Interpolation filter of motion compensation: Lanczos weights in fixed point for each sub-pixel
 //! position ([`LanczosWeights`]).
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Temporal fusion: averages each picture with motion-compensated previous pictures where they
 //! match.
 //!

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Hierarchical block motion search between two pictures: coarse to fine on a pyramid, then
 //! sub-pixel on the full picture.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Regularises the motion field of blocks.
 //!
 //! The motion estimate of a single block is limited by its texture and by the noise. The

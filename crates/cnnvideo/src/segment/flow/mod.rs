@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Optical flow by Dense Inverse Search (DIS).
 //!
 //! Kroeger et al., "Fast Optical Flow using Dense Inverse Search", 2016. Gradient descent estimates

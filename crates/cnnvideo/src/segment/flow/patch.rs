@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Search of one patch by gradient descent, the core of Dense Inverse Search.
 
 use ndarray::Array2;

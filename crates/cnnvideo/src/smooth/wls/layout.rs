@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Transfer of lines of pixels between a picture and SIMD lanes.
 //!
 //! [`Rows`] and [`Columns`] implement [`Layout`] for lines along and across the memory order.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Tridiagonal solver for many lines of pixels at once, one line per SIMD lane.
 
 use std::ops::Range;

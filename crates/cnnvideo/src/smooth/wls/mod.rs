@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Edge-preserving smoothing by weighted least squares, as a sequence of one-dimensional solves.
 //!
 //! After Min et al., "Fast Global Image Smoothing Based on Weighted Least Squares", IEEE

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Solves all rows or all columns of a picture in parallel, in strips of as many lines as a layout
 //! has lanes.
 

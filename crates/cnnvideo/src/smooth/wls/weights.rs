@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Edge weights between neighbouring pixels, computed from guides.
 //!
 //! Main types: [`Guide`], a plane whose steps are edges; [`EdgeWeights`], the weight maps of the

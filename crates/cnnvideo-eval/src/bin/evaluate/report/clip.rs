@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Clips of the report, and their images on its page.
 
 use std::path::Path;

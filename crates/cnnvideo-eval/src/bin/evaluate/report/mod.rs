@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Report of any elements on images and clips: an HTML page, and the same figures as JSON.
 
 mod clip;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! The HTML page of the report. It is self-contained.
 
 use std::{fmt::Write, io::Cursor};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Line plots as SVG that scale with the page.
 
 use std::fmt::Write;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Means and their confidence intervals.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Depthwise convolution with ReLU6, generic over `pulp` vectors; its scalar instance is the
 //! portable kernel.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Float32 kernels.
 //!
 //! All convolutions except depthwise ones ([`DepthwiseJob`]) are expressed as a [`FloatRowJob`]:

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Float32 weights in the order in which the kernels read them.
 
 use super::{FloatKernels, winograd};

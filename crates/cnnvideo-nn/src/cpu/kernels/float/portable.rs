@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Portable float32 kernel: plain Rust that the compiler vectorises for the baseline instruction
 //! set of the target.
 

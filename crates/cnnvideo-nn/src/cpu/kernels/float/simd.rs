@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Float32 kernel, generic over `pulp` vectors. The accumulators of a tile of pixels times a block
 //! of outputs stay in registers during the loop over all inputs.
 

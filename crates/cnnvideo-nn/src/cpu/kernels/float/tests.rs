@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Tests of the float32 kernel sets against the portable one.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};

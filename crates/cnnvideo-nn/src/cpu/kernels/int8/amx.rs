@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! AMX int8 kernel. The tile registers of AMX are matrices: one instruction multiplies up to 64
 //! bytes of 16 pixels with the weights of 16 outputs. The accumulators then pass through memory to
 //! the epilogues of the AVX-512 kernel, which also computes rows that are too short for AMX.

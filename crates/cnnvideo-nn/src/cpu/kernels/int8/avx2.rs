@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! AVX2 int8 kernel. AVX2 has no exact dot product of bytes, so the kernel widens activations to 16
 //! bits, a few pixels at a time, and weights are packed in 16 bits. A multiply-add of pairs
 //! (`vpmaddwd`) and an addition then perform 16 multiply-accumulates. Each load of an input word

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! AVX-512 VNNI int8 kernel. The accumulators of a tile of pixels times one or two vectors of
 //! outputs stay in registers during the loop over all inputs.
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Epilogues of the AVX-512 and AMX kernels: they scale, requantise and store accumulators.
 
 use std::{arch::x86_64::*, array};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Descriptions of the computations of the int8 kernels.
 
 use super::{super::ROW_BLOCK, pack::QuantisedWeights};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Int8 kernels: 8-bit or 16-bit activations times 8-bit weights, with 32-bit accumulators.
 //!
 //! A feature map has two storage forms ([`StorageForm`]):

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! NEON int8 kernel for processors with the dot product extension, optional from ARMv8.2 on. The
 //! accumulators of a tile of pixels times 16 outputs stay in registers during the loop over all
 //! inputs.

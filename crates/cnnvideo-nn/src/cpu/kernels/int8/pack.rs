@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Weight quantisation, and quantised weights in the order in which the kernels read them.
 
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Portable int8 kernel in plain Rust. It defines the results that all other kernel sets reproduce.
 
 use super::{Epilogue, Int8RowJob, RESIDUAL_BITS, Segments, ZERO_POINT, pack::LINE};

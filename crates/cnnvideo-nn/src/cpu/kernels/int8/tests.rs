@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! Tests of the int8 kernel sets against the portable one, and of that against float32.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! VNNI int8 kernel on 256-bit vectors, for processors with AVX-VNNI but without AVX-512. VNNI
 //! multiplies bytes directly.
 //!

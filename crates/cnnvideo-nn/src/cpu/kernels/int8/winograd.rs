@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
 //! AVX2 int8 Winograd F(4x4, 3x3) kernel for 3x3 convolutions (Winograd, "Arithmetic Complexity of
 //! Computations", 1980; Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR
 //! 2016).
