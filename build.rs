@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Records version and commit for GStreamer, and lets the plugin find the libtorch that it was linked
-//! with.
+//! Records version and commit for GStreamer, and lets the plugin find the libtorch that it was
+//! linked with.
 
 fn main() {
     gst_plugin_version_helper::info();

@@ -6,7 +6,7 @@
 use cnnvideo::{
     frame::{Format, Picture, Plane},
     nn::{Device, Precision},
-    segment::{Networks, Seed, Seeds, Segmenter, Shape},
+    segment::{Seed, Seeds, SegmentNetworks, Segmenter, Shape},
 };
 use criterion::{Criterion, criterion_group, criterion_main};
 
@@ -37,7 +37,7 @@ fn view(planes: &[Vec<u8>; 3]) -> Picture<'_, u8> {
 
 fn segment(c: &mut Criterion) {
     let networks =
-        Networks::built_in(Device::Cpu, Precision::Auto).expect("the built-in models load");
+        SegmentNetworks::built_in(Device::Cpu, Precision::Auto).expect("the built-in models load");
     let frames = [frame(0), frame(6)];
     let seed = |x, y| Seed { label: 1, shape: Shape::Point([x, y]) };
     let mut group = c.benchmark_group("segment 1920x1080");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Embeds a watermark in an image that pans over some frames, and reads it from the frames, with the
-//! library and without GStreamer.
+//! Embeds a watermark in an image that pans over some frames, and reads it from the frames, with
+//! the library and without GStreamer.
 //!
 //! `cargo run --release --example watermark_image -- IN.jpg [MARKED.png]`
 

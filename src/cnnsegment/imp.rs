@@ -34,7 +34,7 @@ use crate::shared::{
 };
 use cnnvideo::{
     frame::Format,
-    segment::{self, Networks, Segmenter, Shape, seeds::ParsedSeeds},
+    segment::{self, SegmentNetworks, Segmenter, Shape, seeds::ParsedSeeds},
 };
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -85,7 +85,7 @@ impl SegmentStatistics {
 /// State between start and stop.
 #[derive(Default)]
 struct SegmentState {
-    networks: Option<Networks>,
+    networks: Option<SegmentNetworks>,
     stream: Option<SegmentStream>,
 }
 
@@ -100,12 +100,12 @@ impl CnnSegment {
     ///
     /// # Errors
     /// Fails if the device is unknown or not available, or if the model file cannot be used.
-    fn load(settings: &ModelSettings) -> Result<Networks, segment::Error> {
+    fn load(settings: &ModelSettings) -> Result<SegmentNetworks, segment::Error> {
         let device = settings.device.parse()?;
         let precision = settings.precision.into();
         match &settings.model_file {
-            Some(path) => Networks::from_file(path.clone(), device, precision),
-            None => Ok(Networks::built_in(device, precision)?),
+            Some(path) => SegmentNetworks::from_file(path.clone(), device, precision),
+            None => Ok(SegmentNetworks::built_in(device, precision)?),
         }
     }
 

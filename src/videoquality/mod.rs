@@ -28,7 +28,8 @@ pub use settings::OutputKind;
 
 glib::wrapper! {
     /// Aggregator that measures the quality of a video against a reference.
-    pub struct VideoQuality(ObjectSubclass<imp::VideoQuality>) @extends gst_base::Aggregator, gst::Element, gst::Object;
+    pub struct VideoQuality(ObjectSubclass<imp::VideoQuality>)
+        @extends gst_base::Aggregator, gst::Element, gst::Object;
 }
 
 /// Registers the element with `plugin`.

@@ -6,8 +6,8 @@
  * SECTION:element-watermarkdetect
  * @short_description: detects and reads keyed watermarks
  *
- * watermarkdetect searches windows of frames for the watermark of a key and posts an element message
- * named `watermark` with the payload. Frames pass through unchanged.
+ * watermarkdetect searches windows of frames for the watermark of a key and posts an element
+ * message named `watermark` with the payload. Frames pass through unchanged.
  *
  * ## Example launch line
  * |[
@@ -26,7 +26,8 @@ pub use message::{InvalidWatermarkMessage, WatermarkMessage};
 
 glib::wrapper! {
     /// Element `watermarkdetect`: detects watermarks of a key and decodes their payload.
-    pub struct WatermarkDetect(ObjectSubclass<imp::WatermarkDetect>) @extends gst_video::VideoFilter, gst_base::BaseTransform, gst::Element, gst::Object;
+    pub struct WatermarkDetect(ObjectSubclass<imp::WatermarkDetect>)
+        @extends gst_video::VideoFilter, gst_base::BaseTransform, gst::Element, gst::Object;
 }
 
 /// Registers the element with a plugin.

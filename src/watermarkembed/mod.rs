@@ -23,7 +23,8 @@ mod settings;
 
 glib::wrapper! {
     /// Element `watermarkembed`: hides a keyed payload in video.
-    pub struct WatermarkEmbed(ObjectSubclass<imp::WatermarkEmbed>) @extends gst_video::VideoFilter, gst_base::BaseTransform, gst::Element, gst::Object;
+    pub struct WatermarkEmbed(ObjectSubclass<imp::WatermarkEmbed>)
+        @extends gst_video::VideoFilter, gst_base::BaseTransform, gst::Element, gst::Object;
 }
 
 /// Registers the element with a plugin.

@@ -39,14 +39,14 @@ where
         let (rows, write) = (*rows, &*write);
         let parts = split_rows(plane, bands, rows).into_iter().zip(bands);
         let sink = |(plane, band): (_, &Range<usize>)| {
-            Box::new(Band { first: band.start, rows, plane, write }) as Box<dyn RowSink>
+            Box::new(PlaneBand { first: band.start, rows, plane, write }) as Box<dyn RowSink>
         };
         parts.map(sink).collect()
     }
 }
 
 /// Rows of the plane that one thread writes.
-struct Band<'a, T, F> {
+struct PlaneBand<'a, T, F> {
     /// First row of the result in this band.
     first: usize,
     rows: usize,
@@ -54,7 +54,7 @@ struct Band<'a, T, F> {
     write: &'a F,
 }
 
-impl<T, F> RowSink for Band<'_, T, F>
+impl<T, F> RowSink for PlaneBand<'_, T, F>
 where
     T: Send,
     F: Fn(&[f32], usize, ArrayViewMut1<'_, T>) + Sync,

@@ -94,7 +94,7 @@ impl Output for Tensor {
         let mut sinks: Vec<Box<dyn RowSink>> = Vec::with_capacity(bands.len());
         for band in bands {
             let (values, after) = rest.split_at_mut(band.len() * stride);
-            sinks.push(Box::new(Band { first: band.start, values, stride }));
+            sinks.push(Box::new(TensorBand { first: band.start, values, stride }));
             rest = after;
         }
         sinks
@@ -102,13 +102,13 @@ impl Output for Tensor {
 }
 
 /// Rows of a tensor that one thread writes.
-struct Band<'a> {
+struct TensorBand<'a> {
     first: usize,
     values: &'a mut [f32],
     stride: usize,
 }
 
-impl RowSink for Band<'_> {
+impl RowSink for TensorBand<'_> {
     fn write_row(&mut self, y: usize, row: &[f32]) {
         self.values[(y - self.first) * self.stride..][..self.stride].copy_from_slice(row);
     }

@@ -304,7 +304,8 @@ impl NoiseEstimationTask<'_> {
     }
 
     /// Adds noise and compression to squares; the first `full_resolution_count` of them have
-    /// components at full resolution. Returns the noisy squares and the true noise sigma at each pixel.
+    /// components at full resolution. Returns the noisy squares and the true noise sigma at each
+    /// pixel.
     fn noisy(
         &self,
         rgb: &Tensor,

@@ -48,7 +48,7 @@ impl EdgeDetector {
             *edges = Array2::zeros(dim);
         }
         let picture = image.picture();
-        let source = smooth::io::NetworkInput {
+        let source = smooth::io::GuideInput {
             picture: &picture,
             control: smooth::scale_control(TEXTURE_SCALE),
         };

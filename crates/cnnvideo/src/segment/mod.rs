@@ -48,7 +48,7 @@ pub use self::{
     graph_cut::GraphCut,
     guidance::PixelBox,
     image::WorkingImage,
-    networks::{Error, Networks},
+    networks::{Error, SegmentNetworks},
     region::RegionStatus,
     region_tree::RegionTree,
     seeds::{MAX_LABEL, Seed, Seeds, Shape},

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Networks that the segmentation runs, and its errors.
+//! SegmentNetworks that the segmentation runs, and its errors.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -17,7 +17,7 @@ const BUILT_IN: ModelSource = ModelSource::Embedded {
     bytes: include_bytes!("../../models/segment-fast.safetensors"),
 };
 
-/// Errors of [`Segmenter`](super::Segmenter) and [`Networks`].
+/// Errors of [`Segmenter`](super::Segmenter) and [`SegmentNetworks`].
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A model cannot be loaded or run.
@@ -28,9 +28,9 @@ pub enum Error {
     Frame(#[from] frame::Error),
 }
 
-/// Networks that the segmentation runs.
+/// SegmentNetworks that the segmentation runs.
 #[derive(Clone)]
-pub struct Networks {
+pub struct SegmentNetworks {
     /// Predicts structural edges: the smoothing network, of the signature [`smooth::SIGNATURE`].
     pub edges: Arc<dyn Network>,
     /// Predicts regions, of the signature [`SIGNATURE`]. Without it, regions depend on colours,
@@ -38,7 +38,7 @@ pub struct Networks {
     pub region: Option<Arc<dyn Network>>,
 }
 
-impl Networks {
+impl SegmentNetworks {
     /// Loads the networks that are part of the plugin. `precision` applies to the edge network; the
     /// segmentation network runs with automatic precision.
     ///

@@ -33,8 +33,8 @@ const PAIRWISE_DECAY: f32 = 8.0;
 /// Largest share of the picture whose colours a single seed contributes to the colour histograms.
 const MAX_SEED_REGION_SHARE: f32 = 0.1;
 
-/// Evidence for a region besides its seeds and the image edges.
-pub(super) enum Evidence<'a> {
+/// RegionEvidence for a region besides its seeds and the image edges.
+pub(super) enum RegionEvidence<'a> {
     /// Log-odds of each pixel that the segmentation network predicts.
     Network(&'a Array2<f32>),
     /// Colours of the region so far; there is no segmentation network.
@@ -46,7 +46,7 @@ pub(super) enum Evidence<'a> {
 pub(super) fn cut(
     partition: &Partition,
     region_seeds: &RegionSeeds,
-    evidence: &Evidence<'_>,
+    evidence: &RegionEvidence<'_>,
 ) -> Vec<bool> {
     let superpixels = &partition.superpixels;
     let [inside, outside] = [&region_seeds.points.inside, &region_seeds.points.outside]
@@ -68,7 +68,7 @@ pub(super) fn cut(
         influence(to_inside[i]) - of_outside
     };
     let unary: Vec<f32> = match evidence {
-        Evidence::Network(log_odds) => {
+        RegionEvidence::Network(log_odds) => {
             let predicted = superpixels.means(log_odds);
             let probabilities: Vec<f32> = predicted.iter().map(|v| logistic(*v)).collect();
             let colour_model = superpixels.colour_model(&probabilities);
@@ -80,7 +80,7 @@ pub(super) fn cut(
             };
             predicted.iter().enumerate().map(unary).collect()
         }
-        Evidence::Colours(colours) => {
+        RegionEvidence::Colours(colours) => {
             let colour_model =
                 colours_from_seeds(partition, region_seeds, colours, [&inside, &outside]);
             let unary = |i: usize| {

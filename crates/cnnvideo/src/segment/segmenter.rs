@@ -5,13 +5,13 @@
 use ndarray::{Array2, ArrayViewMut2, Zip, s};
 
 use super::{
-    Error, Networks, RegionStatus, Superpixels, WorkingImage,
+    Error, RegionStatus, SegmentNetworks, Superpixels, WorkingImage,
     edges::EdgeDetector,
     grow,
     guidance::{self, PixelBox},
     logistic, logit, mask,
     region::Region,
-    region_cut::{self, Evidence},
+    region_cut::{self, RegionEvidence},
     region_predictor::{Augmentation, CropRect, Guidance, RegionPredictor},
     region_seeds::RegionSeeds,
     region_tree::Partition,
@@ -78,7 +78,7 @@ impl Segmenter {
     ///
     /// # Errors
     /// Fails if the threads cannot be started.
-    pub fn new(networks: &Networks, threads: usize) -> Result<Self, Error> {
+    pub fn new(networks: &SegmentNetworks, threads: usize) -> Result<Self, Error> {
         let edge_detector = EdgeDetector::new(networks.edges.clone(), threads);
         let threads = Threads::new(threads)?;
         let region_predictor =
@@ -299,9 +299,9 @@ impl Segmenter {
         self.predict_region(&region_seeds, region, expected_box, is_new)?;
         let has_network = self.region_predictor.is_some();
         let evidence = if has_network {
-            Evidence::Network(&self.log_odds)
+            RegionEvidence::Network(&self.log_odds)
         } else {
-            Evidence::Colours(&region.colours)
+            RegionEvidence::Colours(&region.colours)
         };
         let inside = region_cut::cut(&self.partition, &region_seeds, &evidence);
         let superpixels = &self.partition.superpixels;

@@ -8,7 +8,7 @@ use ndarray::{Array2, Zip, s};
 
 use super::{
     Seeds, Side, WorkingImage,
-    flow::{Flow, LumaPyramid, Window, compensated_value, motion_compensate},
+    flow::{Flow, FlowWindow, LumaPyramid, compensated_value, motion_compensate},
     logistic, logit,
     region::Region,
 };
@@ -156,7 +156,7 @@ impl Tracker {
         &self,
         previous: &Array2<f32>,
         warped: &mut Array2<f32>,
-        window: &Window,
+        window: &FlowWindow,
     ) {
         let (height, width) = previous.dim();
         let (y0, x0) = (window.rows.start, window.columns.start);
@@ -281,14 +281,14 @@ fn box_filter(map: &Array2<f32>, radius: usize) -> Array2<f32> {
 }
 
 /// Returns the smallest window that contains both.
-fn enclosing_window(a: Window, b: Window) -> Window {
+fn enclosing_window(a: FlowWindow, b: FlowWindow) -> FlowWindow {
     let enclosing = |a: Range<usize>, b: Range<usize>| a.start.min(b.start)..a.end.max(b.end);
-    Window { rows: enclosing(a.rows, b.rows), columns: enclosing(a.columns, b.columns) }
+    FlowWindow { rows: enclosing(a.rows, b.rows), columns: enclosing(a.columns, b.columns) }
 }
 
 /// Returns the bounding box of a region, extended by [`MAX_MOTION`] for its motion; `None` if the
 /// region is empty.
-fn window_of(probability: &Array2<f32>) -> Option<Window> {
+fn window_of(probability: &Array2<f32>) -> Option<FlowWindow> {
     let (height, width) = probability.dim();
     let touches_region = |line: ndarray::ArrayView1<'_, f32>| line.iter().any(|p| *p > 0.02);
     let extended_range = |lines: &mut dyn Iterator<Item = bool>, length: usize| {
@@ -300,7 +300,7 @@ fn window_of(probability: &Array2<f32>) -> Option<Window> {
     let rows = extended_range(&mut probability.rows().into_iter().map(touches_region), height)?;
     let part = probability.slice(s![rows.clone(), ..]);
     let columns = extended_range(&mut part.columns().into_iter().map(touches_region), width)?;
-    Some(Window { rows, columns })
+    Some(FlowWindow { rows, columns })
 }
 
 #[cfg(test)]

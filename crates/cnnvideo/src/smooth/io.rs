@@ -2,7 +2,7 @@
 
 //! Input and output of the smoothing network.
 //!
-//! [`NetworkInput`] feeds a picture to a network of the signature [`SIGNATURE`]. [`NetworkOutput`]
+//! [`GuideInput`] feeds a picture to a network of the signature [`SIGNATURE`]. [`GuideOutput`]
 //! converts the predicted texture and edge logits to the guide and to per-cell maps (one cell is
 //! 2x2 pixels).
 
@@ -38,14 +38,14 @@ pub const EDGE_LOGIT_RANGE: [f32; 2] = [-4.0, 2.0];
 pub const MIN_EDGE_CONFIDENCE: f32 = 0.1;
 
 /// Picture as the input of a network of the signature [`SIGNATURE`].
-pub(crate) struct NetworkInput<'a, 'b, T> {
+pub(crate) struct GuideInput<'a, 'b, T> {
     /// Picture of any colour model; RGB is converted to YUV.
     pub picture: &'a Picture<'b, T>,
     /// Value of the control map, see [`scale_control`](super::scale_control).
     pub control: f32,
 }
 
-impl<T: Sample> Source for NetworkInput<'_, '_, T> {
+impl<T: Sample> Source for GuideInput<'_, '_, T> {
     fn read_row(&self, y: usize, row: &mut [f32]) {
         let components = &self.picture.components;
         match self.picture.colour {
@@ -75,7 +75,7 @@ impl<T: Sample> Source for NetworkInput<'_, '_, T> {
     }
 }
 
-impl<T: Sample> NetworkInput<'_, '_, T> {
+impl<T: Sample> GuideInput<'_, '_, T> {
     /// [`Source::read_row`] for RGB pictures.
     fn read_rgb(&self, y: usize, row: &mut [f32]) {
         let components = &self.picture.components;
@@ -122,7 +122,7 @@ fn cell_chroma<T: Sample>(picture: &Picture<'_, T>, x: usize, y: usize) -> [f32;
 ///
 /// Computes the guide and all per-cell maps as each row of the prediction arrives, while the
 /// picture rows are in cache.
-pub(super) struct NetworkOutput<'a, 'b, T> {
+pub(super) struct GuideOutput<'a, 'b, T> {
     /// Picture that the network runs on.
     pub picture: &'a Picture<'b, T>,
     /// Guide and luma at the picture's size: those of the previous picture, replaced with those of
@@ -160,7 +160,7 @@ impl CellMaps {
     }
 }
 
-impl<T: Sample> Output for NetworkOutput<'_, '_, T> {
+impl<T: Sample> Output for GuideOutput<'_, '_, T> {
     fn split<'c>(&'c mut self, bands: &[Range<usize>]) -> Vec<Box<dyn RowSink + 'c>> {
         let Self { picture, temporal, max_temporal_weight, cells } = self;
         let (picture, max_temporal_weight) = (*picture, *max_temporal_weight);
@@ -209,7 +209,7 @@ struct Band<'a, 'b, T> {
     guide: ArrayViewMut2<'a, f32>,
     /// Rows of [`TemporalState::luma`].
     luma: ArrayViewMut2<'a, u16>,
-    /// See [`NetworkOutput::max_temporal_weight`].
+    /// See [`GuideOutput::max_temporal_weight`].
     max_temporal_weight: f32,
     cells: CellRows<'a>,
     /// One row of luma and one of texture.

@@ -11,7 +11,7 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
 use super::{
     SIGNATURE,
-    io::{CellMaps, NetworkInput, NetworkOutput},
+    io::{CellMaps, GuideInput, GuideOutput},
     scale_control,
     strength::{fill_strength_map, scale_by_regions},
     temporal::TemporalState,
@@ -249,8 +249,8 @@ impl Smoother {
         temporal.invalidate();
         let session =
             self.sessions.for_frame_size(&*self.network, self.threads.count(), width, height)?;
-        let source = NetworkInput { picture: input, control: scale_control(parameters.scale) };
-        let mut output = NetworkOutput { picture: input, temporal, max_temporal_weight, cells };
+        let source = GuideInput { picture: input, control: scale_control(parameters.scale) };
+        let mut output = GuideOutput { picture: input, temporal, max_temporal_weight, cells };
         session.run(&source, &mut output)?;
         self.temporal[field.index()].mark_valid();
         let lambda = lambda(parameters.scale);

@@ -12,7 +12,7 @@ use cnnvideo::{
     frame::{Format, Picture, Plane},
     nn::{Device, Precision},
     segment::{
-        Networks, Seed, Seeds, Segmenter, Shape,
+        Seed, Seeds, SegmentNetworks, Segmenter, Shape,
         simulate::{Click, next_click},
     },
 };
@@ -64,8 +64,8 @@ pub(crate) struct SegmentVideoArguments {
 /// Measures how well a region follows an object through a clip.
 pub(crate) fn track(arguments: &SegmentVideoArguments) -> Result<()> {
     let networks = match &arguments.model {
-        Some(path) => Networks::from_file(path.clone(), Device::Cpu, Precision::Auto)?,
-        None => Networks::built_in(Device::Cpu, Precision::Auto)?,
+        Some(path) => SegmentNetworks::from_file(path.clone(), Device::Cpu, Precision::Auto)?,
+        None => SegmentNetworks::built_in(Device::Cpu, Precision::Auto)?,
     };
     let mut segmenter = Segmenter::new(&networks, 0)?;
     let mut seeds = Seeds::default();
@@ -128,8 +128,8 @@ struct Case {
 /// Measures how many clicks the objects of a data set need.
 pub(crate) fn run(arguments: &SegmentArguments) -> Result<()> {
     let mut networks = match &arguments.model {
-        Some(path) => Networks::from_file(path.clone(), Device::Cpu, Precision::Auto)?,
-        None => Networks::built_in(Device::Cpu, Precision::Auto)?,
+        Some(path) => SegmentNetworks::from_file(path.clone(), Device::Cpu, Precision::Auto)?,
+        None => SegmentNetworks::built_in(Device::Cpu, Precision::Auto)?,
     };
     if arguments.without_network {
         networks.region = None;
@@ -177,7 +177,7 @@ pub(crate) fn run(arguments: &SegmentArguments) -> Result<()> {
 /// Returns the intersection over union after each of up to [`MAX_CLICKS`] simulated clicks.
 fn click_through(
     case: &Case,
-    networks: &Networks,
+    networks: &SegmentNetworks,
     times: &mut Vec<Duration>,
     pictures: Option<&Path>,
 ) -> Result<Vec<f64>> {
@@ -209,7 +209,7 @@ fn click_through(
 }
 
 /// Returns the intersection over union of the region from the given seeds.
-fn iou_of_seeds(case: &Case, networks: &Networks, shapes: &[Shape]) -> Result<f64> {
+fn iou_of_seeds(case: &Case, networks: &SegmentNetworks, shapes: &[Shape]) -> Result<f64> {
     let mut segmenter = Segmenter::new(networks, 0)?;
     push_frame(&mut segmenter, &case.image, &mut Seeds::default())?;
     let mut seeds = Seeds::default();

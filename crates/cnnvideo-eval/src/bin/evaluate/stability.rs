@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::Args;
 use cnnvideo::{
     nn::Threads,
-    segment::flow::{Flow, LumaPyramid, Window, motion_compensate},
+    segment::flow::{Flow, FlowWindow, LumaPyramid, motion_compensate},
 };
 use ndarray::Array2;
 
@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: &StabilityArguments) -> Result<()> {
     let clip = luma(&frames);
     let threads = Threads::new(0)?;
     let mut pyramids = [LumaPyramid::default(), LumaPyramid::default()];
-    let whole = Window::whole((size.1 as usize, size.0 as usize));
+    let whole = FlowWindow::whole((size.1 as usize, size.0 as usize));
     let flows: Vec<Flow> = clip
         .windows(2)
         .map(|pair| {
@@ -86,7 +86,7 @@ fn motion_compensated_rms(frames: &[Array2<f32>], clip: &[Array2<f32>], flows: &
     let (mut sum, mut count) = (0.0, 0.0);
     for ((frames, clip), flow) in frames.windows(2).zip(clip.windows(2)).zip(flows) {
         let moved = |pair: &[Array2<f32>]| {
-            &pair[1] - &motion_compensate(&pair[0], flow, &Window::whole(pair[0].dim()))
+            &pair[1] - &motion_compensate(&pair[0], flow, &FlowWindow::whole(pair[0].dim()))
         };
         for (difference, own) in moved(frames).iter().zip(&moved(clip)) {
             if own.abs() <= MAX_TRACKED_DIFFERENCE {

@@ -52,7 +52,7 @@ const CONTIGUOUS: &str = "rows of own planes and maps are contiguous";
 
 /// Maps with one value per cell of 2x2 pixels, reused from picture to picture.
 #[derive(Debug, Default)]
-pub(super) struct Scratch {
+pub(super) struct FusionScratch {
     /// Mean square of the differences, in units of the noise variance.
     energy: Array2<f32>,
     /// Mean of the differences, in units of sigma.
@@ -69,7 +69,7 @@ pub(super) fn fuse(
     previous: &[Array2<FixedSample>],
     previous_variance: &Array2<f32>,
     noise: &NoiseModels,
-    scratch: &mut Scratch,
+    scratch: &mut FusionScratch,
     threads: &Threads,
 ) -> f32 {
     let dim = previous_variance.dim();
@@ -110,12 +110,12 @@ pub(super) fn fuse(
 fn gains(
     variance: &mut Array2<f32>,
     previous_variance: &Array2<f32>,
-    scratch: &Scratch,
+    scratch: &FusionScratch,
     chroma_scale: f32,
     mean_tolerance: f32,
     threads: &Threads,
 ) -> usize {
-    let Scratch { energy, mean, chroma } = scratch;
+    let FusionScratch { energy, mean, chroma } = scratch;
     let width = variance.ncols();
     // Window means are needed only for a band of rows at a time.
     let memory = || (vec![0.0; width], std::array::from_fn(|_| Array2::zeros((BAND_ROWS, width))));
@@ -248,7 +248,7 @@ fn differences(
     current: &FusedBuffers,
     previous: &[Array2<FixedSample>],
     noise: &NoiseModel,
-    scratch: &mut Scratch,
+    scratch: &mut FusionScratch,
     threads: &Threads,
 ) {
     let main = main_components(current.colour);
@@ -309,7 +309,7 @@ fn chroma_differences(
     current: &FusedBuffers,
     previous: &[Array2<FixedSample>],
     noise: &NoiseModel,
-    scratch: &mut Scratch,
+    scratch: &mut FusionScratch,
     threads: &Threads,
 ) {
     let per_sigma = 1.0 / noise.sigma.max(MIN_CHROMA_SIGMA);

@@ -21,7 +21,7 @@ mod regularise;
 use ndarray::{Array2, Axis};
 use rayon::prelude::*;
 
-use self::motion::{LumaPyramid, Motion};
+use self::motion::{Motion, SearchPyramid};
 use super::{NoiseModel, NoiseModels};
 use crate::{
     frame::{Colour, FixedSample, Picture, Sample, convert::convert_row},
@@ -47,7 +47,7 @@ pub struct TemporalFusion {
     compensated: Vec<Array2<FixedSample>>,
     /// Remaining noise variance of the previous picture, motion-compensated.
     compensated_variance: Array2<f32>,
-    scratch: fuse::Scratch,
+    scratch: fuse::FusionScratch,
 }
 
 /// Memory of a fused picture and of its remaining noise variance.
@@ -60,7 +60,7 @@ struct FusedBuffers {
     /// pixels.
     variance: Array2<f32>,
     /// Pyramid of the fused first component, for motion search.
-    pyramid: LumaPyramid,
+    pyramid: SearchPyramid,
 }
 
 /// Result of [`TemporalFusion::fuse`]: a picture with less noise.
@@ -152,7 +152,7 @@ impl FusedBuffers {
             colour: picture.colour,
             planes: picture.components.iter().map(|c| Array2::default(c.dim())).collect(),
             variance: Array2::ones((height.div_ceil(2), width.div_ceil(2))),
-            pyramid: LumaPyramid::default(),
+            pyramid: SearchPyramid::default(),
         }
     }
 

@@ -49,9 +49,9 @@ const MIN_SEARCH_SIGMA: f32 = 2.0;
 
 /// Luma in 8 bits at full, half, quarter and eighth size.
 #[derive(Debug, Default)]
-pub(super) struct LumaPyramid(Pyramid<u8>);
+pub(super) struct SearchPyramid(Pyramid<u8>);
 
-impl LumaPyramid {
+impl SearchPyramid {
     /// Fills the pyramid from the first component of a picture.
     pub(super) fn build(&mut self, luma: &Array2<FixedSample>, threads: &Threads) {
         let row = |(to, from): (ArrayViewMut1<'_, u8>, ArrayView1<'_, FixedSample>)| {
@@ -92,8 +92,8 @@ impl Motion {
     /// If a pyramid was never built.
     pub(super) fn search(
         &mut self,
-        current: &LumaPyramid,
-        previous: &LumaPyramid,
+        current: &SearchPyramid,
+        previous: &SearchPyramid,
         sigma: f32,
         threads: &Threads,
     ) {

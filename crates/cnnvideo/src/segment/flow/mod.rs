@@ -70,14 +70,14 @@ impl LumaPyramid {
 
 /// Rectangle of a picture, in pixels.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Window {
+pub struct FlowWindow {
     /// Range of rows.
     pub rows: Range<usize>,
     /// Range of columns.
     pub columns: Range<usize>,
 }
 
-impl Window {
+impl FlowWindow {
     /// Returns the window that covers a whole picture of size `(height, width)`.
     pub fn whole((height, width): (usize, usize)) -> Self {
         Self { rows: 0..height, columns: 0..width }
@@ -103,7 +103,7 @@ impl Flow {
         &mut self,
         current: &LumaPyramid,
         previous: &LumaPyramid,
-        window: &Window,
+        window: &FlowWindow,
         threads: &Threads,
     ) {
         let finest =
@@ -121,11 +121,11 @@ impl Flow {
             // Coarser levels are searched over the whole picture: that takes a third of the time of
             // the finest level, and scene cuts and seeds need flow outside of the window too.
             let window = match &flow {
-                Some(_) if level == FINEST_LEVEL => Window {
+                Some(_) if level == FINEST_LEVEL => FlowWindow {
                     rows: scaled(&window.rows, height),
                     columns: scaled(&window.columns, width),
                 },
-                _ => Window::whole((height, width)),
+                _ => FlowWindow::whole((height, width)),
             };
             flow = Some(estimate_level(
                 &current.levels()[level],
@@ -158,7 +158,7 @@ fn estimate_level(
     current: &Array2<f32>,
     previous: &Array2<f32>,
     coarser: Option<&Array2<[f32; 2]>>,
-    window: &Window,
+    window: &FlowWindow,
     threads: &Threads,
 ) -> Array2<[f32; 2]> {
     let (height, width) = current.dim();
@@ -249,7 +249,7 @@ fn estimate_level(
 /// Returns the part of the current picture inside of `window`, by bilinear interpolation of
 /// `previous`; pixels that come from outside of the picture get 0. `flow` is the flow from the
 /// current picture to the previous one.
-pub fn motion_compensate(previous: &Array2<f32>, flow: &Flow, window: &Window) -> Array2<f32> {
+pub fn motion_compensate(previous: &Array2<f32>, flow: &Flow, window: &FlowWindow) -> Array2<f32> {
     let (y0, x0) = (window.rows.start, window.columns.start);
     let mut current = Array2::zeros((window.rows.len(), window.columns.len()));
     Zip::indexed(current.rows_mut()).par_for_each(|y, mut row| {
@@ -297,7 +297,7 @@ mod tests {
         a.build(previous, &threads);
         b.build(current, &threads);
         let mut flow = Flow::default();
-        flow.estimate(&b, &a, &Window::whole(current.dim()), &threads);
+        flow.estimate(&b, &a, &FlowWindow::whole(current.dim()), &threads);
         flow
     }
 
@@ -309,7 +309,7 @@ mod tests {
         a.build(&previous, &threads);
         b.build(&current, &threads);
         let (whole, mut part) = (flow(&previous, &current), Flow::default());
-        let window = Window { rows: 40..100, columns: 60..140 };
+        let window = FlowWindow { rows: 40..100, columns: 60..140 };
         part.estimate(&b, &a, &window, &threads);
         for y in 24..120 {
             for x in 24..168 {
@@ -349,7 +349,7 @@ mod tests {
         let map = Array2::from_shape_fn(previous.dim(), |(_, x)| {
             f32::from(u8::from((80..120).contains(&x)))
         });
-        let moved = motion_compensate(&map, &flow, &Window::whole(map.dim()));
+        let moved = motion_compensate(&map, &flow, &FlowWindow::whole(map.dim()));
         assert!(
             moved[[70, 77]] > 0.9
                 && moved[[70, 112]] > 0.9

@@ -74,7 +74,7 @@ impl EdgeWeights {
         threads.enter(|| {
             let rows = Zip::indexed(self.across.rows_mut()).and(self.down.rows_mut());
             rows.into_par_iter().for_each_init(
-                || Scratch::new(dim.1),
+                || WeightScratch::new(dim.1),
                 |scratch, (y, across, down)| {
                     let [across, down] = [across, down]
                         .map(|row| row.into_slice().expect("rows of own maps are contiguous"));
@@ -117,7 +117,7 @@ impl<'a> Guide<'a> {
 }
 
 /// Intermediate values of one row.
-struct Scratch {
+struct WeightScratch {
     /// Sum of the steps of all guides, per pixel.
     steps: Vec<f32>,
     /// Sum of the steps of horizontally subsampled guides, per guide value.
@@ -128,7 +128,7 @@ struct Scratch {
 
 // The functions below are portable Rust, inlined into a `vectorise` closure and so compiled for
 // each instruction set.
-impl Scratch {
+impl WeightScratch {
     fn new(width: usize) -> Self {
         Self {
             steps: vec![0.0; width],
@@ -217,7 +217,7 @@ fn for_each_pair(pixels: &mut [f32], subsampled: &[f32], with: impl Fn(&mut [f32
 
 /// Computes the weights from steps and edge confidence.
 #[inline(always)]
-fn weights_from_steps(scratch: &Scratch, slope: f32, weights: &mut [u16]) {
+fn weights_from_steps(scratch: &WeightScratch, slope: f32, weights: &mut [u16]) {
     for ((weight, step), confidence) in
         weights.iter_mut().zip(&scratch.steps).zip(&scratch.confidence)
     {

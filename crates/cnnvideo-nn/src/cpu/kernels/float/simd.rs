@@ -78,7 +78,7 @@ fn row<S: Simd, const VECTORS: usize, const TILE: usize>(isa: S, job: FloatRowJo
         }
         if x < pixels && pixels >= 4 {
             while x < pixels {
-                // SAFETY: see above; the four pixels end at or before `pixels`, which is at least 4.
+                // SAFETY: see above; the four pixels end at or before `pixels`.
                 unsafe { compute::<S, VECTORS, 4>(isa, &tile, x.min(pixels - 4)) };
                 x += 4;
             }
