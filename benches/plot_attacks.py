@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Plots the table that `watermark attack` of cnnvideo-eval prints.
+"""Plots the table that `watermark attack` (crate cnnvideo-eval) prints.
 
     cargo run --release -p cnnvideo-eval --bin watermark -- attack CLIP... \\
         | python benches/plot_attacks.py attacks.png

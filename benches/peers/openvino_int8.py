@@ -1,7 +1,7 @@
 """Compares the speed of a network in OpenVINO with that of the plugin's engines.
 
     pip install -r benches/peers/requirements.txt
-    cargo build --release --example benchmark
+    cargo build --release -p cnnvideo-eval --bin benchmark
     python benches/peers/openvino_int8.py --threads 2
 
 OpenVINO runs in float32, bfloat16, and int8 (quantised by NNCF). All candidates run the same
@@ -94,7 +94,7 @@ def main():
     times = {name: [] for name in requests}
     ours, leasts = {}, {}
     size = ["--width", arguments.width, "--height", arguments.height]
-    command = ["target/release/examples/benchmark", "--model", arguments.model, *size]
+    command = ["target/release/benchmark", "--model", arguments.model, *size]
     # The filter selects the AMX, AVX-512 and AVX2 kernel sets.
     command += ["--threads", arguments.threads, "--rounds", 5, "--engine", "/a"]
     for round in range(arguments.rounds):

@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
-"""Measures the robustness of other watermarks against the attacks of `examples/watermark attack`.
+"""Measures the robustness of other watermarks against the attacks of `watermark attack`.
 
-Candidates: dwtDct, dwtDctSvd and RivaGAN of invisible-watermark, and blind-watermark.
+Candidates: dwtDct, dwtDctSvd and RivaGAN of invisible-watermark, and blind-watermark. The attacks are
+in benches/attacks.json.
 
     python benches/peers/watermark.py CLIP [CLIP...]
 
 Needs requirements.txt and ffmpeg, and GST_PLUGIN_PATH for the attacks that use elements.
 
-These methods mark images, not video. Every frame carries the same 64 bits (RivaGAN: 32 bits), every
-frame is decoded, and the majority of the frames decides each bit. They do not search for geometry,
-so frames whose size has changed are resized to the marked size first, which real applications could
-not do.
+These methods mark images, not video. Every frame carries the same 64 bits (RivaGAN: 32 bits). The
+script decodes every frame and takes the majority of the frames for each bit. The methods do not
+search for geometry, so the script first resizes frames of another size to the marked size. Real
+applications could not do this.
 """
 
 import argparse

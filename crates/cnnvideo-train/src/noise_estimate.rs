@@ -171,7 +171,7 @@ fn components(
         };
     let count = rgb.size()[0];
     // Half of the squares at full resolution are luma.
-    let component = |n: usize| FULL_RESOLUTION[if n % 2 == 0 { 0 } else { 1 + n / 2 % 3 }];
+    let component = |n: usize| FULL_RESOLUTION[if n.is_multiple_of(2) { 0 } else { 1 + n / 2 % 3 }];
     let main = mixed(0, full_resolution_count, &component)?;
     let main = main.f_narrow(2, 0, side)?.f_narrow(3, 0, side)?;
     let chroma = mixed(full_resolution_count, count - full_resolution_count, &|n| CHROMA[n % 2])?;

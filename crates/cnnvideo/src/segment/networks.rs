@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! SegmentNetworks that the segmentation runs, and its errors.
+//! Networks that the segmentation runs, and its errors.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -28,7 +28,7 @@ pub enum Error {
     Frame(#[from] frame::Error),
 }
 
-/// SegmentNetworks that the segmentation runs.
+/// Networks that the segmentation runs.
 #[derive(Clone)]
 pub struct SegmentNetworks {
     /// Predicts structural edges: the smoothing network, of the signature [`smooth::SIGNATURE`].

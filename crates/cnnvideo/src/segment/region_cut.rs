@@ -33,7 +33,7 @@ const PAIRWISE_DECAY: f32 = 8.0;
 /// Largest share of the picture whose colours a single seed contributes to the colour histograms.
 const MAX_SEED_REGION_SHARE: f32 = 0.1;
 
-/// RegionEvidence for a region besides its seeds and the image edges.
+/// Evidence for a region besides its seeds and the image edges.
 pub(super) enum RegionEvidence<'a> {
     /// Log-odds of each pixel that the segmentation network predicts.
     Network(&'a Array2<f32>),
