@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT OR Apache-2.0
 """Plots the results of `cargo bench --bench denoise`: time of a frame by size and threads.
 
     python benches/plot.py [PNG]        (needs matplotlib)

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT OR Apache-2.0
 """Plots the table that `watermark attack` (crate cnnvideo-eval) prints.
 
     cargo run --release -p cnnvideo-eval --bin watermark -- attack CLIP... \\

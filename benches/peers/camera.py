@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT OR Apache-2.0
 """Compares cnndenoise with common denoisers on simulated camera noise of unknown sigma.
 
     pip install numpy opencv-contrib-python-headless        (and ffmpeg from the system)

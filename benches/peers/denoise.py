@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT OR Apache-2.0
 """Compares cnndenoise with other denoisers: quality on clips and photographs, and time.
 
     pip install -r benches/peers/requirements.txt

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
 """Compares the speed of a network in OpenVINO with that of the plugin's engines.
 
     pip install -r benches/peers/requirements.txt

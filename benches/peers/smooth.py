@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT OR Apache-2.0
 """Evaluates classic smoothing filters on the images of `train smooth-set`.
 
     python benches/peers/smooth.py DIR [COUNT]        (needs requirements.txt)

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT OR Apache-2.0
 """Compares the time of a frame in cnnsmooth with that of OpenCV's fast global smoother.
 
     python benches/peers/smooth_speed.py CLIP

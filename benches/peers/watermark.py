@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT OR Apache-2.0
 """Measures the robustness of other watermarks against the attacks of `watermark attack`.
 
 Candidates: dwtDct, dwtDctSvd and RivaGAN of invisible-watermark, and blind-watermark. The attacks are
