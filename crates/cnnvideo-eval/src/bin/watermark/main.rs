@@ -2,8 +2,8 @@
 
 //! Embeds and detects watermarks in video files, and measures their robustness and visibility.
 //!
-//! `cargo run --release -p cnnvideo-eval --bin watermark -- SUBCOMMAND --help`, with the subcommands
-//! `embed`, `detect`, `attack`, `chance`, `visible` and `residual`.
+//! `cargo run --release -p cnnvideo-eval --bin watermark -- SUBCOMMAND --help`, with the
+//! subcommands `embed`, `detect`, `attack`, `chance`, `visible` and `residual`.
 
 mod attack;
 mod false_positives;
