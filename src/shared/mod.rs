@@ -7,12 +7,15 @@ mod element;
 mod frame_filter;
 mod key;
 mod model;
+mod plane_memory;
 mod properties;
 mod region_mask;
 mod timing;
 mod video;
 
-pub(crate) use element::{is_discontinuity, lock, pad_templates, sync_controlled_properties};
+pub(crate) use element::{
+    Continuity, MAX_SIDE, is_discontinuity, lock, pad_templates, sync_controlled_properties,
+};
 pub(crate) use frame_filter::{
     FilterClass, FilterElement, FilterSettings, FrameFilter, FrameProcessor, FrameSettings,
     RegionFactors,
@@ -23,10 +26,11 @@ pub(crate) use model::ModelSettings;
 pub(crate) use properties::mark_for_documentation;
 pub use properties::{ModelPrecision, QualityPreset};
 pub(crate) use properties::{controllable_float, get_value};
+pub(crate) use region_mask::register as register_region_mask;
 pub use region_mask::{REGION_MASK_META, RegionMask};
-pub(crate) use region_mask::{is_region_mask, register as register_region_mask};
 pub(crate) use timing::Timing;
 pub(crate) use video::{
-    FORMATS_8BIT, FORMATS_10BIT, SampleDepth, format_of, is_interlaced, layout_of, view_frame,
-    view_frame_mut, with_samples,
+    FORMATS_8BIT, FORMATS_10BIT, SampleDepth, Scan, format_of, has_room_for_fields, is_interlaced,
+    layout_of, map_frame, map_frame_mut, view_frame, view_frame_mut, view_scan, view_scan_mut,
+    with_samples,
 };

@@ -119,12 +119,6 @@ impl RegionMask {
     }
 }
 
-/// Returns whether a meta is a region mask. Filters that keep the geometry copy it.
-pub(crate) fn is_region_mask(meta: &gst::MetaRef<'_, gst::Meta>) -> bool {
-    // GStreamer derives the name of a custom meta's API from the meta's name.
-    meta.api().name().strip_suffix("-api") == Some(REGION_MASK_META)
-}
-
 /// Registers the custom meta with GStreamer. Later calls have no effect.
 pub(crate) fn register() {
     static REGISTERED: Once = Once::new();

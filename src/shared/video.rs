@@ -2,8 +2,13 @@
 
 //! Conversion of mapped GStreamer video frames to typed picture views.
 
-use gst_video::{VideoFormat, VideoFrameExt, VideoFrameRef, VideoInterlaceMode};
+use std::slice;
 
+use gst_video::{
+    VideoFormat, VideoFrameExt, VideoFrameRef, VideoInfo, VideoInterlaceMode, VideoMeta,
+};
+
+use super::plane_memory::PlaneMemory;
 use cnnvideo::frame::{Error, Format, Picture, PictureMut, Plane, PlaneMut, Sample};
 
 /// Pixel formats of 8 bits a sample. All elements accept them.
@@ -101,57 +106,156 @@ pub(crate) fn layout_of(format: VideoFormat) -> Option<(Format, SampleDepth)> {
     }
 }
 
-/// Converts strides from bytes to samples.
-fn strides<T>(strides: &[i32]) -> impl Iterator<Item = usize> {
-    // Negative strides and strides that are no multiple of the sample size become 0, which the
-    // picture constructors reject as too small.
-    let samples = |bytes: usize| {
-        if bytes.is_multiple_of(size_of::<T>()) { bytes / size_of::<T>() } else { 0 }
-    };
-    strides.iter().map(move |s| usize::try_from(*s).map_or(0, samples))
+/// Rows of a frame that belong together in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scan {
+    /// All rows.
+    Progressive,
+    /// Every other row: the frame has two fields.
+    Interlaced,
 }
 
-/// Rounds a number of bytes down to whole samples.
-fn whole<T>(bytes: usize) -> usize {
-    bytes - bytes % size_of::<T>()
+impl Scan {
+    /// Returns whether vertically halved chroma has a row more than half of `height`, rounded up.
+    ///
+    /// A field of an interlaced frame of 4n + 2 rows has 2n + 1 rows of luma and n + 1 rows of
+    /// chroma, so that both fields together have 2n + 2. `GstVideoInfo` reserves them.
+    pub(crate) fn has_extra_chroma_row(self, height: u32) -> bool {
+        self == Self::Interlaced && height % 4 == 2
+    }
+}
+
+/// Checks that the video meta of a buffer, if it has one, describes a frame of `info`.
+///
+/// # Errors
+/// A meta with another format, size or number of planes.
+fn check_meta(buffer: &gst::BufferRef, info: &VideoInfo) -> Result<(), String> {
+    let Some(meta) = buffer.meta::<VideoMeta>() else { return Ok(()) };
+    let [of_meta, of_caps] = [
+        (meta.format(), meta.width(), meta.height(), meta.n_planes()),
+        (info.format(), info.width(), info.height(), info.n_planes()),
+    ];
+    if of_meta == of_caps {
+        return Ok(());
+    }
+    let text = |(format, width, height, planes): (VideoFormat, u32, u32, u32)| {
+        format!("{format} of {width}x{height} in {planes} planes")
+    };
+    Err(format!("its video meta describes {}, its caps {}", text(of_meta), text(of_caps)))
+}
+
+/// Returns the message for a buffer that GStreamer cannot map as a frame of `info`.
+fn map_error(buffer: &gst::BufferRef, info: &VideoInfo) -> String {
+    let (size, expected) = (buffer.size(), info.size());
+    format!("its buffer of {size} bytes cannot be mapped as a frame of {expected} bytes")
+}
+
+/// Maps a buffer for reading.
+///
+/// # Errors
+/// A buffer that is too small, or whose video meta contradicts `info`.
+pub(crate) fn map_frame<'a>(
+    buffer: &'a gst::BufferRef,
+    info: &VideoInfo,
+) -> Result<VideoFrameRef<&'a gst::BufferRef>, String> {
+    check_meta(buffer, info)?;
+    VideoFrameRef::from_buffer_ref_readable(buffer, info).map_err(|_| map_error(buffer, info))
+}
+
+/// Maps a buffer for writing.
+///
+/// # Errors
+/// A buffer that is too small, or whose video meta contradicts `info`.
+pub(crate) fn map_frame_mut<'a>(
+    buffer: &'a mut gst::BufferRef,
+    info: &VideoInfo,
+) -> Result<VideoFrameRef<&'a mut gst::BufferRef>, String> {
+    check_meta(buffer, info)?;
+    let error = map_error(buffer, info);
+    VideoFrameRef::from_buffer_ref_writable(buffer, info).map_err(|_| error)
 }
 
 /// Views a frame that is mapped for reading.
 ///
 /// # Errors
-/// A plane that is missing or too small for the format.
+/// A plane that is missing, too small for the format or outside of the mapped memory.
 pub(crate) fn view_frame<'a, T: Sample>(
     frame: &'a VideoFrameRef<&gst::BufferRef>,
     format: Format,
 ) -> Result<Picture<'a, T>, Error> {
-    let samples = |data: &'a [u8]| {
-        bytemuck::try_cast_slice(&data[..whole::<T>(data.len())]).unwrap_or_default()
-    };
-    let planes = frame.planes_data().into_iter().map(samples);
-    let planes: Vec<_> = planes.zip(strides::<T>(frame.plane_stride())).map(Plane::from).collect();
-    Picture::new(format, frame.width() as usize, frame.height() as usize, &planes)
+    view_scan(frame, format, Scan::Progressive)
 }
 
 /// Views a frame that is mapped for writing.
 ///
 /// # Errors
-/// A plane that is missing or too small for the format.
+/// A plane that is missing, too small for the format or outside of the mapped memory, or planes
+/// that overlap.
 pub(crate) fn view_frame_mut<'a, T: Sample>(
     frame: &'a mut VideoFrameRef<&mut gst::BufferRef>,
     format: Format,
 ) -> Result<PictureMut<'a, T>, Error> {
-    let (width, height) = (frame.width() as usize, frame.height() as usize);
-    let strides: Vec<_> = strides::<T>(frame.plane_stride()).collect();
-    let samples = |data: &'a mut [u8]| {
-        let whole = whole::<T>(data.len());
-        bytemuck::try_cast_slice_mut(&mut data[..whole]).unwrap_or_default()
+    view_scan_mut(frame, format, Scan::Progressive)
+}
+
+/// Views a frame that is mapped for reading, with all rows of both fields if `scan` is interlaced.
+///
+/// # Errors
+/// As [`view_frame`].
+pub(crate) fn view_scan<'a, T: Sample>(
+    frame: &'a VideoFrameRef<&gst::BufferRef>,
+    format: Format,
+    scan: Scan,
+) -> Result<Picture<'a, T>, Error> {
+    let plane = |memory: PlaneMemory| {
+        // SAFETY: `of_frame` has checked that the memory is in the mapping, which the frame holds
+        // for `'a`.
+        let bytes = unsafe { slice::from_raw_parts(memory.data.cast_const(), memory.bytes) };
+        let samples = bytemuck::cast_slice::<u8, T>(bytes);
+        Plane::new(samples, memory.stride / size_of::<T>())
     };
-    PictureMut::new(
-        format,
-        width,
-        height,
-        frame.planes_data_mut().into_iter().map(samples).zip(strides).map(PlaneMut::from),
-    )
+    let planes = PlaneMemory::of_frame::<T>(frame, scan)?;
+    let planes: Vec<_> = planes.into_iter().map(plane).collect();
+    let (width, height) = (frame.width() as usize, frame.height() as usize);
+    match scan {
+        Scan::Progressive => Picture::new(format, width, height, &planes),
+        Scan::Interlaced => Picture::interlaced(format, width, height, &planes),
+    }
+}
+
+/// Views a frame that is mapped for writing, with all rows of both fields if `scan` is interlaced.
+///
+/// # Errors
+/// As [`view_frame_mut`].
+pub(crate) fn view_scan_mut<'a, T: Sample>(
+    frame: &'a mut VideoFrameRef<&mut gst::BufferRef>,
+    format: Format,
+    scan: Scan,
+) -> Result<PictureMut<'a, T>, Error> {
+    let planes = PlaneMemory::of_frame::<T>(frame, scan)?;
+    PlaneMemory::check_disjoint(&planes)?;
+    let planes = planes.into_iter().map(|memory| {
+        // SAFETY: `of_frame` has checked that the memory is in the mapping, which the frame holds
+        // for `'a` and for writing. The planes do not overlap, and `frame` is borrowed mutably.
+        let bytes = unsafe { slice::from_raw_parts_mut(memory.data, memory.bytes) };
+        let samples = bytemuck::cast_slice_mut::<u8, T>(bytes);
+        PlaneMut::new(samples, memory.stride / size_of::<T>())
+    });
+    let (width, height) = (frame.width() as usize, frame.height() as usize);
+    match scan {
+        Scan::Progressive => PictureMut::new(format, width, height, planes),
+        Scan::Interlaced => PictureMut::interlaced(format, width, height, planes),
+    }
+}
+
+/// Returns whether the memory of a frame has the chroma rows of both fields, which the frame's
+/// height alone does not guarantee; see [`Scan::has_extra_chroma_row`].
+pub(crate) fn has_room_for_fields<T: Sample>(frame: &impl VideoFrameExt) -> bool {
+    let scan = Scan::Interlaced;
+    !scan.has_extra_chroma_row(frame.height())
+        || PlaneMemory::of_frame::<T>(frame, scan)
+            .and_then(|planes| PlaneMemory::check_disjoint(&planes))
+            .is_ok()
 }
 
 /// Returns whether the rows of a frame belong to two fields captured at different times.

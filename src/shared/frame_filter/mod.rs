@@ -14,11 +14,12 @@ use std::sync::Mutex;
 
 use glib::{ParamSpec, subclass::prelude::*};
 use gst::{prelude::*, subclass::prelude::*};
+use gst_base::subclass::base_transform::GenerateOutputSuccess;
 use gst_base::subclass::prelude::*;
-use gst_video::{VideoFilter, VideoFrameRef, VideoInfo, subclass::prelude::*};
+use gst_video::{VideoFilter, VideoInfo, subclass::prelude::*};
 
 use self::stream::FrameStream;
-use super::{ModelSettings, QualityPreset, is_region_mask, lock, pad_templates};
+use super::{MAX_SIDE, ModelSettings, QualityPreset, lock, pad_templates};
 use cnnvideo::nn;
 
 pub(crate) use self::processor::{FrameProcessor, FrameSettings, RegionFactors};
@@ -158,7 +159,7 @@ impl<E: FilterElement> FrameFilter<E> {
 
 impl<E: FilterElement> ObjectImpl for FrameFilter<E>
 where
-    Self: ObjectSubclass<Type = E::Object>,
+    Self: ObjectSubclass<Type = E::Object, ParentType = VideoFilter>,
 {
     fn properties() -> &'static [ParamSpec] {
         &E::class().properties
@@ -184,14 +185,14 @@ where
 
 impl<E: FilterElement> GstObjectImpl for FrameFilter<E>
 where
-    Self: ObjectSubclass<Type = E::Object>,
+    Self: ObjectSubclass<Type = E::Object, ParentType = VideoFilter>,
 {
     // The default implementation suffices.
 }
 
 impl<E: FilterElement> ElementImpl for FrameFilter<E>
 where
-    Self: ObjectSubclass<Type = E::Object>,
+    Self: ObjectSubclass<Type = E::Object, ParentType = VideoFilter>,
 {
     fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
         Some(&E::class().metadata)
@@ -204,7 +205,7 @@ where
 
 impl<E: FilterElement> BaseTransformImpl for FrameFilter<E>
 where
-    Self: ObjectSubclass<Type = E::Object>,
+    Self: ObjectSubclass<Type = E::Object, ParentType = VideoFilter>,
 {
     const MODE: gst_base::subclass::BaseTransformMode =
         gst_base::subclass::BaseTransformMode::NeverInPlace;
@@ -239,24 +240,73 @@ where
         self.parent_sink_event(event)
     }
 
+    fn accept_caps(&self, direction: gst::PadDirection, caps: &gst::Caps) -> bool {
+        if direction == gst::PadDirection::Sink
+            && let Some((width, height)) = size_beyond_limit(caps)
+        {
+            gst::element_imp_error!(
+                self,
+                gst::StreamError::Format,
+                (
+                    "Cannot {} video of {width}x{height}: width and height are limited to \
+                     {MAX_SIDE}; scale it down first",
+                    <E::Processor as FrameProcessor>::VERB
+                )
+            );
+            return false;
+        }
+        self.parent_accept_caps(direction, caps)
+    }
+
+    fn decide_allocation(
+        &self,
+        query: &mut gst::query::Allocation,
+    ) -> Result<(), gst::LoggableError> {
+        self.stream.set_reads_video_meta(query);
+        self.parent_decide_allocation(query)
+    }
+
+    /// Keeps each meta that does not describe the memory of the input, such as region masks and
+    /// captions: the output has the size, orientation and content of the input.
     fn transform_meta<'a>(
         &self,
-        outbuf: &mut gst::BufferRef,
+        _outbuf: &mut gst::BufferRef,
         meta: gst::MetaRef<'a, gst::Meta>,
-        inbuf: &'a gst::BufferRef,
+        _inbuf: &'a gst::BufferRef,
     ) -> bool {
-        is_region_mask(&meta) || self.parent_transform_meta(outbuf, meta, inbuf)
+        use gst::meta::tags::{Memory, MemoryReference};
+        !(meta.has_tag::<Memory>() || meta.has_tag::<MemoryReference>())
     }
 
     fn before_transform(&self, inbuf: &gst::BufferRef) {
         let settings = || self.frame_settings();
         self.stream.before_transform(self.obj().upcast_ref(), E::class().category, inbuf, settings);
     }
+
+    fn generate_output(&self) -> Result<GenerateOutputSuccess, gst::FlowError> {
+        if self.queued_buffer().is_some_and(|buffer| self.stream.passes_through(&buffer)) {
+            let buffer = self.take_queued_buffer();
+            return Ok(
+                buffer.map_or(GenerateOutputSuccess::NoOutput, GenerateOutputSuccess::Buffer)
+            );
+        }
+        self.parent_generate_output()
+    }
+
+    // Replaces the function of `GstVideoFilter`, which outputs an uninitialised frame if it cannot
+    // map the input.
+    fn transform(
+        &self,
+        inbuf: &gst::Buffer,
+        outbuf: &mut gst::BufferRef,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        self.stream.transform(self.obj().upcast_ref(), inbuf, outbuf)
+    }
 }
 
 impl<E: FilterElement> VideoFilterImpl for FrameFilter<E>
 where
-    Self: ObjectSubclass<Type = E::Object>,
+    Self: ObjectSubclass<Type = E::Object, ParentType = VideoFilter>,
 {
     fn set_info(
         &self,
@@ -274,12 +324,12 @@ where
             self.frame_settings(),
         )
     }
+}
 
-    fn transform_frame(
-        &self,
-        inframe: &VideoFrameRef<&gst::BufferRef>,
-        outframe: &mut VideoFrameRef<&mut gst::BufferRef>,
-    ) -> Result<gst::FlowSuccess, gst::FlowError> {
-        self.stream.transform(self.obj().upcast_ref(), inframe, outframe)
-    }
+/// Returns the width and height of fixed video caps if one of them exceeds [`MAX_SIDE`].
+fn size_beyond_limit(caps: &gst::Caps) -> Option<(i32, i32)> {
+    let structure = caps.structure(0).filter(|_| caps.is_fixed())?;
+    let [width, height] = ["width", "height"].map(|name| structure.get::<i32>(name).ok());
+    let (width, height) = (width?, height?);
+    (width.max(height) > MAX_SIDE as i32).then_some((width, height))
 }

@@ -4,7 +4,6 @@
 //! and collects statistics.
 
 use std::{
-    fmt::Display,
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
@@ -13,12 +12,13 @@ use std::{
 };
 
 use gst_base::prelude::*;
-use gst_video::{VideoFrameExt, VideoFrameRef, VideoInfo, VideoInterlaceMode};
+use gst_video::{VideoFrameExt, VideoFrameRef, VideoInfo, VideoInterlaceMode, VideoMeta};
 
 use super::{FrameProcessor, FrameSettings};
 use crate::shared::{
-    RegionMask, SampleDepth, Timing, is_discontinuity, is_interlaced, layout_of, lock,
-    sync_controlled_properties, view_frame, view_frame_mut, with_samples,
+    Continuity, RegionMask, SampleDepth, Scan, Timing, has_room_for_fields, is_discontinuity,
+    is_interlaced, layout_of, lock, map_frame, map_frame_mut, sync_controlled_properties,
+    view_frame, view_frame_mut, view_scan, view_scan_mut, with_samples,
 };
 use cnnvideo::frame::{Field, Format, Picture, PictureMut, Sample};
 
@@ -34,6 +34,8 @@ pub(super) struct FrameStream<P: FrameProcessor> {
     state: Mutex<State<P>>,
     /// Whether the temporal state must be reset before the next frame.
     reset: AtomicBool,
+    /// Whether downstream reads the strides and offsets in video metas.
+    reads_video_meta: AtomicBool,
 }
 
 /// Results that other threads may read.
@@ -52,10 +54,12 @@ struct State<P: FrameProcessor> {
 
 /// State that depends on the negotiated caps.
 struct Negotiated<P: FrameProcessor> {
+    info: VideoInfo,
     format: Format,
     depth: SampleDepth,
     processor: P,
     settings: FrameSettings<P::Parameters>,
+    continuity: Continuity,
 }
 
 impl<P: FrameProcessor> Default for FrameStream<P> {
@@ -64,6 +68,7 @@ impl<P: FrameProcessor> Default for FrameStream<P> {
             statistics: Mutex::default(),
             state: Mutex::new(State { model: None, negotiated: None }),
             reset: AtomicBool::new(false),
+            reads_video_meta: AtomicBool::new(false),
         }
     }
 }
@@ -120,7 +125,6 @@ impl<P: FrameProcessor> FrameStream<P> {
     ) {
         sync_controlled_properties(element, category, buffer);
         let settings = settings();
-        element.set_passthrough(settings.passthrough);
         if settings.passthrough {
             // Frames that pass through are missing from the temporal state.
             self.reset.store(true, Ordering::Release);
@@ -130,6 +134,25 @@ impl<P: FrameProcessor> FrameStream<P> {
         if let Some(negotiated) = &mut lock(&self.state).negotiated {
             negotiated.settings = settings;
         }
+    }
+
+    /// Stores whether downstream reads the strides and offsets in video metas, from its answer to
+    /// an allocation query.
+    pub(super) fn set_reads_video_meta(&self, query: &gst::query::Allocation) {
+        let reads = query.find_allocation_meta::<VideoMeta>().is_some();
+        self.reads_video_meta.store(reads, Ordering::Release);
+    }
+
+    /// Returns whether `buffer` goes downstream as it is. Frames that pass through do, unless their
+    /// rows have padding that downstream would read as pixels.
+    ///
+    /// The passthrough mode of `GstBaseTransform` does not serve here: it forwards allocation
+    /// queries, and keeps a buffer pool of earlier caps when the mode ends.
+    pub(super) fn passes_through(&self, buffer: &gst::BufferRef) -> bool {
+        let state = lock(&self.state);
+        let Some(Negotiated { settings, info, .. }) = &state.negotiated else { return false };
+        settings.passthrough
+            && (self.reads_video_meta.load(Ordering::Acquire) || is_packed(buffer, info))
     }
 
     /// Creates the state for new caps.
@@ -152,6 +175,16 @@ impl<P: FrameProcessor> FrameStream<P> {
         let Some(model) = &state.model else {
             return Err(gst::loggable_error!(category, "Not started"));
         };
+        if info.interlace_mode() == VideoInterlaceMode::Fields {
+            let reason = "interlace-mode=fields is not supported, only progressive, interleaved \
+                          and mixed; deinterlace or interleave the fields first";
+            gst::element_error!(
+                element,
+                gst::StreamError::Format,
+                ("Cannot {} this video: {reason}", P::VERB)
+            );
+            return Err(gst::loggable_error!(category, "{reason}"));
+        }
         let processor = P::new(model, format, depth, threads).and_then(|mut processor| {
             let fields =
                 if info.interlace_mode() == VideoInterlaceMode::Interleaved { 2 } else { 1 };
@@ -168,11 +201,18 @@ impl<P: FrameProcessor> FrameStream<P> {
             gst::loggable_error!(category, "Cannot {} {info:?}: {err}", P::VERB)
         })?;
         lock(&self.statistics).backend = processor.backend();
-        state.negotiated = Some(Negotiated { format, depth, processor, settings });
+        state.negotiated = Some(Negotiated {
+            info: info.clone(),
+            format,
+            depth,
+            processor,
+            settings,
+            continuity: Continuity::default(),
+        });
         Ok(())
     }
 
-    /// Processes a frame.
+    /// Processes a frame, or copies it if frames pass through.
     ///
     /// # Errors
     /// A frame that does not match the caps, or a failing backend. The element also posts an error
@@ -180,50 +220,74 @@ impl<P: FrameProcessor> FrameStream<P> {
     pub(super) fn transform(
         &self,
         element: &gst_base::BaseTransform,
-        inframe: &VideoFrameRef<&gst::BufferRef>,
-        outframe: &mut VideoFrameRef<&mut gst::BufferRef>,
+        inbuf: &gst::BufferRef,
+        outbuf: &mut gst::BufferRef,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
         let start = Instant::now();
-        let failed = |reason: &dyn Display| {
+        let mut state = lock(&self.state);
+        let negotiated = state.negotiated.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
+        // Frames that pass through leave the reset to the next processed frame.
+        let reset = !negotiated.settings.passthrough && self.reset.swap(false, Ordering::AcqRel);
+        let report = with_samples!(negotiated.depth, T => {
+            negotiated.transform_buffer::<T>(element, inbuf, outbuf, reset)
+        });
+        let report = report.map_err(|reason| {
             gst::element_error!(
                 element,
                 gst::StreamError::Failed,
                 ("Cannot {} a frame: {reason}", P::VERB)
             );
             gst::FlowError::Error
-        };
-        let mut state = lock(&self.state);
-        let negotiated = state.negotiated.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
-        if !components_cover_planes(negotiated.format) {
-            // The processor does not write alpha and unused samples.
-            inframe.copy(outframe).map_err(|err| failed(&err))?;
-        }
-        let discont = inframe.buffer().flags().contains(gst::BufferFlags::DISCONT);
-        if self.reset.swap(false, Ordering::AcqRel) || discont {
-            negotiated.processor.reset();
-        }
-        let report =
-            with_samples!(negotiated.depth, T => negotiated.transform::<T>(inframe, outframe));
-        let report = report.map_err(|err| failed(&err))?;
+        })?;
         drop(state);
 
-        let mut statistics = lock(&self.statistics);
-        statistics.report = report;
-        statistics.timing.frame_processed(start.elapsed());
+        if let Some(report) = report {
+            let mut statistics = lock(&self.statistics);
+            statistics.report = report;
+            statistics.timing.frame_processed(start.elapsed());
+        }
         Ok(gst::FlowSuccess::Ok)
     }
 }
 
 impl<P: FrameProcessor> Negotiated<P> {
+    /// Processes a frame and returns the report on it, or copies the frame if frames pass through.
+    /// With `reset`, the frame does not continue the previous one.
+    fn transform_buffer<T: Sample>(
+        &mut self,
+        element: &gst_base::BaseTransform,
+        inbuf: &gst::BufferRef,
+        outbuf: &mut gst::BufferRef,
+        reset: bool,
+    ) -> Result<Option<P::Report>, String> {
+        let inframe = map_frame(inbuf, &self.info)?;
+        let mut outframe = map_frame_mut(outbuf, &self.info)?;
+        if self.settings.passthrough {
+            copy_frame::<T>(&inframe, &mut outframe, self.format)?;
+            return Ok(None);
+        }
+        if !components_cover_planes(self.format) {
+            // The processor does not write alpha and unused samples.
+            copy_frame::<T>(&inframe, &mut outframe, self.format)?;
+        }
+        let segment = element.segment().downcast::<gst::ClockTime>().ok();
+        let time = segment.and_then(|segment| segment.to_running_time(inbuf.pts()));
+        if !self.continuity.continues(time, inbuf.duration()) || reset {
+            self.processor.reset();
+        }
+        self.transform::<T>(&inframe, &mut outframe).map(Some)
+    }
+
     /// Processes a frame; of interlaced frames, each field separately.
     fn transform<T: Sample>(
         &mut self,
         inframe: &VideoFrameRef<&gst::BufferRef>,
         outframe: &mut VideoFrameRef<&mut gst::BufferRef>,
     ) -> Result<P::Report, String> {
-        let input = view_frame::<T>(inframe, self.format).map_err(|err| err.to_string())?;
+        let scan = scan_of::<T>(inframe, outframe);
+        let input = view_scan::<T>(inframe, self.format, scan).map_err(|err| err.to_string())?;
         let mut output =
-            view_frame_mut::<T>(outframe, self.format).map_err(|err| err.to_string())?;
+            view_scan_mut::<T>(outframe, self.format, scan).map_err(|err| err.to_string())?;
         let size = (inframe.width(), inframe.height());
         let labels = RegionMask::of(inframe.buffer(), size).and_then(|mask| mask.labels(size));
         let FrameSettings { parameters, region_factors, .. } = &self.settings;
@@ -234,7 +298,7 @@ impl<P: FrameProcessor> Negotiated<P> {
                     .process(input, output, parameters, regions, field)
                     .map_err(|err| err.to_string())
             };
-        if !is_interlaced(inframe) || inframe.height() < MIN_INTERLACED_HEIGHT {
+        if scan == Scan::Progressive {
             return process(&input, &mut output, regions, Field::First);
         }
         let mut process_field = |field| {
@@ -244,6 +308,51 @@ impl<P: FrameProcessor> Negotiated<P> {
         process_field(Field::First)?;
         process_field(Field::Second)
     }
+}
+
+/// Returns whether a buffer holds the planes of a frame of `info` as the caps describe them, so
+/// that elements that do not read video metas find them.
+fn is_packed(buffer: &gst::BufferRef, info: &VideoInfo) -> bool {
+    buffer.meta::<VideoMeta>().is_none_or(|meta| {
+        buffer.size() == info.size()
+            && meta.stride() == info.stride()
+            && meta.offset() == info.offset()
+    })
+}
+
+/// Returns how to process the rows of a frame. Interlaced frames whose memory has no room for the
+/// chroma rows of both fields, and those of few rows, are processed as progressive ones.
+fn scan_of<T: Sample>(
+    inframe: &VideoFrameRef<&gst::BufferRef>,
+    outframe: &VideoFrameRef<&mut gst::BufferRef>,
+) -> Scan {
+    let is_split = is_interlaced(inframe)
+        && inframe.height() >= MIN_INTERLACED_HEIGHT
+        && has_room_for_fields::<T>(inframe)
+        && has_room_for_fields::<T>(outframe);
+    if is_split { Scan::Interlaced } else { Scan::Progressive }
+}
+
+/// Copies all samples of a frame, alpha, unused samples and the chroma rows of both fields
+/// included.
+fn copy_frame<T: Sample>(
+    inframe: &VideoFrameRef<&gst::BufferRef>,
+    outframe: &mut VideoFrameRef<&mut gst::BufferRef>,
+    format: Format,
+) -> Result<(), String> {
+    // The views check that the planes are in memory, which the copy does not.
+    view_frame::<T>(inframe, format).map_err(|err| err.to_string())?;
+    view_frame_mut::<T>(outframe, format).map_err(|err| err.to_string())?;
+    inframe.copy(outframe).map_err(|err| err.to_string())?;
+    let scan = scan_of::<T>(inframe, outframe);
+    if scan.has_extra_chroma_row(inframe.height()) && format.colour().subsampling(1)[1] == 1 {
+        let input = view_scan::<T>(inframe, format, scan).map_err(|err| err.to_string())?;
+        let output = view_scan_mut::<T>(outframe, format, scan).map_err(|err| err.to_string())?;
+        for (mut to, from) in output.components.into_iter().zip(&input.components) {
+            to.assign(from);
+        }
+    }
+    Ok(())
 }
 
 /// Returns whether the components of a format are all samples of its planes. Formats with alpha or

@@ -161,4 +161,21 @@ impl Format {
         let [shift_x, shift_y] = self.colour.subsampling(component);
         (width.div_ceil(1 << shift_x), height.div_ceil(1 << shift_y))
     }
+
+    /// Returns the width and height of a component of an interlaced picture of `width` by `height`
+    /// that has all rows of both fields.
+    ///
+    /// With vertically subsampled chroma this can be a row more than [`Self::component_size`]: the
+    /// second field of 486 rows has 243 rows of luma and 122 of chroma, the last of which is row
+    /// 243 of the 244 rows of the picture.
+    pub fn interlaced_component_size(
+        &self,
+        component: usize,
+        width: usize,
+        height: usize,
+    ) -> (usize, usize) {
+        let (first_width, first_rows) = self.component_size(component, width, height.div_ceil(2));
+        let (_, second_rows) = self.component_size(component, width, height / 2);
+        (first_width, (2 * first_rows).saturating_sub(1).max(2 * second_rows))
+    }
 }

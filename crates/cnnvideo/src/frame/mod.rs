@@ -52,6 +52,51 @@ pub enum Error {
         /// Height of the component.
         height: usize,
     },
+    /// A plane exceeds the memory of its frame.
+    #[error(
+        "plane {plane} takes {extent} bytes from offset {offset}, but the memory has {memory} bytes"
+    )]
+    OutsideMemory {
+        /// Index of the plane.
+        plane: usize,
+        /// Bytes before the first sample of the plane.
+        offset: usize,
+        /// Bytes from the first to the last sample of the plane.
+        extent: usize,
+        /// Bytes of memory.
+        memory: usize,
+    },
+    /// The stride of a plane is negative, shorter than a row or not a whole number of samples.
+    #[error(
+        "plane {plane} has a stride of {stride} bytes; it must be at least {row} bytes (one row) \
+         and a multiple of {sample}"
+    )]
+    InvalidStride {
+        /// Index of the plane.
+        plane: usize,
+        /// Bytes from one row to the next.
+        stride: i32,
+        /// Bytes of a row.
+        row: usize,
+        /// Bytes of a sample.
+        sample: usize,
+    },
+    /// The memory of a plane is not aligned to its sample type.
+    #[error("plane {plane} is not aligned to {alignment} bytes")]
+    Misaligned {
+        /// Index of the plane.
+        plane: usize,
+        /// Alignment of a sample in bytes.
+        alignment: usize,
+    },
+    /// Two planes that are to be written share memory.
+    #[error("planes {plane} and {other} overlap in memory, so they cannot be written")]
+    Overlap {
+        /// Index of one plane.
+        plane: usize,
+        /// Index of the other plane.
+        other: usize,
+    },
     /// Width or height is 0.
     #[error("a picture of {width}x{height} has no pixels; width and height must be at least 1")]
     Empty {

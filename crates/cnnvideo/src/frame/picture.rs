@@ -82,8 +82,33 @@ impl<'a, T: Sample> Picture<'a, T> {
         height: usize,
         planes: &[Plane<'a, T>],
     ) -> Result<Self, Error> {
+        check_size(width, height)?;
+        Self::with_sizes(format, planes, |i| format.component_size(i, width, height))
+    }
+
+    /// Creates views of the components of an interlaced picture with all rows of both fields, for
+    /// [`Self::field`]. See [`Format::interlaced_component_size`].
+    ///
+    /// # Errors
+    /// If a plane is missing or too small, or the picture has no pixels.
+    pub fn interlaced(
+        format: Format,
+        width: usize,
+        height: usize,
+        planes: &[Plane<'a, T>],
+    ) -> Result<Self, Error> {
+        check_size(width, height)?;
+        Self::with_sizes(format, planes, |i| format.interlaced_component_size(i, width, height))
+    }
+
+    /// Creates views of components whose width and height `size` returns.
+    fn with_sizes(
+        format: Format,
+        planes: &[Plane<'a, T>],
+        size: impl Fn(usize) -> (usize, usize),
+    ) -> Result<Self, Error> {
         let component = |(i, layout): (usize, &ComponentLayout)| {
-            let (width, height) = check_size(format, i, width, height)?;
+            let (width, height) = size(i);
             let ComponentLayout { plane, offset, pixel_stride } = *layout;
             let Plane { samples, stride } =
                 *planes.get(plane).ok_or(Error::MissingPlane { plane })?;
@@ -125,6 +150,31 @@ impl<'a, T: Sample> PictureMut<'a, T> {
         height: usize,
         planes: impl IntoIterator<Item = PlaneMut<'a, T>>,
     ) -> Result<Self, Error> {
+        check_size(width, height)?;
+        Self::with_sizes(format, planes, |i| format.component_size(i, width, height))
+    }
+
+    /// Creates mutable views of the components of an interlaced picture with all rows of both
+    /// fields, for [`Self::field`]. See [`Format::interlaced_component_size`].
+    ///
+    /// # Errors
+    /// If a plane is missing or too small, or the picture has no pixels.
+    pub fn interlaced(
+        format: Format,
+        width: usize,
+        height: usize,
+        planes: impl IntoIterator<Item = PlaneMut<'a, T>>,
+    ) -> Result<Self, Error> {
+        check_size(width, height)?;
+        Self::with_sizes(format, planes, |i| format.interlaced_component_size(i, width, height))
+    }
+
+    /// Creates mutable views of components whose width and height `size` returns.
+    fn with_sizes(
+        format: Format,
+        planes: impl IntoIterator<Item = PlaneMut<'a, T>>,
+        size: impl Fn(usize) -> (usize, usize),
+    ) -> Result<Self, Error> {
         let layouts = format.component_layouts();
         let mut components: Vec<Option<ArrayViewMut2<'a, T>>> =
             layouts.iter().map(|_| None).collect();
@@ -132,7 +182,7 @@ impl<'a, T: Sample> PictureMut<'a, T> {
             let of_plane = layouts.iter().enumerate().filter(|(_, layout)| layout.plane == plane);
             // A format may use only some of the planes, without that of alpha for example.
             let Some((first, layout)) = of_plane.clone().next() else { continue };
-            let (width, height) = check_size(format, first, width, height)?;
+            let (width, height) = size(first);
             let too_small = || Error::TooSmall { plane, stride, width, height };
             // A plane of interleaved components is viewed as rows, pixels and samples of a pixel,
             // then split along the last axis.
@@ -186,17 +236,9 @@ impl<'a, T: Sample> PictureMut<'a, T> {
     }
 }
 
-/// Returns the width and height of a component; an error if the picture has no pixels.
-fn check_size(
-    format: Format,
-    component: usize,
-    width: usize,
-    height: usize,
-) -> Result<(usize, usize), Error> {
-    if width == 0 || height == 0 {
-        return Err(Error::Empty { width, height });
-    }
-    Ok(format.component_size(component, width, height))
+/// Checks that a picture has pixels.
+fn check_size(width: usize, height: usize) -> Result<(), Error> {
+    if width == 0 || height == 0 { Err(Error::Empty { width, height }) } else { Ok(()) }
 }
 
 /// Splits a view into one per index of its last axis.
@@ -281,6 +323,21 @@ mod tests {
         let picture = Picture::new(Format::GRAY8, 3, 5, &[Plane::new(&data, 3)]).unwrap();
         assert_eq!(picture.field(Field::First).components[0].column(0).to_vec(), [0, 6, 12]);
         assert_eq!(picture.field(Field::Second).components[0].column(0).to_vec(), [3, 9]);
+    }
+
+    #[test]
+    fn fields_of_interlaced_pictures_have_the_chroma_of_their_luma() {
+        for height in 8..20 {
+            let (data, width) = (vec![0u8; 20 * 6], 6);
+            let planes = [Plane::new(data.as_slice(), width); 3];
+            let picture = Picture::interlaced(Format::I420, width, height, &planes).unwrap();
+            for (field, rows) in [(Field::First, height.div_ceil(2)), (Field::Second, height / 2)] {
+                let dims: Vec<_> =
+                    picture.field(field).components.iter().map(|c| c.dim()).collect();
+                let chroma = (rows.div_ceil(2), 3);
+                assert_eq!(dims, [(rows, 6), chroma, chroma], "{height}");
+            }
+        }
     }
 
     #[test]
