@@ -2,19 +2,30 @@
 
 //! The properties `key-file` and `key` that both watermark elements have.
 
-use std::path::PathBuf;
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
 
 use glib::{ParamSpec, ParamSpecString, prelude::*};
 use gst::prelude::*;
+use zeroize::Zeroizing;
 
 use crate::shared::get_value;
-use cnnvideo::watermark::{Key, KeyError};
+use cnnvideo::{
+    nn::model::open_regular_file,
+    watermark::{KEY_LEN, Key, KeyError},
+};
+
+/// Bytes read of a key file at most: enough for 64 hex digits with white space around them.
+const MAX_FILE_LEN: u64 = 256;
 
 /// Source of the key. It is never logged.
 #[derive(Default, Clone)]
 pub(crate) struct KeySettings {
     file: Option<PathBuf>,
-    hex: Option<zeroize::Zeroizing<String>>,
+    hex: Option<Zeroizing<String>>,
 }
 
 impl KeySettings {
@@ -37,14 +48,16 @@ impl KeySettings {
         (name == "key-file").then(|| self.file.to_value())
     }
 
-    /// Loads the key.
+    /// Loads the key for an element. Posts a warning of the element if users other than the owner
+    /// and the group of the key file have access to it.
     ///
     /// # Errors
-    /// Returns the message for the user if no key is set, or if it is invalid or cannot be read.
-    pub(crate) fn load(&self) -> Result<Key, gst::ErrorMessage> {
-        let key = match (&self.file, &self.hex) {
-            (Some(file), _) => Key::from_file(file),
-            (None, Some(hex)) => Key::from_hex(hex),
+    /// Returns the message for the user if no key is set, if it is invalid or cannot be read, or if
+    /// all its bytes are zero.
+    pub(crate) fn load(&self, element: &impl IsA<gst::Element>) -> Result<Key, gst::ErrorMessage> {
+        let (key, source) = match (&self.file, &self.hex) {
+            (Some(file), _) => (read_key(file, element), file.display().to_string()),
+            (None, Some(hex)) => (Key::from_hex(hex), "property key".to_owned()),
             (None, None) => {
                 return Err(gst::error_msg!(
                     gst::ResourceError::Settings,
@@ -53,9 +66,7 @@ impl KeySettings {
                 ));
             }
         };
-        let source =
-            self.file.as_ref().map_or("property key".to_owned(), |file| file.display().to_string());
-        key.map_err(|err| match &err {
+        let key = key.map_err(|err| match &err {
             KeyError::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
                 gst::error_msg!(gst::ResourceError::NotFound, ("{}", err))
             }
@@ -63,7 +74,18 @@ impl KeySettings {
             KeyError::Format => {
                 gst::error_msg!(gst::ResourceError::Settings, ("Cannot use {}: {}", source, err))
             }
-        })
+        })?;
+        if key == Key::new([0; KEY_LEN]) {
+            return Err(gst::error_msg!(
+                gst::ResourceError::Settings,
+                (
+                    "Cannot use {}: all bytes of the key are zero; create a random key \
+                     (head -c 32 /dev/urandom > FILE)",
+                    source
+                )
+            ));
+        }
+        Ok(key)
     }
 
     /// Returns the specifications of the properties.
@@ -85,4 +107,53 @@ impl KeySettings {
                 .build(),
         ]
     }
+}
+
+/// Reads a key file without blocking. Posts a warning of the element if other users have access to
+/// the file.
+fn read_key(path: &Path, element: &impl IsA<gst::Element>) -> Result<Key, KeyError> {
+    // The capacity prevents reallocations, which would leave copies of the key in memory.
+    let mut content = Zeroizing::new(Vec::with_capacity(2 * MAX_FILE_LEN as usize));
+    let mut read = || {
+        let file = open_regular_file(path)?;
+        warn_about_access(path, &file, element)?;
+        file.take(MAX_FILE_LEN).read_to_end(&mut content)
+    };
+    read().map_err(|source| KeyError::Read { path: path.to_owned(), source })?;
+    match <[u8; KEY_LEN]>::try_from(content.as_slice()) {
+        Ok(bytes) => Ok(Key::new(bytes)),
+        Err(_) => {
+            std::str::from_utf8(&content).map_err(|_| KeyError::Format).and_then(Key::from_hex)
+        }
+    }
+}
+
+/// Posts a warning if users other than the owner and the group may read or write a file.
+#[cfg(unix)]
+fn warn_about_access(
+    path: &Path,
+    file: &File,
+    element: &impl IsA<gst::Element>,
+) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = file.metadata()?.permissions().mode() & 0o777;
+    if mode & 0o006 != 0 {
+        gst::element_warning!(
+            element,
+            gst::ResourceError::Settings,
+            (
+                "Every user of this machine has access to key file {} (mode {:04o}): \
+                 chmod 600 FILE restricts it to its owner",
+                path.display(),
+                mode
+            )
+        );
+    }
+    Ok(())
+}
+
+/// Does nothing: other systems have no file modes.
+#[cfg(not(unix))]
+fn warn_about_access(_: &Path, _: &File, _: &impl IsA<gst::Element>) -> std::io::Result<()> {
+    Ok(())
 }

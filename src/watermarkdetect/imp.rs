@@ -18,8 +18,9 @@ use super::{
     settings::Settings,
     worker::{Job, WhenFull, Worker},
 };
-use crate::shared::{
-    SampleDepth, is_discontinuity, layout_of, lock, pad_templates, view_frame, with_samples,
+use crate::{
+    shared::{SampleDepth, is_discontinuity, layout_of, lock, view_frame, with_samples},
+    watermarkembed::pad_templates,
 };
 use cnnvideo::{
     frame::Format,
@@ -37,6 +38,10 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 /// Until a watermark is found, every such decode searches geometries; the others decode the frames
 /// as they are.
 const SEARCH_EVERY: u64 = 2;
+
+/// Longer over shorter side of a frame, above which geometries are not searched. The time of a
+/// decode grows with this ratio.
+const MAX_ASPECT_RATIO: u32 = 64;
 
 /// Times of a frame.
 #[derive(Debug, Clone, Copy, Default)]
@@ -72,6 +77,8 @@ enum Posted {
 /// Results so far.
 #[derive(Debug, Default)]
 struct Results {
+    /// Number of the current start of the element. Reports of earlier ones are discarded.
+    start: u64,
     posted: Posted,
     /// Value of `last-payload`.
     last_payload: Option<Payload>,
@@ -83,8 +90,11 @@ pub struct WatermarkDetect {
     settings: Mutex<Settings>,
     results: Mutex<Results>,
     /// Locked by the streaming thread, and by state changes and events, which cannot run at the
-    /// same time as it.
+    /// same time as it. Never locked while a thread waits for the worker or for another element.
     state: Mutex<State>,
+    /// Worker thread while the element is started. Apart from `state`, because state changes and
+    /// flushes release a streaming thread that waits for the worker.
+    worker: Mutex<Option<Arc<Worker<WindowInfo>>>>,
     /// Set by events that end a scene; the next frame then discards the residuals.
     reset: AtomicBool,
 }
@@ -92,15 +102,18 @@ pub struct WatermarkDetect {
 /// State of the stream.
 #[derive(Default)]
 struct State {
-    worker: Option<Arc<Worker<WindowInfo>>>,
     collector: Option<Collector>,
     layout: Option<(Format, SampleDepth)>,
+    /// Width and height of the frames in pixels.
+    size: (u32, u32),
     /// Number of frames since the start or the last reset.
     frames: u64,
     /// Number of frames since the last decode.
     frames_since_decode: u32,
     /// Number of windows passed to the worker.
     decodes: u64,
+    /// Whether the report of the last of them may be that there is no watermark.
+    absence_searched: bool,
     /// Whether the source is live, once that was queried.
     live: Option<bool>,
     /// Times of the last frame.
@@ -109,10 +122,13 @@ struct State {
 
 impl WatermarkDetect {
     /// Updates the results with a report and posts a message. Called by the worker thread.
-    fn report(&self, report: Report, window: WindowInfo) {
+    fn report(&self, report: Report, window: WindowInfo, start: u64) {
         let post_all = lock(&self.settings).post_all;
         let changed = {
             let mut results = lock(&self.results);
+            if results.start != start {
+                return;
+            }
             let result = report.payload.map_or(Posted::NoWatermark, Posted::Watermark);
             let changed =
                 results.posted != result && (report.payload.is_some() || window.may_report_absence);
@@ -134,30 +150,122 @@ impl WatermarkDetect {
             obj.post_message(gst::message::Element::builder((&message).into()).src(&*obj).build());
     }
 
-    /// Returns whether the upstream source is live, so that the streaming thread must not block.
-    fn is_live(&self) -> bool {
-        let mut query = gst::query::Latency::new();
-        self.obj().sink_pad().peer_query(&mut query) && query.result().0
+    /// Returns the worker, `None` unless the element is started.
+    fn worker(&self) -> Option<Arc<Worker<WindowInfo>>> {
+        lock(&self.worker).clone()
     }
 
-    /// Decodes the frames since the last decode, and waits for all results.
-    fn finish(&self) {
-        let settings = lock(&self.settings).clone();
-        let mut state = lock(&self.state);
-        let Some(worker) = state.worker.clone() else { return };
-        if state.frames_since_decode > 0
-            && let Some(collector) = &state.collector
-        {
-            let job = Job {
-                window: collector.window(),
-                search: settings.search.into(),
-                info: WindowInfo { last_frame: state.last_frame, may_report_absence: true },
-            };
-            worker.push(job, WhenFull::Wait);
-            state.frames_since_decode = 0;
+    /// Returns whether the upstream source is live, so that the streaming thread must not block.
+    /// Queries it once.
+    fn is_live(&self) -> bool {
+        if let Some(live) = lock(&self.state).live {
+            return live;
         }
-        drop(state);
+        let mut query = gst::query::Latency::new();
+        let live = self.obj().sink_pad().peer_query(&mut query) && query.result().0;
+        lock(&self.state).live = Some(live);
+        live
+    }
+
+    /// Starts or ends flushing, which releases a streaming thread that waits for the worker.
+    fn set_flushing(&self, flushing: bool) {
+        if let Some(worker) = self.worker() {
+            worker.set_flushing(flushing);
+        }
+    }
+
+    /// Adds a frame to the window. Returns the window if it is to be decoded.
+    fn collect(
+        &self,
+        frame: &VideoFrameRef<&gst::BufferRef>,
+    ) -> Result<Option<Job<WindowInfo>>, gst::FlowError> {
+        let (configured, interval, window) = lock(&self.settings).decoding();
+        let segment = self.obj().segment().downcast::<gst::ClockTime>().ok();
+        let mut state = lock(&self.state);
+        let state = &mut *state;
+        let (Some(collector), Some((format, depth))) = (&mut state.collector, state.layout) else {
+            return Err(gst::FlowError::NotNegotiated);
+        };
+        if self.reset.swap(false, Ordering::AcqRel) {
+            collector.reset();
+            state.live = None;
+            state.frames = 0;
+        }
+        let collected = with_samples!(depth, T => {
+            view_frame::<T>(frame, format).map(|picture| collector.push(&picture))
+        });
+        // The element passes frames through unchanged, so it does not fail on one that it cannot
+        // read.
+        if let Err(err) = collected {
+            gst::warning!(CAT, imp = self, "Skipping a frame that cannot be read: {err}");
+            return Ok(None);
+        }
+        state.frames += 1;
+        state.frames_since_decode += 1;
+        let pts = frame.buffer().pts();
+        state.last_frame = FrameTimes {
+            timestamp: pts,
+            stream_time: segment.as_ref().and_then(|s| s.to_stream_time(pts)),
+            running_time: segment.as_ref().and_then(|s| s.to_running_time(pts)),
+            duration: frame.buffer().duration(),
+        };
+        if state.frames_since_decode < interval {
+            return Ok(None);
+        }
+        let marked = matches!(lock(&self.results).posted, Posted::Watermark(_));
+        let configured = limited_search(configured, state.size);
+        let search = if marked || state.decodes.is_multiple_of(SEARCH_EVERY) {
+            configured
+        } else {
+            Search::WholeFrame
+        };
+        // A decode without geometry search does not prove that there is no watermark.
+        state.absence_searched = state.frames >= u64::from(window) && search == configured;
+        let info =
+            WindowInfo { last_frame: state.last_frame, may_report_absence: state.absence_searched };
+        state.decodes += 1;
+        state.frames_since_decode = 0;
+        Ok(Some(Job { window: collector.window(), search, info }))
+    }
+
+    /// Decodes the end of the stream if necessary, and waits for all results.
+    fn finish(&self) {
+        let Some(worker) = self.worker() else { return };
         worker.drain();
+        if let Some(job) = self.last_job() {
+            worker.push(job, WhenFull::Wait);
+            worker.drain();
+        }
+    }
+
+    /// Returns the last window of the stream if it has frames that were not decoded, or if no
+    /// result was posted and the last decode was not entitled to report that there is no watermark.
+    fn last_job(&self) -> Option<Job<WindowInfo>> {
+        let (search, ..) = lock(&self.settings).decoding();
+        let has_result = lock(&self.results).posted != Posted::Nothing;
+        let mut state = lock(&self.state);
+        let decided = has_result || state.absence_searched || state.frames == 0;
+        if state.frames_since_decode == 0 && decided {
+            return None;
+        }
+        state.frames_since_decode = 0;
+        state.absence_searched = true;
+        Some(Job {
+            window: state.collector.as_ref()?.window(),
+            search: limited_search(search, state.size),
+            info: WindowInfo { last_frame: state.last_frame, may_report_absence: true },
+        })
+    }
+}
+
+/// Returns the search that is possible for a frame size. Frames of an extreme shape are searched as
+/// whole frames only: their canonical plane is a line of tens of thousands of pixels, the bounding
+/// box of a rotated one takes seconds to decode, and a rotated or enlarged strip has lost its mark.
+fn limited_search(search: Search, (width, height): (u32, u32)) -> Search {
+    if width.max(height) / width.min(height).max(1) > MAX_ASPECT_RATIO {
+        Search::WholeFrame
+    } else {
+        search
     }
 }
 
@@ -216,6 +324,19 @@ impl ElementImpl for WatermarkDetect {
         static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(pad_templates);
         &TEMPLATES
     }
+
+    fn change_state(
+        &self,
+        transition: gst::StateChange,
+    ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        // The parent waits for the streaming thread, which may be waiting for the worker.
+        if transition == gst::StateChange::PausedToReady
+            && let Some(worker) = self.worker()
+        {
+            worker.stop();
+        }
+        self.parent_change_state(transition)
+    }
 }
 
 impl BaseTransformImpl for WatermarkDetect {
@@ -230,36 +351,38 @@ impl BaseTransformImpl for WatermarkDetect {
             false_positive_rate: settings.false_positive_rate,
             epoch_count: settings.epochs,
         };
-        let decoder = Decoder::new(settings.key.load()?, options);
+        let decoder = Decoder::new(settings.key.load(&*self.obj())?, options);
         let weak = self.obj().downgrade();
+        let start = lock(&self.results).start + 1;
         let worker = Worker::start(decoder, move |report, window| {
             if let Some(element) = weak.upgrade() {
-                element.imp().report(report, window);
+                element.imp().report(report, window, start);
             }
         });
         let worker = worker.map_err(|err| {
             gst::error_msg!(gst::ResourceError::Failed, ("Cannot start the thread: {}", err))
         })?;
-        *lock(&self.results) = Results::default();
-        *lock(&self.state) = State {
-            worker: Some(Arc::new(worker)),
-            collector: Some(Collector::new(settings.window)),
-            ..Default::default()
-        };
+        *lock(&self.results) = Results { start, ..Default::default() };
+        *lock(&self.worker) = Some(Arc::new(worker));
+        *lock(&self.state) =
+            State { collector: Some(Collector::new(settings.window)), ..Default::default() };
         Ok(())
     }
 
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
-        let state = std::mem::take(&mut *lock(&self.state));
-        if let Some(worker) = &state.worker {
+        if let Some(worker) = lock(&self.worker).take() {
             worker.stop();
         }
+        *lock(&self.state) = State::default();
         Ok(())
     }
 
     fn sink_event(&self, event: gst::Event) -> bool {
-        if event.type_() == gst::EventType::Eos {
-            self.finish();
+        match event.type_() {
+            gst::EventType::Eos => self.finish(),
+            gst::EventType::FlushStart => self.set_flushing(true),
+            gst::EventType::FlushStop => self.set_flushing(false),
+            _ => (),
         }
         if is_discontinuity(&event) {
             self.reset.store(true, Ordering::Release);
@@ -278,7 +401,14 @@ impl VideoFilterImpl for WatermarkDetect {
     ) -> Result<(), gst::LoggableError> {
         let layout = layout_of(in_info.format())
             .ok_or_else(|| gst::loggable_error!(CAT, "No support for {:?}", in_info.format()))?;
-        lock(&self.state).layout = Some(layout);
+        let mut state = lock(&self.state);
+        state.layout = Some(layout);
+        let size = (in_info.width(), in_info.height());
+        if state.size != size {
+            // The collector discards frames of another size.
+            state.frames = 0;
+            state.size = size;
+        }
         Ok(())
     }
 
@@ -286,57 +416,27 @@ impl VideoFilterImpl for WatermarkDetect {
         &self,
         frame: &VideoFrameRef<&gst::BufferRef>,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let settings = lock(&self.settings).clone();
-        let segment = self.obj().segment().downcast::<gst::ClockTime>().ok();
-        let mut state = lock(&self.state);
-        let state = &mut *state;
-        let (Some(collector), Some((format, depth)), Some(worker)) =
-            (&mut state.collector, state.layout, &state.worker)
-        else {
-            return Err(gst::FlowError::NotNegotiated);
-        };
-        if self.reset.swap(false, Ordering::AcqRel) {
-            collector.reset();
-            state.live = None;
-            state.frames = 0;
-        }
-        let collected = with_samples!(depth, T => {
-            view_frame::<T>(frame, format).map(|picture| collector.push(&picture))
-        });
-        // The element passes frames through unchanged, so it does not fail on one that it cannot
-        // read.
-        if let Err(err) = collected {
-            gst::warning!(CAT, imp = self, "Skipping a frame that cannot be read: {err}");
-            return Ok(gst::FlowSuccess::Ok);
-        }
-        state.frames += 1;
-        state.frames_since_decode += 1;
-        let pts = frame.buffer().pts();
-        state.last_frame = FrameTimes {
-            timestamp: pts,
-            stream_time: segment.as_ref().and_then(|s| s.to_stream_time(pts)),
-            running_time: segment.as_ref().and_then(|s| s.to_running_time(pts)),
-            duration: frame.buffer().duration(),
-        };
-        if state.frames_since_decode >= settings.interval {
-            let live = *state.live.get_or_insert_with(|| self.is_live());
-            let marked = matches!(lock(&self.results).posted, Posted::Watermark(_));
-            let search = if marked || state.decodes.is_multiple_of(SEARCH_EVERY) {
-                settings.search.into()
-            } else {
-                Search::WholeFrame
-            };
-            let window_is_full = state.frames >= u64::from(settings.window);
-            let info = WindowInfo {
-                last_frame: state.last_frame,
-                // A decode without geometry search does not prove that there is no watermark.
-                may_report_absence: window_is_full && search == settings.search.into(),
-            };
-            let when_full = if live { WhenFull::DropOldest } else { WhenFull::Wait };
-            worker.push(Job { window: collector.window(), search, info }, when_full);
-            state.decodes += 1;
-            state.frames_since_decode = 0;
+        if let Some(job) = self.collect(frame)?
+            && let Some(worker) = self.worker()
+        {
+            let when_full = if self.is_live() { WhenFull::DropOldest } else { WhenFull::Wait };
+            worker.push(job, when_full);
         }
         Ok(gst::FlowSuccess::Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_of_extreme_shape_are_not_searched_for_geometries() {
+        for size in [(1920, 1080), (1080, 1920), (3840, 60), (1, 1), (0, 0)] {
+            assert_eq!(limited_search(Search::Full, size), Search::Full, "{size:?}");
+        }
+        for size in [(32_767, 2), (2, 32_767), (3900, 60)] {
+            assert_eq!(limited_search(Search::Full, size), Search::WholeFrame, "{size:?}");
+        }
     }
 }

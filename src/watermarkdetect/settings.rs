@@ -155,6 +155,12 @@ impl Settings {
         Ok(())
     }
 
+    /// Returns the values that the streaming thread needs: the geometries to search, the interval
+    /// and the window.
+    pub(super) fn decoding(&self) -> (Search, u32, u32) {
+        (self.search.into(), self.interval, self.window)
+    }
+
     /// Returns the value of the property `name`, or `None` if it is not one of these or not
     /// readable.
     pub(super) fn get(&self, name: &str) -> Option<glib::Value> {

@@ -5,7 +5,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Condvar, Mutex, PoisonError},
-    thread::{self, JoinHandle},
+    thread,
 };
 
 use crate::shared::lock;
@@ -38,18 +38,22 @@ struct Queue<T> {
     jobs: VecDeque<Job<T>>,
     /// Whether the thread is decoding a window.
     busy: bool,
-    /// Whether the thread has to end and callers must not block.
+    /// Whether windows are discarded and callers must not block.
+    flushing: bool,
+    /// Whether the thread has to end; `flushing` is then set as well.
     stopped: bool,
 }
 
 /// Runs a [`Decoder`] on a thread of its own; the thread passes reports to a callback.
+///
+/// [`Self::stop`] and dropping the value do not wait for the thread, because decoding a window can
+/// take seconds. The thread ends after the window that it decodes, and discards its report.
 pub(super) struct Worker<T> {
     /// The queue, and the condition that it has changed.
     shared: Arc<(Mutex<Queue<T>>, Condvar)>,
-    thread: Option<JoinHandle<()>>,
 }
 
-impl<T: Send + 'static> Worker<T> {
+impl<T> Worker<T> {
     /// Starts the thread, which calls `done` with each report.
     ///
     /// # Errors
@@ -57,13 +61,21 @@ impl<T: Send + 'static> Worker<T> {
     pub(super) fn start(
         mut decoder: Decoder,
         mut done: impl FnMut(Report, T) + Send + 'static,
-    ) -> std::io::Result<Self> {
+    ) -> std::io::Result<Self>
+    where
+        T: Send + 'static,
+    {
         let shared = Arc::new((
-            Mutex::new(Queue { jobs: VecDeque::new(), busy: false, stopped: false }),
+            Mutex::new(Queue {
+                jobs: VecDeque::new(),
+                busy: false,
+                flushing: false,
+                stopped: false,
+            }),
             Condvar::new(),
         ));
         let thread_shared = shared.clone();
-        let thread = thread::Builder::new().name("watermark".to_owned()).spawn(move || {
+        thread::Builder::new().name("watermark".to_owned()).spawn(move || {
             let (mutex, changed) = &*thread_shared;
             loop {
                 let mut queue = lock(mutex);
@@ -82,17 +94,20 @@ impl<T: Send + 'static> Worker<T> {
                 drop(queue);
                 changed.notify_all();
                 let report = decoder.decode(&job.window, job.search);
+                if lock(mutex).stopped {
+                    return;
+                }
                 done(report, job.info);
             }
         })?;
-        Ok(Self { shared, thread: Some(thread) })
+        Ok(Self { shared })
     }
 
-    /// Queues a window.
+    /// Queues a window, or discards it while flushing.
     pub(super) fn push(&self, job: Job<T>, when_full: WhenFull) {
         let (mutex, changed) = &*self.shared;
         let mut queue = lock(mutex);
-        while queue.jobs.len() >= MAX_QUEUED && !queue.stopped {
+        while queue.jobs.len() >= MAX_QUEUED && !queue.flushing {
             match when_full {
                 WhenFull::Wait => {
                     queue = changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
@@ -102,36 +117,41 @@ impl<T: Send + 'static> Worker<T> {
                 }
             }
         }
-        queue.jobs.push_back(job);
-        changed.notify_all();
+        if !queue.flushing {
+            queue.jobs.push_back(job);
+            changed.notify_all();
+        }
     }
 
-    /// Blocks until all queued windows are decoded, or until [`Self::stop`].
+    /// Blocks until all queued windows are decoded, or until the worker flushes or stops.
     pub(super) fn drain(&self) {
         let (mutex, changed) = &*self.shared;
         let mut queue = lock(mutex);
-        while (queue.busy || !queue.jobs.is_empty()) && !queue.stopped {
+        while (queue.busy || !queue.jobs.is_empty()) && !queue.flushing {
             queue = changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    /// Discards queued windows and wakes all blocked callers.
-    pub(super) fn stop(&self) {
+    /// Starts or ends flushing. Its start discards queued windows and wakes all blocked callers.
+    pub(super) fn set_flushing(&self, flushing: bool) {
         let (mutex, changed) = &*self.shared;
         let mut queue = lock(mutex);
-        queue.jobs.clear();
-        queue.stopped = true;
+        queue.flushing = flushing || queue.stopped;
+        if flushing {
+            queue.jobs.clear();
+        }
         changed.notify_all();
+    }
+
+    /// Discards queued windows, wakes all blocked callers, and lets the thread end.
+    pub(super) fn stop(&self) {
+        lock(&self.shared.0).stopped = true;
+        self.set_flushing(true);
     }
 }
 
 impl<T> Drop for Worker<T> {
     fn drop(&mut self) {
-        let (mutex, changed) = &*self.shared;
-        lock(mutex).stopped = true;
-        changed.notify_all();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        self.stop();
     }
 }

@@ -7,16 +7,19 @@ use std::sync::{LazyLock, Mutex};
 use glib::{ParamSpec, subclass::prelude::*};
 use gst::{prelude::*, subclass::prelude::*};
 use gst_base::subclass::prelude::*;
-use gst_video::{VideoFrameExt, VideoFrameRef, VideoInfo, subclass::prelude::*};
+use gst_video::{VideoInfo, subclass::prelude::*};
 
-use super::settings::Settings;
+use super::{
+    pad_templates,
+    settings::{SetError, Settings},
+};
 use crate::shared::{
-    SampleDepth, layout_of, lock, pad_templates, sync_controlled_properties, view_frame_mut,
+    SampleDepth, layout_of, lock, map_frame_mut, sync_controlled_properties, view_frame_mut,
     with_samples,
 };
 use cnnvideo::{
     frame::Format,
-    watermark::{Embedder, Strength},
+    watermark::{Embedder, Payload, Strength},
 };
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -40,9 +43,59 @@ pub struct WatermarkEmbed {
 #[derive(Default)]
 struct State {
     embedder: Option<Embedder>,
-    layout: Option<(Format, SampleDepth)>,
+    /// Caps of the frames, with the layout of their format.
+    input: Option<(VideoInfo, Format, SampleDepth)>,
     /// Strength for the next frame.
     strength: Strength,
+}
+
+impl WatermarkEmbed {
+    /// Marks a frame in place. Returns the payload if it takes effect with this frame.
+    ///
+    /// # Errors
+    /// Posts an element error if the frame cannot be mapped or marked.
+    fn mark(&self, buffer: &mut gst::BufferRef) -> Result<Option<Payload>, gst::FlowError> {
+        let mut state = lock(&self.state);
+        let State { embedder: Some(embedder), input: Some((info, format, depth)), strength } =
+            &mut *state
+        else {
+            return Err(gst::FlowError::NotNegotiated);
+        };
+        let mut mark = || -> Result<Option<Payload>, String> {
+            let mut frame = map_frame_mut(buffer, info)?;
+            with_samples!(*depth, T => {
+                let mut picture = view_frame_mut::<T>(&mut frame, *format)
+                    .map_err(|err| err.to_string())?;
+                Ok(embedder.process(&mut picture, strength))
+            })
+        };
+        let marked = mark();
+        let mask_error = embedder.take_mask_error();
+        drop(state);
+        if let Some(err) = mask_error {
+            gst::warning!(
+                CAT,
+                imp = self,
+                "The mask network failed, falling back to the analytic mask: {err}"
+            );
+        }
+        marked.map_err(|err| {
+            gst::element_imp_error!(self, gst::StreamError::Failed, ("Cannot mark a frame: {err}"));
+            gst::FlowError::Error
+        })
+    }
+
+    /// Posts the message that a payload has taken effect with the frame of time `pts`.
+    fn post_embedding(&self, payload: Payload, pts: Option<gst::ClockTime>) {
+        gst::info!(CAT, imp = self, "Embedding payload {payload} from {}", pts.display());
+        let structure = gst::Structure::builder("watermark-embedding")
+            .field("payload", payload.to_string())
+            .field("timestamp", pts.map_or(u64::MAX, gst::ClockTime::nseconds))
+            .build();
+        let obj = self.obj();
+        // Posting fails only without a bus, and then the message has no receiver.
+        let _ = obj.post_message(gst::message::Element::builder(structure).src(&*obj).build());
+    }
 }
 
 #[glib::object_subclass]
@@ -65,8 +118,17 @@ impl ObjectImpl for WatermarkEmbed {
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &ParamSpec) {
-        if let Err(err) = lock(&self.settings).set(pspec.name(), value) {
-            gst::error!(CAT, imp = self, "Cannot set {}: {err}", pspec.name());
+        let result = lock(&self.settings).set(pspec.name(), value);
+        match result {
+            Ok(()) => (),
+            Err(SetError::Payload(err)) => gst::element_imp_warning!(
+                self,
+                gst::ResourceError::Settings,
+                ("The payload stays as it is: {err}")
+            ),
+            Err(SetError::Value(err)) => {
+                gst::error!(CAT, imp = self, "Cannot set {}: {err}", pspec.name());
+            }
         }
     }
 
@@ -104,12 +166,15 @@ impl BaseTransformImpl for WatermarkEmbed {
 
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         let settings = lock(&self.settings).clone();
-        let key = settings.key.load()?;
-        let payload = settings
-            .payload()
+        let key = settings.key.load(&*self.obj())?;
+        let payload = lock(&self.settings)
+            .start()
             .map_err(|err| gst::error_msg!(gst::ResourceError::Settings, ("{}", err)))?;
         let embedder = Embedder::new(key, payload)
-            .map_err(|err| gst::error_msg!(gst::ResourceError::Failed, ("{}", err)))?
+            .map_err(|err| {
+                lock(&self.settings).stop();
+                gst::error_msg!(gst::ResourceError::Failed, ("{}", err))
+            })?
             .with_epoch(settings.epoch);
         *lock(&self.state) = State { embedder: Some(embedder), ..Default::default() };
         Ok(())
@@ -117,20 +182,30 @@ impl BaseTransformImpl for WatermarkEmbed {
 
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
         *lock(&self.state) = State::default();
+        lock(&self.settings).stop();
         Ok(())
     }
 
     fn before_transform(&self, inbuf: &gst::BufferRef) {
         sync_controlled_properties(self.obj().upcast_ref(), *CAT, inbuf);
-        let settings = lock(&self.settings).clone();
+        let (strength, payload) = lock(&self.settings).frame_settings();
         let mut state = lock(&self.state);
-        state.strength = settings.strength;
-        if let Some(embedder) = &mut state.embedder {
-            match settings.payload() {
-                Ok(payload) => embedder.set_payload(payload),
-                Err(err) => gst::warning!(CAT, imp = self, "Keeping {}: {err}", embedder.payload()),
-            }
+        state.strength = strength;
+        if let (Some(embedder), Some(payload)) = (&mut state.embedder, payload) {
+            embedder.set_payload(payload);
         }
+    }
+
+    /// Maps and marks a frame. `GstVideoFilter`, which would map it, lets frames that it cannot map
+    /// pass, and this element must not let an unmarked frame pass.
+    fn transform_ip(
+        &self,
+        buffer: &mut gst::BufferRef,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        if let Some(payload) = self.mark(buffer)? {
+            self.post_embedding(payload, buffer.pts());
+        }
+        Ok(gst::FlowSuccess::Ok)
     }
 }
 
@@ -143,53 +218,12 @@ impl VideoFilterImpl for WatermarkEmbed {
         _out_info: &VideoInfo,
     ) -> Result<(), gst::LoggableError> {
         let mut state = lock(&self.state);
-        let layout = layout_of(in_info.format())
+        let (format, depth) = layout_of(in_info.format())
             .ok_or_else(|| gst::loggable_error!(CAT, "No support for {:?}", in_info.format()))?;
-        state.layout = Some(layout);
+        state.input = Some((in_info.clone(), format, depth));
         if let Some(embedder) = &mut state.embedder {
             embedder.prepare(in_info.width() as usize, in_info.height() as usize);
         }
         Ok(())
-    }
-
-    fn transform_frame_ip(
-        &self,
-        frame: &mut VideoFrameRef<&mut gst::BufferRef>,
-    ) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let pts = frame.buffer().pts();
-        let mut state = lock(&self.state);
-        let State { embedder: Some(embedder), layout: Some((format, depth)), strength } =
-            &mut *state
-        else {
-            return Err(gst::FlowError::NotNegotiated);
-        };
-        let embedded = with_samples!(*depth, T => {
-            view_frame_mut::<T>(frame, *format)
-                .map(|mut picture| embedder.process(&mut picture, strength))
-        });
-        let new_payload = embedded.map_err(|err| {
-            gst::element_imp_error!(self, gst::StreamError::Failed, ("Cannot mark a frame: {err}"));
-            gst::FlowError::Error
-        })?;
-        let mask_error = embedder.take_mask_error();
-        drop(state);
-        if let Some(err) = mask_error {
-            gst::warning!(
-                CAT,
-                imp = self,
-                "The mask network failed, falling back to the analytic mask: {err}"
-            );
-        }
-        if let Some(payload) = new_payload {
-            gst::info!(CAT, imp = self, "Embedding payload {payload} from {}", pts.display());
-            let structure = gst::Structure::builder("watermark-embedding")
-                .field("payload", payload.to_string())
-                .field("timestamp", pts.map_or(u64::MAX, gst::ClockTime::nseconds))
-                .build();
-            let obj = self.obj();
-            // Posting fails only without a bus, and then the message has no receiver.
-            let _ = obj.post_message(gst::message::Element::builder(structure).src(&*obj).build());
-        }
-        Ok(gst::FlowSuccess::Ok)
     }
 }

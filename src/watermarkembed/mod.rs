@@ -18,6 +18,8 @@
  */
 use glib::prelude::*;
 
+use crate::shared::{FORMATS_8BIT, FORMATS_10BIT};
+
 mod imp;
 mod settings;
 
@@ -25,6 +27,19 @@ glib::wrapper! {
     /// Element `watermarkembed`: hides a keyed payload in video.
     pub struct WatermarkEmbed(ObjectSubclass<imp::WatermarkEmbed>)
         @extends gst_video::VideoFilter, gst_base::BaseTransform, gst::Element, gst::Object;
+}
+
+/// Returns the pad templates of both watermark elements: an always-present source and sink pad that
+/// accept frames of any size in every format of [`FORMATS_8BIT`] and [`FORMATS_10BIT`].
+pub(crate) fn pad_templates() -> Vec<gst::PadTemplate> {
+    let caps = gst_video::VideoCapsBuilder::new()
+        .format_list(FORMATS_8BIT.into_iter().chain(FORMATS_10BIT))
+        .build();
+    let template = |(name, direction)| {
+        gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps)
+            .expect("name and caps of the template are valid")
+    };
+    [("src", gst::PadDirection::Src), ("sink", gst::PadDirection::Sink)].map(template).into()
 }
 
 /// Registers the element with a plugin.

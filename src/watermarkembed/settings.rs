@@ -15,10 +15,27 @@ pub(super) struct Settings {
     pub(super) key: KeySettings,
     /// Property `payload`, unparsed.
     payload: Option<String>,
+    /// `payload`, parsed, while the element is started. It then changes to valid payloads only.
+    current_payload: Option<Payload>,
     /// Properties `target-psnr` and `texture-aware`.
     pub(super) strength: Strength,
     /// Key epoch.
     pub(super) epoch: u32,
+}
+
+/// Errors of [`Settings::set`].
+#[derive(Debug)]
+pub(super) enum SetError {
+    /// A value for the property `payload` of a started element that is not a payload.
+    Payload(String),
+    /// A value of another type, or an unknown property. GObject checks both first.
+    Value(String),
+}
+
+impl From<String> for SetError {
+    fn from(reason: String) -> Self {
+        Self::Value(reason)
+    }
 }
 
 impl Settings {
@@ -65,10 +82,10 @@ impl Settings {
     /// Sets the property `name`.
     ///
     /// # Errors
-    /// If the value has another type or the property does not exist. GObject checks both first.
-    pub(super) fn set(&mut self, name: &str, value: &glib::Value) -> Result<(), String> {
+    /// [`SetError`]; the property then keeps its value.
+    pub(super) fn set(&mut self, name: &str, value: &glib::Value) -> Result<(), SetError> {
         match name {
-            "payload" => self.payload = get_value(value)?,
+            "payload" => self.set_payload(get_value(value)?)?,
             "target-psnr" => self.strength.target_psnr = get_value(value)?,
             "texture-aware" => self.strength.texture_aware = get_value(value)?,
             "epoch" => self.epoch = get_value(value)?,
@@ -88,14 +105,44 @@ impl Settings {
         })
     }
 
-    /// Parses the property `payload`.
+    /// Sets the property `payload`. Its value is checked while the element is started; before,
+    /// [`Self::start`] checks it.
+    fn set_payload(&mut self, text: Option<String>) -> Result<(), SetError> {
+        if self.current_payload.is_some() {
+            self.current_payload = Some(parse(text.as_deref()).map_err(SetError::Payload)?);
+        }
+        self.payload = text;
+        Ok(())
+    }
+
+    /// Returns the payload to start with. From now on, only a valid payload can be set.
     ///
     /// # Errors
     /// Returns the message for the user if the property is not set or not a payload.
-    pub(super) fn payload(&self) -> Result<Payload, String> {
-        match &self.payload {
-            Some(text) => text.parse().map_err(|err| format!("payload '{text}': {err}")),
-            None => Err("no payload: set the property payload to 16 hex digits".to_owned()),
-        }
+    pub(super) fn start(&mut self) -> Result<Payload, String> {
+        let payload = parse(self.payload.as_deref())?;
+        self.current_payload = Some(payload);
+        Ok(payload)
+    }
+
+    /// Allows any value of the property `payload` again.
+    pub(super) fn stop(&mut self) {
+        self.current_payload = None;
+    }
+
+    /// Returns strength and payload for the next frame; no payload unless the element is started.
+    pub(super) fn frame_settings(&self) -> (Strength, Option<Payload>) {
+        (self.strength, self.current_payload)
+    }
+}
+
+/// Parses the property `payload`.
+///
+/// # Errors
+/// Returns the message for the user if the property is not set or not a payload.
+fn parse(payload: Option<&str>) -> Result<Payload, String> {
+    match payload {
+        Some(text) => text.parse().map_err(|err| format!("payload '{text}': {err}")),
+        None => Err("no payload: set the property payload to 16 hex digits".to_owned()),
     }
 }

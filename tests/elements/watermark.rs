@@ -3,9 +3,19 @@
 //! Tests of the elements `watermarkembed` and `watermarkdetect`.
 
 use crate::common::{
-    Temporary, init, run_to_end, start_error, tool,
+    Temporary, init, pipeline, run_to_end, start_error, tool,
     video::{FORMATS, buffer, components, harness, info, to_bytes},
 };
+use std::{
+    os::unix::fs::PermissionsExt,
+    sync::{
+        Mutex,
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread,
+    time::Duration,
+};
+
 use cnnvideo::quality::psnr;
 use gst::prelude::*;
 use gst_check::Harness;
@@ -158,18 +168,28 @@ fn interlaced_small_and_changing_streams_pass() {
 
 #[test]
 fn missing_or_invalid_properties_are_errors() {
-    let wrong = Temporary::new("wrong.key");
+    let [wrong, zeros, fifo] = ["wrong.key", "zeros.key", "fifo.key"].map(Temporary::new);
     std::fs::write(&wrong.0, b"too short").unwrap();
-    let (wrong, payload) = (wrong.0.to_str().unwrap(), format!("payload={PAYLOAD}"));
+    std::fs::write(&zeros.0, [0; 32]).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&fifo.0).status().unwrap().success());
+    let [wrong, zeros, fifo] = [&wrong, &zeros, &fifo].map(|file| file.0.to_str().unwrap());
+    let (payload, zero_key) = (format!("payload={PAYLOAD}"), "0".repeat(64));
     let cases = [
         (format!("watermarkembed {payload}"), "key-file"),
         (format!("watermarkembed {payload} key-file=/nowhere/key"), "/nowhere/key"),
         (format!("watermarkembed {payload} key-file={wrong}"), "64 hex digits"),
+        (format!("watermarkembed {payload} key-file={zeros}"), "all bytes of the key are zero"),
+        (format!("watermarkembed {payload} key-file={fifo}"), "FIFO, not a regular file"),
+        (format!("watermarkembed {payload} key-file=/tmp"), "directory, not a regular file"),
         (format!("watermarkembed {payload} key=12"), "64 hex digits"),
+        (format!("watermarkembed {payload} key={zero_key}"), "all bytes of the key are zero"),
         (format!("watermarkembed key={KEY}"), "payload"),
         (format!("watermarkembed key={KEY} payload=12"), "16 hex digits"),
         ("watermarkdetect".to_owned(), "key-file"),
         ("watermarkdetect key-file=/nowhere/key".to_owned(), "/nowhere/key"),
+        (format!("watermarkdetect key-file={zeros}"), "all bytes of the key are zero"),
+        (format!("watermarkdetect key-file={fifo}"), "FIFO, not a regular file"),
+        ("watermarkdetect key-file=/dev/zero".to_owned(), "device, not a regular file"),
     ];
     for (element, reason) in cases {
         let error = start_error(&format!("videotestsrc ! {element} ! fakesink"));
@@ -204,4 +224,185 @@ fn keys_are_neither_readable_nor_logged() {
         .concat();
     assert!(output.status.success(), "{text}");
     assert!(!text.contains(KEY), "the key was logged");
+}
+
+/// Gives an element a bus of its own and returns it.
+fn own_bus(element: &gst::Element) -> gst::Bus {
+    let bus = gst::Bus::new();
+    element.set_bus(Some(&bus));
+    bus
+}
+
+/// Returns the warnings and errors on a bus.
+fn problems(bus: &gst::Bus) -> Vec<String> {
+    let messages = bus.iter_filtered(&[gst::MessageType::Warning, gst::MessageType::Error]);
+    messages
+        .map(|message| match message.view() {
+            gst::MessageView::Warning(warning) => warning.error().to_string(),
+            gst::MessageView::Error(error) => error.error().to_string(),
+            _ => unreachable!(),
+        })
+        .collect()
+}
+
+#[test]
+fn a_wrong_payload_while_playing_is_one_warning_and_changes_nothing() {
+    let info = info(VideoFormat::I420, 64, 48);
+    let mut h = harness(&format!("watermarkembed key={KEY} payload={PAYLOAD}"), &info);
+    let embed = children(&h).remove(0);
+    let bus = own_bus(&embed);
+    let mut number = 0;
+    for wrong in [Some("fedcba987654321g"), Some(""), None] {
+        embed.set_property("payload", wrong);
+        for _ in 0..3 {
+            h.push_and_pull(buffer(textured(&info, number), number)).unwrap();
+            number += 1;
+        }
+        let problems = problems(&bus);
+        assert_eq!(problems.len(), 1, "{wrong:?}: {problems:?}");
+        assert!(problems[0].contains("16 hex digits"), "{problems:?}");
+        assert_eq!(embed.property::<String>("payload"), PAYLOAD);
+    }
+    embed.set_property("payload", "00000000000000ab");
+    assert_eq!(embed.property::<String>("payload"), "00000000000000ab");
+    assert!(problems(&bus).is_empty());
+}
+
+#[test]
+fn a_frame_that_cannot_be_mapped_is_an_error() {
+    let info = info(VideoFormat::I420, 64, 48);
+    let mut h = harness(&format!("watermarkembed key={KEY} payload={PAYLOAD}"), &info);
+    let bus = own_bus(&children(&h)[0]);
+    h.push_and_pull(buffer(textured(&info, 0), 0)).unwrap();
+    assert_eq!(h.push(buffer(vec![100; 50], 1)), Err(gst::FlowError::Error));
+    assert!(h.try_pull().is_none(), "an unmarked frame passed");
+    let problems = problems(&bus);
+    assert!(problems.len() == 1 && problems[0].contains("Cannot mark a frame"), "{problems:?}");
+}
+
+#[test]
+fn a_key_file_that_everyone_can_read_is_a_warning() {
+    let key = Temporary::new("open.key");
+    std::fs::write(&key.0, [7; 32]).unwrap();
+    for (mode, warnings) in [(0o600, 0), (0o640, 0), (0o644, 1), (0o666, 1)] {
+        std::fs::set_permissions(&key.0, PermissionsExt::from_mode(mode)).unwrap();
+        let pipeline = pipeline(&format!(
+            "videotestsrc ! watermarkdetect key-file={} ! fakesink",
+            key.0.display()
+        ));
+        pipeline.set_state(gst::State::Paused).unwrap();
+        let found = problems(&pipeline.bus().unwrap());
+        pipeline.set_state(gst::State::Null).unwrap();
+        assert_eq!(found.len(), warnings, "{mode:o}: {found:?}");
+        assert!(found.iter().all(|text| text.contains("chmod 600")), "{found:?}");
+    }
+}
+
+#[test]
+fn the_end_of_a_short_stream_reports_that_there_is_no_watermark() {
+    for (frames, window, interval) in [(24, 48, 12), (12, 48, 12), (20, 48, 12), (48, 48, 12)] {
+        let found = messages(&format!(
+            "videotestsrc num-buffers={frames} ! video/x-raw,format=GRAY8,width=160,height=120 ! \
+             watermarkdetect key={KEY} window={window} interval={interval} epochs=1 ! fakesink"
+        ));
+        assert_eq!(payloads(&found), [None], "{frames} frames");
+        assert!(found[0].report.frames >= frames.min(window));
+    }
+}
+
+#[test]
+fn frames_of_extreme_shape_pass() {
+    for (width, height) in [(32_767, 2), (2, 32_767)] {
+        let found = messages(&format!(
+            "videotestsrc num-buffers=2 ! video/x-raw,format=GRAY8,width={width},height={height} ! \
+             watermarkdetect key={KEY} search=full ! fakesink"
+        ));
+        assert_eq!(payloads(&found), [None]);
+    }
+}
+
+/// A playing pipeline whose detector cannot go on: its worker thread is stopped in the handler of
+/// its first message, and its streaming thread waits for the worker.
+struct Blocked {
+    pipeline: gst::Pipeline,
+    /// Lets the worker thread go on when it is dropped.
+    _release: Sender<()>,
+}
+
+impl Blocked {
+    fn new() -> Self {
+        let pipeline = pipeline(&format!(
+            "videotestsrc ! video/x-raw,format=GRAY8,width=64,height=48 ! identity name=source ! \
+             watermarkdetect name=detector key={KEY} interval=1 window=1 search=none epochs=1 \
+             post-all=true ! fakesink"
+        ));
+        let (entered, is_entered) = channel();
+        let (release, is_released): (Sender<()>, Receiver<()>) = channel();
+        let is_released = Mutex::new(is_released);
+        pipeline.bus().unwrap().set_sync_handler(move |_, message| {
+            if matches!(message.view(), gst::MessageView::Element(_)) {
+                let _ = entered.send(());
+                // An error means that the sender was dropped.
+                let _ = is_released.lock().unwrap().recv();
+            }
+            gst::BusSyncReply::Drop
+        });
+        pipeline.set_state(gst::State::Playing).unwrap();
+        is_entered.recv_timeout(Duration::from_secs(20)).unwrap();
+        // The frames of this time fill the queue many times.
+        thread::sleep(Duration::from_millis(300));
+        Self { pipeline, _release: release }
+    }
+
+    /// Runs a function on another thread. Returns whether it returns although the worker does not
+    /// go on.
+    fn returns(&self, run: impl FnOnce(gst::Pipeline) + Send + 'static) -> bool {
+        let (done, is_done) = channel();
+        let pipeline = self.pipeline.clone();
+        thread::spawn(move || {
+            run(pipeline);
+            let _ = done.send(());
+        });
+        is_done.recv_timeout(Duration::from_secs(10)).is_ok()
+    }
+}
+
+#[test]
+fn stopping_and_flushing_do_not_wait_for_the_detector() {
+    let blocked = Blocked::new();
+    let flushes = blocked.returns(|pipeline| {
+        let pad = pipeline.by_name("source").unwrap().static_pad("src").unwrap();
+        pad.push_event(gst::event::FlushStart::new());
+        // This event waits for the streaming thread.
+        pad.push_event(gst::event::FlushStop::new(true));
+    });
+    assert!(flushes, "flushing waits for the worker");
+    let stops = blocked.returns(|pipeline| {
+        pipeline.set_state(gst::State::Null).unwrap();
+    });
+    assert!(stops, "stopping after a flush waits for the worker");
+    drop(blocked);
+
+    let blocked = Blocked::new();
+    let stops = blocked.returns(|pipeline| {
+        pipeline.set_state(gst::State::Null).unwrap();
+    });
+    assert!(stops, "stopping waits for the worker");
+}
+
+#[test]
+fn an_unknown_kernel_set_is_one_warning() {
+    let registry = Temporary::new("unknown.registry");
+    let description = format!(
+        "videotestsrc num-buffers=2 ! video/x-raw,format=I420,width=64,height=48 ! \
+         watermarkembed key={KEY} payload={PAYLOAD} ! cnndenoise ! fakesink"
+    );
+    for (value, warnings) in [("avx9", 1), ("portable", 0), ("", 0)] {
+        let mut command = tool("gst-launch-1.0", &registry);
+        command.env("CNNVIDEO_KERNELS", value).args(description.split_whitespace());
+        let output = command.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{text}");
+        assert_eq!(text.matches("CNNVIDEO_KERNELS").count(), warnings, "{value}: {text}");
+    }
 }

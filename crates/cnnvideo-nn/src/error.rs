@@ -2,7 +2,10 @@
 
 //! Error type of the inference core.
 
-use std::path::PathBuf;
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use super::{IoSpec, Network, Signature};
 
@@ -64,6 +67,14 @@ impl Error {
         Self::Task {
             found: describe(network.task(), network.io()),
             expected: expected.join(" or "),
+        }
+    }
+
+    /// Returns an [`Error::NotFound`] or [`Error::Read`] for a model file.
+    pub(crate) fn reading(path: &Path, err: &io::Error) -> Self {
+        match err.kind() {
+            io::ErrorKind::NotFound => Self::NotFound(path.to_owned()),
+            _ => Self::Read { path: path.to_owned(), reason: err.to_string() },
         }
     }
 

@@ -5,7 +5,7 @@
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::SystemTime,
 };
 
@@ -33,8 +33,14 @@ struct Key {
     signatures: Vec<Signature>,
 }
 
+/// A network of the cache. The mutex is locked while the network loads; until then, and after an
+/// error, there is no network.
+type Entry = Arc<Mutex<Option<Weak<dyn Network>>>>;
+
 /// Returns the network of a model for a device and precision: the cached one if another element
 /// uses it, otherwise a newly loaded one.
+///
+/// Threads that load the same model wait for the first of them. Other models do not wait.
 ///
 /// `signatures` are those that the caller supports. A TorchScript file has no metadata; it gets the
 /// first of them that it runs with.
@@ -50,7 +56,6 @@ pub fn load(
     precision: Precision,
     signatures: &[Signature],
 ) -> Result<Arc<dyn Network>, Error> {
-    static NETWORKS: Mutex<Option<HashMap<Key, Weak<dyn Network>>>> = Mutex::new(None);
     let model = match source {
         ModelSource::Embedded { name, .. } => ModelIdentity::Embedded(name),
         ModelSource::File(path) => {
@@ -62,19 +67,35 @@ pub fn load(
         }
     };
     let key = Key { model, device, precision, signatures: signatures.to_vec() };
-    // The lock is held while loading, so that two elements that start together load the model once.
-    let mut networks = NETWORKS.lock().unwrap_or_else(PoisonError::into_inner);
-    let networks = networks.get_or_insert_default();
-    if let Some(network) = networks.get(&key).and_then(Weak::upgrade) {
+    let entry = entry(key);
+    let mut cached = lock(&entry);
+    if let Some(network) = cached.as_ref().and_then(Weak::upgrade) {
         return Ok(network);
     }
     let network = load_uncached(source, device, precision, signatures)?;
     if !signatures.iter().any(|signature| signature.matches(&*network)) {
         return Err(Error::task(&*network, signatures));
     }
-    networks.retain(|_, network| network.strong_count() > 0);
-    networks.insert(key, Arc::downgrade(&network));
+    *cached = Some(Arc::downgrade(&network));
     Ok(network)
+}
+
+/// Locks a mutex and ignores poisoning: values are replaced as a whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Returns the entry of a key, and removes the entries whose networks are no longer in use.
+fn entry(key: Key) -> Entry {
+    static ENTRIES: Mutex<Option<HashMap<Key, Entry>>> = Mutex::new(None);
+    let mut entries = lock(&ENTRIES);
+    let entries = entries.get_or_insert_default();
+    // An entry with another owner is being loaded. Without one, locking it does not wait.
+    entries.retain(|_, entry| {
+        Arc::strong_count(entry) > 1
+            || lock(entry).as_ref().is_some_and(|network| network.strong_count() > 0)
+    });
+    entries.entry(key).or_default().clone()
 }
 
 /// Returns whether the source is a TorchScript file (extension `pt`).
@@ -112,10 +133,11 @@ fn load_uncached(
     precision: Precision,
     signatures: &[Signature],
 ) -> Result<Arc<dyn Network>, Error> {
-    use super::torch::TorchNetwork;
+    use super::{model::open_regular_file, torch::TorchNetwork};
     if let ModelSource::File(path) = source
         && is_script(source)
     {
+        open_regular_file(path).map_err(|err| Error::reading(path, &err))?;
         return Ok(Arc::new(TorchNetwork::from_script(path, device, signatures)?));
     }
     let on_cuda = match device {
@@ -171,6 +193,8 @@ fn load_on_cpu(source: &ModelSource, precision: Precision) -> Result<Arc<dyn Net
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::mpsc, thread, time::Duration};
+
     use super::*;
     use crate::IoSpec;
 
@@ -200,5 +224,46 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         assert!(matches!(get(Device::Cpu), Err(Error::NotFound(_))));
         assert!(matches!(get(Device::Cuda(63)), Err(Error::Device { .. } | Error::NotFound(_))));
+    }
+
+    #[test]
+    fn a_model_that_is_loading_makes_only_its_own_users_wait() {
+        let key = |name| Key {
+            model: ModelIdentity::Embedded(name),
+            device: Device::Cpu,
+            precision: Precision::Auto,
+            signatures: vec![RGB],
+        };
+        let slow = entry(key("slow"));
+        let loading = lock(&slow);
+        let (done, finished) = mpsc::channel();
+        let other = done.clone();
+        thread::spawn(move || {
+            drop(lock(&entry(key("other"))));
+            other.send("other").unwrap();
+        });
+        let limit = Duration::from_secs(20);
+        assert_eq!(finished.recv_timeout(limit), Ok("other"));
+        let same = entry(key("slow"));
+        assert!(Arc::ptr_eq(&slow, &same));
+        thread::spawn(move || {
+            drop(lock(&same));
+            done.send("same").unwrap();
+        });
+        assert_eq!(finished.try_recv(), Err(mpsc::TryRecvError::Empty));
+        drop(loading);
+        assert_eq!(finished.recv_timeout(limit), Ok("same"));
+    }
+
+    #[test]
+    fn threads_that_load_the_same_model_share_it() {
+        let models = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models");
+        let source = ModelSource::File(format!("{models}/denoise-rgb-fast.safetensors").into());
+        let get = || load(&source, Device::Cpu, Precision::Fp32, &[RGB]).unwrap();
+        let networks: Vec<_> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(get)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(networks.iter().all(|network| Arc::ptr_eq(network, &networks[0])));
     }
 }

@@ -2,7 +2,11 @@
 
 //! Reads and writes model files; the documentation of the parent module has the format.
 
-use std::{fs::File, io::Read, path::Path};
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read},
+    path::Path,
+};
 
 use half::f16;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -51,6 +55,47 @@ impl RawTensor {
     }
 }
 
+/// Opens a regular file for reading, and refuses every other kind of file.
+///
+/// It never blocks, as opening a FIFO without a writer would.
+///
+/// # Errors
+/// Errors of the operating system, and [`io::ErrorKind::InvalidInput`] for a FIFO, directory,
+/// device or socket.
+pub fn open_regular_file(path: &Path) -> io::Result<File> {
+    // Opening a device can have effects, so the path is checked first. The file is checked again,
+    // because the path can change in between.
+    check_is_regular(&fs::metadata(path)?)?;
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+    let file = options.open(path)?;
+    check_is_regular(&file.metadata()?)?;
+    Ok(file)
+}
+
+/// Returns an error that names the kind of file unless it is a regular one.
+fn check_is_regular(metadata: &fs::Metadata) -> io::Result<()> {
+    let file_type = metadata.file_type();
+    #[cfg(unix)]
+    let (is_fifo, is_socket) = {
+        use std::os::unix::fs::FileTypeExt;
+        (file_type.is_fifo(), file_type.is_socket())
+    };
+    #[cfg(not(unix))]
+    let (is_fifo, is_socket) = (false, false);
+    let kind = match file_type {
+        t if t.is_file() => return Ok(()),
+        t if t.is_dir() => "directory",
+        _ if is_fifo => "FIFO",
+        _ if is_socket => "socket",
+        _ => "device",
+    };
+    let reason = format!("it is a {kind}, not a regular file");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, reason))
+}
+
 impl Model {
     /// Parses the contents of a model file.
     ///
@@ -90,23 +135,15 @@ impl Model {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Read`] or [`Error::Invalid`].
     pub fn from_file(path: &Path) -> Result<Self, Error> {
-        let read_error = |reason: String| Error::Read { path: path.to_owned(), reason };
-        let file = File::open(path).map_err(|err| match err.kind() {
-            std::io::ErrorKind::NotFound => Error::NotFound(path.to_owned()),
-            _ => read_error(err.to_string()),
-        })?;
-        if !file.metadata().map_err(|err| read_error(err.to_string()))?.is_file() {
-            return Err(read_error("not a regular file".to_owned()));
-        }
+        let file = open_regular_file(path).map_err(|err| Error::reading(path, &err))?;
         let mut bytes = Vec::new();
         file.take(MAX_FILE_BYTES + 1)
             .read_to_end(&mut bytes)
-            .map_err(|err| read_error(err.to_string()))?;
+            .map_err(|err| Error::reading(path, &err))?;
         if bytes.len() as u64 > MAX_FILE_BYTES {
-            return Err(read_error(format!(
-                "larger than {} MiB, so it is not a model file",
-                MAX_FILE_BYTES >> 20
-            )));
+            let reason =
+                format!("larger than {} MiB, so it is not a model file", MAX_FILE_BYTES >> 20);
+            return Err(Error::Read { path: path.to_owned(), reason });
         }
         Self::from_bytes(&bytes)
     }

@@ -33,6 +33,8 @@ mod metadata;
 
 use std::path::PathBuf;
 
+pub use file::open_regular_file;
+
 pub use super::quantisation::{LowNoiseScales, Quantisation, ScaleSet};
 use super::{
     Error, IoSpec, Signature,

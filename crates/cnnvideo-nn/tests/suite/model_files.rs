@@ -272,6 +272,37 @@ fn broken_containers_are_errors() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn files_of_other_kinds_are_refused_without_blocking() {
+    let folder = std::env::temp_dir().join(format!("cnnvideo-kinds-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let fifo = folder.join("fifo.safetensors");
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status().unwrap();
+    assert!(made.success());
+    let socket = folder.join("socket.safetensors");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let link = folder.join("link.safetensors");
+    std::os::unix::fs::symlink(&fifo, &link).unwrap();
+    let cases = [
+        (fifo, "FIFO"),
+        (link, "FIFO"),
+        (socket, "socket"),
+        (folder.clone(), "directory"),
+        ("/dev/zero".into(), "device"),
+    ];
+    for (path, kind) in cases {
+        let (done, result) = std::sync::mpsc::channel();
+        std::thread::spawn(move || done.send(ModelSource::File(path).load().map(|_| ())));
+        let result = result.recv_timeout(std::time::Duration::from_secs(20));
+        let error = result.unwrap_or_else(|_| panic!("{kind}: blocked")).unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, Error::Read { .. }), "{text}");
+        assert!(text.contains(kind) && text.contains("not a regular file"), "{text}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
 #[test]
 fn mutated_files_do_not_panic() {
     let bytes = valid();

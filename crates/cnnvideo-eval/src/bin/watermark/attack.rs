@@ -116,7 +116,9 @@ impl Clips {
             scale_clip(clip, &self.size, &clean)?;
             for key in 0..self.keys {
                 let seed = (number as u32 * self.keys + key) as u8;
-                fs::write(&key_file, [seed.wrapping_mul(37).wrapping_add(11); 32])?;
+                // The elements refuse a key of zeros.
+                let byte = seed.wrapping_mul(37).wrapping_add(11).max(1);
+                fs::write(&key_file, [byte; 32])?;
                 let payload = Payload(0x9e37_79b9_7f4a_7c15u64.wrapping_mul(u64::from(seed) + 1));
                 for (strength, psnr) in psnrs.iter().enumerate() {
                     launch(

@@ -10,7 +10,10 @@ mod false_positives;
 mod residual;
 mod visible;
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use clap::{Parser, Subcommand};
 use cnnvideo::{
@@ -178,18 +181,64 @@ fn embed(
         }
         _ => return Err("the output must be a .y4m or a .webm file".into()),
     };
-    launch(
-        &format!(
-            "filesrc location={} ! decodebin ! videoconvert ! \
-             watermarkembed key-file={} payload={} target-psnr={target_psnr} ! videoconvert ! \
-             {encoder} ! filesink location={}",
-            quoted(path(input)?),
-            quoted(path(key_file)?),
-            quoted(payload),
-            quoted(path(output)?)
-        ),
-        |_| (),
-    )
+    for read in [input, key_file] {
+        if is_same_file(read, output) {
+            return Err(format!("{} is read, so it cannot be the output", read.display()).into());
+        }
+    }
+    write_file(output, |file| {
+        launch(
+            &format!(
+                "filesrc location={} ! decodebin ! videoconvert ! \
+                 watermarkembed key-file={} payload={} target-psnr={target_psnr} ! videoconvert ! \
+                 {encoder} ! filesink location={}",
+                quoted(path(input)?),
+                quoted(path(key_file)?),
+                quoted(payload),
+                quoted(path(file)?)
+            ),
+            |_| (),
+        )
+    })
+}
+
+/// Returns whether two paths lead to the same file, through links as well.
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let identity = |path: &Path| fs::metadata(path).ok().map(|m| (m.dev(), m.ino()));
+        identity(a).is_some_and(|a| Some(a) == identity(b))
+    }
+    #[cfg(not(unix))]
+    {
+        fs::canonicalize(a).is_ok_and(|a| fs::canonicalize(b).is_ok_and(|b| a == b))
+    }
+}
+
+/// Writes a file completely or not at all: `write` gets the path of a temporary file in the same
+/// folder, which replaces `output` after success and is removed after an error. Files that are not
+/// regular, such as FIFOs, are written directly.
+///
+/// # Errors
+/// Returns the error of `write`, or of storing or renaming the temporary file.
+fn write_file(output: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    // The target of a link is replaced, not the link.
+    let output = fs::canonicalize(output).unwrap_or_else(|_| output.to_owned());
+    if fs::metadata(&output).is_ok_and(|metadata| !metadata.is_file()) {
+        return write(&output);
+    }
+    let name = output.file_name().ok_or("the output has no file name")?.to_string_lossy();
+    let temporary = output.with_file_name(format!(".{}-{name}", std::process::id()));
+    let result = write(&temporary).and_then(|()| {
+        fs::File::open(&temporary)?.sync_all()?;
+        Ok(fs::rename(&temporary, &output)?)
+    });
+    if result.is_err() {
+        // The temporary file need not exist, and the first error is the one to report.
+        let _ = fs::remove_file(&temporary);
+    }
+    result
 }
 
 fn detect(input: &Path, key_file: &Path) -> Result<()> {
@@ -214,4 +263,69 @@ fn detect(input: &Path, key_file: &Path) -> Result<()> {
             }
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAYLOAD: &str = "0123456789abcdef";
+
+    /// Returns a new folder with the clip `in.y4m` and the key file `key`.
+    fn folder(name: &str) -> PathBuf {
+        let folder =
+            std::env::temp_dir().join(format!("cnnvideo-watermark-{}-{name}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("key"), [7; 32]).unwrap();
+        let header = b"YUV4MPEG2 W64 H48 F25:1 Ip A1:1 C420jpeg\n";
+        let frame = [&b"FRAME\n"[..], &[100; 64 * 48 * 3 / 2]].concat();
+        fs::write(folder.join("in.y4m"), [&header[..], &frame, &frame].concat()).unwrap();
+        folder
+    }
+
+    #[test]
+    fn outputs_are_written_completely_or_not_at_all() {
+        let folder = folder("whole");
+        let [input, key, output] = ["in.y4m", "key", "out.y4m"].map(|name| folder.join(name));
+        fs::write(&output, "earlier result").unwrap();
+        let failures = [
+            (&input, &key, "no payload"),
+            (&input, &folder.join("no-key"), PAYLOAD),
+            (&folder.join("no-input"), &key, PAYLOAD),
+            (&key, &key, PAYLOAD),
+        ];
+        for (input, key, payload) in failures {
+            assert!(embed(input, &output, key, payload, 45.0).is_err());
+            assert_eq!(fs::read(&output).unwrap(), b"earlier result");
+        }
+        embed(&input, &output, &key, PAYLOAD, 45.0).unwrap();
+        assert!(fs::read(&output).unwrap().len() > 2 * 64 * 48 * 3 / 2);
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 3, "a temporary file remains");
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn files_that_are_read_are_not_overwritten() {
+        let folder = folder("same");
+        let [input, key] = ["in.y4m", "key"].map(|name| folder.join(name));
+        let before = fs::read(&input).unwrap();
+        let mut outputs = vec![input.clone(), folder.join(".").join("in.y4m")];
+        fs::hard_link(&input, folder.join("hard.y4m")).unwrap();
+        outputs.push(folder.join("hard.y4m"));
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink(&input, folder.join("link.y4m")).unwrap();
+            outputs.push(folder.join("link.y4m"));
+        }
+        for output in outputs {
+            let error = embed(&input, &output, &key, PAYLOAD, 45.0).unwrap_err();
+            assert!(error.to_string().contains("cannot be the output"), "{error}");
+            assert_eq!(fs::read(&input).unwrap(), before);
+        }
+        let key_as_output = folder.join("key.y4m");
+        fs::copy(&key, &key_as_output).unwrap();
+        assert!(embed(&input, &key_as_output, &key_as_output, PAYLOAD, 45.0).is_err());
+        assert_eq!(fs::read(&key_as_output).unwrap(), [7; 32]);
+        fs::remove_dir_all(&folder).unwrap();
+    }
 }

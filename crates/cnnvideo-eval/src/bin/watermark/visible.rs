@@ -14,7 +14,7 @@ use cnnvideo::{
 use image::{GrayImage, codecs::jpeg::JpegEncoder};
 use ndarray::Array2;
 
-use crate::{ONE_EPOCH, Result};
+use crate::{ONE_EPOCH, Result, write_file};
 
 /// Payload of all watermarks.
 const PAYLOAD: Payload = Payload(0x0123_4567_89ab_cdef);
@@ -88,7 +88,7 @@ pub(crate) fn run(task: &Visible) -> Result<()> {
                 let (x, y) = (x as usize, y as usize);
                 image::Luma([errors[2 * (y / height) + x / width][[y % height, x % width]]])
             });
-            sheet.save(path)?;
+            write_file(path, |file| Ok(sheet.save(file)?))?;
         }
     }
     println!(

@@ -21,7 +21,10 @@ use super::{
     },
     pack::{LINE, QuantisedWeights, WordLine},
 };
-use crate::cpu::matrix::{MatrixShape, WeightIndex};
+use crate::cpu::{
+    kernels::{requested, selects_first},
+    matrix::{MatrixShape, WeightIndex},
+};
 
 /// Rows of a tile register, and therefore pixels per matrix.
 const ROWS: usize = 16;
@@ -31,15 +34,22 @@ const BYTES: usize = 64;
 /// products.
 const ACCUMULATORS: usize = 4;
 
+/// Names of the int8 kernel sets of a processor with AMX, the fastest first.
+const NAMES: [&str; 5] = ["amx", "avx512vnni", "vnni256", "avx2", "portable"];
+
 /// Returns whether the processor has AMX with 8-bit integers, and the operating system lets this
-/// process use it.
+/// process use it. Returns false without a request to the operating system if `CNNVIDEO_KERNELS`
+/// selects another kernel set, because the permission holds for the whole process.
 pub(super) fn available() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
     *AVAILABLE.get_or_init(|| {
         const TILE: u32 = 1 << 24;
         const INT8: u32 = 1 << 25;
         let extended = __cpuid(0).eax >= 7 && __cpuid(1).ecx & 1 << 27 != 0;
-        extended && __cpuid_count(7, 0).edx & (TILE | INT8) == TILE | INT8 && permitted()
+        extended
+            && __cpuid_count(7, 0).edx & (TILE | INT8) == TILE | INT8
+            && selects_first(requested().as_deref(), &NAMES)
+            && permitted()
     })
 }
 
