@@ -11,8 +11,10 @@ use gst_base::{AGGREGATOR_FLOW_NEED_DATA, AggregatorPad, prelude::*, subclass::p
 use gst_video::{VideoFormat, VideoFrameRef, VideoInfo};
 
 use super::{
+    frame::Frame,
     message::VideoQualityMessage,
-    pairing::{Pairing, pair},
+    output::{self, Output},
+    pairing::{Pairing, estimate_duration, lies_before, pair},
     settings::{self, OutputKind, Settings},
 };
 use crate::shared::{FORMATS_8BIT, RegionMask, format_of, lock, view_frame};
@@ -25,9 +27,6 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
         Some("Video quality measures"),
     )
 });
-
-/// Frame duration assumed if neither buffer has one.
-const DEFAULT_FRAME_DURATION: gst::ClockTime = gst::ClockTime::from_mseconds(40);
 
 /// A value for each of the compared streams.
 #[derive(Debug, Default, Clone)]
@@ -42,9 +41,8 @@ pub struct VideoQuality {
     settings: Mutex<Settings>,
     /// Sink pads, set when the object is constructed.
     pads: PerStream<OnceLock<AggregatorPad>>,
-    /// Caps of the sink pads.
-    infos: Mutex<PerStream<Option<VideoInfo>>>,
-    /// Only locked by the source pad's task, or while that task is stopped or flushed.
+    /// Only locked by the source pad's task, or while that task is stopped or flushed. Not locked
+    /// while caps, events and frames are pushed: elements downstream can call back.
     state: Mutex<State>,
 }
 
@@ -59,12 +57,31 @@ struct State {
     last: Option<(Measures, Option<gst::ClockTime>)>,
     /// Number of frames without a partner.
     unpaired: PerStream<u64>,
-    /// Output kind and caps of the tested stream that the source pad's caps were set for.
-    negotiated: Option<(OutputKind, VideoInfo)>,
+    /// Formats of the sink pads.
+    infos: PerStream<Option<VideoInfo>>,
+    /// Caps of the tested stream.
+    test_caps: Option<gst::Caps>,
+    /// Reference frame taken from the pad in order to see the time of the next one.
+    held: Option<Frame>,
+    /// Running times in nanoseconds of the frames that left the pads last.
+    previous: PerStream<Option<i64>>,
+    output: Output,
+    /// Kind of output that the caps of the source pad are for, `None` after new caps.
+    negotiated: Option<OutputKind>,
     /// Whether the summary was posted.
     summary_posted: bool,
     /// Whether the warning about the early end of the reference was posted.
     reference_eos_warned: bool,
+}
+
+/// Result of a look at the next frames of both streams.
+enum Step {
+    /// Continue, after the waiting events were pushed.
+    Continue,
+    /// Push a frame.
+    Push(gst::Buffer),
+    /// The tested stream has ended.
+    End,
 }
 
 impl VideoQuality {
@@ -107,42 +124,252 @@ impl VideoQuality {
         if std::mem::replace(&mut state.summary_posted, true) {
             return;
         }
-        if state.running_mean.frames() == 0 {
-            gst::warning!(
-                CAT,
-                imp = self,
-                "No frame was measured: no reference frame has the running time of a tested frame"
+        if state.running_mean.frames() == 0
+            && state.unpaired.test > 0
+            && !state.reference_eos_warned
+        {
+            gst::element_imp_warning!(
+                self,
+                gst::StreamError::Failed,
+                (
+                    "No frame was measured: none of the {} tested frames has the running time of a \
+                     reference frame",
+                    state.unpaired.test
+                )
             );
         }
         self.post_measures(state, true);
     }
 
-    /// Sets the caps of the source pad for `output` and the caps `info` of the tested stream.
+    /// Lets the source pad send caps for `output` if those of the tested stream or `output` have
+    /// changed.
     fn negotiate_output(
         &self,
         state: &mut State,
         output: OutputKind,
-        info: &VideoInfo,
     ) -> Result<(), gst::FlowError> {
-        let negotiated = state.negotiated.as_ref();
-        if negotiated
-            .is_some_and(|(for_output, for_info)| *for_output == output && for_info == info)
-        {
+        let (Some(caps), Some(info)) = (&state.test_caps, &state.infos.test) else {
+            return Ok(());
+        };
+        if state.negotiated == Some(output) {
             return Ok(());
         }
-        let source_info = match output {
-            OutputKind::Test => info.clone(),
+        let caps = match output {
+            OutputKind::Test => caps.clone(),
             OutputKind::Panel => {
                 VideoInfo::builder(VideoFormat::Rgb, Panel::WIDTH as u32, Panel::HEIGHT as u32)
                     .fps(info.fps())
                     .build()
+                    .and_then(|info| info.to_caps())
                     .map_err(|err| self.post_error(&err))?
             }
         };
-        let caps = source_info.to_caps().map_err(|err| self.post_error(&err))?;
-        self.obj().set_src_caps(&caps);
-        state.negotiated = Some((output, info.clone()));
+        state.output.set_caps(caps);
+        state.negotiated = Some(output);
         Ok(())
+    }
+
+    /// Stores the caps of a sink pad.
+    fn set_caps(&self, pad: &AggregatorPad, caps: gst::Caps) -> bool {
+        let Ok(info) = VideoInfo::from_caps(&caps) else {
+            gst::error!(CAT, imp = self, "Cannot read caps {caps}");
+            return false;
+        };
+        let mut state = lock(&self.state);
+        if self.is_test(pad) {
+            state.infos.test = Some(info);
+            state.test_caps = Some(caps);
+            state.negotiated = None;
+        } else {
+            state.infos.reference = Some(info);
+        }
+        if let PerStream { reference: Some(a), test: Some(b) } = &state.infos
+            && (a.width(), a.height()) != (b.width(), b.height())
+        {
+            // Only a warning: the other stream's caps may be about to change too. Comparing frames
+            // of different sizes is an error.
+            gst::warning!(
+                CAT,
+                imp = self,
+                "The reference is {}x{}, the tested stream {}x{}; sizes must be the same",
+                a.width(),
+                a.height(),
+                b.width(),
+                b.height()
+            );
+        }
+        true
+    }
+
+    /// Returns whether `pad` is the pad of the tested stream.
+    fn is_test(&self, pad: &AggregatorPad) -> bool {
+        self.pads().test == pad
+    }
+
+    /// Pushes an event of the tested stream, after the stream-start, caps and segment that it needs.
+    /// It waits where these are not known yet.
+    fn pass_event(&self, event: gst::Event) -> bool {
+        let output = lock(&self.settings).output;
+        let mut state = lock(&self.state);
+        if self.negotiate_output(&mut state, output).is_err() {
+            return false;
+        }
+        state.output.add_event(event);
+        let outgoing = state.output.take();
+        // Elements downstream can call this one while they handle an event.
+        drop(state);
+        outgoing.push(&self.obj());
+        true
+    }
+
+    /// Lets the source pad send a gap event for the time of `frame`.
+    fn add_gap(state: &mut State, frame: &Frame) {
+        if let Some(gap) = frame.gap_event() {
+            state.output.add_event(gap);
+        }
+    }
+
+    /// Drops the next frame or gap of the reference.
+    fn drop_reference(&self, state: &mut State, reference: &Frame) {
+        if state.held.take().is_none() {
+            self.pads().reference.drop_buffer();
+        }
+        if !reference.is_gap() {
+            state.previous.reference = reference.timing.start;
+        }
+    }
+
+    /// Decides which of the next frames are paired.
+    fn pair(&self, state: &State, reference: &Frame, test: &Frame, timeout: bool) -> Pairing {
+        let (a, b) = match (reference.timing.start, test.timing.start) {
+            (Some(a), Some(b)) => (a, b),
+            // Streams without timestamps are paired in order of arrival.
+            (None, None) => return Pairing::Pair,
+            (None, Some(_)) => return Pairing::SkipReference,
+            (Some(_), None) => return Pairing::PassTest,
+        };
+        // The shorter duration: if two frames fall into one longer frame, only the nearer is its
+        // partner.
+        let durations = [reference.timing.duration, test.timing.duration].into_iter().flatten();
+        if let Some(duration) = durations.min() {
+            return pair(a, b, duration);
+        }
+        if a == b {
+            return Pairing::Pair;
+        }
+        if state.held.is_none() && !timeout {
+            return Pairing::LookAhead;
+        }
+        let next = state.held.as_ref().and_then(|_| {
+            let pad = self.pads().reference;
+            Frame::new(pad.peek_buffer()?, pad, state.infos.reference.as_ref()).timing.start
+        });
+        let reference_times = next.map(|next| (a, next)).or(state.previous.reference.zip(Some(a)));
+        let test_times = state.previous.test.zip(Some(b));
+        pair(a, b, estimate_duration(&[reference_times, test_times]))
+    }
+
+    /// Decides on the next frames of both streams, measures them and drops them from the pads.
+    fn step(
+        &self,
+        state: &mut State,
+        settings: Settings,
+        timeout: bool,
+    ) -> Result<Step, gst::FlowError> {
+        let pads = self.pads();
+        let Some(test) = pads.test.peek_buffer() else {
+            if pads.test.is_eos() {
+                self.post_summary(state);
+                return Ok(Step::End);
+            }
+            // Without a tested frame there is nothing to push, not even after a timeout.
+            return Err(AGGREGATOR_FLOW_NEED_DATA);
+        };
+        let test = Frame::new(test, pads.test, state.infos.test.as_ref());
+        let reference = state.held.clone().or_else(|| {
+            let buffer = pads.reference.peek_buffer()?;
+            Some(Frame::new(buffer, pads.reference, state.infos.reference.as_ref()))
+        });
+        let Some(reference) = reference else {
+            if !pads.reference.is_eos() && !timeout {
+                return Err(AGGREGATOR_FLOW_NEED_DATA);
+            }
+            self.warn_of_early_end(state, &test);
+            return self.pass_test(state, settings, test, None);
+        };
+        if test.is_gap() && !lies_before(&reference.timing, &test.timing) {
+            return self.pass_test(state, settings, test, None);
+        }
+        let pairing = match (reference.is_gap(), test.is_gap()) {
+            (_, true) => Pairing::SkipReference,
+            (true, false) if lies_before(&test.timing, &reference.timing) => Pairing::PassTest,
+            (true, false) => Pairing::SkipReference,
+            (false, false) => self.pair(state, &reference, &test, timeout),
+        };
+        match pairing {
+            Pairing::Pair => {
+                let panel = self.compare(state, settings, (&reference, &test))?;
+                self.drop_reference(state, &reference);
+                self.pass_test(state, settings, test, Some(panel))
+            }
+            Pairing::PassTest => self.pass_test(state, settings, test, None),
+            Pairing::SkipReference => {
+                state.unpaired.reference += u64::from(!reference.is_gap());
+                self.drop_reference(state, &reference);
+                Ok(Step::Continue)
+            }
+            Pairing::LookAhead => {
+                pads.reference.drop_buffer();
+                state.held = Some(reference);
+                Ok(Step::Continue)
+            }
+        }
+    }
+
+    /// Posts a warning, once, if the reference has ended before the tested stream.
+    fn warn_of_early_end(&self, state: &mut State, test: &Frame) {
+        if !test.is_gap()
+            && self.pads().reference.is_eos()
+            && !std::mem::replace(&mut state.reference_eos_warned, true)
+        {
+            gst::element_imp_warning!(
+                self,
+                gst::StreamError::Failed,
+                ("The reference ended first; the remaining tested frames are not measured")
+            );
+        }
+    }
+
+    /// Drops the next tested frame or gap from its pad and returns what to push in its place.
+    /// `measured` holds the panel, if one is drawn, of a frame that was measured.
+    fn pass_test(
+        &self,
+        state: &mut State,
+        settings: Settings,
+        test: Frame,
+        measured: Option<Option<gst::Buffer>>,
+    ) -> Result<Step, gst::FlowError> {
+        self.pads().test.drop_buffer();
+        self.negotiate_output(state, settings.output)?;
+        if test.is_gap() {
+            Self::add_gap(state, &test);
+            return Ok(Step::Continue);
+        }
+        if state.infos.test.is_none() {
+            return Err(gst::FlowError::NotNegotiated);
+        }
+        state.previous.test = test.timing.start;
+        state.unpaired.test += u64::from(measured.is_none());
+        match (settings.output, measured.flatten()) {
+            (OutputKind::Test, _) => Ok(Step::Push(test.buffer)),
+            (OutputKind::Panel, Some(panel)) => Ok(Step::Push(panel)),
+            (OutputKind::Panel, None) => {
+                // There is no panel without a partner; the gap event lets downstream's running time
+                // advance.
+                Self::add_gap(state, &test);
+                Ok(Step::Continue)
+            }
+        }
     }
 
     /// Measures a pair of frames. Returns the panel to push, if one is drawn.
@@ -150,15 +377,14 @@ impl VideoQuality {
         &self,
         state: &mut State,
         settings: Settings,
-        (reference, test): (&gst::Buffer, &gst::Buffer),
-        running_time: Option<gst::ClockTime>,
+        (reference, test): (&Frame, &Frame),
     ) -> Result<Option<gst::Buffer>, gst::FlowError> {
-        let PerStream { reference: Some(reference_info), test: Some(test_info) } =
-            lock(&self.infos).clone()
-        else {
+        let (Some(reference_info), Some(test_info)) = (&reference.info, &test.info) else {
             return Err(gst::FlowError::NotNegotiated);
         };
-        let frames = [(reference, &reference_info), (test, &test_info)].map(|(buffer, info)| {
+        let running_time = test.running_time();
+        let (reference, test) = (&reference.buffer, &test.buffer);
+        let frames = [(reference, reference_info), (test, test_info)].map(|(buffer, info)| {
             VideoFrameRef::from_buffer_ref_readable(buffer, info)
                 .map_err(|err| self.post_error(&err))
         });
@@ -166,15 +392,14 @@ impl VideoQuality {
         let (reference_frame, test_frame) = (reference_frame?, test_frame?);
         let format =
             |info: &VideoInfo| format_of(info.format()).ok_or(gst::FlowError::NotNegotiated);
-        let a = view_frame::<u8>(&reference_frame, format(&reference_info)?)
+        let a = view_frame::<u8>(&reference_frame, format(reference_info)?)
             .map_err(|err| self.post_error(&err))?;
-        let b =
-            view_frame(&test_frame, format(&test_info)?).map_err(|err| self.post_error(&err))?;
+        let b = view_frame(&test_frame, format(test_info)?).map_err(|err| self.post_error(&err))?;
         let State { comparison: Some(comparison), panel, running_mean, .. } = state else {
             return Err(gst::FlowError::Flushing);
         };
         let mut measures = comparison.measure(&a, &b).map_err(|err| self.post_error(&err))?;
-        let labels = [(reference, &reference_info), (test, &test_info)].map(|(buffer, info)| {
+        let labels = [(reference, reference_info), (test, test_info)].map(|(buffer, info)| {
             let size = (info.width(), info.height());
             RegionMask::of(buffer, size)?.labels(size)
         });
@@ -226,12 +451,14 @@ impl ObjectImpl for VideoQuality {
         self.parent_constructed();
         let obj = self.obj();
         let PerStream { reference, test } = &self.pads;
-        for (name, stored) in [("reference", reference), ("sink", test)] {
+        // A link without the name of a pad takes the first one: the tested stream.
+        for (name, stored) in [("sink", test), ("reference", reference)] {
             let template = obj.pad_template(name).expect("the class has a template for each pad");
             let pad = gst::PadBuilder::<AggregatorPad>::from_template(&template).name(name).build();
             obj.add_pad(&pad).expect("a new element has no pad of this name");
             stored.set(pad).expect("an object is constructed once");
         }
+        output::install_probe(obj.src_pad());
     }
 
     fn properties() -> &'static [glib::ParamSpec] {
@@ -269,8 +496,8 @@ impl ElementImpl for VideoQuality {
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
             let all = [
-                ("reference", gst::PadDirection::Sink),
                 ("sink", gst::PadDirection::Sink),
+                ("reference", gst::PadDirection::Sink),
                 ("src", gst::PadDirection::Src),
             ];
             all.map(|(name, direction)| pad_template(name, direction)).into()
@@ -284,7 +511,6 @@ impl AggregatorImpl for VideoQuality {
         let comparison = Comparison::new(0)
             .map_err(|err| gst::error_msg!(gst::ResourceError::Failed, ("{}", err)))?;
         *lock(&self.state) = State { comparison: Some(comparison), ..Default::default() };
-        *lock(&self.infos) = Default::default();
         Ok(())
     }
 
@@ -295,10 +521,15 @@ impl AggregatorImpl for VideoQuality {
 
     fn flush(&self) -> Result<gst::FlowSuccess, gst::FlowError> {
         let mut state = lock(&self.state);
-        state.summary_posted = false;
-        if let Some(comparison) = &mut state.comparison {
+        let State { mut comparison, panel, infos, test_caps, mut output, negotiated, .. } =
+            std::mem::take(&mut *state);
+        if let Some(comparison) = &mut comparison {
             comparison.reset();
         }
+        output.flush();
+        // The caps stay valid.
+        *state =
+            State { comparison, panel, infos, test_caps, output, negotiated, ..Default::default() };
         Ok(gst::FlowSuccess::Ok)
     }
 
@@ -308,37 +539,52 @@ impl AggregatorImpl for VideoQuality {
     }
 
     fn sink_event(&self, pad: &AggregatorPad, event: gst::Event) -> bool {
-        if let gst::EventView::Caps(caps) = event.view() {
-            let Ok(info) = VideoInfo::from_caps(caps.caps()) else {
-                gst::error!(CAT, imp = self, "Cannot read caps {}", caps.caps());
-                return false;
-            };
-            let mut infos = lock(&self.infos);
-            let stored = if pad.name() == "sink" { &mut infos.test } else { &mut infos.reference };
-            *stored = Some(info);
-            if let PerStream { reference: Some(a), test: Some(b) } = &*infos
-                && (a.width(), a.height()) != (b.width(), b.height())
-            {
-                // Only a warning: the other stream's caps may be about to change too. Comparing
-                // frames of different sizes is an error.
-                gst::warning!(
-                    CAT,
-                    imp = self,
-                    "The reference is {}x{}, the tested stream {}x{}; sizes must be the same",
-                    a.width(),
-                    a.height(),
-                    b.width(),
-                    b.height()
-                );
+        use gst::EventView;
+        match event.view() {
+            EventView::Caps(caps) => return self.set_caps(pad, caps.caps_owned()),
+            EventView::Segment(segment) if self.is_test(pad) => {
+                lock(&self.state).output.set_segment(segment.segment());
             }
-            return true;
+            // The base class sends one for the first stream.
+            EventView::StreamStart(_)
+                if self.is_test(pad)
+                    && lock(&self.settings).output == OutputKind::Test
+                    && lock(&self.state).output.is_ready()
+                    && self.obj().src_pad().has_current_caps() =>
+            {
+                self.pass_event(event.clone());
+            }
+            EventView::StreamStart(_)
+            | EventView::Segment(_)
+            | EventView::Gap(_)
+            | EventView::Eos(_)
+            | EventView::FlushStart(_)
+            | EventView::FlushStop(_) => (),
+            // Only events of the tested stream pass: the reference is often a copy of that stream,
+            // whose events would arrive twice.
+            _ if !self.is_test(pad) => return true,
+            // Tags such as the orientation do not hold for the panel.
+            EventView::Tag(_) if lock(&self.settings).output == OutputKind::Panel => return true,
+            _ if event.is_serialized() => return self.pass_event(event),
+            _ => (),
         }
         self.parent_sink_event(pad, event)
     }
 
+    fn src_event(&self, event: gst::Event) -> bool {
+        if let gst::EventView::Navigation(navigation) = event.view() {
+            // Coordinates in the panel are not those of the tested stream.
+            let has_position =
+                navigation.structure().is_some_and(|structure| structure.has_field("pointer_x"));
+            return (lock(&self.settings).output == OutputKind::Test || !has_position)
+                && self.pads().test.push_event(event);
+        }
+        self.parent_src_event(event)
+    }
+
     fn sink_query(&self, pad: &AggregatorPad, query: &mut gst::QueryRef) -> bool {
         if let gst::QueryViewMut::Caps(caps) = query.view_mut()
-            && pad.name() == "sink"
+            && self.is_test(pad)
             && lock(&self.settings).output == OutputKind::Test
         {
             // The tested stream passes through, so downstream's caps restrict this pad's.
@@ -359,86 +605,18 @@ impl AggregatorImpl for VideoQuality {
 
     fn aggregate(&self, timeout: bool) -> Result<gst::FlowSuccess, gst::FlowError> {
         let settings = *lock(&self.settings);
-        let PerStream { reference: reference_pad, test: test_pad } = self.pads();
-        let mut guard = lock(&self.state);
-        let state = &mut *guard;
-        let Some(test) = test_pad.peek_buffer() else {
-            if test_pad.is_eos() {
-                self.post_summary(state);
-                return Err(gst::FlowError::Eos);
-            }
-            // Without a tested frame there is nothing to push, not even after a timeout.
-            return Err(AGGREGATOR_FLOW_NEED_DATA);
-        };
-        let reference = reference_pad.peek_buffer();
-        if reference.is_none() && !reference_pad.is_eos() && !timeout {
-            return Err(AGGREGATOR_FLOW_NEED_DATA);
+        let mut state = lock(&self.state);
+        let step = self.step(&mut state, settings, timeout)?;
+        if matches!(step, Step::End) {
+            self.negotiate_output(&mut state, settings.output)?;
         }
-        let test_segment = test_pad.segment();
-        let time = |pad: &AggregatorPad, buffer: &gst::Buffer| {
-            let segment = pad.segment().downcast::<gst::ClockTime>().ok()?;
-            segment.to_running_time(buffer.pts())
-        };
-        let test_time = time(test_pad, &test);
-        let pairing = match &reference {
-            None => Pairing::PassTest,
-            Some(reference) => match (time(reference_pad, reference), test_time) {
-                (Some(a), Some(b)) => {
-                    // The shorter duration: if two frames fall into one longer frame, only the
-                    // nearer is its partner.
-                    let durations = [test.duration(), reference.duration()].into_iter().flatten();
-                    let duration = durations.min().unwrap_or(DEFAULT_FRAME_DURATION);
-                    pair(a.nseconds(), b.nseconds(), duration.nseconds())
-                }
-                // Streams without timestamps are paired in order of arrival.
-                (None, None) => Pairing::Pair,
-                (None, Some(_)) => Pairing::SkipReference,
-                (Some(_), None) => Pairing::PassTest,
-            },
-        };
-        if pairing == Pairing::SkipReference {
-            reference_pad.drop_buffer();
-            state.unpaired.reference += 1;
-            return Ok(gst::FlowSuccess::Ok);
+        let outgoing = state.output.take();
+        drop(state);
+        outgoing.push(&self.obj());
+        match step {
+            Step::Continue => Ok(gst::FlowSuccess::Ok),
+            Step::Push(buffer) => self.finish_buffer(buffer),
+            Step::End => Err(gst::FlowError::Eos),
         }
-        let Some(test_info) = lock(&self.infos).test.clone() else {
-            return Err(gst::FlowError::NotNegotiated);
-        };
-        let mut output = None;
-        if pairing == Pairing::Pair
-            && let Some(reference) = &reference
-        {
-            output = self.compare(state, settings, (reference, &test), test_time)?;
-            reference_pad.drop_buffer();
-        } else {
-            state.unpaired.test += 1;
-            if reference_pad.is_eos() && !std::mem::replace(&mut state.reference_eos_warned, true) {
-                gst::element_imp_warning!(
-                    self,
-                    gst::StreamError::Failed,
-                    ("The reference ended first; the remaining tested frames are not measured")
-                );
-            }
-        }
-        test_pad.drop_buffer();
-        if settings.output == OutputKind::Panel && output.is_none() {
-            // There is no panel without a partner; the gap event lets downstream's running time
-            // advance.
-            let gap = gst::event::Gap::builder(test.pts().unwrap_or_default())
-                .duration(test.duration())
-                .build();
-            drop(guard);
-            self.obj().src_pad().push_event(gap);
-            return Ok(gst::FlowSuccess::Ok);
-        }
-        self.negotiate_output(state, settings.output, &test_info)?;
-        drop(guard);
-        let obj = self.obj();
-        if obj.src_pad().segment() != test_segment
-            && let Some(segment) = test_segment.downcast_ref::<gst::ClockTime>()
-        {
-            obj.update_segment(segment);
-        }
-        self.finish_buffer(output.unwrap_or(test))
     }
 }

@@ -18,8 +18,10 @@
  */
 use glib::prelude::*;
 
+mod frame;
 mod imp;
 mod message;
+mod output;
 mod pairing;
 mod settings;
 

@@ -215,3 +215,316 @@ fn output_is_the_tested_stream_or_the_panel() {
         }
     }
 }
+
+/// Runs a pipeline with `videoquality name=q` and the sources `reference` and `test`, and feeds them
+/// with flat frames of the given grey levels and timestamps in milliseconds, without durations.
+fn compare_flat(caps: &str, reference: &[(u8, u64)], test: &[(u8, u64)]) -> VideoQualityMessage {
+    let caps = format!("\"video/x-raw,format=GRAY8,width=64,height=48,{caps}\"");
+    let pipeline = pipeline(&format!(
+        "appsrc name=reference format=time caps={caps} ! q.reference \
+         appsrc name=test format=time caps={caps} ! q.sink videoquality name=q ! fakesink"
+    ));
+    pipeline.set_state(gst::State::Playing).unwrap();
+    for (name, frames) in [("reference", reference), ("test", test)] {
+        let source: gst_app::AppSrc = pipeline.by_name(name).unwrap().downcast().unwrap();
+        for (grey, time) in frames {
+            let mut buffer = gst::Buffer::from_mut_slice(vec![*grey; 64 * 48]);
+            buffer.get_mut().unwrap().set_pts(gst::ClockTime::from_mseconds(*time));
+            source.push_buffer(buffer).unwrap();
+        }
+        source.end_of_stream().unwrap();
+    }
+    summary(&pipeline)
+}
+
+/// Waits for the end of a stream and returns the summary message.
+fn summary(pipeline: &gst::Pipeline) -> VideoQualityMessage {
+    let mut last = None;
+    for message in pipeline.bus().unwrap().iter_timed(gst::ClockTime::from_seconds(20)) {
+        match message.view() {
+            gst::MessageView::Eos(_) => break,
+            gst::MessageView::Error(err) => panic!("{err:?}"),
+            gst::MessageView::Element(element) => {
+                last = VideoQualityMessage::try_from(element.structure().unwrap()).ok().or(last);
+            }
+            _ => (),
+        }
+    }
+    pipeline.set_state(gst::State::Null).unwrap();
+    last.filter(|message| message.summary).expect("a summary")
+}
+
+#[test]
+fn frames_without_durations_are_paired_by_their_timestamps() {
+    let all: Vec<(u8, u64)> = (0..12).map(|i| (20 * i, 1000 * u64::from(i) / 60)).collect();
+    let without = |missing: &[u8]| -> Vec<(u8, u64)> {
+        all.iter().filter(|(grey, _)| !missing.contains(&(grey / 20))).copied().collect()
+    };
+    for caps in ["framerate=60/1", "framerate=0/1"] {
+        for missing in [&[][..], &[4], &[0], &[0, 1, 5, 6, 9]] {
+            let (few, count) = (without(missing), missing.len() as u64);
+            let found = compare_flat(caps, &all, &few);
+            assert_eq!((found.frames, found.mean.mse_total), (12 - count, 0.0), "{caps}");
+            assert_eq!((found.unpaired_reference, found.unpaired_test), (count, 0), "{caps}");
+            let found = compare_flat(caps, &few, &all);
+            assert_eq!((found.frames, found.mean.mse_total), (12 - count, 0.0), "{caps}");
+            assert_eq!((found.unpaired_reference, found.unpaired_test), (0, count), "{caps}");
+        }
+    }
+    // A variable frame rate.
+    let all = [(0, 0), (50, 100), (100, 110), (150, 500), (200, 510), (250, 700)];
+    let few = [(0, 0), (100, 110), (200, 510), (250, 700)];
+    let found = compare_flat("framerate=0/1", &all, &few);
+    assert_eq!((found.frames, found.unpaired_reference, found.mean.mse_total), (4, 2, 0.0));
+    // Timestamps with jitter, as of two network receivers.
+    let jittered: Vec<_> =
+        without(&[3]).iter().map(|(grey, time)| (*grey, time + 2 + time % 3)).collect();
+    let found = compare_flat("framerate=0/1", &without(&[]), &jittered);
+    assert_eq!((found.frames, found.unpaired_reference, found.mean.mse_total), (11, 1, 0.0));
+}
+
+/// A `videoquality` with a harness for each sink pad.
+struct Meter {
+    test: Harness,
+    reference: Harness,
+    bus: gst::Bus,
+}
+
+impl Meter {
+    fn new(output: &str, test_caps: &gst::Caps) -> Self {
+        crate::common::init();
+        let element = gst::ElementFactory::make("videoquality").build().unwrap();
+        element.set_property_from_str("output", output);
+        let bus = gst::Bus::new();
+        element.set_bus(Some(&bus));
+        let mut test = Harness::with_element(&element, Some("sink"), Some("src"));
+        let mut reference = Harness::with_element(&element, Some("reference"), None);
+        test.set_src_caps(test_caps.clone());
+        reference.set_src_caps(Self::caps());
+        test.play();
+        Self { test, reference, bus }
+    }
+
+    fn caps() -> gst::Caps {
+        video::info(gst_video::VideoFormat::Gray8, 64, 48).to_caps().unwrap()
+    }
+
+    fn frame(number: u64) -> gst::Buffer {
+        buffer(vec![50; 64 * 48], number)
+    }
+
+    fn gap(number: u64, frames: u64) -> gst::Event {
+        let frame = gst::ClockTime::from_mseconds(40);
+        gst::event::Gap::builder(frame * number).duration(frame * frames).build()
+    }
+
+    fn push_pair(&mut self, number: u64) {
+        self.reference.push(Self::frame(number)).unwrap();
+        self.test.push(Self::frame(number)).unwrap();
+    }
+
+    /// Ends both streams, waits and returns all messages and the names of all events.
+    fn end(&mut self) -> (Vec<VideoQualityMessage>, Vec<String>) {
+        self.reference.push_event(gst::event::Eos::new());
+        self.test.push_event(gst::event::Eos::new());
+        let mut events = Vec::new();
+        while events.last().is_none_or(|name| name != "eos") {
+            let event = self.test.pull_event().expect("an event before EOS");
+            let name = event.structure().filter(|_| event.type_().to_string().contains("custom"));
+            events.push(name.map_or(event.type_().to_string(), |s| s.name().to_string()));
+        }
+        let messages = self.bus.iter().filter_map(|message| match message.view() {
+            gst::MessageView::Element(element) => {
+                VideoQualityMessage::try_from(element.structure()?).ok()
+            }
+            gst::MessageView::Error(err) => panic!("{err:?}"),
+            _ => None,
+        });
+        (messages.collect(), events)
+    }
+}
+
+#[test]
+fn gap_events_pass_and_frames_in_gaps_are_unpaired() {
+    // Both streams begin with a gap, as from a file whose video begins after its audio.
+    let mut meter = Meter::new("test", &Meter::caps());
+    meter.reference.push_event(Meter::gap(0, 2));
+    meter.test.push_event(Meter::gap(0, 2));
+    meter.push_pair(2);
+    // A gap of the reference.
+    meter.reference.push_event(Meter::gap(3, 1));
+    meter.test.push(Meter::frame(3)).unwrap();
+    meter.push_pair(4);
+    // A gap of the tested stream.
+    meter.test.push_event(Meter::gap(5, 1));
+    meter.reference.push(Meter::frame(5)).unwrap();
+    meter.push_pair(6);
+    let (messages, events) = meter.end();
+    let last = messages.last().unwrap();
+    assert_eq!((last.frames, last.unpaired_reference, last.unpaired_test), (3, 1, 1));
+    assert_eq!(meter.test.buffers_received(), 4);
+    assert_eq!(events, ["stream-start", "caps", "segment", "gap", "gap", "eos"]);
+}
+
+#[test]
+fn events_caps_and_metas_of_the_tested_stream_pass_untouched() {
+    let mut caps = Meter::caps();
+    let fields = caps.get_mut().unwrap();
+    fields.set("max-framerate", gst::Fraction::new(30, 1));
+    fields.set("content-light-level", "1000:300");
+    fields.set("pixel-aspect-ratio", gst::Fraction::new(4, 3));
+    let custom = |name: &str| gst::event::CustomDownstream::new(gst::Structure::new_empty(name));
+    let tags = |title: &str| {
+        let mut tags = gst::TagList::new();
+        tags.get_mut().unwrap().add::<gst::tags::Title>(&title, gst::TagMergeMode::Append);
+        gst::event::Tag::new(tags)
+    };
+    let mut meter = Meter::new("test", &caps);
+    // Before the first frame, too.
+    meter.test.push_event(tags("first"));
+    meter.test.push_event(custom("before"));
+    // Those of the reference do not pass.
+    meter.reference.push_event(tags("reference"));
+    meter.reference.push_event(custom("reference"));
+    meter.push_pair(0);
+    meter.test.push_event(custom("between"));
+    meter.test.push_event(tags("second"));
+    meter.reference.push(Meter::frame(1)).unwrap();
+    let mut frame = Meter::frame(1);
+    gst_video::VideoRegionOfInterestMeta::add(frame.get_mut().unwrap(), "face", (1, 2, 3, 4));
+    meter.test.push(frame).unwrap();
+    meter.test.pull().unwrap();
+    let out = meter.test.pull().unwrap();
+    assert!(out.meta::<gst_video::VideoRegionOfInterestMeta>().is_some());
+    assert_eq!(meter.test.sinkpad().unwrap().current_caps(), Some(caps));
+    let (_, events) = meter.end();
+    let expected = ["stream-start", "caps", "segment", "tag", "before", "between", "tag", "eos"];
+    assert_eq!(events, expected);
+}
+
+#[test]
+fn the_segment_and_changed_caps_pass_in_order() {
+    let mut meter = Meter::new("test", &Meter::caps());
+    let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
+    segment.set_start(gst::ClockTime::from_mseconds(40));
+    segment.set_base(gst::ClockTime::from_mseconds(40));
+    meter.push_pair(0);
+    meter.test.push_event(gst::event::Segment::new(&segment));
+    let mut caps = Meter::caps();
+    caps.get_mut().unwrap().set("framerate", gst::Fraction::new(50, 1));
+    meter.test.push_event(gst::event::Caps::new(&caps));
+    meter.push_pair(1);
+    let (messages, events) = meter.end();
+    assert_eq!((messages[0].frames, messages[0].unpaired_test), (2, 0));
+    let expected = ["stream-start", "caps", "segment", "caps", "segment", "eos"];
+    assert_eq!(events, expected);
+}
+
+#[test]
+fn a_second_stream_passes_with_its_stream_start() {
+    let mut meter = Meter::new("test", &Meter::caps());
+    let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+    meter.push_pair(0);
+    meter.test.push_event(gst::event::StreamStart::new("second"));
+    meter.test.push_event(gst::event::Caps::new(&Meter::caps()));
+    meter.test.push_event(gst::event::Segment::new(&segment));
+    meter.push_pair(1);
+    let (messages, events) = meter.end();
+    assert_eq!((messages[0].frames, messages[0].unpaired_test), (2, 0));
+    let expected = ["stream-start", "caps", "segment", "stream-start", "segment", "eos"];
+    assert_eq!(events, expected);
+}
+
+#[test]
+fn a_late_reference_leaves_the_events_of_the_panel_in_order() {
+    let mut meter = Meter::new("panel", &Meter::caps());
+    meter.reference.push(Meter::frame(2)).unwrap();
+    for number in 0..3 {
+        meter.test.push(Meter::frame(number)).unwrap();
+    }
+    let (messages, events) = meter.end();
+    assert_eq!((messages[0].frames, messages[0].unpaired_test), (1, 2));
+    assert_eq!(events, ["stream-start", "caps", "segment", "gap", "gap", "eos"]);
+    assert_eq!(meter.test.buffers_received(), 1);
+}
+
+#[test]
+fn streams_without_a_common_time_end_with_a_warning() {
+    let mut meter = Meter::new("test", &Meter::caps());
+    meter.reference.push(Meter::frame(100)).unwrap();
+    for number in 0..3 {
+        meter.test.push(Meter::frame(number)).unwrap();
+    }
+    meter.test.push_event(gst::event::Eos::new());
+    let message = meter
+        .bus
+        .timed_pop_filtered(gst::ClockTime::from_seconds(10), &[gst::MessageType::Warning])
+        .expect("a warning");
+    let gst::MessageView::Warning(warning) = message.view() else { panic!("{message:?}") };
+    assert!(warning.error().to_string().contains("none of the 3 tested frames"), "{message:?}");
+}
+
+#[test]
+fn navigation_events_pass_upstream_to_the_tested_stream() {
+    for output in ["test", "panel"] {
+        let mut meter = Meter::new(output, &Meter::caps());
+        let click = gst::Structure::builder("application/x-gst-navigation")
+            .field("event", "mouse-button-press")
+            .field("button", 1)
+            .field("pointer_x", 3.0)
+            .field("pointer_y", 4.0);
+        let key = gst::Structure::builder("application/x-gst-navigation")
+            .field("event", "key-press")
+            .field("key", "a");
+        meter.test.push_upstream_event(gst::event::Navigation::new(click.build()));
+        meter.test.push_upstream_event(gst::event::Navigation::new(key.build()));
+        let received = |harness: &mut Harness| -> Vec<String> {
+            std::iter::from_fn(|| harness.try_pull_upstream_event())
+                .filter(|event| event.type_() == gst::EventType::Navigation)
+                .map(|event| event.structure().unwrap().get("event").unwrap())
+                .collect()
+        };
+        let expected: &[&str] = match output {
+            "test" => &["mouse-button-press", "key-press"],
+            // Coordinates in the panel are not those of the tested stream.
+            _ => &["key-press"],
+        };
+        assert_eq!(received(&mut meter.test), expected, "{output}");
+        assert!(received(&mut meter.reference).is_empty(), "{output}");
+    }
+}
+
+#[test]
+fn a_flush_starts_a_new_measurement() {
+    let mut meter = Meter::new("test", &Meter::caps());
+    meter.push_pair(0);
+    meter.push_pair(1);
+    meter.test.pull().unwrap();
+    meter.test.pull().unwrap();
+    let number = gst::Seqnum::next();
+    let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+    for flush in [
+        gst::event::FlushStart::builder().seqnum(number).build(),
+        gst::event::FlushStop::builder(true).seqnum(number).build(),
+        gst::event::Segment::builder(&segment).seqnum(number).build(),
+    ] {
+        meter.reference.push_event(flush.clone());
+        meter.test.push_event(flush);
+    }
+    meter.push_pair(0);
+    let (messages, _) = meter.end();
+    let last = messages.last().unwrap();
+    assert_eq!((last.frames, last.summary, last.unpaired_test), (1, true, 0));
+}
+
+#[test]
+fn the_pad_that_is_linked_first_is_that_of_the_tested_stream() {
+    let pipeline = pipeline(
+        "videotestsrc name=first ! q. videotestsrc name=second ! q. videoquality name=q ! fakesink",
+    );
+    let element = pipeline.by_name("q").unwrap();
+    let peer = |pad: &str| {
+        element.static_pad(pad).unwrap().peer().unwrap().parent_element().unwrap().name()
+    };
+    assert_eq!((peer("sink").as_str(), peer("reference").as_str()), ("first", "second"));
+}
