@@ -5,7 +5,12 @@
 use gst_video::VideoFormat;
 
 use super::{SegmentOutput, alpha};
-use crate::shared::FORMATS_8BIT;
+use crate::shared::{FORMATS_8BIT, MAX_SIDE, format_of};
+use cnnvideo::frame::Colour;
+
+/// Colorimetry that GStreamer assumes for grey caps without the field: full range, with the matrix
+/// of BT.601.
+const GREY_COLORIMETRY: &str = "1:4:0:0";
 
 /// Returns the templates of the sink and source pad.
 pub(super) fn pad_templates() -> Vec<gst::PadTemplate> {
@@ -16,7 +21,11 @@ pub(super) fn pad_templates() -> Vec<gst::PadTemplate> {
         ("src", gst::PadDirection::Src, source_formats),
     ]
     .map(|(name, direction, formats)| {
-        let caps = gst_video::VideoCapsBuilder::new().format_list(formats).build();
+        let caps = gst_video::VideoCapsBuilder::new()
+            .format_list(formats)
+            .width_range(1..=MAX_SIDE as i32)
+            .height_range(1..=MAX_SIDE as i32)
+            .build();
         gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps)
             .expect("name and caps of the template are valid")
     })
@@ -39,28 +48,84 @@ pub(super) fn transform(
             },
             Err(_) => FORMATS_8BIT.iter().map(|format| format.to_str().to_string()).collect(),
         };
-        let mut other_formats: Vec<VideoFormat> = Vec::new();
-        for format in formats.iter().map(|format| VideoFormat::from_string(format)) {
-            for other in formats_of_other_pad(format, direction, output) {
-                if !other_formats.contains(&other) {
-                    other_formats.push(other);
+        let formats = formats.iter().map(|format| VideoFormat::from_string(format));
+        let pairs = formats.flat_map(|format| {
+            let others = formats_of_other_pad(format, direction, output);
+            others.into_iter().map(move |other| (format, other))
+        });
+        // One structure for each kept set of fields, in order of preference.
+        let mut groups: Vec<(KeptFields, Vec<VideoFormat>)> = Vec::new();
+        for (format, other) in pairs {
+            let kept = KeptFields::between(format, other, direction, output);
+            match groups.iter_mut().find(|(fields, _)| *fields == kept) {
+                Some((_, others)) if others.contains(&other) => (),
+                Some((_, others)) => others.push(other),
+                None => groups.push((kept, vec![other])),
+            }
+        }
+        for (kept, others) in groups {
+            let mut other = structure.to_owned();
+            other.set("format", gst::List::new(others.iter().map(|other| other.to_str().as_str())));
+            kept.apply(&mut other, direction);
+            writable.append_structure_full(other, Some(features.to_owned()));
+        }
+    }
+    result
+}
+
+/// Fields about colours that the caps of both pads share. All other fields, such as the pixel
+/// aspect ratio, HDR metadata and the multiview mode, are the same on both pads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum KeptFields {
+    /// Colorimetry and chroma siting.
+    All,
+    /// The colorimetry; chroma has another subsampling.
+    Colorimetry,
+    /// The colorimetry from grey, whose default range differs from that of YUV.
+    GreyColorimetry,
+    /// None: a mask has no colours.
+    None,
+}
+
+impl KeptFields {
+    /// Returns the fields that caps with `format` on the pad of the given direction and with
+    /// `other` on the other pad share.
+    fn between(
+        format: VideoFormat,
+        other: VideoFormat,
+        direction: gst::PadDirection,
+        output: SegmentOutput,
+    ) -> Self {
+        let input = if direction == gst::PadDirection::Sink { format } else { other };
+        match (output, format_of(input).map(|format| format.colour())) {
+            (SegmentOutput::Meta | SegmentOutput::Overlay, _) => Self::All,
+            (SegmentOutput::Mask, _) => Self::None,
+            (SegmentOutput::Alpha, Some(Colour::Gray)) => Self::GreyColorimetry,
+            (SegmentOutput::Alpha, Some(Colour::Yuv { shift_x: 1, shift_y: 0 })) => {
+                Self::Colorimetry
+            }
+            (SegmentOutput::Alpha, _) => Self::All,
+        }
+    }
+
+    /// Removes the fields that are not kept from the caps of the pad of the given direction, to
+    /// make them caps of the other pad.
+    fn apply(self, caps: &mut gst::StructureRef, direction: gst::PadDirection) {
+        match self {
+            Self::All => (),
+            Self::Colorimetry => caps.remove_field("chroma-site"),
+            Self::None => caps.remove_fields(["colorimetry", "chroma-site"]),
+            Self::GreyColorimetry => {
+                caps.remove_field("chroma-site");
+                if direction == gst::PadDirection::Src {
+                    // Grey caps may leave the field out.
+                    caps.remove_field("colorimetry");
+                } else if !caps.has_field("colorimetry") {
+                    caps.set("colorimetry", GREY_COLORIMETRY);
                 }
             }
         }
-        if other_formats.is_empty() {
-            continue;
-        }
-        let mut other = structure.to_owned();
-        other.set(
-            "format",
-            gst::List::new(other_formats.iter().map(|format| format.to_str().as_str())),
-        );
-        if !output.in_place() {
-            other.remove_fields(["colorimetry", "chroma-site"]);
-        }
-        writable.append_structure_full(other, Some(features.to_owned()));
     }
-    result
 }
 
 /// Returns the formats that the other pad can have if the pad of the given direction has `format`,

@@ -90,11 +90,6 @@ impl CommandQueue {
         std::mem::take(&mut self.commands)
     }
 
-    /// Returns whether no commands are queued.
-    pub(super) fn is_empty(&self) -> bool {
-        self.commands.is_empty()
-    }
-
     /// Queues a seed and returns whether it was accepted: the size of the frames must be known, the
     /// label must be at most [`MAX_LABEL`] and `shape` must return a shape.
     ///
@@ -280,6 +275,6 @@ mod tests {
             queue.navigate(&release(1, f64::from(i % 120), 7.0));
         }
         assert_eq!(queue.take().len(), MAX_COMMANDS);
-        assert!(queue.is_empty());
+        assert!(queue.take().is_empty());
     }
 }

@@ -20,7 +20,7 @@ use gst_base::{
 use gst_video::{NavigationEvent, VideoFormat, VideoFrameExt, VideoFrameRef, VideoInfo};
 
 use super::{
-    SegmentOutput, alpha, caps,
+    SegmentOutput, alpha, buffers, caps,
     commands::{Command, CommandQueue, ToShare},
     message::SegmentMessage,
     overlay,
@@ -29,8 +29,8 @@ use super::{
     stream::{RegionEvent, SegmentStream},
 };
 use crate::shared::{
-    ModelSettings, QualityPreset, RegionMask, Timing, format_of, is_discontinuity, lock,
-    view_frame, view_frame_mut,
+    ModelSettings, QualityPreset, RegionMask, Timing, format_of, is_discontinuity, lock, map_frame,
+    map_frame_mut, view_frame, view_frame_mut,
 };
 use cnnvideo::{
     frame::Format,
@@ -58,6 +58,8 @@ pub struct CnnSegment {
     state: Mutex<SegmentState>,
     /// Whether the next frame does not continue the previous one, so that regions must be dropped.
     discontinuity: AtomicBool,
+    /// Whether the element has been started, so that it has used the property `seeds`.
+    started: AtomicBool,
 }
 
 /// Statistics that the streaming thread shares with other threads.
@@ -124,14 +126,21 @@ impl CnnSegment {
         lock(&self.queue).push(command);
     }
 
-    /// Sets the property `seeds`, which replaces all seeds at the next frame.
+    /// Sets the property `seeds`. A started element replaces all seeds at the next frame; if the
+    /// value cannot be parsed, it posts a warning, and seeds and property stay.
     fn set_seeds(&self, value: &glib::Value) {
         let text = value.get::<Option<String>>().ok().flatten();
-        let seeds = text.as_deref().unwrap_or_default().parse::<ParsedSeeds>();
-        lock(&self.settings).seeds = text;
-        match seeds {
-            Ok(seeds) => self.queue_command(Command::Replace(seeds)),
-            // Before the start there may be no bus to post to; start() then reports the error.
+        // Before the start there may be no bus to post to; start() parses the value and reports
+        // errors.
+        if !self.started.load(Ordering::Acquire) {
+            lock(&self.settings).seeds = text;
+            return;
+        }
+        match text.as_deref().unwrap_or_default().parse::<ParsedSeeds>() {
+            Ok(seeds) => {
+                lock(&self.settings).seeds = text;
+                self.queue_command(Command::Replace(seeds));
+            }
             Err(err) => {
                 gst::element_imp_warning!(
                     self,
@@ -140,6 +149,53 @@ impl CnnSegment {
                 );
             }
         }
+    }
+
+    /// Replaces all queued commands by the seeds of the property, which apply at every start.
+    /// Commands queued before the start had no frame to apply to.
+    ///
+    /// # Errors
+    /// Fails if the value of the property cannot be parsed.
+    fn queue_initial_seeds(&self) -> Result<(), gst::ErrorMessage> {
+        // Held while the property is read, so that a new value is either read here or queued after.
+        let mut queue = lock(&self.queue);
+        queue.reset();
+        let text = lock(&self.settings).seeds.clone();
+        if let Some(text) = text {
+            let seeds = text.parse().map_err(|err| {
+                gst::error_msg!(
+                    gst::LibraryError::Settings,
+                    ("Cannot parse the property seeds: {}", err)
+                )
+            })?;
+            queue.push(Command::Replace(seeds));
+        }
+        Ok(())
+    }
+
+    /// Loads the networks and queues the seeds of the property.
+    ///
+    /// # Errors
+    /// Fails if the networks cannot be loaded or the property `seeds` cannot be parsed.
+    fn load_and_queue_seeds(&self) -> Result<(), gst::ErrorMessage> {
+        let settings = lock(&self.settings).clone();
+        if settings.model.quality != QualityPreset::Fast && settings.model.model_file.is_none() {
+            gst::warning!(
+                CAT,
+                imp = self,
+                "cnnsegment has no network for quality {:?}, using fast",
+                settings.model.quality
+            );
+        }
+        let networks = Self::load(&settings.model).map_err(|err| match &err {
+            segment::Error::Network(err) => settings.model.load_error(err),
+            err => gst::error_msg!(gst::ResourceError::Settings, ("Cannot use the model: {}", err)),
+        })?;
+        gst::info!(CAT, imp = self, "Running on {}", networks.backend());
+        *lock(&self.statistics) =
+            SegmentStatistics { backend: networks.backend(), ..Default::default() };
+        *lock(&self.state) = SegmentState { networks: Some(networks), stream: None };
+        self.queue_initial_seeds()
     }
 
     /// Tracks the regions into a new frame, executes the queued commands and posts messages. Fills
@@ -153,13 +209,20 @@ impl CnnSegment {
         frame: &VideoFrameRef<&gst::BufferRef>,
     ) -> Result<bool, segment::Error> {
         let commands = lock(&self.queue).take();
-        let is_discontinuity = self.discontinuity.swap(false, Ordering::AcqRel)
-            || frame.buffer().flags().contains(gst::BufferFlags::DISCONT);
+        let buffer = frame.buffer();
+        let continues = stream.continuity.continues(self.running_time(buffer), buffer.duration());
+        let is_discontinuity = self.discontinuity.swap(false, Ordering::AcqRel) || !continues;
         let events = stream.process_frame(frame, commands, is_discontinuity)?;
         let regions = stream.region_count();
         lock(&self.statistics).regions = regions as u32;
         self.post_events(&events, stream.seed_count(), frame.buffer());
         Ok(regions > 0)
+    }
+
+    /// Returns the running time of a buffer on the sink pad, `None` where unknown.
+    fn running_time(&self, buffer: &gst::BufferRef) -> Option<gst::ClockTime> {
+        let segment = self.obj().segment().downcast::<gst::ClockTime>().ok()?;
+        segment.to_running_time(buffer.pts())
     }
 
     /// Posts an element message on the bus for each event. `seeds` is the number of all seeds,
@@ -230,6 +293,8 @@ impl ObjectImpl for CnnSegment {
         let after = lock(&self.settings).output;
         if before != after && !(before.in_place() && after.in_place()) {
             self.obj().reconfigure_src();
+            // The formats and the layouts of rows that the element accepts change too.
+            self.obj().reconfigure_sink();
         }
     }
 
@@ -268,40 +333,14 @@ impl BaseTransformImpl for CnnSegment {
     const TRANSFORM_IP_ON_PASSTHROUGH: bool = false;
 
     fn start(&self) -> Result<(), gst::ErrorMessage> {
-        let settings = lock(&self.settings).clone();
-        if settings.model.quality != QualityPreset::Fast && settings.model.model_file.is_none() {
-            gst::warning!(
-                CAT,
-                imp = self,
-                "cnnsegment has no network for quality {:?}, using fast",
-                settings.model.quality
-            );
-        }
-        let networks = Self::load(&settings.model).map_err(|err| match &err {
-            segment::Error::Network(err) => settings.model.load_error(err),
-            err => gst::error_msg!(gst::ResourceError::Settings, ("Cannot use the model: {}", err)),
-        })?;
-        gst::info!(CAT, imp = self, "Running on {}", networks.backend());
-        *lock(&self.statistics) =
-            SegmentStatistics { backend: networks.backend(), ..Default::default() };
-        *lock(&self.state) = SegmentState { networks: Some(networks), stream: None };
-        // The seeds of the property apply at every start, not only when they are set.
-        if let Some(text) = &settings.seeds {
-            let seeds = text.parse().map_err(|err| {
-                gst::error_msg!(
-                    gst::LibraryError::Settings,
-                    ("Cannot parse the property seeds: {}", err)
-                )
-            })?;
-            let mut queue = lock(&self.queue);
-            if queue.is_empty() {
-                queue.push(Command::Replace(seeds));
-            }
-        }
-        Ok(())
+        self.started.store(true, Ordering::Release);
+        let result = self.load_and_queue_seeds();
+        self.started.store(result.is_ok(), Ordering::Release);
+        result
     }
 
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
+        self.started.store(false, Ordering::Release);
         *lock(&self.state) = SegmentState::default();
         lock(&self.queue).reset();
         Ok(())
@@ -322,6 +361,17 @@ impl BaseTransformImpl for CnnSegment {
 
     fn unit_size(&self, caps: &gst::Caps) -> Option<usize> {
         VideoInfo::from_caps(caps).ok().map(|info| info.size())
+    }
+
+    fn transform_size(
+        &self,
+        _direction: gst::PadDirection,
+        _caps: &gst::Caps,
+        _size: usize,
+        othercaps: &gst::Caps,
+    ) -> Option<usize> {
+        // The size of an input buffer does not matter: its rows may be padded (`GstVideoMeta`).
+        self.unit_size(othercaps)
     }
 
     fn set_caps(&self, incaps: &gst::Caps, outcaps: &gst::Caps) -> Result<(), gst::LoggableError> {
@@ -350,8 +400,19 @@ impl BaseTransformImpl for CnnSegment {
         decide_query: Option<&gst::query::Allocation>,
         query: &mut gst::query::Allocation,
     ) -> Result<(), gst::LoggableError> {
-        query.add_allocation_meta::<gst_video::VideoMeta>(None);
-        self.parent_propose_allocation(decide_query, query)
+        self.parent_propose_allocation(decide_query, query)?;
+        buffers::adapt_allocation(query, lock(&self.settings).output);
+        Ok(())
+    }
+
+    fn transform_meta<'a>(
+        &self,
+        outbuf: &mut gst::BufferRef,
+        meta: gst::MetaRef<'a, gst::Meta>,
+        inbuf: &'a gst::BufferRef,
+    ) -> bool {
+        buffers::keeps_meta(&meta, lock(&self.settings).output)
+            || self.parent_transform_meta(outbuf, meta, inbuf)
     }
 
     fn sink_event(&self, event: gst::Event) -> bool {
@@ -365,9 +426,10 @@ impl BaseTransformImpl for CnnSegment {
         if let gst::EventView::Navigation(navigation) = event.view()
             && let Ok(navigation) = NavigationEvent::parse(navigation)
         {
-            lock(&self.queue).navigate(&navigation);
+            let is_used = lock(&self.queue).navigate(&navigation);
+            // Elements upstream may handle navigation events as well.
+            return self.parent_src_event(event) || is_used;
         }
-        // Elements upstream may handle navigation events as well.
         self.parent_src_event(event)
     }
 
@@ -380,14 +442,13 @@ impl BaseTransformImpl for CnnSegment {
         let mut state = lock(&self.state);
         let stream = state.stream.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
         let has_regions = {
-            let frame = VideoFrameRef::from_buffer_ref_readable(buffer, &stream.input_info)
-                .map_err(|err| self.failed(&err))?;
+            let frame = map_frame(buffer, &stream.input_info).map_err(|err| self.failed(&err))?;
             self.process_frame(stream, &frame).map_err(|err| self.failed(&err))?
         };
         if has_regions {
             if output == SegmentOutput::Overlay {
-                let mut frame = VideoFrameRef::from_buffer_ref_writable(buffer, &stream.input_info)
-                    .map_err(|err| self.failed(&err))?;
+                let mut frame =
+                    map_frame_mut(buffer, &stream.input_info).map_err(|err| self.failed(&err))?;
                 let mut picture =
                     view_frame_mut(&mut frame, stream.format).map_err(|err| self.failed(&err))?;
                 overlay::draw(&mut picture, &stream.labels.view());
@@ -411,11 +472,10 @@ impl BaseTransformImpl for CnnSegment {
         let start = Instant::now();
         let mut state = lock(&self.state);
         let stream = state.stream.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
-        let input = VideoFrameRef::from_buffer_ref_readable(inbuf, &stream.input_info)
-            .map_err(|err| self.failed(&err))?;
+        let input = map_frame(inbuf, &stream.input_info).map_err(|err| self.failed(&err))?;
         self.process_frame(stream, &input).map_err(|err| self.failed(&err))?;
-        let mut output = VideoFrameRef::from_buffer_ref_writable(outbuf, &stream.output_info)
-            .map_err(|err| self.failed(&err))?;
+        let mut output =
+            map_frame_mut(outbuf, &stream.output_info).map_err(|err| self.failed(&err))?;
         let labels = stream.labels.view();
         if stream.output_info.format() == VideoFormat::Gray8 {
             let mut mask =

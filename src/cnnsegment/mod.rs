@@ -19,6 +19,7 @@
 use glib::prelude::*;
 
 mod alpha;
+mod buffers;
 mod caps;
 mod commands;
 mod imp;

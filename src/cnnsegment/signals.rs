@@ -39,8 +39,9 @@ pub(super) fn signals() -> Vec<Signal> {
             .class_handler(|args| {
                 let (label, radius) = (argument(args, 2), argument::<f64>(args, 3));
                 let points: gst::Array = argument(args, 1);
-                let numbers: Vec<f64> =
-                    points.iter().filter_map(|value| value.get().ok()).collect();
+                // Dynamic languages pass whole numbers as integers.
+                let to_double = |value: &glib::SendValue| value.transform::<f64>().ok()?.get().ok();
+                let numbers: Vec<f64> = points.iter().filter_map(to_double).collect();
                 let is_valid = numbers.len() == points.len()
                     && numbers.len() >= 2
                     && numbers.len().is_multiple_of(2);

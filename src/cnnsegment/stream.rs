@@ -8,7 +8,7 @@ use gst_video::{VideoFrameRef, VideoInfo};
 use ndarray::Array2;
 
 use super::commands::Command;
-use crate::shared::view_frame;
+use crate::shared::{Continuity, view_frame};
 use cnnvideo::{
     frame::Format,
     segment::{self, Seed, Seeds, Segmenter, Shape},
@@ -25,6 +25,8 @@ pub(super) struct SegmentStream {
     pub output_info: VideoInfo,
     /// Memory layout of input frames.
     pub format: Format,
+    /// Detects long gaps between frames.
+    pub continuity: Continuity,
     /// Segments and tracks the regions.
     segmenter: Segmenter,
     /// Current seeds, moved with the video.
@@ -60,6 +62,7 @@ impl SegmentStream {
             input_info,
             output_info,
             format,
+            continuity: Continuity::default(),
             segmenter,
             seeds: Seeds::default(),
             labels,

@@ -416,17 +416,20 @@ fn invalid_seeds_are_errors() {
         let error = error_of(&pipeline);
         assert!(error.matches(gst::LibraryError::Settings), "{seeds}: {error}");
     }
-    // While frames flow, the element posts a warning and keeps the previous seeds.
+    // While frames flow, the element posts one warning, and seeds and property stay.
     let info = info(VideoFormat::I420, 400, 240);
-    let mut h = harness("cnnsegment seeds=fg:200,120;bg:20,20", &info);
+    let valid = "fg:200,120;bg:20,20";
+    let mut h = harness(&format!("cnnsegment seeds={valid}"), &info);
     let bus = gst::Bus::new();
     element(&h).set_bus(Some(&bus));
     h.push_and_pull(buffer(scene(&info, DISC, RADIUS), 0)).unwrap();
     element(&h).set_property("seeds", "nonsense");
+    assert_eq!(element(&h).property::<String>("seeds"), valid);
     let out = h.push_and_pull(buffer(scene(&info, DISC, RADIUS), 1)).unwrap();
     assert!(mask(&out, &info).is_some());
     let kinds: Vec<_> = std::iter::from_fn(|| bus.pop()).map(|message| message.type_()).collect();
-    assert!(kinds.contains(&gst::MessageType::Warning));
+    let warnings = kinds.iter().filter(|kind| **kind == gst::MessageType::Warning).count();
+    assert_eq!(warnings, 1, "{kinds:?}");
 }
 
 #[test]
@@ -515,5 +518,294 @@ fn state_changes_keep_the_seeds_property() {
         let found = gst::meta::CustomMeta::from_buffer(sample.buffer().unwrap(), REGION_MASK_META);
         assert!(found.is_ok());
         pipeline.set_state(gst::State::Null).unwrap();
+    }
+}
+
+#[test]
+fn signals_before_the_start_do_not_displace_the_seeds() {
+    let info = info(VideoFormat::I420, 400, 240);
+    for order in [["seeds", "clear"], ["clear", "seeds"]] {
+        crate::common::init();
+        let s = gst::ElementFactory::make("cnnsegment").build().unwrap();
+        for step in order {
+            match step {
+                "seeds" => s.set_property("seeds", "fg:200,120;bg:20,20"),
+                signal => s.emit_by_name::<()>(signal, &[]),
+            }
+        }
+        let mut h = Harness::with_element(&s, Some("sink"), Some("src"));
+        h.set_src_caps(info.to_caps().unwrap());
+        let out = h.push_and_pull(buffer(scene(&info, DISC, RADIUS), 0)).unwrap();
+        assert!(mask(&out, &info).is_some(), "{order:?}");
+    }
+}
+
+#[test]
+fn strokes_may_have_whole_numbers() {
+    let info = info(VideoFormat::I420, 400, 240);
+    let mut h = harness("cnnsegment", &info);
+    let s = element(&h);
+    h.push_and_pull(buffer(scene(&info, DISC, RADIUS), 0)).unwrap();
+    let mut stroke = |points: gst::Array| {
+        s.emit_by_name::<()>("clear", &[]);
+        assert!(s.emit_by_name::<bool>("add-stroke", &[&points, &1u32, &0.0f64]), "{points:?}");
+        let out = h.push_and_pull(buffer(scene(&info, DISC, RADIUS), 1)).unwrap();
+        mask(&out, &info).unwrap()
+    };
+    let expected = stroke(gst::Array::new([180.0f64, 120.0, 220.0, 120.0]));
+    for points in [
+        gst::Array::new([180i32, 120, 220, 120]),
+        gst::Array::new([180u32, 120, 220, 120]),
+        gst::Array::new([180i64, 120, 220, 120]),
+        gst::Array::new([180.0f32, 120.0, 220.0, 120.0]),
+    ] {
+        assert!(stroke(points) == expected);
+    }
+    for wrong in [gst::Array::new([true, false]), gst::Array::new(["1", "2"])] {
+        assert!(!s.emit_by_name::<bool>("add-stroke", &[&wrong, &1u32, &0.0f64]), "{wrong:?}");
+    }
+}
+
+#[test]
+fn only_long_gaps_end_regions() {
+    let info = info(VideoFormat::I420, 400, 240);
+    for (number, flags, kept) in [
+        (2, gst::BufferFlags::empty(), true),
+        (3, gst::BufferFlags::DISCONT, true),
+        (20, gst::BufferFlags::DISCONT, true),
+        (100, gst::BufferFlags::DISCONT, false),
+        (100, gst::BufferFlags::empty(), false),
+    ] {
+        for output in ["meta", "mask"] {
+            let seeds = "seeds=fg:200,120;bg:20,20";
+            let mut h = harness(&format!("cnnsegment output={output} {seeds}"), &info);
+            for number in 0..2 {
+                h.push_and_pull(buffer(scene(&info, DISC, RADIUS), number)).unwrap();
+            }
+            let mut after_gap = buffer(scene(&info, DISC, RADIUS), number);
+            after_gap.make_mut().set_flags(flags);
+            h.push_and_pull(after_gap).unwrap();
+            let stats: gst::Structure = element(&h).property("stats");
+            let regions = stats.get::<u32>("regions").unwrap();
+            assert_eq!(regions == 1, kept, "frame {number}, {flags:?}, {output}");
+        }
+    }
+}
+
+#[test]
+fn a_new_segment_ends_regions() {
+    let info = info(VideoFormat::I420, 400, 240);
+    let mut h = harness("cnnsegment seeds=fg:200,120;bg:20,20", &info);
+    let out = h.push_and_pull(buffer(scene(&info, DISC, RADIUS), 0)).unwrap();
+    assert!(mask(&out, &info).is_some());
+    let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+    assert!(h.push_event(gst::event::Segment::new(&segment)));
+    let out = h.push_and_pull(buffer(scene(&info, DISC, RADIUS), 1)).unwrap();
+    assert!(mask(&out, &info).is_none());
+}
+
+/// Returns a buffer with the frame of `bytes` in rows that are padded by `padding` bytes.
+fn padded(info: &VideoInfo, bytes: Vec<u8>, padding: i32) -> gst::Buffer {
+    use gst_video::VideoFrameExt;
+    let frame =
+        gst_video::VideoFrame::from_buffer_readable(gst::Buffer::from_slice(bytes), info).unwrap();
+    let (mut memory, mut offsets, mut strides) = (Vec::new(), Vec::new(), Vec::new());
+    for (plane, stride) in frame.plane_stride().iter().enumerate() {
+        offsets.push(memory.len());
+        strides.push(stride + padding);
+        for row in frame.plane_data(plane as u32).unwrap().chunks(*stride as usize) {
+            memory.extend_from_slice(row);
+            memory.resize(memory.len() + padding as usize, 99);
+        }
+    }
+    let mut buffer = buffer(memory, 0);
+    let (format, width, height) = (info.format(), info.width(), info.height());
+    gst_video::VideoMeta::add_full(
+        buffer.make_mut(),
+        gst_video::VideoFrameFlags::empty(),
+        format,
+        width,
+        height,
+        &offsets,
+        &strides,
+    )
+    .unwrap();
+    buffer
+}
+
+#[test]
+fn padded_rows_do_not_change_the_output() {
+    for format in FORMATS {
+        let info = info(format, 400, 240);
+        for output in ["mask", "alpha"] {
+            let description = format!("cnnsegment output={output} seeds=fg:200,120;bg:20,20");
+            let bytes = scene(&info, DISC, RADIUS);
+            let mut tight = harness(&description, &info);
+            let expected = tight.push_and_pull(buffer(bytes.clone(), 0)).unwrap();
+            // Both an odd number of bytes, and whole frames in bytes.
+            for padding in [37, 400] {
+                let mut h = harness(&description, &info);
+                let out = h.push_and_pull(padded(&info, bytes.clone(), padding)).unwrap();
+                assert!(to_bytes(&out) == to_bytes(&expected), "{format:?} {output} {padding}");
+                assert!(out.meta::<gst_video::VideoMeta>().is_none());
+            }
+        }
+    }
+}
+
+/// Returns the output caps of `cnnsegment` with a property, for input caps.
+fn output_caps(output: &str, caps: &str) -> gst::Caps {
+    crate::common::init();
+    let mut h = Harness::new_parse(&format!("cnnsegment output={output}"));
+    let caps: gst::Caps = caps.parse().unwrap();
+    let size = VideoInfo::from_caps(&caps).unwrap().size();
+    h.set_src_caps(caps);
+    h.push_and_pull(buffer(vec![100; size], 0)).unwrap();
+    h.sinkpad().unwrap().current_caps().unwrap()
+}
+
+#[test]
+fn caps_keep_the_meaning_of_the_samples() {
+    let hdr = "mastering-display-info=(string)\
+               34000:16000:13250:34500:7500:3000:15635:16450:10000000:1,\
+               content-light-level=(string)1000:400,pixel-aspect-ratio=2/1,\
+               multiview-mode=(string)side-by-side,interlace-mode=mixed";
+    for (format, alpha, site) in [
+        ("I420", "A420", Some("mpeg2")),
+        ("NV12", "A420", Some("mpeg2")),
+        ("Y42B", "AYUV", None),
+        ("Y444", "AYUV", Some("mpeg2")),
+    ] {
+        for colorimetry in ["bt601", "bt709", "1:3:5:1", "bt2100-pq"] {
+            let caps = format!(
+                "video/x-raw,format={format},width=64,height=48,framerate=25/1,{hdr},\
+                 colorimetry=(string){colorimetry},chroma-site=mpeg2"
+            );
+            let out = output_caps("alpha", &caps);
+            let out = out.structure(0).unwrap();
+            let expected: gst::Caps = caps.parse().unwrap();
+            let mut expected = expected.structure(0).unwrap().to_owned();
+            expected.set("format", alpha);
+            if site.is_none() {
+                expected.remove_field("chroma-site");
+            }
+            assert_eq!(out, expected.as_ref(), "{format}");
+            // A mask has geometry, but no colours.
+            let mask = output_caps("mask", &caps);
+            let mask = mask.structure(0).unwrap();
+            expected.set("format", "GRAY8");
+            expected.remove_fields(["colorimetry", "chroma-site"]);
+            assert_eq!(mask, expected.as_ref(), "{format}");
+        }
+    }
+    // The default of grey is the full range, that of YUV is not.
+    for (fields, expected) in [("", "1:4:0:0"), (",colorimetry=(string)bt709", "bt709")] {
+        let caps = format!("video/x-raw,format=GRAY8,width=64,height=48,framerate=25/1{fields}");
+        let out = output_caps("alpha", &caps);
+        assert_eq!(out.structure(0).unwrap().get::<String>("colorimetry").unwrap(), expected);
+        assert!(!output_caps("meta", &caps).to_string().contains("1:4:0:0"));
+    }
+    let rgb =
+        "video/x-raw,format=RGB,width=64,height=48,framerate=25/1,colorimetry=(string)1:1:5:7";
+    assert!(output_caps("alpha", rgb).to_string().contains("1:1:5:7"));
+}
+
+/// Returns the names of the metas in the answer to an allocation query, empty without an answer.
+fn offered_metas(h: &mut Harness, info: &VideoInfo) -> Vec<String> {
+    let mut query = gst::query::Allocation::new(Some(&info.to_caps().unwrap()), true);
+    if !h.srcpad().unwrap().peer_query(&mut query) {
+        return Vec::new();
+    }
+    query.allocation_metas().map(|(api, _)| api.name().to_owned()).collect()
+}
+
+#[test]
+fn allocation_answers_promise_what_is_kept() {
+    use gst::meta::MetaAPI;
+    use gst_video::{VideoCropMeta, VideoMeta};
+    let info = info(VideoFormat::I420, 400, 240);
+    for output in ["meta", "overlay", "mask", "alpha"] {
+        for offered in [vec![], vec![VideoCropMeta::meta_api()], vec![VideoMeta::meta_api()]] {
+            let mut h = harness(&format!("cnnsegment output={output}"), &info);
+            // A harness answers the query only if it offers something.
+            let region = glib::Type::from_name("GstVideoRegionOfInterestMetaAPI");
+            let region = region.unwrap_or_else(gst_video::VideoRegionOfInterestMeta::meta_api);
+            for api in offered.iter().copied().chain([region]) {
+                h.add_propose_allocation_meta(api, None);
+            }
+            h.push_and_pull(buffer(scene(&info, DISC, RADIUS), 0)).unwrap();
+            let answer = offered_metas(&mut h, &info);
+            let has = |api: glib::Type| answer.iter().filter(|name| *name == api.name()).count();
+            // In place, buffers of upstream go downstream; otherwise the element reads them.
+            let reads = ["mask", "alpha"].contains(&output);
+            let expected = usize::from(reads || offered.contains(&VideoMeta::meta_api()));
+            assert_eq!(has(VideoMeta::meta_api()), expected, "{output}: {offered:?}, {answer:?}");
+            assert_eq!(has(VideoCropMeta::meta_api()), 0, "{output}: {answer:?}");
+        }
+    }
+}
+
+#[test]
+fn used_navigation_events_are_handled() {
+    let pipeline = pipeline(
+        "videotestsrc is-live=true ! video/x-raw,width=160,height=120 ! cnnsegment ! \
+         fakesink name=out",
+    );
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let sink = pipeline.by_name("out").unwrap();
+    while sink.property::<Option<gst::Sample>>("last-sample").is_none() {
+        thread::sleep(std::time::Duration::from_millis(10));
+    }
+    for (event, is_used) in [
+        (NavigationEvent::new_mouse_button_press(1, 80.0, 60.0), true),
+        (NavigationEvent::new_mouse_button_release(1, 80.0, 60.0), true),
+        (NavigationEvent::new_mouse_button_press(2, 80.0, 60.0), false),
+        (NavigationEvent::new_key_press("u"), true),
+        (NavigationEvent::new_key_press("F11"), false),
+        (NavigationEvent::new_mouse_move(5.0, 5.0), false),
+    ] {
+        let handled = sink.send_event(gst::event::Navigation::new(event.structure()));
+        assert_eq!(handled, is_used, "{event:?}");
+    }
+    pipeline.set_state(gst::State::Null).unwrap();
+}
+
+#[test]
+fn metas_that_suit_the_output_are_kept() {
+    use gst_video::{
+        VideoAFDMeta, VideoAFDSpec, VideoAFDValue, VideoBarMeta, VideoCaptionMeta,
+        VideoCaptionType, VideoRegionOfInterestMeta,
+    };
+    for format in [VideoFormat::I420, VideoFormat::Rgb] {
+        let info = info(format, 400, 240);
+        for output in ["meta", "overlay", "mask", "alpha"] {
+            let mut h = harness(&format!("cnnsegment output={output} seeds=fg:200,120"), &info);
+            let mut buffer = buffer(scene(&info, DISC, RADIUS), 0);
+            let writable = buffer.make_mut();
+            VideoRegionOfInterestMeta::add(writable, "face", (5, 6, 20, 20));
+            VideoAFDMeta::add(writable, 0, VideoAFDSpec::AtscA53, VideoAFDValue::Unavailable);
+            VideoBarMeta::add(writable, 0, true, 4, 5);
+            VideoCaptionMeta::add(writable, VideoCaptionType::Cea608Raw, &[0x80, 0x80]);
+            let out = h.push_and_pull(buffer).unwrap();
+            let region = out.meta::<VideoRegionOfInterestMeta>().expect(output);
+            assert_eq!(region.rect(), (5, 6, 20, 20));
+            assert!(out.meta::<VideoAFDMeta>().is_some(), "{output}");
+            assert!(out.meta::<VideoBarMeta>().is_some(), "{output}");
+            assert!(out.meta::<VideoCaptionMeta>().is_some(), "{output}");
+        }
+    }
+}
+
+#[test]
+fn caps_end_at_8192_pixels() {
+    crate::common::init();
+    for (width, height, accepted) in [(8192, 2, true), (2, 8192, true), (8193, 2, false)] {
+        let info = info(VideoFormat::I420, width, height);
+        let s = gst::ElementFactory::make("cnnsegment").build().unwrap();
+        for pad in ["sink", "src"] {
+            let template = s.pad_template(pad).unwrap().caps().clone();
+            let is_subset = info.to_caps().unwrap().is_subset(&template);
+            assert_eq!(is_subset, accepted, "{pad}: {width}x{height}");
+        }
     }
 }
