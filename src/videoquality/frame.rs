@@ -54,8 +54,8 @@ fn is_gap(buffer: &gst::Buffer) -> bool {
     buffer.flags().contains(gst::BufferFlags::GAP) && buffer.size() == 0
 }
 
-/// Returns the timing of `buffer` in running time. The frame rate of `info` gives the duration where
-/// the buffer has none.
+/// Returns the timing of `buffer` in running time. The frame rate of `info` gives the duration
+/// where the buffer has none.
 fn timing(buffer: &gst::Buffer, pad: &AggregatorPad, info: Option<&VideoInfo>) -> Timing {
     let Ok(segment) = pad.segment().downcast::<gst::ClockTime>() else {
         return Timing::default();

@@ -206,8 +206,8 @@ impl VideoQuality {
         self.pads().test == pad
     }
 
-    /// Pushes an event of the tested stream, after the stream-start, caps and segment that it needs.
-    /// It waits where these are not known yet.
+    /// Pushes an event of the tested stream, after the stream-start, caps and segment that it
+    /// needs. It waits where these are not known yet.
     fn pass_event(&self, event: gst::Event) -> bool {
         let output = lock(&self.settings).output;
         let mut state = lock(&self.state);

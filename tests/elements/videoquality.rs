@@ -216,8 +216,9 @@ fn output_is_the_tested_stream_or_the_panel() {
     }
 }
 
-/// Runs a pipeline with `videoquality name=q` and the sources `reference` and `test`, and feeds them
-/// with flat frames of the given grey levels and timestamps in milliseconds, without durations.
+/// Runs a pipeline with `videoquality name=q` and the sources `reference` and `test`, and feeds
+/// them with flat frames of the given code values and timestamps in milliseconds, without
+/// durations.
 fn compare_flat(caps: &str, reference: &[(u8, u64)], test: &[(u8, u64)]) -> VideoQualityMessage {
     let caps = format!("\"video/x-raw,format=GRAY8,width=64,height=48,{caps}\"");
     let pipeline = pipeline(&format!(
