@@ -144,9 +144,9 @@ fn check_meta(buffer: &gst::BufferRef, info: &VideoInfo) -> Result<(), String> {
     Err(format!("its video meta describes {}, its caps {}", text(of_meta), text(of_caps)))
 }
 
-/// Returns the message for a buffer that GStreamer cannot map as a frame of `info`.
-fn map_error(buffer: &gst::BufferRef, info: &VideoInfo) -> String {
-    let (size, expected) = (buffer.size(), info.size());
+/// Returns the message for a buffer of `size` bytes that GStreamer cannot map as a frame of `info`.
+fn map_error(size: usize, info: &VideoInfo) -> String {
+    let expected = info.size();
     format!("its buffer of {size} bytes cannot be mapped as a frame of {expected} bytes")
 }
 
@@ -159,7 +159,8 @@ pub(crate) fn map_frame<'a>(
     info: &VideoInfo,
 ) -> Result<VideoFrameRef<&'a gst::BufferRef>, String> {
     check_meta(buffer, info)?;
-    VideoFrameRef::from_buffer_ref_readable(buffer, info).map_err(|_| map_error(buffer, info))
+    VideoFrameRef::from_buffer_ref_readable(buffer, info)
+        .map_err(|_| map_error(buffer.size(), info))
 }
 
 /// Maps a buffer for writing.
@@ -171,8 +172,8 @@ pub(crate) fn map_frame_mut<'a>(
     info: &VideoInfo,
 ) -> Result<VideoFrameRef<&'a mut gst::BufferRef>, String> {
     check_meta(buffer, info)?;
-    let error = map_error(buffer, info);
-    VideoFrameRef::from_buffer_ref_writable(buffer, info).map_err(|_| error)
+    let size = buffer.size();
+    VideoFrameRef::from_buffer_ref_writable(buffer, info).map_err(|_| map_error(size, info))
 }
 
 /// Views a frame that is mapped for reading.

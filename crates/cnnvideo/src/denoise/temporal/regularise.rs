@@ -3,8 +3,8 @@
 //! Regularises the motion field of blocks.
 //!
 //! The motion estimate of a single block is limited by its texture and by the noise. The
-//! regularised field stays close to the block's own estimate where that is precise, and close to
-//! the neighbours everywhere. Neighbours that move differently get little weight, so motion
+//! regularised field stays close to precise estimates of a block, and close to the neighbours
+//! everywhere. Neighbours that move differently get little weight, so motion
 //! boundaries stay sharp (robust estimation with the Geman-McClure function, as in Black and
 //! Anandan, "The robust estimation of multiple motions: parametric and piecewise-smooth flow
 //! fields", Computer Vision and Image Understanding 63(1), 1996).
