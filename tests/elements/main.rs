@@ -11,6 +11,7 @@ mod common;
 mod cnndenoise;
 mod cnnsegment;
 mod cnnsmooth;
+mod determinism;
 mod docs;
 mod filters;
 mod plugin;

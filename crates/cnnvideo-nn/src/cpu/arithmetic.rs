@@ -104,6 +104,11 @@ pub(super) trait Arithmetic: Debug + Send + Sync + Sized + 'static {
     /// The channels of the network's input are padded to a multiple of this.
     const INPUT_ALIGNMENT: usize;
 
+    /// Whether row blocks start at multiples of [`ROW_BLOCK`]. Otherwise they start anywhere, for
+    /// less work at the edges of bands. With float32, a row in a block differs from a single row in
+    /// the last bits, and alignment makes the result independent of the division into bands.
+    const ALIGNED_ROW_BLOCKS: bool;
+
     /// Name, as in the values of the property `precision`.
     const NAME: &'static str;
 

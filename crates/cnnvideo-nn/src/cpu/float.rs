@@ -124,6 +124,8 @@ impl Arithmetic for FloatArithmetic {
 
     const INPUT_ALIGNMENT: usize = 1;
 
+    const ALIGNED_ROW_BLOCKS: bool = true;
+
     const NAME: &'static str = "fp32";
 
     fn kernel_set(&self) -> &'static str {

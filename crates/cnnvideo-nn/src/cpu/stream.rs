@@ -88,6 +88,9 @@ impl<A: Arithmetic> ChainRunner<'_, A> {
     ) {
         let mut rows = band.clone();
         for (i, step) in self.chain.steps.iter().enumerate().rev() {
+            if A::ALIGNED_ROW_BLOCKS {
+                rows = self.align_to_row_blocks(i, rows);
+            }
             (scratch.next[i], scratch.end[i]) = (rows.start, rows.end);
             rows.end = self.required_rows(i, rows.end - 1);
             rows.start = match step.op {
@@ -100,6 +103,24 @@ impl<A: Arithmetic> ChainRunner<'_, A> {
             };
         }
         self.advance(self.chain.steps.len() - 1, band.end, output, scratch);
+    }
+
+    /// Returns the number of rows that step `i` computes at a time.
+    fn row_block(&self, i: usize) -> usize {
+        // Rows of the network's output go to a sink one by one.
+        let is_output = i + 1 == self.chain.steps.len() && self.chain.computes_output();
+        if is_output { 1 } else { self.chain.steps[i].row_block(self.arithmetic) }
+    }
+
+    /// Extends rows of step `i` to the row blocks that start at multiples of the row-block size.
+    /// Rows after the last whole block of the map are computed one by one.
+    fn align_to_row_blocks(&self, i: usize, rows: Range<usize>) -> Range<usize> {
+        let row_block = self.row_block(i);
+        let height = self.chain.steps[i].shape.height;
+        let in_blocks = height - height % row_block;
+        let end =
+            if rows.end <= in_blocks { rows.end.next_multiple_of(row_block) } else { rows.end };
+        rows.start - rows.start % row_block..end
     }
 
     /// Returns the end of the rows of the previous step that row `y` of step `i` depends on.
@@ -126,7 +147,7 @@ impl<A: Arithmetic> ChainRunner<'_, A> {
         scratch: &mut Scratch<A>,
     ) {
         let is_output = i + 1 == self.chain.steps.len() && self.chain.computes_output();
-        let row_block = self.chain.steps[i].row_block(self.arithmetic);
+        let row_block = self.row_block(i);
         while scratch.next[i] < end {
             let y = scratch.next[i];
             let count = if y + row_block <= scratch.end[i] { row_block } else { 1 };

@@ -214,6 +214,8 @@ impl Arithmetic for Int8Arithmetic {
 
     const INPUT_ALIGNMENT: usize = 4;
 
+    const ALIGNED_ROW_BLOCKS: bool = false;
+
     const NAME: &'static str = "int8";
 
     fn kernel_set(&self) -> &'static str {

@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn estimates_repeat_and_hardly_depend_on_threads() {
+    fn estimates_repeat_for_any_number_of_threads() {
         let picture = white((100, 90), 4).mapv(|v| 100.0 + 9.0 * v);
         let [one, two] = [1, 2].map(|threads| {
             let mut estimator = NoiseEstimator::built_in(threads).unwrap();
@@ -353,10 +353,9 @@ mod tests {
             assert_ne!(estimator.estimate(&picture.view(), 1).unwrap(), first, "other squares");
             estimator.reset();
             assert_eq!(estimator.estimate(&picture.view(), 1).unwrap(), first);
-            first.unwrap().sigma
+            first
         });
-        // Which rows the float32 kernels compute together depends on the number of bands.
-        assert!((one - two).abs() < 1e-4 * one, "{one} and {two}");
+        assert_eq!(one, two);
     }
 
     #[test]

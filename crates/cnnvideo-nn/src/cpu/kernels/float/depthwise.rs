@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Depthwise convolution with ReLU6, generic over `pulp` vectors; its scalar instance is the
-//! portable kernel.
+//! Depthwise convolution with ReLU6, generic over `pulp` vectors.
+
+use std::marker::PhantomData;
 
 use pulp::{Simd, WithSimd};
 
+use super::mul_add::{MulAdd, mul_add};
 use crate::arch::{Activation, DepthwiseWindow};
 
 /// Pixels that share each load of weights.
@@ -74,22 +76,22 @@ impl DepthwiseJob<'_> {
 }
 
 /// Computes one row with the vectors of `isa`.
-pub(super) fn run<S: Simd>(isa: S, job: DepthwiseJob<'_>) {
-    struct Dispatch<'a>(DepthwiseJob<'a>);
-    impl WithSimd for Dispatch<'_> {
+pub(super) fn run<S: Simd, M: MulAdd>(isa: S, job: DepthwiseJob<'_>) {
+    struct Dispatch<'a, M>(DepthwiseJob<'a>, PhantomData<M>);
+    impl<M: MulAdd> WithSimd for Dispatch<'_, M> {
         type Output = ();
 
         #[inline(always)]
         fn with_simd<S: Simd>(self, isa: S) {
-            row(isa, self.0);
+            row::<S, M>(isa, self.0);
         }
     }
-    isa.vectorize(Dispatch(job));
+    isa.vectorize(Dispatch::<M>(job, PhantomData));
 }
 
 /// Computes one row; channels beyond the last whole vector are computed one by one.
 #[inline(always)]
-fn row<S: Simd>(isa: S, mut job: DepthwiseJob<'_>) {
+fn row<S: Simd, M: MulAdd>(isa: S, mut job: DepthwiseJob<'_>) {
     let pixels = job.check();
     let channels = job.weights.bias.len();
     let whole = channels - channels % S::F32_LANES;
@@ -101,10 +103,10 @@ fn row<S: Simd>(isa: S, mut job: DepthwiseJob<'_>) {
             // and the vector at `c` ends at or before `channels`.
             if tile {
                 // SAFETY: see above; `x + TILE` does not exceed `pixels`.
-                unsafe { compute::<S, TILE>(isa, &mut job, x, c) };
+                unsafe { compute::<S, M, TILE>(isa, &mut job, x, c) };
             } else {
                 // SAFETY: see above; `x` is below `pixels`.
-                unsafe { compute::<S, 1>(isa, &mut job, x, c) };
+                unsafe { compute::<S, M, 1>(isa, &mut job, x, c) };
             }
         }
         x += if tile { TILE } else { 1 };
@@ -119,12 +121,8 @@ fn row<S: Simd>(isa: S, mut job: DepthwiseJob<'_>) {
                     segments.iter().zip(taps.chunks_exact(kernel_size * channels))
                 {
                     let inputs = segment[x * pitch + c..].iter().step_by(channels);
-                    sum += taps[c..]
-                        .iter()
-                        .step_by(channels)
-                        .zip(inputs)
-                        .map(|(w, v)| w * v)
-                        .sum::<f32>();
+                    let products = inputs.zip(taps[c..].iter().step_by(channels));
+                    sum = products.fold(sum, |sum, (v, w)| mul_add(*v, *w, sum));
                 }
                 pixel[c] = sum.clamp(RANGE[0], RANGE[1]);
             }
@@ -138,7 +136,12 @@ fn row<S: Simd>(isa: S, mut job: DepthwiseJob<'_>) {
 /// [`DepthwiseJob::check`] has succeeded for `job`, `x + N` does not exceed its number of pixels,
 /// and `c` plus the vector length does not exceed the number of channels.
 #[inline(always)]
-unsafe fn compute<S: Simd, const N: usize>(isa: S, job: &mut DepthwiseJob<'_>, x: usize, c: usize) {
+unsafe fn compute<S: Simd, M: MulAdd, const N: usize>(
+    isa: S,
+    job: &mut DepthwiseJob<'_>,
+    x: usize,
+    c: usize,
+) {
     let PackedDepthwise { taps, bias, kernel_size } = job.weights;
     let (channels, out) = (bias.len(), job.out.as_mut_ptr());
     // SAFETY: by the contract of this function, all offsets are within the slices that `check` has
@@ -152,7 +155,7 @@ unsafe fn compute<S: Simd, const N: usize>(isa: S, job: &mut DepthwiseJob<'_>, x
             for _ in 0..*kernel_size {
                 let w = load(weights);
                 for (i, sum) in sums.iter_mut().enumerate() {
-                    *sum = isa.mul_add_f32s(load(input.add(i * job.pitch)), w, *sum);
+                    *sum = M::mul_add(isa, load(input.add(i * job.pitch)), w, *sum);
                 }
                 weights = weights.wrapping_add(channels);
                 input = input.wrapping_add(channels);

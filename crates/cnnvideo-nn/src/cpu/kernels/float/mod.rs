@@ -4,14 +4,17 @@
 //!
 //! All convolutions except depthwise ones ([`DepthwiseJob`]) are expressed as a [`FloatRowJob`]:
 //! for each pixel of a row, the product of a packed weight matrix with a few runs of contiguous
-//! input values (segments). `portable.rs` is plain Rust and the reference for tests. `simd.rs` is
-//! generic over `pulp` vectors and compiled for each instruction set. So is `winograd.rs`, which
-//! computes row blocks ([`FloatRowBlockJob`]) with fewer multiplications.
+//! input values (segments). `simd.rs` is generic over `pulp` vectors and compiled for each
+//! instruction set. So is `winograd.rs`, which computes row blocks ([`FloatRowBlockJob`]) with
+//! fewer multiplications.
+//!
+//! All kernel sets give the same bits: they sum in the same order, choose Winograd by the same
+//! rule, and round each multiply-add once ([`MulAdd`]).
 
 mod depthwise;
 mod job;
+mod mul_add;
 mod pack;
-mod portable;
 mod simd;
 #[cfg(test)]
 mod tests;
@@ -21,9 +24,13 @@ pub(in crate::cpu) use depthwise::{DepthwiseJob, PackedDepthwise};
 pub(in crate::cpu) use job::{FloatRowBlockJob, FloatRowJob};
 pub(in crate::cpu) use pack::PackedWeights;
 
-use pulp::Simd;
+use self::mul_add::{Emulated, Native};
 
 use super::{ROW_BLOCK, select_kernels};
+
+/// Vectors of the portable kernel set, which the compiler maps to the baseline instruction set of the
+/// target.
+const PORTABLE: pulp::Scalar256b = pulp::Scalar256b;
 
 /// Set of float32 kernels for one instruction set that the processor supports.
 #[derive(Debug, Clone, Copy)]
@@ -115,19 +122,6 @@ impl FloatKernels {
         }
     }
 
-    /// Returns the vector length in floats of kernel sets that have a Winograd kernel.
-    fn winograd_lanes(self) -> Option<usize> {
-        match self.0 {
-            SimdToken::Portable => None,
-            #[cfg(target_arch = "x86_64")]
-            SimdToken::Avx2(_) => Some(pulp::x86::V3::F32_LANES),
-            #[cfg(target_arch = "x86_64")]
-            SimdToken::Avx512(_) => Some(pulp::x86::V4::F32_LANES),
-            #[cfg(target_arch = "aarch64")]
-            SimdToken::Neon(_) => Some(pulp::aarch64::Neon::F32_LANES),
-        }
-    }
-
     /// Returns whether [`Self::run_row_block`] computes a row block of `pixels` pixels per row with
     /// Winograd F(4x4, 3x3), which is faster than row by row.
     pub(in crate::cpu) fn prefers_row_blocks(self, weights: &PackedWeights, pixels: usize) -> bool {
@@ -146,13 +140,13 @@ impl FloatKernels {
     /// If the slices are too short.
     pub(in crate::cpu) fn run_depthwise(self, job: DepthwiseJob<'_>) {
         match self.0 {
-            SimdToken::Portable => depthwise::run(pulp::Scalar::new(), job),
+            SimdToken::Portable => depthwise::run::<_, Emulated>(PORTABLE, job),
             #[cfg(target_arch = "x86_64")]
-            SimdToken::Avx2(isa) => depthwise::run(isa, job),
+            SimdToken::Avx2(isa) => depthwise::run::<_, Native>(isa, job),
             #[cfg(target_arch = "x86_64")]
-            SimdToken::Avx512(isa) => depthwise::run(isa, job),
+            SimdToken::Avx512(isa) => depthwise::run::<_, Native>(isa, job),
             #[cfg(target_arch = "aarch64")]
-            SimdToken::Neon(isa) => depthwise::run(isa, job),
+            SimdToken::Neon(isa) => depthwise::run::<_, Native>(isa, job),
         }
     }
 
@@ -168,15 +162,13 @@ impl FloatKernels {
             return (0..ROW_BLOCK).for_each(|y| self.run(job.row(y)));
         }
         match self.0 {
-            SimdToken::Portable => {
-                unreachable!("the portable kernel set packs no Winograd weights")
-            }
+            SimdToken::Portable => winograd::run::<_, Emulated, 2>(PORTABLE, job),
             #[cfg(target_arch = "x86_64")]
-            SimdToken::Avx2(isa) => winograd::run::<_, 6>(isa, job),
+            SimdToken::Avx2(isa) => winograd::run::<_, Native, 6>(isa, job),
             #[cfg(target_arch = "x86_64")]
-            SimdToken::Avx512(isa) => winograd::run::<_, 12>(isa, job),
+            SimdToken::Avx512(isa) => winograd::run::<_, Native, 12>(isa, job),
             #[cfg(target_arch = "aarch64")]
-            SimdToken::Neon(isa) => winograd::run::<_, 6>(isa, job),
+            SimdToken::Neon(isa) => winograd::run::<_, Native, 6>(isa, job),
         }
     }
 
@@ -187,13 +179,13 @@ impl FloatKernels {
     pub(in crate::cpu) fn run(self, job: FloatRowJob<'_>) {
         self.check_weights(job.weights);
         match self.0 {
-            SimdToken::Portable => portable::run(job),
+            SimdToken::Portable => simd::run::<_, Emulated, 2>(PORTABLE, job),
             #[cfg(target_arch = "x86_64")]
-            SimdToken::Avx2(isa) => simd::run::<_, 6>(isa, job),
+            SimdToken::Avx2(isa) => simd::run::<_, Native, 6>(isa, job),
             #[cfg(target_arch = "x86_64")]
-            SimdToken::Avx512(isa) => simd::run::<_, 12>(isa, job),
+            SimdToken::Avx512(isa) => simd::run::<_, Native, 12>(isa, job),
             #[cfg(target_arch = "aarch64")]
-            SimdToken::Neon(isa) => simd::run::<_, 6>(isa, job),
+            SimdToken::Neon(isa) => simd::run::<_, Native, 6>(isa, job),
         }
     }
 }

@@ -18,7 +18,7 @@ pub(super) struct FloatLine(pub(super) [f32; LINE]);
 #[derive(Debug, Clone)]
 pub(in crate::cpu) struct PackedWeights {
     lines: Vec<FloatLine>,
-    /// Weights transformed for Winograd F(4x4, 3x3), if the kernel set and the shape support it.
+    /// Weights transformed for Winograd F(4x4, 3x3), if the shape suits it.
     winograd: Option<Vec<FloatLine>>,
     /// Biases, zero-padded to whole blocks.
     bias: Vec<FloatLine>,
@@ -52,9 +52,7 @@ impl PackedWeights {
                 }
             }
         }
-        let winograd = kernels
-            .winograd_lanes()
-            .and_then(|lanes| winograd::pack(shape, winograd::Vectors { block, lanes }, &weight));
+        let winograd = winograd::pack(shape, block, &weight);
         let mut padded = bias.to_vec();
         padded.resize(blocks * block, 0.0);
         Self { lines: lines(&values), winograd, bias: lines(&padded), shape, block }

@@ -3,29 +3,31 @@
 //! Float32 kernel, generic over `pulp` vectors. The accumulators of a tile of pixels times a block
 //! of outputs stay in registers during the loop over all inputs.
 
+use std::marker::PhantomData;
+
 use pulp::{Simd, WithSimd};
 
-use super::FloatRowJob;
+use super::{FloatRowJob, mul_add::MulAdd};
 
 /// Computes one row with tiles of `TILE` pixels. The accumulators of a tile (`TILE` times the
 /// vectors of a block) and a few more vectors must fit the registers of the instruction set.
-pub(super) fn run<S: Simd, const TILE: usize>(isa: S, job: FloatRowJob<'_>) {
-    struct Dispatch<'a, const TILE: usize>(FloatRowJob<'a>);
-    impl<const TILE: usize> WithSimd for Dispatch<'_, TILE> {
+pub(super) fn run<S: Simd, M: MulAdd, const TILE: usize>(isa: S, job: FloatRowJob<'_>) {
+    struct Dispatch<'a, M, const TILE: usize>(FloatRowJob<'a>, PhantomData<M>);
+    impl<M: MulAdd, const TILE: usize> WithSimd for Dispatch<'_, M, TILE> {
         type Output = ();
 
         #[inline(always)]
         fn with_simd<S: Simd>(self, isa: S) {
             let vectors = self.0.weights.block() / S::F32_LANES;
             match vectors {
-                1 => row::<S, 1, TILE>(isa, self.0),
-                2 => row::<S, 2, TILE>(isa, self.0),
-                4 => row::<S, 4, TILE>(isa, self.0),
+                1 => row::<S, M, 1, TILE>(isa, self.0),
+                2 => row::<S, M, 2, TILE>(isa, self.0),
+                4 => row::<S, M, 4, TILE>(isa, self.0),
                 _ => unreachable!("no kernel has blocks of {vectors} vectors"),
             }
         }
     }
-    isa.vectorize(Dispatch::<TILE>(job));
+    isa.vectorize(Dispatch::<M, TILE>(job, PhantomData));
 }
 
 /// Pointers and sizes for [`compute`], verified once per row.
@@ -48,7 +50,7 @@ struct Tile<'a> {
 
 /// Computes one row with blocks of `VECTORS` vectors.
 #[inline(always)]
-fn row<S: Simd, const VECTORS: usize, const TILE: usize>(isa: S, job: FloatRowJob<'_>) {
+fn row<S: Simd, M: MulAdd, const VECTORS: usize, const TILE: usize>(isa: S, job: FloatRowJob<'_>) {
     let pixels = job.check();
     let outputs = job.weights.shape().outputs;
     let block = VECTORS * S::F32_LANES;
@@ -73,19 +75,19 @@ fn row<S: Simd, const VECTORS: usize, const TILE: usize>(isa: S, job: FloatRowJo
         let mut x = 0;
         while x + TILE <= pixels {
             // SAFETY: see above; `x + TILE` does not exceed `pixels`.
-            unsafe { compute::<S, VECTORS, TILE>(isa, &tile, x) };
+            unsafe { compute::<S, M, VECTORS, TILE>(isa, &tile, x) };
             x += TILE;
         }
         if x < pixels && pixels >= 4 {
             while x < pixels {
                 // SAFETY: see above; the four pixels end at or before `pixels`.
-                unsafe { compute::<S, VECTORS, 4>(isa, &tile, x.min(pixels - 4)) };
+                unsafe { compute::<S, M, VECTORS, 4>(isa, &tile, x.min(pixels - 4)) };
                 x += 4;
             }
         }
         while x < pixels {
             // SAFETY: see above; `x` is below `pixels`.
-            unsafe { compute::<S, VECTORS, 1>(isa, &tile, x) };
+            unsafe { compute::<S, M, VECTORS, 1>(isa, &tile, x) };
             x += 1;
         }
     }
@@ -97,7 +99,7 @@ fn row<S: Simd, const VECTORS: usize, const TILE: usize>(isa: S, job: FloatRowJo
 /// Pixels `x..x + N` exist in the slices that `tile` was made from, and these slices are still
 /// borrowed. The lines of weights and biases hold a whole block.
 #[inline(always)]
-unsafe fn compute<S: Simd, const VECTORS: usize, const N: usize>(
+unsafe fn compute<S: Simd, M: MulAdd, const VECTORS: usize, const N: usize>(
     isa: S,
     tile: &Tile<'_>,
     x: usize,
@@ -118,7 +120,7 @@ unsafe fn compute<S: Simd, const VECTORS: usize, const N: usize>(
                 for (i, sum) in sums.iter_mut().enumerate() {
                     let value = isa.splat_f32s(*input.add(i * tile.pitch + d));
                     for v in 0..VECTORS {
-                        sum[v] = isa.mul_add_f32s(value, w[v], sum[v]);
+                        sum[v] = M::mul_add(isa, value, w[v], sum[v]);
                     }
                 }
             }

@@ -7,13 +7,14 @@
 //! A tile of 4x4 output pixels needs 36 multiplications per channel instead of 144. The rounding
 //! error grows by two to three bits, which float32 can spare.
 
-use std::mem::MaybeUninit;
+use std::{marker::PhantomData, mem::MaybeUninit};
 
 use pulp::{Simd, WithSimd};
 
 use super::{
     super::winograd::{MAX_CHANNELS, POINTS, TAPS, TILE_SIDE, WEIGHT_FACTOR, transform_kernel},
     FloatRowBlockJob,
+    mul_add::MulAdd,
     pack::{FloatLine, lines},
 };
 use crate::cpu::matrix::{MatrixShape, WeightIndex};
@@ -24,27 +25,28 @@ const TAIL_TILES: usize = 2;
 /// Minimum pixels per row.
 pub(super) const MIN_PIXELS: usize = TAIL_TILES * TILE_SIDE;
 
-/// Vectors of a kernel set.
-#[derive(Clone, Copy)]
-pub(super) struct Vectors {
-    /// Outputs per block, see [`PackedWeights::block`](super::PackedWeights::block).
-    pub block: usize,
-    /// Values per vector.
-    pub lanes: usize,
-}
+/// Channels are a multiple of this number, and at least [`MIN_CHANNELS`]. The rule is the same for
+/// all kernel sets, so that they give the same bits.
+const CHANNEL_STEP: usize = 8;
+/// Minimum number of channels: the longest vector.
+const MIN_CHANNELS: usize = 16;
+/// Minimum number of outputs; with fewer, too much of a block of outputs would be padding.
+const MIN_OUTPUTS: usize = 16;
 
 /// Transforms and packs the weights of a 3x3 convolution in the order
 /// `[block][point][channel][output of the block]`. Returns `None` if the matrix is not that of a
-/// 3x3 convolution, if the number of channels exceeds [`MAX_CHANNELS`] or is not a multiple of
-/// `lanes`, or if the outputs do not fill a block.
+/// 3x3 convolution, or if the number of channels or outputs does not suit the kernel.
 pub(super) fn pack(
     MatrixShape { segments, depth, outputs }: MatrixShape,
-    Vectors { block, lanes }: Vectors,
+    block: usize,
     weight: impl Fn(WeightIndex) -> f32,
 ) -> Option<Vec<FloatLine>> {
     let channels = depth / TAPS;
-    let fits = segments == TAPS && depth == TAPS * channels && channels.is_multiple_of(lanes);
-    if !fits || channels > MAX_CHANNELS || outputs < block {
+    let fits = segments == TAPS
+        && depth == TAPS * channels
+        && channels.is_multiple_of(CHANNEL_STEP)
+        && (MIN_CHANNELS..=MAX_CHANNELS).contains(&channels);
+    if !fits || outputs < MIN_OUTPUTS {
         return None;
     }
     let mut values = vec![0.0; outputs.div_ceil(block) * POINTS * POINTS * channels * block];
@@ -76,43 +78,46 @@ type Accumulators<S, const VECTORS: usize, const TILES: usize> =
 
 /// Computes a row block of at least [`MIN_PIXELS`] pixels per row. `TILES` tiles share each load of
 /// weights.
-pub(super) fn run<S: Simd, const TILES: usize>(isa: S, job: FloatRowBlockJob<'_>) {
-    struct Dispatch<'a, const TILES: usize>(FloatRowBlockJob<'a>);
-    impl<const TILES: usize> WithSimd for Dispatch<'_, TILES> {
+pub(super) fn run<S: Simd, M: MulAdd, const TILES: usize>(isa: S, job: FloatRowBlockJob<'_>) {
+    struct Dispatch<'a, M, const TILES: usize>(FloatRowBlockJob<'a>, PhantomData<M>);
+    impl<M: MulAdd, const TILES: usize> WithSimd for Dispatch<'_, M, TILES> {
         type Output = ();
 
         #[inline(always)]
         fn with_simd<S: Simd>(self, isa: S) {
             let vectors = self.0.weights.block() / S::F32_LANES;
             match vectors {
-                1 => rows::<S, 1, TILES>(isa, self.0),
-                2 => rows::<S, 2, TILES>(isa, self.0),
-                4 => rows::<S, 4, TILES>(isa, self.0),
+                1 => rows::<S, M, 1, TILES>(isa, self.0),
+                2 => rows::<S, M, 2, TILES>(isa, self.0),
+                4 => rows::<S, M, 4, TILES>(isa, self.0),
                 _ => unreachable!("no kernel has blocks of {vectors} vectors"),
             }
         }
     }
-    isa.vectorize(Dispatch::<TILES>(job));
+    isa.vectorize(Dispatch::<M, TILES>(job, PhantomData));
 }
 
 /// Computes a row block with blocks of `VECTORS` vectors.
 #[inline(always)]
-fn rows<S: Simd, const VECTORS: usize, const TILES: usize>(isa: S, mut job: FloatRowBlockJob<'_>) {
+fn rows<S: Simd, M: MulAdd, const VECTORS: usize, const TILES: usize>(
+    isa: S,
+    mut job: FloatRowBlockJob<'_>,
+) {
     let pixels = job.check();
     assert!(job.weights.has_winograd() && pixels >= MIN_PIXELS);
-    assert!(job.pitch <= MAX_CHANNELS && job.pitch.is_multiple_of(S::F32_LANES));
+    assert!((S::F32_LANES..=MAX_CHANNELS).contains(&job.pitch));
     let mut x = 0;
     // `check` has verified that all pixels exist in every slice. The assertions above ensure that
-    // there are Winograd weights and that the channels are whole vectors, at most `MAX_CHANNELS`.
+    // there are Winograd weights and that the channels are at least a vector, at most `MAX_CHANNELS`.
     while x + TILES * TILE_SIDE <= pixels {
         // SAFETY: see above; the tiles end at or before `pixels`.
-        unsafe { tiles::<S, VECTORS, TILES>(isa, &mut job, x) };
+        unsafe { tiles::<S, M, VECTORS, TILES>(isa, &mut job, x) };
         x += TILES * TILE_SIDE;
     }
     while x < pixels {
         // The last tiles may overlap the previous ones; they compute the same values again.
         // SAFETY: see above; the tiles end at or before `pixels`, which is at least `MIN_PIXELS`.
-        unsafe { tiles::<S, VECTORS, TAIL_TILES>(isa, &mut job, x.min(pixels - MIN_PIXELS)) };
+        unsafe { tiles::<S, M, VECTORS, TAIL_TILES>(isa, &mut job, x.min(pixels - MIN_PIXELS)) };
         x += TAIL_TILES * TILE_SIDE;
     }
 }
@@ -121,10 +126,10 @@ fn rows<S: Simd, const VECTORS: usize, const TILES: usize>(isa: S, mut job: Floa
 ///
 /// # Safety
 /// [`FloatRowBlockJob::check`] has succeeded, `start + TILES * TILE_SIDE` does not exceed the
-/// number of pixels, `job.weights` has Winograd weights, and the channels are whole vectors, at
-/// most [`MAX_CHANNELS`].
+/// number of pixels, `job.weights` has Winograd weights, and the channels are at least a vector,
+/// at most [`MAX_CHANNELS`].
 #[inline(always)]
-unsafe fn tiles<S: Simd, const VECTORS: usize, const TILES: usize>(
+unsafe fn tiles<S: Simd, M: MulAdd, const VECTORS: usize, const TILES: usize>(
     isa: S,
     job: &mut FloatRowBlockJob<'_>,
     start: usize,
@@ -142,6 +147,8 @@ unsafe fn tiles<S: Simd, const VECTORS: usize, const TILES: usize>(
     unsafe {
         for tile in 0..TILES {
             for channel in (0..channels).step_by(lanes) {
+                // The last vector may overlap the previous one; it computes the same values again.
+                let channel = channel.min(channels - lanes);
                 let at = (start + tile * TILE_SIDE) * channels + channel;
                 transform::<S, TILES>(
                     isa,
@@ -158,7 +165,7 @@ unsafe fn tiles<S: Simd, const VECTORS: usize, const TILES: usize>(
             for point in 0..POINTS * POINTS {
                 let values = values.add(point * TILES * MAX_CHANNELS);
                 let weights = weights.add(point * channels * block);
-                multiply::<S, VECTORS, TILES>(isa, values, weights, channels, sums.add(point));
+                multiply::<S, M, VECTORS, TILES>(isa, values, weights, channels, sums.add(point));
             }
             let bias = job.weights.block_bias(first / block).as_ptr().cast::<f32>();
             for tile in 0..TILES {
@@ -174,21 +181,28 @@ unsafe fn tiles<S: Simd, const VECTORS: usize, const TILES: usize>(
     }
 }
 
+/// Returns `value * factor + addend`. `factor` is a power of two, so the product is exact and the
+/// result does not depend on whether the processor fuses the two operations.
+#[inline(always)]
+fn scaled_add<S: Simd>(isa: S, value: S::f32s, factor: S::f32s, addend: S::f32s) -> S::f32s {
+    isa.mul_add_e_f32s(value, factor, addend)
+}
+
 /// Applies the input transform to a line of six vectors.
 #[inline(always)]
 fn transform_line<S: Simd>(isa: S, d: [S::f32s; POINTS]) -> [S::f32s; POINTS] {
     let [two, less_two] = [isa.splat_f32s(2.0), isa.splat_f32s(-2.0)];
     let [four, less_four] = [isa.splat_f32s(4.0), isa.splat_f32s(-4.0)];
     let (even, odd) =
-        (isa.mul_add_f32s(d[2], less_four, d[4]), isa.mul_add_f32s(d[1], less_four, d[3]));
+        (scaled_add(isa, d[2], less_four, d[4]), scaled_add(isa, d[1], less_four, d[3]));
     let (even_far, odd_far) = (isa.sub_f32s(d[4], d[2]), isa.sub_f32s(d[3], d[1]));
     [
-        isa.mul_add_f32s(isa.sub_f32s(d[0], d[2]), four, even_far),
+        scaled_add(isa, isa.sub_f32s(d[0], d[2]), four, even_far),
         isa.add_f32s(even, odd),
         isa.sub_f32s(even, odd),
-        isa.mul_add_f32s(odd_far, two, even_far),
-        isa.mul_add_f32s(odd_far, less_two, even_far),
-        isa.mul_add_f32s(odd_far, less_four, isa.sub_f32s(d[5], d[3])),
+        scaled_add(isa, odd_far, two, even_far),
+        scaled_add(isa, odd_far, less_two, even_far),
+        scaled_add(isa, odd_far, less_four, isa.sub_f32s(d[5], d[3])),
     ]
 }
 
@@ -263,7 +277,7 @@ unsafe fn transform<S: Simd, const TILES: usize>(
 /// `values` has `channels` values for each tile, `weights` has `channels` blocks of weights, and
 /// there is room for the accumulators at `to`.
 #[inline(always)]
-unsafe fn multiply<S: Simd, const VECTORS: usize, const TILES: usize>(
+unsafe fn multiply<S: Simd, M: MulAdd, const VECTORS: usize, const TILES: usize>(
     isa: S,
     values: *const f32,
     mut weights: *const f32,
@@ -282,7 +296,7 @@ unsafe fn multiply<S: Simd, const VECTORS: usize, const TILES: usize>(
             for (tile, sum) in sums.iter_mut().enumerate() {
                 let value = isa.splat_f32s(*values.add(tile * MAX_CHANNELS + channel));
                 for v in 0..VECTORS {
-                    sum[v] = isa.mul_add_f32s(value, w[v], sum[v]);
+                    sum[v] = M::mul_add(isa, value, w[v], sum[v]);
                 }
             }
         }
@@ -305,9 +319,9 @@ fn inverse_transform_line<S: Simd>(isa: S, m: [S::f32s; POINTS]) -> [S::f32s; TI
     let (far, far_odd) = (isa.add_f32s(m[3], m[4]), isa.sub_f32s(m[3], m[4]));
     [
         isa.add_f32s(m[0], isa.add_f32s(near, far)),
-        isa.mul_add_f32s(far_odd, isa.splat_f32s(2.0), near_odd),
-        isa.mul_add_f32s(far, isa.splat_f32s(4.0), near),
-        isa.mul_add_f32s(isa.add_f32s(far_odd, m[5]), isa.splat_f32s(8.0), near_odd),
+        scaled_add(isa, far_odd, isa.splat_f32s(2.0), near_odd),
+        scaled_add(isa, far, isa.splat_f32s(4.0), near),
+        scaled_add(isa, isa.add_f32s(far_odd, m[5]), isa.splat_f32s(8.0), near_odd),
     ]
 }
 
