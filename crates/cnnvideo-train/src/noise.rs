@@ -274,6 +274,42 @@ fn correlated_rgb(like: &Tensor) -> Result<Tensor, Error> {
     Ok(shared * 0.8 + colour * 0.6)
 }
 
+/// Blurs white noise, `[n, 1, height, width]`, with a Gaussian for each image and normalises it to
+/// standard deviation 1. `blurs` are the standard deviations across and down, in pixels; 0 leaves
+/// the noise as it is.
+///
+/// # Errors
+/// Errors of libtorch.
+pub(crate) fn blurred_noise(white: &Tensor, blurs: &[[f64; 2]]) -> Result<Tensor, Error> {
+    /// Largest distance of a filter tap, in pixels.
+    const REACH: i64 = 7;
+    let size = white.size();
+    let (count, taps) = (size[0], 2 * REACH + 1);
+    let lines = |axis: usize| -> Tensor {
+        let line = |blur: f64| {
+            let tap = |d: i64| {
+                let exponent = -0.5 * (d as f64 / blur.max(1e-3)).powi(2);
+                exponent.exp() as f32
+            };
+            let line: Vec<f32> = (-REACH..=REACH).map(tap).collect();
+            // The standard deviation after the filter is the norm of its taps.
+            let norm = line.iter().map(|tap| tap * tap).sum::<f32>().sqrt();
+            line.into_iter().map(move |tap| tap / norm)
+        };
+        let all: Vec<f32> = blurs.iter().flat_map(|blur| line(blur[axis])).collect();
+        Tensor::from_slice(&all).to_device(white.device())
+    };
+    let shape = [1, count, size[2], size[3]];
+    let images = white.f_view(shape)?.f_pad([REACH; 4], "circular", None)?;
+    let across = lines(0).f_view([count, 1, 1, taps])?;
+    let down = lines(1).f_view([count, 1, taps, 1])?;
+    let none = None::<Tensor>;
+    let blurred = images
+        .f_conv2d(&across, none.as_ref(), [1, 1], [0, 0], [1, 1], count)?
+        .f_conv2d(&down, none.as_ref(), [1, 1], [0, 0], [1, 1], count)?;
+    Ok(blurred.f_view_as(white)?)
+}
+
 /// Low-pass filters white noise with a 3x3 binomial kernel and normalises it to standard deviation
 /// 1.
 ///

@@ -20,7 +20,7 @@ use super::{
     colour::{rgb_to_luma, weights_and_offset},
     compression::{DctQuantiser, ROUND_UP_FROM},
     data::Photos,
-    noise::{ImageGroup, SampleDepth, log_uniform, low_pass_noise},
+    noise::{ImageGroup, SampleDepth, blurred_noise, log_uniform},
     prefetch::BatchSource,
     run::{self, RunOptions, TrainingTask},
 };
@@ -43,8 +43,12 @@ const CLEAN_SHARE: f64 = 0.1;
 const COMPRESSED_SHARE: f64 = 0.4;
 /// Range of the sigma of synthetic (not camera) noise in 8-bit units.
 const SIGMA_RANGE: [f64; 2] = [0.5, 65.0];
-/// Shares of the squares whose synthetic noise is low-pass filtered once and twice.
-const FILTERED_SHARES: [f64; 2] = [0.25, 0.12];
+/// Share of the squares whose synthetic noise is blurred, as by demosaicking or scaling.
+const BLURRED_SHARE: f64 = 0.45;
+/// Share of the blurred squares that are blurred in one direction only, as by analogue video.
+const STREAKED_SHARE: f64 = 0.15;
+/// Range of the standard deviation of the Gaussian blur in pixels.
+const BLUR_RANGE: [f64; 2] = [0.3, 2.0];
 /// Side in pixels of the areas over which the true noise sigma is measured where it varies within a
 /// square.
 const AREA: i64 = 16;
@@ -116,8 +120,9 @@ struct SquareProperties {
     camera: bool,
     /// Sigma of synthetic noise in 8-bit units, 0 for none.
     sigma: f32,
-    /// Number of low-pass filters applied to the synthetic noise.
-    filter_count: usize,
+    /// Standard deviations, across and down, of the Gaussian that the synthetic noise is blurred
+    /// with, in pixels; 0 for none.
+    blur: [f64; 2],
     /// Whether the square is compressed after noise was added.
     compressed: bool,
     /// Number from which [`components`] derives the component: luma, R, G, B, U or V.
@@ -132,19 +137,24 @@ impl SquareProperties {
         } else {
             log_uniform(SIGMA_RANGE, rng) as f32
         };
-        let draw: f64 = rng.random();
-        let filter_count = if draw < FILTERED_SHARES[1] {
-            2
-        } else {
-            usize::from(draw < FILTERED_SHARES[0] + FILTERED_SHARES[1])
-        };
         Self {
             camera,
             sigma,
-            filter_count,
+            blur: Self::draw_blur(rng),
             compressed: rng.random_bool(COMPRESSED_SHARE),
             component: rng.random_range(0..12),
         }
+    }
+
+    fn draw_blur(rng: &mut StdRng) -> [f64; 2] {
+        if !rng.random_bool(BLURRED_SHARE) {
+            return [0.0; 2];
+        }
+        let blur = log_uniform(BLUR_RANGE, rng);
+        if rng.random_bool(STREAKED_SHARE) {
+            return if rng.random_bool(0.8) { [blur, 0.0] } else { [0.0, blur] };
+        }
+        [blur; 2]
     }
 }
 
@@ -287,6 +297,14 @@ impl NoiseEstimationTask<'_> {
         };
         let mut all = vec![("clean", clean.shallow_clone(), None)];
         all.extend([("2", 2.0), ("5", 5.0), ("15", 15.0), ("25", 25.0), ("50", 50.0)].map(white));
+        let blurred = |(name, blur): (&'static str, f64)| -> Result<Condition, Error> {
+            let unit = blurred_noise(&clean.randn_like(), &vec![[blur; 2]; count as usize])?;
+            let truth = Tensor::full([count], 15.0, (Kind::Float, Device::Cpu));
+            Ok((name, &clean + unit * 15.0, Some(truth)))
+        };
+        for condition in [("15 blur 0.5", 0.5), ("15 blur 0.7", 0.7), ("15 blur 1.4", 1.4)] {
+            all.push(blurred(condition)?);
+        }
         let mut rng = StdRng::seed_from_u64(1);
         let camera = rgb_to_luma(&camera_noise(count as usize, &mut rng).add_sensor_noise(rgb)?)?;
         let compress = |picture: &Tensor| {
@@ -326,13 +344,8 @@ impl NoiseEstimationTask<'_> {
         let plane = |rgb: &Tensor| components(rgb, full_resolution_count, side, properties);
         let (clean, mut noisy) = (plane(rgb)?, plane(&noisy_rgb)?);
 
-        let white = clean.randn_like();
-        let filtered_once = low_pass_noise(&white)?;
-        // Normalises by the ratio of the filters' gains: 0.375 for one filter, 0.2734 for both.
-        let filtered_twice = low_pass_noise(&filtered_once)? * (0.375 * 0.375 / 0.2734);
-        let unit = column(&|p| flag(p.filter_count == 0)) * white
-            + column(&|p| flag(p.filter_count == 1)) * filtered_once
-            + column(&|p| flag(p.filter_count == 2)) * filtered_twice;
+        let blurs: Vec<_> = properties.iter().map(|p| p.blur).collect();
+        let unit = blurred_noise(&clean.randn_like(), &blurs)?;
         let sigma = column(&|p| p.sigma);
         noisy = (noisy + unit * &sigma).f_clamp(0.0, 255.0)?;
 
