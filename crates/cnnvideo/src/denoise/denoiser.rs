@@ -8,7 +8,7 @@ use super::{
     CONTROL_PER_SIGMA, ColourDomain, MAX_SIGMA, NoiseEstimator, NoiseModel, NoiseModels,
     chroma_detail::ChromaCells,
     network_input::{Controls, NetworkInput},
-    network_output::{BlendWeights, NetworkOutput},
+    network_output::{BlendWeights, ComponentNoise, NetworkOutput},
     temporal::TemporalFusion,
 };
 use crate::{
@@ -16,13 +16,11 @@ use crate::{
     nn::{self, Network, SessionCache, Threads},
 };
 
-/// Range of sigma, in 8-bit units, over which denoising fades in. The networks' own error is one to
-/// two code values, so noise weaker than the first value is left alone; noise stronger than the
-/// second is removed wholly.
-const FADE_IN_SIGMA: [f32; 2] = [0.5, 3.0];
 /// Weight of a new estimate in the exponential moving average of the noise estimates.
 const ESTIMATE_SMOOTHING: f32 = 0.3;
 
+/// Brightness at which the reported noise sigma is corrected by measurements.
+const MIDDLE_BRIGHTNESS: f32 = 128.0;
 /// Rounds of the estimator on the first estimate of a component; later estimates take one round.
 const FIRST_ROUNDS: usize = 3;
 
@@ -187,22 +185,38 @@ impl Denoiser {
             main: parameters.sigma.map_or(estimated.main, NoiseModel::uniform),
             chroma: chroma_means.with_min_sigma(chroma_means.sigma.hypot(detail)),
         };
-        let sigmas = NoiseSigmas { main: noise.main.sigma, chroma: noise.chroma.sigma };
+        let fused = if parameters.temporal {
+            Some(temporal.fuse(input, &noise, pool))
+        } else {
+            temporal.reset();
+            None
+        };
+        let factor = |brightness: f32| match (&fused, parameters.sigma) {
+            (Some(fused), None) => fused.noise_factor(brightness),
+            _ => 1.0,
+        };
+        let sigmas = NoiseSigmas {
+            main: noise.main.sigma * factor(MIDDLE_BRIGHTNESS),
+            chroma: noise.chroma.sigma,
+        };
         let control = |sigma: f32| {
             (sigma * parameters.strength.max(1.0)).clamp(0.0, MAX_SIGMA) * CONTROL_PER_SIGMA
         };
-        let at_brightness = |brightness: usize| control(noise.main.sigma_at(brightness as f32));
+        let at_brightness = |brightness: usize| {
+            control(noise.main.sigma_at(brightness as f32) * factor(brightness as f32))
+        };
         let controls = Controls {
             main: std::array::from_fn(at_brightness),
             chroma: control(chroma_means.sigma),
         };
-        let [fade_start, fade_end] = FADE_IN_SIGMA;
-        let fade_in = |sigma: f32| ((sigma - fade_start) / (fade_end - fade_start)).clamp(0.0, 1.0);
         let others_sigma = if domain == ColourDomain::Rgb { sigmas.main } else { sigmas.chroma };
         let regions = regions.as_ref().map(Regions::reborrow);
         let weights = BlendWeights {
-            first: fade_in(sigmas.main),
-            others: fade_in(others_sigma),
+            first: ComponentNoise::new(sigmas.main, parameters.sigma.is_some()),
+            others: ComponentNoise::new(
+                others_sigma,
+                domain == ColourDomain::Rgb && parameters.sigma.is_some(),
+            ),
             strength: parameters.strength,
             regions,
         };
@@ -211,17 +225,18 @@ impl Denoiser {
         let session = self.sessions.for_frame_size(&*self.network, self.threads, width, height)?;
         let mut network_output =
             NetworkOutput::new(input, output.reborrow(), weights, self.detail_sigmas);
-        if parameters.temporal {
-            let fused = temporal.fuse(input, &noise, pool);
-            let network_input = NetworkInput::new(&fused.picture, domain, &controls)
-                .with_variance(fused.variance)
-                .with_regions(regions, parameters.strength);
-            session.run(&network_input, &mut network_output.with_fused(&fused))?;
-        } else {
-            temporal.reset();
-            let network_input = NetworkInput::new(input, domain, &controls)
-                .with_regions(regions, parameters.strength);
-            session.run(&network_input, &mut network_output)?;
+        match &fused {
+            Some(fused) => {
+                let network_input = NetworkInput::new(&fused.picture, domain, &controls)
+                    .with_variance(fused.variance)
+                    .with_regions(regions, parameters.strength);
+                session.run(&network_input, &mut network_output.with_fused(fused))?;
+            }
+            None => {
+                let network_input = NetworkInput::new(input, domain, &controls)
+                    .with_regions(regions, parameters.strength);
+                session.run(&network_input, &mut network_output)?;
+            }
         }
         Ok(sigmas)
     }

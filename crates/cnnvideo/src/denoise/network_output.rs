@@ -22,14 +22,55 @@ use crate::{
     simd::vectorise,
 };
 
+/// Range of the sigma of the remaining noise, in 8-bit units, over which the predicted noise is
+/// faded in. The networks' own error is one to two code values, so noise weaker than the first
+/// value is left alone; noise stronger than the second is removed wholly.
+const FADE_IN_SIGMA: [f32; 2] = [0.6, 1.6];
+
+/// Returns the share of the predicted noise that is subtracted where noise of `sigma` remains.
+#[inline(always)]
+fn fade_in(sigma: f32) -> f32 {
+    let [start, end] = FADE_IN_SIGMA;
+    ((sigma - start) / (end - start)).clamp(0.0, 1.0)
+}
+
+/// Range of estimated sigmas, in 8-bit units, over which estimates are trusted more and more. Fine
+/// texture without noise can be estimated as weak noise.
+const TRUSTED_SIGMA: [f32; 2] = [0.5, 2.2];
+
+/// Noise of a component, and how far its estimate is trusted.
+#[derive(Clone, Copy)]
+pub(super) struct ComponentNoise {
+    /// Noise sigma before fusion, in 8-bit units.
+    sigma: f32,
+    /// Trust in the sigma, 0 to 1.
+    trust: f32,
+}
+
+impl ComponentNoise {
+    /// Creates the noise of a component; `is_set` if the user has set its sigma.
+    pub(super) fn new(sigma: f32, is_set: bool) -> Self {
+        let [start, end] = TRUSTED_SIGMA;
+        let trust = ((sigma - start) / (end - start)).clamp(0.0, 1.0);
+        Self { sigma, trust: if is_set { 1.0 } else { trust } }
+    }
+
+    /// Returns the share of the predicted noise that is subtracted where the share `variance` of
+    /// the noise variance remains.
+    #[inline(always)]
+    fn subtracted_share(self, variance: f32) -> f32 {
+        self.trust * fade_in(self.sigma * variance.sqrt())
+    }
+}
+
 /// Weights of the denoised result in the output picture.
 #[derive(Clone, Copy)]
 pub(super) struct BlendWeights<'a> {
-    /// Weight for the first component before strength and regions, 0 to 1.
-    pub first: f32,
-    /// Weight for the other components before strength and regions, 0 to 1.
-    pub others: f32,
-    /// Strength set by the user; the product of weight and strength is limited to the weight.
+    /// Noise of the first component.
+    pub first: ComponentNoise,
+    /// Noise of the other components.
+    pub others: ComponentNoise,
+    /// Strength set by the user; values above 1 count as 1.
     pub strength: f32,
     /// Factors on the strength by region.
     pub regions: Option<Regions<'a>>,
@@ -87,6 +128,7 @@ impl<T: Sample> Output for NetworkOutput<'_, '_, '_, T> {
                     detail_sigmas,
                     fused,
                     noise: Vec::new(),
+                    shares: Vec::new(),
                     detail: Detail::default(),
                 }) as Box<dyn RowSink + 's>
             })
@@ -135,6 +177,8 @@ struct OutputBand<'a, 'b, 'f, T> {
     fused: Option<&'a FusedPicture<'f>>,
     /// Predicted noise of one row of a component, in network units.
     noise: Vec<f32>,
+    /// Share of the predicted noise that is subtracted in each cell of one row.
+    shares: Vec<f32>,
     detail: Detail,
 }
 
@@ -224,17 +268,52 @@ impl<T: Sample> OutputBand<'_, '_, '_, T> {
         }
     }
 
+    /// Multiplies the predicted noise of a row of a component by the share that is subtracted; see
+    /// [`fade_in`].
+    fn fade_noise(&mut self, component: usize, picture_row: usize) {
+        let BlendWeights { first, others, .. } = self.weights;
+        let of_component = if component == 0 { first } else { others };
+        let [shift_x, shift_y] = self.colour.subsampling(component);
+        let Some(fused) = self.fused else {
+            let share = of_component.subtracted_share(1.0);
+            if share < 1.0 {
+                self.noise.iter_mut().for_each(|noise| *noise *= share);
+            }
+            return;
+        };
+        let rows = fused.variance.nrows();
+        let variances = fused.variance.row(((picture_row << shift_y) / 2).min(rows - 1));
+        let variances = variances.to_slice().expect("rows of own maps are contiguous");
+        let (noise, shares) = (&mut self.noise, &mut self.shares);
+        shares.resize(variances.len(), 0.0);
+        vectorise(
+            #[inline(always)]
+            || {
+                for (share, variance) in shares.iter_mut().zip(variances) {
+                    *share = of_component.subtracted_share(*variance);
+                }
+                if shift_x == 0 {
+                    for (noise, share) in noise.chunks_mut(2).zip(&*shares) {
+                        noise.iter_mut().for_each(|noise| *noise *= share);
+                    }
+                } else {
+                    noise.iter_mut().zip(&*shares).for_each(|(noise, share)| *noise *= share);
+                }
+            },
+        );
+    }
+
     /// Writes row `band_row` of this band's component, which is row `picture_row` of the picture:
     /// subtracts the noise and blends the result with the input. Does nothing if the band has no
     /// such row.
     fn write_component_row(&mut self, component: usize, picture_row: usize, band_row: usize) {
-        let BlendWeights { first, others, strength, regions } = self.weights;
-        let weight = if component == 0 { first } else { others };
-        let [shift_x, shift_y] = self.colour.subsampling(component);
-        let samples = &mut self.components[component];
-        if band_row >= samples.len_of(Axis(0)) {
+        if band_row >= self.components[component].len_of(Axis(0)) {
             return;
         }
+        self.fade_noise(component, picture_row);
+        let BlendWeights { strength, regions, .. } = self.weights;
+        let [shift_x, shift_y] = self.colour.subsampling(component);
+        let samples = &mut self.components[component];
         let mut to = samples.index_axis_mut(Axis(0), band_row);
         let from = self.input.components[component].index_axis(Axis(0), picture_row);
         let fused = self
@@ -246,7 +325,7 @@ impl<T: Sample> OutputBand<'_, '_, '_, T> {
             let factors = regions.row(picture_row << shift_y, shift_x);
             let samples = to.iter_mut().zip(from).zip(noise).zip(factors).enumerate();
             for (x, (((to, from), noise), factor)) in samples {
-                let weight = weight * (strength * factor).clamp(0.0, 1.0);
+                let weight = (strength * factor).clamp(0.0, 1.0);
                 // With weight 0 the sample stays bit-exact: no rounding through `from_code_value`.
                 *to = if weight > 0.0 {
                     let own = from.code_value();
@@ -258,7 +337,7 @@ impl<T: Sample> OutputBand<'_, '_, '_, T> {
             }
             return;
         }
-        let weight = weight * strength.min(1.0);
+        let weight = strength.min(1.0);
         let scale = weight * INPUT_SCALE;
         let subtract_noise =
             |from: &T, noise: &f32| T::from_code_value(from.code_value() - scale * noise);

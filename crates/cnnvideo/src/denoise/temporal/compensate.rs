@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::{
     interpolation::{LanczosWeights, SUBPIXEL_POSITIONS, TAPS, WEIGHTS},
-    motion::{BLOCK, Motion},
+    motion::{BLOCK, BlockKind, Motion},
 };
 use crate::{frame::FixedSample, nn::Threads, simd::vectorise};
 
@@ -205,6 +205,31 @@ pub(super) fn compensate_map(
                         let from = from.to_slice().expect("rows of a map are contiguous");
                         copy_shifted(from, bx * side, dx, to);
                     }
+                }
+            },
+        );
+    });
+}
+
+/// Copies a map of half the picture's size in still blocks. Elsewhere the result is zero.
+pub(super) fn still_map(
+    map: &Array2<f32>,
+    motion: &Motion,
+    to: &mut Array2<f32>,
+    threads: &Threads,
+) {
+    if to.dim() != map.dim() {
+        *to = Array2::zeros(map.dim());
+    }
+    let side = BLOCK / 2;
+    threads.enter(|| {
+        to.axis_iter_mut(Axis(0)).into_par_iter().zip(map.axis_iter(Axis(0))).enumerate().for_each(
+            |(y, (to, from))| {
+                let to = to.into_slice().expect("rows of a map are contiguous");
+                let from = from.to_slice().expect("rows of a map are contiguous");
+                let kinds = motion.kinds.row(y / side);
+                for ((to, from), kind) in to.chunks_mut(side).zip(from.chunks(side)).zip(kinds) {
+                    if *kind == BlockKind::Still { to.copy_from_slice(from) } else { to.fill(0.0) }
                 }
             },
         );

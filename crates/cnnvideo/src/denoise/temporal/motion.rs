@@ -80,6 +80,8 @@ impl SearchPyramid {
 pub(super) struct Motion {
     /// Displacement `[x, y]` of each block in pixels of the picture, indexed `[[row, column]]`.
     pub blocks: Array2<[f32; 2]>,
+    /// Kind of each block.
+    pub kinds: Array2<BlockKind>,
     /// Unregularised motion of each block.
     found: Array2<BlockMotion>,
 }
@@ -124,8 +126,75 @@ impl Motion {
             });
         });
         regularise(&self.found, &mut self.blocks);
+        self.find_still_blocks();
+        self.find_boundary_blocks();
+    }
+
+    /// Finds the blocks that are still, and removes the small displacement that noise causes in
+    /// them. Blocks that were still before need more evidence to move.
+    fn find_still_blocks(&mut self) {
+        if self.kinds.dim() != self.blocks.dim() {
+            self.kinds = Array2::default(self.blocks.dim());
+        }
+        let all = self.kinds.iter_mut().zip(&mut self.blocks).zip(&self.found);
+        for ((kind, displacement), found) in all {
+            let limit = if *kind == BlockKind::Still { HYSTERESIS } else { 1.0 };
+            let still = displacement.iter().all(|d| d.abs() <= MAX_STILL_DISPLACEMENT)
+                && found.motion_evidence <= limit;
+            if still {
+                *displacement = [0.0; 2];
+            }
+            *kind = if still { BlockKind::Still } else { BlockKind::Moving };
+        }
+    }
+
+    /// Finds the blocks beside which the motion changes.
+    fn find_boundary_blocks(&mut self) {
+        let (rows, columns) = self.blocks.dim();
+        for y in 0..rows {
+            for x in 0..columns {
+                let [left, above] = [[y, x.saturating_sub(1)], [y.saturating_sub(1), x]];
+                for other in [left, above] {
+                    let (a, b) = (self.blocks[[y, x]], self.blocks[other]);
+                    if (0..2).any(|axis| (a[axis] - b[axis]).abs() > BOUNDARY_DIFFERENCE) {
+                        self.kinds[[y, x]] = BlockKind::Boundary;
+                        self.kinds[other] = BlockKind::Boundary;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Forgets which blocks are still.
+    pub(super) fn reset(&mut self) {
+        self.kinds.fill(BlockKind::Moving);
     }
 }
+
+/// Kind of a block of the motion field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum BlockKind {
+    /// The block moves like its neighbours, or its motion is not known yet.
+    #[default]
+    Moving,
+    /// The block lies at the same place in the previous picture.
+    Still,
+    /// A neighbour moves differently, so parts of the block may have been uncovered.
+    Boundary,
+}
+
+/// Difference of the displacements of neighbouring blocks, in pixels along an axis, at a motion
+/// boundary.
+const BOUNDARY_DIFFERENCE: f32 = 0.5;
+/// Largest regularised displacement of a still block along each axis, in pixels.
+const MAX_STILL_DISPLACEMENT: f32 = 0.35;
+/// Factor on the evidence of motion that a still block needs to count as moving.
+const HYSTERESIS: f32 = 3.0;
+/// Squared displacement, in units of its variance, that noise alone may cause.
+const STILL_TOLERANCE: f32 = 30.0;
+/// Relative difference of the mean squared differences without motion and at the best whole
+/// displacement that noise alone may cause.
+const STILL_DIFFERENCE: f32 = 0.06;
 
 /// Curvature of the mean squared difference that noise alone causes at a minimum, divided by the
 /// noise variance.
@@ -309,18 +378,26 @@ impl<'a> LevelPair<'a> {
         }
         let mut found =
             BlockMotion { displacement: best.map(|d| d as f32), ..BlockMotion::default() };
+        // The measured difference counts as noise where it exceeds the assumed noise.
+        let noise = (DIFFERENCE_VARIANCE * sigma * sigma).max(centre);
+        if best != [0; 2] {
+            let excess = square([0; 2]) - centre;
+            found.motion_evidence = (excess / (STILL_DIFFERENCE * noise)).max(0.0);
+        }
         for (axis, &[before, after]) in around.as_chunks::<2>().0.iter().enumerate() {
             let curvature = before + after - 2.0 * centre;
             // At the border the curvature is NaN or infinite.
             if !(curvature > 0.0 && curvature < f32::INFINITY) {
                 continue;
             }
-            found.displacement[axis] +=
-                (0.5 * (before - after) / curvature).clamp(-MAX_SUBPIXEL, MAX_SUBPIXEL);
+            let offset = (0.5 * (before - after) / curvature).clamp(-MAX_SUBPIXEL, MAX_SUBPIXEL);
+            found.displacement[axis] += offset;
             let pixels = (self.side + 2 * WINDOW_MARGIN).pow(2) as f32;
             let excess_curvature = (curvature - NOISE_CURVATURE * sigma * sigma).max(0.0);
             found.precision[axis] =
                 pixels * excess_curvature / (2.0 * DIFFERENCE_VARIANCE * sigma * sigma);
+            let weight = pixels * excess_curvature / (2.0 * noise * STILL_TOLERANCE);
+            found.motion_evidence += weight * offset * offset;
         }
         found
     }
