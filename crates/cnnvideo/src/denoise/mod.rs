@@ -9,6 +9,7 @@ mod chroma_detail;
 mod denoiser;
 mod domain;
 pub mod estimate;
+mod flat_runs;
 mod network_input;
 mod network_output;
 mod networks;

@@ -10,6 +10,7 @@ use ndarray::{ArrayViewMut2, Axis};
 use super::{
     ColourDomain, RGB, YUV420,
     chroma_detail::{CellShape, Detail},
+    flat_runs::FlatRuns,
     is_yuv420,
     temporal::FusedPicture,
 };
@@ -129,6 +130,7 @@ impl<T: Sample> Output for NetworkOutput<'_, '_, '_, T> {
                     fused,
                     noise: Vec::new(),
                     shares: Vec::new(),
+                    flat_runs: FlatRuns::default(),
                     detail: Detail::default(),
                 }) as Box<dyn RowSink + 's>
             })
@@ -179,6 +181,7 @@ struct OutputBand<'a, 'b, 'f, T> {
     noise: Vec<f32>,
     /// Share of the predicted noise that is subtracted in each cell of one row.
     shares: Vec<f32>,
+    flat_runs: FlatRuns,
     detail: Detail,
 }
 
@@ -304,13 +307,29 @@ impl<T: Sample> OutputBand<'_, '_, '_, T> {
     }
 
     /// Writes row `band_row` of this band's component, which is row `picture_row` of the picture:
-    /// subtracts the noise and blends the result with the input. Does nothing if the band has no
-    /// such row.
+    /// subtracts the noise, blends the result with the input and keeps flat runs of the input. Does
+    /// nothing if the band has no such row.
     fn write_component_row(&mut self, component: usize, picture_row: usize, band_row: usize) {
         if band_row >= self.components[component].len_of(Axis(0)) {
             return;
         }
         self.fade_noise(component, picture_row);
+        self.blend_row(component, picture_row, band_row);
+        let input = &self.input.components[component];
+        let flat = self.flat_runs.of_row(input, picture_row);
+        if !flat.contains(&true) {
+            return;
+        }
+        let to = self.components[component].row_mut(band_row);
+        for ((to, from), flat) in to.into_iter().zip(input.row(picture_row)).zip(flat) {
+            if *flat {
+                *to = *from;
+            }
+        }
+    }
+
+    /// Subtracts the noise from a row and blends the result with the input.
+    fn blend_row(&mut self, component: usize, picture_row: usize, band_row: usize) {
         let BlendWeights { strength, regions, .. } = self.weights;
         let [shift_x, shift_y] = self.colour.subsampling(component);
         let samples = &mut self.components[component];

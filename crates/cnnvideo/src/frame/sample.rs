@@ -5,7 +5,7 @@
 use crate::simd;
 
 /// Sample of a component.
-pub trait Sample: bytemuck::Pod + Send + Sync {
+pub trait Sample: bytemuck::Pod + PartialEq + Send + Sync {
     /// Returns the code value on the 8-bit scale. Samples of more than 8 bits have a fraction.
     fn code_value(self) -> f32;
     /// Returns the sample nearest to a code value on the 8-bit scale. Saturates at the type's
