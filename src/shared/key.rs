@@ -4,7 +4,7 @@
 
 use std::{
     fs::File,
-    io::Read,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -15,11 +15,8 @@ use zeroize::Zeroizing;
 use crate::shared::get_value;
 use cnnvideo::{
     nn::model::open_regular_file,
-    watermark::{KEY_LEN, Key, KeyError},
+    watermark::{Key, KeyError},
 };
-
-/// Bytes read of a key file at most: enough for 64 hex digits with white space around them.
-const MAX_FILE_LEN: u64 = 256;
 
 /// Source of the key. It is never logged.
 #[derive(Default, Clone)]
@@ -66,26 +63,15 @@ impl KeySettings {
                 ));
             }
         };
-        let key = key.map_err(|err| match &err {
-            KeyError::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+        key.map_err(|err| match &err {
+            KeyError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 gst::error_msg!(gst::ResourceError::NotFound, ("{}", err))
             }
             KeyError::Read { .. } => gst::error_msg!(gst::ResourceError::Read, ("{}", err)),
-            KeyError::Format => {
+            KeyError::Format | KeyError::Zero => {
                 gst::error_msg!(gst::ResourceError::Settings, ("Cannot use {}: {}", source, err))
             }
-        })?;
-        if key == Key::new([0; KEY_LEN]) {
-            return Err(gst::error_msg!(
-                gst::ResourceError::Settings,
-                (
-                    "Cannot use {}: all bytes of the key are zero; create a random key \
-                     (head -c 32 /dev/urandom > FILE)",
-                    source
-                )
-            ));
-        }
-        Ok(key)
+        })
     }
 
     /// Returns the specifications of the properties.
@@ -112,20 +98,13 @@ impl KeySettings {
 /// Reads a key file without blocking. Posts a warning of the element if other users have access to
 /// the file.
 fn read_key(path: &Path, element: &impl IsA<gst::Element>) -> Result<Key, KeyError> {
-    // The capacity prevents reallocations, which would leave copies of the key in memory.
-    let mut content = Zeroizing::new(Vec::with_capacity(2 * MAX_FILE_LEN as usize));
-    let mut read = || {
+    let open = || {
         let file = open_regular_file(path)?;
         warn_about_access(path, &file, element)?;
-        file.take(MAX_FILE_LEN).read_to_end(&mut content)
+        Ok(file)
     };
-    read().map_err(|source| KeyError::Read { path: path.to_owned(), source })?;
-    match <[u8; KEY_LEN]>::try_from(content.as_slice()) {
-        Ok(bytes) => Ok(Key::new(bytes)),
-        Err(_) => {
-            std::str::from_utf8(&content).map_err(|_| KeyError::Format).and_then(Key::from_hex)
-        }
-    }
+    let file = open().map_err(|source| KeyError::Read { path: path.to_owned(), source })?;
+    Key::from_open_file(&file, path)
 }
 
 /// Posts a warning if users other than the owner and the group may read or write a file.
@@ -134,7 +113,7 @@ fn warn_about_access(
     path: &Path,
     file: &File,
     element: &impl IsA<gst::Element>,
-) -> std::io::Result<()> {
+) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let mode = file.metadata()?.permissions().mode() & 0o777;
     if mode & 0o006 != 0 {
@@ -154,6 +133,6 @@ fn warn_about_access(
 
 /// Does nothing: other systems have no file modes.
 #[cfg(not(unix))]
-fn warn_about_access(_: &Path, _: &File, _: &impl IsA<gst::Element>) -> std::io::Result<()> {
+fn warn_about_access(_: &Path, _: &File, _: &impl IsA<gst::Element>) -> io::Result<()> {
     Ok(())
 }

@@ -14,6 +14,8 @@ mod cnnsmooth;
 mod determinism;
 mod docs;
 mod filters;
+#[cfg(target_os = "linux")]
+mod key_memory;
 mod plugin;
 mod ten_bit;
 mod videoquality;

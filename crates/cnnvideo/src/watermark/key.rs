@@ -1,22 +1,34 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! The secret key of a watermark, and the keyed random numbers derived from it.
+//!
+//! The key stays in one place in memory: it is never moved, and copies that the hash functions leave
+//! on the stack are cleared.
 
-use std::{fmt, io::Read, path::Path};
+use std::{
+    fmt,
+    fs::File,
+    hint::black_box,
+    io::{self, Read},
+    path::Path,
+};
 
 use chacha::{
     ChaCha8Rng,
     rand_core::{RngCore, SeedableRng},
 };
+use cnnvideo_nn::model::open_regular_file;
 use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// Length of a key in bytes.
 pub const KEY_LEN: usize = 32;
-/// Bytes read of a key file at most: enough for 64 hex digits with white space around them.
-const MAX_FILE_LEN: u64 = 256;
+/// Length of the longest key file in bytes: 64 hex digits with white space around them.
+const MAX_FILE_LEN: usize = 256;
+/// Bytes of stack that [`clear_stack`] clears: several times what HKDF-SHA-256 uses.
+const CLEARED_STACK: usize = 16 << 10;
 
 /// Errors of loading a [`Key`].
 #[derive(Debug, thiserror::Error)]
@@ -27,18 +39,26 @@ pub enum KeyError {
         /// Path of the key file.
         path: std::path::PathBuf,
         /// Error of the operating system.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The data is neither 32 bytes nor 64 hex digits.
     #[error("not a key: expected 32 bytes or 64 hex digits")]
     Format,
+    /// All bytes are zero.
+    #[error(
+        "all bytes of the key are zero; create a random key (head -c {KEY_LEN} /dev/urandom > FILE)"
+    )]
+    Zero,
 }
 
 /// Secret from which the carriers, the pilot and the payload check of a watermark are derived.
 ///
 /// `Debug` does not print it, and dropping it clears the memory.
-#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
-pub struct Key([u8; KEY_LEN]);
+#[derive(PartialEq, Eq)]
+pub struct Key(
+    // Boxed, because moving an array leaves a copy behind.
+    Box<[u8; KEY_LEN]>,
+);
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -46,53 +66,89 @@ impl fmt::Debug for Key {
     }
 }
 
+impl Clone for Key {
+    fn clone(&self) -> Self {
+        Self::filled_by(|bytes| bytes.copy_from_slice(&*self.0))
+    }
+}
+
+impl Drop for Key {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for Key {}
+
 impl Key {
-    /// Creates a key of 32 bytes, which should be random.
-    pub fn new(bytes: [u8; KEY_LEN]) -> Self {
-        Self(bytes)
+    /// Creates a key of 32 bytes, which should be random. The caller clears its own copy of them.
+    pub fn new(mut bytes: [u8; KEY_LEN]) -> Self {
+        let key = Self::filled_by(|to| to.copy_from_slice(&bytes));
+        bytes.zeroize();
+        key
+    }
+
+    /// Creates a key whose bytes `fill` writes where they stay.
+    fn filled_by(fill: impl FnOnce(&mut [u8; KEY_LEN])) -> Self {
+        let mut key = Self(Box::new([0; KEY_LEN]));
+        fill(&mut key.0);
+        key
     }
 
     /// Parses a key of 64 hex digits; white space around them is ignored.
     ///
     /// # Errors
-    /// Returns [`KeyError::Format`] for any other text.
+    /// Returns [`KeyError::Zero`] for a key of zeros and [`KeyError::Format`] for any other text.
     pub fn from_hex(text: &str) -> Result<Self, KeyError> {
         let digits = text.trim().as_bytes();
-        let mut bytes = [0; KEY_LEN];
-        if digits.len() != 2 * KEY_LEN {
+        if digits.len() != 2 * KEY_LEN || !digits.iter().all(u8::is_ascii_hexdigit) {
             return Err(KeyError::Format);
         }
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            let value = |digit: u8| char::from(digit).to_digit(16);
-            let (Some(high), Some(low)) = (value(pair[0]), value(pair[1])) else {
-                return Err(KeyError::Format);
-            };
-            *byte = (16 * high + low) as u8;
-        }
-        Ok(Self(bytes))
+        let value = |digit: u8| char::from(digit).to_digit(16).unwrap_or_default() as u8;
+        Self::filled_by(|bytes| {
+            for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+                *byte = 16 * value(pair[0]) + value(pair[1]);
+            }
+        })
+        .checked()
     }
 
-    /// Reads a key from a file of 32 bytes or 64 hex digits.
+    /// Reads a key from a regular file of 32 bytes or 64 hex digits, without blocking.
     ///
     /// # Errors
-    /// Returns [`KeyError::Read`] if the file cannot be read, and [`KeyError::Format`] if its
-    /// content is not a key.
+    /// Returns [`KeyError::Read`] if the file cannot be read or is a FIFO, directory or device,
+    /// [`KeyError::Zero`] if all bytes of the key are zero, and [`KeyError::Format`] if the content
+    /// is not a key.
     pub fn from_file(path: &Path) -> Result<Self, KeyError> {
-        let read = || {
-            let mut content = Vec::new();
-            std::fs::File::open(path)?.take(MAX_FILE_LEN).read_to_end(&mut content)?;
-            Ok(content)
-        };
-        let mut content =
-            read().map_err(|source| KeyError::Read { path: path.to_owned(), source })?;
-        let key = match <[u8; KEY_LEN]>::try_from(content.as_slice()) {
-            Ok(bytes) => Ok(Self(bytes)),
-            Err(_) => {
-                std::str::from_utf8(&content).map_err(|_| KeyError::Format).and_then(Self::from_hex)
-            }
-        };
-        content.zeroize();
-        key
+        let file = open_regular_file(path)
+            .map_err(|source| KeyError::Read { path: path.to_owned(), source })?;
+        Self::from_open_file(&file, path)
+    }
+
+    /// Reads a key from an open file, as [`Self::from_file`] does. Errors name `path`.
+    ///
+    /// # Errors
+    /// As [`Self::from_file`].
+    pub fn from_open_file(file: &File, path: &Path) -> Result<Self, KeyError> {
+        // One byte more than allowed, so that a longer file is seen. Of twice the capacity, so that
+        // `read_to_end` neither reallocates nor reads to a buffer of its own.
+        let limit = MAX_FILE_LEN + 1;
+        let mut content = Zeroizing::new(Vec::with_capacity(2 * limit));
+        file.take(limit as u64)
+            .read_to_end(&mut content)
+            .map_err(|source| KeyError::Read { path: path.to_owned(), source })?;
+        if content.len() == KEY_LEN {
+            return Self::filled_by(|bytes| bytes.copy_from_slice(&content)).checked();
+        }
+        if content.len() == limit {
+            return Err(KeyError::Format);
+        }
+        std::str::from_utf8(&content).map_err(|_| KeyError::Format).and_then(Self::from_hex)
+    }
+
+    /// Returns the key unless all its bytes are zero.
+    fn checked(self) -> Result<Self, KeyError> {
+        if self.0.iter().all(|byte| *byte == 0) { Err(KeyError::Zero) } else { Ok(self) }
     }
 
     /// Returns the random number generator of the key for one purpose and these numbers.
@@ -101,25 +157,41 @@ impl Key {
     pub(super) fn rng(&self, purpose: &str, numbers: &[u32]) -> KeyedRng {
         let mut info = format!("cnnvideo watermark 1 {purpose}").into_bytes();
         numbers.iter().for_each(|n| info.extend_from_slice(&n.to_be_bytes()));
-        let mut seed = [0; 32];
-        Hkdf::<Sha256>::new(None, &self.0).expand(&info, &mut seed).expect(
+        let mut seed = Zeroizing::new([0; 32]);
+        self.derive(&info, &mut seed);
+        clear_stack();
+        KeyedRng(ChaCha8Rng::from_seed(*seed))
+    }
+
+    /// Derives a seed by HKDF-SHA-256. Never inlined, so that the copies of the key in the state of
+    /// the hash function are on the part of the stack that [`clear_stack`] clears.
+    #[inline(never)]
+    fn derive(&self, info: &[u8], seed: &mut [u8; 32]) {
+        Hkdf::<Sha256>::new(None, &*self.0).expand(info, seed).expect(
             "HKDF-SHA-256 expands to at most 255 blocks of 32 bytes, and a seed is one block",
         );
-        KeyedRng(ChaCha8Rng::from_seed(seed))
     }
 
     /// Returns the keyed check of a payload: HMAC-SHA-256 of key epoch and payload, truncated to 32
     /// bits.
     pub(super) fn payload_check(&self, payload: u64, epoch: u32) -> u32 {
-        let mut check_key = [0; 32];
-        self.rng("check", &[]).fill(&mut check_key);
-        let mut mac = Hmac::<Sha256>::new_from_slice(&check_key)
+        let mut check_key = Zeroizing::new([0; 32]);
+        self.rng("check", &[]).fill(&mut *check_key);
+        let mut mac = Hmac::<Sha256>::new_from_slice(&*check_key)
             .expect("HMAC accepts keys of any length (RFC 2104)");
         mac.update(&epoch.to_be_bytes());
         mac.update(&payload.to_be_bytes());
         let tag = mac.finalize().into_bytes();
         u32::from_be_bytes([tag[0], tag[1], tag[2], tag[3]])
     }
+}
+
+/// Clears the part of the stack that functions used which the caller has called before.
+#[inline(never)]
+fn clear_stack() {
+    let mut space = [0u8; CLEARED_STACK];
+    space.zeroize();
+    black_box(&space);
 }
 
 /// Keyed pseudo-random number generator.
@@ -155,8 +227,9 @@ mod tests {
         for wrong in
             ["", "00", &hex[1..], &format!("{hex}0"), &hex.replacen('0', "g", 1), &"ä".repeat(32)]
         {
-            assert!(Key::from_hex(wrong).is_err(), "{wrong}");
+            assert!(matches!(Key::from_hex(wrong), Err(KeyError::Format)), "{wrong}");
         }
+        assert!(matches!(Key::from_hex(&"0".repeat(64)), Err(KeyError::Zero)));
         assert!(!format!("{:?}", Key::new(bytes)).contains('7'));
     }
 

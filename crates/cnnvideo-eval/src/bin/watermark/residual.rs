@@ -70,8 +70,7 @@ pub(crate) fn run(task: &Residuals) -> Result<()> {
 fn decode(task: &Residuals, networks: &Networks, attacked: &Attacked<'_>) -> Result<Vec<Report>> {
     let mut collectors: Vec<_> =
         (0..=task.sigmas.len()).map(|_| Collector::new(task.window)).collect();
-    let key = std::fs::read(attacked.key)?;
-    let key = Key::new(key.try_into().map_err(|_| "not a key of 32 bytes")?);
+    let key = Key::from_file(attacked.key)?;
     let mut denoisers = Vec::new();
     let mut frames = 0;
     let mut halves = Vec::<f32>::new();

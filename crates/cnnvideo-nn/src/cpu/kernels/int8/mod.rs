@@ -81,7 +81,11 @@ impl Int8Kernels {
     /// The portable kernel set, which every processor supports.
     pub const PORTABLE: Self = Self(InstructionSet::Portable);
 
-    /// Returns all kernel sets that this processor supports, the fastest first.
+    /// Returns the kernel sets that this process can use, the fastest first.
+    ///
+    /// AMX counts only if Linux grants its state to this process, which the first call requests. It
+    /// is left out, without a request, if the environment variable `CNNVIDEO_KERNELS` selects
+    /// another set.
     pub fn available() -> Vec<Self> {
         let mut all = Vec::new();
         #[cfg(target_arch = "x86_64")]

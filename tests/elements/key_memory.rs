@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Tests that the watermark elements leave no copy of the key in memory.
+//!
+//! The tests hold the key only as its complement, so that every copy found is one of the elements.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    os::unix::fs::FileExt,
+};
+
+use gst::prelude::*;
+
+use crate::common::{Temporary, pipeline};
+
+const KEY_LEN: usize = 32;
+/// Number of bytes of memory to read at once.
+const CHUNK: usize = 1 << 20;
+
+/// Returns the number of copies of a key in the memory of this process, by the complement of the
+/// key.
+fn copies(complement: &[u8; KEY_LEN]) -> io::Result<usize> {
+    let memory = File::open("/proc/self/mem")?;
+    let mut chunk = vec![0; CHUNK];
+    let mut count = 0;
+    for line in fs::read_to_string("/proc/self/maps")?.lines() {
+        let mut fields = line.split_whitespace();
+        let (Some(range), Some(access)) = (fields.next(), fields.next()) else { continue };
+        let address = |text: &str| u64::from_str_radix(text, 16).map_err(io::Error::other);
+        let (start, end) = range.split_once('-').expect("maps lists ranges");
+        let (mut at, end) = (address(start)?, address(end)?);
+        while access.starts_with('r') && at < end {
+            let wanted = CHUNK.min((end - at) as usize);
+            // Memory that another thread has unmapped since, and special mappings, cannot be read.
+            let Ok(read) = memory.read_at(&mut chunk[..wanted], at) else { break };
+            let is_key = |window: &&[u8]| window.iter().zip(complement).all(|(a, b)| *a == !b);
+            count += chunk[..read].windows(KEY_LEN).filter(is_key).count();
+            // The buffer must not hold a copy when the loop reaches its own memory.
+            chunk[..read].fill(0);
+            if read < wanted || at + read as u64 == end {
+                break;
+            }
+            // Chunks overlap, so that no copy is split.
+            at += (read - (KEY_LEN - 1)) as u64;
+        }
+    }
+    Ok(count)
+}
+
+/// Runs both watermark elements with the keys that `property` sets, and returns the numbers of
+/// copies of the key while the pipeline runs, after it has stopped and after it is gone.
+fn copies_over_time(property: &str, complement: &[u8; KEY_LEN]) -> [usize; 3] {
+    let count = || copies(complement).unwrap();
+    let pipeline = pipeline(&format!(
+        "videotestsrc num-buffers=60 ! video/x-raw,format=I420,width=64,height=48 ! \
+         watermarkembed {property} payload=0123456789abcdef ! \
+         watermarkdetect {property} interval=4 ! fakesink"
+    ));
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let wanted = [gst::MessageType::Eos, gst::MessageType::Error];
+    let message = pipeline
+        .bus()
+        .unwrap()
+        .timed_pop_filtered(gst::ClockTime::from_seconds(60), &wanted)
+        .expect("the stream ends");
+    assert_eq!(message.type_(), gst::MessageType::Eos, "{message:?}");
+    let playing = count();
+    pipeline.set_state(gst::State::Null).unwrap();
+    let stopped = count();
+    drop(pipeline);
+    [playing, stopped, count()]
+}
+
+#[test]
+fn a_key_stays_in_one_place_and_is_cleared() {
+    let complement: [u8; KEY_LEN] = rand::random();
+    let file = Temporary::new("memory.key");
+    // Byte by byte: the test never has the whole key in memory.
+    let mut writer = File::create(&file.0).unwrap();
+    complement.iter().for_each(|byte| writer.write_all(&[!byte]).unwrap());
+    let hex: String = complement.iter().map(|byte| format!("{:02x}", !byte)).collect();
+    for property in [format!("key-file={}", file.0.display()), format!("key={hex}")] {
+        // The embedder has one copy and the detector another one.
+        let found = copies_over_time(&property, &complement);
+        assert_eq!(found, [2, 0, 0], "{}", property.split('=').next().unwrap());
+    }
+}
