@@ -109,11 +109,7 @@ fn read_key(path: &Path, element: &impl IsA<gst::Element>) -> Result<Key, KeyErr
 
 /// Posts a warning if users other than the owner and the group may read or write a file.
 #[cfg(unix)]
-fn warn_about_access(
-    path: &Path,
-    file: &File,
-    element: &impl IsA<gst::Element>,
-) -> io::Result<()> {
+fn warn_about_access(path: &Path, file: &File, element: &impl IsA<gst::Element>) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let mode = file.metadata()?.permissions().mode() & 0o777;
     if mode & 0o006 != 0 {

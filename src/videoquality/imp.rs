@@ -7,18 +7,18 @@ use std::sync::{LazyLock, Mutex, OnceLock};
 
 use glib::subclass::prelude::*;
 use gst::{prelude::*, subclass::prelude::*};
-use gst_base::{AGGREGATOR_FLOW_NEED_DATA, AggregatorPad, prelude::*, subclass::prelude::*};
-use gst_video::{VideoFormat, VideoFrameRef, VideoInfo};
+use gst_base::{AggregatorPad, prelude::*, subclass::prelude::*};
+use gst_video::{VideoFormat, VideoInfo};
 
 use super::{
-    frame::Frame,
     message::VideoQualityMessage,
-    output::{self, Output},
-    pairing::{Pairing, estimate_duration, lies_before, pair},
+    output,
     settings::{self, OutputKind, Settings},
+    state::{PerStream, State},
+    step::Step,
 };
-use crate::shared::{FORMATS_8BIT, RegionMask, format_of, lock, view_frame};
-use cnnvideo::quality::{Comparison, Measures, Panel, RunningMean, iou};
+use crate::shared::{FORMATS_8BIT, lock};
+use cnnvideo::quality::{Comparison, Panel};
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
@@ -27,13 +27,6 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
         Some("Video quality measures"),
     )
 });
-
-/// A value for each of the compared streams.
-#[derive(Debug, Default, Clone)]
-struct PerStream<T> {
-    reference: T,
-    test: T,
-}
 
 /// State of a `videoquality` element.
 #[derive(Default)]
@@ -46,47 +39,9 @@ pub struct VideoQuality {
     state: Mutex<State>,
 }
 
-/// State of the streams.
-#[derive(Default)]
-struct State {
-    /// `None` while the element is stopped.
-    comparison: Option<Comparison>,
-    panel: Panel,
-    running_mean: RunningMean,
-    /// Measures and running time of the last pair.
-    last: Option<(Measures, Option<gst::ClockTime>)>,
-    /// Number of frames without a partner.
-    unpaired: PerStream<u64>,
-    /// Formats of the sink pads.
-    infos: PerStream<Option<VideoInfo>>,
-    /// Caps of the tested stream.
-    test_caps: Option<gst::Caps>,
-    /// Reference frame taken from the pad in order to see the time of the next one.
-    held: Option<Frame>,
-    /// Running times in nanoseconds of the frames that left the pads last.
-    previous: PerStream<Option<i64>>,
-    output: Output,
-    /// Kind of output that the caps of the source pad are for, `None` after new caps.
-    negotiated: Option<OutputKind>,
-    /// Whether the summary was posted.
-    summary_posted: bool,
-    /// Whether the warning about the early end of the reference was posted.
-    reference_eos_warned: bool,
-}
-
-/// Result of a look at the next frames of both streams.
-enum Step {
-    /// Continue, after the waiting events were pushed.
-    Continue,
-    /// Push a frame.
-    Push(gst::Buffer),
-    /// The tested stream has ended.
-    End,
-}
-
 impl VideoQuality {
     /// Returns the sink pads.
-    fn pads(&self) -> PerStream<&AggregatorPad> {
+    pub(super) fn pads(&self) -> PerStream<&AggregatorPad> {
         let PerStream { reference, test } = &self.pads;
         let [reference, test] =
             [reference, test].map(|pad| pad.get().expect("pads are added on construction"));
@@ -94,13 +49,13 @@ impl VideoQuality {
     }
 
     /// Posts an error message with `reason`.
-    fn post_error(&self, reason: &dyn std::fmt::Display) -> gst::FlowError {
+    pub(super) fn post_error(&self, reason: &dyn std::fmt::Display) -> gst::FlowError {
         gst::element_imp_error!(self, gst::StreamError::Format, ("Cannot compare: {reason}"));
         gst::FlowError::Error
     }
 
     /// Posts a `video-quality` message with the measures of the last pair and the means.
-    fn post_measures(&self, state: &State, summary: bool) {
+    pub(super) fn post_measures(&self, state: &State, summary: bool) {
         let (Some((frame, running_time)), Some(mean)) = (state.last, state.running_mean.mean())
         else {
             return;
@@ -120,7 +75,7 @@ impl VideoQuality {
     }
 
     /// Posts the summary message at the end of the stream, once.
-    fn post_summary(&self, state: &mut State) {
+    pub(super) fn post_summary(&self, state: &mut State) {
         if std::mem::replace(&mut state.summary_posted, true) {
             return;
         }
@@ -143,7 +98,7 @@ impl VideoQuality {
 
     /// Lets the source pad send caps for `output` if those of the tested stream or `output` have
     /// changed.
-    fn negotiate_output(
+    pub(super) fn negotiate_output(
         &self,
         state: &mut State,
         output: OutputKind,
@@ -220,209 +175,6 @@ impl VideoQuality {
         drop(state);
         outgoing.push(&self.obj());
         true
-    }
-
-    /// Lets the source pad send a gap event for the time of `frame`.
-    fn add_gap(state: &mut State, frame: &Frame) {
-        if let Some(gap) = frame.gap_event() {
-            state.output.add_event(gap);
-        }
-    }
-
-    /// Drops the next frame or gap of the reference.
-    fn drop_reference(&self, state: &mut State, reference: &Frame) {
-        if state.held.take().is_none() {
-            self.pads().reference.drop_buffer();
-        }
-        if !reference.is_gap() {
-            state.previous.reference = reference.timing.start;
-        }
-    }
-
-    /// Decides which of the next frames are paired.
-    fn pair(&self, state: &State, reference: &Frame, test: &Frame, timeout: bool) -> Pairing {
-        let (a, b) = match (reference.timing.start, test.timing.start) {
-            (Some(a), Some(b)) => (a, b),
-            // Streams without timestamps are paired in order of arrival.
-            (None, None) => return Pairing::Pair,
-            (None, Some(_)) => return Pairing::SkipReference,
-            (Some(_), None) => return Pairing::PassTest,
-        };
-        // The shorter duration: if two frames fall into one longer frame, only the nearer is its
-        // partner.
-        let durations = [reference.timing.duration, test.timing.duration].into_iter().flatten();
-        if let Some(duration) = durations.min() {
-            return pair(a, b, duration);
-        }
-        if a == b {
-            return Pairing::Pair;
-        }
-        if state.held.is_none() && !timeout {
-            return Pairing::LookAhead;
-        }
-        let next = state.held.as_ref().and_then(|_| {
-            let pad = self.pads().reference;
-            Frame::new(pad.peek_buffer()?, pad, state.infos.reference.as_ref()).timing.start
-        });
-        let reference_times = next.map(|next| (a, next)).or(state.previous.reference.zip(Some(a)));
-        let test_times = state.previous.test.zip(Some(b));
-        pair(a, b, estimate_duration(&[reference_times, test_times]))
-    }
-
-    /// Decides on the next frames of both streams, measures them and drops them from the pads.
-    fn step(
-        &self,
-        state: &mut State,
-        settings: Settings,
-        timeout: bool,
-    ) -> Result<Step, gst::FlowError> {
-        let pads = self.pads();
-        let Some(test) = pads.test.peek_buffer() else {
-            if pads.test.is_eos() {
-                self.post_summary(state);
-                return Ok(Step::End);
-            }
-            // Without a tested frame there is nothing to push, not even after a timeout.
-            return Err(AGGREGATOR_FLOW_NEED_DATA);
-        };
-        let test = Frame::new(test, pads.test, state.infos.test.as_ref());
-        let reference = state.held.clone().or_else(|| {
-            let buffer = pads.reference.peek_buffer()?;
-            Some(Frame::new(buffer, pads.reference, state.infos.reference.as_ref()))
-        });
-        let Some(reference) = reference else {
-            if !pads.reference.is_eos() && !timeout {
-                return Err(AGGREGATOR_FLOW_NEED_DATA);
-            }
-            self.warn_of_early_end(state, &test);
-            return self.pass_test(state, settings, test, None);
-        };
-        if test.is_gap() && !lies_before(&reference.timing, &test.timing) {
-            return self.pass_test(state, settings, test, None);
-        }
-        let pairing = match (reference.is_gap(), test.is_gap()) {
-            (_, true) => Pairing::SkipReference,
-            (true, false) if lies_before(&test.timing, &reference.timing) => Pairing::PassTest,
-            (true, false) => Pairing::SkipReference,
-            (false, false) => self.pair(state, &reference, &test, timeout),
-        };
-        match pairing {
-            Pairing::Pair => {
-                let panel = self.compare(state, settings, (&reference, &test))?;
-                self.drop_reference(state, &reference);
-                self.pass_test(state, settings, test, Some(panel))
-            }
-            Pairing::PassTest => self.pass_test(state, settings, test, None),
-            Pairing::SkipReference => {
-                state.unpaired.reference += u64::from(!reference.is_gap());
-                self.drop_reference(state, &reference);
-                Ok(Step::Continue)
-            }
-            Pairing::LookAhead => {
-                pads.reference.drop_buffer();
-                state.held = Some(reference);
-                Ok(Step::Continue)
-            }
-        }
-    }
-
-    /// Posts a warning, once, if the reference has ended before the tested stream.
-    fn warn_of_early_end(&self, state: &mut State, test: &Frame) {
-        if !test.is_gap()
-            && self.pads().reference.is_eos()
-            && !std::mem::replace(&mut state.reference_eos_warned, true)
-        {
-            gst::element_imp_warning!(
-                self,
-                gst::StreamError::Failed,
-                ("The reference ended first; the remaining tested frames are not measured")
-            );
-        }
-    }
-
-    /// Drops the next tested frame or gap from its pad and returns what to push in its place.
-    /// `measured` holds the panel, if one is drawn, of a frame that was measured.
-    fn pass_test(
-        &self,
-        state: &mut State,
-        settings: Settings,
-        test: Frame,
-        measured: Option<Option<gst::Buffer>>,
-    ) -> Result<Step, gst::FlowError> {
-        self.pads().test.drop_buffer();
-        self.negotiate_output(state, settings.output)?;
-        if test.is_gap() {
-            Self::add_gap(state, &test);
-            return Ok(Step::Continue);
-        }
-        if state.infos.test.is_none() {
-            return Err(gst::FlowError::NotNegotiated);
-        }
-        state.previous.test = test.timing.start;
-        state.unpaired.test += u64::from(measured.is_none());
-        match (settings.output, measured.flatten()) {
-            (OutputKind::Test, _) => Ok(Step::Push(test.buffer)),
-            (OutputKind::Panel, Some(panel)) => Ok(Step::Push(panel)),
-            (OutputKind::Panel, None) => {
-                // There is no panel without a partner; the gap event lets downstream's running time
-                // advance.
-                Self::add_gap(state, &test);
-                Ok(Step::Continue)
-            }
-        }
-    }
-
-    /// Measures a pair of frames. Returns the panel to push, if one is drawn.
-    fn compare(
-        &self,
-        state: &mut State,
-        settings: Settings,
-        (reference, test): (&Frame, &Frame),
-    ) -> Result<Option<gst::Buffer>, gst::FlowError> {
-        let (Some(reference_info), Some(test_info)) = (&reference.info, &test.info) else {
-            return Err(gst::FlowError::NotNegotiated);
-        };
-        let running_time = test.running_time();
-        let (reference, test) = (&reference.buffer, &test.buffer);
-        let frames = [(reference, reference_info), (test, test_info)].map(|(buffer, info)| {
-            VideoFrameRef::from_buffer_ref_readable(buffer, info)
-                .map_err(|err| self.post_error(&err))
-        });
-        let [reference_frame, test_frame] = frames;
-        let (reference_frame, test_frame) = (reference_frame?, test_frame?);
-        let format =
-            |info: &VideoInfo| format_of(info.format()).ok_or(gst::FlowError::NotNegotiated);
-        let a = view_frame::<u8>(&reference_frame, format(reference_info)?)
-            .map_err(|err| self.post_error(&err))?;
-        let b = view_frame(&test_frame, format(test_info)?).map_err(|err| self.post_error(&err))?;
-        let State { comparison: Some(comparison), panel, running_mean, .. } = state else {
-            return Err(gst::FlowError::Flushing);
-        };
-        let mut measures = comparison.measure(&a, &b).map_err(|err| self.post_error(&err))?;
-        let labels = [(reference, reference_info), (test, test_info)].map(|(buffer, info)| {
-            let size = (info.width(), info.height());
-            RegionMask::of(buffer, size)?.labels(size)
-        });
-        if let [Some(a), Some(b)] = &labels {
-            measures.iou = iou(&a.view(), &b.view());
-        }
-        running_mean.add(&measures);
-        let mean = running_mean.mean().expect("there is at least this pair");
-        let drawn = (settings.output == OutputKind::Panel).then(|| {
-            let rows = panel.draw(&a, &b, comparison, &measures, &mean);
-            let mut buffer = gst::Buffer::from_mut_slice(rows.to_vec());
-            let flags = gst::BufferCopyFlags::TIMESTAMPS | gst::BufferCopyFlags::FLAGS;
-            let panel = buffer.get_mut().expect("a new buffer is not shared");
-            test.copy_into(panel, flags, ..).expect("timestamps and flags can be copied");
-            buffer
-        });
-        drop((a, b));
-        drop((reference_frame, test_frame));
-        state.last = Some((measures, running_time));
-        if state.running_mean.frames().is_multiple_of(u64::from(settings.interval)) {
-            self.post_measures(state, false);
-        }
-        Ok(drawn)
     }
 }
 

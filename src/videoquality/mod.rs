@@ -18,12 +18,15 @@
  */
 use glib::prelude::*;
 
+mod compare;
 mod frame;
 mod imp;
 mod message;
 mod output;
 mod pairing;
 mod settings;
+mod state;
+mod step;
 
 pub use message::{InvalidQualityMessage, VideoQualityMessage};
 pub use settings::OutputKind;

@@ -345,6 +345,46 @@ impl Meter {
     }
 }
 
+/// Returns a frame with a video meta of another size or format, or too short a frame.
+fn hostile_frames() -> [(gst::Buffer, &'static str); 3] {
+    let with_meta = |format, width, height| {
+        let mut frame = Meter::frame(0);
+        let writable = frame.get_mut().unwrap();
+        let flags = gst_video::VideoFrameFlags::empty();
+        gst_video::VideoMeta::add_full(writable, flags, format, width, height, &[0], &[64])
+            .unwrap();
+        frame
+    };
+    [
+        (with_meta(gst_video::VideoFormat::Gray8, 4096, 4096), "describes GRAY8 of 4096x4096"),
+        (with_meta(gst_video::VideoFormat::Gray16Le, 64, 48), "describes GRAY16_LE of 64x48"),
+        (buffer(vec![50; 100], 0), "buffer of 100 bytes"),
+    ]
+}
+
+#[test]
+fn frames_that_contradict_their_caps_are_errors() {
+    for in_reference in [false, true] {
+        for (hostile, reason) in hostile_frames() {
+            let mut meter = Meter::new("test", &Meter::caps());
+            let (reference, test, stream) = if in_reference {
+                (hostile, Meter::frame(0), "a reference frame")
+            } else {
+                (Meter::frame(0), hostile, "a tested frame")
+            };
+            meter.reference.push(reference).unwrap();
+            meter.test.push(test).unwrap();
+            let timeout = gst::ClockTime::from_seconds(10);
+            let message = meter.bus.timed_pop_filtered(timeout, &[gst::MessageType::Error]);
+            let Some(gst::MessageView::Error(error)) = message.as_ref().map(|m| m.view()) else {
+                panic!("no error: {reason}");
+            };
+            let text = error.error().to_string();
+            assert!(text.contains(reason) && text.contains(stream), "{text}");
+        }
+    }
+}
+
 #[test]
 fn gap_events_pass_and_frames_in_gaps_are_unpaired() {
     // Both streams begin with a gap, as from a file whose video begins after its audio.

@@ -3,13 +3,20 @@
 //! Tests of the watermark library: the payload is decoded after scaling, cropping and rotation, and
 //! nothing is decoded without it.
 
+#[path = "../../../tests/common/temporary.rs"]
+mod temporary;
+
+use std::path::Path;
+
 use cnnvideo::{
     frame::{Format, Picture, PictureMut, Plane, PlaneMut},
     watermark::{
-        Collector, Decoder, DecoderOptions, Embedder, Key, Payload, Report, Search, Strength,
+        Collector, Decoder, DecoderOptions, Embedder, Key, KeyError, Payload, Report, Search,
+        Strength,
     },
 };
 use ndarray::Array2;
+use temporary::Temporary;
 
 const WIDTH: usize = 960;
 const HEIGHT: usize = 540;
@@ -237,4 +244,41 @@ fn pictures_of_any_size_are_accepted() {
             .payload,
         None
     );
+}
+
+#[test]
+fn a_key_file_holds_bytes_or_hex_digits() {
+    let file = Temporary::new("library.key");
+    let read = |content: &[u8]| {
+        std::fs::write(&file.0, content).unwrap();
+        Key::from_file(&file.0)
+    };
+    let hex = "07".repeat(32);
+    assert_eq!(read(&[7; 32]).unwrap(), key(7));
+    assert_eq!(read(format!(" {hex}\n").as_bytes()).unwrap(), key(7));
+    assert_eq!(read(format!("{hex}{}", " ".repeat(192)).as_bytes()).unwrap(), key(7));
+    for zeros in [&[0; 32][..], "0".repeat(64).as_bytes()] {
+        assert!(matches!(read(zeros), Err(KeyError::Zero)));
+    }
+    let long = format!("{hex}{}", " ".repeat(193));
+    for wrong in [&b""[..], &[7; 31], &[7; 33], &[255; 64], long.as_bytes(), &vec![7; 1 << 20]] {
+        assert!(matches!(read(wrong), Err(KeyError::Format)), "{} bytes", wrong.len());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_key_file_that_is_no_regular_file_is_refused_without_blocking() {
+    let fifo = Temporary::new("library.fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo.0).status().unwrap().success());
+    for (path, kind) in [
+        (fifo.0.as_path(), "FIFO"),
+        (Path::new("/dev/zero"), "device"),
+        (Path::new("/tmp"), "directory"),
+    ] {
+        let error = Key::from_file(path).unwrap_err();
+        assert!(matches!(error, KeyError::Read { .. }), "{error}");
+        let text = error.to_string();
+        assert!(text.contains(kind) && text.contains(path.to_str().unwrap()), "{text}");
+    }
 }
