@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! Parts that the evaluation programs share: images, raw video frames, runs through GStreamer
-//! elements, noise and error measures.
+//! elements, noise, error measures and output.
 
 pub mod colour;
 pub mod element;
 pub mod frame;
 pub mod images;
+pub mod output;
 pub mod y4m;
 
 use rand::{Rng, SeedableRng, rngs::StdRng};

@@ -53,7 +53,10 @@ impl Reader {
         let wrong = |what: &str| {
             io::Error::new(io::ErrorKind::InvalidData, format!("{}: {what}", path.display()))
         };
-        let mut file = BufReader::new(File::open(path)?);
+        let mut file = BufReader::new(
+            File::open(path)
+                .map_err(|err| io::Error::new(err.kind(), format!("{}: {err}", path.display())))?,
+        );
         let mut line = String::new();
         file.by_ref().take(1024).read_line(&mut line)?;
         let mut fields = line.split_whitespace();

@@ -111,6 +111,7 @@
 
 pub mod arch;
 pub mod cpu;
+pub mod files;
 pub mod model;
 pub mod network_cache;
 pub mod simd;

@@ -5,14 +5,15 @@
 //!
 //! `cargo run --release --features torch --package cnnvideo-eval --bin benchmark -- --threads 2`
 
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Instant};
 
 use clap::Parser;
 use cnnvideo::nn::{
-    Error, Model, ModelSource, Network, Output, RowSink, Size, Source,
+    Model, ModelSource, Network, Output, RowSink, Size, Source,
     cpu::{FloatKernels, FloatNetwork, Int8Kernels, Int8Network},
     model::Quantisation,
 };
+use cnnvideo_eval::{Result, output::run_program, say_line};
 
 #[derive(Parser)]
 #[command(about = "Measures the speed of a model in every engine of the cnnvideo plugin")]
@@ -61,36 +62,34 @@ impl RowSink for Synthetic {
 
 /// Returns the networks to compare with.
 #[cfg(feature = "torch")]
-fn peers(model: &Model) -> Result<Vec<Arc<dyn Network>>, Error> {
+fn peers(model: &Model) -> Result<Vec<Arc<dyn Network>>> {
     use cnnvideo::nn::{Device, torch::TorchNetwork};
     Ok(vec![Arc::new(TorchNetwork::new(model, Device::Cpu)?)])
 }
 
 #[cfg(not(feature = "torch"))]
-fn peers(_model: &Model) -> Result<Vec<Arc<dyn Network>>, Error> {
-    println!("Build with the feature torch to compare with libtorch.");
+fn peers(_model: &Model) -> Result<Vec<Arc<dyn Network>>> {
+    say_line!("Build with the feature torch to compare with libtorch.")?;
     Ok(Vec::new())
 }
 
-fn main() {
-    if let Err(err) = run(&Arguments::parse()) {
-        eprintln!("benchmark: {err}");
-        std::process::exit(1);
-    }
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    run_program("benchmark", || run(&arguments))
 }
 
-fn run(arguments: &Arguments) -> Result<(), Error> {
+fn run(arguments: &Arguments) -> Result<()> {
     let model = ModelSource::File(arguments.model.clone()).load()?;
     let macs = model.graph().macs_per_pixel() / 4.0;
     let pixels = (arguments.width * arguments.height) as f64;
-    println!(
+    say_line!(
         "{}: {macs:.0} MAC per pixel, {}x{}, {} threads, {} rounds",
         arguments.model.display(),
         arguments.width,
         arguments.height,
         arguments.threads,
         arguments.rounds
-    );
+    )?;
     let granularity = model.graph().granularity();
     let half = |n: usize| n.div_ceil(2).next_multiple_of(granularity);
     let size = Size { width: half(arguments.width), height: half(arguments.height) };
@@ -115,7 +114,7 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
     let mut sessions = networks
         .iter()
         .map(|n| n.session(size, arguments.threads))
-        .collect::<Result<Vec<_>, _>>()?;
+        .collect::<std::result::Result<Vec<_>, _>>()?;
     let mut times = vec![Vec::new(); sessions.len()];
     for round in 0..=arguments.rounds {
         for (session, times) in sessions.iter_mut().zip(&mut times) {
@@ -128,20 +127,24 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
         }
     }
     let medians: Vec<f64> = times.iter_mut().map(|times| median(times)).collect();
-    println!(
+    say_line!(
         "{:<20} {:>10} {:>9} {:>16} {:>10}",
-        "engine", "median ms", "GMAC/s", "ratio to first", "min ms"
-    );
+        "engine",
+        "median ms",
+        "GMAC/s",
+        "ratio to first",
+        "min ms"
+    )?;
     // `median` has sorted the times.
     for ((network, time), times) in networks.iter().zip(&medians).zip(&times) {
         let (rate, ratio, minimum) =
             (macs * pixels / time / 1e9, time / medians[0], times.first().unwrap_or(&f64::NAN));
-        println!(
+        say_line!(
             "{:<20} {:>10.2} {rate:>9.1} {ratio:>16.2} {:>10.2}",
             network.backend(),
             time * 1e3,
             minimum * 1e3
-        );
+        )?;
     }
     Ok(())
 }

@@ -4,13 +4,19 @@
 //! comparing videos.
 
 use std::{
-    io,
     path::{Path, PathBuf},
+    process::ExitCode,
 };
 
 use clap::{Parser, Subcommand};
 use cnnvideo::quality::psnr;
-use cnnvideo_eval::{Noise, colour::yuv_to_rgb, mse, y4m};
+use cnnvideo_eval::{
+    Noise, Result,
+    colour::yuv_to_rgb,
+    mse,
+    output::{run_program, write_file, write_image},
+    say_line, y4m,
+};
 use image::{Rgb, RgbImage};
 
 #[derive(Parser)]
@@ -45,22 +51,21 @@ enum Command {
     },
 }
 
-fn main() {
-    let result = match Arguments::parse().command {
-        Command::Noise { clean, noisy } => add_noise(&clean, &noisy),
+fn main() -> ExitCode {
+    let command = Arguments::parse().command;
+    run_program("demo", || match command {
+        Command::Noise { clean, noisy } => {
+            write_file(&noisy, |temporary| add_noise(&clean, temporary))
+        }
         Command::Compare { clean, noisy, denoised, picture, frame } => {
             compare([&clean, &noisy, &denoised], &picture, frame)
         }
-    };
-    if let Err(err) = result {
-        eprintln!("demo: {err}");
-        std::process::exit(1);
-    }
+    })
 }
 
 /// Adds shot noise, whose variance grows with luma, and signal-independent read noise; low-pass
 /// filtered noise of a lower sigma in chroma.
-fn add_noise(clean: &Path, noisy: &Path) -> io::Result<()> {
+fn add_noise(clean: &Path, noisy: &Path) -> Result<()> {
     /// Variance of the read noise in squared 8-bit units.
     const READ_VARIANCE: f32 = 120.0;
     /// Variance of the shot noise per 8-bit unit of luma.
@@ -88,15 +93,16 @@ fn add_noise(clean: &Path, noisy: &Path) -> io::Result<()> {
         }
         writer.write(&frame)?;
     }
-    writer.finish()
+    Ok(writer.finish()?)
 }
 
 /// Compares a clean, a noisy and a denoised video, prints the PSNR and draws frame number `drawn`.
-fn compare(files: [&Path; 3], picture: &Path, drawn: usize) -> io::Result<()> {
-    let mut readers = files.iter().map(|f| y4m::Reader::open(f)).collect::<io::Result<Vec<_>>>()?;
+fn compare(files: [&Path; 3], picture: &Path, drawn: usize) -> Result<()> {
+    let mut readers =
+        files.iter().map(|f| y4m::Reader::open(f)).collect::<std::io::Result<Vec<_>>>()?;
     let header = readers[0].header.clone();
     if readers.iter().any(|r| (r.header.width, r.header.height) != (header.width, header.height)) {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "the videos differ in size"));
+        return Err("the videos differ in size".into());
     }
     let mut frames = [const { Vec::new() }; 3];
     let mut count = 0;
@@ -109,10 +115,7 @@ fn compare(files: [&Path; 3], picture: &Path, drawn: usize) -> io::Result<()> {
         }
         if more != [true; 3] {
             if more.contains(&true) {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "the videos differ in length",
-                ));
+                return Err("the videos differ in length".into());
             }
             break;
         }
@@ -122,21 +125,20 @@ fn compare(files: [&Path; 3], picture: &Path, drawn: usize) -> io::Result<()> {
             sums[1] += mse(&frames[0], frame);
         }
         if count == drawn {
-            side_by_side(&header, &frames).save(picture).map_err(io::Error::other)?;
+            write_image(picture, &side_by_side(&header, &frames))?;
         }
         count += 1;
     }
     if count <= drawn {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("the videos have only {count} frames; choose --frame below that"),
-        ));
+        return Err(
+            format!("the videos have only {count} frames; choose --frame below that").into()
+        );
     }
     let result = |i: usize, plane: usize| psnr(sums[i][plane] / f64::from(count as u32));
-    println!("{count} frames             noisy   denoised   gain");
+    say_line!("{count} frames             noisy   denoised   gain")?;
     for (plane, name) in ["PSNR of luma      ", "PSNR of all planes"].into_iter().enumerate() {
         let (before, after) = (result(0, plane), result(1, plane));
-        println!("{name} {before:8.2} {after:10.2} {:+7.2} dB", after - before);
+        say_line!("{name} {before:8.2} {after:10.2} {:+7.2} dB", after - before)?;
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use image::RgbImage;
 use ndarray::{Array2, s};
 
 use cnnvideo_eval::{
-    Result, colour::full_range_luma, element::run_element, frame::RawFrame, images, init,
+    Result, colour::full_range_luma, element::run_element, frame::RawFrame, images, init, say_line,
 };
 
 /// Matching tolerance as a share of the image diagonal.
@@ -100,15 +100,15 @@ pub(crate) fn run(arguments: &BoundariesArguments) -> Result<()> {
             });
         }
     }
-    println!("{} photographs, tolerance {TOLERANCE} of the diagonal\n", pairs.len());
-    println!("| | best F | precision | recall | at threshold |\n| --- | --- | --- | --- | --- |");
+    say_line!("{} photographs, tolerance {TOLERANCE} of the diagonal\n", pairs.len())?;
+    say_line!("| | best F | precision | recall | at threshold |\n| --- | --- | --- | --- | --- |")?;
     let names = arguments.scales.iter().map(|scale| format!("cnnsmooth scale={scale}"));
     for (name, counts) in std::iter::once("photographs".to_owned()).chain(names).zip(&counts) {
         let all =
             counts.iter().zip(THRESHOLDS).map(|(counts, threshold)| (counts.measure(), threshold));
         let best = all.max_by(|a, b| a.0[0].total_cmp(&b.0[0]));
         let ([f, precision, recall], threshold) = best.expect("there are thresholds");
-        println!("| {name} | {f:.3} | {precision:.3} | {recall:.3} | {threshold} |");
+        say_line!("| {name} | {f:.3} | {precision:.3} | {recall:.3} | {threshold} |")?;
     }
     Ok(())
 }

@@ -11,7 +11,9 @@ use cnnvideo::{
     nn::{Device, Precision},
     quality::psnr,
 };
-use cnnvideo_eval::{Noise, Result, element::run_element, frame::RawFrame, images, init, mse};
+use cnnvideo_eval::{
+    Noise, Result, element::run_element, frame::RawFrame, images, init, mse, say_line,
+};
 use gst::prelude::*;
 
 #[derive(Args)]
@@ -64,19 +66,19 @@ impl QualityArgument {
 pub(crate) fn run(arguments: &DenoiseArguments) -> Result<()> {
     init()?;
     let images = images::load_rgb(&arguments.data)?;
-    println!(
+    say_line!(
         "{} images of {}; PSNR in dB over R, G and B, mean over images",
         images.len(),
         arguments.data.display()
-    );
-    println!(
+    )?;
+    say_line!(
         "unclipped: float noise, via the library; 8-bit: clipped and rounded, via the element\n"
-    );
-    println!(
+    )?;
+    say_line!(
         "| sigma | noisy unclipped | denoised unclipped | noisy 8-bit | denoised 8-bit \
          | denoised 8-bit, sigma estimated | estimates within 10% or 1.5 |"
-    );
-    println!("| --- | --- | --- | --- | --- | --- | --- |");
+    )?;
+    say_line!("| --- | --- | --- | --- | --- | --- | --- |")?;
     for sigma in &arguments.sigmas {
         let mut sums = [0.0; 5];
         let mut estimates = 0;
@@ -101,10 +103,10 @@ pub(crate) fn run(arguments: &DenoiseArguments) -> Result<()> {
             estimates += usize::from((estimate - sigma).abs() <= (0.1 * sigma).max(1.5));
         }
         let [a, b, c, d, e] = sums.map(|sum| sum / images.len() as f64);
-        println!(
+        say_line!(
             "| {sigma} | {a:.2} | {b:.2} | {c:.2} | {d:.2} | {e:.2} | {estimates} of {} |",
             images.len()
-        );
+        )?;
     }
     Ok(())
 }

@@ -12,9 +12,10 @@ mod smooth;
 mod stability;
 mod video;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+use cnnvideo_eval::output::run_program;
 
 #[derive(Parser)]
 #[command(about = "Measures the quality of the cnnvideo elements on images and clips")]
@@ -52,8 +53,9 @@ enum Command {
     },
 }
 
-fn main() {
-    let result = match Arguments::parse().command {
+fn main() -> ExitCode {
+    let command = Arguments::parse().command;
+    run_program("evaluate", || match command {
         Command::Denoise(arguments) => denoise::run(&arguments),
         Command::Video(arguments) => video::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
@@ -63,9 +65,5 @@ fn main() {
         Command::SmoothBoundaries(arguments) => boundaries::run(&arguments),
         Command::SmoothVideo(arguments) => stability::run(&arguments),
         Command::SmoothResponse { model } => smooth::response(model.as_deref()),
-    };
-    if let Err(err) = result {
-        eprintln!("evaluate: {err}");
-        std::process::exit(1);
-    }
+    })
 }

@@ -19,7 +19,7 @@ use cnnvideo::{
 use image::{GrayImage, RgbImage};
 use ndarray::Array2;
 
-use cnnvideo_eval::{Result, images};
+use cnnvideo_eval::{Result, images, output::write_image, say_line};
 
 /// Maximum number of clicks.
 const MAX_CLICKS: usize = 20;
@@ -101,19 +101,20 @@ pub(crate) fn track(arguments: &SegmentVideoArguments) -> Result<()> {
             && number % 8 == 0
         {
             let case = Case { name: name.clone(), image, truth };
-            draw_mask(&case, &mask, &seeds).save(folder.join(format!("{name}.jpg")))?;
+            let picture = draw_mask(&case, &mask, &seeds);
+            write_image(&folder.join(format!("{name}.jpg")), &picture)?;
         }
     }
     let mean = ious.iter().sum::<f64>() / ious.len().max(1) as f64;
     let every_fifth: Vec<_> = ious.iter().step_by(5).map(|iou| format!("{iou:.2}")).collect();
-    println!(
+    say_line!(
         "mean IoU {mean:.3} over {} frames; every fifth: {}",
         ious.len(),
         every_fifth.join(" ")
-    );
+    )?;
     times.sort_unstable();
     if let Some(median) = times.get(times.len() / 2) {
-        println!("time of a frame: median {:.1} ms", median.as_secs_f64() * 1e3);
+        say_line!("time of a frame: median {:.1} ms", median.as_secs_f64() * 1e3)?;
     }
     Ok(())
 }
@@ -135,7 +136,7 @@ pub(crate) fn run(arguments: &SegmentArguments) -> Result<()> {
         networks.region = None;
     }
     let cases = load(&arguments.data)?;
-    println!("{} images of {}", cases.len(), arguments.data.display());
+    say_line!("{} images of {}", cases.len(), arguments.data.display())?;
     let mut clicks = [Vec::new(), Vec::new()];
     let (mut by_click, mut boxes, mut extremes) = (vec![0.0; MAX_CLICKS], 0.0, 0.0);
     let mut times = Vec::new();
@@ -153,24 +154,24 @@ pub(crate) fn run(arguments: &SegmentArguments) -> Result<()> {
         let points: Vec<_> = extreme_points(&case.truth).into_iter().map(Shape::Point).collect();
         extremes += iou_of_seeds(case, &networks, &points)? / cases.len() as f64;
         if std::env::var_os("CASES").is_some() {
-            println!("{}: {:.2?}", case.name, &curve[..6]);
+            say_line!("{}: {:.2?}", case.name, &curve[..6])?;
         }
     }
     for (clicks, reached) in clicks.iter().zip(REACHED) {
         let mean = clicks.iter().sum::<usize>() as f64 / clicks.len() as f64;
         let failed = clicks.iter().filter(|c| **c == MAX_CLICKS).count();
-        println!(
+        say_line!(
             "NoC@{:.0}: {mean:.2} clicks, {failed} failed within {MAX_CLICKS}",
             100.0 * reached
-        );
+        )?;
     }
     let shown = SHOWN.map(|n| format!("{n}: {:.3}", by_click[n - 1]));
-    println!("mean IoU by clicks: {}", shown.join(", "));
-    println!("mean IoU of a box alone: {boxes:.3}, of four extreme points: {extremes:.3}");
+    say_line!("mean IoU by clicks: {}", shown.join(", "))?;
+    say_line!("mean IoU of a box alone: {boxes:.3}, of four extreme points: {extremes:.3}")?;
     times.sort_unstable();
     let at =
         |share: usize| times[(times.len() * share / 100).min(times.len() - 1)].as_secs_f64() * 1e3;
-    println!("time of a click: median {:.1} ms, 99% {:.1} ms", at(50), at(99));
+    say_line!("time of a click: median {:.1} ms, 99% {:.1} ms", at(50), at(99))?;
     Ok(())
 }
 
@@ -202,7 +203,8 @@ fn click_through(
         if let Some(folder) = pictures
             && number == 3
         {
-            draw_mask(case, &mask, &seeds).save(folder.join(format!("{}.jpg", case.name)))?;
+            let picture = draw_mask(case, &mask, &seeds);
+            write_image(&folder.join(format!("{}.jpg", case.name)), &picture)?;
         }
     }
     Ok(curve)

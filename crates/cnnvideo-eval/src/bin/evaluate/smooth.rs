@@ -10,8 +10,13 @@ use cnnvideo::quality::{psnr, ssim};
 use ndarray::Array2;
 
 use cnnvideo_eval::{
-    Noise, Result, colour::full_range_luma, element::run_element, frame::RawFrame, images, init,
-    mse,
+    Noise, Result,
+    colour::full_range_luma,
+    element::run_element,
+    frame::RawFrame,
+    images, init, mse,
+    output::{create_folder, write_image},
+    say_line,
 };
 
 #[derive(Args)]
@@ -76,10 +81,10 @@ pub(crate) fn run(arguments: &SmoothArguments) -> Result<()> {
         };
         let smoothed = smoothed.frames[0].first_plane();
         if let Some(out) = &arguments.out {
-            std::fs::create_dir_all(out)?;
+            create_folder(out)?;
             let picture = image::RgbImage::from_raw(size.0, size.1, smoothed.clone())
                 .ok_or("the result has an unexpected size")?;
-            picture.save(out.join(format!("{name}.png")))?;
+            write_image(&out.join(format!("{name}.png")), &picture)?;
         }
         let target_luma = full_range_luma(&target, size);
         let measures = [noisy[0].first_plane(), smoothed].map(|rgb| {
@@ -94,14 +99,14 @@ pub(crate) fn run(arguments: &SmoothArguments) -> Result<()> {
             *count += 1.0;
         }
     }
-    println!(
+    say_line!(
         "| scale | images | input PSNR | SSIM | smoothed PSNR | SSIM |\n\
          | --- | --- | --- | --- | --- | --- |"
-    );
+    )?;
     for (scale, (sum, count)) in sums {
         let name = if scale == u32::MAX { "all".to_owned() } else { scale.to_string() };
         let [a, b, c, d] = sum.map(|v| v / count);
-        println!("| {name} | {count} | {a:.2} | {b:.3} | {c:.2} | {d:.3} |");
+        say_line!("| {name} | {count} | {a:.2} | {b:.3} | {c:.2} | {d:.3} |")?;
     }
     Ok(())
 }
@@ -117,11 +122,11 @@ const PERIODS: [f32; 7] = [0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0];
 pub(crate) fn response(model: Option<&Path>) -> Result<()> {
     init()?;
     let header: String = PERIODS.iter().map(|p| format!(" {p} |")).collect();
-    println!(
+    say_line!(
         "Remaining energy of gratings by period over scale; remaining contrast of a bar \
          of twice the scale's width\n"
-    );
-    println!("| scale |{header} bar |\n| --- |{} --- |", " --- |".repeat(PERIODS.len()));
+    )?;
+    say_line!("| scale |{header} bar |\n| --- |{} --- |", " --- |".repeat(PERIODS.len()))?;
     for scale in SCALES {
         let mut line = format!("| {scale} |");
         for factor in PERIODS {
@@ -147,7 +152,7 @@ pub(crate) fn response(model: Option<&Path>) -> Result<()> {
         let result = smoothed(model, scale, bar)?;
         let luma = |x: usize| result.row(SIDE / 2)[x];
         let contrast = luma(SIDE / 2) - 0.5 * (luma(SIDE / 8) + luma(SIDE - SIDE / 8));
-        println!("{line} {:.2} |", contrast / 30.0);
+        say_line!("{line} {:.2} |", contrast / 30.0)?;
     }
     Ok(())
 }

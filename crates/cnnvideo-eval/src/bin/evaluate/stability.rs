@@ -13,7 +13,7 @@ use cnnvideo::{
 use ndarray::Array2;
 
 use cnnvideo_eval::{
-    Result, colour::full_range_luma, element::run_element, frame::RawFrame, images, init,
+    Result, colour::full_range_luma, element::run_element, frame::RawFrame, images, init, say_line,
 };
 
 /// Pixels of the input clip whose motion-compensated difference exceeds this value, in 8-bit units,
@@ -59,23 +59,23 @@ pub(crate) fn run(arguments: &StabilityArguments) -> Result<()> {
             flow
         })
         .collect();
-    println!(
+    say_line!(
         "Root mean square motion-compensated difference to the previous frame, \
          in 8-bit units of luma\n"
-    );
-    println!(
+    )?;
+    say_line!(
         "| | difference |\n| --- | --- |\n| {} | {:.2} |",
         arguments.data.display(),
         motion_compensated_rms(&clip, &clip, &flows)
-    );
+    )?;
     for scale in &arguments.scales {
         let element = gst::parse::launch(&format!("cnnsmooth scale={scale} {}", arguments.set))?;
         let smoothed = luma(&run_element(&element, &frames)?.frames);
-        println!(
+        say_line!(
             "| cnnsmooth scale={scale} {} | {:.2} |",
             arguments.set,
             motion_compensated_rms(&smoothed, &clip, &flows)
-        );
+        )?;
     }
     Ok(())
 }

@@ -6,7 +6,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use cnnvideo::quality::psnr;
-use cnnvideo_eval::{Noise, Result, element::run_element, frame::RawFrame, images, init, mse};
+use cnnvideo_eval::{
+    Noise, Result,
+    element::run_element,
+    frame::RawFrame,
+    images, init, mse,
+    output::{create_folder, write_image},
+    say_line,
+};
 use gst::prelude::*;
 
 #[derive(Args)]
@@ -49,11 +56,11 @@ pub(crate) fn run(arguments: &VideoArguments) -> Result<()> {
     let single = run_cnndenoise(arguments, &noisy, false)?;
     let temporal = run_cnndenoise(arguments, &noisy, true)?;
     let (width, height) = clean[0].size();
-    println!("{} frames, {width}x{height}; luma PSNR in dB", clean.len());
-    println!(
+    say_line!("{} frames, {width}x{height}; luma PSNR in dB", clean.len())?;
+    say_line!(
         "| frame | noisy | temporal=false | temporal=true | gain |\n\
          | --- | --- | --- | --- | --- |"
-    );
+    )?;
     let luma_psnr = |a: &RawFrame, b: &RawFrame| psnr(mse(&a.first_plane(), &b.first_plane()));
     let rows: Vec<_> = (0..clean.len())
         .map(|i| [&noisy[i], &single[i], &temporal[i]].map(|frame| luma_psnr(&clean[i], frame)))
@@ -61,7 +68,7 @@ pub(crate) fn run(arguments: &VideoArguments) -> Result<()> {
     for (i, [a, b, c]) in rows.iter().enumerate() {
         let near_cut = arguments.then.is_some() && i.abs_diff(arguments.frames) < 4;
         if i < 10 || i % 10 == 9 || near_cut {
-            println!("| {i} | {a:.2} | {b:.2} | {c:.2} | {:+.2} |", c - b);
+            say_line!("| {i} | {a:.2} | {b:.2} | {c:.2} | {:+.2} |", c - b)?;
         }
     }
     let mean = |rows: &[[f64; 3]], k: usize| {
@@ -69,18 +76,18 @@ pub(crate) fn run(arguments: &VideoArguments) -> Result<()> {
     };
     let after_start = &rows[8.min(rows.len() - 1)..];
     let [a, b, c] = [0, 1, 2].map(|k| mean(after_start, k));
-    println!("| mean from frame 8 | {a:.2} | {b:.2} | {c:.2} | {:+.2} |", c - b);
+    say_line!("| mean from frame 8 | {a:.2} | {b:.2} | {c:.2} | {:+.2} |", c - b)?;
     let worst = after_start.iter().map(|r| r[2] - r[1]).fold(f64::INFINITY, f64::min);
-    println!("worst gain of a frame from frame 8: {worst:+.2}");
+    say_line!("worst gain of a frame from frame 8: {worst:+.2}")?;
     if let Some(folder) = &arguments.pictures {
-        std::fs::create_dir_all(folder)?;
+        create_folder(folder)?;
         let last = clean.len() - 1;
         for (name, frames) in
             [("clean", &clean), ("noisy", &noisy), ("single", &single), ("temporal", &temporal)]
         {
-            image::GrayImage::from_raw(width, height, frames[last].first_plane())
-                .ok_or("the elements changed the size of the frames")?
-                .save(folder.join(format!("{name}.png")))?;
+            let picture = image::GrayImage::from_raw(width, height, frames[last].first_plane())
+                .ok_or("the elements changed the size of the frames")?;
+            write_image(&folder.join(format!("{name}.png")), &picture)?;
         }
     }
     Ok(())

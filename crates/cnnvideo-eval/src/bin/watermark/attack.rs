@@ -12,7 +12,12 @@ use clap::Args;
 use cnnvideo::watermark::Payload;
 use serde::Deserialize;
 
-use crate::{Result, init, launch, path, quoted};
+use crate::{init, launch, path, quoted};
+use cnnvideo_eval::{
+    Result,
+    output::{create_folder, write_file},
+    say, say_line,
+};
 
 /// Number of frames of each clip.
 const FRAMES: u32 = 72;
@@ -104,7 +109,7 @@ impl Clips {
         psnrs: &[f32],
         mut each: impl FnMut(&Attacked<'_>) -> Result<()>,
     ) -> Result<()> {
-        fs::create_dir_all(&self.folder)?;
+        create_folder(&self.folder)?;
         let steps = self.steps()?;
         // GStreamer 1.22's y4mdec cannot read all files of ffmpeg, and y4menc cannot encode frames
         // with padded strides.
@@ -118,21 +123,10 @@ impl Clips {
                 let seed = (number as u32 * self.keys + key) as u8;
                 // The elements refuse a key of zeros.
                 let byte = seed.wrapping_mul(37).wrapping_add(11).max(1);
-                fs::write(&key_file, [byte; 32])?;
+                write_file(&key_file, |file| Ok(fs::write(file, [byte; 32])?))?;
                 let payload = Payload(0x9e37_79b9_7f4a_7c15u64.wrapping_mul(u64::from(seed) + 1));
                 for (strength, psnr) in psnrs.iter().enumerate() {
-                    launch(
-                        &format!(
-                            "filesrc location={} ! matroskademux ! \
-                             avdec_ffv1 direct-rendering=false ! videoconvert ! \
-                             watermarkembed key-file={} payload={payload} target-psnr={psnr} ! \
-                             y4menc ! filesink location={}",
-                            quoted(path(&clean)?),
-                            quoted(path(&key_file)?),
-                            quoted(path(&marked)?)
-                        ),
-                        |_| (),
-                    )?;
+                    mark(&clean, &key_file, payload, *psnr, &marked)?;
                     for (i, step) in steps.iter().enumerate() {
                         attack(step, &marked, &file)
                             .map_err(|err| format!("{}: {err}", step.name))?;
@@ -176,6 +170,7 @@ pub(crate) fn run(task: &Attack) -> Result<()> {
                     }
                     min_log10_p = min_log10_p.min(message.report.log10_p);
                     wrong |= message.report.payload.is_some_and(|other| other != *payload);
+                    Ok(())
                 },
             )?;
             let result = &mut results[*attack][*strength];
@@ -185,8 +180,7 @@ pub(crate) fn run(task: &Attack) -> Result<()> {
             Ok(())
         },
     )?;
-    print_table(task, &names, &results);
-    Ok(())
+    print_table(task, &names, &results)
 }
 
 /// How often the detector found the payload.
@@ -226,26 +220,42 @@ struct AttackResult {
 }
 
 /// Prints one row per attack and three columns per target PSNR.
-fn print_table(task: &Attack, names: &[String], results: &[Vec<AttackResult>]) {
-    print!("| attack |");
-    task.target_psnr
-        .iter()
-        .for_each(|psnr| print!(" {psnr} dB: payload right | after frames | chance |"));
-    print!("\n| --- |");
-    task.target_psnr.iter().for_each(|_| print!(" --- | --- | --- |"));
-    println!();
+fn print_table(task: &Attack, names: &[String], results: &[Vec<AttackResult>]) -> Result<()> {
+    say!("| attack |")?;
+    for psnr in &task.target_psnr {
+        say!(" {psnr} dB: payload right | after frames | chance |")?;
+    }
+    say_line!("\n| --- |{}", " --- | --- | --- |".repeat(task.target_psnr.len()))?;
     for (name, results) in names.iter().zip(results) {
-        print!("| {name} |");
+        say!("| {name} |")?;
         for AttackResult { detections, wrong, frames } in results {
-            print!(" {} of {}", detections.found, detections.clips);
+            say!(" {} of {}", detections.found, detections.clips)?;
             if *wrong > 0 {
-                print!(" ({wrong} wrong)");
+                say!(" ({wrong} wrong)")?;
             }
             let frames = f64::from(*frames) / f64::from(detections.found.max(1));
-            print!(" | {frames:.0} | 10^{:.0} |", detections.mean_log10_p());
+            say!(" | {frames:.0} | 10^{:.0} |", detections.mean_log10_p())?;
         }
-        println!();
+        say_line!()?;
     }
+    Ok(())
+}
+
+/// Marks a clip.
+fn mark(clean: &Path, key: &Path, payload: Payload, psnr: f32, marked: &Path) -> Result<()> {
+    write_file(marked, |file| {
+        launch(
+            &format!(
+                "filesrc location={} ! matroskademux ! avdec_ffv1 direct-rendering=false ! \
+                 videoconvert ! watermarkembed key-file={} payload={payload} target-psnr={psnr} ! \
+                 y4menc ! filesink location={}",
+                quoted(path(clean)?),
+                quoted(path(key)?),
+                quoted(path(file)?)
+            ),
+            |_| Ok(()),
+        )
+    })
 }
 
 /// Runs ffmpeg; overwrites its output files.
@@ -294,15 +304,17 @@ fn attack(step: &AttackStep, marked: &Path, attacked: &Path) -> Result<()> {
     let coded = attacked.with_extension("coded.mkv");
     let mut from = marked;
     if let Some(elements) = &step.elements {
-        launch(
-            &format!(
-                "filesrc location={} ! y4mdec ! {elements} ! video/x-raw,format=I420 ! y4menc ! \
-                 filesink location={}",
-                quoted(path(from)?),
-                quoted(path(&between)?)
-            ),
-            |_| (),
-        )?;
+        write_file(&between, |file| {
+            launch(
+                &format!(
+                    "filesrc location={} ! y4mdec ! {elements} ! video/x-raw,format=I420 ! \
+                     y4menc ! filesink location={}",
+                    quoted(path(from)?),
+                    quoted(path(file)?)
+                ),
+                |_| Ok(()),
+            )
+        })?;
         from = &between;
     }
     let filter = step.filter.as_deref().unwrap_or("null");

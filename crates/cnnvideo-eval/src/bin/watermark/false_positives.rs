@@ -8,7 +8,8 @@ use std::{path::PathBuf, time::Instant};
 use cnnvideo::watermark::{Collector, Decoder, DecoderOptions, Key, Window};
 use rand::{RngCore, SeedableRng, rngs::StdRng};
 
-use super::{Result, each_frame, init, launch, path, quoted};
+use super::{each_frame, init, launch, path, quoted};
+use cnnvideo_eval::{Result, say_line};
 
 /// Arguments of the subcommand `chance`.
 #[derive(clap::Args)]
@@ -70,7 +71,12 @@ fn distribution(task: &FalsePositives, rng: &mut StdRng) -> Result<()> {
     if windows.is_empty() {
         return Err("every clip is shorter than a window".into());
     }
-    println!("{} windows of {} frames from {} clips", windows.len(), task.window, task.clips.len());
+    say_line!(
+        "{} windows of {} frames from {} clips",
+        windows.len(),
+        task.window,
+        task.clips.len()
+    )?;
     let (mut trials, mut correct_checks) = (0u32, 0u32);
     let (mut bins, mut min_log10_p) = ([0u64; BINS], 0.0f64);
     let (mut sum, mut squares, mut max_z) = (0.0, 0.0, 0.0f64);
@@ -92,19 +98,19 @@ fn distribution(task: &FalsePositives, rng: &mut StdRng) -> Result<()> {
     }
     let mean = sum / f64::from(trials);
     let sigma = (squares / f64::from(trials) - mean * mean).sqrt();
-    println!(
+    say_line!(
         "{trials} trials in {:.0} s, a correct keyed check in {correct_checks}",
         start.elapsed().as_secs_f64()
-    );
-    println!("z of the best message: mean {mean:.2}, deviation {sigma:.2}, largest {max_z:.2}");
-    println!(
+    )?;
+    say_line!("z of the best message: mean {mean:.2}, deviation {sigma:.2}, largest {max_z:.2}")?;
+    say_line!(
         "smallest bound on the probability of chance: 1e{min_log10_p:.1}; at a false positive \
          rate of 1e-9 a watermark is reported from z = {:.2}",
         threshold_z(-9.0)
-    );
-    println!("\n| z | trials |\n| --- | --- |");
+    )?;
+    say_line!("\n| z | trials |\n| --- | --- |")?;
     for (i, count) in bins.iter().enumerate().filter(|(_, count)| **count > 0) {
-        println!("| {:.1} to {:.1} | {count} |", i as f64 * BIN, (i + 1) as f64 * BIN);
+        say_line!("| {:.1} to {:.1} | {count} |", i as f64 * BIN, (i + 1) as f64 * BIN)?;
     }
     Ok(())
 }
@@ -148,12 +154,13 @@ fn run_elements(task: &FalsePositives, rng: &mut StdRng) -> Result<()> {
             |message| {
                 decodes += 1;
                 found += u32::from(message.report.payload.is_some());
+                Ok(())
             },
         )?;
     }
-    println!(
+    say_line!(
         "{} runs of watermarkdetect with {decodes} decodes: {found} report a watermark",
         task.runs
-    );
+    )?;
     Ok(())
 }

@@ -13,6 +13,7 @@ mod visible;
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::ExitCode,
 };
 
 use clap::{Parser, Subcommand};
@@ -20,11 +21,14 @@ use cnnvideo::{
     frame::{Format, Picture, Plane},
     watermark::DecoderOptions,
 };
+use cnnvideo_eval::{
+    Result,
+    output::{run_program, write_file},
+    say_line,
+};
 use gst::prelude::*;
 use gst_video::{VideoFrameExt, VideoInfo};
 use gstcnnvideo::watermarkdetect::WatermarkMessage;
-
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// Options for clips and pictures that were marked in key epoch 0.
 const ONE_EPOCH: DecoderOptions = DecoderOptions { false_positive_rate: 1e-9, epoch_count: 1 };
@@ -73,8 +77,9 @@ enum Task {
     Attack(attack::Attack),
 }
 
-fn main() {
-    let result = match Arguments::parse().task {
+fn main() -> ExitCode {
+    let task = Arguments::parse().task;
+    run_program("watermark", || match task {
         Task::Embed { input, output, key_file, payload, target_psnr } => {
             embed(&input, &output, &key_file, &payload, target_psnr)
         }
@@ -83,11 +88,7 @@ fn main() {
         Task::Visible(task) => visible::run(&task),
         Task::Residual(task) => residual::run(&task),
         Task::Attack(task) => attack::run(&task),
-    };
-    if let Err(err) = result {
-        eprintln!("watermark: {err}");
-        std::process::exit(1);
-    }
+    })
 }
 
 /// Initialises GStreamer and registers the plugin.
@@ -107,7 +108,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// Runs a pipeline until it ends; calls `each` with every message of `watermarkdetect`.
-fn launch(description: &str, mut each: impl FnMut(&WatermarkMessage)) -> Result<()> {
+fn launch(description: &str, mut each: impl FnMut(&WatermarkMessage) -> Result<()>) -> Result<()> {
     let pipeline = gst::parse::launch(description)?;
     let bus = pipeline.bus().ok_or("the pipeline has no bus")?;
     let started = pipeline.set_state(gst::State::Playing);
@@ -121,7 +122,10 @@ fn launch(description: &str, mut each: impl FnMut(&WatermarkMessage)) -> Result<
             }
             gst::MessageView::Element(element) => {
                 if let Some(Ok(message)) = element.structure().map(WatermarkMessage::try_from) {
-                    each(&message);
+                    result = each(&message);
+                    if result.is_err() {
+                        break;
+                    }
                 }
             }
             _ => (),
@@ -197,7 +201,7 @@ fn embed(
                 quoted(payload),
                 quoted(path(file)?)
             ),
-            |_| (),
+            |_| Ok(()),
         )
     })
 }
@@ -216,31 +220,6 @@ fn is_same_file(a: &Path, b: &Path) -> bool {
     }
 }
 
-/// Writes a file completely or not at all: `write` gets the path of a temporary file in the same
-/// folder, which replaces `output` after success and is removed after an error. Files that are not
-/// regular, such as FIFOs, are written directly.
-///
-/// # Errors
-/// Returns the error of `write`, or of storing or renaming the temporary file.
-fn write_file(output: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    // The target of a link is replaced, not the link.
-    let output = fs::canonicalize(output).unwrap_or_else(|_| output.to_owned());
-    if fs::metadata(&output).is_ok_and(|metadata| !metadata.is_file()) {
-        return write(&output);
-    }
-    let name = output.file_name().ok_or("the output has no file name")?.to_string_lossy();
-    let temporary = output.with_file_name(format!(".{}-{name}", std::process::id()));
-    let result = write(&temporary).and_then(|()| {
-        fs::File::open(&temporary)?.sync_all()?;
-        Ok(fs::rename(&temporary, &output)?)
-    });
-    if result.is_err() {
-        // The temporary file need not exist, and the first error is the one to report.
-        let _ = fs::remove_file(&temporary);
-    }
-    result
-}
-
 fn detect(input: &Path, key_file: &Path) -> Result<()> {
     init()?;
     launch(
@@ -254,12 +233,16 @@ fn detect(input: &Path, key_file: &Path) -> Result<()> {
             let time = message.stream_time.unwrap_or_default();
             let report = &message.report;
             match report.payload {
-                Some(payload) => println!(
+                Some(payload) => say_line!(
                     "{time:.3}: {payload}, epoch {}, probability of chance 10^{:.0}, \
                      {} of 384 bits wrong, scale {:.3}, angle {:.2}",
-                    report.epoch, report.log10_p, report.bit_errors, report.scale, report.angle
+                    report.epoch,
+                    report.log10_p,
+                    report.bit_errors,
+                    report.scale,
+                    report.angle
                 ),
-                None => println!("{time:.3}: no watermark of this key"),
+                None => say_line!("{time:.3}: no watermark of this key"),
             }
         },
     )

@@ -12,10 +12,11 @@ use cnnvideo::{
 };
 
 use crate::{
-    ONE_EPOCH, Result,
+    ONE_EPOCH,
     attack::{Attacked, Clips, Detections},
     each_frame, init,
 };
+use cnnvideo_eval::{Result, say, say_line};
 
 /// Arguments of the subcommand `residual`.
 #[derive(Args)]
@@ -53,15 +54,17 @@ pub(crate) fn run(task: &Residuals) -> Result<()> {
         }
         Ok(())
     })?;
-    print!("| attack | high-pass |");
-    task.sigmas.iter().for_each(|sigma| print!(" denoiser at sigma {sigma} |"));
-    println!("\n|{}", " --- |".repeat(1 + residual_kinds));
+    say!("| attack | high-pass |")?;
+    for sigma in &task.sigmas {
+        say!(" denoiser at sigma {sigma} |")?;
+    }
+    say_line!("\n|{}", " --- |".repeat(1 + residual_kinds))?;
     for (name, detections) in names.iter().zip(detections) {
-        print!("| {name} |");
+        say!("| {name} |")?;
         for count in detections {
-            print!(" {} of {}, 10^{:.0} |", count.found, count.clips, count.mean_log10_p());
+            say!(" {} of {}, 10^{:.0} |", count.found, count.clips, count.mean_log10_p())?;
         }
-        println!();
+        say_line!()?;
     }
     Ok(())
 }

@@ -14,7 +14,8 @@ use cnnvideo::{
 use image::{GrayImage, codecs::jpeg::JpegEncoder};
 use ndarray::Array2;
 
-use crate::{ONE_EPOCH, Result, write_file};
+use crate::ONE_EPOCH;
+use cnnvideo_eval::{Result, output::write_image, say_line};
 
 /// Payload of all watermarks.
 const PAYLOAD: Payload = Payload(0x0123_4567_89ab_cdef);
@@ -88,20 +89,20 @@ pub(crate) fn run(task: &Visible) -> Result<()> {
                 let (x, y) = (x as usize, y as usize);
                 image::Luma([errors[2 * (y / height) + x / width][[y % height, x % width]]])
             });
-            write_file(path, |file| Ok(sheet.save(file)?))?;
+            write_image(path, &sheet)?;
         }
     }
-    println!(
+    say_line!(
         "{} pictures; flat: blocks of {BLOCK}x{BLOCK} with a standard deviation below {FLAT}\n",
         task.pictures.len()
-    );
-    println!(
+    )?;
+    say_line!(
         "| mask | PSNR | 1 - SSIM | 1 - MS-SSIM | PSNR in flat blocks | \
          z after JPEG {JPEG_QUALITY} |\n| --- | --- | --- | --- | --- | --- |"
-    );
+    )?;
     for ((_, name), sums) in MASKS.iter().zip(sums) {
         let [a, b, c, d, e] = sums.map(|sum| sum / task.pictures.len() as f64);
-        println!("| {name} | {a:.2} | {:.5} | {:.5} | {d:.2} | {e:.1} |", 1.0 - b, 1.0 - c);
+        say_line!("| {name} | {a:.2} | {:.5} | {:.5} | {d:.2} | {e:.1} |", 1.0 - b, 1.0 - c)?;
     }
     Ok(())
 }

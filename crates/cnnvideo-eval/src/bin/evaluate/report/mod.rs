@@ -16,7 +16,14 @@ use ndarray::Array2;
 use serde::Serialize;
 
 use self::{clip::Clip, statistics::Interval};
-use cnnvideo_eval::{Noise, Result, element::run_description, frame::RawFrame, init};
+use cnnvideo_eval::{
+    Noise, Result,
+    element::run_description,
+    frame::RawFrame,
+    init,
+    output::{create_folder, write_file},
+    say_line,
+};
 
 #[derive(clap::Args)]
 pub(crate) struct ReportArguments {
@@ -140,11 +147,16 @@ pub(crate) fn run(arguments: &ReportArguments) -> Result<()> {
         summaries,
         outcomes,
     };
-    std::fs::create_dir_all(&arguments.out)?;
-    std::fs::write(arguments.out.join("report.json"), serde_json::to_string_pretty(&results)?)?;
-    std::fs::write(arguments.out.join("index.html"), page::write(&results, &strips)?)?;
-    print(&results);
-    println!("wrote {0}/index.html and {0}/report.json", arguments.out.display());
+    // Before the files: a full disk must not cost the results.
+    print(&results)?;
+    create_folder(&arguments.out)?;
+    for (name, content) in [
+        ("report.json", serde_json::to_string_pretty(&results)?),
+        ("index.html", page::write(&results, &strips)?),
+    ] {
+        write_file(&arguments.out.join(name), |file| Ok(std::fs::write(file, &content)?))?;
+    }
+    say_line!("wrote {0}/index.html and {0}/report.json", arguments.out.display())?;
     Ok(())
 }
 
@@ -188,14 +200,15 @@ fn summary(element: &str, outcomes: &[Outcome], seed: u64) -> Summary {
 }
 
 /// Prints the main measures.
-fn print(results: &Results) {
+fn print(results: &Results) -> Result<()> {
     for Summary { element, measures, milliseconds } in &results.summaries {
         let shown = measures.iter().filter(|(name, _)| ["psnr", "ssim", "mse"].contains(name));
         let shown: Vec<_> = shown
             .map(|(name, v)| format!("{name} {:.4} ({:.4} to {:.4})", v.mean, v.low, v.high))
             .collect();
-        println!("{element}: {}, {milliseconds:.1} ms a frame", shown.join(", "));
+        say_line!("{element}: {}, {milliseconds:.1} ms a frame", shown.join(", "))?;
     }
+    Ok(())
 }
 
 impl Strip {
