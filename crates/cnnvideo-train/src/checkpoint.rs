@@ -1,16 +1,25 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Checkpoints of a training run: weights, optimiser state and progress, stored in two files beside
-//! the model file.
+//! Checkpoints of a training run: weights, optimiser state, progress and the model so far, in one
+//! file beside the model file.
+//!
+//! It is one file, because a run can be killed at any moment: parts in several files could then
+//! belong to different steps.
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
-use super::{Error, optimiser::Optimiser, report::LogEntry};
+use super::{Error, files::write_file, optimiser::Optimiser, report::LogEntry};
+use cnnvideo::nn::Model;
 
-/// Progress of a run: the part of a checkpoint that is stored as JSON.
+/// Name of the tensor that holds [`Progress`] as JSON.
+const PROGRESS: &str = "progress";
+/// Name of the tensor that holds the model file.
+const MODEL: &str = "model";
+
+/// Progress of a run.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Progress {
     /// Number of optimiser steps done.
@@ -21,59 +30,71 @@ pub(crate) struct Progress {
     pub(crate) log: Vec<LogEntry>,
 }
 
-/// Returns the paths of the two checkpoint files of a model file: tensors, then JSON.
-fn paths(model: &Path) -> (PathBuf, PathBuf) {
-    (model.with_extension("checkpoint.pt"), model.with_extension("checkpoint.json"))
+/// A checkpoint in memory.
+pub(crate) struct Checkpoint {
+    /// Tensors of the optimiser by name.
+    state: Vec<(String, Tensor)>,
+    /// Progress of the run.
+    pub(crate) progress: Progress,
+    /// Model that the run wrote at this step. A quantised run keeps its scales.
+    pub(crate) model: Model,
 }
 
-/// Saves a checkpoint. Each file is written under a temporary name and renamed, so a run that is
-/// killed leaves complete files behind.
+/// Returns the path of the checkpoint of a model file.
+fn path_of(model: &Path) -> PathBuf {
+    model.with_extension("checkpoint.pt")
+}
+
+/// Saves the checkpoint of the model file `path` as one step: at every moment, the file holds the
+/// complete old or the complete new checkpoint. `model` is the content of the model file.
 ///
 /// # Errors
-/// [`Error::File`], [`Error::Torch`] or [`Error::Checkpoint`] if a file cannot be written.
-pub(crate) fn save(model: &Path, optimiser: &Optimiser, progress: &Progress) -> Result<(), Error> {
-    let (tensors, text) = paths(model);
+/// [`Error::File`] or [`Error::Checkpoint`] if the file cannot be written.
+pub(crate) fn save(
+    path: &Path,
+    optimiser: &Optimiser,
+    progress: &Progress,
+    model: &[u8],
+) -> Result<(), Error> {
     let json = serde_json::to_vec(progress).map_err(|err| Error::Checkpoint(err.to_string()))?;
-    let part = tensors.with_extension("part");
-    // The tensor file holds the step too: if the run is killed between the two renames, `load`
-    // takes the step that belongs to the tensors.
     let mut state = optimiser.state();
-    state.push(("step".to_owned(), Tensor::from(progress.step as i64)));
-    Tensor::save_multi(&state, &part)?;
-    std::fs::rename(&part, &tensors).map_err(|err| Error::file(&tensors, err))?;
-    write_atomically(&text, &json)
+    state.push((PROGRESS.to_owned(), Tensor::from_slice(&json)));
+    state.push((MODEL.to_owned(), Tensor::from_slice(model)));
+    write_file(&path_of(path), |temporary| Ok(Tensor::save_multi(&state, temporary)?))
 }
 
-/// Loads the checkpoint of `model` into `optimiser`. Returns `None` if there is none.
-///
-/// # Errors
-/// A checkpoint that cannot be read, is damaged, or belongs to another architecture.
-pub(crate) fn load(model: &Path, optimiser: &mut Optimiser) -> Result<Option<Progress>, Error> {
-    let (tensors, text) = paths(model);
-    if !tensors.exists() {
-        return Ok(None);
+impl Checkpoint {
+    /// Loads the checkpoint of a model file.
+    ///
+    /// # Errors
+    /// [`Error::NoCheckpoint`] if there is none, [`Error::Checkpoint`] if it cannot be read or is
+    /// damaged.
+    pub(crate) fn load(model: &Path) -> Result<Self, Error> {
+        let path = path_of(model);
+        let damaged = |reason: &dyn std::fmt::Display| {
+            Error::Checkpoint(format!("cannot read {}: {reason}", path.display()))
+        };
+        if !path.try_exists().map_err(|err| damaged(&err))? {
+            return Err(Error::NoCheckpoint(path));
+        }
+        let mut state = Tensor::load_multi(&path).map_err(|err| damaged(&err))?;
+        let mut take = |wanted: &str| {
+            let at = state.iter().position(|(name, _)| name == wanted);
+            let at = at.ok_or_else(|| damaged(&format_args!("{wanted} is missing")))?;
+            let bytes = state.swap_remove(at).1.to_kind(Kind::Uint8);
+            Vec::<u8>::try_from(bytes).map_err(|err| damaged(&err))
+        };
+        let progress = serde_json::from_slice(&take(PROGRESS)?).map_err(|err| damaged(&err))?;
+        let model = Model::from_bytes(&take(MODEL)?).map_err(|err| damaged(&err))?;
+        Ok(Self { state, progress, model })
     }
-    let mut state = Tensor::load_multi(&tensors)?;
-    let step = match state.iter().position(|(name, _)| name == "step") {
-        Some(at) => u64::try_from(state.swap_remove(at).1.int64_value(&[]))
-            .map_err(|_| Error::Checkpoint("the step is negative".to_owned()))?,
-        None => return Err(Error::Checkpoint("step missing".to_owned())),
-    };
-    let json = std::fs::read(&text).map_err(|err| Error::file(&text, err))?;
-    let mut progress: Progress =
-        serde_json::from_slice(&json).map_err(|err| Error::file(&text, err))?;
-    progress.step = step;
-    optimiser.restore(step, state)?;
-    Ok(Some(progress))
-}
 
-/// Replaces a file atomically: at every moment the path holds either the complete old or the
-/// complete new content.
-///
-/// # Errors
-/// [`Error::File`] if the file cannot be written.
-pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let part = path.with_extension("part");
-    std::fs::write(&part, bytes).map_err(|err| Error::file(&part, err))?;
-    std::fs::rename(&part, path).map_err(|err| Error::file(path, err))
+    /// Restores the optimiser and returns the progress.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] if the checkpoint belongs to another architecture.
+    pub(crate) fn restore(self, optimiser: &mut Optimiser) -> Result<Progress, Error> {
+        optimiser.restore(self.progress.step, self.state)?;
+        Ok(self.progress)
+    }
 }

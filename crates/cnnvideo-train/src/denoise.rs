@@ -21,7 +21,7 @@ use super::{
 };
 use cnnvideo::{
     denoise::ColourDomain,
-    nn::{arch::Graph, torch},
+    nn::{Model, arch::Graph, torch},
 };
 
 /// Share of the steps of a quantised run that are computed in float32.
@@ -175,9 +175,9 @@ struct DenoisingTask<'a> {
 }
 
 impl TrainingTask<DenoisingBatch> for DenoisingTask<'_> {
-    fn prepare(&mut self, weights: &mut [Tensor]) -> Result<(), Error> {
+    fn prepare(&mut self, weights: &mut [Tensor], resumed: Option<&Model>) -> Result<(), Error> {
         if self.options.run.quantise {
-            self.quantiser = Some(self.choose_scales(weights)?);
+            self.quantiser = Some(self.choose_scales(weights, resumed)?);
         }
         Ok(())
     }

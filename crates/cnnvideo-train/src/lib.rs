@@ -17,6 +17,7 @@ mod compression;
 mod data;
 pub mod denoise;
 mod equalise;
+mod files;
 mod fused;
 mod init;
 pub mod masking;
@@ -59,6 +60,9 @@ pub enum Error {
     /// A checkpoint that is damaged or does not fit the network.
     #[error("checkpoint: {0}")]
     Checkpoint(String),
+    /// A run to resume that has no checkpoint at this path.
+    #[error("no checkpoint {}; leave out --resume to start a new run", .0.display())]
+    NoCheckpoint(std::path::PathBuf),
     /// A network that has no quantised training.
     #[error("{0} cannot be trained for 8-bit integers; leave out --quantise")]
     QuantisationUnsupported(&'static str),

@@ -61,8 +61,8 @@ impl Quantiser {
         Self { quantisation, reads_relu_output, input_scales, picture_channels, examples }
     }
 
-    /// Creates a quantiser with the scales of the model that the run resumes or starts from, or
-    /// calibrates new ones.
+    /// Creates a quantiser with the scales of the model that the run starts from or resumes
+    /// (`resumed`), or calibrates new ones.
     ///
     /// `examples` are representative batches of the network's input, `input_scales` the scales of
     /// its channels. Calibration rescales `weights`.
@@ -71,14 +71,17 @@ impl Quantiser {
     /// A model file that cannot be read, or errors of libtorch.
     pub(crate) fn new_or_resumed(
         options: &RunOptions,
+        resumed: Option<&Model>,
         graph: &Graph,
         weights: &mut [Tensor],
         examples: Vec<Tensor>,
         input_scales: Vec<f32>,
     ) -> Result<Self, Error> {
-        let resumed = options.resumes_from_model().then_some(&options.out);
-        if let Some(path) = resumed.or(options.init.as_ref()) {
-            let model = Model::from_file(path)?;
+        let initial = match &options.init {
+            Some(path) if resumed.is_none() => Some(Model::from_file(path)?),
+            _ => None,
+        };
+        if let Some(model) = resumed.or(initial.as_ref()) {
             let alike =
                 model.task == options.signature.task && model.architecture == options.architecture;
             if let Some(quantisation) = model.quantisation().filter(|_| alike) {

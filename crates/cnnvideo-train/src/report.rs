@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use plotters::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::Error;
+use super::{Error, files::write_file};
 
 /// One line of the log.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -45,14 +45,14 @@ pub(crate) fn progress_bar() -> ProgressBar {
 /// # Errors
 /// [`Error::File`] if the image cannot be drawn or written.
 pub(crate) fn draw_curve(path: &Path, log: &[LogEntry]) -> Result<(), Error> {
-    curve(path, log).map_err(|err| Error::file(path, err))
+    let Some(last) = log.last() else { return Ok(()) };
+    write_file(path, |temporary| curve(temporary, log, last))
 }
 
-fn curve(path: &Path, log: &[LogEntry]) -> Result<(), Box<dyn std::error::Error>> {
+fn curve(path: &Path, log: &[LogEntry], last: &LogEntry) -> Result<(), Box<dyn std::error::Error>> {
     // plotters includes no font, and a training machine may have none installed.
     plotters::style::register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular())
         .map_err(|_| "the built-in font is not valid")?;
-    let Some(last) = log.last() else { return Ok(()) };
     let names: Vec<&str> = last.results.iter().map(|(name, _)| name.as_str()).collect();
     let series = |i: usize| {
         log.iter().filter_map(move |e| e.results.get(i).map(|(_, v)| (e.step as f64, *v)))

@@ -13,7 +13,8 @@ use tch::{Kind, Tensor};
 
 use super::{
     Error,
-    checkpoint::{self, Progress},
+    checkpoint::{self, Checkpoint, Progress},
+    files::write_file,
     init,
     optimiser::Optimiser,
     prefetch::{self, BatchSource, DrawnBatch},
@@ -51,7 +52,7 @@ pub struct RunOptions {
     pub reinitialise_diverged: bool,
     /// Safetensors file of float32 weights, named as in a model file. `init` takes precedence.
     pub pretrained: Option<PathBuf>,
-    /// Whether to resume from the checkpoint of `out`, if there is one.
+    /// Whether to resume from the checkpoint of `out`.
     pub resume: bool,
     /// Length of the run.
     pub length: Length,
@@ -108,11 +109,6 @@ impl Length {
 }
 
 impl RunOptions {
-    /// Returns whether the run resumes from an earlier model file.
-    pub(super) fn resumes_from_model(&self) -> bool {
-        self.resume && self.out.exists()
-    }
-
     /// Returns the seed of all random choices in a step.
     fn step_seed(&self, step: u64) -> u64 {
         self.seed.wrapping_mul(0x9e37_79b9).wrapping_add(step)
@@ -122,11 +118,12 @@ impl RunOptions {
 /// A training task: loss, validation and quantisation of one kind of network, for batches of type
 /// `B`. Weights are on the device that trains.
 pub(super) trait TrainingTask<B> {
-    /// Prepares for a run. May adapt the initial weights.
+    /// Prepares for a run. May adapt the initial weights. `resumed` is the model of the checkpoint
+    /// that the run resumes from, if it does.
     ///
     /// # Errors
     /// Errors of libtorch or of a file.
-    fn prepare(&mut self, _weights: &mut [Tensor]) -> Result<(), Error> {
+    fn prepare(&mut self, _weights: &mut [Tensor], _resumed: Option<&Model>) -> Result<(), Error> {
         Ok(())
     }
 
@@ -187,6 +184,7 @@ pub(super) fn run<S: BatchSource>(
     if let Some(folder) = options.out.parent() {
         std::fs::create_dir_all(folder).map_err(|err| Error::file(folder, err))?;
     }
+    let checkpoint = if options.resume { Some(Checkpoint::load(&options.out)?) } else { None };
     let random = || Optimiser::new(graph, options.seed as i64).weights;
     let mut weights = random();
     if let Some(path) = &options.pretrained {
@@ -204,13 +202,11 @@ pub(super) fn run<S: BatchSource>(
         );
     }
     weights.iter_mut().for_each(|weight| *weight = weight.to_device(device));
-    task.prepare(&mut weights)?;
+    task.prepare(&mut weights, checkpoint.as_ref().map(|checkpoint| &checkpoint.model))?;
     let mut optimiser = Optimiser::from_weights(graph, weights);
     let mut progress = Progress::default();
-    if options.resume
-        && let Some(saved) = checkpoint::load(&options.out, &mut optimiser)?
-    {
-        progress = saved;
+    if let Some(checkpoint) = checkpoint {
+        progress = checkpoint.restore(&mut optimiser)?;
         println!("resumed at step {}", progress.step);
     }
 
@@ -263,13 +259,15 @@ fn training_loop<B>(
                 last_validation = Instant::now();
             }
             if save {
-                checkpoint::save(&options.out, optimiser, &progress)?;
+                let model =
+                    model_file(options, &deployed_weights, task.quantiser(), progress.step)?;
+                checkpoint::save(&options.out, optimiser, &progress, &model)?;
                 report::draw_curve(&options.out.with_extension("png"), &progress.log)?;
                 if let Some(picture) = task.samples(&deployed_weights)? {
                     let path = options.out.with_extension("samples.png");
-                    picture.save(&path).map_err(|err| Error::file(&path, err))?;
+                    write_file(&path, |temporary| Ok(picture.save(temporary)?))?;
                 }
-                write_model(options, &deployed_weights, task.quantiser(), progress.step)?;
+                write_file(&options.out, |temporary| Ok(std::fs::write(temporary, &model)?))?;
                 last_checkpoint = Instant::now();
             }
         }
@@ -308,13 +306,13 @@ pub(super) fn forward(
     Ok(torch::forward(graph, &weights, &input)?.f_to_kind(Kind::Float)?)
 }
 
-/// Writes the model file with its quantisation and a description of its training.
-fn write_model(
+/// Returns the content of the model file, with its quantisation and a description of its training.
+fn model_file(
     options: &RunOptions,
     weights: &[Tensor],
     quantiser: Option<&Quantiser>,
     step: u64,
-) -> Result<(), Error> {
+) -> Result<Vec<u8>, Error> {
     let values = |t: &Tensor| Vec::<f32>::try_from(t.detach().contiguous().view(-1));
     let weights = weights
         .chunks(2)
@@ -340,5 +338,5 @@ fn write_model(
     if quantiser.is_some() && !model.training.ends_with("8 bits") {
         model.training += ", rounded to 8 bits";
     }
-    checkpoint::write_atomically(&options.out, &model.to_bytes()?)
+    Ok(model.to_bytes()?)
 }

@@ -75,10 +75,11 @@ fn denoising_options(folder: &Path, length: Length) -> DenoisingOptions {
     }
 }
 
-/// Returns the checkpoint beside `model.safetensors` as JSON.
+/// Returns the progress of the checkpoint beside `model.safetensors`.
 fn checkpoint(folder: &Path) -> serde_json::Value {
-    let text = std::fs::read_to_string(folder.join("model.checkpoint.json")).unwrap();
-    serde_json::from_str(&text).unwrap()
+    let tensors = tch::Tensor::load_multi(folder.join("model.checkpoint.pt")).unwrap();
+    let (_, progress) = tensors.into_iter().find(|(name, _)| name == "progress").unwrap();
+    serde_json::from_slice(&Vec::<u8>::try_from(progress).unwrap()).unwrap()
 }
 
 /// Returns the log of the checkpoint as (step, loss).
@@ -188,6 +189,48 @@ fn denoising_network_trains_resumes_and_quantises() {
     options.run.length = Length::Minutes(0.3);
     options.run.architecture = unet(YUV420.io, [8, 12], [8, 8]);
     assert!(train::denoise::train(&options).is_err());
+}
+
+#[test]
+fn a_run_resumes_from_its_checkpoint_alone() {
+    let folder = Temporary::new("checkpoint");
+    write_images(&folder.0, "png", 60, 256, |i, x, y| {
+        image::Rgb([(x + i * 4) as u8, (y / 2) as u8, ((x ^ y) / 2) as u8])
+    });
+    let float = denoising_options(&folder.0, Length::Steps(3));
+    train::denoise::train(&float).unwrap();
+    let mut quantised = float.clone();
+    quantised.run.out = folder.0.join("int8.safetensors");
+    quantised.run.init = Some(float.run.out.clone());
+    quantised.run.quantise = true;
+
+    // Without a checkpoint there is nothing to resume, even beside a model.
+    let (out, file) = (quantised.run.out.clone(), folder.0.join("int8.checkpoint.pt"));
+    std::fs::copy(&float.run.out, &out).unwrap();
+    quantised.run.resume = true;
+    let error = train::denoise::train(&quantised).unwrap_err();
+    assert!(matches!(&error, Error::NoCheckpoint(path) if *path == file), "{error}");
+    assert!(error.to_string().contains("leave out --resume"), "{error}");
+
+    quantised.run.resume = false;
+    train::denoise::train(&quantised).unwrap();
+    let scales = || Model::from_file(&out).unwrap().quantisation().cloned();
+    let before = scales();
+    assert!(before.is_some());
+
+    // A run that was killed between the checkpoint and the model leaves an older model behind, and
+    // one that was killed while it wrote a checkpoint a part of one.
+    std::fs::copy(&float.run.out, &out).unwrap();
+    std::fs::write(folder.0.join(".1-int8.checkpoint.pt"), b"part").unwrap();
+    quantised.run.resume = true;
+    quantised.run.length = Length::Steps(4);
+    train::denoise::train(&quantised).unwrap();
+    assert_eq!(scales(), before);
+
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    let error = train::denoise::train(&quantised).unwrap_err();
+    assert!(error.to_string().contains("int8.checkpoint.pt"), "{error}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::{
 };
 use cnnvideo::{
     denoise::{CONTROL_PER_SIGMA, MAX_SIGMA},
-    nn::torch,
+    nn::{Model, torch},
 };
 
 /// Quantisation scale of the picture channels of the network's input: one code value of 8-bit
@@ -37,8 +37,12 @@ const EXAMPLES: usize = 6;
 
 impl DenoisingTask<'_> {
     /// Chooses the quantisation scales of a run. A new run chooses them for its initial weights; a
-    /// resumed run keeps those of its model file.
-    pub(super) fn choose_scales(&self, weights: &mut [Tensor]) -> Result<Quantiser, Error> {
+    /// resumed run keeps those of the model in its checkpoint.
+    pub(super) fn choose_scales(
+        &self,
+        weights: &mut [Tensor],
+        resumed: Option<&Model>,
+    ) -> Result<Quantiser, Error> {
         let options = &self.options.run;
         let mut rng = StdRng::seed_from_u64(options.seed);
         tch::manual_seed(options.seed as i64);
@@ -57,8 +61,8 @@ impl DenoisingTask<'_> {
         let mut scales = vec![PICTURE_SCALE; options.signature.io.picture];
         scales.resize(options.signature.io.input_channels(), CONTROL_SCALE);
         let mut quantiser =
-            Quantiser::new_or_resumed(options, self.graph, weights, examples, scales)?;
-        if options.resumes_from_model() {
+            Quantiser::new_or_resumed(options, resumed, self.graph, weights, examples, scales)?;
+        if resumed.is_some() {
             return Ok(quantiser);
         }
         quantiser.quantisation.low_noise.clear();

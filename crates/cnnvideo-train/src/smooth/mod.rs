@@ -36,7 +36,7 @@ use super::{
     quantise::Quantiser,
     run::{self, RunOptions, TrainingTask},
 };
-use cnnvideo::nn::{Threads, arch::Graph, torch};
+use cnnvideo::nn::{Model, Threads, arch::Graph, torch};
 
 /// Weight of gradient errors in the loss.
 const GRADIENT_WEIGHT: f64 = 0.7;
@@ -129,7 +129,7 @@ struct SmoothingTask<'a> {
 }
 
 impl TrainingTask<Vec<TrainingPatch>> for SmoothingTask<'_> {
-    fn prepare(&mut self, weights: &mut [Tensor]) -> Result<(), Error> {
+    fn prepare(&mut self, weights: &mut [Tensor], resumed: Option<&Model>) -> Result<(), Error> {
         let options = &self.options.run;
         if !options.quantise {
             return Ok(());
@@ -142,6 +142,7 @@ impl TrainingTask<Vec<TrainingPatch>> for SmoothingTask<'_> {
         scales.resize(options.signature.io.input_channels(), 1.0 / 127.0);
         self.quantiser = Some(Quantiser::new_or_resumed(
             options,
+            resumed,
             self.graph,
             weights,
             vec![batch.input],

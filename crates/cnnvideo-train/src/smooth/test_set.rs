@@ -12,7 +12,7 @@ use super::{
     drawings::{Drawings, Half, RgbPixels},
     textures::Textures,
 };
-use crate::Error;
+use crate::{Error, files::write_file};
 
 /// Side of the images in pixels.
 const SIDE: usize = 320;
@@ -58,5 +58,5 @@ fn save(scene: &RgbPixels, path: &Path) -> Result<(), Error> {
     let picture = RgbImage::from_fn(SIDE as u32, SIDE as u32, |x, y| {
         image::Rgb(scene[y as usize * SIDE + x as usize].map(|v| (v + 0.5) as u8))
     });
-    picture.save(path).map_err(|err| Error::file(path, err))
+    write_file(path, |temporary| Ok(picture.save(temporary)?))
 }
