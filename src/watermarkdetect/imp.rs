@@ -11,7 +11,7 @@ use std::sync::{
 use glib::{ParamSpec, subclass::prelude::*};
 use gst::{prelude::*, subclass::prelude::*};
 use gst_base::{prelude::*, subclass::prelude::*};
-use gst_video::{VideoFrameExt, VideoFrameRef, VideoInfo, subclass::prelude::*};
+use gst_video::{VideoInfo, subclass::prelude::*};
 
 use super::{
     message::WatermarkMessage,
@@ -19,7 +19,7 @@ use super::{
     worker::{Job, WhenFull, Worker},
 };
 use crate::{
-    shared::{SampleDepth, is_discontinuity, layout_of, lock, view_frame, with_samples},
+    shared::{SampleDepth, is_discontinuity, layout_of, lock, map_frame, view_frame, with_samples},
     watermarkembed::pad_templates,
 };
 use cnnvideo::{
@@ -103,9 +103,10 @@ pub struct WatermarkDetect {
 #[derive(Default)]
 struct State {
     collector: Option<Collector>,
-    layout: Option<(Format, SampleDepth)>,
-    /// Width and height of the frames in pixels.
-    size: (u32, u32),
+    /// Caps of the frames, with the layout of their format.
+    input: Option<(VideoInfo, Format, SampleDepth)>,
+    /// Whether the warning about frames that cannot be read was posted.
+    unreadable_warned: bool,
     /// Number of frames since the start or the last reset.
     frames: u64,
     /// Number of frames since the last decode.
@@ -174,16 +175,27 @@ impl WatermarkDetect {
         }
     }
 
+    /// Posts a warning, once for a stream, about a frame that cannot be read. The element passes
+    /// frames through unchanged, so it does not fail on such a frame.
+    fn warn_of_unreadable_frame(&self, state: &mut State, reason: &str) {
+        gst::warning!(CAT, imp = self, "Skipping a frame that cannot be read: {reason}");
+        if !std::mem::replace(&mut state.unreadable_warned, true) {
+            gst::element_imp_warning!(
+                self,
+                gst::StreamError::Format,
+                ("Frames that cannot be read pass without detection: {reason}")
+            );
+        }
+    }
+
     /// Adds a frame to the window. Returns the window if it is to be decoded.
-    fn collect(
-        &self,
-        frame: &VideoFrameRef<&gst::BufferRef>,
-    ) -> Result<Option<Job<WindowInfo>>, gst::FlowError> {
+    fn collect(&self, buffer: &gst::BufferRef) -> Result<Option<Job<WindowInfo>>, gst::FlowError> {
         let (configured, interval, window) = lock(&self.settings).decoding();
         let segment = self.obj().segment().downcast::<gst::ClockTime>().ok();
         let mut state = lock(&self.state);
         let state = &mut *state;
-        let (Some(collector), Some((format, depth))) = (&mut state.collector, state.layout) else {
+        let State { collector: Some(collector), input: Some((info, format, depth)), .. } = state
+        else {
             return Err(gst::FlowError::NotNegotiated);
         };
         if self.reset.swap(false, Ordering::AcqRel) {
@@ -191,29 +203,30 @@ impl WatermarkDetect {
             state.live = None;
             state.frames = 0;
         }
-        let collected = with_samples!(depth, T => {
-            view_frame::<T>(frame, format).map(|picture| collector.push(&picture))
+        let size = (info.width(), info.height());
+        let collected = map_frame(buffer, info).and_then(|frame| {
+            with_samples!(*depth, T => view_frame::<T>(&frame, *format)
+                .map(|picture| collector.push(&picture))
+                .map_err(|err| err.to_string()))
         });
-        // The element passes frames through unchanged, so it does not fail on one that it cannot
-        // read.
         if let Err(err) = collected {
-            gst::warning!(CAT, imp = self, "Skipping a frame that cannot be read: {err}");
+            self.warn_of_unreadable_frame(state, &err);
             return Ok(None);
         }
         state.frames += 1;
         state.frames_since_decode += 1;
-        let pts = frame.buffer().pts();
+        let pts = buffer.pts();
         state.last_frame = FrameTimes {
             timestamp: pts,
             stream_time: segment.as_ref().and_then(|s| s.to_stream_time(pts)),
             running_time: segment.as_ref().and_then(|s| s.to_running_time(pts)),
-            duration: frame.buffer().duration(),
+            duration: buffer.duration(),
         };
         if state.frames_since_decode < interval {
             return Ok(None);
         }
         let marked = matches!(lock(&self.results).posted, Posted::Watermark(_));
-        let configured = limited_search(configured, state.size);
+        let configured = limited_search(configured, size);
         let search = if marked || state.decodes.is_multiple_of(SEARCH_EVERY) {
             configured
         } else {
@@ -250,9 +263,10 @@ impl WatermarkDetect {
         }
         state.frames_since_decode = 0;
         state.absence_searched = true;
+        let (info, ..) = state.input.as_ref()?;
         Some(Job {
             window: state.collector.as_ref()?.window(),
-            search: limited_search(search, state.size),
+            search: limited_search(search, (info.width(), info.height())),
             info: WindowInfo { last_frame: state.last_frame, may_report_absence: true },
         })
     }
@@ -389,6 +403,21 @@ impl BaseTransformImpl for WatermarkDetect {
         }
         self.parent_sink_event(event)
     }
+
+    /// Maps and collects a frame. `GstVideoFilter`, which would map it, logs criticals for frames
+    /// that contradict the caps.
+    fn transform_ip_passthrough(
+        &self,
+        buffer: &gst::Buffer,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        if let Some(job) = self.collect(buffer)?
+            && let Some(worker) = self.worker()
+        {
+            let when_full = if self.is_live() { WhenFull::DropOldest } else { WhenFull::Wait };
+            worker.push(job, when_full);
+        }
+        Ok(gst::FlowSuccess::Ok)
+    }
 }
 
 impl VideoFilterImpl for WatermarkDetect {
@@ -399,30 +428,17 @@ impl VideoFilterImpl for WatermarkDetect {
         _outcaps: &gst::Caps,
         _out_info: &VideoInfo,
     ) -> Result<(), gst::LoggableError> {
-        let layout = layout_of(in_info.format())
+        let (format, depth) = layout_of(in_info.format())
             .ok_or_else(|| gst::loggable_error!(CAT, "No support for {:?}", in_info.format()))?;
         let mut state = lock(&self.state);
-        state.layout = Some(layout);
-        let size = (in_info.width(), in_info.height());
-        if state.size != size {
+        let size = |info: &VideoInfo| (info.width(), info.height());
+        if state.input.as_ref().is_none_or(|(info, ..)| size(info) != size(in_info)) {
             // The collector discards frames of another size.
             state.frames = 0;
-            state.size = size;
         }
+        state.input = Some((in_info.clone(), format, depth));
+        state.unreadable_warned = false;
         Ok(())
-    }
-
-    fn transform_frame_ip_passthrough(
-        &self,
-        frame: &VideoFrameRef<&gst::BufferRef>,
-    ) -> Result<gst::FlowSuccess, gst::FlowError> {
-        if let Some(job) = self.collect(frame)?
-            && let Some(worker) = self.worker()
-        {
-            let when_full = if self.is_live() { WhenFull::DropOldest } else { WhenFull::Wait };
-            worker.push(job, when_full);
-        }
-        Ok(gst::FlowSuccess::Ok)
     }
 }
 

@@ -281,6 +281,30 @@ fn a_frame_that_cannot_be_mapped_is_an_error() {
 }
 
 #[test]
+fn frames_that_the_detector_cannot_read_pass_with_one_warning() {
+    let info = info(VideoFormat::I420, 64, 48);
+    let mut h = harness(&format!("watermarkdetect key={KEY}"), &info);
+    let bus = own_bus(&children(&h)[0]);
+    for number in 0..3 {
+        let mut frame = buffer(textured(&info, number), number);
+        gst_video::VideoMeta::add_full(
+            frame.get_mut().unwrap(),
+            gst_video::VideoFrameFlags::empty(),
+            info.format(),
+            16,
+            16,
+            info.offset(),
+            info.stride(),
+        )
+        .unwrap();
+        assert!(h.push_and_pull(frame).is_ok());
+    }
+    assert!(h.push_and_pull(buffer(vec![100; 50], 3)).is_ok());
+    let problems = problems(&bus);
+    assert!(problems.len() == 1 && problems[0].contains("I420 of 16x16"), "{problems:?}");
+}
+
+#[test]
 fn a_key_file_that_everyone_can_read_is_a_warning() {
     let key = Temporary::new("open.key");
     std::fs::write(&key.0, [7; 32]).unwrap();
