@@ -99,7 +99,8 @@ impl ModelSettings {
                 .nick("Model file")
                 .blurb(
                     "Network to use instead of the built-in ones: a .safetensors file of this \
-                     project, or a TorchScript .pt file if built with torch",
+                     project, or a TorchScript .pt file if built with torch; the element runs the \
+                     code in a .pt file, so use only files that you trust",
                 )
                 .mutable_ready()
                 .build(),

@@ -8,6 +8,8 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     os::unix::fs::FileExt,
+    thread,
+    time::Duration,
 };
 
 use gst::prelude::*;
@@ -18,8 +20,8 @@ const KEY_LEN: usize = 32;
 /// Number of bytes of memory to read at once.
 const CHUNK: usize = 1 << 20;
 
-/// Returns the number of copies of a key in the memory of this process, by the complement of the
-/// key.
+/// Returns the number of copies of a key in the writable memory of this process, by the complement
+/// of the key.
 fn copies(complement: &[u8; KEY_LEN]) -> io::Result<usize> {
     let memory = File::open("/proc/self/mem")?;
     let mut chunk = vec![0; CHUNK];
@@ -30,12 +32,16 @@ fn copies(complement: &[u8; KEY_LEN]) -> io::Result<usize> {
         let address = |text: &str| u64::from_str_radix(text, 16).map_err(io::Error::other);
         let (start, end) = range.split_once('-').expect("maps lists ranges");
         let (mut at, end) = (address(start)?, address(end)?);
-        while access.starts_with('r') && at < end {
+        while access.starts_with("rw") && at < end {
             let wanted = CHUNK.min((end - at) as usize);
             // Memory that another thread has unmapped since, and special mappings, cannot be read.
             let Ok(read) = memory.read_at(&mut chunk[..wanted], at) else { break };
-            let is_key = |window: &&[u8]| window.iter().zip(complement).all(|(a, b)| *a == !b);
-            count += chunk[..read].windows(KEY_LEN).filter(is_key).count();
+            // The first byte alone is found quickly.
+            let starts =
+                chunk[..read].iter().enumerate().filter(|(_, byte)| **byte == !complement[0]);
+            let is_key = |window: &[u8]| window.iter().zip(complement).all(|(a, b)| *a == !b);
+            count +=
+                starts.filter(|(i, _)| chunk[*i..read].get(..KEY_LEN).is_some_and(is_key)).count();
             // The buffer must not hold a copy when the loop reaches its own memory.
             chunk[..read].fill(0);
             if read < wanted || at + read as u64 == end {
@@ -48,14 +54,25 @@ fn copies(complement: &[u8; KEY_LEN]) -> io::Result<usize> {
     Ok(count)
 }
 
+/// Returns the number of copies that remain: the thread of a detector may end after its element has
+/// stopped.
+fn remaining_copies(complement: &[u8; KEY_LEN]) -> usize {
+    for _ in 0..50 {
+        if copies(complement).unwrap() == 0 {
+            return 0;
+        }
+        thread::sleep(Duration::from_millis(200));
+    }
+    copies(complement).unwrap()
+}
+
 /// Runs both watermark elements with the keys that `property` sets, and returns the numbers of
 /// copies of the key while the pipeline runs, after it has stopped and after it is gone.
 fn copies_over_time(property: &str, complement: &[u8; KEY_LEN]) -> [usize; 3] {
-    let count = || copies(complement).unwrap();
     let pipeline = pipeline(&format!(
-        "videotestsrc num-buffers=60 ! video/x-raw,format=I420,width=64,height=48 ! \
+        "videotestsrc num-buffers=12 ! video/x-raw,format=I420,width=64,height=48 ! \
          watermarkembed {property} payload=0123456789abcdef ! \
-         watermarkdetect {property} interval=4 ! fakesink"
+         watermarkdetect {property} interval=4 epochs=2 search=scale ! fakesink"
     ));
     pipeline.set_state(gst::State::Playing).unwrap();
     let wanted = [gst::MessageType::Eos, gst::MessageType::Error];
@@ -65,11 +82,11 @@ fn copies_over_time(property: &str, complement: &[u8; KEY_LEN]) -> [usize; 3] {
         .timed_pop_filtered(gst::ClockTime::from_seconds(60), &wanted)
         .expect("the stream ends");
     assert_eq!(message.type_(), gst::MessageType::Eos, "{message:?}");
-    let playing = count();
+    let playing = copies(complement).unwrap();
     pipeline.set_state(gst::State::Null).unwrap();
-    let stopped = count();
+    let stopped = remaining_copies(complement);
     drop(pipeline);
-    [playing, stopped, count()]
+    [playing, stopped, remaining_copies(complement)]
 }
 
 #[test]

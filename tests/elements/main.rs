@@ -16,6 +16,7 @@ mod docs;
 mod filters;
 #[cfg(target_os = "linux")]
 mod key_memory;
+mod live;
 mod plugin;
 mod ten_bit;
 mod videoquality;

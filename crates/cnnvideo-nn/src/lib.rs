@@ -107,7 +107,8 @@
 //! # Features
 //!
 //! * `torch` adds the module `torch`: a backend that runs models on CUDA devices with libtorch,
-//!   runs TorchScript files, and has the differentiable forward pass that training needs.
+//!   runs TorchScript files, and has the differentiable forward pass that training needs. A
+//!   TorchScript file is a program that runs with the rights of the process.
 
 pub mod arch;
 pub mod cpu;

@@ -13,6 +13,7 @@ use tch::{Kind, Tensor};
 use super::{
     Error, IoSpec, Model, Network, Output, Session, Signature, Size, Source,
     arch::{ConvId, ConvKind, ConvSpec, Graph, Layer},
+    model::open_regular_file,
 };
 
 /// A model on a libtorch device, or a TorchScript module.
@@ -60,9 +61,12 @@ impl TorchNetwork {
     /// `signatures`, and the network gets the task of the first one that fits. Height and width are
     /// multiples of 8.
     ///
+    /// A TorchScript file is a program: its code runs with the rights of the process, here and in
+    /// each session. Load only files whose origin you trust.
+    ///
     /// # Errors
     /// [`Error::NotFound`] for a missing file, [`Error::Read`] for a file that libtorch cannot
-    /// load, [`Error::Invalid`] for a module that does not accept tensors of these shapes,
+    /// load or that is not a regular one, [`Error::Invalid`] for a module that does not accept tensors of these shapes,
     /// [`Error::Device`] for a device that does not exist.
     pub fn from_script(
         path: &Path,
@@ -70,9 +74,8 @@ impl TorchNetwork {
         signatures: &[Signature],
     ) -> Result<Self, Error> {
         let device = resolve_device(device)?;
-        if !path.exists() {
-            return Err(Error::NotFound(path.to_owned()));
-        }
+        // Opening a FIFO would block libtorch.
+        open_regular_file(path).map_err(|err| Error::reading(path, &err))?;
         let read =
             |err: tch::TchError| Error::Read { path: path.to_owned(), reason: first_line(&err) };
         let mut module = tch::CModule::load_on_device(path, device).map_err(read)?;
