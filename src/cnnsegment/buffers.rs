@@ -7,15 +7,13 @@ use gst::meta::{MetaAPI, MetaTag};
 use gst_video::{VideoCropMeta, VideoMeta, video_meta::tags};
 
 use super::SegmentOutput;
+use crate::shared::refuse_crop_meta;
 
 /// Adapts the answer to an allocation query that upstream gets. In place, it is the answer of
 /// downstream, which receives the buffers of upstream; otherwise the element reads the buffers
 /// itself.
 pub(super) fn adapt_allocation(query: &mut gst::query::Allocation, output: SegmentOutput) {
-    // Frames have to arrive cropped: the element segments the visible part only.
-    while let Some(index) = query.find_allocation_meta::<VideoCropMeta>() {
-        query.remove_nth_allocation_meta(index);
-    }
+    refuse_crop_meta(query);
     if !output.in_place() && query.find_allocation_meta::<VideoMeta>().is_none() {
         query.add_allocation_meta::<VideoMeta>(None);
     }

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gst::prelude::*;
 use gst_base::prelude::*;
+use gst_video::VideoCropMeta;
 
 use super::{FORMATS_8BIT, FORMATS_10BIT};
 
@@ -78,6 +79,14 @@ pub(crate) fn is_discontinuity(event: &gst::Event) -> bool {
         event.view(),
         gst::EventView::FlushStop(_) | gst::EventView::Segment(_) | gst::EventView::StreamStart(_)
     )
+}
+
+/// Removes the crop meta from an answer to an allocation query: frames have to arrive cropped,
+/// because the elements process the visible part only.
+pub(crate) fn refuse_crop_meta(query: &mut gst::query::Allocation) {
+    while let Some(index) = query.find_allocation_meta::<VideoCropMeta>() {
+        query.remove_nth_allocation_meta(index);
+    }
 }
 
 /// Sets the controlled properties of an element to their values at the stream time of `buffer`.

@@ -355,6 +355,16 @@ impl AggregatorImpl for VideoQuality {
         self.parent_sink_query(pad, query)
     }
 
+    fn sink_query_pre_queue(&self, pad: &AggregatorPad, query: &mut gst::QueryRef) -> bool {
+        // Allocation queries wait behind the frames of a pad. A `tee` upstream asks on one pad
+        // before it sends a frame to the other one, for which the frames of the first may wait.
+        // The answer does not depend on earlier frames, so it need not wait.
+        if query.type_() == gst::QueryType::Allocation {
+            return self.sink_query(pad, query);
+        }
+        self.parent_sink_query_pre_queue(pad, query)
+    }
+
     fn aggregate(&self, timeout: bool) -> Result<gst::FlowSuccess, gst::FlowError> {
         let settings = *lock(&self.settings);
         let mut state = lock(&self.state);

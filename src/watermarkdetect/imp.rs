@@ -19,7 +19,10 @@ use super::{
     worker::{Job, WhenFull, Worker},
 };
 use crate::{
-    shared::{SampleDepth, is_discontinuity, layout_of, lock, map_frame, view_frame, with_samples},
+    shared::{
+        SampleDepth, is_discontinuity, layout_of, lock, map_frame, refuse_crop_meta, view_frame,
+        with_samples,
+    },
     watermarkembed::pad_templates,
 };
 use cnnvideo::{
@@ -388,6 +391,16 @@ impl BaseTransformImpl for WatermarkDetect {
             worker.stop();
         }
         *lock(&self.state) = State::default();
+        Ok(())
+    }
+
+    fn propose_allocation(
+        &self,
+        decide_query: Option<&gst::query::Allocation>,
+        query: &mut gst::query::Allocation,
+    ) -> Result<(), gst::LoggableError> {
+        self.parent_propose_allocation(decide_query, query)?;
+        refuse_crop_meta(query);
         Ok(())
     }
 

@@ -14,8 +14,8 @@ use super::{
     settings::{SetError, Settings},
 };
 use crate::shared::{
-    SampleDepth, layout_of, lock, map_frame_mut, sync_controlled_properties, view_frame_mut,
-    with_samples,
+    SampleDepth, layout_of, lock, map_frame_mut, refuse_crop_meta, sync_controlled_properties,
+    view_frame_mut, with_samples,
 };
 use cnnvideo::{
     frame::Format,
@@ -183,6 +183,16 @@ impl BaseTransformImpl for WatermarkEmbed {
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
         *lock(&self.state) = State::default();
         lock(&self.settings).stop();
+        Ok(())
+    }
+
+    fn propose_allocation(
+        &self,
+        decide_query: Option<&gst::query::Allocation>,
+        query: &mut gst::query::Allocation,
+    ) -> Result<(), gst::LoggableError> {
+        self.parent_propose_allocation(decide_query, query)?;
+        refuse_crop_meta(query);
         Ok(())
     }
 

@@ -408,6 +408,30 @@ fn gap_events_pass_and_frames_in_gaps_are_unpaired() {
 }
 
 #[test]
+fn allocation_queries_do_not_wait_for_the_other_stream() {
+    // As from a `tee`, which asks on both pads before it sends the next frame.
+    for waits_in_reference in [false, true] {
+        let mut meter = Meter::new("test", &Meter::caps());
+        let waiting = if waits_in_reference { &mut meter.reference } else { &mut meter.test };
+        waiting.push(Meter::frame(1)).unwrap();
+        waiting.push_event(Meter::gap(2, 1));
+        let name = if waits_in_reference { "reference" } else { "sink" };
+        let pad = waiting.element().unwrap().static_pad(name).unwrap();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let mut query = gst::query::Allocation::new(Some(&Meter::caps()), true);
+            let _ = sender.send(pad.query(&mut query));
+        });
+        let answer = receiver.recv_timeout(std::time::Duration::from_secs(20));
+        assert_eq!(answer, Ok(true), "{waits_in_reference}");
+        let other = if waits_in_reference { &mut meter.test } else { &mut meter.reference };
+        other.push(Meter::frame(1)).unwrap();
+        let (messages, _) = meter.end();
+        assert_eq!(messages.last().unwrap().frames, 1);
+    }
+}
+
+#[test]
 fn events_caps_and_metas_of_the_tested_stream_pass_untouched() {
     let mut caps = Meter::caps();
     let fields = caps.get_mut().unwrap();

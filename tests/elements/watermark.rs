@@ -281,6 +281,26 @@ fn a_frame_that_cannot_be_mapped_is_an_error() {
 }
 
 #[test]
+fn frames_arrive_cropped() {
+    // Upstream would send whole frames with a crop meta to a sink that offers it.
+    let info = info(VideoFormat::I420, 64, 48);
+    for element in [
+        format!("watermarkembed key={KEY} payload={PAYLOAD}"),
+        format!("watermarkdetect key={KEY}"),
+    ] {
+        let mut h = Harness::new_parse(&element);
+        h.add_propose_allocation_meta(gst_video::VideoMeta::meta_api(), None);
+        h.add_propose_allocation_meta(gst_video::VideoCropMeta::meta_api(), None);
+        h.set_src_caps(info.to_caps().unwrap());
+        h.push_and_pull(buffer(textured(&info, 0), 0)).unwrap();
+        let mut query = gst::query::Allocation::new(Some(&info.to_caps().unwrap()), false);
+        assert!(h.srcpad().unwrap().peer_query(&mut query));
+        assert!(query.find_allocation_meta::<gst_video::VideoMeta>().is_some(), "{element}");
+        assert!(query.find_allocation_meta::<gst_video::VideoCropMeta>().is_none(), "{element}");
+    }
+}
+
+#[test]
 fn frames_that_the_detector_cannot_read_pass_with_one_warning() {
     let info = info(VideoFormat::I420, 64, 48);
     let mut h = harness(&format!("watermarkdetect key={KEY}"), &info);
