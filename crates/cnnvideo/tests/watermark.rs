@@ -70,6 +70,16 @@ fn marked(count: usize) -> Vec<Array2<u8>> {
 
 /// Runs the detector on frames.
 fn detect(pictures: &[Array2<u8>], key: Key, search: Search) -> Report {
+    detect_with(pictures, key, search, DecoderOptions { epoch_count: 2, ..Default::default() })
+}
+
+/// Decodes pictures with the given options.
+fn detect_with(
+    pictures: &[Array2<u8>],
+    key: Key,
+    search: Search,
+    options: DecoderOptions,
+) -> Report {
     let mut collector = Collector::new(48);
     for picture in pictures {
         let (height, width) = picture.dim();
@@ -84,8 +94,7 @@ fn detect(pictures: &[Array2<u8>], key: Key, search: Search) -> Report {
             .unwrap(),
         );
     }
-    Decoder::new(key, DecoderOptions { epoch_count: 2, ..Default::default() })
-        .decode(&collector.window(), search)
+    Decoder::new(key, options).decode(&collector.window(), search)
 }
 
 /// Returns the centre of an image at a size of `(width, height)`, enlarged by `scale` and rotated
@@ -147,6 +156,20 @@ fn no_payload_without_mark_or_with_another_key() {
     mark(&mut embedder, &mut grey, &STRENGTH);
     assert!(psnr(&grey, &Array2::from_elem((HEIGHT, WIDTH), 128)) > 46.0);
     assert_eq!(detect(&[grey], key(1), Search::WholeFrame).payload, Some(PAYLOAD));
+}
+
+#[test]
+fn a_report_without_payload_counts_all_attempts() {
+    // No evidence is within this rate, so the decoder tries all epochs after that of the mark.
+    let pictures = marked(4);
+    let [one, eight] = [1, 8].map(|epoch_count| {
+        let options = DecoderOptions { false_positive_rate: 1e-300, epoch_count };
+        detect_with(&pictures, key(1), Search::WholeFrame, options)
+    });
+    assert_eq!((one.payload, eight.payload), (None, None));
+    assert_eq!((one.z, one.epoch), (eight.z, eight.epoch));
+    let difference = eight.log10_p - one.log10_p;
+    assert!((difference - 8f64.log10()).abs() < 1e-9, "{difference}");
 }
 
 #[test]

@@ -55,7 +55,7 @@ pub struct Report {
     /// correlation without a watermark.
     pub z: f64,
     /// Base-10 logarithm of an upper bound on the probability that any message correlates this well
-    /// by chance. It accounts for all attempts made before for this report.
+    /// by chance. It accounts for all attempts made for this report.
     pub log10_p: f64,
     /// Number of pictures in the window.
     pub frames: u32,
@@ -125,6 +125,8 @@ struct Attempts<'a> {
     count: u32,
     /// Report of the best attempt so far.
     best: Report,
+    /// Number of message bits that this attempt could choose, see [`free_bits`].
+    best_bits: u32,
 }
 
 impl<'a> Attempts<'a> {
@@ -142,7 +144,19 @@ impl<'a> Attempts<'a> {
             offset_x: 0.0,
             offset_y: 0.0,
         };
-        Self { window, count: 0, best }
+        Self { window, count: 0, best, best_bits: free_bits(None) }
+    }
+
+    /// Returns the report of the best attempt. Without a payload, the attempts after it count too:
+    /// they could have given more evidence by chance.
+    fn report(self) -> Report {
+        let Self { count, best, best_bits, .. } = self;
+        match best.payload {
+            Some(_) => best,
+            None => {
+                Report { log10_p: log10_false_positive_bound(best.z, count, best_bits), ..best }
+            }
+        }
     }
 }
 
@@ -176,16 +190,16 @@ impl Decoder {
         }
         for geometry in initial_geometries {
             if self.decode_at(geometry, &mut attempts) {
-                return attempts.best;
+                return attempts.report();
             }
         }
         if search == Search::WholeFrame {
-            return attempts.best;
+            return attempts.report();
         }
         let residual_sums: Vec<_> = window.groups.iter().map(|group| &group.residual_sum).collect();
         let Some(synchroniser) = Synchroniser::new(&self.waves, &residual_sums, &mut self.fft)
         else {
-            return attempts.best;
+            return attempts.report();
         };
         let geometries = synchroniser.geometries(search, &mut self.fft);
         for geometry in geometries.into_iter().take(DECODED_GEOMETRIES) {
@@ -193,7 +207,7 @@ impl Decoder {
                 break;
             }
         }
-        attempts.best
+        attempts.report()
     }
 
     /// Decodes a window without a geometry search, once for each key epoch.
@@ -253,7 +267,8 @@ impl Decoder {
         for epoch in last.into_iter().chain(others) {
             attempts.count += 1;
             let EpochResult { soft, message, payload, z } = self.decode_epoch(planes, epoch);
-            let log10_p = log10_false_positive_bound(z, attempts.count, free_bits(payload));
+            let bits = free_bits(payload);
+            let log10_p = log10_false_positive_bound(z, attempts.count, bits);
             let found = payload.filter(|_| log10_p <= self.options.false_positive_rate.log10());
             if found.is_some() || z > attempts.best.z {
                 let errors =
@@ -261,6 +276,7 @@ impl Decoder {
                 let (width, height) = attempts.window.size;
                 let scale = canonical_scale(width, height);
                 let [offset_x, offset_y] = geometry.offset().map(|v| -v * geometry.scale() / scale);
+                attempts.best_bits = bits;
                 attempts.best = Report {
                     payload: found,
                     epoch,

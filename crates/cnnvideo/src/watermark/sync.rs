@@ -94,8 +94,8 @@ impl<'a> Synchroniser<'a> {
     ) -> Option<Self> {
         let mut total = Array2::zeros(residuals.first()?.dim());
         residuals.iter().for_each(|residual| total += *residual);
-        let power_of_sum = power_spectrum(&[&total], fft);
-        let sum_of_power = power_spectrum(residuals, fft);
+        let power_of_sum = PowerSpectrum::new(summed_power(&[&total], fft));
+        let sum_of_power = PowerSpectrum::new(summed_power(residuals, fft));
         Some(Self { waves, total, power_of_sum, sum_of_power })
     }
 
@@ -305,7 +305,10 @@ fn peak(power: &Array2<f32>, bin: [f64; 2], radius: i32) -> Option<([f64; 2], f6
 }
 
 /// Returns the summed power spectrum of planes.
-fn power_spectrum(planes: &[&Array2<f32>], fft: &mut Fft2) -> PowerSpectrum {
+///
+/// A plane that is larger than the canonical plane, as one of a portrait picture, is folded at its
+/// period: that preserves the spectrum at the frequencies of the bins.
+fn summed_power(planes: &[&Array2<f32>], fft: &mut Fft2) -> Array2<f32> {
     let mut power = Array2::<f32>::zeros((PLANE_HEIGHT, PLANE_WIDTH));
     let mut bins = vec![Complex32::default(); PLANE_WIDTH * PLANE_HEIGHT];
     // One complex FFT transforms two real planes. Their summed power is symmetric, so it can be
@@ -313,10 +316,12 @@ fn power_spectrum(planes: &[&Array2<f32>], fft: &mut Fft2) -> PowerSpectrum {
     for pair in planes.chunks(2) {
         bins.fill(Complex32::default());
         for (i, plane) in pair.iter().enumerate() {
-            for (row, to) in plane.rows().into_iter().zip(bins.chunks_exact_mut(PLANE_WIDTH)) {
-                to.iter_mut()
-                    .zip(row)
-                    .for_each(|(to, v)| if i == 0 { to.re = *v } else { to.im = *v });
+            for (y, row) in plane.rows().into_iter().enumerate() {
+                let to = &mut bins[y % PLANE_HEIGHT * PLANE_WIDTH..][..PLANE_WIDTH];
+                for (x, v) in row.iter().enumerate() {
+                    let to = &mut to[x % PLANE_WIDTH];
+                    if i == 0 { to.re += v } else { to.im += v }
+                }
             }
         }
         fft.forward(&mut bins);
@@ -325,7 +330,7 @@ fn power_spectrum(planes: &[&Array2<f32>], fft: &mut Fft2) -> PowerSpectrum {
                 + bins[bin(-(x as i32), -(y as i32))].norm_sqr();
         }
     }
-    PowerSpectrum::new(power)
+    power
 }
 
 /// Returns the value of a periodic plane at the integer position nearest to `(x, y)`.
@@ -336,4 +341,29 @@ fn at_nearest(plane: &Array2<f32>, [x, y]: [f64; 2]) -> f32 {
 /// Returns the value at a position of a periodic plane.
 fn at_periodic(plane: &Array2<f32>, x: i32, y: i32) -> f32 {
     plane[[y.rem_euclid(PLANE_HEIGHT as i32) as usize, x.rem_euclid(PLANE_WIDTH as i32) as usize]]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the power at 40 and 9 cycles of a wave that fills the rows `rows` of a plane of
+    /// `height` rows and `width` columns.
+    fn power_of_wave(width: usize, height: usize, rows: std::ops::Range<usize>) -> f32 {
+        let plane = Array2::from_shape_fn((height, width), |(y, x)| {
+            let cycles =
+                40.0 * x as f32 / PLANE_WIDTH as f32 + 9.0 * y as f32 / PLANE_HEIGHT as f32;
+            if rows.contains(&y) { (TAU as f32 * cycles).cos() } else { 0.0 }
+        });
+        summed_power(&[&plane], &mut Fft2::new())[[9, 40]]
+    }
+
+    #[test]
+    fn all_rows_of_a_portrait_picture_count() {
+        let whole = power_of_wave(360, 640, 0..640);
+        // Power grows with the square of the number of rows.
+        let relative = |rows: std::ops::Range<usize>| power_of_wave(360, 640, rows) / whole;
+        assert!((relative(0..512) - 0.64).abs() < 0.05, "{}", relative(0..512));
+        assert!((relative(512..640) - 0.04).abs() < 0.02, "{}", relative(512..640));
+    }
 }
