@@ -66,8 +66,8 @@ impl TorchNetwork {
     ///
     /// # Errors
     /// [`Error::NotFound`] for a missing file, [`Error::Read`] for a file that libtorch cannot
-    /// load or that is not a regular one, [`Error::Invalid`] for a module that does not accept tensors of these shapes,
-    /// [`Error::Device`] for a device that does not exist.
+    /// load or that is not a regular one, [`Error::Invalid`] for a module that does not accept
+    /// tensors of these shapes, [`Error::Device`] for a device that does not exist.
     pub fn from_script(
         path: &Path,
         device: super::Device,

@@ -2,8 +2,8 @@
 
 //! The secret key of a watermark, and the keyed random numbers derived from it.
 //!
-//! The key stays in one place in memory: it is never moved, and copies that the hash functions leave
-//! on the stack are cleared.
+//! The key stays in one place in memory: it is never moved, and copies that the hash functions
+//! leave on the stack are cleared.
 
 use std::{
     fmt,
