@@ -135,15 +135,21 @@ impl Model {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Read`] or [`Error::Invalid`].
     pub fn from_file(path: &Path) -> Result<Self, Error> {
-        let file = open_regular_file(path).map_err(|err| Error::reading(path, &err))?;
-        let mut bytes = Vec::new();
-        file.take(MAX_FILE_BYTES + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|err| Error::reading(path, &err))?;
-        if bytes.len() as u64 > MAX_FILE_BYTES {
+        let too_large = || {
             let reason =
                 format!("larger than {} MiB, so it is not a model file", MAX_FILE_BYTES >> 20);
-            return Err(Error::Read { path: path.to_owned(), reason });
+            Error::Read { path: path.to_owned(), reason }
+        };
+        let failed = |err| Error::reading(path, &err);
+        let file = open_regular_file(path).map_err(failed)?;
+        if file.metadata().map_err(failed)?.len() > MAX_FILE_BYTES {
+            return Err(too_large());
+        }
+        let mut bytes = Vec::new();
+        // The file can grow, and files of the kernel do not report their length.
+        file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
+        if bytes.len() as u64 > MAX_FILE_BYTES {
+            return Err(too_large());
         }
         Self::from_bytes(&bytes)
     }

@@ -304,6 +304,18 @@ fn files_of_other_kinds_are_refused_without_blocking() {
 }
 
 #[test]
+fn files_of_absurd_size_are_refused() {
+    let path = std::env::temp_dir().join(format!("cnnvideo-absurd-{}", std::process::id()));
+    let file = std::fs::File::create(&path).unwrap();
+    // A sparse file: it takes no space.
+    file.set_len(1 << 33).unwrap();
+    let result = ModelSource::File(path.clone()).load();
+    std::fs::remove_file(&path).unwrap();
+    let error = result.unwrap_err().to_string();
+    assert!(error.contains("larger than 256 MiB"), "{error}");
+}
+
+#[test]
 fn mutated_files_do_not_panic() {
     let bytes = valid();
     let header_end = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
