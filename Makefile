@@ -1,7 +1,7 @@
 # Each target runs a script of scripts/. `make demo` and `make test` install missing system packages
 # with apt; without apt they list them and stop.
 
-.PHONY: demo test build evaluate bench torch test-arm meson-test fuzz
+.PHONY: demo test build evaluate bench torch test-arm meson-test fuzz fuzz-repro soak
 
 demo:
 	scripts/demo
@@ -34,6 +34,15 @@ test-arm:
 meson-test:
 	scripts/meson-test
 
-# Fuzzes the model file parser for a minute.
+# Runs each of the six fuzz targets for SECONDS seconds (10 if left out), with inputs that depend on
+# SEED (another one each time if left out).
 fuzz:
-	scripts/fuzz
+	scripts/fuzz run --seconds $(or $(SECONDS),10) $(if $(SEED),--seed $(SEED))
+
+# Runs a fuzz target again with the input in FILE, which `make fuzz` has written.
+fuzz-repro:
+	scripts/fuzz repro "$(or $(FILE),$(error name the file: make fuzz-repro FILE=fuzz/failures/NAME))"
+
+# Long runs of all elements: memory, leaked objects, times of frames.
+soak:
+	scripts/soak
