@@ -140,6 +140,26 @@ fn strength_zero_is_bit_exact_and_every_size_passes() {
 }
 
 #[test]
+fn samples_beyond_ten_bits_count_as_white() {
+    for filter in ["cnndenoise", "cnnsmooth"] {
+        for (format, width, height) in
+            [(VideoFormat::Y44410le, 35, 21), (VideoFormat::I42010le, 64, 48)]
+        {
+            let info = info(format, width, height);
+            // Most of these words exceed 1023.
+            let byte = |i: usize| if i % 32 > 20 && i / 64 % 16 > 9 { 220 } else { (i % 97) as u8 };
+            let frame: Vec<u8> = (0..info.size()).map(byte).collect();
+            let mut h = harness(filter, &info);
+            for number in 0..2 {
+                let out = to_bytes(&h.push_and_pull(buffer(frame.clone(), number)).unwrap());
+                let samples = read(&info, 0, &out).concat();
+                assert!(samples.iter().all(|sample| *sample <= 1023.0), "{filter} {format:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn ten_bit_output_matches_eight_bit_output() {
     for (deep, eight, padding_bits) in FORMATS {
         let (deep, eight) = (info(deep, 96, 64), info(eight, 96, 64));

@@ -33,7 +33,8 @@ fn quantise(code_value: f32) -> u16 {
 impl Sample for Lsb10 {
     #[inline(always)]
     fn code_value(self) -> f32 {
-        f32::from(u16::from_le_bytes(self.0)) / SCALE
+        // The upper bits should be zero, but nothing in a stream ensures it.
+        f32::from(u16::from_le_bytes(self.0).min(MAX)) / SCALE
     }
 
     #[inline(always)]
@@ -66,6 +67,9 @@ mod tests {
             assert_eq!((lsb.code_value(), Lsb10::from_code_value(code_value)), (code_value, lsb));
             let msb = Msb10((value << 6).to_le_bytes());
             assert_eq!((msb.code_value(), Msb10::from_code_value(code_value)), (code_value, msb));
+        }
+        for word in [MAX + 1, 0x8000, u16::MAX] {
+            assert_eq!(Lsb10(word.to_le_bytes()).code_value(), 255.75);
         }
         for (code_value, value) in [(-3.0, 0), (256.0, 1023), (1e9, 1023), (f32::NAN, 0)] {
             assert_eq!(Lsb10::from_code_value(code_value), Lsb10(u16::to_le_bytes(value)));
