@@ -4,7 +4,7 @@
 
 use std::{
     sync::OnceLock,
-    thread::sleep,
+    thread::{self, sleep},
     time::{Duration, Instant},
 };
 
@@ -160,6 +160,16 @@ impl Drop for MessageBus {
     }
 }
 
+/// Pushes frames and the end of the stream; stops at the first frame that is refused.
+fn push_all(harness: &mut Harness, frames: Vec<gst::Buffer>) {
+    for frame in frames {
+        if harness.push(frame).is_err() {
+            return;
+        }
+    }
+    harness.push_event(gst::event::Eos::new());
+}
+
 /// A `videoquality` with a harness for each sink pad.
 pub(crate) struct Meter {
     pub(crate) test: Harness,
@@ -182,18 +192,19 @@ impl Meter {
         Self { test, reference, bus }
     }
 
-    /// Pushes a frame of each stream. Returns whether the element takes more.
-    pub(crate) fn push(&mut self, test: gst::Buffer, reference: gst::Buffer) -> bool {
-        self.reference.push(reference).is_ok() && self.test.push(test).is_ok()
-    }
-
-    /// Ends both streams and waits for the end or an error of the element.
+    /// Pushes pairs of a tested frame and a reference frame, ends both streams, and waits for the
+    /// end or an error of the element.
     ///
     /// # Panics
     /// If there is neither.
-    pub(crate) fn end(mut self) -> Result<(), String> {
-        self.reference.push_event(gst::event::Eos::new());
-        self.test.push_event(gst::event::Eos::new());
+    pub(crate) fn compare(mut self, pairs: Vec<[gst::Buffer; 2]>) -> Result<(), String> {
+        let (tests, references): (Vec<_>, Vec<_>) =
+            pairs.into_iter().map(|[test, reference]| (test, reference)).unzip();
+        // A thread for each stream: the element lets one wait for the other.
+        thread::scope(|scope| {
+            scope.spawn(|| push_all(&mut self.reference, references));
+            push_all(&mut self.test, tests);
+        });
         let start = Instant::now();
         loop {
             if let Some(error) = self.bus.first_error() {
@@ -223,10 +234,10 @@ mod tests {
         drop(running);
         assert!(element.upgrade().is_none());
 
-        let mut meter = Meter::new("test", &info);
+        let meter = Meter::new("test", &info);
         let element = meter.test.element().unwrap().downgrade();
-        assert!(meter.push(frame(info.size(), 0), frame(info.size(), 0)));
-        meter.end().unwrap();
+        meter.compare(vec![[0, 0].map(|number| frame(info.size(), number))]).unwrap();
         assert!(element.upgrade().is_none());
+        scratch::remove(std::process::id());
     }
 }

@@ -32,7 +32,7 @@ pub struct Target {
     pub dictionary: &'static [&'static str],
     /// Restores what a mutation of bytes breaks in nearly every case, such as a length field, so
     /// that the input reaches code behind the first check.
-    pub repair: Option<fn(&mut Vec<u8>)>,
+    pub repair: Option<fn(&mut [u8])>,
     /// Processes one input.
     ///
     /// # Panics

@@ -17,13 +17,16 @@ use std::{
 pub(crate) fn folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
-        let folder = of_process(std::process::id());
+        let process = std::process::id();
+        // An earlier process with this number may have left one behind.
+        remove(process);
+        let folder = of_process(process);
         std::fs::create_dir_all(&folder).expect("the folder for temporary files is writable");
         folder
     })
 }
 
-/// Removes the folder of a process that has ended.
+/// Removes the folder of a process.
 pub(crate) fn remove(process: u32) {
     // It does not exist if the process needed none.
     let _ = std::fs::remove_dir_all(of_process(process));

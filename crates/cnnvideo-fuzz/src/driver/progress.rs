@@ -17,7 +17,8 @@ pub(super) struct Progress(File);
 impl Progress {
     /// Creates the file.
     pub(super) fn create(path: &Path) -> io::Result<Self> {
-        let progress = Self(OpenOptions::new().create(true).write(true).read(true).open(path)?);
+        let progress =
+            Self(OpenOptions::new().create(true).truncate(true).write(true).read(true).open(path)?);
         progress.set(0)?;
         Ok(progress)
     }

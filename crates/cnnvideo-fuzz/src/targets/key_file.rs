@@ -31,8 +31,18 @@ pub const TARGET: Target = Target {
     run,
 };
 
-/// Files that exist on the machine: devices, and files of the kernel that are not what they seem.
-const SYSTEM_FILES: [&str; 8] = [
+/// Files that are neither keys nor models: own files of all kinds by their names, and devices and
+/// files of the kernel, which are not what they seem, by their paths.
+const SPECIAL_FILES: [&str; 17] = [
+    "fifo",
+    "socket",
+    "huge",
+    "unreadable",
+    "directory",
+    "link-to-fifo",
+    "link-to-device",
+    "link-to-itself",
+    "",
     "/dev/null",
     "/dev/zero",
     "/dev/full",
@@ -42,6 +52,8 @@ const SYSTEM_FILES: [&str; 8] = [
     "/proc/self/status",
     "/nowhere/key",
 ];
+/// Largest key file in bytes.
+const MAX_KEY_FILE: usize = 256;
 /// Length of the huge file, which has no content.
 const HUGE: u64 = 1 << 34;
 
@@ -74,14 +86,15 @@ fn corpus() -> Vec<Vec<u8>> {
         &hex.to_ascii_uppercase(),
         b"",
         &[0; 32],
-        &[hex, &[b' '; 300]].concat(),
+        &[hex, &[b' '; MAX_KEY_FILE - 64]].concat(),
+        &[hex, &[b' '; MAX_KEY_FILE]].concat(),
     ];
     let mut corpus = Vec::new();
     for (reader, content) in (0..3).flat_map(|reader| contents.map(|content| (reader, content))) {
-        corpus.push([&[reader, 0, 0][..], content].concat());
+        corpus.push([&[reader, 0][..], content].concat());
     }
-    let kinds = 1 + special_files().len() as u8;
-    corpus.extend((0..6).flat_map(|reader| (1..kinds).map(move |kind| vec![reader, kind, 0])));
+    let kinds = SPECIAL_FILES.len() as u8;
+    corpus.extend((0..6).flat_map(|reader| (1..=kinds).map(move |kind| vec![reader, kind])));
     corpus
 }
 
@@ -89,8 +102,7 @@ fn run(data: &[u8]) {
     elements::init();
     let mut input = Input::new(data);
     let reader = READERS[usize::from(input.byte()) % READERS.len()];
-    let special = special_files();
-    match usize::from(input.byte()) % (1 + special.len()) {
+    match usize::from(input.byte()) % (1 + SPECIAL_FILES.len()) {
         0 => {
             let path = scratch::folder().join("content");
             let content = input.rest();
@@ -106,8 +118,8 @@ fn run(data: &[u8]) {
             }
         }
         kind => {
-            let path = &special[kind - 1];
-            assert!(!read(reader, path), "{} is accepted", path.display());
+            let path = special_folder().join(SPECIAL_FILES[kind - 1]);
+            assert!(!read(reader, &path), "{} is accepted", path.display());
         }
     }
 }
@@ -115,7 +127,10 @@ fn run(data: &[u8]) {
 /// Returns whether the content of a file is 32 bytes or 64 hex digits with white space around them.
 fn is_key(content: &[u8]) -> bool {
     let hex = std::str::from_utf8(content).map(str::trim).unwrap_or_default().as_bytes();
-    content.len() == 32 || (hex.len() == 64 && hex.iter().all(u8::is_ascii_hexdigit))
+    content.len() == 32
+        || (content.len() <= MAX_KEY_FILE
+            && hex.len() == 64
+            && hex.iter().all(u8::is_ascii_hexdigit))
 }
 
 /// Returns whether all bytes of a key are zero.
@@ -153,29 +168,27 @@ fn starts(description: &str, property: &str, path: &Path) -> bool {
     started
 }
 
-/// Returns the paths of files that are neither keys nor models.
-fn special_files() -> &'static [PathBuf] {
-    static FILES: OnceLock<Vec<PathBuf>> = OnceLock::new();
-    FILES.get_or_init(|| create_files().expect("the folder for temporary files is writable"))
+/// Returns the folder with the own files of [`SPECIAL_FILES`].
+fn special_folder() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let folder = scratch::folder().join("special");
+        create_files(&folder).expect("the folder for temporary files is writable");
+        folder
+    })
 }
 
 /// Creates files of all kinds that a user can create.
-fn create_files() -> std::io::Result<Vec<PathBuf>> {
-    let folder = scratch::folder();
+fn create_files(folder: &Path) -> std::io::Result<()> {
     let path = |name: &str| folder.join(name);
-    let [fifo, socket, huge, unreadable] = ["fifo", "socket", "huge", "unreadable"].map(path);
-    Command::new("mkfifo").arg(&fifo).status()?;
+    fs::create_dir_all(path("directory"))?;
+    Command::new("mkfifo").arg(path("fifo")).status()?;
     // The file stays when the listener is closed.
-    UnixListener::bind(&socket)?;
-    fs::File::create(&huge)?.set_len(HUGE)?;
-    fs::write(&unreadable, b"no key")?;
-    fs::set_permissions(&unreadable, fs::Permissions::from_mode(0))?;
-    symlink(&fifo, path("link-to-fifo"))?;
+    UnixListener::bind(path("socket"))?;
+    fs::File::create(path("huge"))?.set_len(HUGE)?;
+    fs::write(path("unreadable"), b"no key")?;
+    fs::set_permissions(path("unreadable"), fs::Permissions::from_mode(0o000))?;
+    symlink(path("fifo"), path("link-to-fifo"))?;
     symlink("/dev/zero", path("link-to-device"))?;
-    symlink(path("loop"), path("loop"))?;
-    fs::create_dir(path("directory"))?;
-    let links = ["link-to-fifo", "link-to-device", "loop", "directory"].map(path);
-    let long = folder.join("x".repeat(300));
-    let own = [fifo, socket, huge, unreadable, long].into_iter().chain(links);
-    Ok(own.chain(SYSTEM_FILES.map(PathBuf::from)).collect())
+    symlink(path("link-to-itself"), path("link-to-itself"))
 }

@@ -56,9 +56,9 @@ fn run(data: &[u8]) {
     }
     let filter = match input.byte() % 16 {
         0 => {
-            let mut meter = Meter::new("test", &info);
-            meter.push(buffer.clone(), buffer);
-            return meter.end().expect("a mask is no reason to fail");
+            let pairs = vec![[buffer.clone(), buffer]];
+            let result = Meter::new("test", &info).compare(pairs);
+            return result.expect("a mask is no reason to fail");
         }
         1..=3 => "cnnsmooth threads=1 foreground-strength=0.2",
         4..=6 => "cnndenoise threads=1 foreground-strength=0.2 noise-level=9",
@@ -85,7 +85,7 @@ fn forge(buffer: &mut gst::BufferRef, frame: (u32, u32), input: &mut Input<'_>) 
             0 => structure.remove_field(field),
             1 => structure.set(field, number as i32),
             2 => structure.set(field, number),
-            3 => structure.set(field, number % 2 == 0),
+            3 => structure.set(field, number.is_multiple_of(2)),
             4 => structure.set(field, number.to_string()),
             5 => structure.set(field, input.float(10.0)),
             6 => structure.set(field, gst::Buffer::new()),

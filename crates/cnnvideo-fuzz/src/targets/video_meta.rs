@@ -111,19 +111,16 @@ fn detector(input: &mut Input<'_>) {
 fn meter(input: &mut Input<'_>) {
     let output = if input.one_in(8) { "panel" } else { "test" };
     let info = caps(input, false);
-    let mut meter = Meter::new(output, &info);
-    for number in 0..=input.below(MAX_BUFFERS) as u64 {
-        let mut buffers = [elements::frame(info.size(), number), hostile(input, &info, number)];
+    let pair = |number| {
+        let mut pair = [elements::frame(info.size(), number), hostile(input, &info, number)];
         if input.one_in(2) {
-            buffers.reverse();
+            pair.reverse();
         }
-        let [test, reference] = buffers;
-        if !meter.push(test, reference) {
-            break;
-        }
-    }
+        pair
+    };
+    let pairs = (0..=MAX_BUFFERS as u64).map(pair).collect();
     // Whether it fails depends on the buffers; that it ends is checked.
-    let _ = meter.end();
+    let _ = Meter::new(output, &info).compare(pairs);
 }
 
 /// Returns random caps of small frames.

@@ -147,7 +147,7 @@ fn run_element(task: &str, bytes: &[u8]) {
 }
 
 /// Writes the length of the header in front of it, which nearly every change of the header breaks.
-fn repair(file: &mut Vec<u8>) {
+fn repair(file: &mut [u8]) {
     let Some(header) = file.get(8..) else { return };
     let mut depth = 0i32;
     let end = header.iter().position(|byte| {
@@ -192,7 +192,7 @@ mod tests {
             repair(&mut repaired);
             assert!(repaired == file);
         }
-        let mut short = vec![1, 2];
+        let mut short = [1, 2];
         repair(&mut short);
         assert_eq!(short, [1, 2]);
     }
