@@ -13,10 +13,6 @@ use crate::{
     subject::{Subject, scene},
 };
 
-/// Largest growth of the resident memory from the second to the last quarter of a run, in KiB: a
-/// few dozen frames, far below what a leak of a frame at each action would add.
-const MAX_GROWTH: u64 = 4096;
-
 /// Runs the frames of an element, and checks memory, files and threads.
 pub(crate) fn run(subject: &Subject, amount: Amount) {
     let mut rng = StdRng::seed_from_u64(11);
@@ -59,7 +55,7 @@ pub(crate) fn run(subject: &Subject, amount: Amount) {
         milliseconds(p99),
         p99.as_secs_f64() / median.as_secs_f64(),
     );
-    assert!(growth < MAX_GROWTH, "{}: {growth} KiB more memory", subject.name());
+    assert!(growth < amount.max_growth, "{}: {growth} KiB more memory", subject.name());
     assert_eq!(resources, Some(files_and_threads()), "{}: files and threads", subject.name());
     assert!(!amount.checks_times || p99 <= 3 * median, "{}: p99 is too long", subject.name());
 }

@@ -30,6 +30,9 @@ struct Amount {
     cycles: u64,
     /// Frames of each of the parallel instances.
     parallel_frames: u64,
+    /// Largest growth of the resident memory in the course of a run, in KiB. Short runs have few
+    /// measurements, so that the minimum of some of them fluctuates.
+    max_growth: u64,
     /// Whether times of frames are checked.
     checks_times: bool,
 }
@@ -40,9 +43,15 @@ impl Amount {
         let full = std::env::var("CNNVIDEO_SOAK").is_ok_and(|amount| amount == "full");
         let checks_times = std::env::var_os("CNNVIDEO_SOAK_P99").is_some();
         if full {
-            Self { frames: 10_000, cycles: 200, parallel_frames: 300, checks_times }
+            Self {
+                frames: 10_000,
+                cycles: 200,
+                parallel_frames: 300,
+                max_growth: 4096,
+                checks_times,
+            }
         } else {
-            Self { frames: 160, cycles: 5, parallel_frames: 5, checks_times }
+            Self { frames: 160, cycles: 5, parallel_frames: 5, max_growth: 16_384, checks_times }
         }
     }
 }

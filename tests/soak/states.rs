@@ -11,9 +11,6 @@ use crate::{
     subject::Subject,
 };
 
-/// Largest growth of the resident memory from the middle to the end of the cycles, in KiB.
-const MAX_GROWTH: u64 = 4096;
-
 /// Returns the description of a pipeline with an element, and with `source` among the properties of
 /// each test source.
 pub(crate) fn pipeline_description(subject: &Subject, source: &str) -> String {
@@ -46,7 +43,7 @@ pub(crate) fn run(subject: &Subject, amount: Amount) {
     }
     println!("{:<16}{} starts: memory {memory:?} KiB", subject.name(), amount.cycles);
     let growth = memory[1].saturating_sub(memory[0]);
-    assert!(growth < MAX_GROWTH, "{}: {growth} KiB more memory", subject.name());
+    assert!(growth < amount.max_growth, "{}: {growth} KiB more memory", subject.name());
     // GStreamer keeps idle threads for a while, so their number fluctuates.
     let [files, threads] = [0, 1].map(|i| resources.iter().map(|counts| counts[i]).max().unwrap());
     let last = resources[resources.len() - 1];
