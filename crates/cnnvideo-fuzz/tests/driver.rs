@@ -56,16 +56,16 @@ fn every_target_runs() {
 #[test]
 fn faults_are_found_and_reproduced() {
     let folder = Folder::new("faults");
-    for (target, reason) in [
-        ("faulty-panic", "panic"),
-        ("faulty-thread", "panic"),
-        ("faulty-abort", "crash with signal 6"),
-        ("faulty-hang", "no end after"),
+    for (target, limit, reason) in [
+        ("faulty-panic", 60, "panic"),
+        ("faulty-thread", 60, "panic"),
+        ("faulty-abort", 60, "crash with signal 6"),
+        ("faulty-hang", 5, "no end after"),
     ] {
+        let limit = format!("--hang-seconds={limit}");
         let target_argument = format!("--target={target}");
         let failures = format!("--failures={}", folder.path());
-        let (output, text) =
-            fuzz(&["run", "--seed=1", "--hang-seconds=2", &target_argument, &failures]);
+        let (output, text) = fuzz(&["run", "--seed=1", &limit, &target_argument, &failures]);
         assert_eq!(output.status.code(), Some(1), "{target}: {text}");
         assert!(text.contains(&format!("FAILED: {reason}")), "{text}");
         let file = text.lines().find_map(|line| line.trim().strip_prefix("input: "));
@@ -73,7 +73,7 @@ fn faults_are_found_and_reproduced() {
         assert!(file.contains(&format!("{target}.seed-1.input-")), "{file}");
         assert!(std::fs::read(file).unwrap().starts_with(b"!"), "{target}: another input");
 
-        let (output, text) = fuzz(&["repro", "--hang-seconds=2", file]);
+        let (output, text) = fuzz(&["repro", &limit, file]);
         assert_eq!(output.status.code(), Some(1), "{target}: {text}");
         assert!(text.contains(reason), "{text}");
         std::fs::write(file, b"fine").unwrap();

@@ -66,6 +66,14 @@ pub const TARGET: Target = Target {
 const PARSERS: [fn(&str); 7] =
     [seeds, payload, key, device, residual_unet, inverted_unet, properties_while_playing];
 
+/// Valid hyper-parameters of both architectures.
+const RESIDUAL_UNET: &str = r#"{"inputs":8,"outputs":6,"widths":[16,24],"hidden":[16,24],
+"down_blocks":[1,1],"up_blocks":[1]}"#;
+const INVERTED_UNET: &str = r#"{"inputs":9,"outputs":4,"head":16,"stages":[
+{"side":3,"stride":1,"blocks":1,"expansion":1,"channels":8},
+{"side":5,"stride":2,"blocks":2,"expansion":4,"channels":16}],
+"side":[],"up_hidden":[8,12],"up_blocks":[1,1]}"#;
+
 fn corpus() -> Vec<Vec<u8>> {
     let texts = [
         (0, "fg:320,240;bg:10,10;box:80,60,560,420;stroke-fg:10,10,20,14,30,20"),
@@ -76,14 +84,8 @@ fn corpus() -> Vec<Vec<u8>> {
         (2, "  000102030405060708090A0B0C0D0E0F101112131415161718191a1b1c1d1e1f\n"),
         (3, "cuda:1"),
         (3, "auto"),
-        (
-            4,
-            r#"{"inputs":8,"outputs":6,"widths":[16,24],"hidden":[16,24],"down_blocks":[1,1],"up_blocks":[1]}"#,
-        ),
-        (
-            5,
-            r#"{"inputs":9,"outputs":4,"head":16,"stages":[{"side":3,"stride":1,"blocks":1,"expansion":1,"channels":8},{"side":5,"stride":2,"blocks":2,"expansion":4,"channels":16}],"side":[],"up_hidden":[8,12],"up_blocks":[1,1]}"#,
-        ),
+        (4, RESIDUAL_UNET),
+        (5, INVERTED_UNET),
         (6, "fg:1,1"),
         (6, "0123456789abcdef"),
     ];
@@ -186,4 +188,18 @@ fn takes_valid_text(element: &gst::Element, property: &str, text: &str, is_valid
     let after: Option<String> = element.property(property);
     let expected = if is_valid { Some(text) } else { before.as_deref() };
     assert_eq!(after.as_deref(), expected, "{property}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_corpus_is_valid() {
+        for [name, text] in
+            [[Architecture::NAMES[0], RESIDUAL_UNET], [Architecture::NAMES[1], INVERTED_UNET]]
+        {
+            Architecture::parse(name, text).unwrap().graph().unwrap();
+        }
+    }
 }
