@@ -70,6 +70,20 @@ impl RawFrame {
         Ok(frame)
     }
 
+    /// Rounds a plane of luma to 8 bits and returns it as I420 without colour.
+    ///
+    /// # Errors
+    /// GStreamer does not support the size.
+    pub fn from_luma(luma: &Array2<f32>) -> Result<Self> {
+        let (height, width) = luma.dim();
+        let info = VideoInfo::builder(VideoFormat::I420, width as u32, height as u32).build()?;
+        let mut frame = Self { bytes: vec![128; info.size()], info };
+        for (to, from) in frame.rows_mut(0).zip(luma.rows()) {
+            to.iter_mut().zip(from).for_each(|(to, from)| *to = from.round() as u8);
+        }
+        Ok(frame)
+    }
+
     /// Copies the frame of a sample, without the padding of its producer.
     ///
     /// # Errors

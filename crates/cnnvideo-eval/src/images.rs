@@ -31,6 +31,22 @@ pub fn image_files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// Returns the files among `paths` and the image files of the folders among them.
+///
+/// # Errors
+/// As [`image_files`] for a folder.
+pub fn files_and_folders(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            files.extend(image_files(path)?);
+        } else {
+            files.push(path.clone());
+        }
+    }
+    Ok(files)
+}
+
 /// Returns the file name of a path without its extension.
 ///
 /// # Panics

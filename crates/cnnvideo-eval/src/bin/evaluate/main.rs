@@ -7,6 +7,7 @@
 mod boundaries;
 mod denoise;
 mod report;
+mod scenes;
 mod segment;
 mod smooth;
 mod stability;
@@ -32,6 +33,9 @@ enum Command {
     /// Measure PSNR of cnndenoise on a clip with white noise in luma, with and without temporal
     /// denoising
     Video(video::VideoArguments),
+    /// Measure cnndenoise on photographs that are made into difficult scenes: still scenes,
+    /// correlated noise, weak noise and areas that a moving object uncovers
+    Scenes(scenes::ScenesArguments),
     /// Measure how many clicks cnnsegment needs, on images with the mask of one object each
     Segment(segment::SegmentArguments),
     /// Run any elements over images and clips and write an HTML page and JSON
@@ -59,6 +63,7 @@ fn main() -> ExitCode {
         Command::Denoise(arguments) => denoise::run(&arguments),
         Command::Video(arguments) => video::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
+        Command::Scenes(arguments) => scenes::run(&arguments),
         Command::Segment(arguments) => segment::run(&arguments),
         Command::SegmentVideo(arguments) => segment::track(&arguments),
         Command::Smooth(arguments) => smooth::run(&arguments),
