@@ -13,6 +13,7 @@ use std::{
 };
 
 use gst::prelude::*;
+use zeroize::Zeroizing;
 
 use crate::common::{Temporary, pipeline};
 
@@ -24,7 +25,11 @@ const CHUNK: usize = 1 << 20;
 /// of the key.
 fn copies(complement: &[u8; KEY_LEN]) -> io::Result<usize> {
     let memory = File::open("/proc/self/mem")?;
-    let mut chunk = vec![0; CHUNK];
+    // Cleared on drop, so that the next search does not find what this one has read.
+    let mut chunk = Zeroizing::new(vec![0; CHUNK]);
+    // A read of this buffer into itself would repeat what lies before it.
+    let own = chunk.as_ptr_range();
+    let own = (own.start.addr() as u64, own.end.addr() as u64);
     let mut count = 0;
     for line in fs::read_to_string("/proc/self/maps")?.lines() {
         let mut fields = line.split_whitespace();
@@ -33,6 +38,11 @@ fn copies(complement: &[u8; KEY_LEN]) -> io::Result<usize> {
         let (start, end) = range.split_once('-').expect("maps lists ranges");
         let (mut at, end) = (address(start)?, address(end)?);
         while access.starts_with("rw") && at < end {
+            if (own.0..own.1).contains(&at) {
+                at = own.1;
+                continue;
+            }
+            let end = if at < own.0 { end.min(own.0) } else { end };
             let wanted = CHUNK.min((end - at) as usize);
             // Memory that another thread has unmapped since, and special mappings, cannot be read.
             let Ok(read) = memory.read_at(&mut chunk[..wanted], at) else { break };
@@ -42,10 +52,12 @@ fn copies(complement: &[u8; KEY_LEN]) -> io::Result<usize> {
             let is_key = |window: &[u8]| window.iter().zip(complement).all(|(a, b)| *a == !b);
             count +=
                 starts.filter(|(i, _)| chunk[*i..read].get(..KEY_LEN).is_some_and(is_key)).count();
-            // The buffer must not hold a copy when the loop reaches its own memory.
-            chunk[..read].fill(0);
-            if read < wanted || at + read as u64 == end {
+            if read < wanted {
                 break;
+            }
+            if at + read as u64 == end {
+                at = end;
+                continue;
             }
             // Chunks overlap, so that no copy is split.
             at += (read - (KEY_LEN - 1)) as u64;
