@@ -10,8 +10,8 @@ use rand::{Rng, rngs::StdRng};
 
 use crate::subject::{Running, caps};
 
-/// Frames between changes of the caps. Such a change allocates, so that the frame takes longer; so
-/// do clicks. Together they are less than one frame in a hundred.
+/// Frames between changes of the caps and of the payload. Such a change allocates, so that a frame
+/// takes longer; so do clicks. Together they are less than one frame in a hundred.
 const CAPS_INTERVAL: u64 = 250;
 /// Frames between clicks.
 const CLICK_INTERVAL: u64 = 250;
@@ -122,7 +122,9 @@ fn random_value(property: &glib::ParamSpec, number: u64, rng: &mut StdRng) -> Op
         return Some(rng.random_range(10..40u32).to_value());
     }
     match property.name() {
-        "payload" => Some(format!("{:016x}", rng.random::<u64>()).to_value()),
+        "payload" if number.is_multiple_of(CAPS_INTERVAL) => {
+            Some(format!("{:016x}", rng.random::<u64>()).to_value())
+        }
         "seeds" if number.is_multiple_of(SEEK_INTERVAL) => Some(SEEDS.to_value()),
         _ => None,
     }

@@ -89,12 +89,48 @@ fn filter(description: &str, ten_bits: bool, input: &mut Input<'_>) {
     let mut element = Running::new(description, &info);
     let count = 1 + input.below(MAX_BUFFERS);
     for number in 0..count as u64 {
+        if input.one_in(4) {
+            send_event(&mut element.harness, input);
+        }
         if let Ok(count) = element.push(hostile(input, &info, number)) {
             assert_eq!(count, 1, "{description}: a frame is lost");
         }
     }
     let last = elements::frame(info.size(), count as u64);
     assert_eq!(element.push(last), Ok(1), "{description}: after hostile buffers");
+}
+
+/// Sends an event that may come between two frames.
+fn send_event(harness: &mut gst_check::Harness, input: &mut Input<'_>) {
+    let mut time = || gst::ClockTime::try_from(input.integer(40_000_000)).ok();
+    let [start, duration] = [time(), time()];
+    // Elements may refuse events, so that the results do not matter.
+    match input.byte() % 4 {
+        0 => {
+            let start = start.unwrap_or(gst::ClockTime::ZERO);
+            harness.push_event(gst::event::Gap::builder(start).duration(duration).build());
+        }
+        1 => {
+            harness.push_event(gst::event::FlushStart::new());
+            harness.push_event(gst::event::FlushStop::new(input.one_in(2)));
+            let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+            harness.push_event(gst::event::Segment::new(&segment));
+        }
+        2 => {
+            let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
+            segment.set_start(start);
+            segment.set_time(duration);
+            segment.set_rate(input.choose(&[1.0, -1.0, 0.5, 1e9]));
+            // GStreamer requires a stop for negative rates.
+            segment.set_stop(gst::ClockTime::MAX);
+            harness.push_event(gst::event::Segment::new(&segment));
+        }
+        _ => {
+            let mut segment = gst::FormattedSegment::<gst::format::Bytes>::new();
+            segment.set_start(gst::format::Bytes::from_u64(input.integer(0) >> 1));
+            harness.push_event(gst::event::Segment::new(&segment));
+        }
+    }
 }
 
 /// Pushes hostile buffers through the detector, which passes all of them on.
@@ -150,6 +186,9 @@ fn hostile(input: &mut Input<'_>, info: &VideoInfo, number: u64) -> gst::Buffer 
         let time = gst::ClockTime::try_from(input.integer(40_000_000)).ok();
         writable.set_pts(time);
         writable.set_duration(gst::ClockTime::try_from(input.integer(40_000_000)).ok());
+    }
+    if input.one_in(6) {
+        writable.set_flags(gst::BufferFlags::from_bits_truncate(input.integer(0) as u32));
     }
     if !input.one_in(4) {
         add_meta(writable, info, input);
