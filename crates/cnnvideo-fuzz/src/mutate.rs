@@ -10,6 +10,8 @@ use crate::{Target, input::INTERESTING};
 pub const MAX_LENGTH: usize = 1 << 16;
 /// Most mutations of an input.
 const MAX_MUTATIONS: u32 = 6;
+/// Most mutations of an input by [`Target::mutate`].
+const MAX_NEAR_MUTATIONS: u32 = 3;
 /// Longest piece that a mutation inserts, removes or replaces, in bytes.
 const MAX_PIECE: usize = 64;
 
@@ -48,6 +50,12 @@ impl Mutator {
         let rng = self.seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let rng = &mut StdRng::seed_from_u64(rng);
         let mut input = self.pick(rng).to_vec();
+        if let Some(mutate) = self.target.mutate
+            && rng.random_ratio(3, 4)
+        {
+            (0..rng.random_range(1..=MAX_NEAR_MUTATIONS)).for_each(|_| mutate(&mut input, rng));
+            return input;
+        }
         for _ in 0..rng.random_range(1..=MAX_MUTATIONS) {
             self.mutate(&mut input, rng);
         }

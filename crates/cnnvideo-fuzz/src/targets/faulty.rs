@@ -39,6 +39,7 @@ const fn target(name: &'static str, run: fn(&[u8])) -> Target {
         about: "fails, for tests of the driver",
         corpus: || vec![b"fine".to_vec()],
         dictionary: &["!"],
+        mutate: None,
         repair: None,
         run,
     }

@@ -27,6 +27,7 @@ pub const TARGET: Target = Target {
     about: "files named by key-file and model-file: kinds, sizes, contents",
     corpus,
     dictionary: &["00", "ff", "5f", " ", "\n", "\r\n", "\t", "\u{feff}", "g", "é", elements::KEY],
+    mutate: None,
     repair: None,
     run,
 };

@@ -19,6 +19,7 @@ pub const TARGET: Target = Target {
     about: "navigation events, action signals and seeds on playing elements",
     corpus: || random_corpus(64, 256),
     dictionary: &["g", "s", "u", "c", "1", "8", "9", "fg:1,1;", "bg:50%,50%;", "box:1,1,9,9;"],
+    mutate: None,
     repair: None,
     run,
 };

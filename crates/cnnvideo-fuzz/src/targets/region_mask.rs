@@ -19,6 +19,7 @@ pub const TARGET: Target = Target {
     about: "region masks with forged fields",
     corpus: || random_corpus(64, 96),
     dictionary: &[],
+    mutate: None,
     repair: None,
     run,
 };

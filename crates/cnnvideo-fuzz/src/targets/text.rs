@@ -58,6 +58,7 @@ pub const TARGET: Target = Target {
         "512",
         "513",
     ],
+    mutate: None,
     repair: None,
     run,
 };

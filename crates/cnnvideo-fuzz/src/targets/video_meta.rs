@@ -20,6 +20,7 @@ pub const TARGET: Target = Target {
     about: "forged video metas and buffer sizes through every element",
     corpus: || random_corpus(64, 160),
     dictionary: &[],
+    mutate: None,
     repair: None,
     run,
 };

@@ -9,6 +9,8 @@ use cnnvideo::nn::{
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::{Map, Value, json};
 
+use super::mutate::join;
+
 /// Number of files.
 const FILES: usize = 60;
 /// Tasks of the elements, in the two parts of format 1, with their channels.
@@ -199,7 +201,6 @@ impl Tensors {
     /// Returns the file.
     fn finish(mut self, metadata: Value) -> Vec<u8> {
         self.header.insert("__metadata__".to_owned(), metadata);
-        let header = serde_json::to_vec(&self.header).expect("the header can be written");
-        [&(header.len() as u64).to_le_bytes()[..], &header, &self.data].concat()
+        join(&self.header, &self.data)
     }
 }

@@ -4,6 +4,7 @@
 //! it is for.
 
 mod corpus;
+mod mutate;
 
 pub(crate) use corpus::segmentation;
 
@@ -65,6 +66,7 @@ pub const TARGET: Target = Target {
         "\\\"",
         "\\u0000",
     ],
+    mutate: Some(mutate::mutate),
     repair: Some(repair),
     run,
 };
@@ -166,6 +168,7 @@ fn repair(file: &mut [u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mutate::Mutator;
 
     #[test]
     fn the_corpus_is_valid_and_runs_in_both_arithmetics() {
@@ -182,6 +185,14 @@ mod tests {
         for (task, ..) in ELEMENTS {
             assert!(tasks.iter().filter(|name| *name == task).count() > 2, "{task}");
         }
+    }
+
+    #[test]
+    fn many_mutated_files_are_valid() {
+        let mutator = Mutator::new(TARGET, 3);
+        let is_valid = |number: &u64| Model::from_bytes(&mutator.input(*number)).is_ok();
+        let valid = (1000..2000).filter(is_valid).count();
+        assert!((200..900).contains(&valid), "{valid} of 1000");
     }
 
     #[test]
