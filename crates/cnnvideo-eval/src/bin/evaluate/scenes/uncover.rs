@@ -34,7 +34,10 @@ pub(super) fn run(photographs: &[RgbImage], denoiser: Denoiser) -> Result<()> {
          gain in dB over temporal=false in the pixels that it uncovers, by frames since. Pixels \
          for each frame: the object moves by whole pixels at this mean speed\n"
     );
-    println!("| pixels for each frame | |{ages}\n| --- | --- |{}", " --- |".repeat(AGES));
+    println!(
+        "| pixels for each frame | photographs |{ages}\n| --- | --- |{}",
+        " --- |".repeat(AGES)
+    );
     for speed in SPEEDS {
         let rows = measure(photographs, denoiser, speed, FRAMES)?;
         let smallest: Gains = std::array::from_fn(|age| smallest(rows.iter().map(|row| row[age])));
