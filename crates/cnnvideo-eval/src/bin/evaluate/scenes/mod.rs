@@ -53,7 +53,7 @@ pub(crate) fn run(arguments: &ScenesArguments) -> Result<()> {
     let files = images::files_and_folders(&arguments.data)?;
     let photographs = files.iter().map(|file| load(file)).collect::<Result<Vec<_>>>()?;
     let denoiser = Denoiser { settings: &arguments.set };
-    println!("{} photographs, luma in 4:2:0, PSNR in dB\n", photographs.len());
+    println!("Photographs: {}; luma in 4:2:0, PSNR in dB\n", photographs.len());
     for scene in &arguments.scenes {
         match scene {
             Scene::Static => still::run(&photographs, denoiser)?,
