@@ -89,7 +89,11 @@ mod tests {
     fn bars_are_marked_up_to_their_border_and_noise_is_not() {
         // Bars above and to the left of a picture.
         let picture = Array2::from_shape_fn((40, 50), |(y, x)| {
-            if y < 12 || x < 9 { 16 } else { 60 + ((7 * y + 13 * x + x * y) % 11) as u8 }
+            if y < 12 || x < 9 {
+                16
+            } else {
+                60 + ((7 * y * y + 13 * x * x + 3 * x * y) % 11) as u8
+            }
         });
         let mut runs = FlatRuns::default();
         for y in 0..40 {
