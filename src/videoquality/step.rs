@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Pairing of the frames that wait at the sink pads, and what becomes of them.
+//! Pairs the frames that wait at the sink pads, and decides which frames are pushed or dropped.
 
 use glib::subclass::prelude::*;
 use gst_base::{AGGREGATOR_FLOW_NEED_DATA, prelude::*};

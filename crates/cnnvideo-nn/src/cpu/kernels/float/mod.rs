@@ -28,8 +28,8 @@ use self::mul_add::{Emulated, Native};
 
 use super::{ROW_BLOCK, select_kernels};
 
-/// Vectors of the portable kernel set, which the compiler maps to the baseline instruction set of the
-/// target.
+/// Vectors of the portable kernel set, which the compiler maps to the baseline instruction set of
+/// the target.
 const PORTABLE: pulp::Scalar256b = pulp::Scalar256b;
 
 /// Set of float32 kernels for one instruction set that the processor supports.

@@ -108,7 +108,7 @@ fn rows<S: Simd, M: MulAdd, const VECTORS: usize, const TILES: usize>(
     assert!((S::F32_LANES..=MAX_CHANNELS).contains(&job.pitch));
     let mut x = 0;
     // `check` has verified that all pixels exist in every slice. The assertions above ensure that
-    // there are Winograd weights and that the channels are at least a vector, at most `MAX_CHANNELS`.
+    // there are Winograd weights and that the channels are a vector to `MAX_CHANNELS` values.
     while x + TILES * TILE_SIDE <= pixels {
         // SAFETY: see above; the tiles end at or before `pixels`.
         unsafe { tiles::<S, M, VECTORS, TILES>(isa, &mut job, x) };
