@@ -82,6 +82,7 @@ fn corpus() -> Vec<Vec<u8>> {
         (1, "0123456789abcdef"),
         (1, "FEDCBA9876543210"),
         (2, elements::KEY),
+        (2, "0000000000000000000000000000000000000000000000000000000000000000"),
         (2, "  000102030405060708090A0B0C0D0E0F101112131415161718191a1b1c1d1e1f\n"),
         (3, "cuda:1"),
         (3, "auto"),
@@ -132,10 +133,12 @@ fn payload(text: &str) {
     }
 }
 
-/// A key is 64 hex digits with white space around them, and is never printed.
+/// A key is 64 hex digits, not all zero, with white space around them. It is never printed.
 fn key(text: &str) {
     let digits = text.trim();
-    let is_key = digits.len() == 64 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let is_key = digits.len() == 64
+        && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+        && digits.bytes().any(|digit| digit != b'0');
     let key = Key::from_hex(text).ok();
     assert_eq!(key.is_some(), is_key, "{text:?}");
     assert!(key.is_none_or(|key| !format!("{key:?}").contains(digits)), "the key is printed");
