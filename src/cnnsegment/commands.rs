@@ -34,6 +34,13 @@ pub(super) enum Command {
     Clear,
 }
 
+impl Command {
+    /// Returns whether the seeds before the command do not matter any more.
+    fn replaces_all(&self) -> bool {
+        matches!(self, Self::Replace(_) | Self::Clear)
+    }
+}
+
 /// Mouse gesture between press and release of a button.
 #[derive(Debug, Clone)]
 struct Gesture {
@@ -77,10 +84,15 @@ impl CommandQueue {
         self.commands.clear();
     }
 
-    /// Queues a command; drops the oldest if the queue is full.
+    /// Queues a command. Drops those that it makes obsolete, and the oldest seed or undo if the
+    /// queue is full.
     pub(super) fn push(&mut self, command: Command) {
+        if command.replaces_all() {
+            self.commands.clear();
+        }
         if self.commands.len() == MAX_COMMANDS {
-            self.commands.pop_front();
+            let oldest = usize::from(self.commands[0].replaces_all());
+            self.commands.remove(oldest);
         }
         self.commands.push_back(command);
     }
@@ -91,7 +103,7 @@ impl CommandQueue {
     }
 
     /// Queues a seed and returns whether it was accepted: the size of the frames must be known, the
-    /// label must be at most [`MAX_LABEL`] and `shape` must return a shape.
+    /// label must be at most [`MAX_LABEL`] and `shape` must return a shape of finite numbers.
     ///
     /// `shape` receives a function that converts pixels of the frame to shares of its size.
     pub(super) fn add_seed(
@@ -101,7 +113,7 @@ impl CommandQueue {
     ) -> bool {
         let (Some(size), Ok(label)) = (self.frame_size, u8::try_from(label)) else { return false };
         let to_share = move |at: [f64; 2]| [0, 1].map(|i| ((at[i] + 0.5) / size[i]) as f32);
-        let shape = shape(&to_share).filter(|_| label <= MAX_LABEL);
+        let shape = shape(&to_share).filter(|shape| label <= MAX_LABEL && shape.is_finite());
         shape.map(|shape| self.push(Command::Add(Seed { label, shape }))).is_some()
     }
 
@@ -137,7 +149,7 @@ impl CommandQueue {
                 self.finish_gesture(gesture);
                 true
             }
-            NavigationEvent::MouseScroll { delta_y, .. } if *delta_y != 0.0 => {
+            NavigationEvent::MouseScroll { delta_y, .. } if delta_y.abs() > 0.0 => {
                 self.grow(delta_y.signum() as i32)
             }
             NavigationEvent::KeyPress { key, .. } => self.key_press(key),
@@ -236,15 +248,16 @@ mod tests {
         queue.navigate(&release(1, 60.0, 40.0));
         queue.navigate(&key("g"));
         queue.navigate(&NavigationEvent::new_mouse_scroll(5.0, 5.0, 0.0, -3.0));
-        assert!(!queue.navigate(&NavigationEvent::new_mouse_scroll(5.0, 5.0, 1.0, 0.0)));
+        for none in [0.0, f64::NAN] {
+            assert!(!queue.navigate(&NavigationEvent::new_mouse_scroll(5.0, 5.0, 1.0, none)));
+        }
         queue.navigate(&key("u"));
-        queue.navigate(&key("c"));
         assert!(!queue.navigate(&key("9")) && !queue.navigate(&key("F11")));
         // On the black bar of a letterboxed sink.
         queue.navigate(&press(1, -3.0, 10.0, none));
         queue.navigate(&release(1, -3.0, 10.0));
         let commands: Vec<_> = queue.take().into();
-        let [a, b, c, d, larger, smaller, e, f] = &commands[..] else { panic!("{commands:?}") };
+        let [a, b, c, d, larger, smaller, undo] = &commands[..] else { panic!("{commands:?}") };
         assert_eq!(*a, Command::Add(Seed { label: 1, shape: Shape::Point([0.5, 0.5]) }));
         assert!(matches!(b, Command::Add(Seed { label: 0, shape: Shape::Point(_) })));
         let Command::Add(Seed { label: 0, shape: Shape::Stroke { points, .. } }) = c else {
@@ -255,7 +268,11 @@ mod tests {
         for (command, steps) in [(larger, 1), (smaller, -1)] {
             assert_eq!(*command, Command::Add(Seed { label: 4, shape: Shape::Grow(steps) }));
         }
-        assert_eq!((e, f), (&Command::Undo, &Command::Clear));
+        assert_eq!(*undo, Command::Undo);
+        // Nothing before it matters.
+        queue.navigate(&key("g"));
+        queue.navigate(&key("c"));
+        assert_eq!(queue.take(), [Command::Clear]);
     }
 
     #[test]
@@ -263,6 +280,7 @@ mod tests {
         gst::init().unwrap();
         let mut queue = CommandQueue::default();
         queue.set_frame_size(100, 50);
+        queue.push(Command::Replace(ParsedSeeds::default()));
         for i in 0..100_000 {
             queue.navigate(&press(
                 1,
@@ -274,7 +292,43 @@ mod tests {
             queue.navigate(&press(1, f64::from(i % 120), 7.0, NavigationModifierType::empty()));
             queue.navigate(&release(1, f64::from(i % 120), 7.0));
         }
-        assert_eq!(queue.take().len(), MAX_COMMANDS);
+        let commands = queue.take();
+        assert_eq!(commands.len(), MAX_COMMANDS);
+        assert_eq!(commands[0], Command::Replace(ParsedSeeds::default()));
         assert!(queue.take().is_empty());
+    }
+
+    #[test]
+    fn numbers_that_are_not_finite_are_refused() {
+        gst::init().unwrap();
+        let none = NavigationModifierType::empty();
+        let mut queue = CommandQueue::default();
+        queue.set_frame_size(100, 50);
+        for wrong in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 1e300] {
+            for points in [vec![[wrong, 5.0]], vec![[5.0, 5.0], [5.0, wrong]]] {
+                let shape = |to_share: &ToShare<'_>| {
+                    let points = points.iter().map(|point| to_share(*point)).collect();
+                    Some(Shape::Stroke { points, radius: 0.0 })
+                };
+                assert!(!queue.add_seed(1, shape), "{points:?}");
+            }
+            queue.navigate(&press(1, wrong, 5.0, none));
+            queue.navigate(&release(1, wrong, 5.0));
+            queue.navigate(&press(1, 5.0, 5.0, NavigationModifierType::SHIFT_MASK));
+            queue.navigate(&NavigationEvent::new_mouse_move(20.0, 10.0));
+            queue.navigate(&release(1, 40.0, wrong));
+        }
+        assert!(queue.take().is_empty());
+        // A stroke keeps its other points.
+        queue.navigate(&press(1, 5.0, 5.0, none));
+        queue.navigate(&NavigationEvent::new_mouse_move(f64::NAN, 10.0));
+        queue.navigate(&NavigationEvent::new_mouse_move(20.0, 10.0));
+        queue.navigate(&release(1, f64::INFINITY, 10.0));
+        let commands = queue.take();
+        let Some(Command::Add(Seed { shape: Shape::Stroke { points, .. }, .. })) = commands.front()
+        else {
+            panic!("{commands:?}")
+        };
+        assert_eq!((commands.len(), points.len()), (1, 2));
     }
 }

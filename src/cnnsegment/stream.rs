@@ -11,7 +11,7 @@ use super::commands::Command;
 use crate::shared::{Continuity, view_frame};
 use cnnvideo::{
     frame::Format,
-    segment::{self, Seed, Seeds, Segmenter, Shape},
+    segment::{self, Seeds, Segmenter},
 };
 
 /// Change of a region's confidence above which the element posts a message.
@@ -118,53 +118,39 @@ impl SegmentStream {
         self.seeds.len()
     }
 
-    /// Executes commands in order and updates the regions.
+    /// Executes commands in order, then updates the regions once for all of them: however many
+    /// commands there are, the work for a frame is bounded.
     ///
     /// # Errors
     /// Fails if the backend cannot run a network.
     fn execute(&mut self, commands: VecDeque<Command>) -> Result<(), segment::Error> {
-        let mut up_to_date = true;
+        if commands.is_empty() {
+            return Ok(());
+        }
+        let mut added = 0;
         for command in commands {
-            if let Command::Add(Seed { label, shape: Shape::Grow(steps) }) = command {
-                // Growth starts from the region that the seeds before it give.
-                if !std::mem::replace(&mut up_to_date, true) {
-                    self.segmenter.update_regions(&self.seeds)?;
+            match command {
+                Command::Add(seed) => added += usize::from(self.seeds.push(seed)),
+                Command::Replace(parsed) => {
+                    self.segmenter.clear_regions();
+                    self.seeds.clear();
+                    for seed in parsed.to_seeds(self.labels.ncols(), self.labels.nrows()) {
+                        self.seeds.push(seed);
+                    }
                 }
-                if self.seeds.push(Seed { label, shape: Shape::Grow(steps) }) {
-                    self.segmenter.grow(label, &self.seeds, steps)?;
+                Command::Undo => {
+                    // The masks of the regions contain the effect of the seed, so they are dropped
+                    // and computed anew.
+                    self.segmenter.clear_regions();
+                    self.seeds.undo();
                 }
-                continue;
-            }
-            self.apply_to_seeds(command);
-            up_to_date = false;
-        }
-        if up_to_date { Ok(()) } else { self.segmenter.update_regions(&self.seeds) }
-    }
-
-    /// Applies a command to the seeds.
-    fn apply_to_seeds(&mut self, command: Command) {
-        match command {
-            Command::Add(seed) => {
-                self.seeds.push(seed);
-            }
-            Command::Replace(parsed) => {
-                self.seeds.clear();
-                self.segmenter.clear_regions();
-                for seed in parsed.to_seeds(self.labels.ncols(), self.labels.nrows()) {
-                    self.seeds.push(seed);
+                Command::Clear => {
+                    self.segmenter.clear_regions();
+                    self.seeds.clear();
                 }
-            }
-            Command::Undo => {
-                // The masks of the regions contain the effect of the seed, so they are dropped and
-                // computed anew.
-                self.seeds.undo();
-                self.segmenter.clear_regions();
-            }
-            Command::Clear => {
-                self.seeds.clear();
-                self.segmenter.clear_regions();
             }
         }
+        self.segmenter.update_changed_regions(&self.seeds, added)
     }
 
     /// Removes the seeds of lost regions and adds events about them. Without any region left, it
@@ -192,5 +178,161 @@ impl SegmentStream {
                 events.push(RegionEvent { label, area, confidence, lost: false });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use cnnvideo::{
+        nn::{self, Device, IoSpec, Network, Output, Precision, Session, Size, Source},
+        segment::{MAX_LABEL, Seed, SegmentNetworks, Shape},
+    };
+    use gst_video::{VideoFormat, VideoFrameExt};
+
+    use super::*;
+
+    /// Network that counts how often it runs.
+    struct Counting {
+        network: Arc<dyn Network>,
+        runs: Arc<AtomicUsize>,
+    }
+
+    impl Network for Counting {
+        fn task(&self) -> &str {
+            self.network.task()
+        }
+
+        fn io(&self) -> IoSpec {
+            self.network.io()
+        }
+
+        fn granularity(&self) -> usize {
+            self.network.granularity()
+        }
+
+        fn backend(&self) -> String {
+            self.network.backend()
+        }
+
+        fn session(&self, size: Size, threads: usize) -> Result<Box<dyn Session>, nn::Error> {
+            let session = self.network.session(size, threads)?;
+            Ok(Box::new(CountingSession { session, runs: self.runs.clone() }))
+        }
+    }
+
+    struct CountingSession {
+        session: Box<dyn Session>,
+        runs: Arc<AtomicUsize>,
+    }
+
+    impl Session for CountingSession {
+        fn size(&self) -> Size {
+            self.session.size()
+        }
+
+        fn run(&mut self, source: &dyn Source, output: &mut dyn Output) -> Result<(), nn::Error> {
+            self.runs.fetch_add(1, Ordering::Relaxed);
+            self.session.run(source, output)
+        }
+    }
+
+    /// Stream with frames of noise, and the number of runs of each network so far.
+    struct Fixture {
+        stream: SegmentStream,
+        frame: gst::Buffer,
+        edge_runs: Arc<AtomicUsize>,
+        region_runs: Arc<AtomicUsize>,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            gst::init().unwrap();
+            let mut networks = SegmentNetworks::built_in(Device::Cpu, Precision::Auto).unwrap();
+            let (edge_runs, region_runs) = (Arc::default(), Arc::default());
+            let counting = |network, runs: &Arc<AtomicUsize>| -> Arc<dyn Network> {
+                Arc::new(Counting { network, runs: runs.clone() })
+            };
+            networks.edges = counting(networks.edges, &edge_runs);
+            networks.region = networks.region.map(|network| counting(network, &region_runs));
+            let segmenter = Segmenter::new(&networks, 2).unwrap();
+            let info = VideoInfo::builder(VideoFormat::Gray8, 96, 64).build().unwrap();
+            let texture = (0..info.size()).map(|i| (i * i * 31 % 251) as u8).collect::<Vec<_>>();
+            let stream = SegmentStream::new(info.clone(), info, Format::GRAY8, segmenter);
+            Self { stream, frame: gst::Buffer::from_slice(texture), edge_runs, region_runs }
+        }
+
+        /// Processes a frame with commands. Returns how often it ran the edge network and the
+        /// segmentation network.
+        fn process(&mut self, commands: impl IntoIterator<Item = Command>) -> [usize; 2] {
+            let frame = VideoFrameRef::from_buffer_ref_readable(
+                &self.frame,
+                &self.stream.input_info.clone(),
+            )
+            .unwrap();
+            assert_eq!(frame.n_planes(), 1);
+            let commands = commands.into_iter().collect();
+            self.stream.process_frame(&frame, commands, false).unwrap();
+            [&self.edge_runs, &self.region_runs].map(|runs| runs.swap(0, Ordering::Relaxed))
+        }
+    }
+
+    fn click(label: u8, x: usize, y: usize) -> Command {
+        let point = [(x % 97) as f32 / 97.0, (y % 89) as f32 / 89.0];
+        Command::Add(Seed { label, shape: Shape::Point(point) })
+    }
+
+    fn scroll(label: u8, steps: i32) -> Command {
+        Command::Add(Seed { label, shape: Shape::Grow(steps) })
+    }
+
+    /// Largest number of runs of the segmentation network for a new region: one on the whole
+    /// picture, two on the crop.
+    const RUNS_PER_REGION: usize = 3;
+
+    #[test]
+    fn a_burst_of_commands_is_bounded_work() {
+        let mut fixture = Fixture::new();
+        let regions = usize::from(MAX_LABEL);
+        let clicks = (1..=MAX_LABEL).map(|label| click(label, 11 * usize::from(label), 44));
+        // New regions, each with many clicks and scrolls in turns.
+        let burst = |i: usize| [click(8, i, 3 * i), scroll(8, if i % 2 == 0 { -1 } else { 1 })];
+        let [edge_runs, runs] = fixture.process(clicks.chain((0..124).flat_map(burst)));
+        assert!(edge_runs == 1 && runs <= RUNS_PER_REGION * regions, "{edge_runs}, {runs}");
+        for i in 0..5 {
+            let all_labels = (0..128)
+                .flat_map(|j| [click(1 + j % MAX_LABEL, 7 * usize::from(j), i), scroll(8, 1)]);
+            let [edge_runs, runs] = fixture.process(all_labels);
+            assert!(edge_runs == 1 && runs <= RUNS_PER_REGION * regions, "{edge_runs}, {runs}");
+        }
+        let undo = (0..100).flat_map(|i| [Command::Undo, click(i % 9, usize::from(i), 9)]);
+        let [_, runs] = fixture.process(undo);
+        assert!(runs <= RUNS_PER_REGION * regions, "{runs}");
+    }
+
+    #[test]
+    fn scrolls_alone_run_no_network_but_that_of_the_edges() {
+        let mut fixture = Fixture::new();
+        fixture.process([click(1, 48, 44)]);
+        assert_eq!(fixture.process((0..200).map(|i| scroll(1, i % 3 - 1))), [1, 0]);
+        // Invalid seeds are no work at all.
+        let nan = Seed { label: 1, shape: Shape::Point([f32::NAN, 0.5]) };
+        assert_eq!(fixture.process([Command::Add(nan), scroll(5, 1)]), [0, 0]);
+    }
+
+    #[test]
+    fn clicks_elsewhere_leave_regions_alone() {
+        let mut fixture = Fixture::new();
+        fixture.process([click(1, 20, 20), scroll(1, -60)]);
+        let [_, alone] = fixture.process([click(2, 80, 70), scroll(2, -60)]);
+        let mut both = Fixture::new();
+        let [_, together] =
+            both.process([click(1, 20, 20), scroll(1, -60), click(2, 80, 70), scroll(2, -60)]);
+        assert!(2 * alone == together, "{alone}, {together}");
+        assert_eq!(fixture.stream.region_count(), 2);
     }
 }

@@ -2,7 +2,7 @@
 
 //! Distance transform and connected components of binary masks.
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, Axis};
 
 /// Squared distance, in pixels, that stands for infinity.
 const INFINITY: f32 = 1e12;
@@ -13,27 +13,41 @@ const INFINITY: f32 = 1e12;
 /// Exact and in linear time: Felzenszwalb and Huttenlocher, "Distance Transforms of Sampled
 /// Functions", 2012.
 pub fn squared_distance_transform(inside: &ArrayView2<'_, bool>) -> Array2<f32> {
-    let (height, width) = inside.dim();
-    let mut result = Array2::zeros((height, width));
+    let mut result = inside.mapv(|inside| if inside { INFINITY } else { 0.0 });
+    transform(&mut result, 0.0);
+    result
+}
+
+/// Returns the squared Euclidean distance of each pixel of a picture of size `dim` to the nearest of
+/// `points` `(y, x)`, in pixels; at least 1e12 without points.
+///
+/// # Panics
+/// Panics if a point lies outside of the picture.
+pub(super) fn squared_distances_to(
+    points: impl IntoIterator<Item = (usize, usize)>,
+    dim: (usize, usize),
+) -> Array2<f32> {
+    let mut result = Array2::from_elem(dim, INFINITY);
+    points.into_iter().for_each(|at| result[at] = 0.0);
+    transform(&mut result, INFINITY);
+    result
+}
+
+/// Replaces each value of a map by the minimum over all pixels of their value plus the squared
+/// distance to them. Pixels outside of the map have the value `border`.
+fn transform(map: &mut Array2<f32>, border: f32) {
     let mut envelope = Envelope::default();
     let mut line = Vec::new();
-    for x in 0..width {
-        line.clear();
-        line.push(0.0);
-        line.extend(inside.column(x).iter().map(|inside| if *inside { INFINITY } else { 0.0 }));
-        line.push(0.0);
-        let distances = envelope.transform(&line);
-        result.column_mut(x).iter_mut().zip(&distances[1..]).for_each(|(to, d)| *to = *d);
+    for axis in [Axis(0), Axis(1)] {
+        for mut lane in map.lanes_mut(axis) {
+            line.clear();
+            line.push(border);
+            line.extend(&lane);
+            line.push(border);
+            let distances = envelope.transform(&line);
+            lane.iter_mut().zip(&distances[1..]).for_each(|(to, d)| *to = *d);
+        }
     }
-    for mut row in result.rows_mut() {
-        line.clear();
-        line.push(0.0);
-        line.extend(&row);
-        line.push(0.0);
-        let distances = envelope.transform(&line);
-        row.iter_mut().zip(&distances[1..]).for_each(|(to, d)| *to = *d);
-    }
-    result
 }
 
 /// Lower envelope of parabolas, with buffers that are reused from line to line.
@@ -160,6 +174,13 @@ mod tests {
             }
             assert_eq!(*distance, best as f32, "{x} {y}");
         }
+    }
+
+    #[test]
+    fn distances_to_points_ignore_the_border() {
+        let distances = squared_distances_to([(1, 2), (7, 9)], (8, 30));
+        assert_eq!((distances[[0, 0]], distances[[7, 29]], distances[[7, 9]]), (5.0, 400.0, 0.0));
+        assert!(squared_distances_to([], (4, 5)).iter().all(|distance| *distance >= 1e12));
     }
 
     #[test]

@@ -14,14 +14,14 @@ const JOINED_PROBABILITY: f32 = 0.9;
 /// Grows (`steps` above 0) or shrinks (below 0) a region along the region tree.
 ///
 /// The steps start at the ancestor of the superpixel `around` that overlaps most with the region.
-/// Growth stops before a region that contains one of the superpixels in `outside`; shrinking stops
-/// at the superpixel itself.
+/// Growth stops before a region that contains one of the superpixels that are `outside`; shrinking
+/// stops at the superpixel itself.
 pub(super) fn grow_region(
     probability: &mut Array2<f32>,
     superpixels: &Superpixels,
     tree: &RegionTree,
     around: u32,
-    outside: &[u32],
+    outside: &[bool],
     steps: i32,
 ) {
     let membership = superpixels.means(&probability.mapv(|p| f32::from(u8::from(p > 0.5))));
@@ -39,7 +39,7 @@ pub(super) fn grow_region(
     let overlaps: Vec<f32> = ancestors.iter().map(overlap).collect();
     let current =
         (0..ancestors.len()).fold(0, |best, i| if overlaps[i] > overlaps[best] { i } else { best });
-    let free = |node: u32| !tree.superpixels(node).iter().any(|i| outside.contains(i));
+    let free = |node: u32| !tree.superpixels(node).iter().any(|i| outside[*i as usize]);
     let target = if steps < 0 {
         current.saturating_sub(steps.unsigned_abs() as usize)
     } else {
@@ -103,11 +103,14 @@ mod tests {
             if x.abs_diff(48).max(y.abs_diff(48)) < 12 { 0.99 } else { 0.01f32 }
         });
         let area = |probability: &Array2<f32>| probability.iter().filter(|p| **p > 0.5).count();
-        let (around, corner) = (superpixels.indices[[48, 48]], superpixels.indices[[2, 2]]);
+        let around = superpixels.indices[[48, 48]];
+        let none = vec![false; superpixels.len()];
+        let mut corner = none.clone();
+        corner[superpixels.indices[[2, 2]] as usize] = true;
         let mut region = inner.clone();
         let mut areas = vec![area(&region)];
         for _ in 0..12 {
-            grow_region(&mut region, &superpixels, &tree, around, &[], 1);
+            grow_region(&mut region, &superpixels, &tree, around, &none, 1);
             areas.push(area(&region));
         }
         assert!(areas.is_sorted(), "{areas:?}");
@@ -116,12 +119,12 @@ mod tests {
         assert!(areas.iter().any(|area| area.abs_diff(55 * 55) < 300), "{areas:?}");
         // Growth stops before superpixels that hold outside seeds.
         let mut region = inner.clone();
-        grow_region(&mut region, &superpixels, &tree, around, &[corner], 100);
+        grow_region(&mut region, &superpixels, &tree, around, &corner, 100);
         assert!(region[[2, 2]] < 0.5 && area(&region) > area(&inner));
         let grown = area(&region);
-        grow_region(&mut region, &superpixels, &tree, around, &[corner], -1);
+        grow_region(&mut region, &superpixels, &tree, around, &corner, -1);
         assert!(area(&region) < grown);
-        grow_region(&mut region, &superpixels, &tree, around, &[corner], i32::MIN);
+        grow_region(&mut region, &superpixels, &tree, around, &corner, i32::MIN);
         assert!(area(&region) > 0 && area(&region) < area(&inner));
     }
 }

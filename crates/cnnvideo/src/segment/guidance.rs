@@ -21,6 +21,23 @@ impl PixelBox {
     pub fn contains(&self, x: usize, y: usize) -> bool {
         (self.left..=self.right).contains(&x) && (self.top..=self.bottom).contains(&y)
     }
+
+    /// Returns the box between two opposite corners `[x, y]`.
+    pub(super) fn between([ax, ay]: [f32; 2], [bx, by]: [f32; 2]) -> Self {
+        let pixel = |v: f32| v.round() as usize;
+        Self {
+            left: pixel(ax.min(bx)),
+            top: pixel(ay.min(by)),
+            right: pixel(ax.max(bx)),
+            bottom: pixel(ay.max(by)),
+        }
+    }
+
+    /// Iterates over the pixels `(x, y)`.
+    pub(super) fn pixels(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let (columns, rows) = (self.left..=self.right, self.top..=self.bottom);
+        rows.flat_map(move |y| columns.clone().map(move |x| (x, y)))
+    }
 }
 
 /// Seeds that a box implies, `[x, y]` in pixels.
@@ -59,7 +76,8 @@ const OUTSIDE_DIRECTIONS: [[f32; 2]; 8] = [
 /// The value is 1 at a seed and decays exponentially with the distance to the nearest seed. `seeds`
 /// are `[x, y]` in pixels at full resolution.
 pub fn seed_map_row(seeds: &[[f32; 2]], y: usize, row: &mut [f32]) {
-    row.fill(0.0);
+    // Squared distance to the nearest seed first.
+    row.fill(f32::INFINITY);
     let y = 2.0 * y as f32 + 0.5;
     for [seed_x, seed_y] in seeds {
         // exp(-7) is below 0.001, so the map may as well be 0 from there on.
@@ -70,10 +88,11 @@ pub fn seed_map_row(seeds: &[[f32; 2]], y: usize, row: &mut [f32]) {
         let first = ((seed_x - reach) / 2.0).max(0.0) as usize;
         let last = (((seed_x + reach) / 2.0).max(0.0) as usize + 1).min(row.len());
         for (x, to) in row.iter_mut().enumerate().take(last).skip(first) {
-            let distance = (2.0 * x as f32 + 0.5 - seed_x).hypot(seed_y - y);
-            *to = to.max((-distance / SEED_DECAY).exp());
+            let (dx, dy) = (2.0 * x as f32 + 0.5 - seed_x, seed_y - y);
+            *to = to.min(dx * dx + dy * dy);
         }
     }
+    row.iter_mut().for_each(|v| *v = (-v.sqrt() / SEED_DECAY).exp());
 }
 
 /// Returns the seeds that a box in a picture of size `(height, width)` implies. Outside points that

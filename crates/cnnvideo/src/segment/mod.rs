@@ -6,7 +6,8 @@
 //! [`Segmenter`] turns [`Seeds`] into regions. A small network predicts each region from the
 //! picture, maps of the seeds and the previous mask (Sofiiuk et al., "Reviving Iterative Training
 //! with Mask Guidance", 2021). A minimum cut over superpixels then aligns the region with image
-//! edges, using predicted edges, colour histograms and geodesic distances.
+//! edges, using predicted edges, colour histograms and geodesic distances. In drawings and test
+//! pictures, surfaces of one colour take the place of the network.
 
 mod colour;
 pub mod distance;
@@ -19,6 +20,7 @@ pub mod guidance;
 mod image;
 mod mask;
 mod networks;
+mod plain;
 mod region;
 mod region_cut;
 mod region_predictor;

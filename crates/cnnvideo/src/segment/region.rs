@@ -20,6 +20,8 @@ pub(super) struct Region {
     pub colours: ColourModel,
     /// Confidence of the tracking, from 0 to 1; 1 when the region has been computed from seeds.
     pub confidence: f32,
+    /// Whether the region consists of plain surfaces.
+    pub is_plain: bool,
 }
 
 impl Region {

@@ -2,7 +2,7 @@
 
 //! Seeds converted to points and boxes in pixels, for one region.
 
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 
 use super::{
     guidance::{self, BoxSeeds, PixelBox},
@@ -20,6 +20,12 @@ const MAX_CROP_SHARE: f32 = 0.8;
 const EXTREME_POINT_TOLERANCE: f32 = 1.5;
 /// Largest distance between the points that a stroke is sampled at, in pixels.
 const STROKE_SPACING: f32 = 12.0;
+/// Side of the cells, in pixels, of which each gets at most one point of all strokes, so that the
+/// number of points is bounded. The guidance maps hardly change over this distance.
+const STROKE_CELL: usize = 4;
+/// Largest number of points between the vertices of a stroke, about; longer strokes have wider
+/// spaces.
+const MAX_STROKE_SAMPLES: f32 = 1024.0;
 
 /// Points `[x, y]` in pixels of the working image.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +34,15 @@ pub(super) struct SeedPoints {
     pub inside: Vec<[f32; 2]>,
     /// Points outside of the region.
     pub outside: Vec<[f32; 2]>,
+}
+
+/// Bounding box of a region that its seeds give.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct ExpectedBox {
+    /// The box.
+    pub bounds: PixelBox,
+    /// Whether the user drew the box; otherwise the inside points are extreme points.
+    pub is_drawn: bool,
 }
 
 /// Seeds in pixels of the working image, from the point of view of one region: its own seeds are
@@ -40,10 +55,10 @@ pub(super) struct RegionSeeds {
     pub current_box: Option<PixelBox>,
     /// The region's latest box, whatever its age.
     latest_box: Option<PixelBox>,
-    /// Half-width, in pixels, of the square around inside points that is certainly inside too.
-    inside_radius: f32,
-    /// Half-width, in pixels, of the square around outside points that is certainly outside too.
-    outside_radius: f32,
+    /// Number of inside points that are older than the latest box.
+    points_before_box: usize,
+    /// Pixels of inside and of outside seeds.
+    certain: [SeedPixels; 2],
 }
 
 impl RegionSeeds {
@@ -53,8 +68,8 @@ impl RegionSeeds {
             points: SeedPoints::default(),
             current_box: None,
             latest_box: None,
-            inside_radius: 1.0,
-            outside_radius: 1.0,
+            points_before_box: 0,
+            certain: [0, 1].map(|_| SeedPixels::new((height, width))),
         };
         let to_pixels = |[x, y]: [f32; 2]| {
             [
@@ -64,39 +79,25 @@ impl RegionSeeds {
         };
         for Seed { label: seed_label, shape } in seeds.iter() {
             let is_inside = *seed_label == label;
-            let (points, certain_radius) = if is_inside {
-                (&mut result.points.inside, &mut result.inside_radius)
-            } else {
-                (&mut result.points.outside, &mut result.outside_radius)
-            };
+            let points =
+                if is_inside { &mut result.points.inside } else { &mut result.points.outside };
+            let certain = &mut result.certain[usize::from(!is_inside)];
             match shape {
-                Shape::Point(point) => points.push(to_pixels(*point)),
+                Shape::Point(point) => {
+                    certain.add(to_pixels(*point));
+                    points.push(to_pixels(*point));
+                }
                 Shape::Stroke { points: vertices, radius } => {
-                    *certain_radius = certain_radius.max(radius * width as f32);
+                    certain.reach = certain.reach.max((radius * width as f32) as usize);
                     let vertices: Vec<_> = vertices.iter().map(|p| to_pixels(*p)).collect();
-                    points.extend(vertices.first());
-                    for pair in vertices.windows(2) {
-                        let ([x0, y0], [x1, y1]) = (pair[0], pair[1]);
-                        let steps = ((x1 - x0).hypot(y1 - y0) / STROKE_SPACING).ceil().max(1.0);
-                        points.extend((1..=steps as usize).map(|i| {
-                            let t = i as f32 / steps;
-                            [x0 + t * (x1 - x0), y0 + t * (y1 - y0)]
-                        }));
-                    }
+                    points.extend(stroke_points(&vertices).filter(|point| certain.add(*point)));
                 }
-                Shape::Box { corner, opposite } => {
-                    if is_inside {
-                        let ([ax, ay], [bx, by]) = (to_pixels(*corner), to_pixels(*opposite));
-                        let pixel = |v: f32| v.round() as usize;
-                        result.latest_box = Some(PixelBox {
-                            left: pixel(ax.min(bx)),
-                            top: pixel(ay.min(by)),
-                            right: pixel(ax.max(bx)),
-                            bottom: pixel(ay.max(by)),
-                        });
-                    }
+                Shape::Box { corner, opposite } if is_inside => {
+                    result.points_before_box = points.len();
+                    result.latest_box =
+                        Some(PixelBox::between(to_pixels(*corner), to_pixels(*opposite)));
                 }
-                Shape::Grow(_) => {}
+                Shape::Box { .. } | Shape::Grow(_) => {}
             }
         }
         let newest = seeds
@@ -109,12 +110,30 @@ impl RegionSeeds {
         result
     }
 
+    /// Returns the bounding box that the seeds give a region, `None` without one. `is_new` says that
+    /// the region has no extent yet.
+    ///
+    /// The box that the user drew last bounds a region until there are newer seeds, and a new region
+    /// until there is a newer inside point outside of the box. Otherwise extreme points bound a new
+    /// region.
+    pub(super) fn expected_box(&self, is_new: bool) -> Option<ExpectedBox> {
+        let newer = &self.points.inside[self.points_before_box..];
+        let contains_newer = |bounds: &PixelBox| {
+            newer.iter().all(|[x, y]| bounds.contains(x.round() as usize, y.round() as usize))
+        };
+        let drawn_first = self.latest_box.filter(contains_newer).filter(|_| is_new);
+        let drawn = self.current_box.or(drawn_first);
+        let drawn = drawn.map(|bounds| ExpectedBox { bounds, is_drawn: true });
+        let extreme = || self.extreme_point_bounds().filter(|_| is_new);
+        drawn.or_else(|| extreme().map(|bounds| ExpectedBox { bounds, is_drawn: false }))
+    }
+
     /// Returns the bounding box of extreme points (the leftmost, topmost, rightmost and bottommost
     /// point of the region).
     ///
     /// Four inside points count as extreme points if there are no outside points and each of them
     /// lies on a different side of their bounding box. Returns `None` otherwise.
-    pub(super) fn extreme_point_bounds(&self) -> Option<PixelBox> {
+    fn extreme_point_bounds(&self) -> Option<PixelBox> {
         let SeedPoints { inside, outside } = &self.points;
         if inside.len() != 4 || !outside.is_empty() {
             return None;
@@ -171,20 +190,12 @@ impl RegionSeeds {
     /// Sets the probability around inside points to 1 and around outside points to 0, so that the
     /// result always agrees with the seeds.
     pub(super) fn enforce(&self, probability: &mut Array2<f32>) {
-        let (height, width) = probability.dim();
-        for (points, radius, value) in [
-            (&self.points.inside, self.inside_radius, 1.0f32),
-            (&self.points.outside, self.outside_radius, 0.0),
-        ] {
-            let reach = radius as usize;
-            for [x, y] in points {
-                let (x, y) = (*x as usize, *y as usize);
-                for v in y.saturating_sub(reach)..(y + reach + 1).min(height) {
-                    for u in x.saturating_sub(reach)..(x + reach + 1).min(width) {
-                        probability[[v, u]] = value;
-                    }
+        for (certain, value) in self.certain.iter().zip([1.0, 0.0]) {
+            probability.zip_mut_with(&certain.surroundings(), |p, is_certain| {
+                if *is_certain {
+                    *p = value;
                 }
-            }
+            });
         }
     }
 
@@ -210,6 +221,70 @@ impl RegionSeeds {
         let (x1, y1) = ((x1 + margin).min(width as f32), (y1 + margin).min(height as f32));
         let crop = CropRect { x: x0, y: y0, width: x1 - x0, height: y1 - y0 };
         (crop.width * crop.height < MAX_CROP_SHARE * (width * height) as f32).then_some(crop)
+    }
+}
+
+/// Returns the points at which the network gets to see a stroke: its vertices and points between
+/// them.
+fn stroke_points(vertices: &[[f32; 2]]) -> impl Iterator<Item = [f32; 2]> {
+    let segments = || vertices.windows(2).map(|pair| (pair[0], pair[1]));
+    let length = |([x0, y0], [x1, y1]): ([f32; 2], [f32; 2])| (x1 - x0).hypot(y1 - y0);
+    let whole_length: f32 = segments().map(length).sum();
+    let spacing = STROKE_SPACING.max(whole_length / MAX_STROKE_SAMPLES);
+    let between = segments().flat_map(move |(from, to)| {
+        let steps = (length((from, to)) / spacing).ceil().max(1.0);
+        (1..=steps as usize).map(move |i| {
+            let t = i as f32 / steps;
+            [from[0] + t * (to[0] - from[0]), from[1] + t * (to[1] - from[1])]
+        })
+    });
+    vertices.first().copied().into_iter().chain(between)
+}
+
+/// Pixels of the seeds of one side.
+struct SeedPixels {
+    is_seed: Array2<bool>,
+    /// Whether a cell of [`STROKE_CELL`] has a seed.
+    is_taken: Array2<bool>,
+    /// Half-width, in pixels, of the square around each seed that is certainly on its side too.
+    reach: usize,
+}
+
+impl SeedPixels {
+    /// Creates the pixels of an image of size `(height, width)`, without seeds.
+    fn new((height, width): (usize, usize)) -> Self {
+        let cells = (height.div_ceil(STROKE_CELL), width.div_ceil(STROKE_CELL));
+        let (is_seed, is_taken) = (Array2::default((height, width)), Array2::default(cells));
+        Self { is_seed, is_taken, reach: 1 }
+    }
+
+    /// Adds a seed and returns whether it is the first one of its cell.
+    fn add(&mut self, [x, y]: [f32; 2]) -> bool {
+        let (x, y) = (x as usize, y as usize);
+        self.is_seed[[y, x]] = true;
+        !std::mem::replace(&mut self.is_taken[[y / STROKE_CELL, x / STROKE_CELL]], true)
+    }
+
+    /// Returns the pixels within reach of a seed.
+    fn surroundings(&self) -> Array2<bool> {
+        let mut result = self.is_seed.clone();
+        for axis in [Axis(0), Axis(1)] {
+            for mut line in result.lanes_mut(axis) {
+                let seeds = line.to_vec();
+                mark_after(&mut line.iter_mut().zip(&seeds), self.reach);
+                mark_after(&mut line.iter_mut().zip(&seeds).rev(), self.reach);
+            }
+        }
+        result
+    }
+}
+
+/// Marks the pixels at most `reach` pixels after a seed. Each pixel comes with whether it is a seed.
+fn mark_after(pixels: &mut dyn Iterator<Item = (&mut bool, &bool)>, reach: usize) {
+    let mut distance = usize::MAX;
+    for (mark, is_seed) in pixels {
+        distance = if *is_seed { 0 } else { distance.saturating_add(1) };
+        *mark |= distance <= reach;
     }
 }
 
@@ -241,5 +316,61 @@ mod tests {
             None
         );
         assert_eq!(extremes(&[[10.0, 50.0]]), None);
+    }
+
+    fn region_seeds(shapes: &[(u8, Shape)]) -> RegionSeeds {
+        let mut seeds = Seeds::default();
+        for (label, shape) in shapes {
+            assert!(seeds.push(Seed { label: *label, shape: shape.clone() }));
+        }
+        RegionSeeds::for_region(1, &seeds, (100, 100))
+    }
+
+    fn point(x: f32, y: f32) -> Shape {
+        Shape::Point([(x + 0.5) / 100.0, (y + 0.5) / 100.0])
+    }
+
+    #[test]
+    fn a_box_bounds_new_regions_whatever_comes_after_it() {
+        let drawn = Shape::Box { corner: [0.205, 0.305], opposite: [0.605, 0.705] };
+        let bounds = PixelBox { left: 20, top: 30, right: 60, bottom: 70 };
+        let expected = Some(ExpectedBox { bounds, is_drawn: true });
+        let alone = region_seeds(&[(1, point(90.0, 90.0)), (1, drawn.clone())]);
+        assert_eq!((alone.expected_box(true), alone.expected_box(false)), (expected, expected));
+        for later in [(0, point(5.0, 5.0)), (0, point(40.0, 40.0)), (1, point(25.0, 65.0))] {
+            let seeds = region_seeds(&[(1, drawn.clone()), later.clone()]);
+            assert_eq!(seeds.expected_box(true), expected, "{later:?}");
+            assert_eq!(seeds.expected_box(false), None, "{later:?}");
+        }
+        // A point outside of the box widens the region.
+        let seeds = region_seeds(&[(1, drawn), (1, point(80.0, 50.0))]);
+        assert_eq!(seeds.expected_box(true), None);
+    }
+
+    #[test]
+    fn strokes_have_a_bounded_number_of_points() {
+        let zigzag: Vec<_> = (0..256).map(|i| [(i % 2) as f32, i as f32 / 255.0]).collect();
+        let stroke = Shape::Stroke { points: zigzag, radius: 0.03 };
+        let seeds = region_seeds(&vec![(1, stroke); 300]);
+        assert!(seeds.points.inside.len() <= 25 * 25, "{}", seeds.points.inside.len());
+    }
+
+    #[test]
+    fn seeds_and_their_surroundings_are_certain() {
+        let line = Shape::Stroke { points: vec![[0.105, 0.505], [0.305, 0.505]], radius: 0.04 };
+        let seeds = region_seeds(&[(1, line), (0, point(70.0, 20.0)), (2, point(0.0, 99.0))]);
+        let mut probability = Array2::from_elem((100, 100), 0.6);
+        seeds.enforce(&mut probability);
+        for ((y, x), expected) in [
+            ((46, 6), 1.0),
+            ((54, 34), 1.0),
+            ((45, 20), 0.6),
+            ((50, 35), 0.6),
+            ((19, 71), 0.0),
+            ((18, 70), 0.6),
+            ((99, 1), 0.0),
+        ] {
+            assert_eq!(probability[[y, x]], expected, "{x} {y}");
+        }
     }
 }

@@ -40,6 +40,17 @@ impl Shape {
     pub fn has_position(&self) -> bool {
         !matches!(self, Self::Grow(_))
     }
+
+    /// Returns whether all coordinates, and the radius of a stroke, are finite numbers.
+    pub fn is_finite(&self) -> bool {
+        let are_finite = |point: &[f32; 2]| point.iter().all(|v| v.is_finite());
+        match self {
+            Self::Point(point) => are_finite(point),
+            Self::Stroke { points, radius } => radius.is_finite() && points.iter().all(are_finite),
+            Self::Box { corner, opposite } => are_finite(corner) && are_finite(opposite),
+            Self::Grow(_) => true,
+        }
+    }
 }
 
 /// Seed of a region or of the background.
@@ -219,30 +230,28 @@ impl ParsedSeeds {
 impl Seeds {
     /// Adds a seed and returns whether it is valid; an invalid one is left out.
     ///
-    /// Coordinates outside of the picture are clamped to its border. Seeds are invalid if a
-    /// coordinate is not finite, the label exceeds [`MAX_LABEL`], a stroke has no points, or steps
-    /// are for the background or for a region without any other seed. Dropping the oldest seed
-    /// makes room if the list is full.
+    /// Coordinates outside of the picture are clamped to its border. Seeds are invalid if a number
+    /// is not finite, the label exceeds [`MAX_LABEL`], a stroke has no points, or steps are for the
+    /// background or for a region without any other seed. Dropping the oldest seed makes room if
+    /// the list is full.
     pub fn push(&mut self, mut seed: Seed) -> bool {
-        let clamp_point = |p: &mut [f32; 2]| {
-            *p = p.map(|v| v.clamp(0.0, 1.0));
-            p.iter().all(|v| v.is_finite())
-        };
-        let is_valid = match &mut seed.shape {
-            Shape::Point(p) => clamp_point(p),
-            Shape::Box { corner, opposite } => clamp_point(corner) && clamp_point(opposite),
-            Shape::Stroke { points, radius } => {
-                *radius = if radius.is_finite() { radius.clamp(0.0, 1.0) } else { 0.0 };
-                points.truncate(MAX_STROKE_POINTS);
-                !points.is_empty() && points.iter_mut().all(clamp_point)
-            }
-            Shape::Grow(steps) => {
-                *steps = (*steps).clamp(-MAX_STEPS, MAX_STEPS);
-                seed.label > 0 && self.has_position_for(seed.label)
-            }
-        };
-        if !is_valid || seed.label > MAX_LABEL {
+        if seed.label > MAX_LABEL || !seed.shape.is_finite() {
             return false;
+        }
+        let clamp_point = |p: &mut [f32; 2]| *p = p.map(|v| v.clamp(0.0, 1.0));
+        match &mut seed.shape {
+            Shape::Point(p) => clamp_point(p),
+            Shape::Box { corner, opposite } => [corner, opposite].into_iter().for_each(clamp_point),
+            Shape::Stroke { points, .. } if points.is_empty() => return false,
+            Shape::Stroke { points, radius } => {
+                *radius = radius.clamp(0.0, 1.0);
+                points.truncate(MAX_STROKE_POINTS);
+                points.iter_mut().for_each(clamp_point);
+            }
+            Shape::Grow(_) if seed.label == 0 || !self.has_position_for(seed.label) => {
+                return false;
+            }
+            Shape::Grow(steps) => *steps = (*steps).clamp(-MAX_STEPS, MAX_STEPS),
         }
         if self.0.len() == MAX_SEEDS {
             self.0.remove(0);
@@ -263,6 +272,11 @@ impl Seeds {
             _ => 0,
         };
         self.0.iter().map(steps_of).fold(0, |sum, steps| (sum + steps).clamp(-MAX_STEPS, MAX_STEPS))
+    }
+
+    /// Returns the newest `count` seeds, or all if there are fewer.
+    pub fn newest(&self, count: usize) -> Self {
+        Self(self.0[self.0.len().saturating_sub(count)..].to_vec())
     }
 
     /// Removes and returns the newest seed.
@@ -399,12 +413,24 @@ mod tests {
     fn seeds_undo_and_move() {
         let mut seeds = Seeds::default();
         assert!(seeds.push(Seed { label: 1, shape: Shape::Point([7.0, -3.0]) }));
-        assert!(!seeds.push(Seed { label: 1, shape: Shape::Point([f32::NAN, 0.0]) }));
+        for wrong in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for shape in [
+                Shape::Point([wrong, 0.0]),
+                Shape::Box { corner: [0.0, 0.0], opposite: [1.0, wrong] },
+                Shape::Stroke { points: vec![[0.5, 0.5], [wrong, 0.5]], radius: 0.0 },
+                Shape::Stroke { points: vec![[0.5, 0.5]], radius: wrong },
+            ] {
+                assert!(!seeds.push(Seed { label: 1, shape: shape.clone() }), "{shape:?}");
+            }
+        }
+        assert!(
+            !seeds.push(Seed { label: 1, shape: Shape::Stroke { points: vec![], radius: 0.0 } })
+        );
         assert!(!seeds.push(Seed { label: 9, shape: Shape::Point([0.0, 0.0]) }));
         assert_eq!(seeds.iter().next().unwrap().shape, Shape::Point([1.0, 0.0]));
         seeds.push(Seed {
             label: 0,
-            shape: Shape::Stroke { points: vec![[0.2, 0.2], [0.9, 0.9]], radius: f32::NAN },
+            shape: Shape::Stroke { points: vec![[0.2, 0.2], [0.9, 0.9]], radius: -1.0 },
         });
         seeds.move_points(|[x, y]| (x < 0.95).then_some([x + 0.1, y]).filter(|[x, _]| *x <= 1.0));
         assert_eq!(seeds.len(), 1);
