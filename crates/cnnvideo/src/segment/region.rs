@@ -20,7 +20,7 @@ pub(super) struct Region {
     pub colours: ColourModel,
     /// Confidence of the tracking, from 0 to 1; 1 when the region has been computed from seeds.
     pub confidence: f32,
-    /// Whether the region consists of plain surfaces.
+    /// Whether the region consists of whole plain surfaces.
     pub is_plain: bool,
 }
 

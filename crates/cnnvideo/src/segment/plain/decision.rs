@@ -4,16 +4,14 @@
 
 use ndarray::{Array2, Zip};
 
-use super::{PlainSurfaces, mixture::Mixture};
+use super::{LOG_ODDS, PlainSurfaces};
 use crate::segment::{
     distance::squared_distances_to,
     guidance::PixelBox,
     logistic,
-    region_seeds::{ExpectedBox, RegionSeeds},
+    region_seeds::{ExpectedBox, RegionSeeds, SeedPoints},
 };
 
-/// Log-odds of the pixels that are decided.
-pub(super) const LOG_ODDS: f32 = 6.0;
 /// Least share of a surface in the box of a region from which on it belongs to the region. Users
 /// may cut off a little of what they draw a box around.
 const MIN_SHARE_IN_BOX: f32 = 0.8;
@@ -116,56 +114,44 @@ impl<'a> Decision<'a> {
     /// Stores the probability of the pixels that are decided. `is_new` says that the region has no
     /// extent yet that surfaces without seeds could belong to.
     pub(in crate::segment) fn apply(&self, probability: &mut Array2<f32>, is_new: bool) {
-        let certain = |is_inside: bool| logistic(if is_inside { LOG_ODDS } else { -LOG_ODDS });
-        let belonged = (!is_new).then(|| self.surfaces.are_inside(probability));
-        // Probability of the pixels of each surface, if it is the same for all of them.
-        let uniform: Vec<Option<f32>> = (0..self.sides.len())
-            .map(|surface| match self.sides[surface] {
-                _ if !self.surfaces.bounded[surface] => None,
-                Side::Inside => Some(certain(true)),
-                Side::Outside => Some(certain(false)),
-                Side::Unknown => {
-                    Some(certain(belonged.as_ref().is_some_and(|inside| inside[surface])))
-                }
-                Side::Divided => None,
-            })
-            .collect();
-        let divided = self.divided();
-        Zip::indexed(&mut *probability).and(&self.surfaces.labels).for_each(|at, p, label| {
-            match self.surfaces.bounded_index(*label) {
-                Some(surface) => {
-                    *p = uniform[surface].unwrap_or_else(|| logistic(divided[at]));
-                }
-                None if self.is_complete && is_new => *p = certain(false),
-                None => {}
-            }
-        });
-        for Mixture { at, other, share } in &self.surfaces.mixtures {
-            let [own, other] =
-                [self.surfaces.labels[*at], *other].map(|label| uniform[label as usize - 1]);
-            if let (Some(own), Some(other)) = (own, other) {
-                probability[*at] = own + share * (other - own);
-            }
+        let belonged = if is_new {
+            vec![0.0; self.sides.len()]
+        } else {
+            self.surfaces.shares_inside(probability)
+        };
+        if self.is_complete && is_new {
+            probability.fill(logistic(-LOG_ODDS));
         }
+        self.surfaces.store(probability, |surface| match self.sides[surface] {
+            Side::Inside => Some(true),
+            Side::Outside => Some(false),
+            Side::Unknown => Some(belonged[surface] > 0.5),
+            Side::Divided => None,
+        });
+        self.store_divided(probability);
     }
 
-    /// Returns the log-odds of pixels of surfaces with seeds of both kinds, empty without such a
-    /// surface: the nearer seed decides, as there is nothing else to go by.
-    fn divided(&self) -> Array2<f32> {
+    /// Stores the probability of the pixels of surfaces with seeds of both kinds: the nearer seed
+    /// decides, as there is nothing else to go by.
+    fn store_divided(&self, probability: &mut Array2<f32>) {
         if !self.sides.contains(&Side::Divided) {
-            return Array2::zeros((0, 0));
+            return;
         }
-        let is_here = |point: &&[f32; 2]| {
-            self.surfaces.at(**point).is_some_and(|surface| self.sides[surface] == Side::Divided)
+        let is_divided = |surface: usize| self.sides[surface] == Side::Divided;
+        let distances_to = |points: &[[f32; 2]]| {
+            let points =
+                points.iter().filter(|point| self.surfaces.at(**point).is_some_and(is_divided));
+            let pixels = points.map(|[x, y]| (*y as usize, *x as usize));
+            squared_distances_to(pixels, probability.dim()).mapv_into(f32::sqrt)
         };
-        let to_nearest = |points: &[[f32; 2]]| {
-            let points = points.iter().filter(is_here).map(|[x, y]| (*y as usize, *x as usize));
-            squared_distances_to(points, self.surfaces.labels.dim()).mapv_into(f32::sqrt)
-        };
-        let mut result = to_nearest(&self.seeds.points.outside);
-        result.zip_mut_with(&to_nearest(&self.seeds.points.inside), |outside, inside| {
-            *outside = LOG_ODDS * (*outside - inside) / (*outside + inside).max(1.0);
-        });
-        result
+        let SeedPoints { inside, outside } = &self.seeds.points;
+        let (inside, outside) = (distances_to(inside), distances_to(outside));
+        Zip::from(probability).and(&self.surfaces.labels).and(&inside).and(&outside).for_each(
+            |p, label, inside, outside| {
+                if self.surfaces.bounded_index(*label).is_some_and(is_divided) {
+                    *p = logistic(LOG_ODDS * (outside - inside) / (outside + inside).max(1.0));
+                }
+            },
+        );
     }
 }

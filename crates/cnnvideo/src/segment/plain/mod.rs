@@ -19,12 +19,17 @@ mod smoothing;
 
 use ndarray::Array2;
 
-use super::WorkingImage;
+use super::{WorkingImage, logistic};
 use features::Features;
 use mixture::Mixture;
 
 pub(super) use decision::Decision;
 
+/// Log-odds of the pixels of surfaces that are decided.
+const LOG_ODDS: f32 = 6.0;
+/// Largest share of a surface that may be missing from a region of whole surfaces, or lie in it
+/// although the surface does not belong to it. Seeds close to a border do that.
+const MAX_TORN_SHARE: f32 = 0.05;
 /// Least share of a plain picture in cores. It is at most 0.56 in photographs of which
 /// [`MIN_BOUNDED_SHARE`] holds, and at least 0.61 in drawings, also after JPEG at quality 25.
 const MIN_CORE_SHARE: f32 = 0.58;
@@ -94,28 +99,52 @@ impl PlainSurfaces {
         self.bounded[index].then_some(index)
     }
 
-    /// Returns for each surface whether more than half of it lies in a region.
-    fn are_inside(&self, probability: &Array2<f32>) -> Vec<bool> {
+    /// Returns the share of each surface that lies in a region.
+    fn shares_inside(&self, probability: &Array2<f32>) -> Vec<f32> {
         let mut inside = vec![0; self.areas.len()];
         for (label, p) in self.labels.iter().zip(probability) {
             if let Some(surface) = label.checked_sub(1).filter(|_| *p > 0.5) {
                 inside[surface as usize] += 1;
             }
         }
-        inside.iter().zip(&self.areas).map(|(inside, area)| 2 * inside > *area).collect()
+        let pairs = inside.into_iter().zip(&self.areas);
+        pairs.map(|(inside, area)| inside as f32 / (*area).max(1) as f32).collect()
     }
 
-    /// Fills `log_odds`, of the size of the picture, with the prediction that a tracked region
-    /// consists of the surfaces that mostly lie in it.
-    pub(super) fn predict_tracked(&self, probability: &Array2<f32>, log_odds: &mut Array2<f32>) {
-        let inside = self.are_inside(probability);
-        *log_odds = Array2::from_shape_fn(probability.dim(), |at| {
-            let is_inside = match self.bounded_index(self.labels[at]) {
-                Some(surface) => inside[surface],
-                None => probability[at] > 0.5,
-            };
-            if is_inside { decision::LOG_ODDS } else { -decision::LOG_ODDS }
-        });
+    /// Returns whether a region consists of whole surfaces.
+    pub(super) fn make_up(&self, probability: &Array2<f32>) -> bool {
+        let is_whole = |share: f32| !(MAX_TORN_SHARE..1.0 - MAX_TORN_SHARE).contains(&share);
+        let shares = self.shares_inside(probability);
+        let mut bounded = shares.iter().zip(&self.bounded).filter(|(_, bounded)| **bounded);
+        let in_region = || self.labels.iter().zip(probability).filter(|(_, p)| **p > 0.5);
+        let elsewhere = in_region().filter(|(label, _)| self.bounded_index(**label).is_none());
+        !self.is_empty()
+            && bounded.all(|(share, _)| is_whole(*share))
+            && elsewhere.count() as f32 <= MAX_TORN_SHARE * in_region().count() as f32
+    }
+
+    /// Fits a tracked region to the surfaces: those of which more than half lies in the region
+    /// belong to it as a whole, the others do not.
+    pub(super) fn fit(&self, probability: &mut Array2<f32>) {
+        let shares = self.shares_inside(probability);
+        self.store(probability, |surface| Some(shares[surface] > 0.5));
+    }
+
+    /// Stores the probability of all pixels of those bounded surfaces of which `is_inside` returns
+    /// whether they belong to the region.
+    fn store(&self, probability: &mut Array2<f32>, is_inside: impl Fn(usize) -> Option<bool>) {
+        let values: Vec<Option<f32>> = (0..self.areas.len())
+            .map(|surface| is_inside(surface).filter(|_| self.bounded[surface]))
+            .map(|inside| inside.map(|inside| logistic(if inside { LOG_ODDS } else { -LOG_ODDS })))
+            .collect();
+        let value_of =
+            |label: u32| label.checked_sub(1).and_then(|surface| values[surface as usize]);
+        probability.zip_mut_with(&self.labels, |p, label| *p = value_of(*label).unwrap_or(*p));
+        for Mixture { at, other, share } in &self.mixtures {
+            if let (Some(own), Some(other)) = (value_of(self.labels[*at]), value_of(*other)) {
+                probability[*at] = own + share * (other - own);
+            }
+        }
     }
 }
 

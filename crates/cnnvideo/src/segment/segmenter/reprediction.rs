@@ -28,19 +28,17 @@ impl Segmenter {
     pub(super) fn repredict(&mut self, seeds: &Seeds) -> Result<(), Error> {
         for (label, region) in (1u8..).zip(&mut self.regions) {
             let Some(region) = region else { continue };
-            let surfaces = region.is_plain.then(|| {
-                &*self.plain_surfaces.get_or_insert_with(|| PlainSurfaces::find(&self.image))
-            });
-            match (surfaces.filter(|surfaces| !surfaces.is_empty()), &mut self.region_predictor) {
-                (Some(surfaces), _) => {
-                    surfaces.predict_tracked(&region.probability, &mut self.log_odds);
+            if region.is_plain {
+                let surfaces =
+                    self.plain_surfaces.get_or_insert_with(|| PlainSurfaces::find(&self.image));
+                if !surfaces.is_empty() {
+                    surfaces.fit(&mut region.probability);
+                    continue;
                 }
-                (None, Some(region_predictor)) => {
-                    let (image, log_odds) = (&self.image, &mut self.log_odds);
-                    predict_tracked(region_predictor, image, (label, region), seeds, log_odds)?;
-                }
-                (None, None) => continue,
             }
+            let Some(region_predictor) = &mut self.region_predictor else { continue };
+            let (image, log_odds) = (&self.image, &mut self.log_odds);
+            predict_tracked(region_predictor, image, (label, region), seeds, log_odds)?;
             let (mut intersection, mut union) = (0.0f32, 0.0f32);
             for (p, predicted) in region.probability.iter().zip(&self.log_odds) {
                 let (tracked, predicted) = (*p > 0.5, *predicted > 0.0);

@@ -65,15 +65,20 @@ impl Segmenter {
                 previous.as_ref().map_or(seeds.net_steps(label), |_| added.net_steps(label));
             let is_affected =
                 previous.as_ref().is_none_or(|region| is_affected(label, region, &added));
-            if is_affected || steps != 0 {
-                self.compute_partition()?;
+            if !is_affected && steps == 0 {
+                self.regions[at] = previous;
+                continue;
             }
+            self.compute_partition()?;
             let mut region = previous.unwrap_or_default();
             if is_affected {
                 self.tracked_frames = 0;
                 self.update_region(label, seeds, &mut region)?;
             }
             self.apply_growth(label, seeds, &mut region, steps);
+            let surfaces =
+                self.plain_surfaces.get_or_insert_with(|| PlainSurfaces::find(&self.image));
+            region.is_plain = surfaces.make_up(&region.probability);
             self.regions[at] = Some(region);
         }
         Ok(())
@@ -136,8 +141,7 @@ impl Segmenter {
         let surfaces =
             self.plain_surfaces.take().unwrap_or_else(|| PlainSurfaces::find(&self.image));
         let decision = Decision::new(&surfaces, &region_seeds, expected_box);
-        region.is_plain = decision.is_complete();
-        if !region.is_plain {
+        if !decision.is_complete() {
             if let Some(expected) = expected_box {
                 let PixelBox { left, top, right, bottom } = expected.bounds;
                 region.probability.fill(0.0);
