@@ -407,9 +407,18 @@ fn region_strengths_apply_with_sharp_borders() {
 
 #[test]
 fn invalid_seeds_are_errors() {
-    for seeds in
-        ["fg", "fg:1", "xx:1,2", "box:1,2,3", "fg:1,2;stroke-bg:9", "fg99:1,1", "fg:nan,nan"]
-    {
+    for seeds in [
+        "fg",
+        "fg:1",
+        "xx:1,2",
+        "box:1,2,3",
+        "fg:1,2;stroke-bg:9",
+        "fg99:1,1",
+        "fg:nan,nan",
+        "bg:1,-inf",
+        "box:1,2,3,1e99",
+        "stroke-fg:1,2,inf%,3",
+    ] {
         let pipeline = pipeline("videotestsrc num-buffers=2 ! cnnsegment name=s ! fakesink");
         pipeline.by_name("s").unwrap().set_property("seeds", seeds);
         assert!(pipeline.set_state(gst::State::Playing).is_err());
@@ -676,7 +685,8 @@ fn caps_keep_the_meaning_of_the_samples() {
         ("Y42B", "AYUV", None),
         ("Y444", "AYUV", Some("mpeg2")),
     ] {
-        for colorimetry in ["bt601", "bt709", "1:3:5:1", "bt2100-pq"] {
+        // The fourth one is that of decoded JPEG.
+        for colorimetry in ["bt601", "bt709", "1:3:5:1", "1:4:0:0", "bt2100-pq"] {
             let caps = format!(
                 "video/x-raw,format={format},width=64,height=48,framerate=25/1,{hdr},\
                  colorimetry=(string){colorimetry},chroma-site=mpeg2"

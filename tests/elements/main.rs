@@ -10,6 +10,7 @@ mod common;
 
 mod cnndenoise;
 mod cnnsegment;
+mod cnnsegment_drawings;
 mod cnnsmooth;
 mod determinism;
 mod docs;
