@@ -52,7 +52,7 @@ fn frames(c: &mut Criterion) {
                     let mut output = PictureMut::new(Format::I420, width, height, views)
                         .expect("the planes fit");
                     let parameters =
-                        Parameters { sigma: Some(15.0), strength: 1.0, temporal: false };
+                        Parameters { sigma: Some(15.0), temporal: false, ..Parameters::default() };
                     denoiser
                         .process(&input, &mut output, &parameters, None, Field::First)
                         .expect("the network runs")

@@ -8,21 +8,30 @@ use std::sync::LazyLock;
 use glib::subclass::prelude::*;
 use gst::prelude::*;
 
-use super::settings::Settings;
+use super::{noise_model, settings::Settings};
 use crate::shared::{
     FilterClass, FilterElement, FrameFilter, FrameProcessor, ModelSettings, QualityPreset,
     SampleDepth,
 };
 use cnnvideo::{
-    denoise::{BitDepth, Denoiser, Error, Networks, NoiseSigmas, Parameters},
+    denoise::{AssumedNoise, BitDepth, Denoiser, Error, Networks, NoiseSigmas, Parameters},
     frame::{Field, Format, Picture, PictureMut, Regions, Sample},
     nn,
 };
 
+/// Measurements of a frame.
+#[derive(Default)]
+pub struct Report {
+    /// The noise sigmas that the denoiser assumed.
+    sigmas: NoiseSigmas,
+    /// The noise by component and brightness.
+    noise: AssumedNoise,
+}
+
 impl FrameProcessor for Denoiser {
     type Model = Networks;
     type Parameters = Parameters;
-    type Report = NoiseSigmas;
+    type Report = Report;
     type Error = Error;
 
     const VERB: &'static str = "denoise";
@@ -52,15 +61,16 @@ impl FrameProcessor for Denoiser {
         self.reset();
     }
 
-    fn process<T: Sample>(
+    fn process<T: Sample, U: Sample>(
         &mut self,
         input: &Picture<'_, T>,
-        output: &mut PictureMut<'_, T>,
+        output: &mut PictureMut<'_, U>,
         parameters: &Parameters,
         regions: Option<Regions<'_>>,
         field: Field,
-    ) -> Result<NoiseSigmas, Error> {
-        self.process(input, output, parameters, regions, field)
+    ) -> Result<Report, Error> {
+        let sigmas = self.process(input, output, parameters, regions, field)?;
+        Ok(Report { sigmas, noise: self.noise() })
     }
 }
 
@@ -99,12 +109,22 @@ impl FilterElement for Denoise {
         networks.backend()
     }
 
-    fn report_property(sigmas: &NoiseSigmas, name: &str) -> Option<glib::Value> {
-        (name == "estimated-noise-level").then(|| sigmas.main.to_value())
+    fn report_property(report: &Report, name: &str) -> Option<glib::Value> {
+        match name {
+            "estimated-noise-level" => Some(report.sigmas.main.to_value()),
+            "noise-model" => Some(noise_model::to_structure(&report.noise).to_value()),
+            _ => None,
+        }
     }
 
-    fn add_report(stats: gst::structure::Builder, sigmas: &NoiseSigmas) -> gst::structure::Builder {
-        stats.field("noise-level", sigmas.main).field("chroma-noise-level", sigmas.chroma)
+    fn add_report(
+        stats: gst::structure::Builder,
+        Report { sigmas, noise }: &Report,
+    ) -> gst::structure::Builder {
+        stats
+            .field("noise-level", sigmas.main)
+            .field("chroma-noise-level", sigmas.chroma)
+            .field("noise-model", noise_model::to_structure(noise))
     }
 }
 

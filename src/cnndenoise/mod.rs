@@ -18,6 +18,7 @@
 use glib::prelude::*;
 
 mod imp;
+mod noise_model;
 mod settings;
 
 glib::wrapper! {

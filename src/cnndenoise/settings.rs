@@ -5,10 +5,11 @@
 use glib::{ParamSpec, ParamSpecBoolean, ParamSpecBoxed, ParamSpecFloat, prelude::*};
 use gst::prelude::*;
 
+use super::noise_model;
 use crate::shared::{
     FilterSettings, FrameSettings, ModelSettings, RegionFactors, controllable_float, get_value,
 };
-use cnnvideo::denoise::Parameters;
+use cnnvideo::denoise::{AssumedNoise, Parameters};
 
 /// Values of the writable properties.
 #[derive(Debug, Clone)]
@@ -17,10 +18,16 @@ pub struct Settings {
     pub model: ModelSettings,
     /// Noise sigma in 8-bit units; negative to estimate it.
     pub noise_level: f32,
+    /// Noise sigma of chroma in 8-bit units; negative to estimate it.
+    pub chroma_noise_level: f32,
+    /// Noise to assume where no level is set; `None` to estimate it.
+    pub noise_model: Option<AssumedNoise>,
     /// Strength, 0 to 2.
     pub strength: f32,
     /// Whether to apply temporal fusion.
     pub temporal: bool,
+    /// Whether to dither 8-bit output in smooth areas.
+    pub dither: bool,
     /// Factors on the strength by region of a region mask.
     pub region_factors: RegionFactors,
 }
@@ -30,8 +37,11 @@ impl Default for Settings {
         Self {
             model: ModelSettings::default(),
             noise_level: -1.0,
+            chroma_noise_level: -1.0,
+            noise_model: None,
             strength: 1.0,
             temporal: true,
+            dither: true,
             region_factors: RegionFactors::default(),
         }
     }
@@ -48,10 +58,27 @@ impl FilterSettings for Settings {
                 "noise-level",
                 "Noise level",
                 "Standard deviation of the noise of luma (or of R, G and B) in 8-bit units, \
-                 -1 = estimate it from the video; that of chroma is always estimated",
+                 -1 = estimate it from the video",
                 [-1.0, 75.0],
                 default.noise_level,
             ),
+            controllable_float(
+                "chroma-noise-level",
+                "Chroma noise level",
+                "Standard deviation of the noise of chroma in 8-bit units, -1 = estimate it from \
+                 the video",
+                [-1.0, 75.0],
+                default.chroma_noise_level,
+            ),
+            ParamSpecBoxed::builder::<gst::Structure>("noise-model")
+                .nick("Noise model")
+                .blurb(
+                    "Noise assumed for the last frame, by component and brightness; setting it \
+                     fixes the noise where no level is set, a structure without fields estimates \
+                     it again",
+                )
+                .mutable_playing()
+                .build(),
             controllable_float(
                 "strength",
                 "Strength",
@@ -67,6 +94,16 @@ impl FilterSettings for Settings {
                      network",
                 )
                 .default_value(default.temporal)
+                .controllable()
+                .mutable_playing()
+                .build(),
+            ParamSpecBoolean::builder("dither")
+                .nick("Dither")
+                .blurb(
+                    "Dither 8-bit output in smooth areas, so that gradients do not band; 10-bit \
+                     output is never dithered",
+                )
+                .default_value(default.dither)
                 .controllable()
                 .mutable_playing()
                 .build(),
@@ -109,8 +146,15 @@ impl FilterSettings for Settings {
     fn set(&mut self, name: &str, value: &glib::Value) -> Result<(), String> {
         match name {
             "noise-level" => self.noise_level = get_value(value)?,
+            "chroma-noise-level" => self.chroma_noise_level = get_value(value)?,
+            "noise-model" => {
+                let structure: Option<gst::Structure> = get_value(value)?;
+                let noise = structure.map(|structure| noise_model::from_structure(&structure));
+                self.noise_model = noise.transpose()?.flatten();
+            }
             "strength" => self.strength = get_value(value)?,
             "temporal" => self.temporal = get_value(value)?,
+            "dither" => self.dither = get_value(value)?,
             "foreground-strength" => self.region_factors.foreground = get_value(value)?,
             "background-strength" => self.region_factors.background = get_value(value)?,
             _ => self.model.set(name, value)?,
@@ -121,8 +165,11 @@ impl FilterSettings for Settings {
     fn get(&self, name: &str) -> Option<glib::Value> {
         Some(match name {
             "noise-level" => self.noise_level.to_value(),
+            "chroma-noise-level" => self.chroma_noise_level.to_value(),
+            "noise-model" => noise_model::to_structure(&self.noise_model?).to_value(),
             "strength" => self.strength.to_value(),
             "temporal" => self.temporal.to_value(),
+            "dither" => self.dither.to_value(),
             "foreground-strength" => self.region_factors.foreground.to_value(),
             "background-strength" => self.region_factors.background.to_value(),
             _ => return self.model.get(name),
@@ -134,10 +181,14 @@ impl FilterSettings for Settings {
     }
 
     fn frame_settings(&self) -> FrameSettings<Parameters> {
+        let set = |level: f32| (level >= 0.0).then_some(level);
         let parameters = Parameters {
-            sigma: (self.noise_level >= 0.0).then_some(self.noise_level),
+            sigma: set(self.noise_level),
+            chroma_sigma: set(self.chroma_noise_level),
+            noise: self.noise_model,
             strength: self.strength,
             temporal: self.temporal,
+            dither: self.dither,
         };
         FrameSettings {
             parameters,

@@ -5,7 +5,7 @@
 use gst_video::VideoFormat;
 
 use super::{SegmentOutput, alpha};
-use crate::shared::{FORMATS_8BIT, MAX_SIDE, format_of};
+use crate::shared::{FORMATS_8BIT, MAX_SIDE, format_of, listed_formats};
 use cnnvideo::frame::Colour;
 
 /// Colorimetry that GStreamer assumes for grey caps without the field: full range, with the matrix
@@ -41,15 +41,8 @@ pub(super) fn transform(
     let mut result = gst::Caps::new_empty();
     let writable = result.make_mut();
     for (structure, features) in caps.iter_with_features() {
-        let formats: Vec<String> = match structure.value("format") {
-            Ok(value) => match value.get::<gst::List>() {
-                Ok(list) => list.iter().filter_map(|value| value.get().ok()).collect(),
-                Err(_) => value.get().into_iter().collect(),
-            },
-            Err(_) => FORMATS_8BIT.iter().map(|format| format.to_str().to_string()).collect(),
-        };
-        let formats = formats.iter().map(|format| VideoFormat::from_string(format));
-        let pairs = formats.flat_map(|format| {
+        let formats = listed_formats(structure).unwrap_or_else(|| FORMATS_8BIT.to_vec());
+        let pairs = formats.into_iter().flat_map(|format| {
             let others = formats_of_other_pad(format, direction, output);
             others.into_iter().map(move |other| (format, other))
         });

@@ -48,10 +48,10 @@ impl FrameProcessor for Smoother {
         self.reset();
     }
 
-    fn process<T: Sample>(
+    fn process<T: Sample, U: Sample>(
         &mut self,
         input: &Picture<'_, T>,
-        output: &mut PictureMut<'_, T>,
+        output: &mut PictureMut<'_, U>,
         parameters: &Parameters,
         regions: Option<Regions<'_>>,
         field: Field,

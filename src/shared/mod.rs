@@ -31,7 +31,7 @@ pub(crate) use region_mask::register as register_region_mask;
 pub use region_mask::{REGION_MASK_META, RegionMask};
 pub(crate) use timing::Timing;
 pub(crate) use video::{
-    FORMATS_8BIT, FORMATS_10BIT, SampleDepth, Scan, format_of, has_room_for_fields, is_interlaced,
-    layout_of, map_frame, map_frame_mut, view_frame, view_frame_mut, view_scan, view_scan_mut,
-    with_samples,
+    FORMATS_8BIT, FORMATS_10BIT, SampleDepth, Scan, deeper, format_of, has_room_for_fields,
+    is_interlaced, layout_of, listed_formats, map_frame, map_frame_mut, view_frame, view_frame_mut,
+    view_scan, view_scan_mut, with_sample_pairs, with_samples,
 };

@@ -73,6 +73,16 @@ pub enum SampleDepth {
     Msb10,
 }
 
+/// Returns the formats that a structure of video caps lists; `None` if it does not restrict them.
+pub(crate) fn listed_formats(caps: &gst::StructureRef) -> Option<Vec<VideoFormat>> {
+    let value = caps.value("format").ok()?;
+    let parse = |name: &str| VideoFormat::from_string(name);
+    Some(match value.get::<gst::List>() {
+        Ok(list) => list.iter().filter_map(|value| value.get().ok()).map(parse).collect(),
+        Err(_) => value.get().into_iter().map(parse).collect(),
+    })
+}
+
 /// Evaluates `$body` with `$T` as the sample type of a [`SampleDepth`].
 macro_rules! with_samples {
     ($depth:expr, $T:ident => $body:expr) => {
@@ -93,6 +103,41 @@ macro_rules! with_samples {
     };
 }
 pub(crate) use with_samples;
+
+/// Evaluates `$body` with `$T` and `$U` as the sample types of the input and of the output of a
+/// filter, whose output has the [`SampleDepth`] of its input or the greater one of [`deeper`].
+macro_rules! with_sample_pairs {
+    ($input:expr, $output:expr, $T:ident, $U:ident => $body:expr) => {
+        match ($input, $output) {
+            ($crate::shared::SampleDepth::U8, $crate::shared::SampleDepth::Lsb10) => {
+                type $T = u8;
+                type $U = cnnvideo::frame::Lsb10;
+                $body
+            }
+            ($crate::shared::SampleDepth::U8, $crate::shared::SampleDepth::Msb10) => {
+                type $T = u8;
+                type $U = cnnvideo::frame::Msb10;
+                $body
+            }
+            (same, _) => $crate::shared::with_samples!(same, $T => {
+                type $U = $T;
+                $body
+            }),
+        }
+    };
+}
+pub(crate) use with_sample_pairs;
+
+/// Returns the 10-bit format with the planes of an 8-bit one; `None` if there is none.
+pub(crate) fn deeper(format: VideoFormat) -> Option<VideoFormat> {
+    match format {
+        VideoFormat::I420 => Some(VideoFormat::I42010le),
+        VideoFormat::Nv12 => Some(VideoFormat::P01010le),
+        VideoFormat::Y42b => Some(VideoFormat::I42210le),
+        VideoFormat::Y444 => Some(VideoFormat::Y44410le),
+        _ => None,
+    }
+}
 
 /// Returns the component layout (in samples) and the sample depth of a pixel format; `None` for
 /// formats that are neither in [`FORMATS_8BIT`] nor in [`FORMATS_10BIT`].

@@ -3,11 +3,11 @@
 //! Tests of `cnndenoise` in a test harness.
 
 use crate::common::{
-    start_error,
+    pipeline, start_error,
     video::{FORMATS, buffer, bytes, components, element, harness, info, to_bytes, variance},
 };
 use gst::prelude::*;
-use gst_video::VideoFormat;
+use gst_video::{VideoFormat, VideoInfo};
 
 const SIZES: [(u32, u32); 6] = [(1, 1), (2, 3), (16, 16), (33, 17), (66, 50), (127, 65)];
 
@@ -142,4 +142,71 @@ fn model_for_other_planes_is_refused_with_a_reason() {
     ))
     .to_string();
     assert!(text.contains("'denoise-rgb'") && text.contains("'denoise-yuv420'"), "{text}");
+}
+
+/// Returns the last frame of eight noisy frames, and `noise-model` after them.
+fn denoise_eight(h: &mut gst_check::Harness, info: &VideoInfo) -> (Vec<u8>, gst::Structure) {
+    let mut out = Vec::new();
+    for number in 0..8 {
+        let frame = buffer(bytes(info, 9.0, number), number);
+        out = to_bytes(&h.push_and_pull(frame).unwrap());
+    }
+    (out, element(h).property("noise-model"))
+}
+
+#[test]
+fn a_noise_model_can_be_read_and_fixed() {
+    for format in [VideoFormat::I420, VideoFormat::Y444, VideoFormat::Rgb] {
+        let info = info(format, 128, 96);
+        let (_, estimated) = denoise_eight(&mut harness("cnndenoise", &info), &info);
+        let sigma: f64 = estimated.get("sigma").unwrap();
+        assert!((6.0..12.0).contains(&sigma), "{estimated}");
+        let mut h = harness("cnndenoise", &info);
+        element(&h).set_property("noise-model", &estimated);
+        let (fixed, model) = denoise_eight(&mut h, &info);
+        assert_eq!(model, estimated);
+        // Twice the same, as nothing is estimated.
+        let mut h = harness("cnndenoise", &info);
+        element(&h).set_property("noise-model", &estimated);
+        assert!(denoise_eight(&mut h, &info).0 == fixed);
+        // A structure without fields estimates again.
+        let mut h = harness("cnndenoise", &info);
+        let other: gst::Structure = "noise, sigma=3.0, chroma-sigma=2.0".parse().unwrap();
+        element(&h).set_property("noise-model", other);
+        assert_ne!(denoise_eight(&mut h, &info).1, estimated);
+        element(&h).set_property("noise-model", gst::Structure::new_empty("any"));
+        assert_eq!(denoise_eight(&mut h, &info).1, estimated);
+    }
+}
+
+#[test]
+fn an_invalid_noise_model_is_a_warning_and_changes_nothing() {
+    let pipeline = pipeline("videotestsrc num-buffers=3 ! cnndenoise name=d ! fakesink");
+    let denoise = pipeline.by_name("d").unwrap();
+    let valid: gst::Structure = "noise, sigma=5.0, chroma-sigma=2.0".parse().unwrap();
+    denoise.set_property("noise-model", valid);
+    let before: gst::Structure = denoise.property("noise-model");
+    for wrong in ["noise, sigma=5.0", "noise, sigma=900.0, chroma-sigma=1.0"] {
+        denoise.set_property("noise-model", wrong.parse::<gst::Structure>().unwrap());
+        let message = pipeline.bus().unwrap().pop_filtered(&[gst::MessageType::Warning]);
+        assert!(message.is_some(), "{wrong}");
+        assert_eq!(denoise.property::<gst::Structure>("noise-model"), before, "{wrong}");
+    }
+}
+
+#[test]
+fn chroma_noise_level_is_that_of_chroma() {
+    for format in [VideoFormat::I420, VideoFormat::Y42b, VideoFormat::Y444] {
+        let info = info(format, 128, 96);
+        let mut residues = Vec::new();
+        for level in [0.0f32, 9.0] {
+            let settings = format!("cnndenoise noise-level=0 chroma-noise-level={level}");
+            let mut h = harness(&settings, &info);
+            let out = to_bytes(&h.push_and_pull(buffer(bytes(&info, 9.0, 1), 0)).unwrap());
+            let stats: gst::Structure = element(&h).property("stats");
+            assert!((stats.get::<f32>("chroma-noise-level").unwrap() - level).abs() < 1e-3);
+            residues.push(variance(&components(&info, &out)[1]));
+        }
+        assert!(residues[1] < 0.3 * residues[0], "{format:?}: {residues:?}");
+    }
 }

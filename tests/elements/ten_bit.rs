@@ -173,7 +173,8 @@ fn ten_bit_output_matches_eight_bit_output() {
         samples(&eight, |_, _, _, at| values.push(f32::from(shallow[at])));
         let mut next = values.iter();
         let noisy = ten_bit_frame(&deep, padding_bits, |_, _, _| 4.0 * next.next().unwrap());
-        for filter in ["cnndenoise noise-level=12 precision=fp32", "cnnsmooth scale=6"] {
+        for filter in ["cnndenoise noise-level=12 precision=fp32 dither=false", "cnnsmooth scale=6"]
+        {
             let out = to_bytes(
                 &harness(filter, &eight).push_and_pull(buffer(shallow.clone(), 0)).unwrap(),
             );
@@ -297,4 +298,95 @@ fn a_watermark_goes_into_luma_and_is_found() {
         let found: Option<String> = element(&h).property("last-payload");
         assert_eq!(found.as_deref(), Some(PAYLOAD), "{format:?}");
     }
+}
+
+/// Returns 8-bit samples of a gradient with noise.
+fn noisy_gradient(info: &VideoInfo) -> Vec<u8> {
+    let mut rng = StdRng::seed_from_u64(6);
+    let mut bytes = vec![0; info.size()];
+    samples(info, |c, x, y, at| {
+        let clean = 90.0 + 0.03 * x as f32 + if c == 0 { 0.02 * y as f32 } else { 8.0 };
+        bytes[at] = (clean + 3.0 * normal(&mut rng)).round() as u8;
+    });
+    bytes
+}
+
+#[test]
+fn eight_bit_input_may_become_ten_bit_output() {
+    for (deep, eight, padding_bits) in FORMATS {
+        for (width, height) in [(1, 1), (66, 50), (128, 64)] {
+            let (deep, eight) = (info(deep, width, height), info(eight, width, height));
+            let frame = noisy_gradient(&eight);
+            let caps = deep.to_caps().unwrap();
+            let shallow = |filter: &str| {
+                let mut h = harness(filter, &eight);
+                let out = to_bytes(&h.push_and_pull(buffer(frame.clone(), 0)).unwrap());
+                let mut values = Vec::new();
+                samples(&eight, |_, _, _, at| values.push(f32::from(out[at])));
+                values
+            };
+            for (filter, largest) in [
+                ("cnndenoise strength=0", 0.0),
+                ("cnnsmooth strength=0", 0.0),
+                ("cnndenoise dither=false precision=int8", 0.5),
+                ("cnnsmooth scale=6", 0.5),
+            ] {
+                let mut h = harness(&format!("{filter} ! capsfilter caps=\"{caps}\""), &eight);
+                let out = to_bytes(&h.push_and_pull(buffer(frame.clone(), 0)).unwrap());
+                let found = read(&deep, padding_bits, &out).concat();
+                let differences =
+                    found.iter().zip(shallow(filter)).map(|(a, b)| (a / 4.0 - b).abs());
+                let worst = differences.fold(0.0, f32::max);
+                assert!(worst <= largest + 0.125, "{filter} {deep:?}: {worst}");
+                let between = found.iter().any(|value| value % 4.0 != 0.0);
+                assert_eq!(between, largest > 0.0 && width > 1, "{filter} {deep:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn strength_may_reach_zero_while_the_output_has_more_bits() {
+    let eight = info(VideoFormat::I420, 66, 50);
+    let mut h = harness("cnndenoise name=d ! capsfilter caps=video/x-raw,format=I420_10LE", &eight);
+    let bin = h.element().unwrap().downcast::<gst::Bin>().unwrap();
+    let denoise = bin.by_name("d").unwrap();
+    let frame = noisy_gradient(&eight);
+    for (number, strength) in [1.0f32, 0.0, 1.0, 0.0].into_iter().enumerate() {
+        denoise.set_property("strength", strength);
+        let out = h.push_and_pull(buffer(frame.clone(), number as u64)).unwrap();
+        assert_eq!(out.size(), info(VideoFormat::I42010le, 66, 50).size());
+    }
+}
+
+#[test]
+fn the_format_stays_unless_downstream_needs_another() {
+    let eight = info(VideoFormat::Nv12, 64, 48);
+    for (downstream, expected) in
+        [("{NV12,P010_10LE}", "NV12"), ("{P010_10LE,NV12}", "NV12"), ("P010_10LE", "P010_10LE")]
+    {
+        let mut h = harness(
+            &format!("cnndenoise ! capsfilter caps=video/x-raw,format={downstream}"),
+            &eight,
+        );
+        h.push_and_pull(buffer(noisy_gradient(&eight), 0)).unwrap();
+        let caps = h.sinkpad().unwrap().current_caps().unwrap();
+        assert_eq!(caps.structure(0).unwrap().get::<String>("format").unwrap(), expected);
+    }
+}
+
+#[test]
+fn dither_keeps_gradients_smooth() {
+    let eight = info(VideoFormat::Gray8, 256, 64);
+    let frame = noisy_gradient(&eight);
+    // Share of the samples in bands: runs of at least 12 equal samples.
+    let banded = |dither: bool| {
+        let mut h = harness(&format!("cnndenoise noise-level=3 dither={dither}"), &eight);
+        let out = to_bytes(&h.push_and_pull(buffer(frame.clone(), 0)).unwrap());
+        let rows = out.chunks(eight.stride()[0] as usize);
+        let runs = rows.flat_map(|row| row.chunk_by(|a, b| a == b).map(<[u8]>::len));
+        runs.filter(|length| *length >= 12).sum::<usize>() as f32 / out.len() as f32
+    };
+    let (dithered, rounded) = (banded(true), banded(false));
+    assert!(rounded > 0.12 && dithered < 0.3 * rounded, "{dithered}, {rounded} without");
 }

@@ -74,7 +74,7 @@ fn denoise<T: Sample, const N: usize>(
 
 /// Returns parameters for denoising each picture on its own, with a known sigma.
 fn spatial(sigma: f32) -> Parameters {
-    Parameters { sigma: Some(sigma), strength: 1.0, temporal: false }
+    Parameters { sigma: Some(sigma), temporal: false, ..Parameters::default() }
 }
 
 #[test]
@@ -258,7 +258,7 @@ fn correlated_noise_is_estimated_and_removed() {
             }
             let neutral = vec![128; width / 2 * (height / 2)];
             let planes = [noisy, neutral.clone(), neutral];
-            let parameters = Parameters { sigma: None, strength: 1.0, temporal: true };
+            let parameters = Parameters::default();
             let ([output, ..], sigmas) =
                 denoise(&mut denoiser, Format::I420, [width, height], &planes, &parameters);
             results.push((
@@ -362,7 +362,7 @@ fn chroma_gains_at_every_subsampling() {
             });
             for temporal in [false, true] {
                 let mut denoiser = networks.denoiser(format.colour(), BitDepth::Eight, 2).unwrap();
-                let parameters = Parameters { sigma: None, strength: 1.0, temporal };
+                let parameters = Parameters { temporal, ..Parameters::default() };
                 let (output, sigmas) =
                     denoise(&mut denoiser, format, [width, height], &noisy, &parameters);
                 assert!(

@@ -7,6 +7,7 @@
 //! algorithm ([`FrameProcessor`]) and its description and model ([`FilterElement`]), and registers
 //! its type with `#[glib::object_subclass]`.
 
+mod caps;
 mod processor;
 mod stream;
 
@@ -40,10 +41,12 @@ pub trait FilterSettings: Default + Send + 'static {
     /// Sets the writable property `name`.
     ///
     /// # Errors
-    /// An unknown name, or a value of another type; GObject checks both before.
+    /// An invalid value. An unknown name or a value of another type does not occur, because GObject
+    /// checks both before.
     fn set(&mut self, name: &str, value: &glib::Value) -> Result<(), String>;
 
-    /// Returns the value of the writable property `name`, or `None` if there is no such property.
+    /// Returns the value of the writable property `name`, or `None` if there is no such property or
+    /// its value follows from the report on the last frame.
     fn get(&self, name: &str) -> Option<glib::Value>;
 
     /// Returns the model properties.
@@ -166,8 +169,13 @@ where
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &ParamSpec) {
-        if let Err(err) = lock(&self.settings).set(pspec.name(), value) {
-            gst::error!(E::class().category, imp = self, "Cannot set {}: {err}", pspec.name());
+        let result = lock(&self.settings).set(pspec.name(), value);
+        if let Err(err) = result {
+            gst::element_imp_warning!(
+                self,
+                gst::LibraryError::Settings,
+                ("Cannot set {}: {err}", pspec.name())
+            );
         }
     }
 
@@ -176,9 +184,9 @@ where
         if name == "stats" {
             return self.stats().to_value();
         }
-        self.stream
-            .with_report(|report| E::report_property(report, name))
-            .or_else(|| lock(&self.settings).get(name))
+        let setting = lock(&self.settings).get(name);
+        setting
+            .or_else(|| self.stream.with_report(|report| E::report_property(report, name)))
             .expect("every readable property is in the settings or in the report")
     }
 }
@@ -238,6 +246,30 @@ where
     fn sink_event(&self, event: gst::Event) -> bool {
         self.stream.sink_event(&event);
         self.parent_sink_event(event)
+    }
+
+    fn transform_caps(
+        &self,
+        direction: gst::PadDirection,
+        caps: &gst::Caps,
+        filter: Option<&gst::Caps>,
+    ) -> Option<gst::Caps> {
+        let caps = caps::transform(caps, direction);
+        Some(match filter {
+            Some(filter) => filter.intersect_with_mode(&caps, gst::CapsIntersectMode::First),
+            None => caps,
+        })
+    }
+
+    fn transform_size(
+        &self,
+        _direction: gst::PadDirection,
+        _caps: &gst::Caps,
+        _size: usize,
+        othercaps: &gst::Caps,
+    ) -> Option<usize> {
+        // The size of an input buffer does not matter: its rows may be padded (`GstVideoMeta`).
+        VideoInfo::from_caps(othercaps).ok().map(|info| info.size())
     }
 
     fn accept_caps(&self, direction: gst::PadDirection, caps: &gst::Caps) -> bool {
@@ -313,13 +345,13 @@ where
         _incaps: &gst::Caps,
         in_info: &VideoInfo,
         _outcaps: &gst::Caps,
-        _out_info: &VideoInfo,
+        out_info: &VideoInfo,
     ) -> Result<(), gst::LoggableError> {
         let threads = lock(&self.settings).model().threads as usize;
         self.stream.set_info(
             self.obj().upcast_ref(),
             E::class().category,
-            in_info,
+            [in_info, out_info],
             threads,
             self.frame_settings(),
         )

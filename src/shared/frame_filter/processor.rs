@@ -23,7 +23,7 @@ pub trait FrameProcessor: Sized + Send {
     /// Verb for error messages, as in "Cannot *denoise* a frame".
     const VERB: &'static str;
 
-    /// Creates the state for a stream. `threads`: 0 for the number of cores.
+    /// Creates the state for a stream whose input has samples of `depth`. `threads`: 0 for the number of cores.
     ///
     /// # Errors
     /// A format that the model does not support.
@@ -48,14 +48,14 @@ pub trait FrameProcessor: Sized + Send {
     fn reset(&mut self);
 
     /// Processes `input` into `output`. Writes every sample of the components of `output`, which
-    /// may hold any values before. `field` is [`Field::First`] for progressive pictures.
+    /// may hold any values before and whose samples may have more bits. `field` is [`Field::First`] for progressive pictures.
     ///
     /// # Errors
     /// Pictures that do not match each other or the network, or a failing backend.
-    fn process<T: Sample>(
+    fn process<T: Sample, U: Sample>(
         &mut self,
         input: &Picture<'_, T>,
-        output: &mut PictureMut<'_, T>,
+        output: &mut PictureMut<'_, U>,
         parameters: &Self::Parameters,
         regions: Option<Regions<'_>>,
         field: Field,

@@ -18,7 +18,7 @@ use super::{FrameProcessor, FrameSettings};
 use crate::shared::{
     Continuity, RegionMask, SampleDepth, Scan, Timing, has_room_for_fields, is_discontinuity,
     is_interlaced, layout_of, lock, map_frame, map_frame_mut, sync_controlled_properties,
-    view_frame, view_frame_mut, view_scan, view_scan_mut, with_samples,
+    view_frame, view_frame_mut, view_scan, view_scan_mut, with_sample_pairs,
 };
 use cnnvideo::frame::{Field, Format, Picture, PictureMut, Sample};
 
@@ -54,9 +54,12 @@ struct State<P: FrameProcessor> {
 
 /// State that depends on the negotiated caps.
 struct Negotiated<P: FrameProcessor> {
-    info: VideoInfo,
+    /// Caps of the input and of the output.
+    infos: [VideoInfo; 2],
+    /// Layout of both formats.
     format: Format,
-    depth: SampleDepth,
+    /// Storage of the samples of the input and of the output.
+    depths: [SampleDepth; 2],
     processor: P,
     settings: FrameSettings<P::Parameters>,
     continuity: Continuity,
@@ -150,8 +153,11 @@ impl<P: FrameProcessor> FrameStream<P> {
     /// queries, and keeps a buffer pool of earlier caps when the mode ends.
     pub(super) fn passes_through(&self, buffer: &gst::BufferRef) -> bool {
         let state = lock(&self.state);
-        let Some(Negotiated { settings, info, .. }) = &state.negotiated else { return false };
+        let Some(Negotiated { settings, infos: [info, output], .. }) = &state.negotiated else {
+            return false;
+        };
         settings.passthrough
+            && info.format() == output.format()
             && (self.reads_video_meta.load(Ordering::Acquire) || is_packed(buffer, info))
     }
 
@@ -164,14 +170,17 @@ impl<P: FrameProcessor> FrameStream<P> {
         &self,
         element: &gst_base::BaseTransform,
         category: gst::DebugCategory,
-        info: &VideoInfo,
+        [info, out_info]: [&VideoInfo; 2],
         threads: usize,
         settings: FrameSettings<P::Parameters>,
     ) -> Result<(), gst::LoggableError> {
         let mut state = lock(&self.state);
         state.negotiated = None;
-        let (format, depth) = layout_of(info.format())
-            .ok_or_else(|| gst::loggable_error!(category, "No support for {:?}", info.format()))?;
+        let layout = |info: &VideoInfo| {
+            layout_of(info.format())
+                .ok_or_else(|| gst::loggable_error!(category, "No support for {:?}", info.format()))
+        };
+        let ((format, depth), (_, out_depth)) = (layout(info)?, layout(out_info)?);
         let Some(model) = &state.model else {
             return Err(gst::loggable_error!(category, "Not started"));
         };
@@ -202,9 +211,9 @@ impl<P: FrameProcessor> FrameStream<P> {
         })?;
         lock(&self.statistics).backend = processor.backend();
         state.negotiated = Some(Negotiated {
-            info: info.clone(),
+            infos: [info.clone(), out_info.clone()],
             format,
-            depth,
+            depths: [depth, out_depth],
             processor,
             settings,
             continuity: Continuity::default(),
@@ -228,8 +237,9 @@ impl<P: FrameProcessor> FrameStream<P> {
         let negotiated = state.negotiated.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
         // Frames that pass through leave the reset to the next processed frame.
         let reset = !negotiated.settings.passthrough && self.reset.swap(false, Ordering::AcqRel);
-        let report = with_samples!(negotiated.depth, T => {
-            negotiated.transform_buffer::<T>(element, inbuf, outbuf, reset)
+        let [depth, out_depth] = negotiated.depths;
+        let report = with_sample_pairs!(depth, out_depth, T, U => {
+            negotiated.transform_buffer::<T, U>(element, inbuf, outbuf, reset)
         });
         let report = report.map_err(|reason| {
             gst::element_error!(
@@ -253,47 +263,47 @@ impl<P: FrameProcessor> FrameStream<P> {
 impl<P: FrameProcessor> Negotiated<P> {
     /// Processes a frame and returns the report on it, or copies the frame if frames pass through.
     /// With `reset`, the frame does not continue the previous one.
-    fn transform_buffer<T: Sample>(
+    fn transform_buffer<T: Sample, U: Sample>(
         &mut self,
         element: &gst_base::BaseTransform,
         inbuf: &gst::BufferRef,
         outbuf: &mut gst::BufferRef,
         reset: bool,
     ) -> Result<Option<P::Report>, String> {
-        let inframe = map_frame(inbuf, &self.info)?;
-        let mut outframe = map_frame_mut(outbuf, &self.info)?;
-        if self.settings.passthrough {
-            copy_frame::<T>(&inframe, &mut outframe, self.format)?;
-            return Ok(None);
+        let [info, out_info] = &self.infos;
+        let inframe = map_frame(inbuf, info)?;
+        let mut outframe = map_frame_mut(outbuf, out_info)?;
+        // The processor does not write alpha and unused samples.
+        if self.settings.passthrough || !components_cover_planes(self.format) {
+            copy_frame::<T, U>(&inframe, &mut outframe, self.format)?;
         }
-        if !components_cover_planes(self.format) {
-            // The processor does not write alpha and unused samples.
-            copy_frame::<T>(&inframe, &mut outframe, self.format)?;
+        if self.settings.passthrough {
+            return Ok(None);
         }
         let segment = element.segment().downcast::<gst::ClockTime>().ok();
         let time = segment.and_then(|segment| segment.to_running_time(inbuf.pts()));
         if !self.continuity.continues(time, inbuf.duration()) || reset {
             self.processor.reset();
         }
-        self.transform::<T>(&inframe, &mut outframe).map(Some)
+        self.transform::<T, U>(&inframe, &mut outframe).map(Some)
     }
 
     /// Processes a frame; of interlaced frames, each field separately.
-    fn transform<T: Sample>(
+    fn transform<T: Sample, U: Sample>(
         &mut self,
         inframe: &VideoFrameRef<&gst::BufferRef>,
         outframe: &mut VideoFrameRef<&mut gst::BufferRef>,
     ) -> Result<P::Report, String> {
-        let scan = scan_of::<T>(inframe, outframe);
+        let scan = scan_of::<T, U>(inframe, outframe);
         let input = view_scan::<T>(inframe, self.format, scan).map_err(|err| err.to_string())?;
         let mut output =
-            view_scan_mut::<T>(outframe, self.format, scan).map_err(|err| err.to_string())?;
+            view_scan_mut::<U>(outframe, self.format, scan).map_err(|err| err.to_string())?;
         let size = (inframe.width(), inframe.height());
         let labels = RegionMask::of(inframe.buffer(), size).and_then(|mask| mask.labels(size));
         let FrameSettings { parameters, region_factors, .. } = &self.settings;
         let regions = labels.as_ref().map(|labels| region_factors.regions(labels));
         let mut process =
-            |input: &Picture<'_, T>, output: &mut PictureMut<'_, T>, regions, field| {
+            |input: &Picture<'_, T>, output: &mut PictureMut<'_, U>, regions, field| {
                 self.processor
                     .process(input, output, parameters, regions, field)
                     .map_err(|err| err.to_string())
@@ -322,34 +332,40 @@ fn is_packed(buffer: &gst::BufferRef, info: &VideoInfo) -> bool {
 
 /// Returns how to process the rows of a frame. Interlaced frames whose memory has no room for the
 /// chroma rows of both fields, and those of few rows, are processed as progressive ones.
-fn scan_of<T: Sample>(
+fn scan_of<T: Sample, U: Sample>(
     inframe: &VideoFrameRef<&gst::BufferRef>,
     outframe: &VideoFrameRef<&mut gst::BufferRef>,
 ) -> Scan {
     let is_split = is_interlaced(inframe)
         && inframe.height() >= MIN_INTERLACED_HEIGHT
         && has_room_for_fields::<T>(inframe)
-        && has_room_for_fields::<T>(outframe);
+        && has_room_for_fields::<U>(outframe);
     if is_split { Scan::Interlaced } else { Scan::Progressive }
 }
 
 /// Copies all samples of a frame, alpha, unused samples and the chroma rows of both fields
-/// included.
-fn copy_frame<T: Sample>(
+/// included. Formats whose samples can have more bits in the output have no other samples than
+/// those of the components.
+fn copy_frame<T: Sample, U: Sample>(
     inframe: &VideoFrameRef<&gst::BufferRef>,
     outframe: &mut VideoFrameRef<&mut gst::BufferRef>,
     format: Format,
 ) -> Result<(), String> {
     // The views check that the planes are in memory, which the copy does not.
     view_frame::<T>(inframe, format).map_err(|err| err.to_string())?;
-    view_frame_mut::<T>(outframe, format).map_err(|err| err.to_string())?;
-    inframe.copy(outframe).map_err(|err| err.to_string())?;
-    let scan = scan_of::<T>(inframe, outframe);
-    if scan.has_extra_chroma_row(inframe.height()) && format.colour().subsampling(1)[1] == 1 {
+    view_frame_mut::<U>(outframe, format).map_err(|err| err.to_string())?;
+    let is_same_format = inframe.format() == outframe.format();
+    if is_same_format {
+        inframe.copy(outframe).map_err(|err| err.to_string())?;
+    }
+    let scan = scan_of::<T, U>(inframe, outframe);
+    let has_more_rows =
+        scan.has_extra_chroma_row(inframe.height()) && format.colour().subsampling(1)[1] == 1;
+    if !is_same_format || has_more_rows {
         let input = view_scan::<T>(inframe, format, scan).map_err(|err| err.to_string())?;
-        let output = view_scan_mut::<T>(outframe, format, scan).map_err(|err| err.to_string())?;
+        let output = view_scan_mut::<U>(outframe, format, scan).map_err(|err| err.to_string())?;
         for (mut to, from) in output.components.into_iter().zip(&input.components) {
-            to.assign(from);
+            to.zip_mut_with(from, |to, from| *to = U::from_code_value(from.code_value()));
         }
     }
     Ok(())

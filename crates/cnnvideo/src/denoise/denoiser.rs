@@ -5,24 +5,19 @@
 use std::sync::Arc;
 
 use super::{
-    CONTROL_PER_SIGMA, ColourDomain, MAX_SIGMA, NoiseEstimator, NoiseModel, NoiseModels,
-    chroma_detail::ChromaCells,
+    AssumedNoise, CONTROL_PER_SIGMA, ColourDomain, MAX_SIGMA,
     network_input::{Controls, NetworkInput},
     network_output::{BlendWeights, ComponentNoise, NetworkOutput},
+    stream_noise::StreamNoise,
     temporal::TemporalFusion,
 };
 use crate::{
-    frame::{Colour, Field, Picture, PictureMut, Regions, Sample},
+    frame::{Field, Picture, PictureMut, Regions, Sample},
     nn::{self, Network, SessionCache, Threads},
 };
 
-/// Weight of a new estimate in the exponential moving average of the noise estimates.
-const ESTIMATE_SMOOTHING: f32 = 0.3;
-
 /// Brightness at which the reported noise sigma is corrected by measurements.
 const MIDDLE_BRIGHTNESS: f32 = 128.0;
-/// Rounds of the estimator on the first estimate of a component; later estimates take one round.
-const FIRST_ROUNDS: usize = 3;
 
 /// Errors of [`Denoiser::process`] and [`Denoiser::prepare`].
 #[derive(Debug, thiserror::Error)]
@@ -41,20 +36,33 @@ pub enum Error {
 /// Settings of the denoiser for one picture.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Parameters {
-    /// Noise sigma of luma, or of R, G and B, in 8-bit units; `None` to estimate it. The sigma of
-    /// chroma is always estimated.
+    /// Noise sigma of luma, or of R, G and B, in 8-bit units; `None` to estimate it.
     pub sigma: Option<f32>,
+    /// Noise sigma of chroma in 8-bit units; `None` to estimate it. RGB has no chroma.
+    pub chroma_sigma: Option<f32>,
+    /// Noise to assume where no sigma is set, for example that of another part of the video; `None`
+    /// to estimate it.
+    pub noise: Option<AssumedNoise>,
     /// Up to 1: share of the predicted noise that is removed. Beyond 1: also a factor on the noise
     /// sigma in the control maps.
     pub strength: f32,
     /// Whether to apply temporal fusion before the network.
     pub temporal: bool,
+    /// Whether to dither 8-bit output in smooth areas, so that gradients do not band.
+    pub dither: bool,
 }
 
 impl Default for Parameters {
     /// Estimates the noise and removes all of it, with temporal fusion.
     fn default() -> Self {
-        Self { sigma: None, strength: 1.0, temporal: true }
+        Self {
+            sigma: None,
+            chroma_sigma: None,
+            noise: None,
+            strength: 1.0,
+            temporal: true,
+            dither: true,
+        }
     }
 }
 
@@ -78,15 +86,7 @@ pub struct Denoiser {
     /// first.
     temporal: [TemporalFusion; Field::COUNT],
     sessions: SessionCache,
-    /// Noise estimator, loaded on first use.
-    estimator: Option<NoiseEstimator>,
-    /// Noise of each component as an exponential moving average; `None` before the first estimate.
-    estimates: [Option<NoiseModel>; 3],
-    /// Noise sigma of the detail of each chroma component that has more samples than the network
-    /// processes (see [`ChromaCells`]), in 8-bit units.
-    detail_sigmas: [f32; 3],
-    /// Number of pictures since the start or the last reset.
-    pictures: u64,
+    noise: StreamNoise,
 }
 
 impl Denoiser {
@@ -99,10 +99,7 @@ impl Denoiser {
             pool: None,
             temporal,
             sessions: SessionCache::default(),
-            estimator: None,
-            estimates: [None; 3],
-            detail_sigmas: [0.0; 3],
-            pictures: 0,
+            noise: StreamNoise::new(threads),
         }
     }
 
@@ -114,11 +111,13 @@ impl Denoiser {
     /// Discards the estimates and the temporal state, because the next picture belongs to another
     /// scene.
     pub fn reset(&mut self) {
-        self.estimates = [None; 3];
-        self.detail_sigmas = [0.0; 3];
-        self.estimator.iter_mut().for_each(NoiseEstimator::reset);
-        self.pictures = 0;
+        self.noise.reset();
         self.temporal.iter_mut().for_each(TemporalFusion::reset);
+    }
+
+    /// Returns the noise that the denoiser assumed for the last picture.
+    pub fn noise(&self) -> AssumedNoise {
+        self.noise.last()
     }
 
     /// Creates the session for a picture size, so that the first picture takes no longer than
@@ -133,17 +132,18 @@ impl Denoiser {
 
     /// Denoises `input` into `output` and returns the noise sigmas that the denoiser assumed.
     ///
-    /// Writes every sample of the components of `output`, whatever it holds. `regions` are factors
+    /// Writes every sample of the components of `output`, whatever it holds. Its samples may have
+    /// more bits than those of `input`. `regions` are factors
     /// on the strength. `field` selects the temporal state: [`Field::First`] for progressive
     /// pictures.
     ///
     /// # Errors
     /// Pictures that do not match each other or the network, or a failing backend; the samples of
     /// `output` are unspecified then.
-    pub fn process<T: Sample>(
+    pub fn process<T: Sample, U: Sample>(
         &mut self,
         input: &Picture<'_, T>,
-        output: &mut PictureMut<'_, T>,
+        output: &mut PictureMut<'_, U>,
         parameters: &Parameters,
         regions: Option<Regions<'_>>,
         field: Field,
@@ -166,25 +166,19 @@ impl Denoiser {
     }
 
     /// Denoises a picture; called inside the thread pool.
-    fn denoise_in_pool<T: Sample>(
+    fn denoise_in_pool<T: Sample, U: Sample>(
         &mut self,
         input: &Picture<'_, T>,
-        output: &mut PictureMut<'_, T>,
+        output: &mut PictureMut<'_, U>,
         parameters: &Parameters,
         regions: Option<Regions<'_>>,
         field: Field,
         pool: &Threads,
     ) -> Result<NoiseSigmas, Error> {
         let domain = ColourDomain::of(input.colour);
-        let estimated = self.estimate(input, parameters)?;
+        let assumed = self.noise.assume(input, parameters)?;
         let temporal = &mut self.temporal[field.index()];
-        // The network processes the means of chroma cells, which have less noise than the samples.
-        let chroma_means = estimated.chroma;
-        let detail = self.detail_sigmas[1].hypot(self.detail_sigmas[2]) / 2f32.sqrt();
-        let noise = NoiseModels {
-            main: parameters.sigma.map_or(estimated.main, NoiseModel::uniform),
-            chroma: chroma_means.with_min_sigma(chroma_means.sigma.hypot(detail)),
-        };
+        let noise = assumed.of_samples();
         let fused = if parameters.temporal {
             Some(temporal.fuse(input, &noise, pool))
         } else {
@@ -207,24 +201,25 @@ impl Denoiser {
         };
         let controls = Controls {
             main: std::array::from_fn(at_brightness),
-            chroma: control(chroma_means.sigma),
+            chroma: control(assumed.chroma.sigma),
         };
-        let others_sigma = if domain == ColourDomain::Rgb { sigmas.main } else { sigmas.chroma };
+        let (others_sigma, others_are_set) = match domain {
+            ColourDomain::Rgb => (sigmas.main, parameters.sigma.is_some()),
+            ColourDomain::Yuv420 => (sigmas.chroma, parameters.chroma_sigma.is_some()),
+        };
         let regions = regions.as_ref().map(Regions::reborrow);
         let weights = BlendWeights {
             first: ComponentNoise::new(sigmas.main, parameters.sigma.is_some()),
-            others: ComponentNoise::new(
-                others_sigma,
-                domain == ColourDomain::Rgb && parameters.sigma.is_some(),
-            ),
+            others: ComponentNoise::new(others_sigma, others_are_set),
             strength: parameters.strength,
             regions,
+            dither: parameters.dither,
         };
 
         let (width, height) = input.size();
         let session = self.sessions.for_frame_size(&*self.network, self.threads, width, height)?;
         let mut network_output =
-            NetworkOutput::new(input, output.reborrow(), weights, self.detail_sigmas);
+            NetworkOutput::new(input, output.reborrow(), weights, assumed.chroma_detail);
         match &fused {
             Some(fused) => {
                 let network_input = NetworkInput::new(&fused.picture, domain, &controls)
@@ -240,57 +235,6 @@ impl Denoiser {
         }
         Ok(sigmas)
     }
-
-    /// Returns the noise of the picture. Components that `parameters` leave open are estimated: in
-    /// several rounds on the first picture, later one component at a time, so that no picture takes
-    /// much longer than another.
-    fn estimate<T: Sample>(
-        &mut self,
-        input: &Picture<'_, T>,
-        parameters: &Parameters,
-    ) -> Result<NoiseModels, Error> {
-        // The components that determine the main sigma come first.
-        let (main, all) = match input.colour {
-            Colour::Gray => (1, 1),
-            Colour::Yuv { .. } => (1, 3),
-            Colour::Rgb => (3, 3),
-        };
-        let is_open = |i: usize| i >= main || parameters.sigma.is_none();
-        let turn = self.pictures % (2 * all as u64);
-        for i in (0..all).filter(|i| is_open(*i)) {
-            let rounds = match self.estimates[i] {
-                None => FIRST_ROUNDS,
-                Some(_) if turn == 2 * i as u64 => 1,
-                Some(_) => continue,
-            };
-            let estimator = match &mut self.estimator {
-                Some(estimator) => estimator,
-                none => none.insert(NoiseEstimator::built_in(self.threads)?),
-            };
-            let component = &input.components[i];
-            let found = match input.colour.subsampling(i) {
-                // 4:2:2 or 4:4:4 chroma: estimate the cell means for the network, and the detail
-                // separately.
-                subsampling @ ([0, _] | [_, 0]) if i >= main => {
-                    let cells = ChromaCells::new(component, subsampling);
-                    let detail = cells.detail_sigma();
-                    let weight = if self.estimates[i].is_none() { 1.0 } else { ESTIMATE_SMOOTHING };
-                    self.detail_sigmas[i] += weight * (detail - self.detail_sigmas[i]);
-                    estimator.estimate(&cells, rounds)?
-                }
-                _ => estimator.estimate(component, rounds)?,
-            };
-            if let Some(found) = found {
-                self.estimates[i].get_or_insert(found).blend_towards(&found, ESTIMATE_SMOOTHING);
-            }
-        }
-        self.pictures += 1;
-        let mean = |part: &[Option<NoiseModel>]| NoiseModel::mean(part.iter().copied().flatten());
-        Ok(NoiseModels {
-            main: mean(&self.estimates[..main]),
-            chroma: mean(&self.estimates[main..all]),
-        })
-    }
 }
 
 #[cfg(test)]
@@ -300,6 +244,7 @@ mod tests {
     use super::*;
     use crate::{
         denoise::{BitDepth, Networks, Quality},
+        frame::Colour,
         nn::{Device, Precision},
     };
 
@@ -340,7 +285,7 @@ mod tests {
             for (temporal, has_regions) in
                 [(false, false), (false, true), (true, false), (true, true)]
             {
-                let parameters = Parameters { sigma: Some(8.0), strength: 1.0, temporal };
+                let parameters = Parameters { sigma: Some(8.0), temporal, ..Parameters::default() };
                 let results = [0, 255].map(|value| {
                     let mut results = components.clone();
                     results.iter_mut().for_each(|component| component.fill(value));
@@ -370,7 +315,7 @@ mod tests {
         let input = Picture { colour, components: components.iter().map(|c| c.view()).collect() };
         let components = results.iter_mut().map(|c| c.view_mut()).collect();
         let mut output = PictureMut { colour, components };
-        let parameters = Parameters { sigma: None, strength: 1.0, temporal: false };
+        let parameters = Parameters { temporal: false, ..Parameters::default() };
         let result = denoiser(colour).process(&input, &mut output, &parameters, None, Field::First);
         assert!(matches!(result, Err(Error::Subsampling)));
     }

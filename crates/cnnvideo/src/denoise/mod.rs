@@ -14,13 +14,14 @@ mod network_input;
 mod network_output;
 mod networks;
 mod noise_model;
+mod stream_noise;
 pub mod temporal;
 
 pub use denoiser::{Denoiser, Error, NoiseSigmas, Parameters};
 pub use domain::{ColourDomain, RGB, YUV420};
 pub use estimate::NoiseEstimator;
 pub use networks::{BitDepth, Networks, Quality};
-pub use noise_model::{NoiseModel, NoiseModels};
+pub use noise_model::{AssumedNoise, NoiseModel, NoiseModels};
 
 use crate::frame::Colour;
 

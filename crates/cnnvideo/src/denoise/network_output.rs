@@ -5,7 +5,7 @@
 
 use std::{iter::repeat_n, ops::Range};
 
-use ndarray::{ArrayViewMut2, Axis};
+use ndarray::{ArrayView1, ArrayViewMut2, Axis};
 
 use super::{
     ColourDomain, RGB, YUV420,
@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{
     frame::{
-        Colour, FixedSample, Picture, PictureMut, Regions, Sample,
+        Colour, Picture, PictureMut, Regions, Sample,
+        dither::add_dither,
         unshuffle::{INPUT_SCALE, row_clamped},
     },
     nn::{Output, RowSink},
@@ -27,6 +28,9 @@ use crate::{
 /// faded in. The networks' own error is one to two code values, so noise weaker than the first
 /// value is left alone; noise stronger than the second is removed wholly.
 const FADE_IN_SIGMA: [f32; 2] = [0.6, 1.6];
+
+/// Reason why rows of the fused picture can be viewed as slices.
+const CONTIGUOUS: &str = "rows of the fused picture are contiguous";
 
 /// Returns the share of the predicted noise that is subtracted where noise of `sigma` remains.
 #[inline(always)]
@@ -75,32 +79,34 @@ pub(super) struct BlendWeights<'a> {
     pub strength: f32,
     /// Factors on the strength by region.
     pub regions: Option<Regions<'a>>,
+    /// Whether 8-bit output is dithered.
+    pub dither: bool,
 }
 
 /// Output picture that receives the prediction of a network. Every sample of its components is
 /// written.
-pub(super) struct NetworkOutput<'a, 'b, 'f, T> {
+pub(super) struct NetworkOutput<'a, 'b, 'f, T, U> {
     /// The picture before temporal fusion, which the result is blended with.
     input: &'a Picture<'b, T>,
-    picture: PictureMut<'a, T>,
+    picture: PictureMut<'a, U>,
     weights: BlendWeights<'a>,
-    /// Noise sigma of the detail of each component that has more samples than the network
-    /// processes, in 8-bit units.
-    detail_sigmas: [f32; 3],
+    /// Noise sigma of the detail of both chroma components; see
+    /// [`AssumedNoise`](super::AssumedNoise).
+    chroma_detail: [f32; 2],
     /// The temporally fused picture that was the network's input; `None` if it was `input`.
     fused: Option<&'a FusedPicture<'f>>,
 }
 
-impl<'a, 'b, 'f, T: Sample> NetworkOutput<'a, 'b, 'f, T> {
+impl<'a, 'b, 'f, T: Sample, U: Sample> NetworkOutput<'a, 'b, 'f, T, U> {
     /// Creates the output for a network that runs on `input`. The predicted noise is subtracted
     /// from `input`, and the result is blended with it by `weights` and stored in `picture`.
     pub(super) fn new(
         input: &'a Picture<'b, T>,
-        picture: PictureMut<'a, T>,
+        picture: PictureMut<'a, U>,
         weights: BlendWeights<'a>,
-        detail_sigmas: [f32; 3],
+        chroma_detail: [f32; 2],
     ) -> Self {
-        Self { input, picture, weights, detail_sigmas, fused: None }
+        Self { input, picture, weights, chroma_detail, fused: None }
     }
 
     /// Sets the fused picture that the network runs on, from which the predicted noise is
@@ -110,9 +116,9 @@ impl<'a, 'b, 'f, T: Sample> NetworkOutput<'a, 'b, 'f, T> {
     }
 }
 
-impl<T: Sample> Output for NetworkOutput<'_, '_, '_, T> {
+impl<T: Sample, U: Sample> Output for NetworkOutput<'_, '_, '_, T, U> {
     fn split<'s>(&'s mut self, bands: &[Range<usize>]) -> Vec<Box<dyn RowSink + 's>> {
-        let Self { input, detail_sigmas, fused, .. } = *self;
+        let Self { input, chroma_detail, fused, .. } = *self;
         let regions = self.weights.regions.as_ref().map(Regions::reborrow);
         let weights = BlendWeights { regions, ..self.weights };
         let colour = self.picture.colour;
@@ -126,10 +132,12 @@ impl<T: Sample> Output for NetworkOutput<'_, '_, '_, T> {
                     input,
                     components,
                     weights,
-                    detail_sigmas,
+                    chroma_detail,
                     fused,
                     noise: Vec::new(),
                     shares: Vec::new(),
+                    values: Vec::new(),
+                    dithered: Vec::new(),
                     flat_runs: FlatRuns::default(),
                     detail: Detail::default(),
                 }) as Box<dyn RowSink + 's>
@@ -163,7 +171,7 @@ fn split_rows<'b, T>(
 }
 
 /// Writer of one band of the output picture.
-struct OutputBand<'a, 'b, 'f, T> {
+struct OutputBand<'a, 'b, 'f, T, U> {
     /// First row of the network's output in this band.
     first_row: usize,
     domain: ColourDomain,
@@ -171,21 +179,25 @@ struct OutputBand<'a, 'b, 'f, T> {
     /// The whole picture before temporal fusion.
     input: &'a Picture<'b, T>,
     /// The band's rows of the output picture.
-    components: Vec<ArrayViewMut2<'a, T>>,
+    components: Vec<ArrayViewMut2<'a, U>>,
     weights: BlendWeights<'a>,
-    /// See [`NetworkOutput::detail_sigmas`].
-    detail_sigmas: [f32; 3],
+    /// See [`NetworkOutput::chroma_detail`].
+    chroma_detail: [f32; 2],
     /// The whole fused picture.
     fused: Option<&'a FusedPicture<'f>>,
     /// Predicted noise of one row of a component, in network units.
     noise: Vec<f32>,
     /// Share of the predicted noise that is subtracted in each cell of one row.
     shares: Vec<f32>,
+    /// Code values of one row of the result.
+    values: Vec<f32>,
+    /// The same with dither.
+    dithered: Vec<f32>,
     flat_runs: FlatRuns,
     detail: Detail,
 }
 
-impl<T: Sample> RowSink for OutputBand<'_, '_, '_, T> {
+impl<T: Sample, U: Sample> RowSink for OutputBand<'_, '_, '_, T, U> {
     fn write_row(&mut self, y: usize, row: &[f32]) {
         let channels = self.domain.signature().io.output;
         let band_row = y - self.first_row;
@@ -234,7 +246,7 @@ fn copy_channel_pair<const N: usize>(row: &[f32], channel: usize, to: &mut Vec<f
     );
 }
 
-impl<T: Sample> OutputBand<'_, '_, '_, T> {
+impl<T: Sample, U: Sample> OutputBand<'_, '_, '_, T, U> {
     /// Writes row `y` of cells of a chroma component that has more samples than the network has
     /// pixels: subtracts the predicted noise of the cell means and the noise part of the detail.
     fn write_chroma_cells(&mut self, component: usize, y: usize, row: &[f32]) {
@@ -259,7 +271,7 @@ impl<T: Sample> OutputBand<'_, '_, '_, T> {
         }
         let variance =
             self.fused.map(|fused| fused.variance.row(y.min(fused.variance.nrows() - 1)));
-        self.detail.reduce_to_noise(cell, self.detail_sigmas[component], variance);
+        self.detail.reduce_to_noise(cell, self.chroma_detail[component - 1], variance);
         for dy in 0..cell.rows {
             self.noise.clear();
             let means = row
@@ -314,7 +326,8 @@ impl<T: Sample> OutputBand<'_, '_, '_, T> {
             return;
         }
         self.fade_noise(component, picture_row);
-        self.blend_row(component, picture_row, band_row);
+        self.blend_values(component, picture_row);
+        self.store_values(component, picture_row, band_row);
         let input = &self.input.components[component];
         let flat = self.flat_runs.of_row(input, picture_row);
         if !flat.contains(&true) {
@@ -323,82 +336,82 @@ impl<T: Sample> OutputBand<'_, '_, '_, T> {
         let to = self.components[component].row_mut(band_row);
         for ((to, from), flat) in to.into_iter().zip(input.row(picture_row)).zip(flat) {
             if *flat {
-                *to = *from;
+                *to = U::from_code_value(from.code_value());
             }
         }
     }
 
-    /// Subtracts the noise from a row and blends the result with the input.
-    fn blend_row(&mut self, component: usize, picture_row: usize, band_row: usize) {
+    /// Fills `values` with a row of the result: subtracts the noise, then blends with the input.
+    fn blend_values(&mut self, component: usize, picture_row: usize) {
         let BlendWeights { strength, regions, .. } = self.weights;
         let [shift_x, shift_y] = self.colour.subsampling(component);
-        let samples = &mut self.components[component];
-        let mut to = samples.index_axis_mut(Axis(0), band_row);
-        let from = self.input.components[component].index_axis(Axis(0), picture_row);
-        let fused = self
-            .fused
-            .map(|fused| fused.picture.components[component].index_axis(Axis(0), picture_row));
-        let noise = &self.noise;
-        debug_assert!(noise.len() >= to.len(), "the network predicts every sample of a row");
-        if let Some(regions) = regions {
-            let factors = regions.row(picture_row << shift_y, shift_x);
-            let samples = to.iter_mut().zip(from).zip(noise).zip(factors).enumerate();
-            for (x, (((to, from), noise), factor)) in samples {
-                let weight = (strength * factor).clamp(0.0, 1.0);
-                // With weight 0 the sample stays bit-exact: no rounding through `from_code_value`.
-                *to = if weight > 0.0 {
-                    let own = from.code_value();
-                    let fused = fused.map_or(own, |fused| fused[x].code_value());
-                    T::from_code_value(own + weight * (fused - INPUT_SCALE * noise - own))
-                } else {
-                    *from
-                };
-            }
-            return;
-        }
+        let own = self.input.components[component].row(picture_row);
+        set_code_values(&mut self.values, own);
+        let (values, noise) = (&mut self.values[..], &self.noise[..]);
+        debug_assert!(noise.len() >= values.len(), "the network predicts every sample of a row");
         let weight = strength.min(1.0);
-        let scale = weight * INPUT_SCALE;
-        let subtract_noise =
-            |from: &T, noise: &f32| T::from_code_value(from.code_value() - scale * noise);
-        let blend_fused = |from: &T, noise: &f32, fused: &FixedSample| {
-            let own = from.code_value();
-            T::from_code_value(own + weight * (fused.code_value() - INPUT_SCALE * noise - own))
-        };
-        // Contiguous rows are vectorised.
-        match (fused, from.to_slice(), to.as_slice_mut()) {
-            (None, Some(from), Some(to)) => vectorise(
+        let fused = self.fused.map(|fused| fused.picture.components[component].row(picture_row));
+        let fused = fused.as_ref().map(|fused| fused.to_slice().expect(CONTIGUOUS));
+        match (regions, fused) {
+            (Some(regions), fused) => {
+                let factors = regions.row(picture_row << shift_y, shift_x);
+                for (x, ((value, noise), factor)) in
+                    values.iter_mut().zip(noise).zip(factors).enumerate()
+                {
+                    let weight = (strength * factor).clamp(0.0, 1.0);
+                    // With weight 0 the sample stays bit-exact.
+                    if weight > 0.0 {
+                        let base = fused.map_or(*value, |fused| fused[x].code_value());
+                        *value += weight * (base - INPUT_SCALE * noise - *value);
+                    }
+                }
+            }
+            (None, None) => vectorise(
                 #[inline(always)]
                 || {
-                    to.iter_mut()
-                        .zip(from)
-                        .zip(noise)
-                        .for_each(|((to, from), noise)| *to = subtract_noise(from, noise))
+                    let scale = weight * INPUT_SCALE;
+                    values.iter_mut().zip(noise).for_each(|(value, noise)| *value -= scale * noise)
                 },
             ),
-            (None, ..) => {
-                to.iter_mut()
-                    .zip(from)
-                    .zip(noise)
-                    .for_each(|((to, from), noise)| *to = subtract_noise(from, noise));
-            }
-            (Some(fused), Some(from), Some(to)) => {
-                let fused = fused.to_slice().expect("rows of the fused picture are contiguous");
-                vectorise(
-                    #[inline(always)]
-                    || {
-                        to.iter_mut().zip(from).zip(noise).zip(fused).for_each(
-                            |(((to, from), noise), fused)| *to = blend_fused(from, noise, fused),
-                        )
-                    },
-                );
-            }
-            (Some(fused), ..) => {
-                to.iter_mut()
-                    .zip(from)
-                    .zip(noise)
-                    .zip(fused)
-                    .for_each(|(((to, from), noise), fused)| *to = blend_fused(from, noise, fused));
-            }
+            (None, Some(fused)) => vectorise(
+                #[inline(always)]
+                || {
+                    for ((value, noise), fused) in values.iter_mut().zip(noise).zip(fused) {
+                        *value += weight * (fused.code_value() - INPUT_SCALE * noise - *value);
+                    }
+                },
+            ),
         }
+    }
+
+    /// Stores `values` as a row of the output.
+    fn store_values(&mut self, component: usize, picture_row: usize, band_row: usize) {
+        let values = if self.weights.dither && !U::HAS_FRACTION {
+            self.dithered.resize(self.values.len(), 0.0);
+            add_dither(&self.values, picture_row, &mut self.dithered);
+            &self.dithered
+        } else {
+            &self.values
+        };
+        let mut to = self.components[component].row_mut(band_row);
+        match to.as_slice_mut() {
+            Some(to) => vectorise(
+                #[inline(always)]
+                || to.iter_mut().zip(values).for_each(|(to, v)| *to = U::from_code_value(*v)),
+            ),
+            None => to.iter_mut().zip(values).for_each(|(to, v)| *to = U::from_code_value(*v)),
+        }
+    }
+}
+
+/// Fills `to` with the code values of a row.
+fn set_code_values<T: Sample>(to: &mut Vec<f32>, row: ArrayView1<'_, T>) {
+    to.resize(row.len(), 0.0);
+    match row.to_slice() {
+        Some(row) => vectorise(
+            #[inline(always)]
+            || to.iter_mut().zip(row).for_each(|(to, sample)| *to = sample.code_value()),
+        ),
+        None => to.iter_mut().zip(row).for_each(|(to, sample)| *to = sample.code_value()),
     }
 }

@@ -22,9 +22,9 @@ pub struct NoiseModel {
     /// Overall standard deviation.
     pub sigma: f32,
     /// Variance at brightness 0.
-    constant: f32,
+    pub constant: f32,
     /// Increase of the variance per unit of brightness.
-    slope: f32,
+    pub slope: f32,
 }
 
 impl NoiseModel {
@@ -113,6 +113,29 @@ pub struct NoiseModels {
     pub main: NoiseModel,
     /// Noise of chroma; without noise if there is no chroma.
     pub chroma: NoiseModel,
+}
+
+/// Noise of the components of a video that a [`Denoiser`](super::Denoiser) assumes.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct AssumedNoise {
+    /// Noise of luma, or of R, G and B.
+    pub main: NoiseModel,
+    /// Noise of chroma as the networks process it: of the means of the samples that belong to 2x2
+    /// pixels, which for 4:2:0 are the samples. Without noise if there is no chroma.
+    pub chroma: NoiseModel,
+    /// Noise sigma of what these means leave of 4:2:2 and 4:4:4 chroma, one for each component; 0
+    /// otherwise.
+    pub chroma_detail: [f32; 2],
+}
+
+impl AssumedNoise {
+    /// Returns the noise of single samples.
+    pub(super) fn of_samples(&self) -> NoiseModels {
+        let [u, v] = self.chroma_detail;
+        let detail = u.hypot(v) / 2f32.sqrt();
+        let chroma = self.chroma.with_min_sigma(self.chroma.sigma.hypot(detail));
+        NoiseModels { main: self.main, chroma }
+    }
 }
 
 /// Noise measured in areas of similar brightness.

@@ -8,6 +8,7 @@
 //! the sample type ([`Sample`]). Main types: [`Picture`], [`PictureMut`], [`Format`], [`Regions`].
 
 pub(crate) mod convert;
+pub(crate) mod dither;
 mod field;
 mod format;
 pub(crate) mod interpolate;

@@ -6,6 +6,9 @@ use crate::simd;
 
 /// Sample of a component.
 pub trait Sample: bytemuck::Pod + PartialEq + Send + Sync {
+    /// Whether samples can lie between two 8-bit code values.
+    const HAS_FRACTION: bool;
+
     /// Returns the code value on the 8-bit scale. Samples of more than 8 bits have a fraction.
     fn code_value(self) -> f32;
     /// Returns the sample nearest to a code value on the 8-bit scale. Saturates at the type's
@@ -14,6 +17,8 @@ pub trait Sample: bytemuck::Pod + PartialEq + Send + Sync {
 }
 
 impl Sample for u8 {
+    const HAS_FRACTION: bool = false;
+
     #[inline(always)]
     fn code_value(self) -> f32 {
         f32::from(self)
@@ -57,6 +62,8 @@ impl Default for FixedSample {
 }
 
 impl Sample for FixedSample {
+    const HAS_FRACTION: bool = true;
+
     #[inline(always)]
     fn code_value(self) -> f32 {
         f32::from(self.0) * (1.0 / Self::SCALE) + Self::ZERO
@@ -72,6 +79,8 @@ impl Sample for FixedSample {
 
 /// For intermediate pictures: code values on the 8-bit scale, without limits.
 impl Sample for f32 {
+    const HAS_FRACTION: bool = true;
+
     #[inline(always)]
     fn code_value(self) -> f32 {
         self

@@ -31,6 +31,8 @@ fn quantise(code_value: f32) -> u16 {
 }
 
 impl Sample for Lsb10 {
+    const HAS_FRACTION: bool = true;
+
     #[inline(always)]
     fn code_value(self) -> f32 {
         // The upper bits should be zero, but nothing in a stream ensures it.
@@ -44,6 +46,8 @@ impl Sample for Lsb10 {
 }
 
 impl Sample for Msb10 {
+    const HAS_FRACTION: bool = true;
+
     #[inline(always)]
     fn code_value(self) -> f32 {
         f32::from(u16::from_le_bytes(self.0) >> PADDING_BITS) / SCALE

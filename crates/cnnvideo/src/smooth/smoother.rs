@@ -201,10 +201,10 @@ impl Smoother {
     /// [`Error::Mismatch`] if the pictures differ in size or colour model; [`Error::Subsampling`]
     /// if their chroma is not 4:2:0, 4:2:2 or 4:4:4; [`Error::ComponentSize`] if the sizes of their
     /// components do not fit each other; [`Error::Network`] if the backend fails.
-    pub fn process<T: Sample>(
+    pub fn process<T: Sample, U: Sample>(
         &mut self,
         input: &Picture<'_, T>,
-        output: &mut PictureMut<'_, T>,
+        output: &mut PictureMut<'_, U>,
         parameters: &Parameters,
         regions: Option<Regions<'_>>,
         field: Field,
@@ -265,10 +265,10 @@ impl Smoother {
     }
 
     /// Runs the solver on all components.
-    fn solve<T: Sample>(
+    fn solve<T: Sample, U: Sample>(
         &mut self,
         input: &Picture<'_, T>,
-        output: &mut PictureMut<'_, T>,
+        output: &mut PictureMut<'_, U>,
         parameters: &Parameters,
         field: Field,
     ) {
@@ -330,10 +330,10 @@ impl PlaneSolver {
     }
 
     /// Smooths components of the size of the weights.
-    fn solve<T: Sample>(
+    fn solve<T: Sample, U: Sample>(
         &mut self,
         from: &[ArrayView2<'_, T>],
-        to: &mut [ArrayViewMut2<'_, T>],
+        to: &mut [ArrayViewMut2<'_, U>],
         strength: &Array2<u8>,
         lambda: f32,
         threads: &Threads,

@@ -130,7 +130,7 @@ fn denoise_in_float(
     let input = Picture::new(Format::RGB, width, height, &[Plane::new(noisy, 3 * width)])?;
     let planes = [PlaneMut::new(output.as_mut_slice(), 3 * width)];
     let mut view = PictureMut::new(Format::RGB, width, height, planes)?;
-    let parameters = Parameters { sigma: Some(sigma), strength: 1.0, temporal: false };
+    let parameters = Parameters { sigma: Some(sigma), temporal: false, ..Parameters::default() };
     denoiser.process(&input, &mut view, &parameters, None, Field::First)?;
     // Published PSNR figures clip the result to the displayable range.
     output.iter_mut().for_each(|v| *v = v.clamp(0.0, 255.0));

@@ -99,7 +99,8 @@ fn decode(task: &Residuals, networks: &Networks, attacked: &Attacked<'_>) -> Res
                 height,
                 [PlaneMut::new(clean.as_mut_slice(), width)],
             )?;
-            let parameters = Parameters { sigma: Some(*sigma), strength: 1.0, temporal: false };
+            let parameters =
+                Parameters { sigma: Some(*sigma), temporal: false, ..Parameters::default() };
             denoiser.process(&half, &mut output, &parameters, None, Field::First)?;
             let residual: Vec<f32> = halves.iter().zip(&clean).map(|(a, b)| a - b).collect();
             collector.push(&Picture::new(

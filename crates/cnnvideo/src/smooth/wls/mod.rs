@@ -66,10 +66,10 @@ impl Wls {
     /// # Panics
     /// If the planes, the edge weights and the strength map differ in size, or the strength map is
     /// not in standard layout.
-    pub fn smooth<T: Sample>(
+    pub fn smooth<T: Sample, U: Sample>(
         &mut self,
         input: &[ArrayView2<'_, T>],
-        output: &mut [ArrayViewMut2<'_, T>],
+        output: &mut [ArrayViewMut2<'_, U>],
         &Smoothness { weights, strength, lambda }: &Smoothness<'_>,
         threads: &Threads,
     ) {
@@ -80,7 +80,9 @@ impl Wls {
         assert!(fits, "planes, edge weights and strength map must have the same size");
         assert!(strength.is_standard_layout(), "rows of the strength map must be contiguous");
         if strength.is_empty() || lambda <= 0.0 {
-            output.iter_mut().zip(input).for_each(|(to, from)| to.assign(from));
+            for (to, from) in output.iter_mut().zip(input) {
+                to.zip_mut_with(from, |to, from| *to = U::from_code_value(from.code_value()));
+            }
             return;
         }
         self.rows.resize_with(threads.count(), Mutex::default);

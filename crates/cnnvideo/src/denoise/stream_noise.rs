@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Noise that the denoiser assumes for the pictures of a stream ([`StreamNoise`]): set by the user
+//! or estimated.
+
+use super::{
+    AssumedNoise, Error, NoiseEstimator, NoiseModel, Parameters,
+    chroma_detail::{CellShape, ChromaCells},
+};
+use crate::frame::{Colour, Picture, Sample};
+
+/// Weight of a new estimate in the exponential moving average of the noise estimates.
+const ESTIMATE_SMOOTHING: f32 = 0.3;
+/// Rounds of the estimator on the first estimate of a component; later estimates take one round.
+const FIRST_ROUNDS: usize = 3;
+
+/// Noise of the components of a stream.
+pub(super) struct StreamNoise {
+    /// Number of threads of the estimator, 0 for the number of cores.
+    threads: usize,
+    /// Noise estimator, loaded on first use.
+    estimator: Option<NoiseEstimator>,
+    /// Noise of each component as an exponential moving average; `None` before the first estimate.
+    estimates: [Option<NoiseModel>; 3],
+    /// Noise sigma of the detail of each component; see [`AssumedNoise::chroma_detail`].
+    detail_sigmas: [f32; 3],
+    /// Number of pictures since the start or the last reset.
+    pictures: u64,
+    /// The noise assumed for the last picture.
+    last: AssumedNoise,
+}
+
+impl StreamNoise {
+    /// Creates the state of a stream without pictures.
+    pub(super) fn new(threads: usize) -> Self {
+        Self {
+            threads,
+            estimator: None,
+            estimates: [None; 3],
+            detail_sigmas: [0.0; 3],
+            pictures: 0,
+            last: AssumedNoise::default(),
+        }
+    }
+
+    /// Discards the estimates.
+    pub(super) fn reset(&mut self) {
+        self.estimator.iter_mut().for_each(NoiseEstimator::reset);
+        self.estimates = [None; 3];
+        self.detail_sigmas = [0.0; 3];
+        self.pictures = 0;
+    }
+
+    /// Returns the noise assumed for the last picture.
+    pub(super) fn last(&self) -> AssumedNoise {
+        self.last
+    }
+
+    /// Returns the noise of a picture: what `parameters` set, and estimates of the rest.
+    ///
+    /// # Errors
+    /// The estimator fails to load or to run.
+    pub(super) fn assume<T: Sample>(
+        &mut self,
+        input: &Picture<'_, T>,
+        parameters: &Parameters,
+    ) -> Result<AssumedNoise, Error> {
+        let Parameters { sigma, chroma_sigma, noise: given, .. } = *parameters;
+        let mut noise = match given {
+            Some(given) => given,
+            None => self.estimate(input, [sigma.is_none(), chroma_sigma.is_none()])?,
+        };
+        if let Some(sigma) = sigma {
+            noise.main = NoiseModel::uniform(sigma);
+        }
+        if let Some(sigma) = chroma_sigma {
+            (noise.chroma, noise.chroma_detail) = white_chroma(sigma, input.colour);
+        }
+        self.last = noise;
+        Ok(noise)
+    }
+
+    /// Estimates the noise of the main components, of chroma, or of both, as `is_open` says: in
+    /// several rounds on the first picture, later one component at a time, so that no picture takes
+    /// much longer than another.
+    fn estimate<T: Sample>(
+        &mut self,
+        input: &Picture<'_, T>,
+        [main_is_open, chroma_is_open]: [bool; 2],
+    ) -> Result<AssumedNoise, Error> {
+        // The components that determine the main sigma come first.
+        let (main, all) = match input.colour {
+            Colour::Gray => (1, 1),
+            Colour::Yuv { .. } => (1, 3),
+            Colour::Rgb => (3, 3),
+        };
+        let turn = self.pictures % (2 * all as u64);
+        for i in 0..all {
+            let is_open = if i < main { main_is_open } else { chroma_is_open };
+            let rounds = match self.estimates[i] {
+                _ if !is_open => continue,
+                None => FIRST_ROUNDS,
+                Some(_) if turn == 2 * i as u64 => 1,
+                Some(_) => continue,
+            };
+            self.estimate_component(input, i, i >= main, rounds)?;
+        }
+        self.pictures += 1;
+        let mean = |part: &[Option<NoiseModel>]| NoiseModel::mean(part.iter().copied().flatten());
+        let [_, chroma_detail @ ..] = self.detail_sigmas;
+        Ok(AssumedNoise {
+            main: mean(&self.estimates[..main]),
+            chroma: mean(&self.estimates[main..all]),
+            chroma_detail,
+        })
+    }
+
+    /// Updates the estimate of component `i`.
+    fn estimate_component<T: Sample>(
+        &mut self,
+        input: &Picture<'_, T>,
+        i: usize,
+        is_chroma: bool,
+        rounds: usize,
+    ) -> Result<(), Error> {
+        let estimator = match &mut self.estimator {
+            Some(estimator) => estimator,
+            none => none.insert(NoiseEstimator::built_in(self.threads)?),
+        };
+        let component = &input.components[i];
+        let found = match input.colour.subsampling(i) {
+            // 4:2:2 or 4:4:4 chroma: estimate the cell means for the network, and the detail
+            // separately.
+            subsampling @ ([0, _] | [_, 0]) if is_chroma => {
+                let cells = ChromaCells::new(component, subsampling);
+                let detail = cells.detail_sigma();
+                let weight = if self.estimates[i].is_none() { 1.0 } else { ESTIMATE_SMOOTHING };
+                self.detail_sigmas[i] += weight * (detail - self.detail_sigmas[i]);
+                estimator.estimate(&cells, rounds)?
+            }
+            _ => estimator.estimate(component, rounds)?,
+        };
+        if let Some(found) = found {
+            self.estimates[i].get_or_insert(found).blend_towards(&found, ESTIMATE_SMOOTHING);
+        }
+        Ok(())
+    }
+}
+
+/// Splits white noise of `sigma` in the samples of chroma into that of the means of cells and that
+/// of the detail; see [`AssumedNoise`].
+fn white_chroma(sigma: f32, colour: Colour) -> (NoiseModel, [f32; 2]) {
+    let Colour::Yuv { .. } = colour else { return Default::default() };
+    let CellShape { rows, columns } = CellShape::new(colour.subsampling(1));
+    let share_of_mean = 1.0 / (rows * columns) as f32;
+    let detail = sigma * (1.0 - share_of_mean).sqrt();
+    (NoiseModel::uniform(sigma * share_of_mean.sqrt()), [detail; 2])
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::*;
+
+    fn assume(colour: Colour, parameters: &Parameters) -> AssumedNoise {
+        let component = |i| {
+            let [shift_x, shift_y] = colour.subsampling(i);
+            Array2::<u8>::from_elem((64 >> shift_y, 64 >> shift_x), 90)
+        };
+        let components: Vec<_> = (0..3).map(component).collect();
+        let components = components.iter().map(|component| component.view()).collect();
+        StreamNoise::new(1).assume(&Picture { colour, components }, parameters).unwrap()
+    }
+
+    #[test]
+    fn sigmas_that_are_set_come_before_given_noise() {
+        let colour = Colour::Yuv { shift_x: 1, shift_y: 1 };
+        let given = AssumedNoise {
+            main: NoiseModel { sigma: 7.0, constant: 20.0, slope: 0.2 },
+            chroma: NoiseModel::uniform(3.0),
+            chroma_detail: [0.0; 2],
+        };
+        let mut parameters = Parameters { noise: Some(given), ..Parameters::default() };
+        assert_eq!(assume(colour, &parameters), given);
+        parameters.sigma = Some(4.0);
+        parameters.chroma_sigma = Some(5.0);
+        let set = assume(colour, &parameters);
+        assert_eq!((set.main, set.chroma), (NoiseModel::uniform(4.0), NoiseModel::uniform(5.0)));
+    }
+
+    #[test]
+    fn set_sigma_of_chroma_is_that_of_its_samples() {
+        for shift_y in [0, 1] {
+            let colour = Colour::Yuv { shift_x: shift_y, shift_y };
+            let parameters =
+                Parameters { sigma: Some(1.0), chroma_sigma: Some(6.0), ..Parameters::default() };
+            let noise = assume(colour, &parameters).of_samples();
+            assert!((noise.chroma.sigma - 6.0).abs() < 1e-4, "{shift_y}: {noise:?}");
+        }
+    }
+}
