@@ -61,6 +61,15 @@ impl FrameProcessor for Denoiser {
         self.reset();
     }
 
+    fn look_ahead<T: Sample>(
+        &mut self,
+        picture: &Picture<'_, T>,
+        parameters: &Parameters,
+        field: Field,
+    ) -> Result<(), Error> {
+        self.look_ahead(picture, parameters, field)
+    }
+
     fn process<T: Sample, U: Sample>(
         &mut self,
         input: &Picture<'_, T>,

@@ -8,7 +8,7 @@
  * @short_description: removes noise from video
  *
  * cnndenoise estimates the noise sigma, averages frames along motion and removes the rest of the
- * noise with a small residual U-Net. It adds no latency.
+ * noise with a small residual U-Net. It adds no latency unless the property lookahead is set.
  *
  * ## Example launch line
  * |[

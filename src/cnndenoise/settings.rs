@@ -2,7 +2,9 @@
 
 //! Properties of the `cnndenoise` element.
 
-use glib::{ParamSpec, ParamSpecBoolean, ParamSpecBoxed, ParamSpecFloat, prelude::*};
+use glib::{
+    ParamSpec, ParamSpecBoolean, ParamSpecBoxed, ParamSpecFloat, ParamSpecUInt, prelude::*,
+};
 use gst::prelude::*;
 
 use super::noise_model;
@@ -10,6 +12,9 @@ use crate::shared::{
     FilterSettings, FrameSettings, ModelSettings, RegionFactors, controllable_float, get_value,
 };
 use cnnvideo::denoise::{AssumedNoise, Parameters};
+
+/// Largest value of the property `lookahead`.
+const MAX_LOOKAHEAD: u32 = 16;
 
 /// Values of the writable properties.
 #[derive(Debug, Clone)]
@@ -28,6 +33,8 @@ pub struct Settings {
     pub temporal: bool,
     /// Whether to dither 8-bit output in smooth areas.
     pub dither: bool,
+    /// Number of future frames that each frame is fused with.
+    pub lookahead: u32,
     /// Factors on the strength by region of a region mask.
     pub region_factors: RegionFactors,
 }
@@ -42,6 +49,7 @@ impl Default for Settings {
             strength: 1.0,
             temporal: true,
             dither: true,
+            lookahead: 0,
             region_factors: RegionFactors::default(),
         }
     }
@@ -96,6 +104,16 @@ impl FilterSettings for Settings {
                 .default_value(default.temporal)
                 .controllable()
                 .mutable_playing()
+                .build(),
+            ParamSpecUInt::builder("lookahead")
+                .nick("Lookahead")
+                .blurb(
+                    "Number of future frames that each frame is averaged with, which adds that \
+                     latency",
+                )
+                .maximum(MAX_LOOKAHEAD)
+                .default_value(default.lookahead)
+                .mutable_ready()
                 .build(),
             ParamSpecBoolean::builder("dither")
                 .nick("Dither")
@@ -155,6 +173,7 @@ impl FilterSettings for Settings {
             "strength" => self.strength = get_value(value)?,
             "temporal" => self.temporal = get_value(value)?,
             "dither" => self.dither = get_value(value)?,
+            "lookahead" => self.lookahead = get_value(value)?,
             "foreground-strength" => self.region_factors.foreground = get_value(value)?,
             "background-strength" => self.region_factors.background = get_value(value)?,
             _ => self.model.set(name, value)?,
@@ -170,6 +189,7 @@ impl FilterSettings for Settings {
             "strength" => self.strength.to_value(),
             "temporal" => self.temporal.to_value(),
             "dither" => self.dither.to_value(),
+            "lookahead" => self.lookahead.to_value(),
             "foreground-strength" => self.region_factors.foreground.to_value(),
             "background-strength" => self.region_factors.background.to_value(),
             _ => return self.model.get(name),
@@ -178,6 +198,10 @@ impl FilterSettings for Settings {
 
     fn model(&self) -> &ModelSettings {
         &self.model
+    }
+
+    fn lookahead(&self) -> usize {
+        self.lookahead as usize
     }
 
     fn frame_settings(&self) -> FrameSettings<Parameters> {

@@ -300,7 +300,8 @@ mod tests {
         let regions = usize::from(MAX_LABEL);
         let clicks = (1..=MAX_LABEL).map(|label| click(label, 11 * usize::from(label), 44));
         // New regions, each with many clicks and scrolls in turns.
-        let burst = |i: usize| [click(8, i, 3 * i), scroll(8, if i % 2 == 0 { -1 } else { 1 })];
+        let burst =
+            |i: usize| [click(8, i, 3 * i), scroll(8, if i.is_multiple_of(2) { -1 } else { 1 })];
         let [edge_runs, runs] = fixture.process(clicks.chain((0..124).flat_map(burst)));
         assert!(edge_runs == 1 && runs <= RUNS_PER_REGION * regions, "{edge_runs}, {runs}");
         for i in 0..5 {

@@ -18,6 +18,7 @@ mod filters;
 #[cfg(target_os = "linux")]
 mod key_memory;
 mod live;
+mod lookahead;
 mod plugin;
 mod ten_bit;
 mod videoquality;

@@ -8,7 +8,9 @@
 //! its type with `#[glib::object_subclass]`.
 
 mod caps;
+mod delay;
 mod processor;
+mod queue;
 mod stream;
 
 use std::sync::Mutex;
@@ -19,7 +21,7 @@ use gst_base::subclass::base_transform::GenerateOutputSuccess;
 use gst_base::subclass::prelude::*;
 use gst_video::{VideoFilter, VideoInfo, subclass::prelude::*};
 
-use self::stream::FrameStream;
+use self::{queue::FrameQueue, stream::FrameStream};
 use super::{MAX_SIDE, ModelSettings, QualityPreset, lock, pad_templates};
 use cnnvideo::nn;
 
@@ -51,6 +53,11 @@ pub trait FilterSettings: Default + Send + 'static {
 
     /// Returns the model properties.
     fn model(&self) -> &ModelSettings;
+
+    /// Returns the number of future frames that each frame waits for.
+    fn lookahead(&self) -> usize {
+        0
+    }
 
     /// Returns the settings for the next frame.
     fn frame_settings(&self) -> FrameSettings<Self::Parameters>;
@@ -139,11 +146,13 @@ pub struct FrameFilter<E: FilterElement> {
     settings: Mutex<E::Settings>,
     /// Streaming state.
     stream: FrameStream<E::Processor>,
+    /// Frames that wait for future frames.
+    queue: Mutex<FrameQueue>,
 }
 
 impl<E: FilterElement> Default for FrameFilter<E> {
     fn default() -> Self {
-        Self { settings: Mutex::default(), stream: FrameStream::default() }
+        Self { settings: Mutex::default(), stream: FrameStream::default(), queue: Mutex::default() }
     }
 }
 
@@ -151,7 +160,8 @@ impl<E: FilterElement> FrameFilter<E> {
     /// Returns the value of the property `stats`.
     fn stats(&self) -> gst::Structure {
         let name = format!("{}-stats", E::class().name);
-        self.stream.stats(&name, E::add_report).build()
+        let waiting = lock(&self.queue).frames().count();
+        self.stream.stats(&name, waiting, E::add_report).build()
     }
 
     /// Returns the settings for the next frame.
@@ -222,7 +232,11 @@ where
 
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         let category = E::class().category;
-        let settings = lock(&self.settings).model().clone();
+        let (settings, lookahead) = {
+            let settings = lock(&self.settings);
+            (settings.model().clone(), settings.lookahead())
+        };
+        *lock(&self.queue) = FrameQueue::new(lookahead);
         if settings.model_file.is_none() && !E::QUALITY_PRESETS.contains(&settings.quality) {
             gst::warning!(
                 category,
@@ -239,13 +253,28 @@ where
     }
 
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
+        lock(&self.queue).clear();
         self.stream.stop();
         Ok(())
     }
 
     fn sink_event(&self, event: gst::Event) -> bool {
-        self.stream.sink_event(&event);
-        self.parent_sink_event(event)
+        self.delayed_sink_event(event)
+    }
+
+    fn query(&self, direction: gst::PadDirection, query: &mut gst::QueryRef) -> bool {
+        if let gst::QueryViewMut::Drain(_) = query.view_mut()
+            && self.drain().is_err()
+        {
+            return false;
+        }
+        if !BaseTransformImplExt::parent_query(self, direction, query) {
+            return false;
+        }
+        if let gst::QueryViewMut::Latency(latency) = query.view_mut() {
+            self.add_latency(latency);
+        }
+        true
     }
 
     fn transform_caps(
@@ -316,6 +345,9 @@ where
     }
 
     fn generate_output(&self) -> Result<GenerateOutputSuccess, gst::FlowError> {
+        if self.lookahead() > 0 {
+            return self.generate_delayed_output();
+        }
         if self.queued_buffer().is_some_and(|buffer| self.stream.passes_through(&buffer)) {
             let buffer = self.take_queued_buffer();
             return Ok(
@@ -332,6 +364,9 @@ where
         inbuf: &gst::Buffer,
         outbuf: &mut gst::BufferRef,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        if self.stream.starts_scene(self.obj().upcast_ref(), inbuf) {
+            self.stream.reset_processor();
+        }
         self.stream.transform(self.obj().upcast_ref(), inbuf, outbuf)
     }
 }
@@ -354,7 +389,12 @@ where
             [in_info, out_info],
             threads,
             self.frame_settings(),
-        )
+        )?;
+        if self.lookahead() > 0 {
+            let _ = self.obj().post_message(gst::message::Latency::new());
+            self.look_ahead_again()?;
+        }
+        Ok(())
     }
 }
 

@@ -47,6 +47,21 @@ pub trait FrameProcessor: Sized + Send {
     /// Discards the temporal state: the next picture does not continue the previous one.
     fn reset(&mut self);
 
+    /// Queues the next picture of the stream, so that pictures before it are processed with it too.
+    /// Each queued picture is then processed, in the same order. Without effect for algorithms that
+    /// use no future pictures.
+    ///
+    /// # Errors
+    /// A failing backend.
+    fn look_ahead<T: Sample>(
+        &mut self,
+        _picture: &Picture<'_, T>,
+        _parameters: &Self::Parameters,
+        _field: Field,
+    ) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
     /// Processes `input` into `output`. Writes every sample of the components of `output`, which
     /// may hold any values before and whose samples may have more bits. `field` is [`Field::First`] for progressive pictures.
     ///

@@ -8,7 +8,7 @@ use std::{
         Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use gst_base::prelude::*;
@@ -18,7 +18,7 @@ use super::{FrameProcessor, FrameSettings};
 use crate::shared::{
     Continuity, RegionMask, SampleDepth, Scan, Timing, has_room_for_fields, is_discontinuity,
     is_interlaced, layout_of, lock, map_frame, map_frame_mut, sync_controlled_properties,
-    view_frame, view_frame_mut, view_scan, view_scan_mut, with_sample_pairs,
+    view_frame, view_frame_mut, view_scan, view_scan_mut, with_sample_pairs, with_samples,
 };
 use cnnvideo::frame::{Field, Format, Picture, PictureMut, Sample};
 
@@ -43,6 +43,8 @@ pub(super) struct FrameStream<P: FrameProcessor> {
 struct Statistics<R> {
     report: R,
     timing: Timing,
+    /// Time of [`FrameStream::look_ahead`] that the next processed frame counts.
+    look_ahead_time: Duration,
     backend: String,
 }
 
@@ -95,17 +97,18 @@ impl<P: FrameProcessor> FrameStream<P> {
         }
     }
 
-    /// Returns a structure `name` with the statistics so far: `frames`, `dropped`, `mean-ms`,
-    /// `p99-ms`, `backend`, and what `add_report` adds for the report on the last frame.
+    /// Returns a structure `name` with the statistics so far: `frames`, `dropped` (without the
+    /// `waiting` frames), `mean-ms`, `p99-ms`, `backend`, and what `add_report` adds for the report on the last frame.
     pub(super) fn stats(
         &self,
         name: &str,
+        waiting: usize,
         add_report: impl FnOnce(gst::structure::Builder, &P::Report) -> gst::structure::Builder,
     ) -> gst::structure::Builder {
-        let Statistics { report, timing, backend } = &*lock(&self.statistics);
+        let Statistics { report, timing, backend, .. } = &*lock(&self.statistics);
         let stats = gst::Structure::builder(name)
             .field("frames", timing.frames())
-            .field("dropped", timing.dropped())
+            .field("dropped", timing.dropped().saturating_sub(waiting as u64))
             .field("mean-ms", timing.mean_ms())
             .field("p99-ms", timing.p99_ms())
             .field("backend", backend);
@@ -117,8 +120,7 @@ impl<P: FrameProcessor> FrameStream<P> {
         read(&lock(&self.statistics).report)
     }
 
-    /// Prepares for a frame: updates controlled properties, then takes over the settings that
-    /// `settings` returns.
+    /// Prepares for a frame that has arrived, as [`Self::update_settings`], and counts it.
     pub(super) fn before_transform(
         &self,
         element: &gst_base::BaseTransform,
@@ -126,17 +128,78 @@ impl<P: FrameProcessor> FrameStream<P> {
         buffer: &gst::BufferRef,
         settings: impl FnOnce() -> FrameSettings<P::Parameters>,
     ) {
-        sync_controlled_properties(element, category, buffer);
-        let settings = settings();
-        if settings.passthrough {
+        if self.update_settings(element, category, buffer, settings) {
             // Frames that pass through are missing from the temporal state.
             self.reset.store(true, Ordering::Release);
         } else {
             lock(&self.statistics).timing.frame_arrived();
         }
+    }
+
+    /// Updates controlled properties to the time of a frame, then takes over the settings that
+    /// `settings` returns. Returns whether the frame passes through.
+    pub(super) fn update_settings(
+        &self,
+        element: &gst_base::BaseTransform,
+        category: gst::DebugCategory,
+        buffer: &gst::BufferRef,
+        settings: impl FnOnce() -> FrameSettings<P::Parameters>,
+    ) -> bool {
+        sync_controlled_properties(element, category, buffer);
+        let settings = settings();
+        let passthrough = settings.passthrough;
         if let Some(negotiated) = &mut lock(&self.state).negotiated {
             negotiated.settings = settings;
         }
+        passthrough
+    }
+
+    /// Takes over a frame that is to be processed next, and returns whether it does not continue
+    /// the previous one. Frames that pass through leave a reset to the next processed frame.
+    pub(super) fn starts_scene(
+        &self,
+        element: &gst_base::BaseTransform,
+        buffer: &gst::BufferRef,
+    ) -> bool {
+        let mut state = lock(&self.state);
+        let Some(negotiated) = state.negotiated.as_mut().filter(|n| !n.settings.passthrough) else {
+            return false;
+        };
+        let segment = element.segment().downcast::<gst::ClockTime>().ok();
+        let time = segment.and_then(|segment| segment.to_running_time(buffer.pts()));
+        let continues = negotiated.continuity.continues(time, buffer.duration());
+        self.reset.swap(false, Ordering::AcqRel) || !continues
+    }
+
+    /// Discards the temporal state of the algorithm.
+    pub(super) fn reset_processor(&self) {
+        if let Some(negotiated) = &mut lock(&self.state).negotiated {
+            negotiated.processor.reset();
+        }
+    }
+
+    /// Returns the frame rate of the caps; `None` if they have none.
+    pub(super) fn frame_rate(&self) -> Option<gst::Fraction> {
+        let frame_rate = lock(&self.state).negotiated.as_ref()?.infos[0].fps();
+        (frame_rate.numer() > 0 && frame_rate.denom() > 0).then_some(frame_rate)
+    }
+
+    /// Queues a frame for the algorithm, which then uses it for the frames before.
+    ///
+    /// # Errors
+    /// As [`Self::transform`].
+    pub(super) fn look_ahead(
+        &self,
+        element: &gst_base::BaseTransform,
+        buffer: &gst::BufferRef,
+    ) -> Result<(), gst::FlowError> {
+        let start = Instant::now();
+        let mut state = lock(&self.state);
+        let negotiated = state.negotiated.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
+        let result = with_samples!(negotiated.depths[0], T => negotiated.look_ahead::<T>(buffer));
+        result.map_err(|reason| frame_error::<P>(element, &reason))?;
+        lock(&self.statistics).look_ahead_time += start.elapsed();
+        Ok(())
     }
 
     /// Stores whether downstream reads the strides and offsets in video metas, from its answer to
@@ -235,40 +298,58 @@ impl<P: FrameProcessor> FrameStream<P> {
         let start = Instant::now();
         let mut state = lock(&self.state);
         let negotiated = state.negotiated.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
-        // Frames that pass through leave the reset to the next processed frame.
-        let reset = !negotiated.settings.passthrough && self.reset.swap(false, Ordering::AcqRel);
         let [depth, out_depth] = negotiated.depths;
         let report = with_sample_pairs!(depth, out_depth, T, U => {
-            negotiated.transform_buffer::<T, U>(element, inbuf, outbuf, reset)
+            negotiated.transform_buffer::<T, U>(inbuf, outbuf)
         });
-        let report = report.map_err(|reason| {
-            gst::element_error!(
-                element,
-                gst::StreamError::Failed,
-                ("Cannot {} a frame: {reason}", P::VERB)
-            );
-            gst::FlowError::Error
-        })?;
+        let report = report.map_err(|reason| frame_error::<P>(element, &reason))?;
         drop(state);
 
         if let Some(report) = report {
             let mut statistics = lock(&self.statistics);
             statistics.report = report;
-            statistics.timing.frame_processed(start.elapsed());
+            let time = start.elapsed() + std::mem::take(&mut statistics.look_ahead_time);
+            statistics.timing.frame_processed(time);
         }
         Ok(gst::FlowSuccess::Ok)
     }
 }
 
+/// Posts an error about a frame that cannot be processed.
+fn frame_error<P: FrameProcessor>(
+    element: &gst_base::BaseTransform,
+    reason: &str,
+) -> gst::FlowError {
+    gst::element_error!(
+        element,
+        gst::StreamError::Failed,
+        ("Cannot {} a frame: {reason}", P::VERB)
+    );
+    gst::FlowError::Error
+}
+
 impl<P: FrameProcessor> Negotiated<P> {
+    /// Queues a frame for the algorithm; of interlaced frames, each field separately.
+    fn look_ahead<T: Sample>(&mut self, buffer: &gst::BufferRef) -> Result<(), String> {
+        let frame = map_frame(buffer, &self.infos[0])?;
+        let scan = scan_of_input::<T>(&frame);
+        let picture = view_scan::<T>(&frame, self.format, scan).map_err(|err| err.to_string())?;
+        let parameters = &self.settings.parameters;
+        let mut queue = |picture: &Picture<'_, T>, field| {
+            self.processor.look_ahead(picture, parameters, field).map_err(|err| err.to_string())
+        };
+        if scan == Scan::Progressive {
+            return queue(&picture, Field::First);
+        }
+        queue(&picture.field(Field::First), Field::First)?;
+        queue(&picture.field(Field::Second), Field::Second)
+    }
+
     /// Processes a frame and returns the report on it, or copies the frame if frames pass through.
-    /// With `reset`, the frame does not continue the previous one.
     fn transform_buffer<T: Sample, U: Sample>(
         &mut self,
-        element: &gst_base::BaseTransform,
         inbuf: &gst::BufferRef,
         outbuf: &mut gst::BufferRef,
-        reset: bool,
     ) -> Result<Option<P::Report>, String> {
         let [info, out_info] = &self.infos;
         let inframe = map_frame(inbuf, info)?;
@@ -279,11 +360,6 @@ impl<P: FrameProcessor> Negotiated<P> {
         }
         if self.settings.passthrough {
             return Ok(None);
-        }
-        let segment = element.segment().downcast::<gst::ClockTime>().ok();
-        let time = segment.and_then(|segment| segment.to_running_time(inbuf.pts()));
-        if !self.continuity.continues(time, inbuf.duration()) || reset {
-            self.processor.reset();
         }
         self.transform::<T, U>(&inframe, &mut outframe).map(Some)
     }
@@ -336,10 +412,14 @@ fn scan_of<T: Sample, U: Sample>(
     inframe: &VideoFrameRef<&gst::BufferRef>,
     outframe: &VideoFrameRef<&mut gst::BufferRef>,
 ) -> Scan {
+    if has_room_for_fields::<U>(outframe) { scan_of_input::<T>(inframe) } else { Scan::Progressive }
+}
+
+/// Returns how to process the rows of a frame if the output has room for the fields.
+fn scan_of_input<T: Sample>(inframe: &VideoFrameRef<&gst::BufferRef>) -> Scan {
     let is_split = is_interlaced(inframe)
         && inframe.height() >= MIN_INTERLACED_HEIGHT
-        && has_room_for_fields::<T>(inframe)
-        && has_room_for_fields::<U>(outframe);
+        && has_room_for_fields::<T>(inframe);
     if is_split { Scan::Interlaced } else { Scan::Progressive }
 }
 

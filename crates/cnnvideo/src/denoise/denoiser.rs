@@ -9,7 +9,7 @@ use super::{
     network_input::{Controls, NetworkInput},
     network_output::{BlendWeights, ComponentNoise, NetworkOutput},
     stream_noise::StreamNoise,
-    temporal::TemporalFusion,
+    temporal::{Lookahead, TemporalFusion},
 };
 use crate::{
     frame::{Field, Picture, PictureMut, Regions, Sample},
@@ -85,6 +85,8 @@ pub struct Denoiser {
     /// State of temporal fusion for each field of interlaced video; progressive video uses the
     /// first.
     temporal: [TemporalFusion; Field::COUNT],
+    /// Pictures that [`Self::look_ahead`] has queued, by field.
+    lookahead: [Lookahead; Field::COUNT],
     sessions: SessionCache,
     noise: StreamNoise,
 }
@@ -98,6 +100,7 @@ impl Denoiser {
             threads,
             pool: None,
             temporal,
+            lookahead: Default::default(),
             sessions: SessionCache::default(),
             noise: StreamNoise::new(threads),
         }
@@ -113,6 +116,7 @@ impl Denoiser {
     pub fn reset(&mut self) {
         self.noise.reset();
         self.temporal.iter_mut().for_each(TemporalFusion::reset);
+        self.lookahead.iter_mut().for_each(Lookahead::clear);
     }
 
     /// Returns the noise that the denoiser assumed for the last picture.
@@ -128,6 +132,33 @@ impl Denoiser {
     pub fn prepare(&mut self, width: usize, height: usize) -> Result<(), Error> {
         self.sessions.for_frame_size(&*self.network, self.threads, width, height)?;
         Ok(())
+    }
+
+    /// Queues the next picture of the stream, so that the pictures before it are denoised with it
+    /// too. Each queued picture must then be passed to [`Self::process`], in the same order.
+    ///
+    /// # Errors
+    /// The noise estimator or the thread pool fails.
+    pub fn look_ahead<T: Sample>(
+        &mut self,
+        picture: &Picture<'_, T>,
+        parameters: &Parameters,
+        field: Field,
+    ) -> Result<(), Error> {
+        let pool = self.pool()?;
+        pool.enter(|| {
+            self.noise.update(picture, parameters)?;
+            self.lookahead[field.index()].push(picture, &pool);
+            Ok(())
+        })
+    }
+
+    /// Returns the thread pool.
+    fn pool(&mut self) -> Result<Threads, Error> {
+        Ok(match &self.pool {
+            Some(pool) => pool.clone(),
+            None => self.pool.insert(Threads::new(self.threads)?).clone(),
+        })
     }
 
     /// Denoises `input` into `output` and returns the noise sigmas that the denoiser assumed.
@@ -156,10 +187,7 @@ impl Denoiser {
         if input.colour.subsampling(1).into_iter().any(|shift| shift > 1) {
             return Err(Error::Subsampling);
         }
-        let pool = match &self.pool {
-            Some(pool) => pool.clone(),
-            None => self.pool.insert(Threads::new(self.threads)?).clone(),
-        };
+        let pool = self.pool()?;
         // Enter the pool once: entering it for each of the many short parallel loops would wake the
         // threads again each time.
         pool.enter(|| self.denoise_in_pool(input, output, parameters, regions, field, &pool))
@@ -176,13 +204,18 @@ impl Denoiser {
         pool: &Threads,
     ) -> Result<NoiseSigmas, Error> {
         let domain = ColourDomain::of(input.colour);
-        let assumed = self.noise.assume(input, parameters)?;
+        let lookahead = &mut self.lookahead[field.index()];
+        if lookahead.is_empty() {
+            self.noise.update(input, parameters)?;
+        }
+        let assumed = self.noise.assume(input.colour, parameters);
         let temporal = &mut self.temporal[field.index()];
         let noise = assumed.of_samples();
         let fused = if parameters.temporal {
-            Some(temporal.fuse(input, &noise, pool))
+            Some(lookahead.combine(temporal.fuse(input, &noise, pool), &noise, pool))
         } else {
             temporal.reset();
+            lookahead.remove_first();
             None
         };
         let factor = |brightness: f32| match (&fused, parameters.sigma) {

@@ -5,7 +5,7 @@
 
 use std::{iter::repeat_n, ops::Range};
 
-use ndarray::{ArrayView1, ArrayViewMut2, Axis};
+use ndarray::{ArrayViewMut2, Axis};
 
 use super::{
     ColourDomain, RGB, YUV420,
@@ -17,6 +17,7 @@ use super::{
 use crate::{
     frame::{
         Colour, Picture, PictureMut, Regions, Sample,
+        convert::convert_row,
         dither::add_dither,
         unshuffle::{INPUT_SCALE, row_clamped},
     },
@@ -346,7 +347,8 @@ impl<T: Sample, U: Sample> OutputBand<'_, '_, '_, T, U> {
         let BlendWeights { strength, regions, .. } = self.weights;
         let [shift_x, shift_y] = self.colour.subsampling(component);
         let own = self.input.components[component].row(picture_row);
-        set_code_values(&mut self.values, own);
+        self.values.resize(own.len(), 0.0);
+        convert_row(own, &mut self.values);
         let (values, noise) = (&mut self.values[..], &self.noise[..]);
         debug_assert!(noise.len() >= values.len(), "the network predicts every sample of a row");
         let weight = strength.min(1.0);
@@ -401,17 +403,5 @@ impl<T: Sample, U: Sample> OutputBand<'_, '_, '_, T, U> {
             ),
             None => to.iter_mut().zip(values).for_each(|(to, v)| *to = U::from_code_value(*v)),
         }
-    }
-}
-
-/// Fills `to` with the code values of a row.
-fn set_code_values<T: Sample>(to: &mut Vec<f32>, row: ArrayView1<'_, T>) {
-    to.resize(row.len(), 0.0);
-    match row.to_slice() {
-        Some(row) => vectorise(
-            #[inline(always)]
-            || to.iter_mut().zip(row).for_each(|(to, sample)| *to = sample.code_value()),
-        ),
-        None => to.iter_mut().zip(row).for_each(|(to, sample)| *to = sample.code_value()),
     }
 }

@@ -56,28 +56,46 @@ impl StreamNoise {
         self.last
     }
 
-    /// Returns the noise of a picture: what `parameters` set, and estimates of the rest.
+    /// Updates the estimates of what `parameters` leave open with a picture.
     ///
     /// # Errors
     /// The estimator fails to load or to run.
-    pub(super) fn assume<T: Sample>(
+    pub(super) fn update<T: Sample>(
         &mut self,
         input: &Picture<'_, T>,
         parameters: &Parameters,
-    ) -> Result<AssumedNoise, Error> {
-        let Parameters { sigma, chroma_sigma, noise: given, .. } = *parameters;
-        let mut noise = match given {
-            Some(given) => given,
-            None => self.estimate(input, [sigma.is_none(), chroma_sigma.is_none()])?,
-        };
-        if let Some(sigma) = sigma {
+    ) -> Result<(), Error> {
+        let Parameters { sigma, chroma_sigma, noise, .. } = parameters;
+        if noise.is_none() {
+            self.estimate(input, [sigma.is_none(), chroma_sigma.is_none()])?;
+        }
+        Ok(())
+    }
+
+    /// Returns the noise to assume for pictures of a colour format: what `parameters` set, and
+    /// estimates of the rest.
+    pub(super) fn assume(&mut self, colour: Colour, parameters: &Parameters) -> AssumedNoise {
+        let mut noise = parameters.noise.unwrap_or_else(|| self.estimated(colour));
+        if let Some(sigma) = parameters.sigma {
             noise.main = NoiseModel::uniform(sigma);
         }
-        if let Some(sigma) = chroma_sigma {
-            (noise.chroma, noise.chroma_detail) = white_chroma(sigma, input.colour);
+        if let Some(sigma) = parameters.chroma_sigma {
+            (noise.chroma, noise.chroma_detail) = white_chroma(sigma, colour);
         }
         self.last = noise;
-        Ok(noise)
+        noise
+    }
+
+    /// Returns the estimates.
+    fn estimated(&self, colour: Colour) -> AssumedNoise {
+        let (main, all) = component_counts(colour);
+        let mean = |part: &[Option<NoiseModel>]| NoiseModel::mean(part.iter().copied().flatten());
+        let [_, chroma_detail @ ..] = self.detail_sigmas;
+        AssumedNoise {
+            main: mean(&self.estimates[..main]),
+            chroma: mean(&self.estimates[main..all]),
+            chroma_detail,
+        }
     }
 
     /// Estimates the noise of the main components, of chroma, or of both, as `is_open` says: in
@@ -87,13 +105,8 @@ impl StreamNoise {
         &mut self,
         input: &Picture<'_, T>,
         [main_is_open, chroma_is_open]: [bool; 2],
-    ) -> Result<AssumedNoise, Error> {
-        // The components that determine the main sigma come first.
-        let (main, all) = match input.colour {
-            Colour::Gray => (1, 1),
-            Colour::Yuv { .. } => (1, 3),
-            Colour::Rgb => (3, 3),
-        };
+    ) -> Result<(), Error> {
+        let (main, all) = component_counts(input.colour);
         let turn = self.pictures % (2 * all as u64);
         for i in 0..all {
             let is_open = if i < main { main_is_open } else { chroma_is_open };
@@ -106,13 +119,7 @@ impl StreamNoise {
             self.estimate_component(input, i, i >= main, rounds)?;
         }
         self.pictures += 1;
-        let mean = |part: &[Option<NoiseModel>]| NoiseModel::mean(part.iter().copied().flatten());
-        let [_, chroma_detail @ ..] = self.detail_sigmas;
-        Ok(AssumedNoise {
-            main: mean(&self.estimates[..main]),
-            chroma: mean(&self.estimates[main..all]),
-            chroma_detail,
-        })
+        Ok(())
     }
 
     /// Updates the estimate of component `i`.
@@ -147,6 +154,16 @@ impl StreamNoise {
     }
 }
 
+/// Returns the number of components that determine the main sigma, which come first, and that of
+/// all components.
+fn component_counts(colour: Colour) -> (usize, usize) {
+    match colour {
+        Colour::Gray => (1, 1),
+        Colour::Yuv { .. } => (1, 3),
+        Colour::Rgb => (3, 3),
+    }
+}
+
 /// Splits white noise of `sigma` in the samples of chroma into that of the means of cells and that
 /// of the detail; see [`AssumedNoise`].
 fn white_chroma(sigma: f32, colour: Colour) -> (NoiseModel, [f32; 2]) {
@@ -159,18 +176,10 @@ fn white_chroma(sigma: f32, colour: Colour) -> (NoiseModel, [f32; 2]) {
 
 #[cfg(test)]
 mod tests {
-    use ndarray::Array2;
-
     use super::*;
 
     fn assume(colour: Colour, parameters: &Parameters) -> AssumedNoise {
-        let component = |i| {
-            let [shift_x, shift_y] = colour.subsampling(i);
-            Array2::<u8>::from_elem((64 >> shift_y, 64 >> shift_x), 90)
-        };
-        let components: Vec<_> = (0..3).map(component).collect();
-        let components = components.iter().map(|component| component.view()).collect();
-        StreamNoise::new(1).assume(&Picture { colour, components }, parameters).unwrap()
+        StreamNoise::new(1).assume(colour, parameters)
     }
 
     #[test]

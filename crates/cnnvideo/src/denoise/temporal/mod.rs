@@ -8,7 +8,8 @@
 //! derived from how far they differ beyond the noise. The remaining noise variance is tracked, and
 //! the control maps of the network that removes the rest are scaled by it at each pixel. Here the
 //! weight is a Kalman gain computed from local sums of differences, and the previous picture is
-//! first motion-compensated. Only previous pictures are used, so fusion adds no latency.
+//! first motion-compensated. [`TemporalFusion`] uses previous pictures only and adds no latency;
+//! [`Lookahead`] adds future ones.
 
 mod box_mean;
 mod compensate;
@@ -17,6 +18,7 @@ mod energy;
 mod fuse;
 mod gain;
 mod interpolation;
+mod lookahead;
 mod motion;
 mod regularise;
 mod statistics;
@@ -24,6 +26,7 @@ mod statistics;
 use ndarray::{Array2, Axis};
 use rayon::prelude::*;
 
+pub use self::lookahead::Lookahead;
 use self::{
     energy::DifferenceMaps,
     motion::{BlockKind, Motion, SearchPyramid},
@@ -118,9 +121,15 @@ impl FusedPicture<'_> {
 impl TemporalFusion {
     /// Discards the previous picture; its memory is kept.
     pub fn reset(&mut self) {
+        self.restart();
+        self.measured = MeasuredNoise::default();
+    }
+
+    /// Discards the previous picture, but keeps what is known about the noise: the next picture is
+    /// another one of the same scene.
+    fn restart(&mut self) {
         self.spare = self.previous.take().or(self.spare.take());
         self.motion.reset();
-        self.measured = MeasuredNoise::default();
     }
 
     /// Fuses a picture with the previous fused picture; `noise` is that of the picture.
