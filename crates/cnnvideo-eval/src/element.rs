@@ -70,26 +70,69 @@ fn push_and_pull(
     if pipeline.set_state(gst::State::Playing).is_err() {
         return Err(failure("the element does not start").into());
     }
+    let delay = delay_in_frames(sink);
     let mut out = Vec::with_capacity(frames.len());
     let mut time = Duration::ZERO;
-    for (number, frame) in frames.iter().enumerate() {
-        let mut buffer = gst::Buffer::from_mut_slice(frame.bytes().to_vec());
-        let writable = buffer.get_mut().expect("a new buffer has one owner");
-        writable.set_pts(FRAME_DURATION * number as u64);
-        writable.set_duration(FRAME_DURATION);
+    for number in 0..frames.len() + delay {
         let start = Instant::now();
-        source.push_buffer(buffer)?;
+        match frames.get(number) {
+            Some(frame) => {
+                source.push_buffer(timed_buffer(frame, number))?;
+            }
+            None if number == frames.len() => {
+                source.end_of_stream()?;
+            }
+            None => (),
+        }
+        if number < delay {
+            continue;
+        }
         let Some(sample) = sink.try_pull_sample(TIMEOUT) else {
             return Err(failure("the element returns no frame").into());
         };
-        if number > 0 || frames.len() == 1 {
+        if number > delay || frames.len() == 1 {
             time += start.elapsed();
         }
         out.push(RawFrame::from_sample(&sample)?);
     }
-    source.end_of_stream()?;
     let count = (frames.len() - 1).max(1);
     Ok(Output { frames: out, milliseconds: time.as_secs_f64() * 1e3 / count as f64 })
+}
+
+/// Returns the number of frames that elements in front of a sink hold back, by the latency that
+/// they report.
+fn delay_in_frames(sink: &gst_app::AppSink) -> usize {
+    let mut latency = gst::query::Latency::new();
+    let pad = sink.static_pad("sink").expect("an appsink has a sink pad");
+    if !pad.peer_query(&mut latency) {
+        return 0;
+    }
+    (latency.result().1.nseconds() / FRAME_DURATION.nseconds()) as usize
+}
+
+/// Returns a buffer with the frame of that number.
+fn timed_buffer(frame: &RawFrame, number: usize) -> gst::Buffer {
+    let mut buffer = gst::Buffer::from_mut_slice(frame.bytes().to_vec());
+    let writable = buffer.get_mut().expect("a new buffer has one owner");
+    writable.set_pts(FRAME_DURATION * number as u64);
+    writable.set_duration(FRAME_DURATION);
+    buffer
+}
+
+/// Sets a property of an element from text as gst-launch-1.0 does.
+///
+/// # Errors
+/// A property that the element does not have, or text that is not a value of it.
+pub fn set_from_text(element: &gst::Element, name: &str, text: &str) -> Result<()> {
+    let factory = element.factory().map(|factory| factory.name()).unwrap_or_default();
+    let property = element
+        .find_property(name)
+        .filter(|property| property.flags().contains(glib::ParamFlags::WRITABLE))
+        .ok_or_else(|| format!("{factory} has no property {name} that can be set"))?;
+    let value = glib::Value::deserialize_with_pspec(text, &property)
+        .map_err(|_| format!("{text} is not a value of the property {name} of {factory}"))?;
+    element.set_property_from_value(name, &value);
+    Ok(())
 }
 
 /// Returns the text of the first error on the bus of a pipeline, if there is one.

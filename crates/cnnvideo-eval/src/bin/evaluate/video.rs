@@ -8,7 +8,7 @@ use clap::Args;
 use cnnvideo::quality::psnr;
 use cnnvideo_eval::{
     Noise, Result,
-    element::run_element,
+    element::{run_element, set_from_text},
     frame::RawFrame,
     images, init, mse,
     output::{create_folder, write_image},
@@ -103,7 +103,7 @@ fn run_cnndenoise(
     element.set_property("model-file", arguments.model.as_deref().and_then(Path::to_str));
     for setting in &arguments.set {
         let (name, value) = setting.split_once('=').ok_or("--set needs name=value")?;
-        element.set_property_from_str(name, value);
+        set_from_text(&element, name, value)?;
     }
     Ok(run_element(&element, frames)?.frames)
 }
