@@ -431,4 +431,30 @@ mod tests {
             assert!(fused.dim() == (height, width) && fused.iter().all(|v| v.is_finite()));
         }
     }
+
+    #[test]
+    fn flat_areas_of_a_still_scene_are_averaged() {
+        for sigma in [1.0, 2.5, 6.0] {
+            let clean = Array2::from_shape_fn((160, 256), |(_, x)| 60.0 + x as f32 / 32.0);
+            let pictures: Vec<_> = (0..12)
+                .map(|i| {
+                    let mut rng = StdRng::seed_from_u64(i);
+                    clean.mapv(|value| {
+                        let noise: f32 = (0..12).map(|_| rng.random_range(-0.5..0.5f32)).sum();
+                        (value + sigma * noise).round()
+                    })
+                })
+                .collect();
+            // The noise may be underestimated.
+            for assumed in [sigma, 0.65 * sigma] {
+                let (fused, variance) =
+                    fuse_all(&mut TemporalFusion::default(), &pictures, assumed);
+                let remaining = (rms_difference(&fused, &clean) / sigma).powi(2);
+                assert!(
+                    remaining < 1.5 / 12.0 && variance < 1.5 / 12.0,
+                    "{sigma}, {assumed}: {remaining} of the noise variance, assumed {variance}"
+                );
+            }
+        }
+    }
 }

@@ -84,6 +84,8 @@ pub(super) struct Motion {
     pub kinds: Array2<BlockKind>,
     /// Unregularised motion of each block.
     found: Array2<BlockMotion>,
+    /// Whether noise alone does not explain the motion found for each block.
+    moves: Array2<bool>,
 }
 
 impl Motion {
@@ -112,6 +114,7 @@ impl Motion {
         let pair = pair(0, BLOCK as isize);
         if self.found.dim() != finest.dim() {
             self.found = Array2::default(finest.dim());
+            self.moves = Array2::default(finest.dim());
         }
         threads.enter(|| {
             let rows = self
@@ -126,37 +129,63 @@ impl Motion {
             });
         });
         regularise(&self.found, &mut self.blocks);
-        self.find_still_blocks();
-        self.find_boundary_blocks();
+        self.find_moving_blocks();
+        let is_static = self.is_camera_static();
+        self.find_still_blocks(is_static);
+        self.find_boundary_blocks(is_static);
     }
 
-    /// Finds the blocks that are still, and removes the small displacement that noise causes in
-    /// them. Blocks that were still before need more evidence to move.
-    fn find_still_blocks(&mut self) {
+    /// Finds the blocks that move by more than noise explains.
+    fn find_moving_blocks(&mut self) {
+        self.moves.zip_mut_with(&self.found, |moves, found| {
+            let limit = if found.has_texture { 1.0 } else { FLAT_EVIDENCE };
+            *moves = found.motion_evidence > limit;
+        });
+    }
+
+    /// Finds the blocks that are still, and removes the displacement that noise causes in them.
+    /// Blocks that were still before need more evidence to move.
+    fn find_still_blocks(&mut self, is_static: bool) {
         if self.kinds.dim() != self.blocks.dim() {
             self.kinds = Array2::default(self.blocks.dim());
         }
-        let all = self.kinds.iter_mut().zip(&mut self.blocks).zip(&self.found);
-        for ((kind, displacement), found) in all {
+        for ((y, x), kind) in self.kinds.indexed_iter_mut() {
+            let (found, displacement) = (&self.found[[y, x]], &mut self.blocks[[y, x]]);
             let limit = if *kind == BlockKind::Still { HYSTERESIS } else { 1.0 };
-            let still = displacement.iter().all(|d| d.abs() <= MAX_STILL_DISPLACEMENT)
-                && found.motion_evidence <= limit;
-            if still {
+            let is_still = is_small(displacement) && found.motion_evidence <= limit
+                || is_static && !found.has_texture && !is_moving_nearby(&self.moves, (y, x));
+            if is_still {
                 *displacement = [0.0; 2];
             }
-            *kind = if still { BlockKind::Still } else { BlockKind::Moving };
+            *kind = if is_still { BlockKind::Still } else { BlockKind::Moving };
         }
     }
 
-    /// Finds the blocks beside which the motion changes.
-    fn find_boundary_blocks(&mut self) {
+    /// Returns whether no more blocks move than are still with texture, apart from a few. Flat blocks
+    /// then count as still too: noise alone determines the motion found for them.
+    fn is_camera_static(&self) -> bool {
+        let mut counts = [0, 0];
+        for ((found, moves), displacement) in self.found.iter().zip(&self.moves).zip(&self.blocks) {
+            let is_still = !moves && is_small(displacement) && found.has_texture;
+            counts[0] += u32::from(is_still);
+            counts[1] += u32::from(*moves);
+        }
+        counts[1] <= counts[0] + (MAX_FALSE_SHARE * self.found.len() as f32) as u32
+    }
+
+    /// Finds the blocks beside which the motion changes. With a static camera, blocks that move are
+    /// on one side of a boundary.
+    fn find_boundary_blocks(&mut self, is_static: bool) {
         let (rows, columns) = self.blocks.dim();
         for y in 0..rows {
             for x in 0..columns {
                 let [left, above] = [[y, x.saturating_sub(1)], [y.saturating_sub(1), x]];
                 for other in [left, above] {
                     let (a, b) = (self.blocks[[y, x]], self.blocks[other]);
-                    if (0..2).any(|axis| (a[axis] - b[axis]).abs() > BOUNDARY_DIFFERENCE) {
+                    let may_differ = !is_static || self.moves[[y, x]] || self.moves[other];
+                    if may_differ
+                        && (0..2).any(|axis| (a[axis] - b[axis]).abs() > BOUNDARY_DIFFERENCE)
+                    {
                         self.kinds[[y, x]] = BlockKind::Boundary;
                         self.kinds[other] = BlockKind::Boundary;
                     }
@@ -169,6 +198,18 @@ impl Motion {
     pub(super) fn reset(&mut self) {
         self.kinds.fill(BlockKind::Moving);
     }
+}
+
+/// Returns whether a block, or one beside or diagonally beside it, moves.
+fn is_moving_nearby(moves: &Array2<bool>, (y, x): (usize, usize)) -> bool {
+    let around = |at: usize, length: usize| at.saturating_sub(1)..(at + 2).min(length);
+    let (rows, columns) = moves.dim();
+    around(y, rows).any(|v| around(x, columns).any(|u| moves[[v, u]]))
+}
+
+/// Returns whether a displacement is so small that the block may be still.
+fn is_small(displacement: &[f32; 2]) -> bool {
+    displacement.iter().all(|d| d.abs() <= MAX_STILL_DISPLACEMENT)
 }
 
 /// Kind of a block of the motion field.
@@ -188,6 +229,14 @@ pub(super) enum BlockKind {
 const BOUNDARY_DIFFERENCE: f32 = 0.5;
 /// Largest regularised displacement of a still block along each axis, in pixels.
 const MAX_STILL_DISPLACEMENT: f32 = 0.35;
+/// Least precision of the motion along an axis, as its inverse variance in squared pixels, that
+/// texture gives.
+const MIN_PRECISION: f32 = 150.0;
+/// Share of the blocks of a flat picture that may seem to move because of noise.
+const MAX_FALSE_SHARE: f32 = 0.05;
+/// Evidence of motion that noise alone does not cause in flat blocks, where the best of many
+/// displacements is compared with none.
+const FLAT_EVIDENCE: f32 = 6.0;
 /// Factor on the evidence of motion that a still block needs to count as moving.
 const HYSTERESIS: f32 = 3.0;
 /// Squared displacement, in units of its variance, that noise alone may cause.
@@ -398,6 +447,8 @@ impl<'a> LevelPair<'a> {
                 pixels * excess_curvature / (2.0 * DIFFERENCE_VARIANCE * sigma * sigma);
             let weight = pixels * excess_curvature / (2.0 * noise * STILL_TOLERANCE);
             found.motion_evidence += weight * offset * offset;
+            let beyond_noise = curvature - NOISE_CURVATURE / DIFFERENCE_VARIANCE * noise;
+            found.has_texture |= pixels * beyond_noise >= 2.0 * noise * MIN_PRECISION;
         }
         found
     }

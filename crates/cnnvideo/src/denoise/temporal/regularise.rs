@@ -31,6 +31,8 @@ pub(super) struct BlockMotion {
     /// Evidence against no motion, relative to what noise alone causes: at most 1 in blocks that
     /// are probably still.
     pub motion_evidence: f32,
+    /// Whether the block has texture that shows motion along one of the axes.
+    pub has_texture: bool,
 }
 
 /// Fills `field` with the regularised displacements of the blocks by Gauss-Seidel iteration in
@@ -114,7 +116,7 @@ mod tests {
             BlockMotion {
                 displacement: if certain { [2.25, -1.0] } else { [2.0, -0.5] },
                 precision: [if certain { 1e4 } else { 0.0 }; 2],
-                motion_evidence: 0.0,
+                ..BlockMotion::default()
             }
         });
         assert!(
@@ -130,7 +132,7 @@ mod tests {
             let found = Array2::from_shape_fn((rows, columns), |(y, x)| BlockMotion {
                 displacement: [value(y, x, 0), value(y, x, 1)],
                 precision: [value(y, x, 2).abs(), value(y, x, 3).abs()],
-                motion_evidence: 0.0,
+                ..BlockMotion::default()
             });
             let mut expected = found.mapv(|found| found.displacement);
             for sweep in 0..SWEEPS {
@@ -161,7 +163,7 @@ mod tests {
         let field = regularised(|_, x| BlockMotion {
             displacement: [if x < 6 { 0.0 } else { 9.0 }, 0.0],
             precision: [300.0; 2],
-            motion_evidence: 0.0,
+            ..BlockMotion::default()
         });
         for ((_, x), [found, _]) in field.indexed_iter() {
             assert!((found - if x < 6 { 0.0 } else { 9.0 }).abs() < 0.3, "{x}: {found}");
@@ -172,7 +174,7 @@ mod tests {
     fn single_block_keeps_its_motion() {
         let mut field = Array2::default((0, 0));
         let motion =
-            BlockMotion { displacement: [1.0, 2.0], precision: [0.0; 2], motion_evidence: 0.0 };
+            BlockMotion { displacement: [1.0, 2.0], precision: [0.0; 2], ..BlockMotion::default() };
         regularise(&Array2::from_elem((1, 1), motion), &mut field);
         assert_eq!(field[[0, 0]], [1.0, 2.0]);
     }
