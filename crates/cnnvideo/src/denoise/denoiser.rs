@@ -7,9 +7,10 @@ use std::sync::Arc;
 use super::{
     AssumedNoise, CONTROL_PER_SIGMA, ColourDomain, MAX_SIGMA,
     network_input::{Controls, NetworkInput},
-    network_output::{BlendWeights, ComponentNoise, NetworkOutput},
+    network_output::{BlendWeights, NetworkOutput},
     stream_noise::StreamNoise,
     temporal::{Lookahead, TemporalFusion},
+    weak_noise::ComponentNoise,
 };
 use crate::{
     frame::{Field, Picture, PictureMut, Regions, Sample},

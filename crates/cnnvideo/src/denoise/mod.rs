@@ -16,6 +16,7 @@ mod networks;
 mod noise_model;
 mod stream_noise;
 pub mod temporal;
+mod weak_noise;
 
 pub use denoiser::{Denoiser, Error, NoiseSigmas, Parameters};
 pub use domain::{ColourDomain, RGB, YUV420};

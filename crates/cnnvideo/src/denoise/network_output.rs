@@ -13,6 +13,7 @@ use super::{
     flat_runs::FlatRuns,
     is_yuv420,
     temporal::FusedPicture,
+    weak_noise::{CellVariances, ComponentNoise, WeakNoise},
 };
 use crate::{
     frame::{
@@ -25,49 +26,8 @@ use crate::{
     simd::vectorise,
 };
 
-/// Range of the sigma of the remaining noise, in 8-bit units, over which the predicted noise is
-/// faded in. The networks' own error is one to two code values, so noise weaker than the first
-/// value is left alone; noise stronger than the second is removed wholly.
-const FADE_IN_SIGMA: [f32; 2] = [0.6, 1.6];
-
 /// Reason why rows of the fused picture can be viewed as slices.
 const CONTIGUOUS: &str = "rows of the fused picture are contiguous";
-
-/// Returns the share of the predicted noise that is subtracted where noise of `sigma` remains.
-#[inline(always)]
-fn fade_in(sigma: f32) -> f32 {
-    let [start, end] = FADE_IN_SIGMA;
-    ((sigma - start) / (end - start)).clamp(0.0, 1.0)
-}
-
-/// Range of estimated sigmas, in 8-bit units, over which estimates are trusted more and more. Fine
-/// texture without noise can be estimated as weak noise.
-const TRUSTED_SIGMA: [f32; 2] = [0.5, 2.2];
-
-/// Noise of a component, and how far its estimate is trusted.
-#[derive(Clone, Copy)]
-pub(super) struct ComponentNoise {
-    /// Noise sigma before fusion, in 8-bit units.
-    sigma: f32,
-    /// Trust in the sigma, 0 to 1.
-    trust: f32,
-}
-
-impl ComponentNoise {
-    /// Creates the noise of a component; `is_set` if the user has set its sigma.
-    pub(super) fn new(sigma: f32, is_set: bool) -> Self {
-        let [start, end] = TRUSTED_SIGMA;
-        let trust = ((sigma - start) / (end - start)).clamp(0.0, 1.0);
-        Self { sigma, trust: if is_set { 1.0 } else { trust } }
-    }
-
-    /// Returns the share of the predicted noise that is subtracted where the share `variance` of
-    /// the noise variance remains.
-    #[inline(always)]
-    fn subtracted_share(self, variance: f32) -> f32 {
-        self.trust * fade_in(self.sigma * variance.sqrt())
-    }
-}
 
 /// Weights of the denoised result in the output picture.
 #[derive(Clone, Copy)]
@@ -136,7 +96,7 @@ impl<T: Sample, U: Sample> Output for NetworkOutput<'_, '_, '_, T, U> {
                     chroma_detail,
                     fused,
                     noise: Vec::new(),
-                    shares: Vec::new(),
+                    weak_noise: WeakNoise::default(),
                     values: Vec::new(),
                     dithered: Vec::new(),
                     flat_runs: FlatRuns::default(),
@@ -188,8 +148,7 @@ struct OutputBand<'a, 'b, 'f, T, U> {
     fused: Option<&'a FusedPicture<'f>>,
     /// Predicted noise of one row of a component, in network units.
     noise: Vec<f32>,
-    /// Share of the predicted noise that is subtracted in each cell of one row.
-    shares: Vec<f32>,
+    weak_noise: WeakNoise,
     /// Code values of one row of the result.
     values: Vec<f32>,
     /// The same with dither.
@@ -284,39 +243,25 @@ impl<T: Sample, U: Sample> OutputBand<'_, '_, '_, T, U> {
         }
     }
 
-    /// Multiplies the predicted noise of a row of a component by the share that is subtracted; see
-    /// [`fade_in`].
-    fn fade_noise(&mut self, component: usize, picture_row: usize) {
+    /// Reduces the predicted noise of a row of a component where it is weak.
+    fn reduce_noise(&mut self, component: usize, picture_row: usize) {
         let BlendWeights { first, others, .. } = self.weights;
         let of_component = if component == 0 { first } else { others };
         let [shift_x, shift_y] = self.colour.subsampling(component);
+        let input = &self.input.components[component];
+        let (noise, weak_noise) = (&mut self.noise, &mut self.weak_noise);
+        noise.truncate(input.ncols());
         let Some(fused) = self.fused else {
-            let share = of_component.subtracted_share(1.0);
-            if share < 1.0 {
-                self.noise.iter_mut().for_each(|noise| *noise *= share);
-            }
-            return;
+            return weak_noise.reduce(noise, of_component, input, picture_row, None);
         };
         let rows = fused.variance.nrows();
         let variances = fused.variance.row(((picture_row << shift_y) / 2).min(rows - 1));
-        let variances = variances.to_slice().expect("rows of own maps are contiguous");
-        let (noise, shares) = (&mut self.noise, &mut self.shares);
-        shares.resize(variances.len(), 0.0);
-        vectorise(
-            #[inline(always)]
-            || {
-                for (share, variance) in shares.iter_mut().zip(variances) {
-                    *share = of_component.subtracted_share(*variance);
-                }
-                if shift_x == 0 {
-                    for (noise, share) in noise.chunks_mut(2).zip(&*shares) {
-                        noise.iter_mut().for_each(|noise| *noise *= share);
-                    }
-                } else {
-                    noise.iter_mut().zip(&*shares).for_each(|(noise, share)| *noise *= share);
-                }
-            },
-        );
+        let variances = CellVariances {
+            of_cells: variances.to_slice().expect(CONTIGUOUS),
+            samples_per_cell: 2 >> shift_x,
+        };
+        let input = &fused.picture.components[component];
+        weak_noise.reduce(noise, of_component, input, picture_row, Some(variances));
     }
 
     /// Writes row `band_row` of this band's component, which is row `picture_row` of the picture:
@@ -326,7 +271,7 @@ impl<T: Sample, U: Sample> OutputBand<'_, '_, '_, T, U> {
         if band_row >= self.components[component].len_of(Axis(0)) {
             return;
         }
-        self.fade_noise(component, picture_row);
+        self.reduce_noise(component, picture_row);
         self.blend_values(component, picture_row);
         self.store_values(component, picture_row, band_row);
         let input = &self.input.components[component];

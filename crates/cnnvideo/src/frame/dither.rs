@@ -17,9 +17,9 @@ const MAX_STEP: f32 = 1.0;
 /// the plastic number and of its square, whose multiples fill the unit interval evenly (Roberts,
 /// "The unreasonable effectiveness of quasirandom sequences", 2018).
 const PHASE_STEP: [u32; 2] = [0xc13f_a9a9, 0x91e1_0da5];
-/// Range of the offsets in code values. It is a little below 1, so that whole code values stay
-/// what they are.
-const RANGE: f32 = 0.996;
+/// Range of the offsets in code values. Less than 1 keeps the error of dither smaller: it turns the
+/// steps between bands into ramps, and whole code values stay what they are.
+const RANGE: f32 = 0.7;
 
 /// Returns the offset of the dither pattern at a sample, evenly distributed around 0.
 #[inline(always)]
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn means_of_dithered_gradients_are_exact() {
+    fn means_of_dithered_gradients_are_close() {
         for (slope_x, slope_y) in [(0.02, 0.0), (0.0, 0.02), (0.013, 0.021), (0.03, 0.004)] {
             let truth = Array2::from_shape_fn((64, 200), |(y, x)| {
                 90.3 + slope_x * x as f32 + slope_y * y as f32
@@ -117,7 +117,7 @@ mod tests {
             let [error, error_of_rounded] =
                 [&dithered, &rounded].map(|result| error_of_means(&truth, result));
             assert!(
-                error < 0.07 && error_of_rounded > 3.0 * error,
+                error < 0.1 && error_of_rounded > 2.5 * error,
                 "{slope_x} {slope_y}: {error}, rounded {error_of_rounded}"
             );
         }

@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Share of the predicted noise that is subtracted ([`WeakNoise`]).
+//!
+//! The networks err by one to two code values, so they do not help against weaker noise: it is left
+//! alone in texture. Where the denoised picture is smooth, a local Wiener filter (Lee, "Digital
+//! image enhancement and noise filtering by use of local statistics", IEEE Transactions on Pattern
+//! Analysis and Machine Intelligence 2(2), 1980) removes it.
+
+use ndarray::ArrayView2;
+
+use crate::{
+    frame::{Sample, convert::convert_row, unshuffle::INPUT_SCALE},
+    simd::vectorise,
+};
+
+/// Range of the sigma of the remaining noise, in 8-bit units, over which the predicted noise is
+/// faded in in texture. Noise weaker than the first value is left alone; noise stronger than the
+/// second is removed wholly.
+const FADE_IN_SIGMA: [f32; 2] = [0.6, 1.6];
+/// Range of estimated sigmas, in 8-bit units, over which estimates are trusted more and more. Fine
+/// texture without noise can be estimated as weak noise.
+const TRUSTED_SIGMA: [f32; 2] = [0.5, 2.2];
+/// The same in smooth areas, where removing too much does little harm.
+const TRUSTED_SIGMA_IN_SMOOTH: [f32; 2] = [0.3, 0.8];
+/// Range of the sigma of the remaining noise over which the network replaces the local filter.
+const FADE_OUT_SIGMA: [f32; 2] = [0.9, 1.6];
+/// Range of the largest difference to a sample's neighbourhood, in 8-bit code values, over which
+/// its area counts less and less as smooth.
+const SMOOTH_STEP: [f32; 2] = [1.5, 3.5];
+/// Ratio of the local variance to that of the noise that can occur by chance.
+const VARIANCE_TOLERANCE: f32 = 1.6;
+/// Distance of the farthest samples of the window along the row.
+const REACH: usize = 8;
+/// Distance of the samples of the window along the row from each other.
+const STEP: usize = 2;
+/// Distance of the rows of the window.
+const ROW_REACH: usize = 4;
+
+/// Returns the position of a value in a range, 0 up to its start and 1 from its end on.
+#[inline(always)]
+fn position(value: f32, [start, end]: [f32; 2]) -> f32 {
+    ((value - start) / (end - start)).clamp(0.0, 1.0)
+}
+
+/// Noise of a component, and how far its estimate is trusted.
+#[derive(Clone, Copy)]
+pub(super) struct ComponentNoise {
+    /// Noise sigma before fusion, in 8-bit units.
+    sigma: f32,
+    /// Trust in the sigma, 0 to 1.
+    trust: f32,
+    /// Trust in the sigma in smooth areas, 0 to 1.
+    trust_in_smooth: f32,
+}
+
+impl ComponentNoise {
+    /// Creates the noise of a component; `is_set` if the user has set its sigma.
+    pub(super) fn new(sigma: f32, is_set: bool) -> Self {
+        let trust = |range| if is_set { 1.0 } else { position(sigma, range) };
+        Self { sigma, trust: trust(TRUSTED_SIGMA), trust_in_smooth: trust(TRUSTED_SIGMA_IN_SMOOTH) }
+    }
+
+    /// Returns the share of the predicted noise that is subtracted in texture where the share
+    /// `variance` of the noise variance remains.
+    #[inline(always)]
+    fn share_in_texture(self, variance: f32) -> f32 {
+        self.trust * position(self.sigma * variance.sqrt(), FADE_IN_SIGMA)
+    }
+}
+
+/// Variance of the remaining noise in the cells of a row, relative to that of a single picture.
+#[derive(Clone, Copy)]
+pub(super) struct CellVariances<'a> {
+    /// One value for each cell.
+    pub of_cells: &'a [f32],
+    /// Number of samples of the component in a row of a cell.
+    pub samples_per_cell: usize,
+}
+
+/// Reduces the predicted noise of rows where it is weak. The memory is reused from row to row.
+#[derive(Debug, Default)]
+pub(super) struct WeakNoise {
+    /// Share of the predicted noise that is subtracted from each sample in texture.
+    shares: Vec<f32>,
+    /// Variance of the remaining noise of each sample.
+    variances: Vec<f32>,
+    /// Code values of the row, and of the rows above and below with which it is compared.
+    rows: [Vec<f32>; 3],
+}
+
+impl WeakNoise {
+    /// Replaces the predicted noise of row `y` of a component by what is to be subtracted.
+    /// `component` is what the network has run on; `variances` are `None` if it is not fused.
+    pub(super) fn reduce<T: Sample>(
+        &mut self,
+        noise: &mut [f32],
+        of_component: ComponentNoise,
+        component: &ArrayView2<'_, T>,
+        y: usize,
+        variances: Option<CellVariances<'_>>,
+    ) {
+        self.set_shares(noise.len(), of_component, variances);
+        if self.shares.iter().all(|share| *share >= 1.0) {
+            return;
+        }
+        let trust = of_component.trust_in_smooth;
+        if trust > 0.0 && noise.len() > 2 * REACH {
+            self.filter_smooth_areas(noise, trust, component, y);
+        } else {
+            noise.iter_mut().zip(&self.shares).for_each(|(noise, share)| *noise *= share);
+        }
+    }
+
+    /// Sets the shares and the variances of all samples of a row.
+    fn set_shares(
+        &mut self,
+        count: usize,
+        of_component: ComponentNoise,
+        variances: Option<CellVariances<'_>>,
+    ) {
+        let Self { shares, variances: of_samples, .. } = self;
+        let scale = of_component.sigma * of_component.sigma;
+        let uniform = CellVariances { of_cells: &[1.0], samples_per_cell: count };
+        let CellVariances { of_cells, samples_per_cell } = variances.unwrap_or(uniform);
+        shares.resize(count, 0.0);
+        of_samples.resize(count, 0.0);
+        let cells =
+            shares.chunks_mut(samples_per_cell).zip(of_samples.chunks_mut(samples_per_cell));
+        vectorise(
+            #[inline(always)]
+            || {
+                for ((shares, variances), variance) in cells.zip(of_cells) {
+                    shares.fill(of_component.share_in_texture(*variance));
+                    variances.fill(scale * variance);
+                }
+            },
+        );
+    }
+
+    /// Reduces the noise to its shares in texture, and replaces it by that of the local filter in
+    /// smooth areas.
+    fn filter_smooth_areas<T: Sample>(
+        &mut self,
+        noise: &mut [f32],
+        trust: f32,
+        component: &ArrayView2<'_, T>,
+        y: usize,
+    ) {
+        let (height, width) = component.dim();
+        let y = y.min(height - 1);
+        let rows = [y, y.saturating_sub(ROW_REACH), (y + ROW_REACH).min(height - 1)];
+        for (values, row) in self.rows.iter_mut().zip(rows) {
+            // The first and last samples are repeated beyond the border.
+            values.resize(width + 2 * REACH, 0.0);
+            convert_row(component.row(row), &mut values[REACH..REACH + width]);
+            let [first, last] = [values[REACH], values[REACH + width - 1]];
+            values[..REACH].fill(first);
+            values[REACH + width..].fill(last);
+        }
+        let Self { shares, variances, rows } = &*self;
+        let windows = rows.each_ref().map(|row| &row[..]);
+        vectorise(
+            #[inline(always)]
+            || {
+                let samples = noise.iter_mut().zip(shares).zip(variances);
+                for (x, ((noise, share), variance)) in samples.enumerate() {
+                    let own = windows[0][x + REACH];
+                    let window = Window::at(windows, x);
+                    let weight = trust
+                        * window.smoothness(own - INPUT_SCALE * *noise)
+                        * (1.0 - position(variance.sqrt(), FADE_OUT_SIGMA));
+                    let of_filter = window.noise(own, *variance) * (1.0 / INPUT_SCALE);
+                    *noise = (1.0 - weight) * share * *noise + weight * of_filter;
+                }
+            },
+        );
+    }
+}
+
+/// Statistics of the window around a sample.
+struct Window {
+    mean: f32,
+    variance: f32,
+    /// Largest difference of the means of the parts of the window from its mean.
+    unevenness: f32,
+}
+
+impl Window {
+    /// Returns the statistics of the window around a sample of rows that start [`REACH`] samples
+    /// before.
+    #[inline(always)]
+    fn at(rows: [&[f32]; 3], x: usize) -> Self {
+        const COUNT: usize = 2 * REACH / STEP + 1;
+        let (mut sum, mut squares) = (0.0, 0.0);
+        let mut sums = [0.0f32; 3];
+        // Thirds of the window along the row.
+        let mut thirds = [0.0f32; 3];
+        for (of_row, row) in sums.iter_mut().zip(rows) {
+            for i in 0..COUNT {
+                let value = row[x + STEP * i];
+                *of_row += value;
+                thirds[3 * i / COUNT] += value;
+                squares += value * value;
+            }
+            sum += *of_row;
+        }
+        let mean = sum * (1.0 / (3 * COUNT) as f32);
+        let uneven = |sums: [f32; 3]| {
+            let [a, b, c] = sums.map(|sum| (sum * (1.0 / COUNT as f32) - mean).abs());
+            a.max(b).max(c)
+        };
+        Self {
+            mean,
+            variance: (squares * (1.0 / (3 * COUNT) as f32) - mean * mean).max(0.0),
+            unevenness: uneven(sums).max(uneven(thirds)),
+        }
+    }
+
+    /// Returns how smooth the window is, 0 to 1; `denoised` is the denoised sample.
+    #[inline(always)]
+    fn smoothness(&self, denoised: f32) -> f32 {
+        1.0 - position((denoised - self.mean).abs().max(self.unevenness), SMOOTH_STEP)
+    }
+
+    /// Returns the noise in a sample by the local Wiener filter; `noise_variance` is that of the
+    /// noise.
+    #[inline(always)]
+    fn noise(&self, value: f32, noise_variance: f32) -> f32 {
+        let expected = VARIANCE_TOLERANCE * noise_variance;
+        let of_noise = (expected / self.variance.max(1e-6)).min(1.0);
+        of_noise * (value - self.mean)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+
+    use super::*;
+
+    /// Returns the root mean square error that is left of noise of `sigma` in a picture, if the
+    /// network predicts no noise at all.
+    fn error(clean: &Array2<f32>, sigma: f32) -> f32 {
+        let mut rng = StdRng::seed_from_u64(5);
+        let noisy = clean.mapv(|value| {
+            let noise: f32 = (0..12).map(|_| rng.random_range(-0.5..0.5f32)).sum();
+            value + sigma * noise
+        });
+        let mut squares = 0.0;
+        let mut weak_noise = WeakNoise::default();
+        for (y, row) in noisy.rows().into_iter().enumerate() {
+            let mut noise = vec![0.0; row.len()];
+            let of_component = ComponentNoise::new(sigma, false);
+            weak_noise.reduce(&mut noise, of_component, &noisy.view(), y, None);
+            let result = row.iter().zip(&noise).map(|(value, noise)| value - INPUT_SCALE * noise);
+            squares += result.zip(clean.row(y)).map(|(a, b)| (a - b).powi(2)).sum::<f32>();
+        }
+        (squares / clean.len() as f32).sqrt()
+    }
+
+    #[test]
+    fn weak_noise_disappears_from_smooth_areas() {
+        let slope = |y: usize, x: usize| 60.0 + x as f32 / 40.0 + y as f32 / 60.0;
+        let gradient = Array2::from_shape_fn((60, 90), |(y, x)| slope(y, x));
+        assert!(error(&gradient, 0.8) < 0.3);
+        assert!(error(&gradient, 0.4) < 0.38, "a sigma below the trusted ones");
+        // Noise of this sigma is left to the network.
+        assert!(error(&gradient, 1.7) > 1.5);
+    }
+
+    #[test]
+    fn texture_and_edges_stay() {
+        let checks = |y: usize, x: usize| (y / 3 + x / 3).is_multiple_of(2);
+        let lines = |y: usize, _: usize| y % 9 < 2;
+        let edge = |y: usize, x: usize| 2 * x + y > 100;
+        for is_dark in [&checks as &dyn Fn(usize, usize) -> bool, &lines, &edge] {
+            let clean =
+                Array2::from_shape_fn((60, 90), |(y, x)| if is_dark(y, x) { 80.0 } else { 92.0 });
+            let left = error(&clean, 0.8);
+            assert!(left < 0.85, "{left}");
+        }
+    }
+
+    #[test]
+    fn narrow_pictures_are_left_alone() {
+        for dim in [(1, 1), (3, 9), (40, 16)] {
+            let left = error(&Array2::from_elem(dim, 77.0), 0.8);
+            assert!(left < 2.0, "{dim:?}: {left}");
+        }
+    }
+}
