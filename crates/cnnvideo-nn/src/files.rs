@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Files that are written completely or not at all.
+//! Files that are written completely or not at all, and their identity.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -37,6 +37,20 @@ pub fn write_atomically<E: From<io::Error>>(
         let _ = fs::remove_file(&temporary);
     }
     result
+}
+
+/// Returns whether two paths lead to the same existing file, through links as well.
+pub fn is_same_file(a: &Path, b: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let identity = |path: &Path| fs::metadata(path).ok().map(|m| (m.dev(), m.ino()));
+        identity(a).is_some_and(|a| Some(a) == identity(b))
+    }
+    #[cfg(not(unix))]
+    {
+        fs::canonicalize(a).is_ok_and(|a| fs::canonicalize(b).is_ok_and(|b| a == b))
+    }
 }
 
 /// Renames a file to `path` after its content has reached the disk.
@@ -108,6 +122,8 @@ mod tests {
         let folder = folder("links");
         let link = folder.join("link");
         std::os::unix::fs::symlink(folder.join("file"), &link).unwrap();
+        assert!(is_same_file(&link, &folder.join("file")));
+        assert!(!is_same_file(&link, &folder) && !is_same_file(&link, &folder.join("none")));
         write_atomically(&link, |temporary| fs::write(temporary, "new")).unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read_to_string(folder.join("file")).unwrap(), "new");

@@ -11,7 +11,6 @@ mod residual;
 mod visible;
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -19,6 +18,7 @@ use std::{
 use clap::{Parser, Subcommand};
 use cnnvideo::{
     frame::{Format, Picture, Plane},
+    nn::files::is_same_file,
     watermark::DecoderOptions,
 };
 use cnnvideo_eval::{
@@ -206,20 +206,6 @@ fn embed(
     })
 }
 
-/// Returns whether two paths lead to the same file, through links as well.
-fn is_same_file(a: &Path, b: &Path) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt;
-        let identity = |path: &Path| fs::metadata(path).ok().map(|m| (m.dev(), m.ino()));
-        identity(a).is_some_and(|a| Some(a) == identity(b))
-    }
-    #[cfg(not(unix))]
-    {
-        fs::canonicalize(a).is_ok_and(|a| fs::canonicalize(b).is_ok_and(|b| a == b))
-    }
-}
-
 fn detect(input: &Path, key_file: &Path) -> Result<()> {
     init()?;
     launch(
@@ -250,6 +236,8 @@ fn detect(input: &Path, key_file: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const PAYLOAD: &str = "0123456789abcdef";

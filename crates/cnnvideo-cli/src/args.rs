@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::codec::Codec;
+
+const EXAMPLES: &str = "\
+Examples:
+  cnnvideo info in.mp4                      what is in the file, its noise, a suggestion
+  cnnvideo denoise in.mp4 out.mkv           remove noise, keep sound and subtitles
+  cnnvideo denoise in.mkv out.mkv --codec ffv1 --set strength=0.8
+  ffmpeg -i in.mov -f yuv4mpegpipe - | cnnvideo denoise - - | x265 --y4m - -o out.hevc
+
+Exit status: 0 done, 1 failed, 2 wrong usage, 3 no watermark found (watermark detect).";
+
+/// Arguments of the program.
+#[derive(Debug, Parser)]
+#[command(name = "cnnvideo", version, after_help = EXAMPLES)]
+#[command(about = "Denoises, smooths, watermarks and compares video files")]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Remove noise from a video
+    Denoise(Transform),
+    /// Remove texture up to a chosen size from a video, and keep edges
+    Smooth(Transform),
+    /// Show the streams of a file and its noise, and suggest a command
+    Info {
+        /// Video file
+        file: PathBuf,
+        #[command(flatten)]
+        report: ReportArguments,
+    },
+}
+
+/// Arguments of the commands that run one element over a video.
+#[derive(Debug, Args)]
+pub(crate) struct Transform {
+    #[command(flatten)]
+    pub(crate) files: Files,
+    /// Property of the element, for example strength=0.8; may be repeated
+    #[arg(long = "set", value_name = "PROPERTY=VALUE", conflicts_with = "filter")]
+    pub(crate) set: Vec<String>,
+    /// GStreamer elements to run instead, for example "cnndenoise ! cnnsmooth scale=4"
+    #[arg(long, value_name = "ELEMENTS")]
+    pub(crate) filter: Option<String>,
+    #[command(flatten)]
+    pub(crate) encoding: Encoding,
+    #[command(flatten)]
+    pub(crate) progress: ProgressArguments,
+}
+
+/// Input and output.
+#[derive(Debug, Args)]
+pub(crate) struct Files {
+    /// Video file, or - for YUV4MPEG2 (y4m) from the standard input
+    #[arg(value_name = "IN")]
+    pub(crate) input: PathBuf,
+    /// File to write: .mkv, .mp4, .mov, .webm or .y4m; or - for y4m to the standard output
+    #[arg(value_name = "OUT")]
+    pub(crate) output: PathBuf,
+    /// Replace OUT if it exists
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+}
+
+/// How the video is encoded.
+#[derive(Debug, Args)]
+pub(crate) struct Encoding {
+    /// Codec of the video in OUT; by default one that suits the container
+    #[arg(long)]
+    pub(crate) codec: Option<Codec>,
+    /// Quality for h264 and h265 (0 to 50, default 18), vp9 and av1 (0 to 63, default 24); a lower
+    /// number is better and larger
+    #[arg(long, value_name = "N")]
+    pub(crate) crf: Option<u32>,
+    /// Bits of a sample in OUT; by default those of IN
+    #[arg(long, value_name = "BITS")]
+    pub(crate) depth: Option<BitDepth>,
+    /// Threads of the element and of the encoder; by default one for each core
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) threads: Option<u32>,
+    /// Leave out the streams that the container of OUT cannot hold, instead of failing
+    #[arg(long)]
+    pub(crate) drop_unsupported: bool,
+}
+
+/// Bits of a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BitDepth {
+    /// 8 bits.
+    #[value(name = "8")]
+    Eight,
+    /// 10 bits.
+    #[value(name = "10")]
+    Ten,
+}
+
+/// What is printed during the work and at its end.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct ProgressArguments {
+    /// Progress: a bar on the standard error if it is a terminal; one JSON object a second on the
+    /// standard output; or nothing
+    #[arg(long, value_name = "HOW", default_value = "bar")]
+    pub(crate) progress: ProgressMode,
+    #[command(flatten)]
+    pub(crate) report: ReportArguments,
+}
+
+/// The form of the report.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct ReportArguments {
+    /// Print the result as JSON on the standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The form of the progress report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressMode {
+    /// A bar on a terminal.
+    Bar,
+    /// One JSON object a second.
+    Json,
+    /// Nothing.
+    None,
+}

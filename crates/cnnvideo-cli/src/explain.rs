@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Turns messages of GStreamer into sentences that tell what to do.
+
+use gst::prelude::*;
+
+use crate::error::{Failure, failed};
+
+/// Returns the failure for an error message. `about` names the file that is processed,
+/// `missing` the plugin that an element has missed before.
+pub(crate) fn error(message: &gst::message::Error, about: &str, missing: Option<&str>) -> Failure {
+    let error = message.error();
+    let text = error.message().trim_end_matches('.');
+    if error.matches(gst::ResourceError::NoSpaceLeft) {
+        return failed!("the disk is full: free some space, or write to another disk");
+    }
+    if error.matches(gst::StreamError::TypeNotFound) || error.matches(gst::StreamError::WrongType) {
+        return failed!("{about} is not a video file that GStreamer knows");
+    }
+    if error.matches(gst::CoreError::MissingPlugin)
+        || error.matches(gst::StreamError::CodecNotFound)
+    {
+        return failed!("no decoder for {about} ({}): {DECODERS}", missing.unwrap_or(text));
+    }
+    let source = message.src().map(|source| source.name().to_string()).unwrap_or_default();
+    let debug = message.debug().unwrap_or_default();
+    if debug.contains("not-negotiated") {
+        return failed!(
+            "{about}: the elements cannot agree on a video format ({source}): try another --codec"
+        );
+    }
+    // The last line of the debug text tells what the general sentence leaves out.
+    match debug.lines().last().map(str::trim).filter(|_| text.starts_with("Internal data")) {
+        Some(line) if !line.is_empty() => failed!("{about}: {line} ({source})"),
+        _ => failed!("{about}: {text}"),
+    }
+}
+
+/// What to do where a decoder is missing.
+const DECODERS: &str = "install the packages gstreamer1.0-libav, gstreamer1.0-plugins-good and \
+     gstreamer1.0-plugins-bad";
+
+/// Returns the name of the plugin that an element misses, if this is such a message.
+pub(crate) fn missing_plugin(message: &gst::StructureRef) -> Option<String> {
+    if message.name() != "missing-plugin" {
+        return None;
+    }
+    Some(message.get::<&str>("name").unwrap_or("unknown").to_owned())
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The command `cnnvideo`: video files in, video files out.
+//!
+//! The program is a thin layer over the elements of GStreamer: it plans what happens with each
+//! stream of a file (`transcode`), builds one pipeline, and watches it. The elements of this project
+//! are linked into the program, so it needs no installed plugin.
+//!
+//! The module [`y4m`] is public for the fuzz target that reads damaged streams.
+
+mod args;
+mod codec;
+mod container;
+mod error;
+mod explain;
+mod filter;
+mod formats;
+mod media;
+mod output;
+mod pipe;
+mod progress;
+mod run;
+mod stop;
+mod transcode;
+pub mod y4m;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Arguments, Command, Transform};
+use error::{Failure, Result, failed};
+use filter::Filter;
+use output::note;
+use stop::Stop;
+
+/// Exit status of wrong usage, as clap's.
+const USAGE: u8 = 2;
+
+/// Runs the program with the arguments of the process and returns its exit status.
+pub fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(code) => code,
+        Err(failure) => end(&failure),
+    }
+}
+
+/// Reports a failure and returns its exit status. Ends the process by a signal where one has
+/// stopped the work.
+fn end(failure: &Failure) -> ExitCode {
+    match failure {
+        Failure::BrokenPipe => stop::end_by_broken_pipe(),
+        Failure::Signal(number) => {
+            note(format_args!("cnnvideo: {failure}"));
+            stop::end_by(*number);
+        }
+        Failure::Failed(_) => note(format_args!("cnnvideo: {failure}")),
+        Failure::Usage(_) => {
+            note(format_args!("cnnvideo: {failure}"));
+            return ExitCode::from(USAGE);
+        }
+    }
+    ExitCode::FAILURE
+}
+
+/// Executes a command.
+fn run(command: Command) -> Result<ExitCode> {
+    let stop = Stop::watch()?;
+    init()?;
+    match command {
+        Command::Denoise(transform) => run_filter("denoise", "cnndenoise", &transform, &stop)?,
+        Command::Smooth(transform) => run_filter("smooth", "cnnsmooth", &transform, &stop)?,
+        Command::Info { .. } => (),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Initialises GStreamer and registers the elements of this project.
+fn init() -> Result<()> {
+    gst::init().map_err(|err| failed!("GStreamer cannot start: {err}"))?;
+    Ok(gstcnnvideo::plugin_register_static()?)
+}
+
+/// Frames in advance that a filter may use where the video comes from a file.
+const LOOKAHEAD: &str = "8";
+
+/// Runs an element over a video.
+fn run_filter(
+    command: &'static str,
+    element: &'static str,
+    transform: &Transform,
+    stop: &Stop,
+) -> Result<()> {
+    let mut filter = match &transform.filter {
+        Some(description) => Filter::description(description)?,
+        None => Filter::element(element, &transform.set)?,
+    };
+    filter.set_default("lookahead", LOOKAHEAD);
+    // Nothing is late where no clock runs, and no frame may be dropped.
+    filter.set_default("qos", "false");
+    if let Some(threads) = transform.encoding.threads {
+        filter.set_default("threads", &threads.to_string());
+    }
+    let job = transcode::Job {
+        command,
+        files: &transform.files,
+        filter,
+        encoding: &transform.encoding,
+        progress: transform.progress,
+        read: Vec::new(),
+    };
+    transcode::transcode(job, stop)
+}

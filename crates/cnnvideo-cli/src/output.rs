@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The output file and the standard output.
+
+use std::{
+    fmt,
+    io::{self, Write},
+    path::Path,
+};
+
+use cnnvideo::nn::files::{is_same_file, write_atomically};
+
+use crate::error::{Failure, Result, failed};
+
+/// The name of the standard input and output.
+pub(crate) const STANDARD: &str = "-";
+
+/// Returns whether a path stands for the standard input or output.
+pub(crate) fn is_standard(path: &Path) -> bool {
+    path == Path::new(STANDARD)
+}
+
+/// Checks, before any work, that a file may be written.
+///
+/// # Errors
+/// The file is one of those that are read, it exists and `overwrite` is false, or its folder does
+/// not exist.
+pub(crate) fn check_output(output: &Path, read: &[&Path], overwrite: bool) -> Result<()> {
+    if is_standard(output) {
+        return Ok(());
+    }
+    if let Some(same) = read.iter().find(|path| is_same_file(path, output)) {
+        return Err(failed!(
+            "{} is the file that is read ({}): choose another name for the output",
+            output.display(),
+            same.display()
+        ));
+    }
+    match output.metadata() {
+        Ok(metadata) if metadata.is_dir() => {
+            Err(failed!("{} is a folder: add the name of a file", output.display()))
+        }
+        Ok(metadata) if metadata.is_file() && !overwrite => Err(failed!(
+            "{} exists: add --overwrite to replace it, or choose another name",
+            output.display()
+        )),
+        Ok(_) => Ok(()),
+        Err(_) => check_folder(output),
+    }
+}
+
+/// Checks that the folder of a file exists.
+fn check_folder(output: &Path) -> Result<()> {
+    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty());
+    match folder {
+        Some(folder) if !folder.is_dir() => {
+            Err(failed!("{} is not a folder: create it first", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a file under a temporary name beside it and renames it at the end.
+///
+/// # Errors
+/// The failure of `write`, or of storing the file.
+pub(crate) fn write_whole(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    // The failures of `write` name the file themselves.
+    let mut written = false;
+    let result = write_atomically(path, |temporary| {
+        write(temporary)?;
+        written = true;
+        Ok(())
+    });
+    result.map_err(|failure| match failure {
+        Failure::Failed(reason) if written => {
+            failed!("cannot store {}: {reason}", path.display())
+        }
+        other => other,
+    })
+}
+
+/// Prints a line to the standard output.
+///
+/// # Errors
+/// It is closed or full.
+pub(crate) fn print_line(line: impl fmt::Display) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    let written = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+    written.map_err(|err| standard_output_error(&err))
+}
+
+/// Returns the failure of a write to the standard output.
+pub(crate) fn standard_output_error(err: &io::Error) -> Failure {
+    if err.kind() == io::ErrorKind::BrokenPipe {
+        Failure::BrokenPipe
+    } else {
+        failed!("cannot write the standard output: {err}")
+    }
+}
+
+/// Prints a line to the standard error. Where that cannot be written, nobody reads it.
+pub(crate) fn note(line: impl fmt::Display) {
+    let _ = writeln!(io::stderr(), "{line}");
+}

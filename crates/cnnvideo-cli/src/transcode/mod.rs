@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Reads a video, runs a filter over it and writes it again, with all other streams.
+
+pub(crate) mod durations;
+mod path;
+mod plan;
+mod report;
+mod streams;
+mod trial;
+
+use std::path::{Path, PathBuf};
+
+use gst::prelude::*;
+use gst_video::VideoInfo;
+
+use crate::{
+    args::{Encoding, Files, ProgressArguments, ProgressMode},
+    codec::Encoder,
+    container::Container,
+    error::{Result, failed, usage},
+    filter::Filter,
+    media::{Input, probe::Media},
+    output::{check_output, is_standard, note, write_whole},
+    pipe,
+    progress::{Count, Progress},
+    run::{Running, run},
+    stop::Stop,
+};
+use durations::Durations;
+use path::{Ends, VideoPath};
+use plan::Plan;
+use report::Report;
+
+/// What to do.
+pub(crate) struct Job<'a> {
+    /// Name of the command.
+    pub(crate) command: &'static str,
+    /// Input and output.
+    pub(crate) files: &'a Files,
+    /// Elements that process the video.
+    pub(crate) filter: Filter,
+    /// How the video is encoded.
+    pub(crate) encoding: &'a Encoding,
+    /// What is printed.
+    pub(crate) progress: ProgressArguments,
+    /// Other files that are read, and must not be the output.
+    pub(crate) read: Vec<PathBuf>,
+}
+
+/// The opened input.
+enum Source {
+    File(Input, Box<Media>, Plan),
+    Y4m(Box<pipe::Source>),
+}
+
+impl Source {
+    fn info(&self) -> &VideoInfo {
+        match self {
+            Self::File(_, media, _) => &media.info,
+            Self::Y4m(source) => source.info(),
+        }
+    }
+
+    fn caps(&self) -> Result<gst::Caps> {
+        match self {
+            Self::File(_, media, _) => Ok(media.caps.clone()),
+            Self::Y4m(source) => Ok(source.info().to_caps()?),
+        }
+    }
+
+    fn duration(&self) -> Option<gst::ClockTime> {
+        match self {
+            Self::File(_, media, _) => media.duration,
+            Self::Y4m(_) => None,
+        }
+    }
+}
+
+/// Does the work.
+///
+/// # Errors
+/// The input cannot be read, the output cannot be written or would lose properties of the input,
+/// an element fails, or a signal arrives. Then nothing is left under the name of the output.
+pub(crate) fn transcode(job: Job<'_>, stop: &Stop) -> Result<()> {
+    let Files { input, output, overwrite } = job.files;
+    let container = Container::of(output)?;
+    let prints_json = job.progress.report.json || job.progress.progress == ProgressMode::Json;
+    if is_standard(output) && prints_json {
+        return Err(usage!("the standard output carries the video: leave out --json"));
+    }
+    if container == Container::Y4m && (job.encoding.codec.is_some() || job.encoding.crf.is_some()) {
+        return Err(usage!("y4m is raw video: leave out --codec and --crf"));
+    }
+    if let (Some(codec), crf @ Some(_)) = (job.encoding.codec, job.encoding.crf) {
+        codec.checked_crf(crf)?;
+    }
+    let mut read: Vec<&Path> = job.read.iter().map(PathBuf::as_path).collect();
+    if !is_standard(input) {
+        read.push(input);
+    }
+    let kind = Input::of(input)?;
+    check_output(output, &read, *overwrite)?;
+    let source = open(kind, container, &job, stop)?;
+    let path = video_path(&job, container, &source)?;
+    let about = if is_standard(input) { "the video".into() } else { input.display().to_string() };
+    let work = Work { job: &job, container, path, about, stop };
+    let report = if is_standard(output) {
+        work.run(source, None)?
+    } else {
+        let mut report = None;
+        write_whole(output, |temporary| {
+            report = Some(work.run(source, Some(temporary))?);
+            Ok(())
+        })?;
+        report.ok_or_else(|| failed!("the work has no result"))?
+    };
+    report.print(&job)
+}
+
+/// Opens the input and plans its streams.
+fn open(kind: Input, container: Container, job: &Job<'_>, stop: &Stop) -> Result<Source> {
+    let Some(path) = kind.path().filter(|_| matches!(kind, Input::File(_))) else {
+        return Ok(Source::Y4m(Box::new(pipe::Source::open(&kind, stop)?)));
+    };
+    let media = Media::probe(path, stop)?;
+    let plan = Plan::new(&media, container, job.encoding.drop_unsupported)?;
+    let dropped = plan.dropped();
+    if !dropped.is_empty() {
+        note(format_args!("cnnvideo: left out: stream {}", dropped.join(", stream ")));
+    }
+    Ok(Source::File(kind, Box::new(media), plan))
+}
+
+/// Chooses formats and encoder.
+fn video_path(job: &Job<'_>, container: Container, source: &Source) -> Result<VideoPath> {
+    let info = source.info();
+    let output_depth = path::output_depth(info, job.encoding.depth);
+    let encoder = if container == Container::Y4m {
+        None
+    } else {
+        let encoder = Encoder::choose(job.encoding.codec, container, output_depth)?;
+        Some((encoder, encoder.codec.checked_crf(job.encoding.crf)?))
+    };
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+    Ok(VideoPath {
+        filter: job.filter.clone(),
+        encoder,
+        input_depth: path::processed_depth(info),
+        output_depth,
+        threads: job.encoding.threads.unwrap_or(cores).min(64),
+        caps: source.caps()?,
+    })
+}
+
+/// A job with all choices made.
+struct Work<'a> {
+    job: &'a Job<'a>,
+    container: Container,
+    path: VideoPath,
+    about: String,
+    stop: &'a Stop,
+}
+
+impl Work<'_> {
+    /// Writes the output to a file, or to the standard output.
+    fn run(&self, source: Source, file: Option<&Path>) -> Result<Report> {
+        if let Some(file) = file.filter(|_| self.container != Container::Y4m) {
+            let kept = trial::Kept {
+                caps: self.path.caps.clone(),
+                orientation: match &source {
+                    Source::File(_, media, _) => media.orientation.clone(),
+                    Source::Y4m(_) => None,
+                },
+            };
+            trial::check(&self.path, self.container, &kept, file, self.stop)?;
+        }
+        let pipeline = Running(gst::Pipeline::new());
+        let ends = self.path.add_to(&pipeline.0)?;
+        let decoded = count(&ends.first, "sink")?;
+        let duration = source.duration();
+        let frames = expected_frames(source.info(), duration);
+        let streams = match &source {
+            Source::File(_, _, plan) => Some(plan.to_json()),
+            Source::Y4m(_) => None,
+        };
+        let sink = self.add_output(&pipeline.0, &ends, source, file)?;
+        // Behind the probe that restores durations.
+        let encoded = count(&ends.last, "src")?;
+        let mut progress =
+            Progress::new(self.job.progress.progress, decoded.clone(), duration, frames);
+        let result =
+            run(&pipeline, gst::State::Playing, self.stop, &self.about, &mut progress);
+        let stats = report::filter_stats(&ends.filter);
+        let (rate, elapsed) = (progress.rate(), progress.elapsed());
+        drop(progress);
+        match sink {
+            Some(sink) => sink.finish(result)?,
+            None => result?,
+        }
+        self.check_counts(&decoded, &encoded, duration)?;
+        Ok(Report {
+            frames: encoded.frames(),
+            time: encoded.time(),
+            elapsed,
+            rate,
+            encoder: self.path.encoder.map(|(encoder, _)| encoder),
+            depth: self.path.output_depth,
+            streams,
+            stats,
+        })
+    }
+
+    /// Adds the input and the output. Returns the sink for y4m.
+    fn add_output(
+        &self,
+        pipeline: &gst::Pipeline,
+        ends: &Ends,
+        source: Source,
+        file: Option<&Path>,
+    ) -> Result<Option<pipe::Sink>> {
+        let header = match &source {
+            Source::Y4m(source) => Some(source.header().clone()),
+            Source::File(..) => None,
+        };
+        let durations = Durations::default();
+        let (muxer, sink) = if self.container == Container::Y4m {
+            let sink = pipe::Sink::new(file, header)?;
+            pipeline.add(&sink.element)?;
+            ends.last.link(&sink.element)?;
+            (None, Some(sink))
+        } else {
+            let file = file.ok_or_else(|| failed!("a container needs a file"))?;
+            (Some(self.add_muxer(pipeline, &source, ends, file, &durations)?), None)
+        };
+        match source {
+            Source::File(input, _, plan) => {
+                streams::add_to(pipeline, &input, &plan, ends, muxer.as_ref(), durations)?;
+            }
+            Source::Y4m(source) => {
+                source.add_to(pipeline)?.link(&ends.first)?;
+            }
+        }
+        Ok(sink)
+    }
+
+    /// Adds the muxer, with its pad for the video, and the sink of the file.
+    fn add_muxer(
+        &self,
+        pipeline: &gst::Pipeline,
+        source: &Source,
+        ends: &Ends,
+        file: &Path,
+        durations: &Durations,
+    ) -> Result<gst::Element> {
+        let muxer = self.container.muxer()?;
+        let sink = gst::ElementFactory::make("filesink").property("location", file).build()?;
+        pipeline.add_many([&muxer, &sink])?;
+        muxer.link(&sink)?;
+        let pad = muxer
+            .request_pad_simple("video_%u")
+            .ok_or_else(|| failed!("the muxer takes no video"))?;
+        if pad.find_property("trak-timescale").is_some() && source.info().fps().numer() == 0 {
+            // A multiple of the timescales of Matroska and of MPEG.
+            pad.set_property("trak-timescale", 90_000u32);
+        }
+        let last = ends.last.static_pad("src").ok_or_else(|| failed!("there is no encoder"))?;
+        durations.handle().restore_at(&last);
+        last.link(&pad).map_err(|err| failed!("cannot link the muxer: {err}"))?;
+        Ok(muxer)
+    }
+
+    /// Checks that every frame has arrived, up to the end of the file.
+    fn check_counts(
+        &self,
+        decoded: &Count,
+        encoded: &Count,
+        duration: Option<gst::ClockTime>,
+    ) -> Result<()> {
+        let about = &self.about;
+        if decoded.frames() == 0 {
+            return Err(failed!("{about} has no video frame: there is nothing to do"));
+        }
+        if decoded.frames() != encoded.frames() {
+            return Err(failed!(
+                "{about}: {} frames were decoded, but {} encoded; please report this",
+                decoded.frames(),
+                encoded.frames()
+            ));
+        }
+        let _ = duration;
+        Ok(())
+    }
+}
+
+/// Counts the buffers at a pad of an element.
+fn count(element: &gst::Element, pad: &str) -> Result<Count> {
+    let pad = element
+        .static_pad(pad)
+        .ok_or_else(|| failed!("{} has no pad {pad}", element.name()))?;
+    Ok(Count::at(&pad))
+}
+
+/// Returns the number of frames, if rate and duration are known.
+fn expected_frames(info: &VideoInfo, duration: Option<gst::ClockTime>) -> Option<u64> {
+    let (rate, scale) = (info.fps().numer(), info.fps().denom());
+    if rate <= 0 {
+        return None;
+    }
+    duration?.nseconds().mul_div_round(rate as u64, 1_000_000_000 * scale as u64)
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Links the streams of a file with the elements that process or copy them.
+
+use std::collections::HashMap;
+
+use gst::prelude::*;
+
+use super::{
+    durations::Durations,
+    path::Ends,
+    plan::{Plan, Route},
+};
+use crate::{
+    error::{Result, failed},
+    media::{
+        Input,
+        demux::{Demux, Shared},
+        probe::{add_decoder, add_sink, link},
+    },
+};
+
+/// Most memory in bytes for encoded data of a stream that waits for others. The queue grows to it
+/// only where the streams of the file are stored far apart.
+const MAX_QUEUED_BYTES: u32 = 512 << 20;
+/// Buffers of a stream that wait in any case.
+const QUEUED_BUFFERS: u32 = 64;
+
+/// Adds the elements that read a file, and links its streams as planned: the processed one through
+/// a decoder with `ends`, the copied ones with `muxer`.
+///
+/// # Errors
+/// An element is missing.
+pub(crate) fn add_to(
+    pipeline: &gst::Pipeline,
+    file: &Input,
+    plan: &Plan,
+    ends: &Ends,
+    muxer: Option<&gst::Element>,
+    durations: Durations,
+) -> Result<()> {
+    let path = file.path().ok_or_else(|| failed!("{} is not a file", file.name()))?;
+    let demux = Demux::add_to(pipeline, path, move |pad| durations.note_at(pad))?;
+    let queue = gst::ElementFactory::make("multiqueue")
+        .property("max-size-buffers", QUEUED_BUFFERS)
+        .property("max-size-bytes", MAX_QUEUED_BYTES)
+        .property("max-size-time", 0u64)
+        .build()?;
+    pipeline.add(&queue)?;
+    let mut waiting = HashMap::new();
+    for (stream, route) in &plan.0 {
+        if *route == Route::Drop {
+            continue;
+        }
+        let missing = || failed!("the queue takes no more streams");
+        let sink = queue.request_pad_simple("sink_%u").ok_or_else(missing)?;
+        let source_name = sink.name().replace("sink", "src");
+        let source = queue.static_pad(&source_name).ok_or_else(missing)?;
+        match route {
+            Route::Process => decode(pipeline, &source, &ends.first)?,
+            Route::Copy { pad, parser } => {
+                let muxer = muxer.ok_or_else(|| failed!("y4m holds no other streams"))?;
+                copy(pipeline, &source, muxer, pad, parser.as_deref())?;
+            }
+            Route::Drop => (),
+        }
+        waiting.insert(stream.id.clone(), sink);
+    }
+    let waiting = Shared::new(waiting);
+    {
+        let (waiting, pipeline) = (waiting.clone(), pipeline.downgrade());
+        demux.each_stream(move |pad| {
+            let Some(pipeline) = pipeline.upgrade() else { return };
+            let id = pad.stream_id().map(|id| id.to_string()).unwrap_or_default();
+            let linked = match waiting.with(|waiting| waiting.remove(&id)) {
+                Some(sink) => pad.link(&sink).map(drop).map_err(|err| {
+                    failed!("cannot link stream {id}: {err}")
+                }),
+                None => add_sink(&pipeline, pad),
+            };
+            if let Err(failure) = linked {
+                gst::element_error!(pipeline, gst::CoreError::Pad, ("{failure}"));
+            }
+        });
+    }
+    let pipeline = pipeline.downgrade();
+    demux.after_streams(move || {
+        // A muxer would wait for such a stream for ever.
+        if let Some(pipeline) = pipeline.upgrade()
+            && waiting.with(|waiting| !waiting.is_empty())
+        {
+            gst::element_error!(
+                pipeline,
+                gst::CoreError::Pad,
+                ("the file has changed since it was opened")
+            );
+        }
+    });
+    Ok(())
+}
+
+/// Decodes a stream.
+fn decode(pipeline: &gst::Pipeline, source: &gst::Pad, first: &gst::Element) -> Result<()> {
+    let decoder = add_decoder(pipeline)?;
+    let first = first.clone();
+    decoder.connect_pad_added(move |decoder, pad| {
+        if let Err(failure) = link(pad, &first) {
+            gst::element_error!(decoder, gst::CoreError::Pad, ("{failure}"));
+        }
+    });
+    link(source, &decoder)
+}
+
+/// Copies a stream into the muxer.
+fn copy(
+    pipeline: &gst::Pipeline,
+    source: &gst::Pad,
+    muxer: &gst::Element,
+    template: &str,
+    parser: Option<&str>,
+) -> Result<()> {
+    let mut source = source.clone();
+    if let Some(parser) = parser {
+        let parser = gst::ElementFactory::make(parser).build()?;
+        pipeline.add(&parser)?;
+        parser.sync_state_with_parent()?;
+        link(&source, &parser)?;
+        source = parser.static_pad("src").ok_or_else(|| failed!("the parser has no output"))?;
+    }
+    let sink = muxer
+        .request_pad_simple(template)
+        .ok_or_else(|| failed!("the muxer takes no more streams"))?;
+    source.link(&sink).map_err(|err| failed!("cannot link a stream with the muxer: {err}"))?;
+    Ok(())
+}

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Writes a file of a few blank frames and reads it again, before the work begins.
+//!
+//! Encoders and muxers differ in what they keep, from version to version. A trial finds out within
+//! a second what would be lost after hours.
+
+use std::path::Path;
+
+use gst::prelude::*;
+use gst_video::VideoInfo;
+
+use super::path::VideoPath;
+use crate::{
+    container::Container,
+    error::{Failure, Result, failed},
+    media::probe::Media,
+    run::{Running, Wait, run},
+    stop::Stop,
+};
+
+/// Frames of the trial.
+const FRAMES: u64 = 3;
+
+/// Properties of the video that must be kept.
+#[derive(Debug, Clone)]
+pub(crate) struct Kept {
+    /// Caps of the decoded video.
+    pub(crate) caps: gst::Caps,
+    /// Value of the tag `image-orientation`.
+    pub(crate) orientation: Option<String>,
+}
+
+/// Checks that a file in `container` keeps the properties of the video.
+///
+/// # Errors
+/// It loses one, or cannot be written or read.
+pub(crate) fn check(
+    path: &VideoPath,
+    container: Container,
+    kept: &Kept,
+    file: &Path,
+    stop: &Stop,
+) -> Result<()> {
+    write(path, container, kept, file, stop).map_err(|failure| too_deep(path, failure))?;
+    // Devices cannot be read again.
+    if !file.is_file() {
+        return Ok(());
+    }
+    let media = Media::probe(file, stop)?;
+    let lost = lost(kept, &media);
+    let codec = path.encoder.map(|(encoder, _)| encoder.codec.name()).unwrap_or_default();
+    if lost.is_empty() {
+        return Ok(());
+    }
+    Err(failed!(
+        "{codec} in a .{} file loses the {}: choose another container or --codec{}",
+        container.extension(),
+        lost.join(" and the "),
+        advice(&lost)
+    ))
+}
+
+/// Replaces the failure of elements that cannot raise the bit depth.
+fn too_deep(path: &VideoPath, failure: Failure) -> Failure {
+    let name = path.filter.name();
+    match failure {
+        Failure::Failed(_) if path.output_depth > path.input_depth => failed!(
+            "{name} cannot turn video of {} bits into video of {} bits: leave out --depth",
+            path.input_depth,
+            path.output_depth
+        ),
+        other => other,
+    }
+}
+
+/// Writes the file.
+fn write(
+    path: &VideoPath,
+    container: Container,
+    kept: &Kept,
+    file: &Path,
+    stop: &Stop,
+) -> Result<()> {
+    let pipeline = Running(gst::Pipeline::new());
+    let source = gst_app::AppSrc::builder().caps(&kept.caps).format(gst::Format::Time).build();
+    pipeline.0.add(&source)?;
+    let ends = path.add_to(&pipeline.0)?;
+    source.link(&ends.first)?;
+    let muxer = container.muxer()?;
+    let sink = gst::ElementFactory::make("filesink").property("location", file).build()?;
+    pipeline.0.add_many([&muxer, &sink])?;
+    muxer.link(&sink)?;
+    let pad = muxer
+        .request_pad_simple("video_%u")
+        .ok_or_else(|| failed!("the muxer takes no video"))?;
+    let last = ends.last.static_pad("src").ok_or_else(|| failed!("the encoder has no output"))?;
+    last.link(&pad).map_err(|_| {
+        failed!("a .{} file cannot hold this codec", container.extension())
+    })?;
+    if let Some(orientation) = &kept.orientation {
+        tag_orientation(&source, orientation);
+    }
+    let info = VideoInfo::from_caps(&kept.caps)?;
+    let time = |frame: u64| gst::ClockTime::from_mseconds(40) * frame;
+    for frame in 0..FRAMES {
+        let mut buffer = gst::Buffer::with_size(info.size())?;
+        if let Some(buffer) = buffer.get_mut() {
+            buffer.memset(.., 0).map_err(|_| failed!("a frame cannot be mapped"))?;
+            buffer.set_pts(time(frame));
+            buffer.set_duration(time(1));
+        }
+        // A failure is reported on the bus.
+        let _ = source.push_buffer(buffer);
+    }
+    let _ = source.end_of_stream();
+    run(&pipeline, gst::State::Playing, stop, "a trial of the encoder", &mut Wait)
+}
+
+/// Sends the tag `image-orientation` in front of the first frame.
+fn tag_orientation(source: &gst_app::AppSrc, orientation: &str) {
+    let Some(pad) = source.static_pad("src") else { return };
+    let orientation = orientation.to_owned();
+    pad.add_probe(gst::PadProbeType::BUFFER, move |pad, _| {
+        let mut tags = gst::TagList::new();
+        if let Some(tags) = tags.get_mut() {
+            tags.add::<gst::tags::ImageOrientation>(
+                &orientation.as_str(),
+                gst::TagMergeMode::Replace,
+            );
+        }
+        pad.push_event(gst::event::Tag::new(tags));
+        gst::PadProbeReturn::Remove
+    });
+}
+
+/// Returns the properties that a file has lost, in words.
+fn lost(kept: &Kept, media: &Media) -> Vec<String> {
+    let mut lost = Vec::new();
+    let Ok(before) = VideoInfo::from_caps(&kept.caps) else { return lost };
+    let after = &media.info;
+    let field = |caps: &gst::CapsRef, name: &str| {
+        let value = caps.structure(0)?.value(name).ok()?.serialize().ok()?;
+        Some(value.to_string())
+    };
+    let size = |info: &VideoInfo| format!("{}x{}", info.width(), info.height());
+    if size(&before) != size(after) {
+        lost.push(format!("frame size ({} becomes {})", size(&before), size(after)));
+    }
+    if !is_same_aspect(&before, after) {
+        lost.push(format!("pixel aspect ratio {}", before.par()));
+    }
+    if before.is_interlaced() && before.interlace_mode() != after.interlace_mode() {
+        lost.push("interlacing".to_owned());
+    }
+    // RGB is stored as YUV, with other colorimetry.
+    if before.is_yuv() && before.colorimetry() != after.colorimetry() {
+        lost.push(format!("colorimetry {}", before.colorimetry()));
+    }
+    for (name, words) in [
+        ("field-order", "order of the fields"),
+        ("mastering-display-info", "HDR mastering metadata"),
+        ("content-light-level", "HDR content light level"),
+        ("multiview-mode", "stereo mode"),
+    ] {
+        let value = field(&kept.caps, name).filter(|value| value != "mono");
+        if value.is_some() && value != field(&media.caps, name) {
+            lost.push(words.to_owned());
+        }
+    }
+    let turned = kept.orientation.as_deref().filter(|orientation| *orientation != "rotate-0");
+    if turned.is_some() && turned != media.orientation.as_deref() {
+        lost.push("rotation".to_owned());
+    }
+    lost
+}
+
+/// Returns whether pixels have the same aspect ratio. Matroska stores the width of the picture in
+/// whole pixels.
+fn is_same_aspect(before: &VideoInfo, after: &VideoInfo) -> bool {
+    let width = |info: &VideoInfo| {
+        let par = info.par();
+        f64::from(info.width()) * f64::from(par.numer()) / f64::from(par.denom())
+    };
+    let height = |info: &VideoInfo| {
+        let par = info.par();
+        f64::from(info.height()) * f64::from(par.denom()) / f64::from(par.numer())
+    };
+    (width(before) - width(after)).abs() <= 1.0 || (height(before) - height(after)).abs() <= 1.0
+}
+
+/// Returns what helps, to append to the sentence.
+fn advice(lost: &[String]) -> &'static str {
+    let has = |word: &str| lost.iter().any(|lost| lost.starts_with(word));
+    if has("rotation") || has("order") {
+        " (.mp4 and .mov files keep it)"
+    } else if has("HDR") {
+        " (h265 keeps it)"
+    } else {
+        ""
+    }
+}
