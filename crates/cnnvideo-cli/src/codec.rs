@@ -163,32 +163,42 @@ impl Codec {
     }
 }
 
+/// Checks `--codec` and `--crf` against the container, as far as the command line alone tells.
+///
+/// # Errors
+/// The container cannot hold the codec, or the codec has no such quality.
+pub(crate) fn check(codec: Option<Codec>, crf: Option<u32>, container: Container) -> Result<()> {
+    if container == Container::Y4m && (codec.is_some() || crf.is_some()) {
+        return Err(usage!("y4m is raw video: leave out --codec and --crf"));
+    }
+    let Some(codec) = codec else { return Ok(()) };
+    let fitting = container.codecs(false);
+    if !fitting.contains(&codec) {
+        let names: Vec<_> = fitting.iter().map(|codec| codec.name()).collect();
+        return Err(usage!(
+            "a .{} file cannot hold {codec}: choose --codec {}, or another container",
+            container.extension(),
+            names.join("|")
+        ));
+    }
+    codec.checked_crf(crf).map(drop)
+}
+
 impl Encoder {
     /// Returns the first installed encoder of a codec, or without a codec that of the first codec
     /// that the container prefers.
     ///
     /// # Errors
-    /// The container cannot hold the codec, or no encoder for `depth` bits is installed.
+    /// No encoder that keeps `depth` bits is installed.
     pub(crate) fn choose(codec: Option<Codec>, container: Container, depth: u32) -> Result<Self> {
-        let fitting = container.codecs(depth > 8);
         let codecs = match &codec {
-            Some(codec) if !fitting.contains(codec) => {
-                let names: Vec<_> = fitting.iter().map(|codec| codec.name()).collect();
-                return Err(usage!(
-                    "a .{} file cannot hold {codec}: choose --codec {}, or a .mkv file",
-                    container.extension(),
-                    names.join("|")
-                ));
-            }
             Some(codec) => std::slice::from_ref(codec),
-            None => fitting,
+            None => container.codecs(depth > 8),
         };
         let encoders = codecs.iter().flat_map(|codec| {
             ENCODERS.iter().filter(move |encoder| encoder.codec == *codec)
         });
-        let usable = |encoder: &&Encoder| {
-            encoder.formats().iter().any(|format| formats::depth(*format) == depth)
-        };
+        let usable = |encoder: &&Encoder| encoder.encoded_depth(depth).is_some();
         encoders.clone().find(usable).copied().ok_or_else(|| {
             let advice = encoders.clone().next();
             match advice.filter(|encoder| !encoder.is_installed()) {
@@ -208,6 +218,14 @@ impl Encoder {
     /// Returns the pixel formats that the encoder takes; none if it is not installed.
     pub(crate) fn formats(&self) -> Vec<VideoFormat> {
         gst::ElementFactory::find(self.factory).as_ref().map(formats::accepted).unwrap_or_default()
+    }
+
+    /// Returns the bits of the samples that the encoder gets for video of `depth` bits: that depth,
+    /// or 10 if it takes no 8, as ProRes; `None` if it takes neither.
+    pub(crate) fn encoded_depth(&self, depth: u32) -> Option<u32> {
+        let formats = self.formats();
+        let takes = |depth| formats.iter().any(|format| formats::depth(*format) == depth);
+        [depth, depth.max(10)].into_iter().find(|depth| takes(*depth))
     }
 
     fn is_installed(&self) -> bool {

@@ -4,6 +4,8 @@
 
 use std::path::Path;
 
+use gst::prelude::*;
+
 use crate::{
     codec::Codec,
     error::{Result, failed, usage},
@@ -59,6 +61,11 @@ impl Container {
         }
     }
 
+    /// Returns whether files of this kind consist of the boxes of MP4.
+    pub(crate) fn is_mp4(self) -> bool {
+        matches!(self, Self::Mp4 | Self::Mov)
+    }
+
     /// Returns the codecs that fit, the preferred one first. A codec for 10 bits is one that usual
     /// players can decode.
     pub(crate) fn codecs(self, ten_bits: bool) -> &'static [Codec] {
@@ -91,7 +98,7 @@ impl Container {
             Self::Y4m => unreachable!("y4m is written without a muxer"),
         };
         let mut muxer = gst::ElementFactory::make(factory);
-        if matches!(self, Self::Mp4 | Self::Mov) {
+        if self.is_mp4() {
             // Streams that begin late keep their time, however short the gap is.
             muxer = muxer.property("start-gap-threshold", 0u64);
         }
@@ -101,6 +108,23 @@ impl Container {
             )
         })
     }
+}
+
+/// Requests a pad of a muxer by the name of its template.
+///
+/// # Errors
+/// The muxer has no such template, or takes no more streams.
+pub(crate) fn request_pad(muxer: &gst::Element, template: &str) -> Result<gst::Pad> {
+    let pad = pad_template(muxer, template)
+        .and_then(|template| muxer.request_pad(&template, None, None));
+    pad.ok_or_else(|| failed!("{} takes no more streams ({template})", muxer.name()))
+}
+
+/// Returns the template of a muxer's pads with a name.
+///
+/// webmmux of GStreamer 1.22 does not find its own templates by their names in some processes.
+pub(crate) fn pad_template(muxer: &gst::Element, name: &str) -> Option<gst::PadTemplate> {
+    muxer.pad_template_list().into_iter().find(|template| template.name_template() == name)
 }
 
 #[cfg(test)]

@@ -94,7 +94,7 @@ impl Demux {
                     return true;
                 }
                 match Kind::of(&caps) {
-                    Kind::Audio | Kind::Subtitle => !*is_framed,
+                    Kind::Audio | Kind::Subtitle => !*is_framed || needs_parser(&caps),
                     Kind::Video if *is_framed => {
                         // The signal offers a ghost of the pad, which goes when a parser follows.
                         let real = pad.downcast_ref::<gst::GhostPad>().and_then(|p| p.target());
@@ -120,6 +120,12 @@ impl Demux {
     pub(crate) fn after_streams(&self, done: impl Fn() + Send + Sync + 'static) {
         self.parser.connect_no_more_pads(move |_| done());
     }
+}
+
+/// Returns whether muxers cannot take a stream as demultiplexers give it: the headers of FLAC are in
+/// another form.
+fn needs_parser(caps: &gst::CapsRef) -> bool {
+    caps.structure(0).is_some_and(|structure| structure.has_name("audio/x-flac"))
 }
 
 /// A value that a callback of GStreamer sets.

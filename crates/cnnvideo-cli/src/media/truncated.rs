@@ -6,6 +6,8 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
+use super::mp4;
+
 /// ID of the EBML header that begins a Matroska file.
 const EBML: u64 = 0x1a45_dfa3;
 /// ID of the element that contains the rest of a Matroska file.
@@ -81,23 +83,11 @@ fn boxes(file: &mut (impl Read + Seek), length: u64) -> io::Result<bool> {
         if at.saturating_add(8) > length {
             return Ok(at > length);
         }
-        file.seek(SeekFrom::Start(at))?;
-        let mut header = [0; 8];
-        file.read_exact(&mut header)?;
-        let [a, b, c, d, ..] = header;
-        let size = match u32::from_be_bytes([a, b, c, d]) {
-            // The last box, up to the end of the file.
-            0 => return Ok(false),
-            1 => {
-                file.read_exact(&mut header)?;
-                u64::from_be_bytes(header)
-            }
-            size => u64::from(size),
-        };
-        if size < 8 {
-            return Ok(false);
+        match mp4::read(file, at)? {
+            Some(atom) if atom.end < u64::MAX => at = atom.end,
+            // The last box reaches up to the end of the file, or there is something else.
+            _ => return Ok(false),
         }
-        at = at.saturating_add(size);
     }
     Ok(false)
 }

@@ -4,6 +4,7 @@
 
 pub(crate) mod durations;
 mod path;
+mod plain_text;
 mod plan;
 mod report;
 mod streams;
@@ -16,8 +17,8 @@ use gst_video::VideoInfo;
 
 use crate::{
     args::{Encoding, Files, ProgressArguments, ProgressMode},
-    codec::Encoder,
-    container::Container,
+    codec::{self, Encoder},
+    container::{Container, request_pad},
     error::{Result, failed, usage},
     filter::Filter,
     media::{Input, probe::Media},
@@ -69,6 +70,13 @@ impl Source {
         }
     }
 
+    fn orientation(&self) -> Option<&str> {
+        match self {
+            Self::File(_, media, _) => media.orientation.as_deref(),
+            Self::Y4m(_) => None,
+        }
+    }
+
     fn duration(&self) -> Option<gst::ClockTime> {
         match self {
             Self::File(_, media, _) => media.duration,
@@ -89,12 +97,7 @@ pub(crate) fn transcode(job: Job<'_>, stop: &Stop) -> Result<()> {
     if is_standard(output) && prints_json {
         return Err(usage!("the standard output carries the video: leave out --json"));
     }
-    if container == Container::Y4m && (job.encoding.codec.is_some() || job.encoding.crf.is_some()) {
-        return Err(usage!("y4m is raw video: leave out --codec and --crf"));
-    }
-    if let (Some(codec), crf @ Some(_)) = (job.encoding.codec, job.encoding.crf) {
-        codec.checked_crf(crf)?;
-    }
+    codec::check(job.encoding.codec, job.encoding.crf, container)?;
     let mut read: Vec<&Path> = job.read.iter().map(PathBuf::as_path).collect();
     if !is_standard(input) {
         read.push(input);
@@ -165,14 +168,11 @@ struct Work<'a> {
 impl Work<'_> {
     /// Writes the output to a file, or to the standard output.
     fn run(&self, source: Source, file: Option<&Path>) -> Result<Report> {
-        if let Some(file) = file.filter(|_| self.container != Container::Y4m) {
-            let kept = trial::Kept {
-                caps: self.path.caps.clone(),
-                orientation: match &source {
-                    Source::File(_, media, _) => media.orientation.clone(),
-                    Source::Y4m(_) => None,
-                },
-            };
+        let kept = trial::Kept {
+            caps: self.path.caps.clone(),
+            orientation: source.orientation().map(ToOwned::to_owned),
+        };
+        if let Some(file) = self.muxed(file) {
             trial::check(&self.path, self.container, &kept, file, self.stop)?;
         }
         let pipeline = Running(gst::Pipeline::new());
@@ -198,17 +198,25 @@ impl Work<'_> {
             Some(sink) => sink.finish(result)?,
             None => result?,
         }
-        self.check_counts(&decoded, &encoded, duration)?;
+        self.check_counts(&decoded, &encoded)?;
+        if let Some(file) = self.muxed(file) {
+            kept.store_orientation(self.container, file)?;
+        }
         Ok(Report {
             frames: encoded.frames(),
             time: encoded.time(),
             elapsed,
             rate,
             encoder: self.path.encoder.map(|(encoder, _)| encoder),
-            depth: self.path.output_depth,
+            depth: self.path.encoded_depth(),
             streams,
             stats,
         })
+    }
+
+    /// Returns the file if a muxer writes it.
+    fn muxed<'f>(&self, file: Option<&'f Path>) -> Option<&'f Path> {
+        file.filter(|_| self.container != Container::Y4m)
     }
 
     /// Adds the input and the output. Returns the sink for y4m.
@@ -257,9 +265,7 @@ impl Work<'_> {
         let sink = gst::ElementFactory::make("filesink").property("location", file).build()?;
         pipeline.add_many([&muxer, &sink])?;
         muxer.link(&sink)?;
-        let pad = muxer
-            .request_pad_simple("video_%u")
-            .ok_or_else(|| failed!("the muxer takes no video"))?;
+        let pad = request_pad(&muxer, "video_%u")?;
         if pad.find_property("trak-timescale").is_some() && source.info().fps().numer() == 0 {
             // A multiple of the timescales of Matroska and of MPEG.
             pad.set_property("trak-timescale", 90_000u32);
@@ -270,12 +276,11 @@ impl Work<'_> {
         Ok(muxer)
     }
 
-    /// Checks that every frame has arrived, up to the end of the file.
+    /// Checks that every frame has arrived.
     fn check_counts(
         &self,
         decoded: &Count,
         encoded: &Count,
-        duration: Option<gst::ClockTime>,
     ) -> Result<()> {
         let about = &self.about;
         if decoded.frames() == 0 {
@@ -288,7 +293,6 @@ impl Work<'_> {
                 encoded.frames()
             ));
         }
-        let _ = duration;
         Ok(())
     }
 }

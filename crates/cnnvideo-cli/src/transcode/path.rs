@@ -25,7 +25,7 @@ pub(crate) struct VideoPath {
     pub(crate) encoder: Option<(Encoder, u32)>,
     /// Bits of the samples that the filter gets.
     pub(crate) input_depth: u32,
-    /// Bits of the samples of the output.
+    /// Bits of the samples that the output keeps.
     pub(crate) output_depth: u32,
     /// Threads of the encoder.
     pub(crate) threads: u32,
@@ -105,13 +105,20 @@ impl VideoPath {
         Ok(Ends { first, filter, last })
     }
 
+    /// Returns the bits of the samples in the file.
+    pub(crate) fn encoded_depth(&self) -> u32 {
+        let encoded = self.encoder.and_then(|(encoder, _)| encoder.encoded_depth(self.output_depth));
+        encoded.unwrap_or(self.output_depth)
+    }
+
     /// Returns the formats that the output may have.
     fn output_formats(&self) -> Vec<VideoFormat> {
         let formats = match self.encoder {
             Some((encoder, _)) => encoder.formats(),
             None => pipe::FORMATS.to_vec(),
         };
-        formats.into_iter().filter(|format| formats::depth(*format) == self.output_depth).collect()
+        let depth = self.encoded_depth();
+        formats.into_iter().filter(|format| formats::depth(*format) == depth).collect()
     }
 }
 

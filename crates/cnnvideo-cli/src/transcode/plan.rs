@@ -5,8 +5,9 @@
 use gst::prelude::*;
 use serde_json::{Value, json};
 
+use super::plain_text;
 use crate::{
-    container::Container,
+    container::{Container, pad_template},
     error::{Result, failed},
     media::{demux::Kind, probe::{Media, Stream}},
 };
@@ -16,16 +17,26 @@ use crate::{
 pub(crate) enum Route {
     /// It is decoded, processed and encoded.
     Process,
-    /// It is copied into a pad of the muxer, through a parser where the container stores it in
-    /// another form.
+    /// It is copied into a pad of the muxer.
     Copy {
         /// Name of the template of the muxer's pad.
         pad: String,
-        /// Name of the parser.
-        parser: Option<String>,
+        /// What changes its form on the way.
+        conversion: Conversion,
     },
     /// It is left out.
     Drop,
+}
+
+/// How a stream gets the form in which a container stores it. The content stays the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Conversion {
+    /// As it is.
+    None,
+    /// Through a parser.
+    Parser(String),
+    /// Text with escaped characters becomes plain text.
+    PlainText,
 }
 
 /// Streams with their routes, in the order of the file.
@@ -105,10 +116,13 @@ fn copy(muxer: &gst::Element, stream: &Stream) -> Option<Route> {
         Kind::Subtitle => "subtitle_%u",
         Kind::Other => return None,
     };
-    let template = muxer.pad_template(name)?;
+    let template = pad_template(muxer, name)?;
     let pad = name.to_owned();
     if template.caps().can_intersect(&stream.caps) {
-        return Some(Route::Copy { pad, parser: None });
+        return Some(Route::Copy { pad, conversion: Conversion::None });
+    }
+    if plain_text::can_convert(&stream.caps) && template.caps().can_intersect(&plain_text::caps()) {
+        return Some(Route::Copy { pad, conversion: Conversion::PlainText });
     }
     let parsers = gst::ElementFactory::factories_with_type(
         gst::ElementFactoryType::PARSER,
@@ -118,5 +132,5 @@ fn copy(muxer: &gst::Element, stream: &Stream) -> Option<Route> {
         parser.can_sink_any_caps(&stream.caps) && parser.can_src_any_caps(template.caps())
     };
     let parser = parsers.into_iter().find(converts)?;
-    Some(Route::Copy { pad, parser: Some(parser.name().to_string()) })
+    Some(Route::Copy { pad, conversion: Conversion::Parser(parser.name().to_string()) })
 }

@@ -9,9 +9,11 @@ use gst::prelude::*;
 use super::{
     durations::Durations,
     path::Ends,
-    plan::{Plan, Route},
+    plain_text,
+    plan::{Conversion, Plan, Route},
 };
 use crate::{
+    container::request_pad,
     error::{Result, failed},
     media::{
         Input,
@@ -58,9 +60,9 @@ pub(crate) fn add_to(
         let source = queue.static_pad(&source_name).ok_or_else(missing)?;
         match route {
             Route::Process => decode(pipeline, &source, &ends.first)?,
-            Route::Copy { pad, parser } => {
+            Route::Copy { pad, conversion } => {
                 let muxer = muxer.ok_or_else(|| failed!("y4m holds no other streams"))?;
-                copy(pipeline, &source, muxer, pad, parser.as_deref())?;
+                copy(pipeline, &source, muxer, pad, conversion)?;
             }
             Route::Drop => (),
         }
@@ -117,19 +119,21 @@ fn copy(
     source: &gst::Pad,
     muxer: &gst::Element,
     template: &str,
-    parser: Option<&str>,
+    conversion: &Conversion,
 ) -> Result<()> {
+    let converter = match conversion {
+        Conversion::None => None,
+        Conversion::PlainText => Some(plain_text::converter()?),
+        Conversion::Parser(parser) => Some(gst::ElementFactory::make(parser).build()?),
+    };
     let mut source = source.clone();
-    if let Some(parser) = parser {
-        let parser = gst::ElementFactory::make(parser).build()?;
-        pipeline.add(&parser)?;
-        parser.sync_state_with_parent()?;
-        link(&source, &parser)?;
-        source = parser.static_pad("src").ok_or_else(|| failed!("the parser has no output"))?;
+    if let Some(converter) = converter {
+        pipeline.add(&converter)?;
+        converter.sync_state_with_parent()?;
+        link(&source, &converter)?;
+        source = converter.static_pad("src").ok_or_else(|| failed!("a parser has no output"))?;
     }
-    let sink = muxer
-        .request_pad_simple(template)
-        .ok_or_else(|| failed!("the muxer takes no more streams"))?;
+    let sink = request_pad(muxer, template)?;
     source.link(&sink).map_err(|err| failed!("cannot link a stream with the muxer: {err}"))?;
     Ok(())
 }

@@ -12,9 +12,9 @@ use gst_video::VideoInfo;
 
 use super::path::VideoPath;
 use crate::{
-    container::Container,
+    container::{Container, request_pad},
     error::{Failure, Result, failed},
-    media::probe::Media,
+    media::{mp4, probe::Media},
     run::{Running, Wait, run},
     stop::Stop,
 };
@@ -29,6 +29,22 @@ pub(crate) struct Kept {
     pub(crate) caps: gst::Caps,
     /// Value of the tag `image-orientation`.
     pub(crate) orientation: Option<String>,
+}
+
+impl Kept {
+    /// Writes into a file how to rotate its picture, where the muxer may not have done so.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn store_orientation(&self, container: Container, file: &Path) -> Result<()> {
+        match &self.orientation {
+            Some(orientation) if container.is_mp4() => {
+                mp4::set_orientation(file, orientation)
+                    .map_err(|err| failed!("cannot store the rotation of the picture: {err}"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Checks that a file in `container` keeps the properties of the video.
@@ -47,6 +63,7 @@ pub(crate) fn check(
     if !file.is_file() {
         return Ok(());
     }
+    kept.store_orientation(container, file)?;
     let media = Media::probe(file, stop)?;
     let lost = lost(kept, &media);
     let codec = path.encoder.map(|(encoder, _)| encoder.codec.name()).unwrap_or_default();
@@ -91,16 +108,11 @@ fn write(
     let sink = gst::ElementFactory::make("filesink").property("location", file).build()?;
     pipeline.0.add_many([&muxer, &sink])?;
     muxer.link(&sink)?;
-    let pad = muxer
-        .request_pad_simple("video_%u")
-        .ok_or_else(|| failed!("the muxer takes no video"))?;
+    let pad = request_pad(&muxer, "video_%u")?;
     let last = ends.last.static_pad("src").ok_or_else(|| failed!("the encoder has no output"))?;
     last.link(&pad).map_err(|_| {
         failed!("a .{} file cannot hold this codec", container.extension())
     })?;
-    if let Some(orientation) = &kept.orientation {
-        tag_orientation(&source, orientation);
-    }
     let info = VideoInfo::from_caps(&kept.caps)?;
     let time = |frame: u64| gst::ClockTime::from_mseconds(40) * frame;
     for frame in 0..FRAMES {
@@ -115,23 +127,6 @@ fn write(
     }
     let _ = source.end_of_stream();
     run(&pipeline, gst::State::Playing, stop, "a trial of the encoder", &mut Wait)
-}
-
-/// Sends the tag `image-orientation` in front of the first frame.
-fn tag_orientation(source: &gst_app::AppSrc, orientation: &str) {
-    let Some(pad) = source.static_pad("src") else { return };
-    let orientation = orientation.to_owned();
-    pad.add_probe(gst::PadProbeType::BUFFER, move |pad, _| {
-        let mut tags = gst::TagList::new();
-        if let Some(tags) = tags.get_mut() {
-            tags.add::<gst::tags::ImageOrientation>(
-                &orientation.as_str(),
-                gst::TagMergeMode::Replace,
-            );
-        }
-        pad.push_event(gst::event::Tag::new(tags));
-        gst::PadProbeReturn::Remove
-    });
 }
 
 /// Returns the properties that a file has lost, in words.
@@ -196,6 +191,8 @@ fn advice(lost: &[String]) -> &'static str {
         " (.mp4 and .mov files keep it)"
     } else if has("HDR") {
         " (h265 keeps it)"
+    } else if has("colorimetry") {
+        " (.mkv files keep it)"
     } else {
         ""
     }
