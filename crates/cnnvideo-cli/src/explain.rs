@@ -30,7 +30,8 @@ pub(crate) fn error(message: &gst::message::Error, about: &str, missing: Option<
         );
     }
     // The last line of the debug text tells what the general sentence leaves out.
-    match debug.lines().last().map(str::trim).filter(|_| text.starts_with("Internal data")) {
+    let is_general = text.starts_with("Internal data") || text.starts_with("GStreamer encountered");
+    match debug.lines().last().map(str::trim).filter(|_| is_general) {
         Some(line) if !line.is_empty() => failed!("{about}: {line} ({source})"),
         _ => failed!("{about}: {text}"),
     }

@@ -15,7 +15,7 @@ const SEGMENT: u64 = 0x1853_8067;
 /// Most boxes of an MP4 file that are looked at.
 const MAX_BOXES: usize = 100_000;
 
-/// Returns whether a Matroska, WebM, MP4 or QuickTime file of `length` bytes lacks its end. Other
+/// Returns whether a Matroska, WebM, MP4, QuickTime or AVI file of `length` bytes lacks its end. Other
 /// files count as complete.
 ///
 /// # Errors
@@ -29,6 +29,9 @@ pub(crate) fn is_truncated(file: &mut (impl Read + Seek), length: u64) -> io::Re
             matroska(file, length)
         } else if start[4..8] == *b"ftyp" {
             boxes(file, length)
+        } else if let [b'R', b'I', b'F', b'F', size @ .., _, _, _, _] = start {
+            // AVI; further parts may follow the first one.
+            Ok(u64::from(u32::from_le_bytes(size)).saturating_add(8) > length)
         } else {
             Ok(false)
         }
@@ -130,5 +133,11 @@ mod tests {
         assert!(truncated(&file(1, &long[..11])));
         assert!(!truncated(&file(7, b"1234")));
         assert!(!truncated(b"some other file"));
+    }
+
+    #[test]
+    fn avi_files_end_with_their_chunk() {
+        assert!(!truncated(b"RIFF\x08\0\0\0AVI 1234"));
+        assert!(truncated(b"RIFF\x09\0\0\0AVI 1234"));
     }
 }

@@ -15,7 +15,7 @@ use super::header;
 use crate::{
     error::{Failure, Result, failed},
     media::demux::Shared,
-    output::standard_output_error,
+    output::{note, standard_output_error},
     y4m::{Header, Writer},
 };
 
@@ -35,6 +35,33 @@ struct State {
     source: Option<Header>,
     failure: Option<Failure>,
     is_standard: bool,
+    rate: RateCheck,
+}
+
+/// Watches whether frames come at a constant rate.
+#[derive(Default)]
+struct RateCheck {
+    start: Option<gst::ClockTime>,
+    frames: u64,
+    is_uneven: bool,
+}
+
+impl RateCheck {
+    /// Notes a frame. The first one that is more than a frame away from its place is reported.
+    fn note(&mut self, buffer: &gst::BufferRef, header: &Header) {
+        let Some(time) = buffer.pts().filter(|_| !self.is_uneven) else { return };
+        let start = *self.start.get_or_insert(time);
+        let [rate, scale] = header.rate.map(f64::from);
+        let place = time.saturating_sub(start).nseconds() as f64 * 1e-9 * rate / scale;
+        self.is_uneven = (place - self.frames as f64).abs() > 1.0;
+        self.frames += 1;
+        if self.is_uneven {
+            note(
+                "cnnvideo: warning: the frame rate varies, which y4m cannot express; sound would \
+                 not fit the video",
+            );
+        }
+    }
 }
 
 impl Sink {
@@ -53,6 +80,7 @@ impl Sink {
             source,
             failure: None,
             is_standard: file.is_none(),
+            rate: RateCheck::default(),
         });
         let shared = state.clone();
         let callbacks = gst_app::AppSinkCallbacks::builder()
@@ -118,6 +146,7 @@ impl State {
                 "the video changes its size or format, which y4m cannot express: split it first"
             ));
         }
+        self.rate.note(buffer, &next);
         let written = writer.begin_frame();
         let written = written.map_err(WriteError::Io).and_then(|()| {
             write_frame(buffer, &info, &next, |row| writer.write_row(row))

@@ -127,6 +127,12 @@ fn open(kind: Input, container: Container, job: &Job<'_>, stop: &Stop) -> Result
         return Ok(Source::Y4m(Box::new(pipe::Source::open(&kind, stop)?)));
     };
     let media = Media::probe(path, stop)?;
+    if container == Container::Y4m && media.info.fps().numer() == 0 {
+        return Err(failed!(
+            "{} has a variable frame rate, which y4m cannot express: write a .mkv file",
+            path.display()
+        ));
+    }
     let plan = Plan::new(&media, container, job.encoding.drop_unsupported)?;
     let dropped = plan.dropped();
     if !dropped.is_empty() {

@@ -126,7 +126,8 @@ fn write(
         let _ = source.push_buffer(buffer);
     }
     let _ = source.end_of_stream();
-    run(&pipeline, gst::State::Playing, stop, "a trial of the encoder", &mut Wait)
+    let about = path.filter.name();
+    run(&pipeline, gst::State::Playing, stop, about, &mut Wait)
 }
 
 /// Returns the properties that a file has lost, in words.
