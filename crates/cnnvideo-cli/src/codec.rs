@@ -195,9 +195,9 @@ impl Encoder {
             Some(codec) => std::slice::from_ref(codec),
             None => container.codecs(depth > 8),
         };
-        let encoders = codecs.iter().flat_map(|codec| {
-            ENCODERS.iter().filter(move |encoder| encoder.codec == *codec)
-        });
+        let encoders = codecs
+            .iter()
+            .flat_map(|codec| ENCODERS.iter().filter(move |encoder| encoder.codec == *codec));
         let usable = |encoder: &&Encoder| encoder.encoded_depth(depth).is_some();
         encoders.clone().find(usable).copied().ok_or_else(|| {
             let advice = encoders.clone().next();

@@ -115,8 +115,8 @@ impl Container {
 /// # Errors
 /// The muxer has no such template, or takes no more streams.
 pub(crate) fn request_pad(muxer: &gst::Element, template: &str) -> Result<gst::Pad> {
-    let pad = pad_template(muxer, template)
-        .and_then(|template| muxer.request_pad(&template, None, None));
+    let pad =
+        pad_template(muxer, template).and_then(|template| muxer.request_pad(&template, None, None));
     pad.ok_or_else(|| failed!("{} takes no more streams ({template})", muxer.name()))
 }
 

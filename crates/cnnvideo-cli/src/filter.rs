@@ -104,8 +104,11 @@ fn set(element: &gst::Element, name: &str, text: &str) -> Result<()> {
     let Some(spec) = element.find_property(name).filter(own) else {
         let all = element.list_properties();
         let names: Vec<_> = all.iter().filter(|spec| own(spec)).map(|spec| spec.name()).collect();
-        return Err(usage!("--set {name}={text}: there is no property {name} to set; the \
-             properties are {}", names.join(", ")));
+        return Err(usage!(
+            "--set {name}={text}: there is no property {name} to set; the \
+             properties are {}",
+            names.join(", ")
+        ));
     };
     let value = glib::Value::deserialize_with_pspec(text, &spec)
         .map_err(|_| usage!("--set {name}={text}: not a value of {name}{}", range(&spec)))?;
@@ -163,7 +166,10 @@ mod tests {
     fn error(settings: &[&str]) -> String {
         crate::init().unwrap();
         let settings: Vec<_> = settings.iter().map(|text| (*text).to_owned()).collect();
-        Filter::element("cnndenoise", &settings).err().map(|err| err.to_string()).unwrap_or_default()
+        Filter::element("cnndenoise", &settings)
+            .err()
+            .map(|err| err.to_string())
+            .unwrap_or_default()
     }
 
     #[test]

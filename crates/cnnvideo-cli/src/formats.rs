@@ -27,8 +27,9 @@ fn takes(caps: &gst::Caps, format: VideoFormat) -> bool {
 /// Returns the formats whose samples have a depth of their own.
 fn simple_formats() -> impl Iterator<Item = VideoFormat> {
     let excluded = VideoFormatFlags::COMPLEX | VideoFormatFlags::PALETTE;
-    let is_simple =
-        move |format: &VideoFormat| !VideoFormatInfo::from_format(*format).flags().intersects(excluded);
+    let is_simple = move |format: &VideoFormat| {
+        !VideoFormatInfo::from_format(*format).flags().intersects(excluded)
+    };
     VideoFormat::iter_raw().filter(is_simple)
 }
 

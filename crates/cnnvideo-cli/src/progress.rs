@@ -145,11 +145,8 @@ impl Observer for Progress {
                     None => self.count.frames().to_string(),
                 };
                 let rest = self.remaining().map(|time| format!(", {} left", clock(time)));
-                let text = format!(
-                    "frame {frames}, {:.1} fps{}",
-                    self.rate(),
-                    rest.unwrap_or_default()
-                );
+                let text =
+                    format!("frame {frames}, {:.1} fps{}", self.rate(), rest.unwrap_or_default());
                 self.bar.set_position(self.count.time().mseconds());
                 self.bar.set_message(text);
                 self.bar.tick();

@@ -46,13 +46,14 @@ pub struct Target {
 }
 
 /// All targets, in the order in which the driver runs them.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     targets::model::TARGET,
     targets::text::TARGET,
     targets::key_file::TARGET,
     targets::region_mask::TARGET,
     targets::video_meta::TARGET,
     targets::navigation::TARGET,
+    targets::y4m::TARGET,
 ];
 
 /// Returns the target with a name.

@@ -28,8 +28,13 @@ impl Kind {
     /// Returns the kind of a stream with these caps.
     pub(crate) fn of(caps: &gst::CapsRef) -> Self {
         let name = caps.structure(0).map_or("", |structure| structure.name().as_str());
-        let subtitles =
-            ["subtitle/", "subpicture/", "application/x-ssa", "application/x-ass", "closedcaption/"];
+        let subtitles = [
+            "subtitle/",
+            "subpicture/",
+            "application/x-ssa",
+            "application/x-ass",
+            "closedcaption/",
+        ];
         if name.starts_with("video/") || name.starts_with("image/") {
             Self::Video
         } else if name.starts_with("audio/") {

@@ -40,8 +40,7 @@ impl Input {
             return Ok(Self::Standard);
         }
         let shown = path.display();
-        let metadata =
-            path.metadata().map_err(|err| failed!("cannot read {shown}: {err}"))?;
+        let metadata = path.metadata().map_err(|err| failed!("cannot read {shown}: {err}"))?;
         if !metadata.is_file() {
             return Err(failed!("{shown} is not a regular file: use - to read y4m from a pipe"));
         }

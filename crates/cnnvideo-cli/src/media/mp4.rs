@@ -105,9 +105,8 @@ fn write_matrix(
     let is_long = bytes_at::<1>(file, header.content)? == [1];
     let at = header.content + if is_long { 52 } else { 40 };
     let size = bytes_at::<8>(file, at + 36)?;
-    let [width, height] = [0, 4].map(|i| {
-        i32::from_be_bytes([size[i], size[i + 1], size[i + 2], size[i + 3]])
-    });
+    let [width, height] =
+        [0, 4].map(|i| i32::from_be_bytes([size[i], size[i + 1], size[i + 2], size[i + 3]]));
     let Some(matrix) = matrix(orientation, width, height) else {
         let text = format!("the orientation {orientation} is unknown");
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
@@ -141,9 +140,8 @@ mod tests {
 
     #[test]
     fn heads_are_read() {
-        let file = |size: u32, rest: &[u8]| {
-            Cursor::new([&size.to_be_bytes()[..], b"moov", rest].concat())
-        };
+        let file =
+            |size: u32, rest: &[u8]| Cursor::new([&size.to_be_bytes()[..], b"moov", rest].concat());
         let moov = |content, end| Some(Atom { kind: *b"moov", content, end });
         assert_eq!(read(&mut file(12, b""), 0).unwrap(), moov(8, 12));
         assert_eq!(read(&mut file(0, b""), 0).unwrap(), moov(8, u64::MAX));
@@ -156,9 +154,15 @@ mod tests {
     #[test]
     fn matrices_keep_the_picture_in_its_frame() {
         let (width, height) = (640, 480);
-        for orientation in ["rotate-90", "rotate-180", "rotate-270", "flip-rotate-0",
-            "flip-rotate-90", "flip-rotate-180", "flip-rotate-270"]
-        {
+        for orientation in [
+            "rotate-90",
+            "rotate-180",
+            "rotate-270",
+            "flip-rotate-0",
+            "flip-rotate-90",
+            "flip-rotate-180",
+            "flip-rotate-270",
+        ] {
             let [a, b, _, c, d, _, x, y, _] = matrix(orientation, width, height).unwrap();
             let [a, b, c, d] = [a, b, c, d].map(|v| v >> 16);
             let corner = |px: i32, py: i32| [px * a + py * c + x, px * b + py * d + y];

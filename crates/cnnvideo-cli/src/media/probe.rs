@@ -108,9 +108,9 @@ struct FirstFrame<'a>(&'a Shared<Found>);
 
 impl Observer for FirstFrame<'_> {
     fn tick(&mut self) -> Result<Next> {
-        let complete = self.0.with(|found| {
-            found.all_streams && (found.video.is_none() || found.frame.is_some())
-        });
+        let complete = self
+            .0
+            .with(|found| found.all_streams && (found.video.is_none() || found.frame.is_some()));
         Ok(if complete { Next::Finish } else { Next::Continue })
     }
 }
@@ -190,9 +190,8 @@ pub(crate) fn add_decoder(pipeline: &gst::Pipeline) -> Result<gst::Element> {
 
 /// Links a pad with an element of one sink pad.
 pub(crate) fn link(pad: &gst::Pad, element: &gst::Element) -> Result<()> {
-    let sink = element
-        .static_pad("sink")
-        .ok_or_else(|| failed!("{} has no sink pad", element.name()))?;
+    let sink =
+        element.static_pad("sink").ok_or_else(|| failed!("{} has no sink pad", element.name()))?;
     pad.link(&sink)
         .map_err(|err| failed!("cannot link {} with {}: {err}", pad.name(), element.name()))?;
     Ok(())

@@ -148,9 +148,9 @@ impl State {
         }
         self.rate.note(buffer, &next);
         let written = writer.begin_frame();
-        let written = written.map_err(WriteError::Io).and_then(|()| {
-            write_frame(buffer, &info, &next, |row| writer.write_row(row))
-        });
+        let written = written
+            .map_err(WriteError::Io)
+            .and_then(|()| write_frame(buffer, &info, &next, |row| writer.write_row(row)));
         written.map_err(|err| match err {
             WriteError::Io(err) => self.failure_of(&err),
             WriteError::Map => failed!("a frame cannot be mapped"),
@@ -184,7 +184,8 @@ pub(super) fn write_frame(
     header: &Header,
     mut write: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> std::result::Result<(), WriteError> {
-    let frame = VideoFrameRef::from_buffer_ref_readable(buffer, info).map_err(|_| WriteError::Map)?;
+    let frame =
+        VideoFrameRef::from_buffer_ref_readable(buffer, info).map_err(|_| WriteError::Map)?;
     for (index, [width, height]) in header.planes().into_iter().enumerate() {
         let stride = frame.plane_stride()[index] as usize;
         let plane = frame.plane_data(index as u32).map_err(|_| WriteError::Map)?;

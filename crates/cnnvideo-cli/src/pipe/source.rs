@@ -44,9 +44,9 @@ impl Source {
         let name = input.name();
         let stream: Stream = match input.path() {
             None => Box::new(io::stdin()),
-            Some(path) => Box::new(
-                File::open(path).map_err(|err| failed!("cannot read {name}: {err}"))?,
-            ),
+            Some(path) => {
+                Box::new(File::open(path).map_err(|err| failed!("cannot read {name}: {err}"))?)
+            }
         };
         let (send, receive) = mpsc::channel();
         thread::Builder::new().spawn(move || {
@@ -173,9 +173,16 @@ mod tests {
     #[test]
     fn frames_get_the_layout_of_gstreamer() {
         crate::init().unwrap();
-        for (chroma, bytes) in [("420", 1), ("422", 1), ("444", 1), ("mono", 1), ("420p10", 2),
-            ("422p10", 2), ("444p10", 2), ("mono10", 2)]
-        {
+        for (chroma, bytes) in [
+            ("420", 1),
+            ("422", 1),
+            ("444", 1),
+            ("mono", 1),
+            ("420p10", 2),
+            ("422p10", 2),
+            ("444p10", 2),
+            ("mono10", 2),
+        ] {
             let head = format!("YUV4MPEG2 W3 H5 F30000:1001 Ib A8:9 C{chroma}");
             let header = Header::parse(head.as_bytes()).unwrap();
             let packed: Vec<u8> =

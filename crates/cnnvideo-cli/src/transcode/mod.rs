@@ -195,8 +195,7 @@ impl Work<'_> {
         let encoded = count(&ends.last, "src")?;
         let mut progress =
             Progress::new(self.job.progress.progress, decoded.clone(), duration, frames);
-        let result =
-            run(&pipeline, gst::State::Playing, self.stop, &self.about, &mut progress);
+        let result = run(&pipeline, gst::State::Playing, self.stop, &self.about, &mut progress);
         let stats = report::filter_stats(&ends.filter);
         let (rate, elapsed) = (progress.rate(), progress.elapsed());
         drop(progress);
@@ -283,11 +282,7 @@ impl Work<'_> {
     }
 
     /// Checks that every frame has arrived.
-    fn check_counts(
-        &self,
-        decoded: &Count,
-        encoded: &Count,
-    ) -> Result<()> {
+    fn check_counts(&self, decoded: &Count, encoded: &Count) -> Result<()> {
         let about = &self.about;
         if decoded.frames() == 0 {
             return Err(failed!("{about} has no video frame: there is nothing to do"));
@@ -305,9 +300,8 @@ impl Work<'_> {
 
 /// Counts the buffers at a pad of an element.
 fn count(element: &gst::Element, pad: &str) -> Result<Count> {
-    let pad = element
-        .static_pad(pad)
-        .ok_or_else(|| failed!("{} has no pad {pad}", element.name()))?;
+    let pad =
+        element.static_pad(pad).ok_or_else(|| failed!("{} has no pad {pad}", element.name()))?;
     Ok(Count::at(&pad))
 }
 

@@ -107,7 +107,8 @@ impl VideoPath {
 
     /// Returns the bits of the samples in the file.
     pub(crate) fn encoded_depth(&self) -> u32 {
-        let encoded = self.encoder.and_then(|(encoder, _)| encoder.encoded_depth(self.output_depth));
+        let encoded =
+            self.encoder.and_then(|(encoder, _)| encoder.encoded_depth(self.output_depth));
         encoded.unwrap_or(self.output_depth)
     }
 

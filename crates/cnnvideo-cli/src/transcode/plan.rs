@@ -9,7 +9,10 @@ use super::plain_text;
 use crate::{
     container::{Container, pad_template},
     error::{Result, failed},
-    media::{demux::Kind, probe::{Media, Stream}},
+    media::{
+        demux::Kind,
+        probe::{Media, Stream},
+    },
 };
 
 /// What happens with a stream.
@@ -48,11 +51,7 @@ impl Plan {
     ///
     /// # Errors
     /// The container cannot hold a stream and `drop_unsupported` is false.
-    pub(crate) fn new(
-        media: &Media,
-        container: Container,
-        drop_unsupported: bool,
-    ) -> Result<Self> {
+    pub(crate) fn new(media: &Media, container: Container, drop_unsupported: bool) -> Result<Self> {
         let muxer = (container != Container::Y4m).then(|| container.muxer()).transpose()?;
         let mut routes = Vec::new();
         for (index, stream) in media.streams.iter().enumerate() {

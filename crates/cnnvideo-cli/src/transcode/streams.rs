@@ -75,9 +75,10 @@ pub(crate) fn add_to(
             let Some(pipeline) = pipeline.upgrade() else { return };
             let id = pad.stream_id().map(|id| id.to_string()).unwrap_or_default();
             let linked = match waiting.with(|waiting| waiting.remove(&id)) {
-                Some(sink) => pad.link(&sink).map(drop).map_err(|err| {
-                    failed!("cannot link stream {id}: {err}")
-                }),
+                Some(sink) => pad
+                    .link(&sink)
+                    .map(drop)
+                    .map_err(|err| failed!("cannot link stream {id}: {err}")),
                 None => add_sink(&pipeline, pad),
             };
             if let Err(failure) = linked {

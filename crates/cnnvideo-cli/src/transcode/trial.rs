@@ -38,10 +38,8 @@ impl Kept {
     /// The file cannot be written.
     pub(crate) fn store_orientation(&self, container: Container, file: &Path) -> Result<()> {
         match &self.orientation {
-            Some(orientation) if container.is_mp4() => {
-                mp4::set_orientation(file, orientation)
-                    .map_err(|err| failed!("cannot store the rotation of the picture: {err}"))
-            }
+            Some(orientation) if container.is_mp4() => mp4::set_orientation(file, orientation)
+                .map_err(|err| failed!("cannot store the rotation of the picture: {err}")),
             _ => Ok(()),
         }
     }
@@ -110,9 +108,8 @@ fn write(
     muxer.link(&sink)?;
     let pad = request_pad(&muxer, "video_%u")?;
     let last = ends.last.static_pad("src").ok_or_else(|| failed!("the encoder has no output"))?;
-    last.link(&pad).map_err(|_| {
-        failed!("a .{} file cannot hold this codec", container.extension())
-    })?;
+    last.link(&pad)
+        .map_err(|_| failed!("a .{} file cannot hold this codec", container.extension()))?;
     let info = VideoInfo::from_caps(&kept.caps)?;
     let time = |frame: u64| gst::ClockTime::from_mseconds(40) * frame;
     for frame in 0..FRAMES {

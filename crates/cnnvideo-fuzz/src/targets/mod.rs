@@ -9,6 +9,7 @@ pub mod navigation;
 pub mod region_mask;
 pub mod text;
 pub mod video_meta;
+pub mod y4m;
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
