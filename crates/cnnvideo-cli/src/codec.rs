@@ -93,10 +93,12 @@ const ENCODERS: [Encoder; 7] = [
         package: "gstreamer1.0-plugins-good",
         parser: Some("vp9parse"),
         writes_hdr: false,
-        // The bit rate is an upper bound that the quality level never needs.
+        // The bit rate is an upper bound that the quality level never needs. With frames in
+        // advance (lag), vp9enc 1.22 loses the last ones where timestamps are uneven.
         properties: |crf, threads| {
             format!(
                 "end-usage=cq cq-level={crf} target-bitrate=500000000 cpu-used=4 row-mt=true \
+                 lag-in-frames=0 \
                  threads={threads}"
             )
         },

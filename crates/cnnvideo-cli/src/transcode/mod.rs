@@ -179,7 +179,7 @@ impl Work<'_> {
             orientation: source.orientation().map(ToOwned::to_owned),
         };
         if let Some(file) = self.muxed(file) {
-            trial::check(&self.path, self.container, &kept, file, self.stop)?;
+            trial::check(&self.path, self.container, &kept, file, &self.about, self.stop)?;
         }
         let pipeline = Running(gst::Pipeline::new());
         let ends = self.path.add_to(&pipeline.0)?;

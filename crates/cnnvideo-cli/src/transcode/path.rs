@@ -81,7 +81,7 @@ impl VideoPath {
         if let Some((encoder, crf)) = self.encoder {
             let element = encoder.build(crf, self.threads)?;
             if encoder.writes_hdr {
-                add_hdr_options(&element, &self.caps);
+                add_x265_options(&element, &self.caps);
             }
             elements.push(element);
             if let Some(parser) = encoder.parser {
@@ -139,10 +139,15 @@ fn capsfilter(caps: &gst::Caps) -> Result<gst::Element> {
 /// Fields of caps with HDR metadata.
 const HDR_FIELDS: [&str; 2] = ["mastering-display-info", "content-light-level"];
 
-/// Lets x265 write the HDR metadata of caps into its stream.
-fn add_hdr_options(encoder: &gst::Element, caps: &gst::CapsRef) {
+/// Lets x265 write the HDR metadata of caps into its stream, and accept a variable frame rate.
+fn add_x265_options(encoder: &gst::Element, caps: &gst::CapsRef) {
     let text = |field: &str| caps.structure(0)?.get::<String>(field).ok();
     let mut options = encoder.property::<String>("option-string");
+    let rate = caps.structure(0).and_then(|caps| caps.get::<gst::Fraction>("framerate").ok());
+    if rate.is_none_or(|rate| rate.numer() == 0) {
+        // x265 needs some rate; constant quality hardly depends on it.
+        options += ":fps=25:vui-timing-info=0";
+    }
     if let Some(display) = text(HDR_FIELDS[0])
         && let [rx, ry, gx, gy, bx, by, wx, wy, high, low] =
             display.split(':').collect::<Vec<_>>()[..]

@@ -45,7 +45,7 @@ impl Kept {
     }
 }
 
-/// Checks that a file in `container` keeps the properties of the video.
+/// Checks that a file in `container` keeps the properties of the video. `about` names the input.
 ///
 /// # Errors
 /// It loses one, or cannot be written or read.
@@ -54,9 +54,10 @@ pub(crate) fn check(
     container: Container,
     kept: &Kept,
     file: &Path,
+    about: &str,
     stop: &Stop,
 ) -> Result<()> {
-    write(path, container, kept, file, stop).map_err(|failure| too_deep(path, failure))?;
+    write(path, container, file, about, stop).map_err(|failure| too_deep(path, failure))?;
     // Devices cannot be read again.
     if !file.is_file() {
         return Ok(());
@@ -93,12 +94,12 @@ fn too_deep(path: &VideoPath, failure: Failure) -> Failure {
 fn write(
     path: &VideoPath,
     container: Container,
-    kept: &Kept,
     file: &Path,
+    about: &str,
     stop: &Stop,
 ) -> Result<()> {
     let pipeline = Running(gst::Pipeline::new());
-    let source = gst_app::AppSrc::builder().caps(&kept.caps).format(gst::Format::Time).build();
+    let source = gst_app::AppSrc::builder().caps(&path.caps).format(gst::Format::Time).build();
     pipeline.0.add(&source)?;
     let ends = path.add_to(&pipeline.0)?;
     source.link(&ends.first)?;
@@ -110,7 +111,7 @@ fn write(
     let last = ends.last.static_pad("src").ok_or_else(|| failed!("the encoder has no output"))?;
     last.link(&pad)
         .map_err(|_| failed!("a .{} file cannot hold this codec", container.extension()))?;
-    let info = VideoInfo::from_caps(&kept.caps)?;
+    let info = VideoInfo::from_caps(&path.caps)?;
     let time = |frame: u64| gst::ClockTime::from_mseconds(40) * frame;
     for frame in 0..FRAMES {
         let mut buffer = gst::Buffer::with_size(info.size())?;
@@ -123,7 +124,6 @@ fn write(
         let _ = source.push_buffer(buffer);
     }
     let _ = source.end_of_stream();
-    let about = path.filter.name();
     run(&pipeline, gst::State::Playing, stop, about, &mut Wait)
 }
 

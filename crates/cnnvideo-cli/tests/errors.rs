@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Whatever goes wrong, the program says what to do, and leaves nothing under the final name.
+
+mod common;
+
+use std::{
+    fs::{self, File},
+    path::Path,
+    process::{Command, Stdio},
+    thread::sleep,
+    time::Duration,
+};
+
+use common::{Folder, Run, launch, usual_clip};
+
+#[test]
+fn wrong_inputs_are_refused() {
+    let folder = Folder::new("inputs");
+    let clip = folder.file("clip.mkv");
+    usual_clip(&clip);
+    let content = fs::read(&clip).unwrap();
+    let write = |name: &str, content: &[u8]| fs::write(folder.file(name), content).unwrap();
+    write("cut.mkv", &content[..content.len() / 2]);
+    write("empty.mkv", b"");
+    write("text.mkv", &[b't'; 4000]);
+    write("noise.mkv", &[&content[..200], &[7; 4000][..]].concat());
+    let at = |name: &str| folder.file(name).display().to_string();
+    launch(&format!(
+        "audiotestsrc num-buffers=9 ! opusenc ! matroskamux ! filesink location={}",
+        at("sound.mkv")
+    ));
+    launch(&format!(
+        "videotestsrc num-buffers=9 ! video/x-raw,width=64,height=48,format=I420 ! x264enc ! \
+         mp4mux ! filesink location={}",
+        at("whole.mp4")
+    ));
+    let whole = fs::read(folder.file("whole.mp4")).unwrap();
+    write("cut.mp4", &whole[..whole.len() - 9]);
+    write("header.y4m", b"YUV4MPEG2 W64 H48 F25:1 Ip C420\n");
+    write("frame.y4m", b"YUV4MPEG2 W64 H48 F25:1 Ip C420\nFRAME\n1234");
+    write("huge.y4m", b"YUV4MPEG2 W99999999 H99999999 F25:1 Ip C420\n");
+    let names = folder.names();
+    for (input, expected) in [
+        ("none.mkv", "cannot read none.mkv"),
+        (".", "not a regular file"),
+        ("/dev/zero", "not a regular file"),
+        ("empty.mkv", "has 0 bytes"),
+        ("text.mkv", "text.mkv"),
+        ("noise.mkv", "noise.mkv"),
+        ("cut.mkv", "truncated"),
+        ("cut.mp4", "truncated"),
+        ("sound.mkv", "has no video stream"),
+        ("header.y4m", "has no video frame"),
+        ("frame.y4m", "truncated"),
+        ("huge.y4m", "\"W99999999\""),
+    ] {
+        folder.run(&["denoise", input, "out.mkv"]).fails(1, expected);
+        assert_eq!(folder.names(), names, "{input}");
+    }
+}
+
+#[test]
+fn outputs_are_protected() {
+    let folder = Folder::new("outputs");
+    usual_clip(&folder.file("in.mkv"));
+    let before = fs::read(folder.file("in.mkv")).unwrap();
+    fs::hard_link(folder.file("in.mkv"), folder.file("hard.mkv")).unwrap();
+    fs::write(folder.file("old.mkv"), "old").unwrap();
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("in.mkv", folder.file("link.mkv")).unwrap();
+    let names = folder.names();
+    for (output, status, expected) in [
+        ("in.mkv", 1, "is the file that is read"),
+        ("./in.mkv", 1, "is the file that is read"),
+        ("hard.mkv", 1, "is the file that is read"),
+        ("link.mkv", 1, "is the file that is read"),
+        ("none/out.mkv", 1, "create it first"),
+        ("out.avi", 2, "must end in .mkv"),
+        ("out", 2, "must end in .mkv"),
+    ] {
+        let run = folder.run(&["denoise", "in.mkv", output, "--overwrite"]);
+        run.fails(status, expected);
+    }
+    folder.run(&["denoise", "in.mkv", "old.mkv"]).fails(1, "add --overwrite");
+    // An output that fails leaves the old one.
+    let model = ["denoise", "in.mkv", "old.mkv", "--overwrite", "--set", "model-file=none"];
+    folder.run(&model).fails(1, "model file none");
+    assert_eq!(fs::read(folder.file("old.mkv")).unwrap(), b"old");
+    assert_eq!(folder.names(), names);
+    folder.run(&["denoise", "in.mkv", "old.mkv", "--overwrite"]).success();
+    assert_eq!(fs::read(folder.file("in.mkv")).unwrap(), before);
+    assert_eq!(folder.names(), names);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn full_disks_are_reported() {
+    let folder = Folder::new("full");
+    usual_clip(&folder.file("in.mkv"));
+    std::os::unix::fs::symlink("/dev/full", folder.file("full.mkv")).unwrap();
+    std::os::unix::fs::symlink("/dev/full", folder.file("full.y4m")).unwrap();
+    let location = folder.file("cfr.mkv");
+    launch(&format!(
+        "videotestsrc num-buffers=30 ! video/x-raw,width=64,height=48,framerate=25/1,format=I420 ! \
+         x264enc ! matroskamux ! filesink location={}",
+        location.display()
+    ));
+    let names = folder.names();
+    folder.run(&["denoise", "in.mkv", "full.mkv"]).fails(1, "disk is full");
+    folder.run(&["denoise", "cfr.mkv", "full.y4m"]).fails(1, "disk is full");
+    // A limit of the process, which other errors stand for.
+    let program = env!("CARGO_BIN_EXE_cnnvideo");
+    let limit = "trap '' XFSZ; ulimit -f 2; exec \"$@\"";
+    for output in ["out.mkv", "out.mp4", "out.y4m"] {
+        let mut command = Command::new("sh");
+        command.args(["-c", limit, "sh", program, "denoise", "cfr.mkv", output]);
+        let run = Run(command.current_dir(location.parent().unwrap()).output().unwrap());
+        run.fails(1, "");
+        assert_eq!(folder.names(), names, "{output}");
+    }
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let run = folder.command(&["denoise", "cfr.mkv", "-"]).stdout(full).output().unwrap();
+    Run(run).fails(1, "cannot write the standard output");
+}
+
+/// Starts the program on a long stream, waits until it writes, sends a signal, and returns how it
+/// has ended.
+#[cfg(unix)]
+fn stopped_by(signal: &str, folder: &Folder) -> std::process::ExitStatus {
+    let names = folder.names();
+    let mut child = folder
+        .command(&["denoise", "long.y4m", "out.mkv", "--set", "quality=best"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The temporary file shows that the work has begun.
+    for _ in 0..600 {
+        if folder.names() != names {
+            break;
+        }
+        sleep(Duration::from_millis(50));
+    }
+    assert_ne!(folder.names(), names, "the work does not begin");
+    let kill = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status();
+    assert!(kill.unwrap().success());
+    let status = child.wait().unwrap();
+    assert_eq!(folder.names(), names, "{signal}");
+    status
+}
+
+#[cfg(unix)]
+#[test]
+fn signals_leave_no_output() {
+    use std::os::unix::process::ExitStatusExt;
+    let folder = Folder::new("signals");
+    let frame = [&b"FRAME\n"[..], &[90; 640 * 360 * 3 / 2]].concat();
+    let header = &b"YUV4MPEG2 W640 H360 F25:1 Ip C420\n"[..];
+    fs::write(folder.file("long.y4m"), [header, &frame.repeat(200)].concat()).unwrap();
+    assert_eq!(stopped_by("TERM", &folder).signal(), Some(15));
+    assert_eq!(stopped_by("INT", &folder).signal(), Some(2));
+}
+
+#[test]
+fn usage_errors_have_their_status() {
+    let folder = Folder::new("usage");
+    for arguments in [
+        &["denoise"][..],
+        &["denoise", "a.mkv"],
+        &["denoise", "a.mkv", "b.mkv", "--depth", "9"],
+        &["denoise", "a.mkv", "b.mkv", "--codec", "mjpeg"],
+        &["denoise", "a.mkv", "b.mkv", "--set", "strength=1", "--filter", "identity"],
+        &["denoise", "a.mkv", "b.mkv", "--threads", "0"],
+        &["denoise", "a.mkv", "b.mkv", "--crf", "60", "--codec", "h264"],
+        &["denoise", "a.mkv", "b.y4m", "--crf", "6"],
+        &["denoise", "a.mkv", "-", "--json"],
+        &["sharpen", "a.mkv", "b.mkv"],
+    ] {
+        let run = folder.run(arguments);
+        assert_eq!(run.0.status.code(), Some(2), "{arguments:?}: {}", run.errors());
+    }
+    assert!(folder.run(&["--help"]).success().contains("denoise"));
+    assert!(Path::new(env!("CARGO_BIN_EXE_cnnvideo")).exists());
+}

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Runs the program with y4m on its standard streams.
+
+mod common;
+
+use std::{
+    fs::{self, File},
+    io::{Read, Write},
+    process::Stdio,
+};
+
+use common::{Folder, Run, packets};
+
+const CHROMA: [(&str, usize); 9] = [
+    ("420jpeg", 12),
+    ("420", 12),
+    ("422", 16),
+    ("444", 24),
+    ("mono", 8),
+    ("420p10", 24),
+    ("422p10", 32),
+    ("444p10", 48),
+    ("mono10", 16),
+];
+
+/// Returns a stream of `frames` frames of 32x16 pixels.
+fn stream(chroma: &str, bits_per_pixel: usize, frames: usize, fields: &str) -> Vec<u8> {
+    let mut stream = format!("YUV4MPEG2 W32 H16 F30000:1001 {fields} C{chroma}\n").into_bytes();
+    for frame in 0..frames {
+        stream.extend_from_slice(b"FRAME\n");
+        let deep = chroma.ends_with("10");
+        let sample = |i: usize| match i % 2 {
+            // The upper byte of a sample of 10 bits.
+            1 if deep => (i / 64 % 4) as u8,
+            _ => (i * 7 + frame * 3) as u8,
+        };
+        stream.extend((0..32 * 16 * bits_per_pixel / 8).map(sample));
+    }
+    stream
+}
+
+/// Returns the bytes behind the header.
+fn frames(stream: &[u8]) -> &[u8] {
+    let end = stream.iter().position(|byte| *byte == b'\n').unwrap();
+    &stream[end + 1..]
+}
+
+/// Runs the program with a stream on its standard input.
+fn pipe(folder: &Folder, arguments: &[&str], stream: &[u8]) -> Run {
+    fs::write(folder.file("stdin"), stream).unwrap();
+    let input = File::open(folder.file("stdin")).unwrap();
+    Run(folder.command(arguments).stdin(input).output().unwrap())
+}
+
+#[test]
+fn streams_pass_with_all_properties() {
+    let folder = Folder::new("pass");
+    for (chroma, bits) in CHROMA {
+        for fields in ["Ip A1:1", "It A8:9", "Ib A0:0 XCOLORRANGE=FULL"] {
+            let input = stream(chroma, bits, 3, fields);
+            let run = pipe(&folder, &["denoise", "-", "-", "--set", "strength=0"], &input);
+            run.success();
+            let output = &run.0.stdout;
+            assert!(frames(output) == frames(&input), "{chroma} {fields}");
+            let header = String::from_utf8_lossy(&output[..output.len() - frames(output).len()]);
+            let start = format!(
+                "YUV4MPEG2 W32 H16 F30000:1001 {} C{chroma}",
+                fields.split(" X").next().unwrap()
+            );
+            assert!(header.starts_with(&start), "{header}");
+            assert_eq!(header.contains("XCOLORRANGE=FULL"), fields.contains("FULL"), "{header}");
+            let run = pipe(&folder, &["denoise", "-", "-"], &input);
+            run.success();
+            assert_eq!(run.0.stdout.len(), output.len(), "{chroma} {fields}");
+        }
+    }
+}
+
+#[test]
+fn files_and_pipes_mix() {
+    let folder = Folder::new("mix");
+    let input = stream("422p10", 32, 5, "Ip A1:1");
+    fs::write(folder.file("in.y4m"), &input).unwrap();
+    let arguments = ["smooth", "in.y4m", "out.mkv", "--codec", "ffv1", "--set", "strength=0"];
+    folder.run(&arguments).success();
+    assert_eq!(packets(&folder.file("out.mkv"))["video_0"].len(), 5);
+    folder.run(&["smooth", "out.mkv", "out.y4m", "--set", "strength=0"]).success();
+    assert!(frames(&fs::read(folder.file("out.y4m")).unwrap()) == frames(&input));
+    let run = pipe(&folder, &["denoise", "-", "piped.mp4"], &input);
+    run.success();
+    assert_eq!(packets(&folder.file("piped.mp4"))["video_0"].len(), 5);
+}
+
+#[test]
+fn damaged_streams_are_errors() {
+    let folder = Folder::new("damaged");
+    let whole = stream("420", 12, 3, "Ip A1:1");
+    for (input, expected) in [
+        (&b""[..], "is empty"),
+        (b"RIFF....", "not y4m"),
+        (b"YUV4MPEG2 W32 H16 F25:1 C420p12\n", "C420p12 is not supported"),
+        (&whole[..whole.len() - 1], "ends within frame 2"),
+        (&[&whole[..], b"FRAMES\n"].concat(), "frame 3 does not begin with FRAME"),
+        (b"YUV4MPEG2 W32 H16 F25:1 C420\n", "has no video frame"),
+    ] {
+        for output in ["-", "out.mkv"] {
+            pipe(&folder, &["denoise", "-", output], input).fails(1, expected);
+            assert_eq!(folder.names(), ["stdin"]);
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_reader_that_leaves_ends_the_program_quietly() {
+    use std::os::unix::process::ExitStatusExt;
+    let folder = Folder::new("leaves");
+    fs::write(folder.file("in.y4m"), stream("420", 12, 2000, "Ip A1:1")).unwrap();
+    let mut child = folder
+        .command(&["denoise", "in.y4m", "-"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut start = [0; 100];
+    let mut output = child.stdout.take().unwrap();
+    output.read_exact(&mut start).unwrap();
+    drop(output);
+    let result = child.wait_with_output().unwrap();
+    assert_eq!(result.status.signal(), Some(13), "{result:?}");
+    assert!(result.stderr.is_empty(), "{result:?}");
+}
+
+#[test]
+fn a_writer_that_is_slow_is_waited_for() {
+    let folder = Folder::new("slow");
+    let input = stream("420", 12, 2, "Ip A1:1");
+    let mut child = folder
+        .command(&["denoise", "-", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut writer = child.stdin.take().unwrap();
+    for part in input.chunks(input.len() / 5) {
+        writer.write_all(part).unwrap();
+        writer.flush().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(60));
+    }
+    drop(writer);
+    let result = child.wait_with_output().unwrap();
+    assert!(result.status.success());
+    assert_eq!(frames(&result.stdout).len(), frames(&input).len());
+}
