@@ -24,7 +24,7 @@ pub(crate) enum Codec {
     Vp9,
     /// Smallest and slowest (.webm, .mkv, .mp4).
     Av1,
-    /// For video editors (.mov, .mkv).
+    /// For video editors (.mov).
     Prores,
 }
 

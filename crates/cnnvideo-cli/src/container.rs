@@ -15,7 +15,7 @@ use crate::{
 /// Kind of an output file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Container {
-    /// Matroska, which takes nearly every stream.
+    /// Matroska, which takes nearly every stream. Not ProRes: GStreamer 1.22 reads it without times.
     Matroska,
     /// MPEG-4.
     Mp4,
@@ -71,8 +71,8 @@ impl Container {
     pub(crate) fn codecs(self, ten_bits: bool) -> &'static [Codec] {
         use Codec::{Av1, Ffv1, H264, H265, Prores, Vp9};
         match (self, ten_bits) {
-            (Self::Matroska, false) => &[H264, H265, Vp9, Av1, Ffv1, Prores],
-            (Self::Matroska, true) => &[H265, Ffv1, Vp9, Prores, H264, Av1],
+            (Self::Matroska, false) => &[H264, H265, Vp9, Av1, Ffv1],
+            (Self::Matroska, true) => &[H265, Ffv1, Vp9, H264, Av1],
             (Self::Mp4, false) => &[H264, H265, Av1, Vp9],
             (Self::Mp4, true) => &[H265, Vp9, H264, Av1],
             (Self::Mov, false) => &[H264, H265, Prores],

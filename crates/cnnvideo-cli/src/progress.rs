@@ -32,6 +32,7 @@ pub(crate) struct Count(Arc<Passed>);
 #[derive(Debug, Default)]
 struct Passed {
     frames: AtomicU64,
+    timed_frames: AtomicU64,
     nanoseconds: AtomicU64,
 }
 
@@ -45,6 +46,7 @@ impl Count {
             if let Some(buffer) = info.buffer()
                 && let Some(time) = running_time(pad, buffer)
             {
+                passed.timed_frames.fetch_add(1, Ordering::Relaxed);
                 let end = time + buffer.duration().unwrap_or_default();
                 passed.nanoseconds.fetch_max(end.nseconds(), Ordering::Relaxed);
             }
@@ -56,6 +58,11 @@ impl Count {
     /// Returns the number of frames.
     pub(crate) fn frames(&self) -> u64 {
         self.0.frames.load(Ordering::Relaxed)
+    }
+
+    /// Returns the number of frames with a timestamp.
+    pub(crate) fn timed_frames(&self) -> u64 {
+        self.0.timed_frames.load(Ordering::Relaxed)
     }
 
     /// Returns the end of the last frame in the video.

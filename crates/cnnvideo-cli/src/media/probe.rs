@@ -49,6 +49,7 @@ struct Found {
     video: Option<usize>,
     all_streams: bool,
     frame: Option<gst::Caps>,
+    has_time: bool,
     orientation: Option<String>,
 }
 
@@ -89,6 +90,12 @@ impl Found {
     fn media(&mut self, about: &str, duration: Option<gst::ClockTime>) -> Result<Media> {
         let video = self.video.ok_or_else(|| failed!("{about} has no video stream"))?;
         let caps = self.frame.take().ok_or_else(|| failed!("{about} has no video frame"))?;
+        if !self.has_time {
+            return Err(failed!(
+                "the frames of {about} have no timestamps: put it into another container first \
+                 (ffmpeg -fflags +genpts -i IN -c copy OUT.mkv)"
+            ));
+        }
         let info = VideoInfo::from_caps(&caps)
             .map_err(|_| failed!("{about}: the decoder gives {caps}, which is not raw video"))?;
         let streams = std::mem::take(&mut self.streams);
@@ -135,10 +142,11 @@ fn add_stream(pipeline: &gst::Pipeline, pad: &gst::Pad, found: &Shared<Found>) -
         decoder.connect_pad_added(move |_, pad| {
             let Some(pipeline) = pipeline.upgrade() else { return };
             let (found, waiting) = (found.clone(), pipeline.downgrade());
-            pad.add_probe(gst::PadProbeType::BUFFER, move |pad, _| {
+            pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
                 found.with(|found| {
                     if found.frame.is_none() {
                         found.frame = pad.current_caps();
+                        found.has_time = info.buffer().is_some_and(|b| b.pts().is_some());
                     }
                 });
                 wake(&waiting);

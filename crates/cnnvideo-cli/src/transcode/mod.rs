@@ -294,6 +294,12 @@ impl Work<'_> {
                 encoded.frames()
             ));
         }
+        let untimed = encoded.frames() - encoded.timed_frames();
+        if untimed > 0 {
+            return Err(failed!(
+                "{about}: {untimed} frames have no timestamp: put it into another container first"
+            ));
+        }
         Ok(())
     }
 }

@@ -172,11 +172,10 @@ pub(crate) fn packets(path: &Path) -> BTreeMap<String, Vec<Packet>> {
             if !buffer.flags().contains(gst::BufferFlags::HEADER) {
                 let segment = pad.sticky_event::<gst::event::Segment>(0).unwrap();
                 let segment = segment.segment().downcast_ref::<gst::ClockTime>().unwrap().clone();
-                // The demultiplexer gives DTS only for ProRes.
-                let time = buffer.pts().or(buffer.dts());
                 let mut hasher = DefaultHasher::new();
                 buffer.map_readable().unwrap().as_slice().hash(&mut hasher);
-                let packet = (segment.to_running_time(time), buffer.duration(), hasher.finish());
+                let packet =
+                    (segment.to_running_time(buffer.pts()), buffer.duration(), hasher.finish());
                 found.lock().unwrap().get_mut(pad.name().as_str()).unwrap().push(packet);
             }
             gst::PadProbeReturn::Ok
