@@ -15,6 +15,7 @@ mod error;
 mod explain;
 mod filter;
 mod formats;
+mod info;
 mod media;
 mod output;
 mod pipe;
@@ -70,7 +71,7 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Denoise(transform) => run_filter("denoise", "cnndenoise", &transform, &stop)?,
         Command::Smooth(transform) => run_filter("smooth", "cnnsmooth", &transform, &stop)?,
-        Command::Info { .. } => (),
+        Command::Info { file, report } => info::info(&file, report.json, &stop)?,
     }
     Ok(ExitCode::SUCCESS)
 }

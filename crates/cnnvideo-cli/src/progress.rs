@@ -148,7 +148,7 @@ impl Observer for Progress {
             ProgressMode::None => (),
             ProgressMode::Bar => {
                 let frames = match self.frames {
-                    Some(frames) => format!("{}/{frames}", self.count.frames()),
+                    Some(frames) => format!("{} of about {frames}", self.count.frames()),
                     None => self.count.frames().to_string(),
                 };
                 let rest = self.remaining().map(|time| format!(", {} left", clock(time)));

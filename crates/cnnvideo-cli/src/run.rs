@@ -43,6 +43,11 @@ pub(crate) trait Observer {
         Ok(())
     }
 
+    /// Receives the warning of an element.
+    fn warning(&mut self, text: &str) {
+        note(format_args!("cnnvideo: warning: {text}"));
+    }
+
     /// Is called ten times a second or more often.
     ///
     /// # Errors
@@ -52,14 +57,9 @@ pub(crate) trait Observer {
     }
 }
 
-/// An observer that only waits.
-pub(crate) struct Wait;
-
-impl Observer for Wait {}
-
 /// Runs a pipeline in a state until the end of its stream.
 ///
-/// Warnings of elements go to the standard error. `about` names the file for errors.
+/// `about` names the file for errors.
 ///
 /// # Errors
 /// An element fails, the observer fails, or a signal arrives.
@@ -89,7 +89,7 @@ pub(crate) fn run(
                 return Err(explain::error(error, about, missing.as_deref()));
             }
             gst::MessageView::Warning(warning) => {
-                note(format_args!("cnnvideo: warning: {}", warning.error().message()));
+                observer.warning(warning.error().message());
             }
             gst::MessageView::Element(element) => {
                 if let Some(structure) = element.structure() {

@@ -2,6 +2,7 @@
 
 //! Video files: what is in them, and their streams as pads of GStreamer.
 
+pub(crate) mod decode;
 pub(crate) mod demux;
 pub(crate) mod mp4;
 pub(crate) mod probe;

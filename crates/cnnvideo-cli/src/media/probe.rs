@@ -7,7 +7,10 @@ use std::path::Path;
 use gst::prelude::*;
 use gst_video::VideoInfo;
 
-use super::demux::{Demux, Kind, Shared};
+use super::{
+    decode::{self, Decode, add_sink},
+    demux::{Kind, Shared},
+};
 use crate::{
     error::{Result, failed},
     run::{Next, Observer, Running, run},
@@ -45,7 +48,7 @@ pub(crate) struct Media {
 /// What the callbacks of the pipeline have found.
 #[derive(Default)]
 struct Found {
-    streams: Vec<(gst::Pad, Stream)>,
+    streams: Vec<Stream>,
     video: Option<usize>,
     all_streams: bool,
     frame: Option<gst::Caps>,
@@ -62,24 +65,21 @@ impl Media {
         let about = file.display().to_string();
         let pipeline = Running(gst::Pipeline::new());
         let found = Shared::<Found>::default();
-        let demux = Demux::add_to(&pipeline.0, file, |_| ())?;
-        {
-            let (found, pipeline) = (found.clone(), pipeline.0.downgrade());
-            demux.each_stream(move |pad| {
-                if let Some(pipeline) = pipeline.upgrade()
-                    && let Err(failure) = add_stream(&pipeline, pad, &found)
-                {
-                    gst::element_error!(pipeline, gst::CoreError::Failed, ("{failure}"));
-                }
-            });
-        }
-        {
-            let (found, pipeline) = (found.clone(), pipeline.0.downgrade());
-            demux.after_streams(move || {
-                found.with(|found| found.all_streams = true);
-                wake(&pipeline);
-            });
-        }
+        let (streams, frames) = (found.clone(), found.clone());
+        let decode = Decode::add_to(
+            &pipeline.0,
+            file,
+            move |pad, is_main| note_stream(pad, is_main, &streams),
+            move |pipeline, pad| {
+                note_first_frame(pipeline, pad, &frames);
+                add_sink(pipeline, pad)
+            },
+        )?;
+        let (all, weak) = (found.clone(), pipeline.0.downgrade());
+        decode.after_streams(move || {
+            all.with(|found| found.all_streams = true);
+            wake(&weak);
+        });
         run(&pipeline, gst::State::Playing, stop, &about, &mut FirstFrame(&found))?;
         let duration = pipeline.0.query_duration::<gst::ClockTime>();
         found.with(|found| found.media(&about, duration))
@@ -98,9 +98,8 @@ impl Found {
         }
         let info = VideoInfo::from_caps(&caps)
             .map_err(|_| failed!("{about}: the decoder gives {caps}, which is not raw video"))?;
-        let streams = std::mem::take(&mut self.streams);
         Ok(Media {
-            streams: streams.into_iter().map(|(_, stream)| stream).collect(),
+            streams: std::mem::take(&mut self.streams),
             video,
             caps,
             info,
@@ -122,45 +121,32 @@ impl Observer for FirstFrame<'_> {
     }
 }
 
-/// Decodes the first video stream; drops the data of all others.
-fn add_stream(pipeline: &gst::Pipeline, pad: &gst::Pad, found: &Shared<Found>) -> Result<()> {
-    let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
-    let kind = Kind::of(&caps);
+/// Notes a stream.
+fn note_stream(pad: &gst::Pad, is_main: bool, found: &Shared<Found>) {
+    let caps = decode::caps(pad);
     let id = pad.stream_id().map(|id| id.to_string()).unwrap_or_default();
-    let is_main = found.with(|found| {
-        found.streams.push((pad.clone(), Stream { id, kind, caps }));
-        let is_main = kind == Kind::Video && found.video.is_none();
+    found.with(|found| {
         if is_main {
-            found.video = Some(found.streams.len() - 1);
+            found.video = Some(found.streams.len());
         }
-        is_main
+        found.streams.push(Stream { id, kind: Kind::of(&caps), caps });
     });
     if is_main {
         watch_orientation(pad, found);
-        let decoder = add_decoder(pipeline)?;
-        let (found, pipeline) = (found.clone(), pipeline.downgrade());
-        decoder.connect_pad_added(move |_, pad| {
-            let Some(pipeline) = pipeline.upgrade() else { return };
-            let (found, waiting) = (found.clone(), pipeline.downgrade());
-            pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
-                found.with(|found| {
-                    if found.frame.is_none() {
-                        found.frame = pad.current_caps();
-                        found.has_time = info.buffer().is_some_and(|b| b.pts().is_some());
-                    }
-                });
-                wake(&waiting);
-                gst::PadProbeReturn::Remove
-            });
-            if let Err(failure) = add_sink(&pipeline, pad) {
-                gst::element_error!(pipeline, gst::CoreError::Failed, ("{failure}"));
-            }
-        });
-        link(pad, &decoder)
-    } else {
-        pad.add_probe(gst::PadProbeType::BUFFER, |_, _| gst::PadProbeReturn::Drop);
-        add_sink(pipeline, pad)
     }
+}
+
+/// Notes the caps of the first frame that leaves a pad.
+fn note_first_frame(pipeline: &gst::Pipeline, pad: &gst::Pad, found: &Shared<Found>) {
+    let (found, pipeline) = (found.clone(), pipeline.downgrade());
+    pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+        found.with(|found| {
+            found.frame = pad.current_caps();
+            found.has_time = info.buffer().is_some_and(|buffer| buffer.pts().is_some());
+        });
+        wake(&pipeline);
+        gst::PadProbeReturn::Remove
+    });
 }
 
 /// Lets the loop that runs a pipeline look at what was found.
@@ -184,34 +170,4 @@ fn watch_orientation(pad: &gst::Pad, found: &Shared<Found>) {
         }
         gst::PadProbeReturn::Ok
     });
-}
-
-/// Adds a decoder that runs on the processor: its frames are the same on all machines, and lie in
-/// memory that the filters can read.
-pub(crate) fn add_decoder(pipeline: &gst::Pipeline) -> Result<gst::Element> {
-    let decoder =
-        gst::ElementFactory::make("decodebin").property("force-sw-decoders", true).build()?;
-    pipeline.add(&decoder)?;
-    decoder.sync_state_with_parent()?;
-    Ok(decoder)
-}
-
-/// Links a pad with an element of one sink pad.
-pub(crate) fn link(pad: &gst::Pad, element: &gst::Element) -> Result<()> {
-    let sink =
-        element.static_pad("sink").ok_or_else(|| failed!("{} has no sink pad", element.name()))?;
-    pad.link(&sink)
-        .map_err(|err| failed!("cannot link {} with {}: {err}", pad.name(), element.name()))?;
-    Ok(())
-}
-
-/// Links a pad with a sink that discards its data.
-pub(crate) fn add_sink(pipeline: &gst::Pipeline, pad: &gst::Pad) -> Result<()> {
-    let sink = gst::ElementFactory::make("fakesink")
-        .property("sync", false)
-        .property("async", false)
-        .build()?;
-    pipeline.add(&sink)?;
-    sink.sync_state_with_parent()?;
-    link(pad, &sink)
 }

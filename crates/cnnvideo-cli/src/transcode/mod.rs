@@ -7,6 +7,8 @@ mod path;
 mod plain_text;
 mod plan;
 mod report;
+
+pub(crate) use report::{filter_stats, structure_to_json};
 mod streams;
 mod trial;
 

@@ -17,8 +17,8 @@ use crate::{
     error::{Result, failed},
     media::{
         Input,
+        decode::{add_decoder, add_sink, link},
         demux::{Demux, Shared},
-        probe::{add_decoder, add_sink, link},
     },
 };
 

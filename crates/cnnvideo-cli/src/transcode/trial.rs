@@ -15,7 +15,7 @@ use crate::{
     container::{Container, request_pad},
     error::{Failure, Result, failed},
     media::{mp4, probe::Media},
-    run::{Running, Wait, run},
+    run::{Observer, Running, run},
     stop::Stop,
 };
 
@@ -90,6 +90,13 @@ fn too_deep(path: &VideoPath, failure: Failure) -> Failure {
     }
 }
 
+/// Ignores warnings, which come again in the run itself.
+struct Quiet;
+
+impl Observer for Quiet {
+    fn warning(&mut self, _text: &str) {}
+}
+
 /// Writes the file.
 fn write(
     path: &VideoPath,
@@ -124,7 +131,7 @@ fn write(
         let _ = source.push_buffer(buffer);
     }
     let _ = source.end_of_stream();
-    run(&pipeline, gst::State::Playing, stop, about, &mut Wait)
+    run(&pipeline, gst::State::Playing, stop, about, &mut Quiet)
 }
 
 /// Returns the properties that a file has lost, in words.
