@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use cnnvideo::watermark::Payload;
+
 use crate::codec::Codec;
 
 const EXAMPLES: &str = "\
@@ -13,6 +15,10 @@ Examples:
   cnnvideo info in.mp4                      what is in the file, its noise, a suggestion
   cnnvideo denoise in.mp4 out.mkv           remove noise, keep sound and subtitles
   cnnvideo denoise in.mkv out.mkv --codec ffv1 --set strength=0.8
+  cnnvideo watermark key new my.key
+  cnnvideo watermark embed in.mp4 out.mp4 --key-file my.key --payload 00000000c0ffee42
+  cnnvideo watermark detect out.mp4 --key-file my.key
+  cnnvideo compare original.mp4 out.mp4
   ffmpeg -i in.mov -f yuv4mpegpipe - | cnnvideo denoise - - | x265 --y4m - -o out.hevc
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 no watermark found (watermark detect).";
@@ -33,9 +39,75 @@ pub(crate) enum Command {
     Denoise(Transform),
     /// Remove texture up to a chosen size from a video, and keep edges
     Smooth(Transform),
+    /// Embed or detect an invisible watermark, or create a key for it
+    #[command(subcommand)]
+    Watermark(Watermark),
+    /// Measure how much a video differs from a reference: PSNR, SSIM and more
+    Compare {
+        /// Reference: the original video
+        #[arg(value_name = "A")]
+        reference: PathBuf,
+        /// Video to measure, of the same size and times
+        #[arg(value_name = "B")]
+        test: PathBuf,
+        #[command(flatten)]
+        progress: ProgressArguments,
+    },
     /// Show the streams of a file and its noise, and suggest a command
     Info {
         /// Video file
+        file: PathBuf,
+        #[command(flatten)]
+        report: ReportArguments,
+    },
+}
+
+/// The subcommands of `watermark`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Watermark {
+    /// Embed a payload of 64 bits in a video
+    Embed {
+        #[command(flatten)]
+        files: Files,
+        /// File with the secret key (cnnvideo watermark key new FILE creates one)
+        #[arg(long, value_name = "FILE")]
+        key_file: PathBuf,
+        /// Payload, 16 hex digits
+        #[arg(long, value_name = "HEX")]
+        payload: Payload,
+        /// Lowest PSNR of marked frames in dB; lower is more robust and more visible
+        #[arg(long, value_name = "DB")]
+        target_psnr: Option<f32>,
+        #[command(flatten)]
+        encoding: Encoding,
+        #[command(flatten)]
+        progress: ProgressArguments,
+    },
+    /// Find payloads; exit status 0 if every file has one, 3 if one has none
+    Detect {
+        /// Video files, or - for y4m from the standard input
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// File with the secret key
+        #[arg(long, value_name = "FILE")]
+        key_file: PathBuf,
+        /// Read each file to its end, for all its payloads, instead of up to the first one
+        #[arg(long)]
+        all: bool,
+        #[command(flatten)]
+        progress: ProgressArguments,
+    },
+    /// Keys
+    #[command(subcommand)]
+    Key(KeyCommand),
+}
+
+/// The subcommands of `watermark key`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Create a file with a random key that only you can read
+    New {
+        /// File to create
         file: PathBuf,
         #[command(flatten)]
         report: ReportArguments,

@@ -194,11 +194,7 @@ fn quoted(word: &str) -> String {
 }
 
 /// Measures the noise with the estimator of `cnndenoise`: the median of some parts of the video.
-fn measure_noise(
-    input: &Input,
-    duration: Option<gst::ClockTime>,
-    stop: &Stop,
-) -> Result<Noise> {
+fn measure_noise(input: &Input, duration: Option<gst::ClockTime>, stop: &Stop) -> Result<Noise> {
     let pipeline = Running(gst::Pipeline::new());
     let make = |factory: &str| gst::ElementFactory::make(factory).build();
     let convert = make("videoconvert")?;

@@ -10,6 +10,7 @@
 
 mod args;
 mod codec;
+mod compare;
 mod container;
 mod error;
 mod explain;
@@ -23,6 +24,8 @@ mod progress;
 mod run;
 mod stop;
 mod transcode;
+mod watch;
+mod watermark;
 pub mod y4m;
 
 use std::process::ExitCode;
@@ -71,6 +74,10 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Denoise(transform) => run_filter("denoise", "cnndenoise", &transform, &stop)?,
         Command::Smooth(transform) => run_filter("smooth", "cnnsmooth", &transform, &stop)?,
+        Command::Watermark(command) => return watermark::watermark(&command, &stop),
+        Command::Compare { reference, test, progress } => {
+            compare::compare(&reference, &test, progress, &stop)?;
+        }
         Command::Info { file, report } => info::info(&file, report.json, &stop)?,
     }
     Ok(ExitCode::SUCCESS)

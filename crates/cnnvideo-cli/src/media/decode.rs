@@ -9,6 +9,7 @@ use gst::prelude::*;
 use super::{
     Input,
     demux::{Demux, Kind, Shared},
+    probe::Media,
 };
 use crate::{
     error::{Result, failed},
@@ -61,7 +62,7 @@ impl Decode {
 /// Adds the elements that decode an input, and links them with `first`.
 ///
 /// # Errors
-/// The input cannot be opened.
+/// The input cannot be opened, or has no video: a sink behind `first` would wait for it for ever.
 pub(crate) fn add_input(
     pipeline: &gst::Pipeline,
     input: &Input,
@@ -72,25 +73,9 @@ pub(crate) fn add_input(
         let source = pipe::Source::open(input, stop)?.add_to(pipeline)?;
         return Ok(source.link(first)?);
     };
-    let name = input.name();
-    let (first, weak) = (first.clone(), pipeline.downgrade());
-    let has_video = Shared::new(false);
-    let found = has_video.clone();
-    let decode = Decode::add_to(
-        pipeline,
-        path,
-        move |_, is_main| found.with(|found| *found |= is_main),
-        move |_, pad| link(pad, &first),
-    )?;
-    decode.after_streams(move || {
-        // Without video, a sink behind `first` would wait for ever.
-        if let Some(pipeline) = weak.upgrade()
-            && !has_video.with(|has_video| *has_video)
-        {
-            report(&pipeline, Err(failed!("there is no video stream in {name}")));
-        }
-    });
-    Ok(())
+    Media::probe(path, stop)?;
+    let first = first.clone();
+    Decode::add_to(pipeline, path, |_, _| (), move |_, pad| link(pad, &first)).map(drop)
 }
 
 /// Returns the kind of a stream by its pad.
@@ -144,9 +129,8 @@ pub(crate) fn add_decoder(pipeline: &gst::Pipeline) -> Result<gst::Element> {
 /// # Errors
 /// Their formats do not fit.
 pub(crate) fn link(pad: &gst::Pad, element: &gst::Element) -> Result<()> {
-    let sink = element
-        .static_pad("sink")
-        .ok_or_else(|| failed!("{} has no sink pad", element.name()))?;
+    let sink =
+        element.static_pad("sink").ok_or_else(|| failed!("{} has no sink pad", element.name()))?;
     pad.link(&sink)
         .map_err(|err| failed!("cannot link {} with {}: {err}", pad.name(), element.name()))?;
     Ok(())

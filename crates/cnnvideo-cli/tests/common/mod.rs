@@ -135,7 +135,10 @@ pub(crate) fn usual_clip(path: &Path) {
     vfr_clip(
         "video/x-raw,format=I420,width=96,height=64,framerate=0/1",
         24,
-        &format!("x264enc bframes=2 ! matroskamux name=m ! filesink location={}", path.display()),
+        &format!(
+            "x264enc bframes=2 ! matroskamux name=m ! filesink location=\"{}\"",
+            path.display()
+        ),
     );
 }
 

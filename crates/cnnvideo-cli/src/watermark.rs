@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `cnnvideo watermark`: embeds and detects payloads, and creates keys.
+
+use std::{
+    fs::OpenOptions,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use cnnvideo::watermark::{KEY_LEN, Key, KeyError, Payload};
+use gst::prelude::*;
+use gstcnnvideo::watermarkdetect::WatermarkMessage;
+use rand::{TryRngCore, rngs::OsRng};
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use crate::{
+    args::{Encoding, Files, KeyCommand, ProgressArguments, Watermark},
+    error::{Result, failed, usage},
+    filter::Filter,
+    media::{Input, decode::add_input},
+    output::{note, print_line},
+    run::{Next, Running},
+    stop::Stop,
+    transcode::{Job, transcode},
+    watch::{Measure, watch},
+};
+
+/// Exit status if a file has no payload.
+const NOT_FOUND: u8 = 3;
+
+/// Executes a subcommand.
+///
+/// # Errors
+/// It fails.
+pub(crate) fn watermark(command: &Watermark, stop: &Stop) -> Result<ExitCode> {
+    match command {
+        Watermark::Embed { files, key_file, payload, target_psnr, encoding, progress } => {
+            embed(files, key_file, payload, *target_psnr, encoding, *progress, stop)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Watermark::Detect { files, key_file, all, progress } => {
+            let mut status = ExitCode::SUCCESS;
+            check_key(key_file)?;
+            for file in files {
+                if !detect(file, key_file, *all, *progress, stop)? {
+                    status = ExitCode::from(NOT_FOUND);
+                }
+            }
+            Ok(status)
+        }
+        Watermark::Key(KeyCommand::New { file, report }) => {
+            new_key(file)?;
+            if report.json {
+                print_line(json!({"file": file}))?;
+            } else {
+                note(format_args!(
+                    "{}: created; keep it secret, and keep a copy: without it no payload can be read",
+                    file.display()
+                ));
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn embed(
+    files: &Files,
+    key_file: &Path,
+    payload: &Payload,
+    target_psnr: Option<f32>,
+    encoding: &Encoding,
+    progress: ProgressArguments,
+    stop: &Stop,
+) -> Result<()> {
+    check_key(key_file)?;
+    let mut settings = vec![format!("key-file={}", text(key_file)?), format!("payload={payload}")];
+    settings.extend(target_psnr.map(|psnr| format!("target-psnr={psnr}")));
+    let filter = Filter::element("watermarkembed", &settings)?;
+    let job = Job {
+        command: "watermark embed",
+        files,
+        filter,
+        encoding,
+        progress,
+        read: vec![key_file.to_owned()],
+    };
+    transcode(job, stop)
+}
+
+/// Checks that a key can be read, before any work.
+fn check_key(file: &Path) -> Result<()> {
+    Key::from_file(file).map(drop).map_err(|err| match err {
+        KeyError::Read { .. } => {
+            failed!("{err}: cnnvideo watermark key new FILE creates a key")
+        }
+        KeyError::Format | KeyError::Zero => failed!("cannot use {}: {err}", file.display()),
+    })
+}
+
+/// Returns a path as text, which properties need.
+fn text(path: &Path) -> Result<&str> {
+    path.to_str().ok_or_else(|| usage!("the name of {} is not UTF-8: rename it", path.display()))
+}
+
+/// Creates a file with a random key. It never replaces a file, which could be a key in use.
+fn new_key(path: &Path) -> Result<()> {
+    let mut key = Zeroizing::new([0; KEY_LEN]);
+    OsRng
+        .try_fill_bytes(&mut *key)
+        .map_err(|err| failed!("the system gives no random numbers: {err}"))?;
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let shown = path.display();
+    let mut file = options.open(path).map_err(|err| match err.kind() {
+        io::ErrorKind::AlreadyExists => {
+            failed!("{shown} exists: choose another name, for a key in use must not be lost")
+        }
+        _ => failed!("cannot create {shown}: {err}"),
+    })?;
+    let written = file.write_all(&*key).and_then(|()| file.sync_all());
+    written.map_err(|err| {
+        // A part of a key is of no use.
+        let _ = std::fs::remove_file(path);
+        failed!("cannot write {shown}: {err}")
+    })
+}
+
+/// The payloads of a file.
+struct Found {
+    marks: Vec<WatermarkMessage>,
+    until_first: bool,
+}
+
+impl Measure for Found {
+    fn message(&mut self, message: &gst::StructureRef) -> Result<Next> {
+        let Ok(message) = WatermarkMessage::try_from(message) else { return Ok(Next::Continue) };
+        if let Some(payload) = message.report.payload {
+            let known = self.marks.iter_mut().find(|mark| mark.report.payload == Some(payload));
+            match known {
+                Some(known) if message.report.log10_p < known.report.log10_p => {
+                    known.report = message.report;
+                }
+                Some(_) => (),
+                None => self.marks.push(message),
+            }
+            if self.until_first {
+                return Ok(Next::Finish);
+            }
+        }
+        Ok(Next::Continue)
+    }
+}
+
+/// Looks for payloads in a file and prints them. Returns whether there is one.
+fn detect(
+    file: &PathBuf,
+    key_file: &Path,
+    all: bool,
+    progress: ProgressArguments,
+    stop: &Stop,
+) -> Result<bool> {
+    let input = Input::of(file)?;
+    let settings = [format!("key-file={}", text(key_file)?)];
+    let pipeline = Running(gst::Pipeline::new());
+    let make = |factory: &str| gst::ElementFactory::make(factory).build();
+    let elements = [
+        make("queue")?,
+        make("videoconvert")?,
+        Filter::element("watermarkdetect", &settings)?.build()?,
+        gst::ElementFactory::make("fakesink").property("sync", false).build()?,
+    ];
+    pipeline.0.add_many(&elements)?;
+    gst::Element::link_many(&elements)?;
+    add_input(&pipeline.0, &input, &elements[0], stop)?;
+    let pad = elements[2].static_pad("sink").ok_or_else(|| failed!("the detector has no input"))?;
+    let mut found = Found { marks: Vec::new(), until_first: !all };
+    let mode = progress.progress;
+    let frames = watch(&pipeline, &pad, mode, &input.name(), &mut found, stop)?;
+    if progress.report.json {
+        let marks: Vec<_> = found.marks.iter().map(mark_json).collect();
+        print_line(json!({
+            "file": file,
+            "found": !marks.is_empty(),
+            "frames": frames,
+            "payloads": marks,
+        }))?;
+    } else if found.marks.is_empty() {
+        print_line(format_args!("{}: no watermark of this key", file.display()))?;
+    } else {
+        for mark in &found.marks {
+            print_line(format_args!("{}: {}", file.display(), mark_text(mark)))?;
+        }
+    }
+    Ok(!found.marks.is_empty())
+}
+
+/// Returns the end of the window in which a payload was found, in seconds of the video.
+fn seconds(mark: &WatermarkMessage) -> Option<f64> {
+    mark.stream_time.map(|time| time.nseconds() as f64 / 1e9)
+}
+
+fn mark_json(mark: &WatermarkMessage) -> Value {
+    let report = &mark.report;
+    json!({
+        "payload": report.payload.map(|payload| payload.to_string()),
+        "seconds": seconds(mark),
+        "log10_p": report.log10_p,
+        "epoch": report.epoch,
+        "bit_errors": report.bit_errors,
+        "scale": report.scale,
+        "angle": report.angle,
+    })
+}
+
+fn mark_text(mark: &WatermarkMessage) -> String {
+    let report = &mark.report;
+    let payload = report.payload.map(|payload| payload.to_string()).unwrap_or_default();
+    let time = seconds(mark).map(|time| format!("at {time:.2} s, ")).unwrap_or_default();
+    format!(
+        "payload {payload} ({time}probability of chance 1e{:.0}, epoch {}, scale {:.3}, angle \
+         {:.2})",
+        report.log10_p, report.epoch, report.scale, report.angle
+    )
+}
