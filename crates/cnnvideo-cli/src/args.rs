@@ -164,6 +164,9 @@ pub(crate) struct Encoding {
     /// Leave out the streams that the container of OUT cannot hold, instead of failing
     #[arg(long)]
     pub(crate) drop_unsupported: bool,
+    /// Go on where frames of IN are damaged; without it, the first one is an error
+    #[arg(long)]
+    pub(crate) ignore_damage: bool,
 }
 
 /// Bits of a sample.

@@ -22,6 +22,17 @@ pub(crate) fn error(message: &gst::message::Error, about: &str, missing: Option<
     {
         return failed!("no decoder for {about} ({}): {DECODERS}", missing.unwrap_or(text));
     }
+    if error.matches(gst::StreamError::Decode) || text.starts_with("Failed to decode") {
+        return failed!(
+            "{about} is damaged: a frame cannot be decoded; --ignore-damage goes on without it"
+        );
+    }
+    if text.starts_with("Can not initialize") {
+        return failed!(
+            "{about}: {text}, perhaps because it does not take this frame size (h264 and h265 need \
+             even sizes for 4:2:0): try another --codec"
+        );
+    }
     let source = message.src().map(|source| source.name().to_string()).unwrap_or_default();
     let debug = message.debug().unwrap_or_default();
     if debug.contains("not-negotiated") {

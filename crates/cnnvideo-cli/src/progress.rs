@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::{
     args::ProgressMode,
     error::Result,
-    output::print_line,
+    output::{note, print_line},
     run::{Next, Observer},
     transcode::durations::running_time,
 };
@@ -143,6 +143,11 @@ impl Progress {
 }
 
 impl Observer for Progress {
+    fn warning(&mut self, text: &str) {
+        // Not into the line of the bar.
+        self.bar.suspend(|| note(format_args!("cnnvideo: warning: {text}")));
+    }
+
     fn tick(&mut self) -> Result<Next> {
         match self.mode {
             ProgressMode::None => (),

@@ -162,6 +162,26 @@ fn signals_leave_no_output() {
 }
 
 #[test]
+fn damage_is_an_error_unless_it_is_ignored() {
+    let folder = Folder::new("damage");
+    let location = folder.file("in.webm");
+    launch(&format!(
+        "videotestsrc num-buffers=20 ! video/x-raw,width=96,height=64,framerate=25/1,format=I420 ! \
+         vp9enc ! webmmux ! filesink location={}",
+        location.display()
+    ));
+    let mut content = fs::read(&location).unwrap();
+    let middle = content.len() / 4;
+    content[middle..][..400].fill(0x55);
+    fs::write(&location, content).unwrap();
+    folder.run(&["denoise", "in.webm", "out.mkv"]).fails(1, "--ignore-damage");
+    assert_eq!(folder.names(), ["in.webm"]);
+    let run = folder.run(&["denoise", "in.webm", "out.mkv", "--ignore-damage"]);
+    run.success();
+    assert!(run.errors().contains("frames are damaged"), "{}", run.errors());
+}
+
+#[test]
 fn usage_errors_have_their_status() {
     let folder = Folder::new("usage");
     for arguments in [

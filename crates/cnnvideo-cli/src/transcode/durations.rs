@@ -16,12 +16,23 @@ const MAX_FRAMES: usize = 10_000;
 
 /// Durations by running time of the frames on their way.
 #[derive(Default)]
-pub(crate) struct Durations(Shared<BTreeMap<gst::ClockTime, Option<gst::ClockTime>>>);
+pub(crate) struct Durations(Shared<State>);
+
+#[derive(Default)]
+struct State {
+    frames: BTreeMap<gst::ClockTime, Option<gst::ClockTime>>,
+    noted: u64,
+}
 
 impl Durations {
     /// Returns another handle to the same durations.
     pub(crate) fn handle(&self) -> Self {
         Self(self.0.clone())
+    }
+
+    /// Returns how many frames were noted.
+    pub(crate) fn noted(&self) -> u64 {
+        self.0.with(|state| state.noted)
     }
 
     /// Notes the durations of the frames that leave a pad.
@@ -30,10 +41,11 @@ impl Durations {
             if let Some(buffer) = info.buffer()
                 && let Some(time) = running_time(pad, buffer)
             {
-                self.0.with(|frames| {
-                    frames.insert(time, buffer.duration());
-                    if frames.len() > MAX_FRAMES {
-                        frames.pop_first();
+                self.0.with(|state| {
+                    state.noted += 1;
+                    state.frames.insert(time, buffer.duration());
+                    if state.frames.len() > MAX_FRAMES {
+                        state.frames.pop_first();
                     }
                 });
             }
@@ -46,7 +58,7 @@ impl Durations {
         pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
             if let Some(buffer) = info.buffer_mut()
                 && let Some(time) = running_time(pad, buffer)
-                && let Some(duration) = self.0.with(|frames| frames.remove(&time))
+                && let Some(duration) = self.0.with(|state| state.frames.remove(&time))
                 && buffer.duration() != duration
             {
                 buffer.make_mut().set_duration(duration);

@@ -65,6 +65,13 @@ impl Source {
         }
     }
 
+    fn is_vp8(&self) -> bool {
+        match self {
+            Self::File(_, media, _) => media.streams[media.video].type_name() == "video/x-vp8",
+            Self::Y4m(_) => false,
+        }
+    }
+
     fn caps(&self) -> Result<gst::Caps> {
         match self {
             Self::File(_, media, _) => Ok(media.caps.clone()),
@@ -180,7 +187,7 @@ impl Work<'_> {
             caps: self.path.caps.clone(),
             orientation: source.orientation().map(ToOwned::to_owned),
         };
-        if let Some(file) = self.muxed(file) {
+        if let Some(file) = self.muxed(file).filter(|file| file.is_file() || !file.exists()) {
             trial::check(&self.path, self.container, &kept, file, &self.about, self.stop)?;
         }
         let pipeline = Running(gst::Pipeline::new());
@@ -192,7 +199,10 @@ impl Work<'_> {
             Source::File(_, _, plan) => Some(plan.to_json()),
             Source::Y4m(_) => None,
         };
-        let sink = self.add_output(&pipeline.0, &ends, source, file)?;
+        // VP8 has packets without a frame to show.
+        let counts_packets = !source.is_vp8();
+        let durations = Durations::default();
+        let sink = self.add_output(&pipeline.0, &ends, source, file, &durations)?;
         // Behind the probe that restores durations.
         let encoded = count(&ends.last, "src")?;
         let mut progress =
@@ -205,7 +215,8 @@ impl Work<'_> {
             Some(sink) => sink.finish(result)?,
             None => result?,
         }
-        self.check_counts(&decoded, &encoded)?;
+        let packets = if counts_packets { durations.noted() } else { 0 };
+        self.check_counts(packets, &decoded, &encoded)?;
         if let Some(file) = self.muxed(file) {
             kept.store_orientation(self.container, file)?;
         }
@@ -233,12 +244,12 @@ impl Work<'_> {
         ends: &Ends,
         source: Source,
         file: Option<&Path>,
+        durations: &Durations,
     ) -> Result<Option<pipe::Sink>> {
         let header = match &source {
             Source::Y4m(source) => Some(source.header().clone()),
             Source::File(..) => None,
         };
-        let durations = Durations::default();
         let (muxer, sink) = if self.container == Container::Y4m {
             let sink = pipe::Sink::new(file, header)?;
             pipeline.add(&sink.element)?;
@@ -246,11 +257,21 @@ impl Work<'_> {
             (None, Some(sink))
         } else {
             let file = file.ok_or_else(|| failed!("a container needs a file"))?;
-            (Some(self.add_muxer(pipeline, &source, ends, file, &durations)?), None)
+            (Some(self.add_muxer(pipeline, &source, ends, file, durations)?), None)
         };
         match source {
             Source::File(input, _, plan) => {
-                streams::add_to(pipeline, &input, &plan, ends, muxer.as_ref(), durations)?;
+                let ignore_damage = self.job.encoding.ignore_damage;
+                let durations = durations.handle();
+                streams::add_to(
+                    pipeline,
+                    &input,
+                    &plan,
+                    ends,
+                    muxer.as_ref(),
+                    durations,
+                    ignore_damage,
+                )?;
             }
             Source::Y4m(source) => {
                 source.add_to(pipeline)?.link(&ends.first)?;
@@ -284,10 +305,20 @@ impl Work<'_> {
     }
 
     /// Checks that every frame has arrived.
-    fn check_counts(&self, decoded: &Count, encoded: &Count) -> Result<()> {
+    fn check_counts(&self, packets: u64, decoded: &Count, encoded: &Count) -> Result<()> {
         let about = &self.about;
         if decoded.frames() == 0 {
             return Err(failed!("{about} has no video frame: there is nothing to do"));
+        }
+        let lost = packets.saturating_sub(decoded.frames());
+        if lost > 0 && !self.job.encoding.ignore_damage {
+            return Err(failed!(
+                "{about} is damaged: {lost} of {packets} frames cannot be decoded; \
+                 --ignore-damage writes the others"
+            ));
+        }
+        if lost > 0 {
+            note(format_args!("cnnvideo: warning: {lost} of {packets} frames are damaged"));
         }
         if decoded.frames() != encoded.frames() {
             return Err(failed!(

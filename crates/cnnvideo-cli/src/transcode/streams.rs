@@ -40,6 +40,7 @@ pub(crate) fn add_to(
     ends: &Ends,
     muxer: Option<&gst::Element>,
     durations: Durations,
+    ignore_damage: bool,
 ) -> Result<()> {
     let path = file.path().ok_or_else(|| failed!("{} is not a file", file.name()))?;
     let demux = Demux::add_to(pipeline, path, move |pad| durations.note_at(pad))?;
@@ -59,7 +60,7 @@ pub(crate) fn add_to(
         let source_name = sink.name().replace("sink", "src");
         let source = queue.static_pad(&source_name).ok_or_else(missing)?;
         match route {
-            Route::Process => decode(pipeline, &source, &ends.first)?,
+            Route::Process => decode(pipeline, &source, &ends.first, ignore_damage)?,
             Route::Copy { pad, conversion } => {
                 let muxer = muxer.ok_or_else(|| failed!("y4m holds no other streams"))?;
                 copy(pipeline, &source, muxer, pad, conversion)?;
@@ -102,9 +103,22 @@ pub(crate) fn add_to(
     Ok(())
 }
 
-/// Decodes a stream.
-fn decode(pipeline: &gst::Pipeline, source: &gst::Pad, first: &gst::Element) -> Result<()> {
+/// Decodes a stream. Unless damage is to be ignored, the first frame that cannot be decoded is an
+/// error of the decoder.
+fn decode(
+    pipeline: &gst::Pipeline,
+    source: &gst::Pad,
+    first: &gst::Element,
+    ignore_damage: bool,
+) -> Result<()> {
     let decoder = add_decoder(pipeline)?;
+    if let Some(bin) = decoder.downcast_ref::<gst::Bin>().filter(|_| !ignore_damage) {
+        bin.connect_deep_element_added(|_, _, element| {
+            if element.find_property("max-errors").is_some() {
+                element.set_property("max-errors", 0i32);
+            }
+        });
+    }
     let first = first.clone();
     decoder.connect_pad_added(move |decoder, pad| {
         if let Err(failure) = link(pad, &first) {

@@ -8,7 +8,10 @@
 use std::path::Path;
 
 use gst::prelude::*;
-use gst_video::VideoInfo;
+use gst_video::{
+    VideoColorMatrix, VideoColorPrimaries, VideoColorRange, VideoColorimetry, VideoInfo,
+    VideoTransferFunction,
+};
 
 use super::path::VideoPath;
 use crate::{
@@ -58,10 +61,6 @@ pub(crate) fn check(
     stop: &Stop,
 ) -> Result<()> {
     write(path, container, file, about, stop).map_err(|failure| too_deep(path, failure))?;
-    // Devices cannot be read again.
-    if !file.is_file() {
-        return Ok(());
-    }
     kept.store_orientation(container, file)?;
     let media = Media::probe(file, stop)?;
     let lost = lost(kept, &media);
@@ -154,8 +153,9 @@ fn lost(kept: &Kept, media: &Media) -> Vec<String> {
         lost.push("interlacing".to_owned());
     }
     // RGB is stored as YUV, with other colorimetry.
-    if before.is_yuv() && before.colorimetry() != after.colorimetry() {
-        lost.push(format!("colorimetry {}", before.colorimetry()));
+    if before.is_yuv() && !keeps_colorimetry(&before.colorimetry(), &after.colorimetry()) {
+        let [from, to] = [&before, after].map(VideoInfo::colorimetry);
+        lost.push(format!("colorimetry ({from} becomes {to})"));
     }
     for (name, words) in [
         ("field-order", "order of the fields"),
@@ -173,6 +173,19 @@ fn lost(kept: &Kept, media: &Media) -> Vec<String> {
         lost.push("rotation".to_owned());
     }
     lost
+}
+
+/// Returns whether all known parts of a colorimetry are the same.
+fn keeps_colorimetry(before: &VideoColorimetry, after: &VideoColorimetry) -> bool {
+    let is_same = [
+        before.range() == VideoColorRange::Unknown || before.range() == after.range(),
+        before.matrix() == VideoColorMatrix::Unknown || before.matrix() == after.matrix(),
+        before.transfer() == VideoTransferFunction::Unknown
+            || before.transfer() == after.transfer(),
+        before.primaries() == VideoColorPrimaries::Unknown
+            || before.primaries() == after.primaries(),
+    ];
+    is_same == [true; 4]
 }
 
 /// Returns whether pixels have the same aspect ratio. Matroska stores the width of the picture in
@@ -200,5 +213,42 @@ fn advice(lost: &[String]) -> &'static str {
         " (.mkv files keep it)"
     } else {
         ""
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_colorimetry_may_become_known() {
+        crate::init().unwrap();
+        let keeps = |before: &str, after: &str| {
+            let [before, after] = [before, after].map(|text| text.parse().unwrap());
+            keeps_colorimetry(&before, &after)
+        };
+        assert!(keeps("bt709", "bt709"));
+        assert!(keeps("2:4:0:0", "bt601"));
+        assert!(!keeps("bt601", "2:4:0:0"));
+        assert!(!keeps("1:4:0:0", "2:4:0:0"));
+        assert!(!keeps("bt601", "bt709"));
+    }
+
+    #[test]
+    fn the_aspect_of_the_picture_may_round_to_a_pixel() {
+        crate::init().unwrap();
+        let same = |before: (i32, i32), after: (i32, i32)| {
+            let [before, after] = [before, after].map(|(width, height)| {
+                VideoInfo::builder(gst_video::VideoFormat::I420, 160, 120)
+                    .par(gst::Fraction::new(width, height))
+                    .build()
+                    .unwrap()
+            });
+            is_same_aspect(&before, &after)
+        };
+        // 174 instead of 174.5 pixels.
+        assert!(same((12, 11), (87, 80)));
+        assert!(!same((12, 11), (1, 1)));
+        assert!(!same((12, 11), (11, 12)));
     }
 }
