@@ -67,7 +67,8 @@ pub(crate) fn compare(
     })?;
     let report = report(&summary);
     if progress.report.json {
-        let mut object = json!({"reference": reference, "test": test});
+        let mut object =
+            json!({"reference": reference.to_string_lossy(), "test": test.to_string_lossy()});
         if let (Some(object), Value::Object(report)) = (object.as_object_mut(), report) {
             object.extend(report);
         }

@@ -117,7 +117,7 @@ impl Facts {
         let streams: Vec<_> =
             self.streams.iter().map(|(kind, name)| json!({"kind": kind, "type": name})).collect();
         json!({
-            "file": self.file,
+            "file": self.file.to_string_lossy(),
             "seconds": self.duration.map(|duration| duration.nseconds() as f64 / 1e9),
             "width": self.info.width(),
             "height": self.info.height(),

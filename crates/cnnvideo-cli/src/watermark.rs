@@ -54,7 +54,7 @@ pub(crate) fn watermark(command: &Watermark, stop: &Stop) -> Result<ExitCode> {
         Watermark::Key(KeyCommand::New { file, report }) => {
             new_key(file)?;
             if report.json {
-                print_line(json!({"file": file}))?;
+                print_line(json!({"file": file.to_string_lossy()}))?;
             } else {
                 note(format_args!(
                     "{}: created; keep it secret, and keep a copy: without it no payload can be read",
@@ -184,7 +184,7 @@ fn detect(
     if progress.report.json {
         let marks: Vec<_> = found.marks.iter().map(mark_json).collect();
         print_line(json!({
-            "file": file,
+            "file": file.to_string_lossy(),
             "found": !marks.is_empty(),
             "frames": frames,
             "payloads": marks,

@@ -253,3 +253,21 @@ fn progress_is_printed_as_json() {
     assert_eq!((&last["event"], &last["frames"]), (&"done".into(), &24.into()));
     assert!(lines[..lines.len() - 1].iter().all(|line| line["event"] == "progress"));
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn names_may_be_any_bytes() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = Folder::new("names");
+    usual_clip(&folder.file("in.mkv"));
+    for name in [&b"it's \"a\" film ! $x.mkv"[..], b"\xff\xfe.mkv", b" =\n.mkv"] {
+        let name = std::ffi::OsStr::from_bytes(name);
+        fs::copy(folder.file("in.mkv"), folder.file("x").with_file_name(name)).unwrap();
+        let mut output = std::ffi::OsString::from("out-");
+        output.push(name);
+        let denoise = folder.command(&["denoise", "--json"]).args([name, &output]).output();
+        common::Run(denoise.unwrap()).success();
+        let info = folder.command(&["info", "--json"]).arg(&output).output();
+        common::Run(info.unwrap()).success();
+    }
+}

@@ -46,8 +46,8 @@ impl Report {
             return print_line(json!({
                 "event": "done",
                 "command": job.command,
-                "input": job.files.input,
-                "output": job.files.output,
+                "input": job.files.input.to_string_lossy(),
+                "output": job.files.output.to_string_lossy(),
                 "frames": self.frames,
                 "seconds": seconds,
                 "codec": codec,
