@@ -20,7 +20,7 @@ pub(crate) fn error(message: &gst::message::Error, about: &str, missing: Option<
     if error.matches(gst::CoreError::MissingPlugin)
         || error.matches(gst::StreamError::CodecNotFound)
     {
-        return failed!("no decoder for {about} ({}): {DECODERS}", missing.unwrap_or(text));
+        return no_decoder(about, missing.unwrap_or(text));
     }
     if error.matches(gst::StreamError::Decode) || text.starts_with("Failed to decode") {
         return failed!(
@@ -48,9 +48,13 @@ pub(crate) fn error(message: &gst::message::Error, about: &str, missing: Option<
     }
 }
 
-/// What to do where a decoder is missing.
-const DECODERS: &str = "install the packages gstreamer1.0-libav, gstreamer1.0-plugins-good and \
-     gstreamer1.0-plugins-bad";
+/// Returns the failure for a file that needs the plugin called `missing`.
+pub(crate) fn no_decoder(about: &str, missing: &str) -> Failure {
+    failed!(
+        "no decoder for {about} ({missing}): install the packages gstreamer1.0-libav, \
+         gstreamer1.0-plugins-good and gstreamer1.0-plugins-bad"
+    )
+}
 
 /// Returns the name of the plugin that an element misses, if this is such a message.
 pub(crate) fn missing_plugin(message: &gst::StructureRef) -> Option<String> {

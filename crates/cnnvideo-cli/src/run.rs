@@ -43,6 +43,9 @@ pub(crate) trait Observer {
         Ok(())
     }
 
+    /// Learns that an element misses the plugin called `name`.
+    fn missing_plugin(&mut self, _name: &str) {}
+
     /// Receives the warning of an element.
     fn warning(&mut self, text: &str) {
         note(format_args!("cnnvideo: warning: {text}"));
@@ -93,7 +96,10 @@ pub(crate) fn run(
             }
             gst::MessageView::Element(element) => {
                 if let Some(structure) = element.structure() {
-                    missing = explain::missing_plugin(structure).or(missing);
+                    if let Some(name) = explain::missing_plugin(structure) {
+                        observer.missing_plugin(&name);
+                        missing = Some(name);
+                    }
                     observer.element_message(structure)?;
                 }
             }

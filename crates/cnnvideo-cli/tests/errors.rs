@@ -181,6 +181,42 @@ fn damage_is_an_error_unless_it_is_ignored() {
     assert!(run.errors().contains("frames are damaged"), "{}", run.errors());
 }
 
+#[cfg(unix)]
+#[test]
+fn missing_codecs_are_named_with_their_packages() {
+    let folder = Folder::new("codecs");
+    usual_clip(&folder.file("in.mkv"));
+    let frame = [&b"FRAME\n"[..], &[90; 96 * 64 * 3 / 2]].concat();
+    let header = &b"YUV4MPEG2 W96 H64 F25:1 Ip C420\n"[..];
+    fs::write(folder.file("in.y4m"), [header, &frame, &frame].concat()).unwrap();
+    // All installed plugins but some.
+    let plugins = folder.file("plugins");
+    fs::create_dir(&plugins).unwrap();
+    for plugin in gst::Registry::get().plugins() {
+        let Some(path) = plugin.filename() else { continue };
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let codecs = ["libav", "x264", "openh264", "va", "v4l2", "nvcodec", "omx"];
+        if !codecs.iter().any(|codec| name.contains(codec)) {
+            std::os::unix::fs::symlink(&path, plugins.join(name)).unwrap();
+        }
+    }
+    let run = |arguments: &[&str]| {
+        let mut command = folder.command(arguments);
+        command
+            .env("GST_PLUGIN_SYSTEM_PATH_1_0", &plugins)
+            .env("GST_REGISTRY", folder.file("registry"))
+            .env_remove("GST_PLUGIN_PATH");
+        Run(command.output().unwrap())
+    };
+    run(&["denoise", "in.mkv", "out.mkv"]).fails(1, "gstreamer1.0-libav");
+    let h264 = ["denoise", "in.y4m", "out.mkv", "--codec", "h264"];
+    run(&h264).fails(1, "no encoder for h264 is installed: install the package");
+    assert!(!folder.file("out.mkv").exists());
+    // Without a wish, the next codec is taken.
+    let report = run(&["denoise", "in.y4m", "out.mkv", "--json"]).success();
+    assert!(!report.contains("h264") && report.contains("\"frames\":2"), "{report}");
+}
+
 #[test]
 fn usage_errors_have_their_status() {
     let folder = Folder::new("usage");

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     error::{Result, failed},
+    explain,
     run::{Next, Observer, Running, run},
     stop::Stop,
 };
@@ -80,15 +81,26 @@ impl Media {
             all.with(|found| found.all_streams = true);
             wake(&weak);
         });
-        run(&pipeline, gst::State::Playing, stop, &about, &mut FirstFrame(&found))?;
+        let mut observer = FirstFrame { found: &found, missing: None };
+        run(&pipeline, gst::State::Playing, stop, &about, &mut observer)?;
         let duration = pipeline.0.query_duration::<gst::ClockTime>();
-        found.with(|found| found.media(&about, duration))
+        let missing = observer.missing;
+        found.with(|found| found.media(&about, duration, missing.as_deref()))
     }
 }
 
 impl Found {
-    fn media(&mut self, about: &str, duration: Option<gst::ClockTime>) -> Result<Media> {
-        let video = self.video.ok_or_else(|| failed!("{about} has no video stream"))?;
+    fn media(
+        &mut self,
+        about: &str,
+        duration: Option<gst::ClockTime>,
+        missing: Option<&str>,
+    ) -> Result<Media> {
+        // A video stream that nothing can decode is not offered.
+        let video = self.video.ok_or_else(|| match missing {
+            Some(missing) => explain::no_decoder(about, missing),
+            None => failed!("{about} has no video stream"),
+        })?;
         let caps = self.frame.take().ok_or_else(|| failed!("{about} has no video frame"))?;
         if !self.has_time {
             return Err(failed!(
@@ -110,12 +122,20 @@ impl Found {
 }
 
 /// Waits for the first frame and all streams.
-struct FirstFrame<'a>(&'a Shared<Found>);
+struct FirstFrame<'a> {
+    found: &'a Shared<Found>,
+    /// The plugin that an element has missed.
+    missing: Option<String>,
+}
 
 impl Observer for FirstFrame<'_> {
+    fn missing_plugin(&mut self, name: &str) {
+        self.missing = Some(name.to_owned());
+    }
+
     fn tick(&mut self) -> Result<Next> {
         let complete = self
-            .0
+            .found
             .with(|found| found.all_streams && (found.video.is_none() || found.frame.is_some()));
         Ok(if complete { Next::Finish } else { Next::Continue })
     }
