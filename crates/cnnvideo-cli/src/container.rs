@@ -15,7 +15,8 @@ use crate::{
 /// Kind of an output file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Container {
-    /// Matroska, which takes nearly every stream. Not ProRes: GStreamer 1.22 reads it without times.
+    /// Matroska, which takes nearly every stream, but not ProRes: GStreamer 1.22 reads that without
+    /// times.
     Matroska,
     /// MPEG-4.
     Mp4,

@@ -3,8 +3,8 @@
 //! The command `cnnvideo`: video files in, video files out.
 //!
 //! The program is a thin layer over the elements of GStreamer: it plans what happens with each
-//! stream of a file (`transcode`), builds one pipeline, and watches it. The elements of this project
-//! are linked into the program, so it needs no installed plugin.
+//! stream of a file (`transcode`), builds one pipeline, and watches it. The elements of this
+//! project are linked into the program, so it needs no installed plugin.
 //!
 //! The module [`y4m`] is public for the fuzz target that reads damaged streams.
 

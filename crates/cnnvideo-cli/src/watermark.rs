@@ -5,7 +5,7 @@
 use std::{
     fs::OpenOptions,
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
 };
 
@@ -57,7 +57,7 @@ pub(crate) fn watermark(command: &Watermark, stop: &Stop) -> Result<ExitCode> {
                 print_line(json!({"file": file.to_string_lossy()}))?;
             } else {
                 note(format_args!(
-                    "{}: created; keep it secret, and keep a copy: without it no payload can be read",
+                    "{}: created; keep it secret and keep a copy: without it, no payload is readable",
                     file.display()
                 ));
             }
@@ -158,7 +158,7 @@ impl Measure for Found {
 
 /// Looks for payloads in a file and prints them. Returns whether there is one.
 fn detect(
-    file: &PathBuf,
+    file: &Path,
     key_file: &Path,
     all: bool,
     progress: ProgressArguments,

@@ -127,8 +127,8 @@ impl Demux {
     }
 }
 
-/// Returns whether muxers cannot take a stream as demultiplexers give it: the headers of FLAC are in
-/// another form.
+/// Returns whether muxers cannot take a stream as demultiplexers give it: the headers of FLAC are
+/// in another form.
 fn needs_parser(caps: &gst::CapsRef) -> bool {
     caps.structure(0).is_some_and(|structure| structure.has_name("audio/x-flac"))
 }

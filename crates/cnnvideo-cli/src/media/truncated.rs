@@ -15,8 +15,8 @@ const SEGMENT: u64 = 0x1853_8067;
 /// Most boxes of an MP4 file that are looked at.
 const MAX_BOXES: usize = 100_000;
 
-/// Returns whether a Matroska, WebM, MP4, QuickTime or AVI file of `length` bytes lacks its end. Other
-/// files count as complete.
+/// Returns whether a Matroska, WebM, MP4, QuickTime or AVI file of `length` bytes lacks its end.
+/// Other files count as complete.
 ///
 /// # Errors
 /// The file cannot be read.

@@ -162,8 +162,8 @@ fn add_x265_options(encoder: &gst::Element, caps: &gst::CapsRef) {
     encoder.set_property("option-string", options);
 }
 
-/// Removes HDR metadata from the caps for the muxer. Muxers of GStreamer 1.22 write wrong luminances
-/// (Matroska) or nothing (MP4); readers take the metadata from the stream itself.
+/// Removes HDR metadata from the caps for the muxer. Muxers of GStreamer 1.22 write wrong
+/// luminances (Matroska) or nothing (MP4); readers take the metadata from the stream itself.
 fn leave_hdr_to_the_stream(last: &gst::Element) {
     let Some(pad) = last.static_pad("src") else { return };
     pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |_, info| {
