@@ -57,7 +57,7 @@ pub(crate) fn watermark(command: &Watermark, stop: &Stop) -> Result<ExitCode> {
                 print_line(json!({"file": file.to_string_lossy()}))?;
             } else {
                 note(format_args!(
-                    "{}: created; keep it secret and keep a copy: without it, no payload is readable",
+                    "{}: created; keep it secret, and keep a copy: no payload is readable without it",
                     file.display()
                 ));
             }
