@@ -57,7 +57,7 @@ pub(crate) fn watermark(command: &Watermark, stop: &Stop) -> Result<ExitCode> {
                 print_line(json!({"file": file.to_string_lossy()}))?;
             } else {
                 note(format_args!(
-                    "{}: created; keep it secret, and keep a copy: no payload is readable without it",
+                    "{}: created; keep it secret, and keep a copy: it alone reads the payloads",
                     file.display()
                 ));
             }
