@@ -219,7 +219,13 @@ fn settings_reach_the_element() {
         folder.run(&["denoise", "in.mkv", "x.mkv", "--set", setting]).fails(2, expected);
     }
     folder.run(&["denoise", "in.mkv", "x.mkv", "--filter", "fakesink"]).fails(2, "--filter");
-    folder.run(&["denoise", "in.mkv", "x.mkv", "--depth", "10"]).fails(1, "leave out --depth");
+    let deep = ["denoise", "in.mkv", "deep.mkv", "--codec", "ffv1", "--depth", "10", "--json"];
+    let report: serde_json::Value = serde_json::from_str(&folder.run(&deep).success()).unwrap();
+    assert_eq!(report["depth"], 10);
+    assert!(report["stats"]["noise-model"]["sigma"].is_f64(), "{report}");
+    folder
+        .run(&["denoise", "in.mkv", "x.mkv", "--filter", "identity", "--depth", "10"])
+        .fails(1, "leave out --depth");
 }
 
 #[test]

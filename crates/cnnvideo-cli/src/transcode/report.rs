@@ -84,7 +84,7 @@ pub(crate) fn filter_stats(element: &gst::Element) -> Value {
     stats.map_or(Value::Null, |stats| structure_to_json(&stats))
 }
 
-/// Returns the numbers, texts and booleans of a structure.
+/// Returns the numbers, texts, booleans and structures in a structure.
 pub(crate) fn structure_to_json(structure: &gst::StructureRef) -> Value {
     let field = |(name, value): (&glib::GStr, &glib::SendValue)| {
         let number = || value.transform::<f64>().ok().and_then(|value| value.get::<f64>().ok());
@@ -97,6 +97,8 @@ pub(crate) fn structure_to_json(structure: &gst::StructureRef) -> Value {
             if count == u64::MAX { Value::Null } else { json!(count) }
         } else if let Ok(count) = value.get::<u32>() {
             json!(count)
+        } else if let Ok(structure) = value.get::<gst::Structure>() {
+            structure_to_json(&structure)
         } else {
             number().map_or(Value::Null, |number| json!(number))
         };
