@@ -175,7 +175,8 @@ impl BaseTransformImpl for WatermarkEmbed {
                 lock(&self.settings).stop();
                 gst::error_msg!(gst::ResourceError::Failed, ("{}", err))
             })?
-            .with_epoch(settings.epoch);
+            .with_epoch(settings.epoch)
+            .with_first_frame(settings.frame_offset);
         *lock(&self.state) = State { embedder: Some(embedder), ..Default::default() };
         Ok(())
     }

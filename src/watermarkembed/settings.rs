@@ -2,7 +2,9 @@
 
 //! Properties of the `watermarkembed` element.
 
-use glib::{ParamSpec, ParamSpecBoolean, ParamSpecString, ParamSpecUInt, prelude::*};
+use glib::{
+    ParamSpec, ParamSpecBoolean, ParamSpecString, ParamSpecUInt, ParamSpecUInt64, prelude::*,
+};
 use gst::prelude::*;
 
 use crate::shared::{KeySettings, controllable_float, get_value};
@@ -21,6 +23,8 @@ pub(super) struct Settings {
     pub(super) strength: Strength,
     /// Key epoch.
     pub(super) epoch: u32,
+    /// Property `frame-offset`: number of the first frame in the video.
+    pub(super) frame_offset: u64,
 }
 
 /// Errors of [`Settings::set`].
@@ -75,6 +79,15 @@ impl Settings {
                 .default_value(default.epoch)
                 .mutable_ready()
                 .build(),
+            ParamSpecUInt64::builder("frame-offset")
+                .nick("Frame offset")
+                .blurb(
+                    "Number of the first frame in the video: parts of a video that are marked \
+                     apart get the same watermark as the whole",
+                )
+                .default_value(default.frame_offset)
+                .mutable_ready()
+                .build(),
         ]);
         properties
     }
@@ -89,6 +102,7 @@ impl Settings {
             "target-psnr" => self.strength.target_psnr = get_value(value)?,
             "texture-aware" => self.strength.texture_aware = get_value(value)?,
             "epoch" => self.epoch = get_value(value)?,
+            "frame-offset" => self.frame_offset = get_value(value)?,
             _ => self.key.set(name, value)?,
         }
         Ok(())
@@ -101,6 +115,7 @@ impl Settings {
             "target-psnr" => self.strength.target_psnr.to_value(),
             "texture-aware" => self.strength.texture_aware.to_value(),
             "epoch" => self.epoch.to_value(),
+            "frame-offset" => self.frame_offset.to_value(),
             _ => return self.key.get(name),
         })
     }

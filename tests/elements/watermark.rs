@@ -144,6 +144,24 @@ fn the_payload_may_change_while_playing() {
 }
 
 #[test]
+fn parts_with_a_frame_offset_are_marked_like_the_whole() {
+    let info = info(VideoFormat::Gray8, 160, 120);
+    let mark = |range: std::ops::Range<u64>, settings: &str| -> Vec<Vec<u8>> {
+        let mut h =
+            harness(&format!("watermarkembed key={KEY} payload={PAYLOAD} {settings}"), &info);
+        let mut frame =
+            |number| to_bytes(&h.push_and_pull(buffer(textured(&info, number), number)).unwrap());
+        range.map(&mut frame).collect()
+    };
+    let whole = mark(0..80, "");
+    for first in [1, 24, 37] {
+        let part = mark(first..80, &format!("frame-offset={first}"));
+        assert!(part == whole[first as usize..], "from frame {first}");
+    }
+    assert!(mark(24..80, "") != whole[24..], "the watermark changes over the frames");
+}
+
+#[test]
 fn interlaced_small_and_changing_streams_pass() {
     let embed = format!("watermarkembed key={KEY} payload={PAYLOAD}");
     let mut h = harness(

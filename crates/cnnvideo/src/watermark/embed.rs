@@ -52,8 +52,10 @@ pub struct Embedder {
     payload: Payload,
     /// Payload from the next hop on.
     next_payload: Payload,
-    /// Number of pictures marked so far.
-    frames: u64,
+    /// Number of the next picture in the video.
+    next_frame: u64,
+    /// Whether a picture has been marked.
+    has_begun: bool,
     /// Width and height that `patterns` were computed for; 0 before the first picture.
     size: (usize, usize),
     /// One pattern per hop at the size of the pictures, in steps of 1 / [`PATTERN_STEPS`].
@@ -82,7 +84,8 @@ impl Embedder {
             threads,
             payload,
             next_payload: payload,
-            frames: 0,
+            next_frame: 0,
+            has_begun: false,
             size: (0, 0),
             patterns: Vec::new(),
             cells: Array2::default((0, 0)),
@@ -93,6 +96,12 @@ impl Embedder {
     /// Sets the key epoch, on which the carriers depend beside the key.
     pub fn with_epoch(self, epoch: u32) -> Self {
         Self { epoch, size: (0, 0), ..self }
+    }
+
+    /// Sets the number of the first picture in the video, 0 unless set. Parts of a video that are
+    /// marked apart then get the same pixels as the whole.
+    pub fn with_first_frame(self, number: u64) -> Self {
+        Self { next_frame: number, ..self }
     }
 
     /// Replaces the mask network by the analytic mask, the network's fallback.
@@ -141,9 +150,10 @@ impl Embedder {
         strength: &Strength,
     ) -> Option<Payload> {
         let (height, width) = picture.components[0].dim();
-        let hop = (self.frames / HOP_FRAMES) as usize % HOPS;
-        let hop_begins = self.frames.is_multiple_of(HOP_FRAMES);
-        self.frames += 1;
+        let hop = (self.next_frame / HOP_FRAMES) as usize % HOPS;
+        let hop_begins = self.next_frame.is_multiple_of(HOP_FRAMES);
+        self.next_frame = self.next_frame.wrapping_add(1);
+        let is_first = !std::mem::replace(&mut self.has_begun, true);
         let changed = hop_begins && self.next_payload != self.payload;
         if changed {
             self.payload = self.next_payload;
@@ -167,7 +177,7 @@ impl Embedder {
             self.mask.amplitudes.fill(1.0);
             self.add_pattern(picture, hop, side, target_sigma);
         }
-        (changed || self.frames == 1).then_some(self.payload)
+        (changed || is_first).then_some(self.payload)
     }
 
     /// Computes the mask from the cells; returns the amplitude that flat mid-grey gets.
