@@ -3,9 +3,12 @@
 //! Noise that the denoiser assumes for the pictures of a stream ([`StreamNoise`]): set by the user
 //! or estimated.
 
+use ndarray::ArrayView2;
+
 use super::{
     AssumedNoise, Error, NoiseEstimator, NoiseModel, Parameters,
     chroma_detail::{CellShape, ChromaCells},
+    estimate::r2_position,
 };
 use crate::frame::{Colour, Picture, Sample};
 
@@ -13,6 +16,13 @@ use crate::frame::{Colour, Picture, Sample};
 const ESTIMATE_SMOOTHING: f32 = 0.3;
 /// Rounds of the estimator on the first estimate of a component; later estimates take one round.
 const FIRST_ROUNDS: usize = 3;
+
+/// Largest estimated sigma of luma in a drawing, in 8-bit units.
+const MAX_DRAWING_SIGMA: f32 = 0.3;
+/// Least share of flat cells in the chroma of a drawing. Noise of sigma 0.5 leaves less.
+const MIN_FLAT_SHARE: f32 = 0.25;
+/// Number of cells that are sampled for this share.
+const SAMPLED_CELLS: usize = 1024;
 
 /// Noise of the components of a stream.
 pub(super) struct StreamNoise {
@@ -122,6 +132,13 @@ impl StreamNoise {
         Ok(())
     }
 
+    /// Returns whether a chroma component is that of a drawing or of coloured text: luma has no
+    /// noise, and most of chroma has one value. Its edges could be estimated as noise.
+    fn is_drawing<T: Sample>(&self, component: &ArrayView2<'_, T>) -> bool {
+        self.estimates[0].is_some_and(|luma| luma.sigma < MAX_DRAWING_SIGMA)
+            && flat_share(component) > MIN_FLAT_SHARE
+    }
+
     /// Updates the estimate of component `i`.
     fn estimate_component<T: Sample>(
         &mut self,
@@ -130,11 +147,16 @@ impl StreamNoise {
         is_chroma: bool,
         rounds: usize,
     ) -> Result<(), Error> {
+        let component = &input.components[i];
+        if is_chroma && self.is_drawing(component) {
+            self.detail_sigmas[i] = 0.0;
+            self.estimates[i] = Some(NoiseModel::default());
+            return Ok(());
+        }
         let estimator = match &mut self.estimator {
             Some(estimator) => estimator,
             none => none.insert(NoiseEstimator::built_in(self.threads)?),
         };
-        let component = &input.components[i];
         let found = match input.colour.subsampling(i) {
             // 4:2:2 or 4:4:4 chroma: estimate the cell means for the network, and the detail
             // separately.
@@ -152,6 +174,20 @@ impl StreamNoise {
         }
         Ok(())
     }
+}
+
+/// Returns the share of the cells of 2x2 samples, of a sample of all cells, that have one value.
+fn flat_share<T: Sample>(component: &ArrayView2<'_, T>) -> f32 {
+    let [rows, columns] = [component.nrows(), component.ncols()].map(|n| n.saturating_sub(1));
+    if rows == 0 || columns == 0 {
+        return 0.0;
+    }
+    let is_flat = |number: &usize| {
+        let [y, x] = r2_position(*number, [rows, columns]);
+        let value = component[[y, x]];
+        [[y, x + 1], [y + 1, x], [y + 1, x + 1]].into_iter().all(|at| component[at] == value)
+    };
+    (0..SAMPLED_CELLS).filter(is_flat).count() as f32 / SAMPLED_CELLS as f32
 }
 
 /// Returns the number of components that determine the main sigma, which come first, and that of
@@ -176,6 +212,9 @@ fn white_chroma(sigma: f32, colour: Colour) -> (NoiseModel, [f32; 2]) {
 
 #[cfg(test)]
 mod tests {
+    use ndarray::Array2;
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+
     use super::*;
 
     fn assume(colour: Colour, parameters: &Parameters) -> AssumedNoise {
@@ -206,6 +245,27 @@ mod tests {
                 Parameters { sigma: Some(1.0), chroma_sigma: Some(6.0), ..Parameters::default() };
             let noise = assume(colour, &parameters).of_samples();
             assert!((noise.chroma.sigma - 6.0).abs() < 1e-4, "{shift_y}: {noise:?}");
+        }
+    }
+
+    #[test]
+    fn coloured_drawings_have_no_chroma_noise() {
+        let drawing = Array2::from_shape_fn((96, 128), |(y, x)| {
+            // Letters: short strokes with smooth ends.
+            if y % 9 < 5 && x % 13 == 4 { 170u8 } else { 120 + u8::from(x % 13 == 5) * 9 }
+        });
+        let luma = Array2::from_shape_fn((192, 256), |(y, x)| drawing[[y / 2, x / 2]]);
+        let mut rng = StdRng::seed_from_u64(3);
+        let noisy = drawing.mapv(|value| value.saturating_add_signed(rng.random_range(-4..=4)));
+        for (chroma, has_noise) in [(&drawing, false), (&noisy, true)] {
+            let picture = Picture {
+                colour: Colour::Yuv { shift_x: 1, shift_y: 1 },
+                components: vec![luma.view(), chroma.view(), chroma.view()],
+            };
+            let mut noise = StreamNoise::new(1);
+            noise.update(&picture, &Parameters::default()).unwrap();
+            let sigma = noise.assume(picture.colour, &Parameters::default()).chroma.sigma;
+            assert_eq!(sigma > 0.5, has_noise, "{sigma}");
         }
     }
 }
