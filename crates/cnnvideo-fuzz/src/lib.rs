@@ -32,8 +32,8 @@ pub struct Target {
     pub corpus: fn() -> Vec<Vec<u8>>,
     /// Strings that mutations insert.
     pub dictionary: &'static [&'static str],
-    /// Changes an input such that it stays nearly valid. Three of four inputs are made this way, the
-    /// others by changes of any bytes.
+    /// Changes an input such that it stays nearly valid. Three of four inputs are made this way,
+    /// the others by changes of any bytes.
     pub mutate: Option<fn(&mut Vec<u8>, &mut StdRng)>,
     /// Restores what a mutation of bytes breaks in nearly every case, such as a length field, so
     /// that the input reaches code behind the first check.

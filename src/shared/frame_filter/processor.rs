@@ -23,7 +23,8 @@ pub trait FrameProcessor: Sized + Send {
     /// Verb for error messages, as in "Cannot *denoise* a frame".
     const VERB: &'static str;
 
-    /// Creates the state for a stream whose input has samples of `depth`. `threads`: 0 for the number of cores.
+    /// Creates the state for a stream whose input has samples of `depth`. `threads`: 0 for the
+    /// number of cores.
     ///
     /// # Errors
     /// A format that the model does not support.
@@ -63,7 +64,8 @@ pub trait FrameProcessor: Sized + Send {
     }
 
     /// Processes `input` into `output`. Writes every sample of the components of `output`, which
-    /// may hold any values before and whose samples may have more bits. `field` is [`Field::First`] for progressive pictures.
+    /// may hold any values before and whose samples may have more bits. `field` is [`Field::First`]
+    /// for progressive pictures.
     ///
     /// # Errors
     /// Pictures that do not match each other or the network, or a failing backend.

@@ -98,7 +98,8 @@ impl<P: FrameProcessor> FrameStream<P> {
     }
 
     /// Returns a structure `name` with the statistics so far: `frames`, `dropped` (without the
-    /// `waiting` frames), `mean-ms`, `p99-ms`, `backend`, and what `add_report` adds for the report on the last frame.
+    /// `waiting` frames), `mean-ms`, `p99-ms`, `backend`, and what `add_report` adds for the report
+    /// on the last frame.
     pub(super) fn stats(
         &self,
         name: &str,

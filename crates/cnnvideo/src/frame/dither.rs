@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Ordered dither of smooth areas ([`add_dither`]), so that gradients do not band when a more precise
-//! result is rounded to 8 bits.
+//! Ordered dither of smooth areas ([`add_dither`]), so that gradients do not band when a more
+//! precise result is rounded to 8 bits.
 //!
 //! Dither doubles the error of rounding, so it is limited to areas that would band: elsewhere,
 //! texture and noise break up the steps.

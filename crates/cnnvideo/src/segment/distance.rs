@@ -18,8 +18,8 @@ pub fn squared_distance_transform(inside: &ArrayView2<'_, bool>) -> Array2<f32> 
     result
 }
 
-/// Returns the squared Euclidean distance of each pixel of a picture of size `dim` to the nearest of
-/// `points` `(y, x)`, in pixels; at least 1e12 without points.
+/// Returns the squared Euclidean distance of each pixel of a picture of size `dim` to the nearest
+/// of `points` `(y, x)`, in pixels; at least 1e12 without points.
 ///
 /// # Panics
 /// Panics if a point lies outside of the picture.

@@ -110,12 +110,12 @@ impl RegionSeeds {
         result
     }
 
-    /// Returns the bounding box that the seeds give a region, `None` without one. `is_new` says that
-    /// the region has no extent yet.
+    /// Returns the bounding box that the seeds give a region, `None` without one. `is_new` says
+    /// that the region has no extent yet.
     ///
-    /// The box that the user drew last bounds a region until there are newer seeds, and a new region
-    /// until there is a newer inside point outside of the box. Otherwise extreme points bound a new
-    /// region.
+    /// The box that the user drew last bounds a region until there are newer seeds, and a new
+    /// region until there is a newer inside point outside of the box. Otherwise extreme points
+    /// bound a new region.
     pub(super) fn expected_box(&self, is_new: bool) -> Option<ExpectedBox> {
         let newer = &self.points.inside[self.points_before_box..];
         let contains_newer = |bounds: &PixelBox| {
@@ -279,7 +279,8 @@ impl SeedPixels {
     }
 }
 
-/// Marks the pixels at most `reach` pixels after a seed. Each pixel comes with whether it is a seed.
+/// Marks the pixels at most `reach` pixels after a seed. Each pixel comes with whether it is a
+/// seed.
 fn mark_after(pixels: &mut dyn Iterator<Item = (&mut bool, &bool)>, reach: usize) {
     let mut distance = usize::MAX;
     for (mark, is_seed) in pixels {

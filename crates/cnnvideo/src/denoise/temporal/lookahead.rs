@@ -2,10 +2,10 @@
 
 //! Fixed-lag smoothing: fuses a picture with future pictures too ([`Lookahead`]).
 //!
-//! A second pass of temporal fusion runs backwards in time over the queued pictures, from the newest
-//! one. Its result for a picture is combined with that of the forward pass by inverse variance (the
-//! two-filter smoother of Fraser and Potter, "The optimum linear smoother as a combination of two
-//! optimum linear filters", IEEE Transactions on Automatic Control 14(4), 1969).
+//! A second pass of temporal fusion runs backwards in time over the queued pictures, from the
+//! newest one. Its result for a picture is combined with that of the forward pass by inverse
+//! variance (the two-filter smoother of Fraser and Potter, "The optimum linear smoother as a
+//! combination of two optimum linear filters", IEEE Transactions on Automatic Control 14(4), 1969).
 
 use std::collections::VecDeque;
 
@@ -69,7 +69,8 @@ impl Lookahead {
         self.queue.pop_front();
     }
 
-    /// Adds a picture behind those that are queued. Removes the first one if there are more than 64.
+    /// Adds a picture behind those that are queued. Removes the first one if there are more than
+    /// 64.
     pub fn push<T: Sample>(&mut self, picture: &Picture<'_, T>, threads: &Threads) {
         let mut planes = self.spare.take().unwrap_or_default();
         planes.resize_with(picture.components.len(), Default::default);

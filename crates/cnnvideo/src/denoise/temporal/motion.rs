@@ -220,8 +220,8 @@ impl Motion {
             && self.excess_around(at) <= MAX_EXCESS
     }
 
-    /// Returns whether no more blocks move than are still with texture, apart from a few. Flat blocks
-    /// then count as still too: noise alone determines the motion found for them.
+    /// Returns whether no more blocks move than are still with texture, apart from a few. Flat
+    /// blocks then count as still too: noise alone determines the motion found for them.
     fn is_camera_static(&self) -> bool {
         let mut counts = [0, 0];
         for ((found, moves), displacement) in self.found.iter().zip(&self.moves).zip(&self.blocks) {

@@ -96,8 +96,8 @@ impl Line<'_> {
         Some(along / sum(&|i| (own[i] - other[i]).powi(2)).max(f32::EPSILON))
     }
 
-    /// Returns 1 if the colour changes at once from that of a surface (`own`) to a foreign one, 0 if
-    /// it does not; `None` close to the border of the image.
+    /// Returns 1 if the colour changes at once from that of a surface (`own`) to a foreign one, 0
+    /// if it does not; `None` close to the border of the image.
     fn foreign_step(&self, features: &Features<'_>, own: [f32; 3]) -> Option<f32> {
         let reach = FOREIGN_REACH + features.radius.ceil() as isize;
         let near = self.at(1 - reach)?;

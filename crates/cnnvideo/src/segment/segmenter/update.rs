@@ -238,8 +238,8 @@ impl Segmenter {
     }
 }
 
-/// Returns whether seeds say something about a region with a label: whether they are its own, or lie
-/// in the region although they are not.
+/// Returns whether seeds say something about a region with a label: whether they are its own, or
+/// lie in the region although they are not.
 fn is_affected(label: u8, region: &Region, seeds: &Seeds) -> bool {
     let is_inside = |[x, y]: &[f32; 2]| region.probability[[*y as usize, *x as usize]] > 0.5;
     let outside = RegionSeeds::for_region(label, seeds, region.probability.dim()).points.outside;
