@@ -6,8 +6,9 @@ use ndarray::{Array2, ArrayViewMut1, ArrayViewMut2, Axis};
 use rayon::prelude::*;
 
 use super::{
+    block_kinds::BlockKind,
     interpolation::{LanczosWeights, SUBPIXEL_POSITIONS, TAPS, WEIGHTS},
-    motion::{BLOCK, BlockKind, Motion},
+    motion::{BLOCK, Motion},
 };
 use crate::{frame::FixedSample, nn::Threads, simd::vectorise};
 

@@ -11,6 +11,7 @@
 //! first motion-compensated. [`TemporalFusion`] uses previous pictures only and adds no latency;
 //! [`Lookahead`] adds future ones.
 
+mod block_kinds;
 mod box_mean;
 mod compensate;
 mod differences;
@@ -28,8 +29,9 @@ use rayon::prelude::*;
 
 pub use self::lookahead::Lookahead;
 use self::{
+    block_kinds::BlockKind,
     energy::DifferenceMaps,
-    motion::{BlockKind, Motion, SearchPyramid},
+    motion::{Motion, SearchPyramid},
     statistics::{Corrections, MeasuredNoise},
 };
 use super::{NoiseModel, NoiseModels};

@@ -11,10 +11,11 @@ use rayon::prelude::*;
 
 use super::{
     CONTIGUOUS, Compensated,
+    block_kinds::BlockKind,
     box_mean::box_mean_rows,
     energy::{DifferenceMaps, expected_drift},
     gain::{LARGE_WINDOW, MEAN_WINDOW, SMALL_WINDOW},
-    motion::{BLOCK, BlockKind},
+    motion::BLOCK,
 };
 use crate::nn::Threads;
 
