@@ -259,6 +259,12 @@ mod tests {
     use super::{super::interpolation::lanczos, *};
     use crate::frame::Sample;
 
+    /// Returns the same motion for all blocks of a picture of that height and width.
+    fn uniform_motion(size: [usize; 2], motion: [f32; 2]) -> Motion {
+        let [rows, columns] = size.map(|length| length.div_ceil(BLOCK));
+        Motion { blocks: Array2::from_elem((rows, columns), motion), ..Motion::default() }
+    }
+
     #[test]
     fn interpolation_is_the_same_inside_and_at_the_borders() {
         let (height, width) = (53, 75);
@@ -269,9 +275,7 @@ mod tests {
         for (motion, fractions) in
             [([3.0, -2.0], [0.0; 2]), ([-5.25, 1.5], [0.75, 0.5]), ([40.0, 0.125], [0.0, 0.125])]
         {
-            let mut blocks = Motion::default();
-            blocks.blocks =
-                Array2::from_elem((height.div_ceil(BLOCK), width.div_ceil(BLOCK)), motion);
+            let blocks = uniform_motion([height, width], motion);
             let mut shifted = Array2::default((0, 0));
             compensate_plane(&plane, &blocks, [0, 0], &mut shifted, &threads);
             let [across, down] = fractions.map(lanczos);
@@ -303,11 +307,7 @@ mod tests {
         let (height, width) = (27, 41);
         let map = Array2::from_shape_fn((height, width), |(y, x)| (100 * y + x) as f32);
         for motion in [[0.0, 0.0], [6.9, -3.2], [-11.0, 2.0], [900.0, -900.0]] {
-            let mut blocks = Motion::default();
-            blocks.blocks = Array2::from_elem(
-                ((2 * height).div_ceil(BLOCK), (2 * width).div_ceil(BLOCK)),
-                motion,
-            );
+            let blocks = uniform_motion([2 * height, 2 * width], motion);
             let mut shifted = Array2::default((0, 0));
             compensate_map(&map, &blocks, &mut shifted, &Threads::new(2).unwrap());
             let at = |i: usize, d: f32, count: usize| {
