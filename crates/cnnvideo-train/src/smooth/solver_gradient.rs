@@ -288,7 +288,7 @@ mod tests {
             Smoothness { weights: &weights, strength: strength.view(), lambda: lambda(scale) };
         let output = &mut [result.view_mut()];
         Wls::default().smooth(&[luma.view()], output, &smoothness, &threads);
-        let expected = (&result - &target).mapv(|v| v * v).mean().unwrap().sqrt();
+        let expected = (&result - &target).mapv(|v: f32| v * v).mean().unwrap().sqrt();
         assert!((&result - &luma).iter().any(|v| v.abs() > 5.0));
         assert!((error - expected).abs() < 0.02, "{error} {expected}");
     }
