@@ -99,7 +99,7 @@ pub(crate) fn standard_output_error(err: &io::Error) -> Failure {
     }
 }
 
-/// Prints a line to the standard error. Where that cannot be written, nobody reads it.
+/// Prints a line to the standard error. Ignores errors: there is no other place to report them.
 pub(crate) fn note(line: impl fmt::Display) {
     let _ = writeln!(io::stderr(), "{line}");
 }

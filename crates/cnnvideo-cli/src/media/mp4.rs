@@ -8,8 +8,8 @@ use std::{
     path::Path,
 };
 
-/// Most boxes in a row that are looked at.
-const MAX_BOXES: usize = 100_000;
+/// Largest number of sibling boxes that are read, so that a damaged file cannot take for ever.
+pub(super) const MAX_BOXES: usize = 100_000;
 
 /// A box of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,14 +6,12 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-use super::mp4;
+use super::mp4::{self, MAX_BOXES};
 
 /// ID of the EBML header that begins a Matroska file.
 const EBML: u64 = 0x1a45_dfa3;
 /// ID of the element that contains the rest of a Matroska file.
 const SEGMENT: u64 = 0x1853_8067;
-/// Most boxes of an MP4 file that are looked at.
-const MAX_BOXES: usize = 100_000;
 
 /// Returns whether a Matroska, WebM, MP4, QuickTime or AVI file of `length` bytes lacks its end.
 /// Other files count as complete.

@@ -50,7 +50,7 @@ impl Source {
         };
         let (send, receive) = mpsc::channel();
         thread::Builder::new().spawn(move || {
-            // Nobody receives it after a signal.
+            // The receiver is gone if a signal has ended the wait.
             let _ = send.send(Reader::new(stream));
         })?;
         let reader = loop {

@@ -8,9 +8,10 @@ mod plain_text;
 mod plan;
 mod report;
 
-pub(crate) use report::{filter_stats, structure_to_json};
 mod streams;
 mod trial;
+
+pub(crate) use report::{filter_stats, structure_to_json};
 
 use std::path::{Path, PathBuf};
 

@@ -165,9 +165,8 @@ impl Denoiser {
     /// Denoises `input` into `output` and returns the noise sigmas that the denoiser assumed.
     ///
     /// Writes every sample of the components of `output`, whatever it holds. Its samples may have
-    /// more bits than those of `input`. `regions` are factors
-    /// on the strength. `field` selects the temporal state: [`Field::First`] for progressive
-    /// pictures.
+    /// more bits than those of `input`. `regions` are factors on the strength. `field` selects the
+    /// temporal state: [`Field::First`] for progressive pictures.
     ///
     /// # Errors
     /// Pictures that do not match each other or the network, or a failing backend; the samples of

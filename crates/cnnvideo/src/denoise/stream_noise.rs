@@ -133,7 +133,7 @@ impl StreamNoise {
     }
 
     /// Returns whether a chroma component is that of a drawing or of coloured text: luma has no
-    /// noise, and most of chroma has one value. Its edges could be estimated as noise.
+    /// noise, and many cells of chroma have one value. Its edges could be estimated as noise.
     fn is_drawing<T: Sample>(&self, component: &ArrayView2<'_, T>) -> bool {
         self.estimates[0].is_some_and(|luma| luma.sigma < MAX_DRAWING_SIGMA)
             && flat_share(component) > MIN_FLAT_SHARE

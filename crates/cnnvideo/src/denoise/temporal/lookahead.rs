@@ -12,9 +12,9 @@ use std::collections::VecDeque;
 use ndarray::{Array2, Axis};
 use rayon::prelude::*;
 
-use super::{CONTIGUOUS, FusedPicture, NoiseModels, TemporalFusion};
+use super::{CONTIGUOUS, FusedPicture, NoiseModels, TemporalFusion, load_planes};
 use crate::{
-    frame::{Colour, FixedSample, Picture, Sample, convert::convert_row},
+    frame::{Colour, FixedSample, Picture, Sample},
     nn::Threads,
     simd::vectorise,
 };
@@ -78,12 +78,8 @@ impl Lookahead {
             if plane.dim() != component.dim() {
                 *plane = Array2::default(component.dim());
             }
-            let rows =
-                plane.axis_iter_mut(Axis(0)).into_par_iter().zip(component.axis_iter(Axis(0)));
-            threads.enter(|| {
-                rows.for_each(|(to, from)| convert_row(from, to.into_slice().expect(CONTIGUOUS)));
-            });
         }
+        load_planes(&mut planes, picture, threads);
         if self.queue.len() == MAX_QUEUED {
             self.remove_first();
         }

@@ -227,21 +227,25 @@ impl FusedBuffers {
 
     /// Copies a picture and sets the variance to 1.
     fn load<T: Sample>(&mut self, picture: &Picture<'_, T>, threads: &Threads) {
-        threads.enter(|| {
-            for (plane, component) in self.planes.iter_mut().zip(&picture.components) {
-                let rows =
-                    plane.axis_iter_mut(Axis(0)).into_par_iter().zip(component.axis_iter(Axis(0)));
-                rows.for_each(|(to, from)| {
-                    convert_row(
-                        from,
-                        to.into_slice().expect("rows of an own plane are contiguous"),
-                    );
-                });
-            }
-        });
+        load_planes(&mut self.planes, picture, threads);
         self.variance.fill(1.0);
         self.drift.fill(0.0);
     }
+}
+
+/// Copies the components of a picture to planes of the same sizes.
+fn load_planes<T: Sample>(
+    planes: &mut [Array2<FixedSample>],
+    picture: &Picture<'_, T>,
+    threads: &Threads,
+) {
+    threads.enter(|| {
+        for (plane, component) in planes.iter_mut().zip(&picture.components) {
+            let rows =
+                plane.axis_iter_mut(Axis(0)).into_par_iter().zip(component.axis_iter(Axis(0)));
+            rows.for_each(|(to, from)| convert_row(from, to.into_slice().expect(CONTIGUOUS)));
+        }
+    });
 }
 
 #[cfg(test)]
