@@ -40,9 +40,9 @@ impl Motion {
     /// Finds the kind of each block, and removes the displacement of still blocks.
     pub(super) fn find_kinds(&mut self) {
         self.find_moving_blocks();
-        let is_static = self.is_camera_static();
-        self.find_still_blocks(is_static);
-        self.find_boundary_blocks(is_static);
+        self.is_camera_static = self.find_whether_camera_is_static();
+        self.find_still_blocks();
+        self.find_boundary_blocks();
     }
 
     /// Returns the mean excess of the blocks without texture around a block.
@@ -71,13 +71,13 @@ impl Motion {
 
     /// Finds the blocks that are still, and removes the displacement that noise causes in them.
     /// Blocks that were still before need more evidence to move.
-    fn find_still_blocks(&mut self, is_static: bool) {
+    fn find_still_blocks(&mut self) {
         if self.kinds.dim() != self.blocks.dim() {
             self.kinds = Array2::default(self.blocks.dim());
         }
         for y in 0..self.kinds.nrows() {
             for x in 0..self.kinds.ncols() {
-                let is_still = self.is_still((y, x), is_static);
+                let is_still = self.is_still((y, x));
                 if is_still {
                     self.blocks[[y, x]] = [0.0; 2];
                 }
@@ -87,13 +87,13 @@ impl Motion {
     }
 
     /// Returns whether a block is still.
-    fn is_still(&self, at: (usize, usize), is_static: bool) -> bool {
+    fn is_still(&self, at: (usize, usize)) -> bool {
         let found = &self.found[at];
         let limit = if self.kinds[at] == BlockKind::Still { HYSTERESIS } else { 1.0 };
         if is_small(&self.blocks[at]) && found.motion_evidence <= limit {
             return true;
         }
-        is_static
+        self.is_camera_static
             && !found.has_texture
             && !is_moving_nearby(&self.moves, at)
             && self.excess_around(at) <= MAX_EXCESS
@@ -101,7 +101,7 @@ impl Motion {
 
     /// Returns whether no more blocks move than are still with texture, apart from a few. Flat
     /// blocks then count as still too: noise alone determines the motion found for them.
-    fn is_camera_static(&self) -> bool {
+    fn find_whether_camera_is_static(&self) -> bool {
         let mut counts = [0, 0];
         for ((found, moves), displacement) in self.found.iter().zip(&self.moves).zip(&self.blocks) {
             let is_still = !moves && is_small(displacement) && found.has_texture;
@@ -113,14 +113,14 @@ impl Motion {
 
     /// Finds the blocks beside which the motion changes. With a static camera, blocks that move are
     /// on one side of a boundary.
-    fn find_boundary_blocks(&mut self, is_static: bool) {
+    fn find_boundary_blocks(&mut self) {
         let (rows, columns) = self.blocks.dim();
         for y in 0..rows {
             for x in 0..columns {
                 let [left, above] = [[y, x.saturating_sub(1)], [y.saturating_sub(1), x]];
                 for other in [left, above] {
                     let (a, b) = (self.blocks[[y, x]], self.blocks[other]);
-                    let may_differ = !is_static || self.moves[[y, x]] || self.moves[other];
+                    let may_differ = !self.is_camera_static || self.moves[[y, x]] || self.moves[other];
                     if may_differ
                         && (0..2).any(|axis| (a[axis] - b[axis]).abs() > BOUNDARY_DIFFERENCE)
                     {

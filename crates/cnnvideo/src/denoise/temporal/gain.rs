@@ -47,7 +47,10 @@ const MEAN_TOLERANCE: f32 = 9.0;
 const MEAN_SHIFT_WEIGHT: f32 = 20.0;
 /// Weight of the energy that noise does not explain. It is above 1 because that energy is
 /// structure, and ghosting of structure is worse than noise of the same energy.
-const ENERGY_WEIGHT: f32 = 6.0;
+const ENERGY_WEIGHT: f32 = 2.5;
+/// The same with a static camera and in still blocks: what differs there is mostly uncovered
+/// background.
+const STATIC_ENERGY_WEIGHT: f32 = 6.0;
 /// Weight of the energy of the drift beyond chance.
 const DRIFT_WEIGHT: f32 = 10.0;
 /// Subsampling, in rows and columns, of the map from which [`chroma_excess`] is computed.
@@ -121,7 +124,7 @@ impl Limits {
             chroma: within(spread.chroma),
             drift: drift * expected_drift(1.0, samples_per_cell),
             drift_weight: DRIFT_WEIGHT,
-            energy_weight: ENERGY_WEIGHT,
+            energy_weight: STATIC_ENERGY_WEIGHT,
             min_gain: MIN_STILL_GAIN,
             ..Self::moving(spread, samples_per_cell, 0.0)
         }
@@ -145,8 +148,11 @@ pub(super) fn gains(
     } else {
         0.0
     };
+    let moving = Limits::moving(spread, samples_per_cell, chroma_scale);
+    let energy_weight =
+        if previous.is_camera_static { STATIC_ENERGY_WEIGHT } else { moving.energy_weight };
     let limits = [
-        Limits::moving(spread, samples_per_cell, chroma_scale),
+        Limits { energy_weight, ..moving },
         Limits::still(spread, samples_per_cell, has_chroma),
         Limits::boundary(spread, samples_per_cell, chroma_scale),
     ];

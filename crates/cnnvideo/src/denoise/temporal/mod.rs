@@ -95,6 +95,8 @@ struct Compensated<'a> {
     drift: &'a Array2<f32>,
     /// Kind of each block.
     kinds: &'a Array2<BlockKind>,
+    /// Whether the camera stands still.
+    is_camera_static: bool,
 }
 
 /// Result of [`TemporalFusion::fuse`]: a picture with less noise.
@@ -162,6 +164,7 @@ impl TemporalFusion {
                     variance: &self.compensated_variance,
                     drift: &self.compensated_drift,
                     kinds: &self.motion.kinds,
+                    is_camera_static: self.motion.is_camera_static,
                 };
                 let Self { measured, maps, .. } = self;
                 let changed =

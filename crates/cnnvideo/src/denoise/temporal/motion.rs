@@ -83,6 +83,8 @@ pub(super) struct Motion {
     pub blocks: Array2<[f32; 2]>,
     /// Kind of each block.
     pub kinds: Array2<BlockKind>,
+    /// Whether the camera stands still.
+    pub is_camera_static: bool,
     /// Unregularised motion of each block.
     pub(super) found: Array2<BlockMotion>,
     /// Whether noise alone does not explain the motion found for each block.
@@ -167,6 +169,7 @@ impl Motion {
     /// Forgets which blocks are still.
     pub(super) fn reset(&mut self) {
         self.kinds.fill(BlockKind::Moving);
+        self.is_camera_static = false;
     }
 }
 
