@@ -39,6 +39,7 @@ pub(super) enum BlockKind {
 impl Motion {
     /// Finds the kind of each block, and removes the displacement of still blocks.
     pub(super) fn find_kinds(&mut self) {
+        self.slow.find(&self.found);
         self.find_moving_blocks();
         self.is_camera_static = self.find_whether_camera_is_static();
         self.find_still_blocks();
@@ -89,6 +90,9 @@ impl Motion {
     /// Returns whether a block is still.
     fn is_still(&self, at: (usize, usize)) -> bool {
         let found = &self.found[at];
+        if self.slow.areas[at] {
+            return false;
+        }
         let limit = if self.kinds[at] == BlockKind::Still { HYSTERESIS } else { 1.0 };
         if is_small(&self.blocks[at]) && found.motion_evidence <= limit {
             return true;
@@ -103,10 +107,11 @@ impl Motion {
     /// blocks then count as still too: noise alone determines the motion found for them.
     fn find_whether_camera_is_static(&self) -> bool {
         let mut counts = [0, 0];
-        for ((found, moves), displacement) in self.found.iter().zip(&self.moves).zip(&self.blocks) {
-            let is_still = !moves && is_small(displacement) && found.has_texture;
+        let blocks = self.found.iter().zip(&self.moves).zip(&self.slow.areas).zip(&self.blocks);
+        for (((found, moves), drifts), displacement) in blocks {
+            let is_still = !moves && !drifts && is_small(displacement) && found.has_texture;
             counts[0] += u32::from(is_still);
-            counts[1] += u32::from(*moves);
+            counts[1] += u32::from(*moves || (*drifts && found.has_texture));
         }
         counts[1] <= counts[0] + (MAX_FALSE_SHARE * self.found.len() as f32) as u32
     }

@@ -22,6 +22,7 @@ mod interpolation;
 mod lookahead;
 mod motion;
 mod regularise;
+mod slow_motion;
 mod statistics;
 
 use ndarray::{Array2, Axis};

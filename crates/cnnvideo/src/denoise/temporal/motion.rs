@@ -10,6 +10,7 @@ use super::{
     block_kinds::BlockKind,
     differences::{self, BlockPair},
     regularise::{BlockMotion, regularise},
+    slow_motion::SlowMotion,
 };
 use crate::{
     frame::{FixedSample, OddSize, Pyramid},
@@ -93,6 +94,8 @@ pub(super) struct Motion {
     /// motion: the difference of the mean squares, divided by the noise variance. Noise alone
     /// causes none on average. Zero for blocks with texture.
     pub(super) excess: Array2<f32>,
+    /// Areas that move by a fraction of a pixel.
+    pub(super) slow: SlowMotion,
 }
 
 impl Motion {
@@ -170,6 +173,7 @@ impl Motion {
     pub(super) fn reset(&mut self) {
         self.kinds.fill(BlockKind::Moving);
         self.is_camera_static = false;
+        self.slow.reset();
     }
 }
 
@@ -382,8 +386,9 @@ impl<'a> LevelPair<'a> {
             let excess_curvature = (curvature - NOISE_CURVATURE * sigma * sigma).max(0.0);
             found.precision[axis] =
                 pixels * excess_curvature / (2.0 * DIFFERENCE_VARIANCE * sigma * sigma);
-            let weight = pixels * excess_curvature / (2.0 * noise * STILL_TOLERANCE);
-            found.motion_evidence += weight * offset * offset;
+            let precision = pixels * excess_curvature / (2.0 * noise);
+            found.measured_precision[axis] = precision;
+            found.motion_evidence += precision * offset * offset / STILL_TOLERANCE;
             let beyond_noise = curvature - NOISE_CURVATURE / DIFFERENCE_VARIANCE * noise;
             found.has_texture |= pixels * beyond_noise >= 2.0 * noise * MIN_PRECISION;
         }

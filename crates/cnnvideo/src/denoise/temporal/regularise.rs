@@ -28,6 +28,9 @@ pub(super) struct BlockMotion {
     pub displacement: [f32; 2],
     /// Inverse variance of the displacement along each axis.
     pub precision: [f32; 2],
+    /// Inverse variance of the displacement along each axis, by the measured difference of the
+    /// pictures where it exceeds the assumed noise.
+    pub measured_precision: [f32; 2],
     /// Evidence against no motion, relative to what noise alone causes: at most 1 in blocks that
     /// are probably still.
     pub motion_evidence: f32,
