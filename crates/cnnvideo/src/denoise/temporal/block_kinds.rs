@@ -125,7 +125,8 @@ impl Motion {
                 let [left, above] = [[y, x.saturating_sub(1)], [y.saturating_sub(1), x]];
                 for other in [left, above] {
                     let (a, b) = (self.blocks[[y, x]], self.blocks[other]);
-                    let may_differ = !self.is_camera_static || self.moves[[y, x]] || self.moves[other];
+                    let may_differ =
+                        !self.is_camera_static || self.moves[[y, x]] || self.moves[other];
                     if may_differ
                         && (0..2).any(|axis| (a[axis] - b[axis]).abs() > BOUNDARY_DIFFERENCE)
                     {
