@@ -86,7 +86,8 @@ fn run_all_actions(subject: &Subject, count: &Arc<AtomicUsize>) -> glib::WeakRef
         let memory = Counted::new(scene(&info, number), count);
         let mut frame = buffer(Vec::new(), number);
         frame.get_mut().unwrap().append_memory(gst::Memory::from_mut_slice(memory));
-        running.process(frame);
+        running.push(frame);
+        while running.input.try_pull().is_some() {}
     }
     assert!(count.load(Ordering::Relaxed) < 20, "{}: frames pile up", subject.name());
     running.element.downgrade()

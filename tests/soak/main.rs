@@ -19,7 +19,7 @@ mod resources;
 mod states;
 mod subject;
 
-use subject::SUBJECTS;
+use subject::{DELAYED, SUBJECTS};
 
 /// Amount of work.
 #[derive(Debug, Clone, Copy)]
@@ -67,4 +67,6 @@ fn nothing_piles_up_in_long_runs() {
         instances::run(subject, amount);
         leaks::run(subject);
     }
+    states::run(&DELAYED, amount);
+    leaks::run(&DELAYED);
 }

@@ -31,6 +31,9 @@ pub(crate) const SUBJECTS: [Subject; 6] = [
     Subject { description: "videoquality" },
 ];
 
+/// An element that outputs frames later than it receives them.
+pub(crate) const DELAYED: Subject = Subject { description: "cnndenoise lookahead=4" };
+
 /// Sizes of frames with the same number of pixels, so that the times of all frames compare.
 const SIZES: [(u32, u32); 4] = [(320, 180), (240, 240), (180, 320), (576, 100)];
 /// Formats of frames.
@@ -105,17 +108,24 @@ impl Running {
     /// # Panics
     /// If the element posts an error or outputs no frame.
     pub(crate) fn process(&mut self, frame: gst::Buffer) -> gst::Buffer {
+        self.push(frame);
+        self.input.pull().unwrap()
+    }
+
+    /// Pushes the frame of each input.
+    ///
+    /// # Panics
+    /// If the element posts an error.
+    pub(crate) fn push(&mut self, frame: gst::Buffer) {
         if let Some(reference) = &mut self.reference {
             reference.push(frame.clone()).unwrap();
         }
         self.input.push(frame).unwrap();
-        let out = self.input.pull();
         for message in self.bus.iter() {
             if let gst::MessageView::Error(error) = message.view() {
                 panic!("{}: {error:?}", self.element.name());
             }
         }
-        out.unwrap()
     }
 }
 
