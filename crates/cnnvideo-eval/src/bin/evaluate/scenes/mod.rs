@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! Evaluation of cnndenoise on scenes that are made from photographs: still scenes, correlated
-//! noise, weak noise and areas that a moving object uncovers. Luma PSNR in 4:2:0.
+//! noise, weak noise, slow drifts and areas that a moving object uncovers. Luma PSNR in 4:2:0.
 
 mod correlated;
+mod drift;
 mod still;
 #[cfg(test)]
 mod tests;
@@ -28,7 +29,7 @@ pub(crate) struct ScenesArguments {
     #[arg(long, required = true, num_args = 1..)]
     data: Vec<PathBuf>,
     /// Scenes to measure, separated by commas
-    #[arg(long, value_delimiter = ',', default_value = "static,correlated,weak,uncover")]
+    #[arg(long, value_delimiter = ',', default_value = "static,correlated,weak,drift,uncover")]
     scenes: Vec<Scene>,
     /// Further properties of cnndenoise, in the syntax of gst-launch-1.0
     #[arg(long, default_value = "")]
@@ -43,6 +44,8 @@ enum Scene {
     Correlated,
     /// A gradient with weak noise
     Weak,
+    /// A scene that drifts slowly
+    Drift,
     /// An object that moves over a background
     Uncover,
 }
@@ -59,6 +62,7 @@ pub(crate) fn run(arguments: &ScenesArguments) -> Result<()> {
             Scene::Static => still::run(&photographs, denoiser)?,
             Scene::Correlated => correlated::run(&photographs, denoiser)?,
             Scene::Weak => weak::run(denoiser)?,
+            Scene::Drift => drift::run(&photographs, denoiser)?,
             Scene::Uncover => uncover::run(&photographs, denoiser)?,
         }
         println!();

@@ -47,6 +47,13 @@ fn weak_noise_becomes_weaker() {
 }
 
 #[test]
+fn drifting_scenes_gain_from_fusion() {
+    for [noisy, single, fused] in drift::measure(&photographs(), DENOISER, 10.0, 0.1, 12).unwrap() {
+        assert!(noisy + 1.0 < single && single + 1.0 < fused, "{noisy}, {single}, {fused}");
+    }
+}
+
+#[test]
 fn uncovered_areas_have_a_gain_for_each_frame() {
     let photographs = photographs();
     let rows = uncover::measure(&photographs, DENOISER, 1.4, 20).unwrap();
