@@ -22,7 +22,7 @@ const MIN_MOVING_GAIN: f32 = 0.1;
 /// of 100 pictures.
 const MIN_STILL_GAIN: f32 = 0.01;
 /// Least weight of the current picture at motion boundaries.
-const MIN_BOUNDARY_GAIN: f32 = 0.35;
+const MIN_BOUNDARY_GAIN: f32 = 0.6;
 /// Relative excess over the expected energy that can occur by chance in the small window at motion
 /// boundaries.
 const BOUNDARY_TOLERANCE: f32 = 0.0;
