@@ -5,7 +5,7 @@
 //! Noise is everywhere but in letterbox bars, graphics and clipped areas. There the network would
 //! carry noise over from beside them, and push them away from their value.
 
-use ndarray::{ArrayView2, s};
+use ndarray::{ArrayView1, ArrayView2, s};
 
 use crate::{frame::Sample, simd::vectorise};
 
@@ -17,7 +17,7 @@ const RUN: usize = 9;
 pub(super) struct FlatRuns {
     /// Whether each sample is part of a run.
     marks: Vec<bool>,
-    /// Whether each sample equals the one below it, in the rows of a window.
+    /// Whether each sample equals those after it, in a row or a column.
     equal: Vec<bool>,
 }
 
@@ -32,49 +32,56 @@ impl FlatRuns {
         &self.marks
     }
 
+    /// Marks the samples of horizontal runs.
     fn mark_horizontal<T: Sample>(&mut self, component: &ArrayView2<'_, T>, y: usize) {
+        let Self { marks, equal } = self;
         let row = component.row(y);
-        let mut start = 0;
-        for x in 1..=row.len() {
-            if x < row.len() && row[x] == row[start] {
-                continue;
+        let Some(last) = (row.len() + 1).checked_sub(RUN) else { return };
+        equal.clear();
+        equal.resize(last, true);
+        for distance in 1..RUN {
+            if !keep_equal(equal, row.slice(s![..last]), row.slice(s![distance..])) {
+                return;
             }
-            if x - start >= RUN {
-                self.marks[start..x].fill(true);
-            }
-            start = x;
         }
+        let starts = equal.iter().enumerate().filter(|(_, equal)| **equal);
+        starts.for_each(|(start, _)| marks[start..start + RUN].fill(true));
     }
 
     /// Marks the samples whose run in their column lies above, below or around them.
     fn mark_vertical<T: Sample>(&mut self, component: &ArrayView2<'_, T>, y: usize) {
         let height = component.nrows();
+        let Self { marks, equal } = self;
         for first in [y.checked_sub(RUN - 1), y.checked_sub(RUN / 2), Some(y)] {
             let Some(first) = first.filter(|first| first + RUN <= height) else { continue };
-            let Self { marks, equal } = self;
             equal.clear();
             equal.resize(marks.len(), true);
-            let window = component.slice(s![first..first + RUN, ..]);
-            let reference = window.row(0);
-            for other in window.rows().into_iter().skip(1) {
-                match (reference.to_slice(), other.to_slice()) {
-                    (Some(reference), Some(other)) => vectorise(
-                        #[inline(always)]
-                        || {
-                            let pairs = reference.iter().zip(other);
-                            equal
-                                .iter_mut()
-                                .zip(pairs)
-                                .for_each(|(equal, (a, b))| *equal &= a == b);
-                        },
-                    ),
-                    _ => {
-                        let pairs = reference.iter().zip(other);
-                        equal.iter_mut().zip(pairs).for_each(|(equal, (a, b))| *equal &= a == b);
-                    }
-                }
+            let mut others = first + 1..first + RUN;
+            if others.all(|other| keep_equal(equal, component.row(first), component.row(other))) {
+                marks.iter_mut().zip(&*equal).for_each(|(mark, equal)| *mark |= *equal);
             }
-            marks.iter_mut().zip(&*equal).for_each(|(mark, equal)| *mark |= *equal);
+        }
+    }
+}
+
+/// Clears the marks of samples that differ in two rows. Returns whether a mark is left.
+fn keep_equal<T: Sample>(equal: &mut [bool], a: ArrayView1<'_, T>, b: ArrayView1<'_, T>) -> bool {
+    match (a.to_slice(), b.to_slice()) {
+        (Some(a), Some(b)) => vectorise(
+            #[inline(always)]
+            || {
+                let mut any = false;
+                for (equal, (a, b)) in equal.iter_mut().zip(a.iter().zip(b)) {
+                    *equal &= a == b;
+                    any |= *equal;
+                }
+                any
+            },
+        ),
+        _ => {
+            let pairs = a.iter().zip(b);
+            equal.iter_mut().zip(pairs).for_each(|(equal, (a, b))| *equal &= a == b);
+            equal.contains(&true)
         }
     }
 }

@@ -10,6 +10,7 @@ mod denoiser;
 mod domain;
 pub mod estimate;
 mod flat_runs;
+mod local_windows;
 mod network_input;
 mod network_output;
 mod networks;

@@ -9,6 +9,7 @@
 
 use ndarray::ArrayView2;
 
+use super::local_windows::{CHUNK, Line, REACH, Windows};
 use crate::{
     frame::{Sample, convert::convert_row, unshuffle::INPUT_SCALE},
     simd::vectorise,
@@ -30,10 +31,6 @@ const FADE_OUT_SIGMA: [f32; 2] = [0.9, 1.6];
 const SMOOTH_STEP: [f32; 2] = [1.5, 3.5];
 /// Ratio of the local variance to that of the noise that can occur by chance.
 const VARIANCE_TOLERANCE: f32 = 1.6;
-/// Distance of the farthest samples of the window along the row.
-const REACH: usize = 8;
-/// Distance of the samples of the window along the row from each other.
-const STEP: usize = 2;
 /// Distance of the rows of the window.
 const ROW_REACH: usize = 4;
 
@@ -125,15 +122,12 @@ impl WeakNoise {
         let CellVariances { of_cells, samples_per_cell } = variances.unwrap_or(uniform);
         shares.resize(count, 0.0);
         of_samples.resize(count, 0.0);
-        let cells =
-            shares.chunks_mut(samples_per_cell).zip(of_samples.chunks_mut(samples_per_cell));
+        let share = |variance: f32| of_component.share_in_texture(variance);
         vectorise(
             #[inline(always)]
             || {
-                for ((shares, variances), variance) in cells.zip(of_cells) {
-                    shares.fill(of_component.share_in_texture(*variance));
-                    variances.fill(scale * variance);
-                }
+                for_each_cell(shares, of_cells, samples_per_cell, share);
+                for_each_cell(of_samples, of_cells, samples_per_cell, |variance| scale * variance);
             },
         );
     }
@@ -152,84 +146,72 @@ impl WeakNoise {
         let rows = [y, y.saturating_sub(ROW_REACH), (y + ROW_REACH).min(height - 1)];
         for (values, row) in self.rows.iter_mut().zip(rows) {
             // The first and last samples are repeated beyond the border.
-            values.resize(width + 2 * REACH, 0.0);
+            values.resize(width.next_multiple_of(CHUNK) + 2 * REACH, 0.0);
             convert_row(component.row(row), &mut values[REACH..REACH + width]);
             let [first, last] = [values[REACH], values[REACH + width - 1]];
             values[..REACH].fill(first);
             values[REACH + width..].fill(last);
         }
         let Self { shares, variances, rows } = &*self;
-        let windows = rows.each_ref().map(|row| &row[..]);
         vectorise(
             #[inline(always)]
             || {
-                let samples = noise.iter_mut().zip(shares).zip(variances);
-                for (x, ((noise, share), variance)) in samples.enumerate() {
-                    let own = windows[0][x + REACH];
-                    let window = Window::at(windows, x);
-                    let weight = trust
-                        * window.smoothness(own - INPUT_SCALE * *noise)
-                        * (1.0 - position(variance.sqrt(), FADE_OUT_SIGMA));
-                    let of_filter = window.noise(own, *variance) * (1.0 / INPUT_SCALE);
-                    *noise = (1.0 - weight) * share * *noise + weight * of_filter;
+                let samples = noise.chunks_mut(CHUNK).zip(shares.chunks(CHUNK));
+                for (i, ((noise, shares), variances)) in
+                    samples.zip(variances.chunks(CHUNK)).enumerate()
+                {
+                    let line = |row: &Vec<f32>| {
+                        *row[i * CHUNK..].first_chunk().expect("rows hold a margin for all chunks")
+                    };
+                    filter_chunk(noise, shares, variances, rows.each_ref().map(line), trust);
                 }
             },
         );
     }
 }
 
-/// Statistics of the window around a sample.
-struct Window {
-    mean: f32,
-    variance: f32,
-    /// Largest difference of the means of the parts of the window from its mean.
-    unevenness: f32,
+/// Fills the samples of each cell with a function of its variance.
+#[inline(always)]
+fn for_each_cell(
+    samples: &mut [f32],
+    variances: &[f32],
+    samples_per_cell: usize,
+    value: impl Fn(f32) -> f32,
+) {
+    if samples_per_cell == 2 {
+        // The last cell of an odd width has one sample.
+        let (pairs, last) = samples.as_chunks_mut::<2>();
+        pairs.iter_mut().zip(variances).for_each(|(pair, variance)| *pair = [value(*variance); 2]);
+        let variance = variances.get(pairs.len());
+        last.iter_mut().zip(variance).for_each(|(sample, variance)| *sample = value(*variance));
+    } else {
+        let cells = samples.chunks_mut(samples_per_cell).zip(variances);
+        cells.for_each(|(samples, variance)| samples.fill(value(*variance)));
+    }
 }
 
-impl Window {
-    /// Returns the statistics of the window around a sample of rows that start [`REACH`] samples
-    /// before.
-    #[inline(always)]
-    fn at(rows: [&[f32]; 3], x: usize) -> Self {
-        const COUNT: usize = 2 * REACH / STEP + 1;
-        let (mut sum, mut squares) = (0.0, 0.0);
-        let mut sums = [0.0f32; 3];
-        // Thirds of the window along the row.
-        let mut thirds = [0.0f32; 3];
-        for (of_row, row) in sums.iter_mut().zip(rows) {
-            for i in 0..COUNT {
-                let value = row[x + STEP * i];
-                *of_row += value;
-                thirds[3 * i / COUNT] += value;
-                squares += value * value;
-            }
-            sum += *of_row;
-        }
-        let mean = sum * (1.0 / (3 * COUNT) as f32);
-        let uneven = |sums: [f32; 3]| {
-            let [a, b, c] = sums.map(|sum| (sum * (1.0 / COUNT as f32) - mean).abs());
-            a.max(b).max(c)
-        };
-        Self {
-            mean,
-            variance: (squares * (1.0 / (3 * COUNT) as f32) - mean * mean).max(0.0),
-            unevenness: uneven(sums).max(uneven(thirds)),
-        }
+/// Reduces the noise of up to [`CHUNK`] samples. `rows` start [`REACH`] samples before.
+#[inline(always)]
+fn filter_chunk(noise: &mut [f32], shares: &[f32], variances: &[f32], rows: [Line; 3], trust: f32) {
+    let strongest = FADE_OUT_SIGMA[1] * FADE_OUT_SIGMA[1];
+    if variances.iter().fold(f32::INFINITY, |least, v| least.min(*v)) >= strongest {
+        noise.iter_mut().zip(shares).for_each(|(noise, share)| *noise *= share);
+        return;
     }
-
-    /// Returns how smooth the window is, 0 to 1; `denoised` is the denoised sample.
-    #[inline(always)]
-    fn smoothness(&self, denoised: f32) -> f32 {
-        1.0 - position((denoised - self.mean).abs().max(self.unevenness), SMOOTH_STEP)
-    }
-
-    /// Returns the noise in a sample by the local Wiener filter; `noise_variance` is that of the
-    /// noise.
-    #[inline(always)]
-    fn noise(&self, value: f32, noise_variance: f32) -> f32 {
-        let expected = VARIANCE_TOLERANCE * noise_variance;
-        let of_noise = (expected / self.variance.max(1e-6)).min(1.0);
-        of_noise * (value - self.mean)
+    let windows = Windows::new(&rows);
+    let statistics = windows.means.iter().zip(&windows.variances).zip(&windows.unevenness);
+    let samples = noise.iter_mut().zip(shares).zip(variances).zip(&rows[0][REACH..]);
+    for ((((noise, share), variance), own), ((mean, local_variance), unevenness)) in
+        samples.zip(statistics)
+    {
+        let denoised = own - INPUT_SCALE * *noise;
+        let smoothness = 1.0 - position((denoised - mean).abs().max(*unevenness), SMOOTH_STEP);
+        let weight = trust * smoothness * (1.0 - position(variance.sqrt(), FADE_OUT_SIGMA));
+        // The Wiener filter.
+        let expected = VARIANCE_TOLERANCE * variance;
+        let of_noise = (expected / local_variance.max(1e-6)).min(1.0);
+        let of_filter = of_noise * (own - mean) * (1.0 / INPUT_SCALE);
+        *noise = (1.0 - weight) * share * *noise + weight * of_filter;
     }
 }
 
