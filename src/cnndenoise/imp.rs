@@ -26,6 +26,8 @@ pub struct Report {
     sigmas: NoiseSigmas,
     /// The noise by component and brightness.
     noise: AssumedNoise,
+    /// Share of the frame whose result was kept.
+    skipped: f32,
 }
 
 impl FrameProcessor for Denoiser {
@@ -79,7 +81,7 @@ impl FrameProcessor for Denoiser {
         field: Field,
     ) -> Result<Report, Error> {
         let sigmas = self.process(input, output, parameters, regions, field)?;
-        Ok(Report { sigmas, noise: self.noise() })
+        Ok(Report { sigmas, noise: self.noise(), skipped: self.skipped_share() })
     }
 }
 
@@ -128,12 +130,13 @@ impl FilterElement for Denoise {
 
     fn add_report(
         stats: gst::structure::Builder,
-        Report { sigmas, noise }: &Report,
+        Report { sigmas, noise, skipped }: &Report,
     ) -> gst::structure::Builder {
         stats
             .field("noise-level", sigmas.main)
             .field("chroma-noise-level", sigmas.chroma)
             .field("noise-model", noise_model::to_structure(noise))
+            .field("skipped", f64::from(*skipped))
     }
 }
 

@@ -4,16 +4,21 @@
 
 use std::sync::Arc;
 
+use ndarray::Axis;
+use rayon::prelude::*;
+
 use super::{
     AssumedNoise, CONTROL_PER_SIGMA, ColourDomain, MAX_SIGMA,
-    network_input::{Controls, NetworkInput},
-    network_output::{BlendWeights, NetworkOutput},
+    network_input::Controls,
+    network_output::BlendWeights,
+    network_run::{Engine, NetworkRun},
     stream_noise::StreamNoise,
     temporal::{Lookahead, TemporalFusion},
+    tiles::Tiles,
     weak_noise::ComponentNoise,
 };
 use crate::{
-    frame::{Field, Picture, PictureMut, Regions, Sample},
+    frame::{Colour, Field, Picture, PictureMut, Regions, Sample, convert::convert_row},
     nn::{self, Network, SessionCache, Threads},
 };
 
@@ -88,6 +93,8 @@ pub struct Denoiser {
     temporal: [TemporalFusion; Field::COUNT],
     /// Pictures that [`Self::look_ahead`] has queued, by field.
     lookahead: [Lookahead; Field::COUNT],
+    /// Results of converged areas, by field.
+    tiles: [Tiles; Field::COUNT],
     sessions: SessionCache,
     noise: StreamNoise,
 }
@@ -102,6 +109,7 @@ impl Denoiser {
             pool: None,
             temporal,
             lookahead: Default::default(),
+            tiles: Default::default(),
             sessions: SessionCache::default(),
             noise: StreamNoise::new(threads),
         }
@@ -118,6 +126,13 @@ impl Denoiser {
         self.noise.reset();
         self.temporal.iter_mut().for_each(TemporalFusion::reset);
         self.lookahead.iter_mut().for_each(Lookahead::clear);
+        self.tiles.iter_mut().for_each(Tiles::reset);
+    }
+
+    /// Returns the share of the last picture, 0 to 1, whose result was kept from pictures before,
+    /// because the scene is still. With interlaced video, it is that of the first field.
+    pub fn skipped_share(&self) -> f32 {
+        self.tiles[0].skipped()
     }
 
     /// Returns the noise that the denoiser assumed for the last picture.
@@ -203,14 +218,26 @@ impl Denoiser {
         field: Field,
         pool: &Threads,
     ) -> Result<NoiseSigmas, Error> {
-        let domain = ColourDomain::of(input.colour);
-        let lookahead = &mut self.lookahead[field.index()];
+        let Self { network, temporal, lookahead, tiles, sessions, noise, .. } = self;
+        let lookahead = &mut lookahead[field.index()];
+        let temporal = &mut temporal[field.index()];
+        let tiles = &mut tiles[field.index()];
         if lookahead.is_empty() {
-            self.noise.update(input, parameters)?;
+            noise.update(input, parameters)?;
         }
-        let assumed = self.noise.assume(input.colour, parameters);
-        let temporal = &mut self.temporal[field.index()];
+        let assumed = noise.assume(input.colour, parameters);
         let noise = assumed.of_samples();
+        let sigmas = NoiseSigmas { main: noise.main.sigma, chroma: noise.chroma.sigma };
+        if component_noise(input.colour, sigmas, parameters).iter().all(ComponentNoise::is_none) {
+            temporal.reset();
+            tiles.reset();
+            lookahead.remove_first();
+            copy(input, output, pool);
+            return Ok(sigmas);
+        }
+        // The network runs on the whole picture where results depend on more than this picture and
+        // those before it.
+        let keeps_tiles = parameters.temporal && regions.is_none() && lookahead.is_empty();
         let fused = if parameters.temporal {
             Some(lookahead.combine(temporal.fuse(input, &noise, pool), &noise, pool))
         } else {
@@ -222,134 +249,71 @@ impl Denoiser {
             (Some(fused), None) => fused.noise_factor(brightness),
             _ => 1.0,
         };
-        let sigmas = NoiseSigmas {
-            main: noise.main.sigma * factor(MIDDLE_BRIGHTNESS),
-            chroma: noise.chroma.sigma,
-        };
+        let sigmas = NoiseSigmas { main: sigmas.main * factor(MIDDLE_BRIGHTNESS), ..sigmas };
         let control = |sigma: f32| {
             (sigma * parameters.strength.max(1.0)).clamp(0.0, MAX_SIGMA) * CONTROL_PER_SIGMA
         };
         let at_brightness = |brightness: usize| {
             control(noise.main.sigma_at(brightness as f32) * factor(brightness as f32))
         };
-        let controls = Controls {
-            main: std::array::from_fn(at_brightness),
-            chroma: control(assumed.chroma.sigma),
+        let [first, others] = component_noise(input.colour, sigmas, parameters);
+        let Parameters { strength, dither, .. } = *parameters;
+        let run = NetworkRun {
+            controls: Controls {
+                main: std::array::from_fn(at_brightness),
+                chroma: control(assumed.chroma.sigma),
+            },
+            weights: BlendWeights { first, others, strength, regions, dither },
+            chroma_detail: assumed.chroma_detail,
         };
-        let (others_sigma, others_are_set) = match domain {
-            ColourDomain::Rgb => (sigmas.main, parameters.sigma.is_some()),
-            ColourDomain::Yuv420 => (sigmas.chroma, parameters.chroma_sigma.is_some()),
-        };
-        let regions = regions.as_ref().map(Regions::reborrow);
-        let weights = BlendWeights {
-            first: ComponentNoise::new(sigmas.main, parameters.sigma.is_some()),
-            others: ComponentNoise::new(others_sigma, others_are_set),
-            strength: parameters.strength,
-            regions,
-            dither: parameters.dither,
-        };
-
-        let (width, height) = input.size();
-        let session = self.sessions.for_frame_size(&*self.network, self.threads, width, height)?;
-        let mut network_output =
-            NetworkOutput::new(input, output.reborrow(), weights, assumed.chroma_detail);
+        let mut engine = Engine { network: &**network, sessions, threads: pool };
         match &fused {
-            Some(fused) => {
-                let network_input = NetworkInput::new(&fused.picture, domain, &controls)
-                    .with_variance(fused.variance)
-                    .with_regions(regions, parameters.strength);
-                session.run(&network_input, &mut network_output.with_fused(fused))?;
-            }
-            None => {
-                let network_input = NetworkInput::new(input, domain, &controls)
-                    .with_regions(regions, parameters.strength);
-                session.run(&network_input, &mut network_output)?;
+            Some(fused) if keeps_tiles => tiles.run(&run, sigmas, engine, input, fused, output)?,
+            _ => {
+                tiles.reset();
+                run.run(engine.session(input.size())?, input, fused.as_ref(), output)?;
             }
         }
         Ok(sigmas)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use ndarray::Array2;
-
-    use super::*;
-    use crate::{
-        denoise::{BitDepth, Networks, Quality},
-        frame::Colour,
-        nn::{Device, Precision},
-    };
-
-    const COLOURS: [Colour; 6] = [
-        Colour::Gray,
-        Colour::Yuv { shift_x: 1, shift_y: 1 },
-        Colour::Yuv { shift_x: 1, shift_y: 0 },
-        Colour::Yuv { shift_x: 0, shift_y: 1 },
-        Colour::Yuv { shift_x: 0, shift_y: 0 },
-        Colour::Rgb,
-    ];
-
-    fn denoiser(colour: Colour) -> Denoiser {
-        let networks = Networks::built_in(Quality::Fast, Device::Cpu, Precision::Auto).unwrap();
-        networks.denoiser(colour, BitDepth::Eight, 2).unwrap()
-    }
-
-    /// Components of 37x21 pixels with pseudo-random samples.
-    fn components(colour: Colour) -> Vec<Array2<u8>> {
-        let count = if colour == Colour::Gray { 1 } else { 3 };
-        let component = |i| {
-            let [shift_x, shift_y] = colour.subsampling(i);
-            Array2::from_shape_fn(
-                (21usize.div_ceil(1 << shift_y), 37usize.div_ceil(1 << shift_x)),
-                |(y, x)| (100 + (y * y * 31 + x * x * 17 + y * x) % 29) as u8,
-            )
-        };
-        (0..count).map(component).collect()
-    }
-
-    #[test]
-    fn every_sample_of_the_output_is_written() {
-        let labels = Array2::from_shape_fn((21, 37), |(y, _)| u8::from(y < 9));
-        for colour in COLOURS {
-            let components = components(colour);
-            let input =
-                Picture { colour, components: components.iter().map(|c| c.view()).collect() };
-            for (temporal, has_regions) in
-                [(false, false), (false, true), (true, false), (true, true)]
-            {
-                let parameters = Parameters { sigma: Some(8.0), temporal, ..Parameters::default() };
-                let results = [0, 255].map(|value| {
-                    let mut results = components.clone();
-                    results.iter_mut().for_each(|component| component.fill(value));
-                    let components = results.iter_mut().map(|c| c.view_mut()).collect();
-                    let mut output = PictureMut { colour, components };
-                    let regions = has_regions.then(|| Regions {
-                        labels: labels.view(),
-                        foreground: 0.0,
-                        background: 0.7,
-                    });
-                    denoiser(colour)
-                        .process(&input, &mut output, &parameters, regions, Field::First)
-                        .unwrap();
-                    results
-                });
-                assert_eq!(results[0], results[1], "{colour:?} {temporal} {has_regions}");
-                let unchanged = results[0][0].row(0) == components[0].row(0);
-                assert_eq!(unchanged, has_regions, "{colour:?} {temporal}");
-            }
+/// Returns the noise of the first component and that of the others.
+fn component_noise(
+    colour: Colour,
+    sigmas: NoiseSigmas,
+    parameters: &Parameters,
+) -> [ComponentNoise; 2] {
+    let main = ComponentNoise::new(sigmas.main, parameters.sigma.is_some());
+    let others = match ColourDomain::of(colour) {
+        ColourDomain::Rgb => main,
+        ColourDomain::Yuv420 => {
+            ComponentNoise::new(sigmas.chroma, parameters.chroma_sigma.is_some())
         }
-    }
+    };
+    [main, others]
+}
 
-    #[test]
-    fn strong_subsampling_is_an_error() {
-        let colour = Colour::Yuv { shift_x: 2, shift_y: 0 };
-        let (components, mut results) = (components(colour), components(colour));
-        let input = Picture { colour, components: components.iter().map(|c| c.view()).collect() };
-        let components = results.iter_mut().map(|c| c.view_mut()).collect();
-        let mut output = PictureMut { colour, components };
-        let parameters = Parameters { temporal: false, ..Parameters::default() };
-        let result = denoiser(colour).process(&input, &mut output, &parameters, None, Field::First);
-        assert!(matches!(result, Err(Error::Subsampling)));
+/// Copies a picture without noise.
+fn copy<T: Sample, U: Sample>(
+    input: &Picture<'_, T>,
+    output: &mut PictureMut<'_, U>,
+    pool: &Threads,
+) {
+    for (from, to) in input.components.iter().zip(&mut output.components) {
+        let rows = from.axis_iter(Axis(0)).into_par_iter();
+        let rows = rows.zip(to.axis_iter_mut(Axis(0)).into_par_iter());
+        pool.enter(|| {
+            rows.for_each(|(from, mut to)| match to.as_slice_mut() {
+                Some(to) => convert_row(from, to),
+                None => to
+                    .iter_mut()
+                    .zip(from)
+                    .for_each(|(to, from)| *to = U::from_code_value(from.code_value())),
+            });
+        });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,10 +13,13 @@ mod flat_runs;
 mod local_windows;
 mod network_input;
 mod network_output;
+mod network_run;
 mod networks;
 mod noise_model;
+mod rounding;
 mod stream_noise;
 pub mod temporal;
+mod tiles;
 mod weak_noise;
 
 pub use denoiser::{Denoiser, Error, NoiseSigmas, Parameters};

@@ -12,6 +12,7 @@ use super::{
     chroma_detail::{CellShape, Detail},
     flat_runs::FlatRuns,
     is_yuv420,
+    rounding::Rounding,
     temporal::FusedPicture,
     weak_noise::{CellVariances, ComponentNoise, WeakNoise},
 };
@@ -19,7 +20,6 @@ use crate::{
     frame::{
         Colour, Picture, PictureMut, Regions, Sample,
         convert::convert_row,
-        dither::add_dither,
         unshuffle::{INPUT_SCALE, row_clamped},
     },
     nn::{Output, RowSink},
@@ -98,7 +98,7 @@ impl<T: Sample, U: Sample> Output for NetworkOutput<'_, '_, '_, T, U> {
                     noise: Vec::new(),
                     weak_noise: WeakNoise::default(),
                     values: Vec::new(),
-                    dithered: Vec::new(),
+                    rounding: Rounding::default(),
                     flat_runs: FlatRuns::default(),
                     detail: Detail::default(),
                 }) as Box<dyn RowSink + 's>
@@ -151,8 +151,7 @@ struct OutputBand<'a, 'b, 'f, T, U> {
     weak_noise: WeakNoise,
     /// Code values of one row of the result.
     values: Vec<f32>,
-    /// The same with dither.
-    dithered: Vec<f32>,
+    rounding: Rounding,
     flat_runs: FlatRuns,
     detail: Detail,
 }
@@ -273,7 +272,8 @@ impl<T: Sample, U: Sample> OutputBand<'_, '_, '_, T, U> {
         }
         self.reduce_noise(component, picture_row);
         self.blend_values(component, picture_row);
-        self.store_values(component, picture_row, band_row);
+        let to = self.components[component].row_mut(band_row);
+        self.rounding.store(&self.values, picture_row, self.weights.dither, to);
         let input = &self.input.components[component];
         let flat = self.flat_runs.of_row(input, picture_row);
         if !flat.contains(&true) {
@@ -328,25 +328,6 @@ impl<T: Sample, U: Sample> OutputBand<'_, '_, '_, T, U> {
                     }
                 },
             ),
-        }
-    }
-
-    /// Stores `values` as a row of the output.
-    fn store_values(&mut self, component: usize, picture_row: usize, band_row: usize) {
-        let values = if self.weights.dither && !U::HAS_FRACTION {
-            self.dithered.resize(self.values.len(), 0.0);
-            add_dither(&self.values, picture_row, &mut self.dithered);
-            &self.dithered
-        } else {
-            &self.values
-        };
-        let mut to = self.components[component].row_mut(band_row);
-        match to.as_slice_mut() {
-            Some(to) => vectorise(
-                #[inline(always)]
-                || to.iter_mut().zip(values).for_each(|(to, v)| *to = U::from_code_value(*v)),
-            ),
-            None => to.iter_mut().zip(values).for_each(|(to, v)| *to = U::from_code_value(*v)),
         }
     }
 }

@@ -58,6 +58,11 @@ impl ComponentNoise {
         Self { sigma, trust: trust(TRUSTED_SIGMA), trust_in_smooth: trust(TRUSTED_SIGMA_IN_SMOOTH) }
     }
 
+    /// Returns whether the noise is so weak that nothing is subtracted.
+    pub(super) fn is_none(&self) -> bool {
+        self.sigma == 0.0 || (self.trust == 0.0 && self.trust_in_smooth == 0.0)
+    }
+
     /// Returns the share of the predicted noise that is subtracted in texture where the share
     /// `variance` of the noise variance remains.
     #[inline(always)]

@@ -115,6 +115,24 @@ pub struct FusedPicture<'a> {
 const MAX_NOISE_FACTOR: f32 = 3.0;
 
 impl FusedPicture<'_> {
+    /// Returns a picture without corrections, for tests.
+    #[cfg(test)]
+    pub(super) fn of_picture<'b>(
+        picture: Picture<'b, FixedSample>,
+        variance: &'b Array2<f32>,
+    ) -> FusedPicture<'b> {
+        FusedPicture { picture, variance, corrections: Corrections::default() }
+    }
+
+    /// Returns another picture with the same corrections, for example a part of this one.
+    pub(super) fn with_picture<'b>(
+        &self,
+        picture: Picture<'b, FixedSample>,
+        variance: &'b Array2<f32>,
+    ) -> FusedPicture<'b> {
+        FusedPicture { picture, variance, corrections: self.corrections }
+    }
+
     /// Returns the factor on the main noise sigma at a brightness that differences between pictures
     /// show. It is at least 1: where compression repeats the noise of a picture, the differences
     /// are smaller than the noise.
