@@ -9,6 +9,7 @@
 //! The module [`y4m`] is public for the fuzz target that reads damaged streams.
 
 mod args;
+mod chunks;
 mod codec;
 mod compare;
 mod container;
@@ -32,7 +33,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Arguments, Command, Transform};
+use args::{Arguments, Command, FilterArguments, Transform};
 use error::{Failure, Result, failed};
 use filter::Filter;
 use output::note;
@@ -74,6 +75,11 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Denoise(transform) => run_filter("denoise", "cnndenoise", &transform, &stop)?,
         Command::Smooth(transform) => run_filter("smooth", "cnnsmooth", &transform, &stop)?,
+        Command::Plan(arguments) => {
+            chunks::plan(&arguments, filter("cnndenoise", &arguments.filter)?, &stop)?;
+        }
+        Command::Chunk(arguments) => chunks::chunk(&arguments, &stop)?,
+        Command::Join(arguments) => chunks::join(&arguments, &stop)?,
         Command::Watermark(command) => return watermark::watermark(&command, &stop),
         Command::Compare { reference, test, progress } => {
             compare::compare(&reference, &test, progress, &stop)?;
@@ -99,14 +105,8 @@ fn run_filter(
     transform: &Transform,
     stop: &Stop,
 ) -> Result<()> {
-    let mut filter = match &transform.filter {
-        Some(description) => Filter::description(description)?,
-        None => Filter::element(element, &transform.set)?,
-    };
-    filter.set_default("lookahead", LOOKAHEAD);
-    // Nothing is late where no clock runs, and no frame may be dropped.
-    filter.set_default("qos", "false");
-    if let Some(threads) = transform.encoding.threads {
+    let mut filter = filter(element, &transform.filter)?;
+    if let Some(threads) = transform.encoding.threads.filter(|_| !transform.resume) {
         filter.set_default("threads", &threads.to_string());
     }
     let job = transcode::Job {
@@ -117,5 +117,20 @@ fn run_filter(
         progress: transform.progress,
         read: Vec::new(),
     };
-    transcode::transcode(job, stop)
+    match transform.resume {
+        true => chunks::resume(&job, stop),
+        false => transcode::transcode(job, stop),
+    }
+}
+
+/// Returns the filter of the command line: an element with its properties, or other elements.
+fn filter(element: &str, arguments: &FilterArguments) -> Result<Filter> {
+    let mut filter = match &arguments.filter {
+        Some(description) => Filter::description(description)?,
+        None => Filter::element(element, &arguments.set)?,
+    };
+    filter.set_default("lookahead", LOOKAHEAD);
+    // Nothing is late where no clock runs, and no frame may be dropped.
+    filter.set_default("qos", "false");
+    Ok(filter)
 }

@@ -9,6 +9,7 @@ use std::{
 
 use gst::prelude::*;
 
+use super::location;
 use crate::error::Result;
 
 /// Kind of a stream, by its caps.
@@ -84,10 +85,9 @@ impl Demux {
         file: &Path,
         unparsed_video: impl FnOnce(&gst::Pad) + Send + 'static,
     ) -> Result<Self> {
-        let source = gst::ElementFactory::make("filesrc").property("location", file).build()?;
         let parser = gst::ElementFactory::make("parsebin").build()?;
-        pipeline.add_many([&source, &parser])?;
-        source.link(&parser)?;
+        pipeline.add(&parser)?;
+        location::add_source(pipeline, file)?.link(&parser)?;
         let state = Shared::new((false, Some(unparsed_video)));
         parser.connect("autoplug-continue", false, move |arguments| {
             let pad = arguments.get(1).and_then(|value| value.get::<gst::Pad>().ok());

@@ -75,6 +75,7 @@ impl Media {
                 note_first_frame(pipeline, pad, &frames);
                 add_sink(pipeline, pad)
             },
+            |_| (),
         )?;
         let (all, weak) = (found.clone(), pipeline.0.downgrade());
         decode.after_streams(move || {
