@@ -15,10 +15,14 @@ const NEIGHBOURS: usize = 8;
 /// Least mean difference of a cut in code values. Cuts between similar shots of films have 12 and
 /// more.
 const LEAST_DIFFERENCE: f32 = 10.0;
-/// Least ratio of the difference of a cut to the usual one. Fast motion reaches 2.
-const LEAST_RATIO: f32 = 3.0;
+/// Least ratio of the difference of a cut to the mean one of its neighbours. Fast motion reaches
+/// 2, and animation that moves every third frame 3.
+const LEAST_RATIO: f32 = 2.8;
+/// Least ratio of the difference of a cut to the second largest one of its neighbours: animation
+/// reaches 1.
+const LEAST_RATIO_TO_PEAK: f32 = 1.5;
 /// Least distance of the histograms of a cut, 0 to 1. Motion within a shot stays below 0.1.
-const LEAST_HISTOGRAM_DISTANCE: f32 = 0.15;
+const LEAST_HISTOGRAM_DISTANCE: f32 = 0.12;
 /// Frames after which the picture has come back after a flash.
 const FLASH: usize = 3;
 /// Bins of the histograms.
@@ -64,20 +68,23 @@ impl CutDetector {
         let Differences { by_lag: [difference, ..], histogram } = self.differences[i];
         difference >= LEAST_DIFFERENCE
             && histogram >= LEAST_HISTOGRAM_DISTANCE
-            && difference >= LEAST_RATIO * self.usual_difference(i)
+            && self.stands_out(i)
             && !self.comes_back(i)
     }
 
-    /// Returns the mean difference of the neighbours of a frame, without the largest one, which may
-    /// be another cut.
-    fn usual_difference(&self, i: usize) -> f32 {
-        let range =
-            i.saturating_sub(NEIGHBOURS).max(1)..self.differences.len().min(i + NEIGHBOURS + 1);
+    /// Returns whether the difference of a frame is far above those of its neighbours. The largest
+    /// of them does not count: it may be another cut.
+    fn stands_out(&self, i: usize) -> bool {
+        let [difference, ..] = self.differences[i].by_lag;
+        let end = self.differences.len().min(i + NEIGHBOURS + 1);
+        let range = i.saturating_sub(NEIGHBOURS).max(1)..end;
         let mut others: Vec<f32> =
             range.filter(|j| *j != i).map(|j| self.differences[j].by_lag[0]).collect();
         others.sort_by(f32::total_cmp);
         others.pop();
-        others.iter().sum::<f32>() / others.len().max(1) as f32
+        let mean = others.iter().sum::<f32>() / others.len().max(1) as f32;
+        let peak = others.last().copied().unwrap_or(0.0);
+        difference >= LEAST_RATIO * mean && difference >= LEAST_RATIO_TO_PEAK * peak
     }
 
     /// Returns whether one of the next frames is like the frame before `i`.
@@ -103,16 +110,11 @@ fn histogram(luma: &[u8]) -> [u32; BINS] {
     bins
 }
 
-/// Returns the distance of cumulative histograms, which small changes of brightness hardly change:
-/// 0 for equal ones, 1 for black and white.
+/// Returns the share of samples in other bins: 0 for equal histograms, 1 for disjoint ones.
 fn distance(a: &[u32; BINS], b: &[u32; BINS]) -> f32 {
     let total: u32 = a.iter().sum();
-    let (mut sums, mut distance) = ([0u32; 2], 0u32);
-    for (a, b) in a.iter().zip(b) {
-        sums = [sums[0] + a, sums[1] + b];
-        distance += sums[0].abs_diff(sums[1]);
-    }
-    distance as f32 / (total.max(1) as f32 * (BINS - 1) as f32)
+    let moved: u32 = a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).sum();
+    moved as f32 / (2 * total.max(1)) as f32
 }
 
 #[cfg(test)]
@@ -181,6 +183,11 @@ mod tests {
         let long_flash =
             (0..60).map(|frame| (6, 0.0, if (20..22).contains(&frame) { 2.5 } else { 1.0 }));
         assert!(cuts(long_flash).is_empty());
+    }
+
+    #[test]
+    fn animation_on_threes_has_no_cuts() {
+        assert!(cuts((0..60).map(|frame| (8, (frame / 3) as f32 * 9.0, 1.0))).is_empty());
     }
 
     #[test]

@@ -68,7 +68,7 @@ pub(crate) fn lookahead(filter: &gst::Element) -> u64 {
 }
 
 /// Prepares a filter, before it starts, for the frames from number `first` on: numbers the frames
-/// of watermarks, and sets the noise of each shot. Elements whose number of threads is automatic
+/// of watermarks, sets the noise of each shot, and lets denoisers begin anew at cuts. Elements whose number of threads is automatic
 /// get `threads`.
 ///
 /// # Errors
@@ -93,12 +93,37 @@ pub(crate) fn prepare(
         element.set_property("frame-offset", offset + first);
     }
     let times = Arc::new(plan.timestamps());
-    for (i, denoiser) in denoisers(filter).iter().enumerate() {
+    let denoisers = denoisers(filter);
+    if !denoisers.is_empty() {
+        let starts = plan.shots.iter().map(|shot| times[shot.first_frame as usize]).collect();
+        restart_at_cuts(filter, starts)?;
+    }
+    for (i, denoiser) in denoisers.iter().enumerate() {
         let models = models(&plan.shots, i)?;
         if !models.is_empty() {
             follow_shots(denoiser, models, Arc::clone(&times), first)?;
         }
     }
+    Ok(())
+}
+
+/// Lets a filter begin anew at the frames with these timestamps, as if it had started there: a
+/// chunk that begins at a cut then equals that part of an undivided run.
+///
+/// A segment ends a scene for the elements of this project. It is the segment that they have
+/// already, so nothing else changes.
+fn restart_at_cuts(filter: &gst::Element, starts: Vec<u64>) -> Result<()> {
+    let pad = filter.static_pad("sink").ok_or_else(|| failed!("the filter has no input"))?;
+    pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+        let time = info.buffer().and_then(|buffer| running_time(pad, buffer));
+        if let Some(time) = time
+            && starts.binary_search(&time.nseconds()).is_ok()
+            && let Some(event) = pad.sticky_event::<gst::event::Segment>(0)
+        {
+            pad.send_event(gst::event::Segment::new(event.segment()));
+        }
+        gst::PadProbeReturn::Ok
+    });
     Ok(())
 }
 

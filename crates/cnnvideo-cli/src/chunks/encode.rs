@@ -8,7 +8,7 @@ use gst::prelude::*;
 
 use super::{
     elements,
-    plan::{Chunk, ChunkPlan},
+    plan::{Chunk, ChunkPlan, Time},
     reader::{RangeOfFrames, Reader, TOLERANCE},
 };
 use crate::{
@@ -56,6 +56,7 @@ pub(crate) fn encode(
 
     let pipeline = Running(gst::Pipeline::new());
     let source = gst_app::AppSrc::builder()
+        .caps(&frames.caps()?)
         .format(gst::Format::Time)
         .block(true)
         .max_buffers(QUEUED_FRAMES)
@@ -127,7 +128,7 @@ fn keep_frames_of(chunk: &Chunk, ends: &Ends) -> Result<()> {
 
 /// Notes what is written.
 struct Written {
-    times: Shared<Vec<Option<u64>>>,
+    numbers: Shared<Vec<Option<usize>>>,
     caps: Shared<Option<gst::Caps>>,
 }
 
@@ -142,30 +143,35 @@ impl Written {
     ) -> Result<Self> {
         let (_, muxer_pad) = add_muxer(pipeline, plan.container()?, file, false)?;
         let last = pad(&ends.last, "src")?;
-        let times = Shared::new(Vec::with_capacity(chunk.times.len()));
+        let numbers = Shared::new(Vec::with_capacity(chunk.times.len()));
         let caps = Shared::new(None);
-        let (noted, noted_caps, muxer_end) = (times.clone(), caps.clone(), muxer_pad.clone());
+        let (noted, noted_caps, muxer_end) = (numbers.clone(), caps.clone(), muxer_pad.clone());
+        let frames = chunk.times.clone();
         last.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
-            if let Some(buffer) = info.buffer() {
-                let time = running_time(pad, buffer).map(gst::ClockTime::nseconds);
-                noted.with(|times| times.push(time));
-                // The caps without what is left to the stream itself.
-                noted_caps.with(|caps| *caps = muxer_end.current_caps());
+            let Some(buffer) = info.buffer_mut() else { return gst::PadProbeReturn::Ok };
+            let number = running_time(pad, buffer).and_then(|time| number(&frames, time));
+            // Encoders change durations, and qtdemux drops a last frame without one.
+            let duration = number.and_then(|number| frames[number].1);
+            if let Some(duration) = duration.map(gst::ClockTime::from_nseconds) {
+                buffer.make_mut().set_duration(duration);
             }
+            noted.with(|numbers| numbers.push(number));
+            // The caps without what is left to the stream itself.
+            noted_caps.with(|caps| *caps = muxer_end.current_caps());
             gst::PadProbeReturn::Ok
         });
         last.link(&muxer_pad).map_err(|err| failed!("cannot link the muxer: {err}"))?;
-        Ok(Self { times, caps })
+        Ok(Self { numbers, caps })
     }
 
     /// Returns the result.
     fn finish(self, chunk: &Chunk, rate: f64) -> Result<Encoded> {
-        let times = self.times.with(std::mem::take);
-        let order = order(chunk, &times).ok_or_else(|| {
+        let numbers = self.numbers.with(std::mem::take);
+        let order = order(chunk.times.len(), &numbers).ok_or_else(|| {
             failed!(
                 "the filter gives {} frames for the {} frames of the chunk, or other times: only \
                  filters that keep the frames can be divided",
-                times.len(),
+                numbers.len(),
                 chunk.frames
             )
         })?;
@@ -174,19 +180,21 @@ impl Written {
     }
 }
 
-/// Returns the number of the frame of each packet by its time; `None` if they are not the frames of
-/// the chunk.
-fn order(chunk: &Chunk, times: &[Option<u64>]) -> Option<Vec<u32>> {
-    let number = |time: &Option<u64>| {
-        let time = (*time)?;
-        let after = chunk.times.partition_point(|(pts, _)| *pts + TOLERANCE < time);
-        let (pts, _) = chunk.times.get(after)?;
-        (pts.abs_diff(time) <= TOLERANCE).then_some(after as u32)
-    };
-    let order: Vec<u32> = times.iter().map(number).collect::<Option<_>>()?;
+/// Returns the number of the frame at a time, in frames that are sorted by their times.
+fn number(frames: &[Time], time: gst::ClockTime) -> Option<usize> {
+    let time = time.nseconds();
+    let number = frames.partition_point(|(pts, _)| *pts + TOLERANCE < time);
+    frames.get(number).filter(|(pts, _)| pts.abs_diff(time) <= TOLERANCE).map(|_| number)
+}
+
+/// Returns the number of the frame of each packet; `None` if they are not all frames of a chunk of
+/// `frames` frames, each once.
+fn order(frames: usize, numbers: &[Option<usize>]) -> Option<Vec<u32>> {
+    let order = numbers.iter().map(|number| u32::try_from((*number)?).ok());
+    let order: Vec<u32> = order.collect::<Option<_>>()?;
     let mut sorted = order.clone();
     sorted.sort_unstable();
-    sorted.iter().copied().eq(0..chunk.times.len() as u32).then_some(order)
+    sorted.iter().copied().eq(0..frames as u32).then_some(order)
 }
 
 fn pad(element: &gst::Element, name: &str) -> Result<gst::Pad> {
@@ -199,22 +207,15 @@ mod tests {
 
     #[test]
     fn packets_are_matched_with_frames() {
-        let times: Vec<_> = [0, 40_000_000, 57_000_000].map(|time| (time, None)).into();
-        let chunk = Chunk {
-            first_frame: 0,
-            frames: 3,
-            first_pts: 0,
-            last_pts: 57_000_000,
-            warm_up: 0,
-            future: 0,
-            times,
+        let frames = [0, 40_000_000, 57_000_000].map(|time| (time, None));
+        let of = |times: &[u64]| {
+            let time = |time: &u64| number(&frames, gst::ClockTime::from_nseconds(*time));
+            order(3, &times.iter().map(time).collect::<Vec<_>>())
         };
-        let of =
-            |times: &[u64]| order(&chunk, &times.iter().copied().map(Some).collect::<Vec<_>>());
         assert_eq!(of(&[0, 57_000_000, 40_000_001]), Some(vec![0, 2, 1]));
         assert_eq!(of(&[0, 57_000_000]), None);
         assert_eq!(of(&[0, 57_000_000, 57_000_000]), None);
         assert_eq!(of(&[0, 57_000_000, 41_000_000]), None);
-        assert_eq!(order(&chunk, &[Some(0), None, Some(57_000_000)]), None);
+        assert_eq!(of(&[0, 40_000_000, 57_000_000, 97_000_000]), None);
     }
 }

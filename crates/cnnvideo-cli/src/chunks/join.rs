@@ -34,7 +34,8 @@ use crate::{
 
 /// Packets that wait for the muxer.
 const QUEUED_PACKETS: u64 = 32;
-/// Time of the beginning in the pipeline, so that no decoding time is negative there.
+/// Time of the beginning in the buffers, so that no decoding time is negative there. An offset of
+/// the pad takes it back.
 const BEGIN: gst::ClockTime = gst::ClockTime::from_seconds(3600);
 /// Longest time between two looks at the end of the work.
 const TICK: Duration = Duration::from_millis(100);
@@ -173,15 +174,21 @@ impl Join<'_> {
         let pipeline = Running(gst::Pipeline::new());
         let has_rate = media.info.fps().numer() > 0;
         let (muxer, pad) = add_muxer(&pipeline.0, container, file, has_rate)?;
+        let caps: gst::Caps = chunks[0]
+            .1
+            .caps
+            .parse()
+            .map_err(|_| failed!("the caps of chunk 0 cannot be read: make it again"))?;
         let source = gst_app::AppSrc::builder()
+            .caps(&caps)
             .format(gst::Format::Time)
             .block(true)
             .max_buffers(QUEUED_PACKETS)
             .max_bytes(0)
-            .handle_segment_change(true)
             .build();
         pipeline.0.add(&source)?;
         let last = source.static_pad("src").ok_or_else(|| failed!("the source has no pad"))?;
+        last.set_offset(-(BEGIN.nseconds() as i64));
         last.link(&pad).map_err(|err| failed!("cannot link the muxer: {err}"))?;
         let (sender, ready) = channel();
         let process = |original: &gst::Pad| {
@@ -280,11 +287,6 @@ impl Feeder {
     }
 
     fn feed(&self) -> Result<()> {
-        let caps: gst::Caps = self.chunks[0]
-            .1
-            .caps
-            .parse()
-            .map_err(|_| failed!("the caps of chunk 0 cannot be read: make it again"))?;
         let order: Vec<u32> = self
             .chunks
             .iter()
@@ -293,11 +295,10 @@ impl Feeder {
                 record.order.iter().map(|frame| frame + chunk.first_frame as u32)
             })
             .collect();
-        let decoding = decoding_times(&order, &self.plan.timestamps());
+        let times: Vec<_> = self.plan.chunks.iter().flat_map(|chunk| chunk.times.clone()).collect();
+        let decoding = decoding_times(&order, &times);
         let container = self.plan.container()?;
         let mut decoding = decoding.into_iter();
-        let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
-        segment.set_start(BEGIN);
         for (number, ((file, record), chunk)) in
             self.chunks.iter().zip(&self.plan.chunks).enumerate()
         {
@@ -313,10 +314,8 @@ impl Feeder {
                 let dts = BEGIN.nseconds().saturating_add_signed(decoding);
                 buffer.set_dts(gst::ClockTime::from_nseconds(dts));
                 buffer.set_duration(duration.map(gst::ClockTime::from_nseconds));
-                let sample =
-                    gst::Sample::builder().buffer(&packet).caps(&caps).segment(&segment).build();
                 // The pipeline has ended early, and tells why.
-                if self.source.push_sample(&sample).is_err() {
+                if self.source.push_buffer(packet).is_err() {
                     return Ok(());
                 }
             }

@@ -88,7 +88,7 @@ pub(crate) struct Chunk {
     pub(crate) last_pts: u64,
     /// Frames before it that the filter gets and whose output is discarded; 0 at a cut.
     pub(crate) warm_up: u64,
-    /// Frames behind it that the filter gets, for its lookahead.
+    /// Frames behind it that the filter gets, for its lookahead; 0 before a cut.
     pub(crate) future: u64,
     /// Times of its frames.
     pub(crate) times: Vec<Time>,
@@ -193,7 +193,11 @@ impl ChunkPlan {
             next += chunk.frames;
         }
         let times = self.chunks.iter().flat_map(|chunk| &chunk.times).map(|(pts, _)| pts);
-        next == self.frames && next > 0 && times.is_sorted_by(|a, b| a < b)
+        next == self.frames
+            && next > 0
+            && times.is_sorted_by(|a, b| a < b)
+            && self.shots.is_sorted_by(|a, b| a.first_frame < b.first_frame)
+            && self.shots.iter().all(|shot| shot.first_frame < next)
     }
 
     /// Returns a chunk.
@@ -333,12 +337,13 @@ mod tests {
     #[test]
     fn contradictions_are_found() {
         assert!(plan().is_consistent());
-        let changes: [fn(&mut ChunkPlan); 6] = [
+        let changes: [fn(&mut ChunkPlan); 7] = [
             |plan| plan.frames = 10,
             |plan| plan.chunks[1].first_frame = 4,
             |plan| plan.chunks[1].times[1].0 = 0,
             |plan| plan.chunks[0].last_pts = 1,
             |plan| plan.chunks[0].warm_up = 1,
+            |plan| plan.shots[0].first_frame = 9,
             |plan| plan.chunks.clear(),
         ];
         for (i, change) in changes.into_iter().enumerate() {

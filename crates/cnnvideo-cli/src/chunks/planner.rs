@@ -103,16 +103,19 @@ impl Order<'_> {
         let total = times.len() as u64;
         let chunk = |part: super::borders::Part| {
             let times = times[part.frames.start as usize..part.frames.end as usize].to_vec();
-            // The filter forgets at a cut; the frames before an earlier cut do not matter either.
-            let cut = analysis.cuts.iter().rev().find(|cut| **cut <= part.frames.start);
-            let since_cut = part.frames.start - cut.copied().unwrap_or(0);
+            // Nothing passes a cut.
+            let cuts = &analysis.cuts;
+            let before = cuts.partition_point(|cut| *cut <= part.frames.start);
+            let last_cut = before.checked_sub(1).map_or(0, |i| cuts[i]);
+            let after = cuts.partition_point(|cut| *cut < part.frames.end);
+            let next_cut = cuts.get(after).copied().unwrap_or(total);
             Chunk {
                 first_frame: part.frames.start,
                 frames: part.frames.end - part.frames.start,
                 first_pts: times[0].0,
                 last_pts: times[times.len() - 1].0,
-                warm_up: warm_up.min(since_cut),
-                future: future.min(total - part.frames.end),
+                warm_up: warm_up.min(part.frames.start - last_cut),
+                future: future.min(next_cut - part.frames.end),
                 times,
             }
         };

@@ -6,7 +6,7 @@
 use std::{ops::Range, path::PathBuf, sync::Arc};
 
 use crate::{
-    error::{Result, failed},
+    error::{Failure, Result, failed},
     media::frames::{Frame, FrameSource, Frames},
     stop::Stop,
 };
@@ -92,6 +92,24 @@ pub(crate) struct RangeOfFrames {
 }
 
 impl RangeOfFrames {
+    /// Returns the caps of the next frame, before the first one is taken.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn caps(&self) -> Result<gst::Caps> {
+        let caps = self.first.as_ref().and_then(|frame| frame.sample.caps_owned());
+        caps.ok_or_else(|| self.lost(self.next))
+    }
+
+    /// Returns the failure for a frame that is not the known one.
+    fn lost(&self, number: usize) -> Failure {
+        failed!(
+            "{}: frame {number} is not where it was when the plan was made: decode it with the \
+             same version of GStreamer, or make a new plan",
+            self.reader.about()
+        )
+    }
+
     /// Returns the next frame with its known timestamp and its caps, or `None` behind the range.
     ///
     /// # Errors
@@ -105,13 +123,9 @@ impl RangeOfFrames {
             None => self.frames.next()?,
         };
         let number = self.next;
-        let frame = frame.filter(|frame| self.reader.is_at(frame, number)).ok_or_else(|| {
-            failed!(
-                "{}: frame {number} is not where it was when the plan was made: decode it with \
-                 the same version of GStreamer, or make a new plan",
-                self.reader.about()
-            )
-        })?;
+        let frame = frame
+            .filter(|frame| self.reader.is_at(frame, number))
+            .ok_or_else(|| self.lost(number))?;
         self.next += 1;
         let (buffer, caps) = (frame.sample.buffer_owned(), frame.sample.caps_owned());
         let (mut buffer, caps) = buffer.zip(caps).ok_or_else(|| failed!("a frame has no data"))?;
