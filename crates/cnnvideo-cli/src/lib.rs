@@ -29,12 +29,12 @@ mod watch;
 mod watermark;
 pub mod y4m;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::OnceLock};
 
 use clap::Parser;
 
 use args::{Arguments, Command, FilterArguments, Transform};
-use error::{Failure, Result, failed};
+use error::{Failure, Result};
 use filter::Filter;
 use output::note;
 use stop::Stop;
@@ -89,10 +89,14 @@ fn run(command: Command) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Initialises GStreamer and registers the elements of this project.
+/// Initialises GStreamer and registers the elements of this project, once.
 fn init() -> Result<()> {
-    gst::init().map_err(|err| failed!("GStreamer cannot start: {err}"))?;
-    Ok(gstcnnvideo::plugin_register_static()?)
+    static DONE: OnceLock<std::result::Result<(), String>> = OnceLock::new();
+    let result = DONE.get_or_init(|| {
+        gst::init().map_err(|err| format!("GStreamer cannot start: {err}"))?;
+        gstcnnvideo::plugin_register_static().map_err(|err| err.to_string())
+    });
+    result.clone().map_err(Failure::Failed)
 }
 
 /// Frames in advance that a filter may use where the video comes from a file.

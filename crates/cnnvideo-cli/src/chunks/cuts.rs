@@ -87,12 +87,13 @@ impl CutDetector {
         difference >= LEAST_RATIO * mean && difference >= LEAST_RATIO_TO_PEAK * peak
     }
 
-    /// Returns whether one of the next frames is like the frame before `i`.
+    /// Returns whether a flash begins or ends with frame `i`: one of the next frames is like the
+    /// frame before it, or it is like one of those before that.
     fn comes_back(&self, i: usize) -> bool {
-        let [difference, ..] = self.differences[i].by_lag;
-        (1..=FLASH).any(|k| {
-            self.differences.get(i + k).is_some_and(|later| later.by_lag[k] < difference / 2.0)
-        })
+        let [difference, ref earlier @ ..] = self.differences[i].by_lag;
+        let is_like = |other: f32| other < difference / 2.0;
+        let later = (1..=FLASH).filter_map(|k| Some(self.differences.get(i + k)?.by_lag[k]));
+        later.chain(earlier.iter().copied()).any(is_like)
     }
 }
 
