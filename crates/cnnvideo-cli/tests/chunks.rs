@@ -97,7 +97,6 @@ fn chunks_that_begin_at_cuts_are_those_of_an_undivided_run() {
     assert_eq!(undivided["chunks"].as_array().unwrap().len(), 1);
     let shots: Vec<_> = undivided["shots"].as_array().unwrap().iter().collect();
     assert_eq!(shots.len(), 3, "{undivided}");
-    assert_ne!(shots[0]["noise"], shots[1]["noise"]);
     make_chunks(&folder, &undivided);
     folder.run(&["join", "plan.json", "whole.mkv"]).success();
     let divided = plan(&folder, &["--chunk-frames", "20", "--overwrite"]);
@@ -107,6 +106,37 @@ fn chunks_that_begin_at_cuts_are_those_of_an_undivided_run() {
     make_chunks(&folder, &divided);
     folder.run(&["join", "plan.json", "parts.mkv"]).success();
     assert_eq!(decoded(&folder.file("parts.mkv")), decoded(&folder.file("whole.mkv")));
+}
+
+#[test]
+fn shots_in_several_chunks_have_one_noise_model() {
+    let folder = Folder::new("chunks-noise");
+    common::noisy_scenes(&folder.file("in.mkv"), 48, 2);
+    let divided = plan(&folder, &["--chunk-frames", "16", "--warm-up", "8"]);
+    let shots = divided["shots"].as_array().unwrap();
+    let model = |shot: &Value| shot["noise"][0].as_str().unwrap().to_owned();
+    assert_eq!(shots.len(), 2, "{divided}");
+    assert!(model(&shots[0]).contains("sigma="), "{divided}");
+    assert_ne!(model(&shots[0]), model(&shots[1]));
+    for chunk in divided["chunks"].as_array().unwrap() {
+        let first = chunk["first_frame"].as_u64().unwrap();
+        let (warm_up, future) = if first % 48 == 0 { (0, 8) } else { (8, 8) };
+        assert_eq!(chunk["warm_up"], warm_up, "{chunk}");
+        let end = first + chunk["frames"].as_u64().unwrap();
+        assert_eq!(chunk["future"], if end % 48 == 0 { 0 } else { future }, "{chunk}");
+    }
+    make_chunks(&folder, &divided);
+    folder.run(&["join", "plan.json", "parts.mkv"]).success();
+    // An undivided run, which estimates the noise as it goes.
+    let undivided = plan(&folder, &["--chunk-frames", "1000", "--overwrite"]);
+    assert_eq!(undivided["shots"][0]["noise"], Value::Array(Vec::new()));
+    make_chunks(&folder, &undivided);
+    folder.run(&["join", "plan.json", "whole.mkv"]).success();
+    let report = folder.run(&["compare", "whole.mkv", "parts.mkv", "--json"]).success();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["frames"], 96);
+    let psnr = report["mean"]["psnr"].as_f64().unwrap();
+    assert!(psnr > 40.0, "{report}");
 }
 
 #[test]

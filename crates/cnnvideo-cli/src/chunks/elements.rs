@@ -127,15 +127,23 @@ fn restart_at_cuts(filter: &gst::Element, starts: Vec<u64>) -> Result<()> {
     Ok(())
 }
 
-/// Returns the first frames of the shots with the models of a denoiser; none if it is to estimate
-/// the noise itself.
+/// Returns the first frames of the shots with the models of a denoiser: without fields where it is
+/// to estimate the noise. None if it is to keep what the user has set.
 fn models(shots: &[Shot], denoiser: usize) -> Result<Vec<(u64, gst::Structure)>> {
     let of = |shot: &Shot| {
-        let text = shot.noise.get(denoiser).filter(|text| !text.is_empty())?;
-        let model = text.parse().map_err(|_| failed!("the plan has a wrong noise model: {text}"));
-        Some(model.map(|model| (shot.first_frame, model)))
+        let model = match shot.noise.get(denoiser) {
+            Some(text) => {
+                text.parse().map_err(|_| failed!("the plan has a wrong noise model: {text}"))?
+            }
+            None => gst::Structure::new_empty("cnn-noise-model"),
+        };
+        Ok((shot.first_frame, model))
     };
-    shots.iter().filter_map(of).collect()
+    let texts = || shots.iter().filter_map(|shot| shot.noise.get(denoiser));
+    if texts().next().is_none() || texts().any(String::is_empty) {
+        return Ok(Vec::new());
+    }
+    shots.iter().map(of).collect()
 }
 
 /// Sets the model of each frame before the element processes it: as soon as the frame before it has

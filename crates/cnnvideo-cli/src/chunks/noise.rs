@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Estimates the noise of each shot once, so that its chunks assume the same.
+//! Estimates the noise of shots that lie in several chunks once, so that all of them assume the
+//! same. In other shots, the filter estimates it as it goes.
 
 use gst::prelude::*;
 
-use super::{elements::denoisers, plan::Shot, reader::Reader};
+use super::{borders::Part, elements::denoisers, plan::Shot, reader::Reader};
 use crate::{
     error::Result,
     filter::Filter,
@@ -17,7 +18,7 @@ use crate::{
 /// Frames of a shot that are measured. The estimate needs about six to settle.
 const FRAMES: u64 = 12;
 
-/// Returns the shots that begin at frame 0 and at the cuts, with their noise.
+/// Returns the shots that begin at frame 0 and at the cuts, with their noise if they are divided.
 ///
 /// # Errors
 /// Frames cannot be decoded or processed, or a signal arrives.
@@ -25,6 +26,7 @@ pub(crate) fn estimate(
     reader: &Reader,
     path: &VideoPath,
     cuts: &[u64],
+    parts: &[Part],
     stop: &Stop,
 ) -> Result<Vec<Shot>> {
     let has_denoiser = !denoisers(&path.filter.build()?).is_empty();
@@ -33,7 +35,8 @@ pub(crate) fn estimate(
     for (i, first_frame) in starts.iter().copied().enumerate() {
         stop.check()?;
         let end = starts.get(i + 1).copied().unwrap_or(reader.frames());
-        let noise = match has_denoiser {
+        let is_inside = |part: &Part| (first_frame + 1..end).contains(&part.frames.start);
+        let noise = match has_denoiser && parts.iter().any(is_inside) {
             true => of_shot(reader, path, first_frame..end, stop)?,
             false => Vec::new(),
         };

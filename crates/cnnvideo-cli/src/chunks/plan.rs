@@ -69,8 +69,8 @@ pub(crate) struct ChunkEncoding {
 pub(crate) struct Shot {
     /// Number of its first frame.
     pub(crate) first_frame: u64,
-    /// Values of the property `noise-model` of each `cnndenoise` in the filter; none if the filter
-    /// is to estimate the noise itself.
+    /// Values of the property `noise-model` of each `cnndenoise` in the filter, an empty text where
+    /// the user has set it; none if the elements are to estimate the noise.
     pub(crate) noise: Vec<String>,
 }
 

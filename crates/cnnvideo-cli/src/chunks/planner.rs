@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::{
     analyse::{Analysis, analyse},
-    borders::divide,
+    borders::{Part, divide},
     elements::{has_memory, lookahead},
     identity::Identity,
     noise,
@@ -76,8 +76,9 @@ impl Order<'_> {
         let timestamps = analysis.times.iter().map(|(pts, _)| *pts).collect();
         let identity = Identity::of(file, stop)?;
         let reader = Reader::new(file.clone(), timestamps, analysis.offset);
-        let shots = noise::estimate(&reader, &path, &analysis.cuts, stop)?;
-        let chunks = self.chunks(&analysis)?;
+        let parts = divide(analysis.times.len() as u64, &analysis.cuts, self.chunk_frames);
+        let shots = noise::estimate(&reader, &path, &analysis.cuts, &parts, stop)?;
+        let chunks = self.chunks(&analysis, parts)?;
         let encoder = path.encoder.ok_or_else(|| failed!("there is no encoder"))?;
         Ok(ChunkPlan::new(identity, &path, encoder, analysis.offset, shots, chunks))
     }
@@ -95,13 +96,13 @@ impl Order<'_> {
         result
     }
 
-    fn chunks(&self, analysis: &Analysis) -> Result<Vec<Chunk>> {
+    fn chunks(&self, analysis: &Analysis, parts: Vec<Part>) -> Result<Vec<Chunk>> {
         let filter = self.filter.build()?;
         let warm_up = if has_memory(&filter) { self.warm_up } else { 0 };
         let future = lookahead(&filter);
         let times = &analysis.times;
         let total = times.len() as u64;
-        let chunk = |part: super::borders::Part| {
+        let chunk = |part: Part| {
             let times = times[part.frames.start as usize..part.frames.end as usize].to_vec();
             // Nothing passes a cut.
             let cuts = &analysis.cuts;
@@ -119,6 +120,6 @@ impl Order<'_> {
                 times,
             }
         };
-        Ok(divide(total, &analysis.cuts, self.chunk_frames).into_iter().map(chunk).collect())
+        Ok(parts.into_iter().map(chunk).collect())
     }
 }
