@@ -66,6 +66,17 @@ pub(crate) enum Command {
         #[command(flatten)]
         progress: ProgressArguments,
     },
+    /// Print a script that completes the arguments in a shell
+    Completions {
+        /// Shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages into a folder
+    #[command(hide = true)]
+    Manual {
+        /// Folder
+        folder: PathBuf,
+    },
     /// Show the streams of a file and its noise, and suggest a command
     Info {
         /// Video file

@@ -18,6 +18,7 @@ mod explain;
 mod filter;
 mod formats;
 mod info;
+mod manual;
 mod media;
 mod output;
 mod pipe;
@@ -70,9 +71,16 @@ fn end(failure: &Failure) -> ExitCode {
 
 /// Executes a command.
 fn run(command: Command) -> Result<ExitCode> {
+    // These need no GStreamer, for example while a package is built.
+    match &command {
+        Command::Completions { shell } => return manual::completions(*shell),
+        Command::Manual { folder } => return manual::pages(folder),
+        _ => (),
+    }
     let stop = Stop::watch()?;
     init()?;
     match command {
+        Command::Completions { .. } | Command::Manual { .. } => (),
         Command::Denoise(transform) => run_filter("denoise", "cnndenoise", &transform, &stop)?,
         Command::Smooth(transform) => run_filter("smooth", "cnnsmooth", &transform, &stop)?,
         Command::Plan(arguments) => {
