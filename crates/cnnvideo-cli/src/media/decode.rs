@@ -56,7 +56,7 @@ impl Decode {
     }
 
     /// Calls `done` once after the last stream.
-    pub(crate) fn after_streams(&self, done: impl Fn() + Send + Sync + 'static) {
+    pub(crate) fn after_streams(&self, done: impl FnOnce() + Send + 'static) {
         self.0.after_streams(done);
     }
 }

@@ -122,8 +122,27 @@ impl Demux {
     }
 
     /// Calls `done` once after the last stream.
-    pub(crate) fn after_streams(&self, done: impl Fn() + Send + Sync + 'static) {
-        self.parser.connect_no_more_pads(move |_| done());
+    ///
+    /// `parsebin` of GStreamer 1.22 does not signal that, but it lets no data pass before it has
+    /// added all pads.
+    pub(crate) fn after_streams(&self, done: impl FnOnce() + Send + 'static) {
+        let done = Shared::new(Some(done));
+        self.parser.connect_pad_added(move |_, pad| {
+            let done = done.clone();
+            let types = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+            pad.add_probe(types, move |_, info| {
+                let event = info.event().map(|event| event.type_());
+                if event
+                    .is_some_and(|kind| ![gst::EventType::Eos, gst::EventType::Gap].contains(&kind))
+                {
+                    return gst::PadProbeReturn::Ok;
+                }
+                if let Some(done) = done.with(Option::take) {
+                    done();
+                }
+                gst::PadProbeReturn::Remove
+            });
+        });
     }
 }
 

@@ -85,7 +85,12 @@ impl Media {
         let mut observer = FirstFrame { found: &found, missing: None };
         run(&pipeline, gst::State::Playing, stop, &about, &mut observer)?;
         let duration = pipeline.0.query_duration::<gst::ClockTime>();
-        let missing = observer.missing;
+        // The last stream may have ended the wait before its message was read.
+        let rest = pipeline.0.bus().into_iter().flat_map(|bus| {
+            std::iter::from_fn(move || bus.pop_filtered(&[gst::MessageType::Element]))
+        });
+        let rest = rest.filter_map(|message| explain::missing_plugin(message.structure()?)).last();
+        let missing = rest.or(observer.missing);
         found.with(|found| found.media(&about, duration, missing.as_deref()))
     }
 }
