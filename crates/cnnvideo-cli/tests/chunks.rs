@@ -253,6 +253,8 @@ fn killed_runs_are_resumed() {
     let (before, after) = (packets(&folder.file("in.mkv")), packets(&folder.file("out.mkv")));
     assert_eq!(times(&after["video_0"]), times(&before["video_0"]));
     assert_eq!(after["audio_0"], before["audio_0"]);
+    folder.run(&["denoise", "out.mkv.none", "b.mkv", "--resume"]).fails(1, "cannot read");
+    assert_eq!(folder.names(), ["in.mkv", "out.mkv"]);
     folder.run(&["denoise", "in.mkv", "-", "--resume"]).fails(2, "--resume needs files");
     folder.run(&["denoise", "in.mkv", "o.y4m", "--resume"]).fails(2, "needs a container");
 }

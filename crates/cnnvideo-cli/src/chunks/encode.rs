@@ -49,7 +49,7 @@ pub(crate) fn encode(
 ) -> Result<Encoded> {
     let chunk = plan.chunk(number)?;
     let first = chunk.first_frame - chunk.warm_up;
-    let end = chunk.first_frame + chunk.frames + chunk.future;
+    let end = (chunk.first_frame + chunk.frames).saturating_add(chunk.future);
     let timestamps = plan.timestamps();
     let reader = Reader::new(plan.input.path().to_owned(), timestamps, plan.offset);
     let frames = reader.range(first..end, stop)?;
@@ -68,7 +68,7 @@ pub(crate) fn encode(
     elements::prepare(&ends.filter, plan, first, threads)?;
     keep_frames_of(chunk, &ends)?;
     let written = Written::note(plan, chunk, &pipeline.0, &ends, file)?;
-    let step = format!("chunk {number} of 0 to {}", plan.chunks.len() - 1);
+    let step = format!("chunk {number} (last: {})", plan.chunks.len() - 1);
     let last = pad(&ends.last, "src")?;
     let mut progress =
         Progress::new(progress, Count::at(&last), None, Some(chunk.frames)).of_step(step);

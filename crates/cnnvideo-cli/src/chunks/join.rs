@@ -76,6 +76,14 @@ pub(crate) struct Join<'a> {
     pub(crate) drop_unsupported: bool,
 }
 
+/// What the output is made of.
+struct Parts {
+    chunks: Vec<Finished>,
+    media: Media,
+    container: Container,
+    streams: Plan,
+}
+
 /// A chunk that is complete.
 type Finished = (PathBuf, Record);
 
@@ -92,12 +100,9 @@ impl Join<'_> {
         let media = Media::probe(self.plan.input.path(), stop)?;
         let streams = Plan::new(&media, container, self.drop_unsupported)?;
         streams.note_dropped();
-        let mut written = Ok(());
-        write_whole(self.output, |temporary| {
-            written = self.write(&chunks, &media, &streams, container, temporary, progress, stop);
-            std::mem::replace(&mut written, Ok(()))
-        })?;
-        Ok(Joined { frames: self.plan.frames, streams: streams.to_json() })
+        let parts = Parts { chunks, media, container, streams };
+        write_whole(self.output, |temporary| self.write(&parts, temporary, progress, stop))?;
+        Ok(Joined { frames: self.plan.frames, streams: parts.streams.to_json() })
     }
 
     /// Checks the name of the output and returns its container.
@@ -160,20 +165,11 @@ impl Join<'_> {
     }
 
     /// Writes the output to a file.
-    #[allow(clippy::too_many_arguments)]
-    fn write(
-        &self,
-        chunks: &[Finished],
-        media: &Media,
-        streams: &Plan,
-        container: Container,
-        file: &Path,
-        progress: ProgressMode,
-        stop: &Stop,
-    ) -> Result<()> {
+    fn write(&self, parts: &Parts, file: &Path, progress: ProgressMode, stop: &Stop) -> Result<()> {
+        let Parts { chunks, media, container, streams } = parts;
         let pipeline = Running(gst::Pipeline::new());
         let has_rate = media.info.fps().numer() > 0;
-        let (muxer, pad) = add_muxer(&pipeline.0, container, file, has_rate)?;
+        let (muxer, pad) = add_muxer(&pipeline.0, *container, file, has_rate)?;
         let caps: gst::Caps = chunks[0]
             .1
             .caps
@@ -203,7 +199,7 @@ impl Join<'_> {
         let feeder = thread::spawn({
             let feeder = Feeder {
                 plan: self.plan.clone(),
-                chunks: chunks.to_vec(),
+                chunks: chunks.clone(),
                 source,
                 stop: stop.clone(),
             };
@@ -225,7 +221,7 @@ impl Join<'_> {
         }
         let kept = trial::Kept { caps: media.caps.clone(), orientation: media.orientation.clone() };
         let codec = self.plan.encoder()?.codec.name();
-        trial::finish(&kept, container, codec, file, stop)
+        trial::finish(&kept, *container, codec, file, stop)
     }
 }
 

@@ -36,10 +36,21 @@ pub(crate) fn resume(job: &Job<'_>, stop: &Stop) -> Result<()> {
         return Err(usage!("--resume needs a container: write a .mkv file instead of y4m"));
     }
     check_output(&files.output, &[&files.input], files.overwrite)?;
-    let start = Instant::now();
     let folder = work_folder(&files.output)?;
     fs::create_dir_all(&folder)
         .map_err(|err| failed!("cannot create {}: {err}", folder.display()))?;
+    let result = work(job, container, &folder, stop);
+    if result.is_err() {
+        // Only a folder without anything to go on from can be removed so.
+        let _ = fs::remove_dir(&folder);
+    }
+    result
+}
+
+/// Does what is not finished yet, in a folder, and removes the folder.
+fn work(job: &Job<'_>, container: Container, folder: &Path, stop: &Stop) -> Result<()> {
+    let files = job.files;
+    let start = Instant::now();
     let plan_file = folder.join("plan.json");
     let order = Order {
         input: &files.input,
@@ -53,7 +64,7 @@ pub(crate) fn resume(job: &Job<'_>, stop: &Stop) -> Result<()> {
     let plan = match plan_file.exists() {
         true => {
             let plan = ChunkPlan::read(&plan_file)?;
-            check_settings(&plan, &order, &folder, stop)?;
+            check_settings(&plan, &order, folder, stop)?;
             plan
         }
         false => {
@@ -66,19 +77,19 @@ pub(crate) fn resume(job: &Job<'_>, stop: &Stop) -> Result<()> {
     for number in 0..plan.chunks.len() {
         let threads = job.encoding.threads;
         let progress = job.progress.progress;
-        let done = finish_chunk(&plan, &plan_file, &folder, number, threads, progress, stop)?;
+        let done = finish_chunk(&plan, &plan_file, folder, number, threads, progress, stop)?;
         frames += if done.was_finished { 0 } else { plan.chunk(number)?.frames };
     }
     let join = Join {
         plan: &plan,
         plan_file: &plan_file,
-        folder: &folder,
+        folder,
         output: &files.output,
         overwrite: files.overwrite,
         drop_unsupported: job.encoding.drop_unsupported,
     };
     let joined = join.run(job.progress.progress, stop)?;
-    fs::remove_dir_all(&folder)
+    fs::remove_dir_all(folder)
         .unwrap_or_else(|err| note(format_args!("cannot remove {}: {err}", folder.display())));
     let elapsed = start.elapsed();
     let (encoder, path) = (plan.encoder()?, plan.path(None)?);
