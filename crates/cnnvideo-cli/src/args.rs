@@ -8,7 +8,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use cnnvideo::watermark::Payload;
 
-use crate::codec::Codec;
+use crate::{
+    chunks::{CHUNK_FRAMES, WARM_UP},
+    codec::Codec,
+    container::Container,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -19,6 +23,9 @@ Examples:
   cnnvideo watermark embed in.mp4 out.mp4 --key-file my.key --payload 00000000c0ffee42
   cnnvideo watermark detect out.mp4 --key-file my.key
   cnnvideo compare original.mp4 out.mp4
+  cnnvideo denoise in.mkv out.mkv --resume  goes on after an interruption
+  cnnvideo plan in.mkv --out plan.json && cnnvideo chunk plan.json 0   (1, 2, ... elsewhere)
+  cnnvideo join plan.json out.mkv
   ffmpeg -i in.mov -f yuv4mpegpipe - | cnnvideo denoise - - | x265 --y4m - -o out.hevc
 
 Exit status: 0 done, 1 failed, 2 wrong usage, 3 no watermark found (watermark detect).";
@@ -39,6 +46,12 @@ pub(crate) enum Command {
     Denoise(Transform),
     /// Remove texture up to a chosen size from a video, and keep edges
     Smooth(Transform),
+    /// Divide a video into chunks, for several processes or machines
+    Plan(PlanArguments),
+    /// Process a chunk of a plan; done at once if that was finished before
+    Chunk(ChunkArguments),
+    /// Put the chunks of a plan together, with the sound and all other streams of the video
+    Join(JoinArguments),
     /// Embed or detect an invisible watermark, or create a key for it
     #[command(subcommand)]
     Watermark(Watermark),
@@ -52,6 +65,17 @@ pub(crate) enum Command {
         test: PathBuf,
         #[command(flatten)]
         progress: ProgressArguments,
+    },
+    /// Print a script that completes the arguments in a shell
+    Completions {
+        /// Shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages into a folder
+    #[command(hide = true)]
+    Manual {
+        /// Folder
+        folder: PathBuf,
     },
     /// Show the streams of a file and its noise, and suggest a command
     Info {
@@ -114,19 +138,100 @@ pub(crate) enum KeyCommand {
     },
 }
 
-/// Arguments of the commands that run one element over a video.
+/// What processes the video.
 #[derive(Debug, Args)]
-pub(crate) struct Transform {
-    #[command(flatten)]
-    pub(crate) files: Files,
+pub(crate) struct FilterArguments {
     /// Property of the element, for example strength=0.8; may be repeated
     #[arg(long = "set", value_name = "PROPERTY=VALUE", conflicts_with = "filter")]
     pub(crate) set: Vec<String>,
     /// GStreamer elements to run instead, for example "cnndenoise ! cnnsmooth scale=4"
     #[arg(long, value_name = "ELEMENTS")]
     pub(crate) filter: Option<String>,
+}
+
+/// Arguments of the commands that run one element over a video.
+#[derive(Debug, Args)]
+pub(crate) struct Transform {
+    #[command(flatten)]
+    pub(crate) files: Files,
+    #[command(flatten)]
+    pub(crate) filter: FilterArguments,
+    /// Work in chunks that survive an end by a signal or a crash; with this option again, the next
+    /// run goes on behind the last finished one
+    #[arg(long)]
+    pub(crate) resume: bool,
     #[command(flatten)]
     pub(crate) encoding: Encoding,
+    #[command(flatten)]
+    pub(crate) progress: ProgressArguments,
+}
+
+/// Arguments of `plan`.
+#[derive(Debug, Args)]
+pub(crate) struct PlanArguments {
+    /// Video file or its http(s) URL
+    #[arg(value_name = "IN")]
+    pub(crate) input: PathBuf,
+    /// Plan to write
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Replace the plan if it exists
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    #[command(flatten)]
+    pub(crate) filter: FilterArguments,
+    #[command(flatten)]
+    pub(crate) quality: Quality,
+    /// Container of the final file
+    #[arg(long, default_value = "mkv", value_parser = Container::of_extension)]
+    pub(crate) container: Container,
+    /// About how many frames a chunk has: half to one and a half of this
+    #[arg(long, value_name = "N", default_value_t = CHUNK_FRAMES)]
+    #[arg(value_parser = clap::value_parser!(u64).range(8..=1_000_000))]
+    pub(crate) chunk_frames: u64,
+    /// Frames that are processed and discarded before a chunk that does not begin at a cut
+    #[arg(long, value_name = "N", default_value_t = WARM_UP)]
+    #[arg(value_parser = clap::value_parser!(u64).range(0..=10_000))]
+    pub(crate) warm_up: u64,
+    #[command(flatten)]
+    pub(crate) progress: ProgressArguments,
+}
+
+/// Arguments of `chunk`.
+#[derive(Debug, Args)]
+pub(crate) struct ChunkArguments {
+    /// Plan
+    pub(crate) plan: PathBuf,
+    /// Number of the chunk, from 0 on
+    #[arg(value_name = "N")]
+    pub(crate) number: usize,
+    /// Folder for the file of the chunk; by default that of the plan
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out_dir: Option<PathBuf>,
+    /// Threads of the element and of the encoder; by default one for each core
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) threads: Option<u32>,
+    #[command(flatten)]
+    pub(crate) progress: ProgressArguments,
+}
+
+/// Arguments of `join`.
+#[derive(Debug, Args)]
+pub(crate) struct JoinArguments {
+    /// Plan
+    pub(crate) plan: PathBuf,
+    /// File to write: .mkv, .mp4, .mov or .webm
+    #[arg(value_name = "OUT")]
+    pub(crate) output: PathBuf,
+    /// Folder of the chunks; by default that of the plan
+    #[arg(long, value_name = "DIR")]
+    pub(crate) chunk_dir: Option<PathBuf>,
+    /// Replace OUT if it exists
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// Leave out the streams that the container of OUT cannot hold, instead of failing
+    #[arg(long)]
+    pub(crate) drop_unsupported: bool,
     #[command(flatten)]
     pub(crate) progress: ProgressArguments,
 }
@@ -134,7 +239,7 @@ pub(crate) struct Transform {
 /// Input and output.
 #[derive(Debug, Args)]
 pub(crate) struct Files {
-    /// Video file, or - for YUV4MPEG2 (y4m) from the standard input
+    /// Video file or its http(s) URL, or - for YUV4MPEG2 (y4m) from the standard input
     #[arg(value_name = "IN")]
     pub(crate) input: PathBuf,
     /// File to write: .mkv, .mp4, .mov, .webm or .y4m; or - for y4m to the standard output
@@ -145,9 +250,9 @@ pub(crate) struct Files {
     pub(crate) overwrite: bool,
 }
 
-/// How the video is encoded.
+/// Codec, quality and bit depth of the video in OUT.
 #[derive(Debug, Args)]
-pub(crate) struct Encoding {
+pub(crate) struct Quality {
     /// Codec of the video in OUT; by default one that suits the container
     #[arg(long)]
     pub(crate) codec: Option<Codec>,
@@ -158,6 +263,13 @@ pub(crate) struct Encoding {
     /// Bits of a sample in OUT; by default those of IN
     #[arg(long, value_name = "BITS")]
     pub(crate) depth: Option<BitDepth>,
+}
+
+/// How the video is encoded.
+#[derive(Debug, Args)]
+pub(crate) struct Encoding {
+    #[command(flatten)]
+    pub(crate) quality: Quality,
     /// Threads of the element and of the encoder; by default one for each core
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) threads: Option<u32>,

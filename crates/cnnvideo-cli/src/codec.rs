@@ -47,6 +47,8 @@ pub(crate) struct Encoder {
     pub(crate) parser: Option<&'static str>,
     /// Whether the encoder writes HDR metadata into its own stream.
     pub(crate) writes_hdr: bool,
+    /// Whether the headers of the stream depend on the number of threads.
+    pub(crate) headers_depend_on_threads: bool,
     /// Returns the properties for a quality and a number of threads.
     properties: fn(u32, u32) -> String,
 }
@@ -59,6 +61,7 @@ const ENCODERS: [Encoder; 7] = [
         package: "gstreamer1.0-libav",
         parser: None,
         writes_hdr: false,
+        headers_depend_on_threads: true,
         properties: |_, threads| if threads > 1 { "threads=auto".into() } else { String::new() },
     },
     Encoder {
@@ -67,6 +70,7 @@ const ENCODERS: [Encoder; 7] = [
         package: "gstreamer1.0-plugins-ugly",
         parser: None,
         writes_hdr: false,
+        headers_depend_on_threads: false,
         properties: |crf, threads| format!("pass=qual quantizer={crf} threads={threads}"),
     },
     Encoder {
@@ -75,6 +79,7 @@ const ENCODERS: [Encoder; 7] = [
         package: "gstreamer1.0-plugins-bad",
         parser: Some("h264parse"),
         writes_hdr: false,
+        headers_depend_on_threads: false,
         properties: |crf, threads| {
             format!("rate-control=off qp-min={crf} qp-max={crf} multi-thread={threads}")
         },
@@ -85,6 +90,7 @@ const ENCODERS: [Encoder; 7] = [
         package: "gstreamer1.0-plugins-bad",
         parser: Some("h265parse"),
         writes_hdr: true,
+        headers_depend_on_threads: false,
         properties: |crf, threads| format!("option-string=\"crf={crf}:pools={threads}\""),
     },
     Encoder {
@@ -93,6 +99,7 @@ const ENCODERS: [Encoder; 7] = [
         package: "gstreamer1.0-plugins-good",
         parser: Some("vp9parse"),
         writes_hdr: false,
+        headers_depend_on_threads: false,
         // The bit rate is an upper bound that the quality level never needs. With frames in
         // advance (lag), vp9enc 1.22 loses the last ones where timestamps are uneven.
         properties: |crf, threads| {
@@ -109,6 +116,7 @@ const ENCODERS: [Encoder; 7] = [
         package: "gstreamer1.0-plugins-bad",
         parser: Some("av1parse"),
         writes_hdr: false,
+        headers_depend_on_threads: false,
         properties: |crf, threads| {
             format!(
                 "end-usage=q min-quantizer={crf} max-quantizer={crf} cpu-used=6 lag-in-frames=25 \
@@ -122,6 +130,7 @@ const ENCODERS: [Encoder; 7] = [
         package: "gstreamer1.0-libav",
         parser: None,
         writes_hdr: false,
+        headers_depend_on_threads: false,
         properties: |_, threads| if threads > 1 { "threads=auto".into() } else { String::new() },
     },
 ];
@@ -215,6 +224,22 @@ impl Encoder {
                 ),
             }
         })
+    }
+
+    /// Returns the encoder with an element of this name.
+    ///
+    /// # Errors
+    /// It is unknown or not installed.
+    pub(crate) fn named(factory: &str) -> Result<Self> {
+        let encoder = ENCODERS.into_iter().find(|encoder| encoder.factory == factory);
+        let encoder = encoder.ok_or_else(|| failed!("there is no encoder {factory}"))?;
+        match encoder.is_installed() {
+            true => Ok(encoder),
+            false => Err(failed!(
+                "the encoder {factory} is not installed: install the package {}",
+                encoder.package
+            )),
+        }
     }
 
     /// Returns the pixel formats that the encoder takes; none if it is not installed.

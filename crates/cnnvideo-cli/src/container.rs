@@ -38,16 +38,29 @@ impl Container {
             return Ok(Self::Y4m);
         }
         let extension = output.extension().and_then(|extension| extension.to_str());
-        match extension.map(str::to_ascii_lowercase).as_deref() {
-            Some("mkv") => Ok(Self::Matroska),
-            Some("mp4" | "m4v") => Ok(Self::Mp4),
-            Some("mov") => Ok(Self::Mov),
-            Some("webm") => Ok(Self::Webm),
-            Some("y4m") => Ok(Self::Y4m),
-            _ => Err(usage!(
+        let extension = extension.unwrap_or_default();
+        if extension.eq_ignore_ascii_case("y4m") {
+            return Ok(Self::Y4m);
+        }
+        Self::of_extension(extension).map_err(|_| {
+            usage!(
                 "the name of OUT ({}) must end in .mkv, .mp4, .m4v, .mov, .webm or .y4m",
                 output.display()
-            )),
+            )
+        })
+    }
+
+    /// Returns the container of encoded video with an extension.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn of_extension(extension: &str) -> std::result::Result<Self, String> {
+        match extension.to_ascii_lowercase().as_str() {
+            "mkv" => Ok(Self::Matroska),
+            "mp4" | "m4v" => Ok(Self::Mp4),
+            "mov" => Ok(Self::Mov),
+            "webm" => Ok(Self::Webm),
+            _ => Err("must be mkv, mp4, m4v, mov or webm".to_owned()),
         }
     }
 

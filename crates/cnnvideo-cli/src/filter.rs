@@ -4,16 +4,18 @@
 
 use glib::{ParamFlags, prelude::*};
 use gst::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, usage};
 
 /// Elements that process the video. Building them twice gives the same elements.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Filter {
     /// One element and its properties.
     Element {
         /// Name of the element.
-        factory: &'static str,
+        factory: String,
         /// Names and values of properties.
         properties: Vec<(String, String)>,
     },
@@ -26,7 +28,7 @@ impl Filter {
     ///
     /// # Errors
     /// A text is not of this form, or not a property of the element with a value in its range.
-    pub(crate) fn element(factory: &'static str, settings: &[String]) -> Result<Self> {
+    pub(crate) fn element(factory: &str, settings: &[String]) -> Result<Self> {
         let split = |setting: &String| {
             let (name, value) = setting.split_once('=').ok_or_else(|| {
                 usage!("--set {setting}: write PROPERTY=VALUE, for example strength=0.8")
@@ -34,7 +36,7 @@ impl Filter {
             Ok((name.trim().to_owned(), value.trim().to_owned()))
         };
         let properties = settings.iter().map(split).collect::<Result<Vec<_>>>()?;
-        let filter = Self::Element { factory, properties };
+        let filter = Self::Element { factory: factory.to_owned(), properties };
         filter.build()?;
         Ok(filter)
     }

@@ -9,6 +9,7 @@
 //! The module [`y4m`] is public for the fuzz target that reads damaged streams.
 
 mod args;
+mod chunks;
 mod codec;
 mod compare;
 mod container;
@@ -17,6 +18,7 @@ mod explain;
 mod filter;
 mod formats;
 mod info;
+mod manual;
 mod media;
 mod output;
 mod pipe;
@@ -28,12 +30,12 @@ mod watch;
 mod watermark;
 pub mod y4m;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::OnceLock};
 
 use clap::Parser;
 
-use args::{Arguments, Command, Transform};
-use error::{Failure, Result, failed};
+use args::{Arguments, Command, FilterArguments, Transform};
+use error::{Failure, Result};
 use filter::Filter;
 use output::note;
 use stop::Stop;
@@ -69,11 +71,23 @@ fn end(failure: &Failure) -> ExitCode {
 
 /// Executes a command.
 fn run(command: Command) -> Result<ExitCode> {
+    // These need no GStreamer, for example while a package is built.
+    match &command {
+        Command::Completions { shell } => return manual::completions(*shell),
+        Command::Manual { folder } => return manual::pages(folder),
+        _ => (),
+    }
     let stop = Stop::watch()?;
     init()?;
     match command {
+        Command::Completions { .. } | Command::Manual { .. } => (),
         Command::Denoise(transform) => run_filter("denoise", "cnndenoise", &transform, &stop)?,
         Command::Smooth(transform) => run_filter("smooth", "cnnsmooth", &transform, &stop)?,
+        Command::Plan(arguments) => {
+            chunks::plan(&arguments, filter("cnndenoise", &arguments.filter)?, &stop)?;
+        }
+        Command::Chunk(arguments) => chunks::chunk(&arguments, &stop)?,
+        Command::Join(arguments) => chunks::join(&arguments, &stop)?,
         Command::Watermark(command) => return watermark::watermark(&command, &stop),
         Command::Compare { reference, test, progress } => {
             compare::compare(&reference, &test, progress, &stop)?;
@@ -83,10 +97,14 @@ fn run(command: Command) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Initialises GStreamer and registers the elements of this project.
+/// Initialises GStreamer and registers the elements of this project, once.
 fn init() -> Result<()> {
-    gst::init().map_err(|err| failed!("GStreamer cannot start: {err}"))?;
-    Ok(gstcnnvideo::plugin_register_static()?)
+    static DONE: OnceLock<std::result::Result<(), String>> = OnceLock::new();
+    let result = DONE.get_or_init(|| {
+        gst::init().map_err(|err| format!("GStreamer cannot start: {err}"))?;
+        gstcnnvideo::plugin_register_static().map_err(|err| err.to_string())
+    });
+    result.clone().map_err(Failure::Failed)
 }
 
 /// Frames in advance that a filter may use where the video comes from a file.
@@ -99,14 +117,8 @@ fn run_filter(
     transform: &Transform,
     stop: &Stop,
 ) -> Result<()> {
-    let mut filter = match &transform.filter {
-        Some(description) => Filter::description(description)?,
-        None => Filter::element(element, &transform.set)?,
-    };
-    filter.set_default("lookahead", LOOKAHEAD);
-    // Nothing is late where no clock runs, and no frame may be dropped.
-    filter.set_default("qos", "false");
-    if let Some(threads) = transform.encoding.threads {
+    let mut filter = filter(element, &transform.filter)?;
+    if let Some(threads) = transform.encoding.threads.filter(|_| !transform.resume) {
         filter.set_default("threads", &threads.to_string());
     }
     let job = transcode::Job {
@@ -117,5 +129,20 @@ fn run_filter(
         progress: transform.progress,
         read: Vec::new(),
     };
-    transcode::transcode(job, stop)
+    match transform.resume {
+        true => chunks::resume(&job, stop),
+        false => transcode::transcode(job, stop),
+    }
+}
+
+/// Returns the filter of the command line: an element with its properties, or other elements.
+fn filter(element: &str, arguments: &FilterArguments) -> Result<Filter> {
+    let mut filter = match &arguments.filter {
+        Some(description) => Filter::description(description)?,
+        None => Filter::element(element, &arguments.set)?,
+    };
+    filter.set_default("lookahead", LOOKAHEAD);
+    // Nothing is late where no clock runs, and no frame may be dropped.
+    filter.set_default("qos", "false");
+    Ok(filter)
 }

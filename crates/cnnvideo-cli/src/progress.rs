@@ -77,6 +77,8 @@ pub(crate) struct Progress {
     duration: Option<gst::ClockTime>,
     frames: Option<u64>,
     mode: ProgressMode,
+    /// What is done, if there are several steps.
+    step: Option<String>,
     bar: ProgressBar,
     start: Instant,
     last_line: Instant,
@@ -92,8 +94,8 @@ impl Progress {
         frames: Option<u64>,
     ) -> Self {
         let duration = duration.filter(|duration| !duration.is_zero());
-        let bar = match duration {
-            Some(duration) => ProgressBar::new(duration.mseconds()),
+        let bar = match duration.map(gst::ClockTime::mseconds).or(frames) {
+            Some(length) => ProgressBar::new(length),
             None => ProgressBar::no_length(),
         };
         // A bar is drawn only if the standard error is a terminal.
@@ -102,9 +104,15 @@ impl Progress {
             ProgressMode::Json | ProgressMode::None => ProgressDrawTarget::hidden(),
         };
         bar.set_draw_target(target);
-        bar.set_style(style(duration.is_some()));
+        bar.set_style(style(duration.is_some() || frames.is_some()));
         let start = Instant::now();
-        Self { count, duration, frames, mode, bar, start, last_line: start }
+        Self { count, duration, frames, mode, step: None, bar, start, last_line: start }
+    }
+
+    /// Names the step that this is the progress of.
+    pub(crate) fn of_step(mut self, step: impl Into<String>) -> Self {
+        self.step = Some(step.into());
+        self
     }
 
     /// Returns the frames per second since the start.
@@ -125,13 +133,17 @@ impl Progress {
 
     /// Returns how much is done, 0 to 1.
     fn share(&self) -> Option<f64> {
-        let duration = self.duration?.nseconds() as f64;
-        Some((self.count.time().nseconds() as f64 / duration).min(1.0))
+        let (done, all) = match (self.duration, self.frames) {
+            (Some(duration), _) => (self.count.time().nseconds(), duration.nseconds()),
+            (None, frames) => (self.count.frames(), frames?),
+        };
+        Some((done as f64 / all.max(1) as f64).min(1.0))
     }
 
     fn print_json(&self) -> Result<()> {
         print_line(json!({
             "event": "progress",
+            "step": self.step,
             "frame": self.count.frames(),
             "frames": self.frames,
             "seconds": self.count.time().nseconds() as f64 / 1e9,
@@ -157,9 +169,17 @@ impl Observer for Progress {
                     None => self.count.frames().to_string(),
                 };
                 let rest = self.remaining().map(|time| format!(", {} left", clock(time)));
-                let text =
-                    format!("frame {frames}, {:.1} fps{}", self.rate(), rest.unwrap_or_default());
-                self.bar.set_position(self.count.time().mseconds());
+                let step = self.step.as_ref().map(|step| format!("{step}, ")).unwrap_or_default();
+                let text = format!(
+                    "{step}frame {frames}, {:.1} fps{}",
+                    self.rate(),
+                    rest.unwrap_or_default()
+                );
+                let position = match self.duration {
+                    Some(_) => self.count.time().mseconds(),
+                    None => self.count.frames(),
+                };
+                self.bar.set_position(position);
                 self.bar.set_message(text);
                 self.bar.tick();
             }

@@ -218,6 +218,19 @@ fn missing_codecs_are_named_with_their_packages() {
 }
 
 #[test]
+fn manual_pages_and_completions_name_the_commands() {
+    let folder = Folder::new("manual");
+    for shell in ["bash", "zsh", "fish"] {
+        let script = folder.run(&["completions", shell]).success();
+        assert!(script.contains("denoise") && script.contains("resume"), "{shell}");
+    }
+    folder.run(&["manual", "man"]).success();
+    let page = fs::read_to_string(folder.file("man/cnnvideo-denoise.1")).unwrap();
+    assert!(page.contains("resume"), "{page}");
+    assert!(folder.file("man/cnnvideo.1").exists());
+}
+
+#[test]
 fn usage_errors_have_their_status() {
     let folder = Folder::new("usage");
     for arguments in [
@@ -231,6 +244,11 @@ fn usage_errors_have_their_status() {
         &["denoise", "a.mkv", "b.y4m", "--crf", "6"],
         &["denoise", "a.mkv", "-", "--json"],
         &["sharpen", "a.mkv", "b.mkv"],
+        &["completions", "csh"],
+        &["plan", "a.mkv"],
+        &["plan", "a.mkv", "--out", "p.json", "--chunk-frames", "7"],
+        &["plan", "a.mkv", "--out", "p.json", "--container", "y4m"],
+        &["chunk", "p.json", "-1"],
     ] {
         let run = folder.run(arguments);
         assert_eq!(run.0.status.code(), Some(2), "{arguments:?}: {}", run.errors());

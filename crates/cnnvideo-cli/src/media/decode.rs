@@ -25,6 +25,7 @@ impl Decode {
     ///
     /// `each_stream` is called with the pad of each stream, and whether its video is decoded: that
     /// of the first one is. `decoded` is called with the pad that gives its frames, and links it.
+    /// `unparsed_video` is called as by [`Demux::add_to`].
     ///
     /// # Errors
     /// An element is missing.
@@ -33,8 +34,9 @@ impl Decode {
         file: &Path,
         each_stream: impl Fn(&gst::Pad, bool) + Send + Sync + 'static,
         decoded: impl Fn(&gst::Pipeline, &gst::Pad) -> Result<()> + Send + Sync + Clone + 'static,
+        unparsed_video: impl FnOnce(&gst::Pad) + Send + 'static,
     ) -> Result<Self> {
-        let demux = Demux::add_to(pipeline, file, |_| ())?;
+        let demux = Demux::add_to(pipeline, file, unparsed_video)?;
         let weak = pipeline.downgrade();
         let has_video = Shared::new(false);
         demux.each_stream(move |pad| {
@@ -54,7 +56,7 @@ impl Decode {
     }
 
     /// Calls `done` once after the last stream.
-    pub(crate) fn after_streams(&self, done: impl Fn() + Send + Sync + 'static) {
+    pub(crate) fn after_streams(&self, done: impl FnOnce() + Send + 'static) {
         self.0.after_streams(done);
     }
 }
@@ -75,7 +77,7 @@ pub(crate) fn add_input(
     };
     Media::probe(path, stop)?;
     let first = first.clone();
-    Decode::add_to(pipeline, path, |_, _| (), move |_, pad| link(pad, &first)).map(drop)
+    Decode::add_to(pipeline, path, |_, _| (), move |_, pad| link(pad, &first), |_| ()).map(drop)
 }
 
 /// Returns the kind of a stream by its pad.
@@ -122,6 +124,15 @@ pub(crate) fn add_decoder(pipeline: &gst::Pipeline) -> Result<gst::Element> {
     pipeline.add(&decoder)?;
     decoder.sync_state_with_parent()?;
     Ok(decoder)
+}
+
+/// Makes the first frame that a decoder in a bin cannot decode an error.
+pub(crate) fn fail_at_damage(bin: &gst::Bin) {
+    bin.connect_deep_element_added(|_, _, element| {
+        if element.find_property("max-errors").is_some() {
+            element.set_property("max-errors", 0i32);
+        }
+    });
 }
 
 /// Links a pad with an element of one sink pad.

@@ -9,6 +9,7 @@ use std::{
 
 use gst::prelude::*;
 
+use super::location;
 use crate::error::Result;
 
 /// Kind of a stream, by its caps.
@@ -84,10 +85,9 @@ impl Demux {
         file: &Path,
         unparsed_video: impl FnOnce(&gst::Pad) + Send + 'static,
     ) -> Result<Self> {
-        let source = gst::ElementFactory::make("filesrc").property("location", file).build()?;
         let parser = gst::ElementFactory::make("parsebin").build()?;
-        pipeline.add_many([&source, &parser])?;
-        source.link(&parser)?;
+        pipeline.add(&parser)?;
+        location::add_source(pipeline, file)?.link(&parser)?;
         let state = Shared::new((false, Some(unparsed_video)));
         parser.connect("autoplug-continue", false, move |arguments| {
             let pad = arguments.get(1).and_then(|value| value.get::<gst::Pad>().ok());
@@ -122,8 +122,27 @@ impl Demux {
     }
 
     /// Calls `done` once after the last stream.
-    pub(crate) fn after_streams(&self, done: impl Fn() + Send + Sync + 'static) {
-        self.parser.connect_no_more_pads(move |_| done());
+    ///
+    /// `parsebin` of GStreamer 1.22 does not signal that, but it lets no data pass before it has
+    /// added all pads.
+    pub(crate) fn after_streams(&self, done: impl FnOnce() + Send + 'static) {
+        let done = Shared::new(Some(done));
+        self.parser.connect_pad_added(move |_, pad| {
+            let done = done.clone();
+            let types = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+            pad.add_probe(types, move |_, info| {
+                let event = info.event().map(|event| event.type_());
+                if event
+                    .is_some_and(|kind| ![gst::EventType::Eos, gst::EventType::Gap].contains(&kind))
+                {
+                    return gst::PadProbeReturn::Ok;
+                }
+                if let Some(done) = done.with(Option::take) {
+                    done();
+                }
+                gst::PadProbeReturn::Remove
+            });
+        });
     }
 }
 

@@ -4,6 +4,8 @@
 
 pub(crate) mod decode;
 pub(crate) mod demux;
+pub(crate) mod frames;
+pub(crate) mod location;
 pub(crate) mod mp4;
 pub(crate) mod probe;
 pub(crate) mod truncated;
@@ -27,7 +29,7 @@ pub(crate) enum Input {
     Standard,
     /// A YUV4MPEG2 file.
     Y4m(PathBuf),
-    /// A file that GStreamer demultiplexes.
+    /// A file that GStreamer demultiplexes; or its http(s) URL.
     File(PathBuf),
 }
 
@@ -39,6 +41,9 @@ impl Input {
     pub(crate) fn of(path: &Path) -> Result<Self> {
         if is_standard(path) {
             return Ok(Self::Standard);
+        }
+        if location::is_url(path) {
+            return Ok(Self::File(path.to_owned()));
         }
         let shown = path.display();
         let metadata = path.metadata().map_err(|err| failed!("cannot read {shown}: {err}"))?;

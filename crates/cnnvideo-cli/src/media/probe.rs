@@ -75,6 +75,7 @@ impl Media {
                 note_first_frame(pipeline, pad, &frames);
                 add_sink(pipeline, pad)
             },
+            |_| (),
         )?;
         let (all, weak) = (found.clone(), pipeline.0.downgrade());
         decode.after_streams(move || {
@@ -84,7 +85,12 @@ impl Media {
         let mut observer = FirstFrame { found: &found, missing: None };
         run(&pipeline, gst::State::Playing, stop, &about, &mut observer)?;
         let duration = pipeline.0.query_duration::<gst::ClockTime>();
-        let missing = observer.missing;
+        // The last stream may have ended the wait before its message was read.
+        let rest = pipeline.0.bus().into_iter().flat_map(|bus| {
+            std::iter::from_fn(move || bus.pop_filtered(&[gst::MessageType::Element]))
+        });
+        let rest = rest.filter_map(|message| explain::missing_plugin(message.structure()?)).last();
+        let missing = rest.or(observer.missing);
         found.with(|found| found.media(&about, duration, missing.as_deref()))
     }
 }
@@ -190,4 +196,55 @@ fn watch_orientation(pad: &gst::Pad, found: &Shared<Found>) {
         }
         gst::PadProbeReturn::Ok
     });
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::{fs, io::Write, process::Command, sync::mpsc::channel, thread, time::Duration};
+
+    use super::*;
+
+    /// Writes a clip with sound, of some seconds.
+    fn write_clip(path: &Path) {
+        let description = format!(
+            "videotestsrc num-buffers=200 ! video/x-raw,format=I420,width=160,height=120 ! \
+             x264enc ! matroskamux streamable=true name=m ! filesink location=\"{}\" \
+             audiotestsrc num-buffers=300 ! opusenc ! m.",
+            path.display()
+        );
+        let pipeline = gst::parse::launch(&description).unwrap().downcast().unwrap();
+        let pipeline = Running(pipeline);
+        let stop = Stop::watch().unwrap();
+        run(&pipeline, gst::State::Playing, &stop, "the clip", &mut Ignore).unwrap();
+    }
+
+    struct Ignore;
+    impl Observer for Ignore {}
+
+    #[test]
+    fn the_probe_reads_only_the_beginning() {
+        crate::init().unwrap();
+        let folder = std::env::temp_dir().join(format!("cnnvideo-probe-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (clip, pipe) = (folder.join("clip.mkv"), folder.join("pipe"));
+        write_clip(&clip);
+        let content = fs::read(&clip).unwrap();
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let (done, is_done) = channel();
+        let writer = thread::spawn({
+            let pipe = pipe.clone();
+            move || {
+                let mut pipe = fs::OpenOptions::new().write(true).open(pipe).unwrap();
+                // The reader may have enough already.
+                let _ = pipe.write_all(&content[..content.len() / 2]);
+                // The rest never comes.
+                is_done.recv_timeout(Duration::from_secs(60)).is_ok()
+            }
+        });
+        let media = Media::probe(&pipe, &Stop::watch().unwrap());
+        done.send(()).unwrap();
+        assert!(writer.join().unwrap(), "the probe waits for the end");
+        assert_eq!(media.unwrap().streams.len(), 2);
+        fs::remove_dir_all(&folder).unwrap();
+    }
 }

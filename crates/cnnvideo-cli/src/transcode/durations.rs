@@ -35,6 +35,11 @@ impl Durations {
         self.0.with(|state| state.noted)
     }
 
+    /// Returns the noted duration of the frame at a running time, once; `None` if none was noted.
+    pub(crate) fn take(&self, time: gst::ClockTime) -> Option<Option<gst::ClockTime>> {
+        self.0.with(|state| state.frames.remove(&time))
+    }
+
     /// Notes the durations of the frames that leave a pad.
     pub(crate) fn note_at(self, pad: &gst::Pad) {
         pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
@@ -58,7 +63,7 @@ impl Durations {
         pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
             if let Some(buffer) = info.buffer_mut()
                 && let Some(time) = running_time(pad, buffer)
-                && let Some(duration) = self.0.with(|state| state.frames.remove(&time))
+                && let Some(duration) = self.take(time)
                 && buffer.duration() != duration
             {
                 buffer.make_mut().set_duration(duration);

@@ -3,15 +3,14 @@
 //! Reads a video, runs a filter over it and writes it again, with all other streams.
 
 pub(crate) mod durations;
-mod path;
+pub(crate) mod path;
 mod plain_text;
-mod plan;
+pub(crate) mod plan;
 mod report;
+pub(crate) mod streams;
+pub(crate) mod trial;
 
-mod streams;
-mod trial;
-
-pub(crate) use report::{filter_stats, structure_to_json};
+pub(crate) use report::{Report, filter_stats, structure_to_json};
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +19,7 @@ use gst_video::VideoInfo;
 
 use crate::{
     args::{Encoding, Files, ProgressArguments, ProgressMode},
-    codec::{self, Encoder},
+    codec,
     container::{Container, request_pad},
     error::{Result, failed, usage},
     filter::Filter,
@@ -34,7 +33,6 @@ use crate::{
 use durations::Durations;
 use path::{Ends, VideoPath};
 use plan::Plan;
-use report::Report;
 
 /// What to do.
 pub(crate) struct Job<'a> {
@@ -107,7 +105,7 @@ pub(crate) fn transcode(job: Job<'_>, stop: &Stop) -> Result<()> {
     if is_standard(output) && prints_json {
         return Err(usage!("the standard output carries the video: leave out --json"));
     }
-    codec::check(job.encoding.codec, job.encoding.crf, container)?;
+    codec::check(job.encoding.quality.codec, job.encoding.quality.crf, container)?;
     let mut read: Vec<&Path> = job.read.iter().map(PathBuf::as_path).collect();
     if !is_standard(input) {
         read.push(input);
@@ -115,7 +113,14 @@ pub(crate) fn transcode(job: Job<'_>, stop: &Stop) -> Result<()> {
     let kind = Input::of(input)?;
     check_output(output, &read, *overwrite)?;
     let source = open(kind, container, &job, stop)?;
-    let path = video_path(&job, container, &source)?;
+    let encoding = job.encoding;
+    let path = VideoPath::choose(
+        job.filter.clone(),
+        source.caps()?,
+        container,
+        &encoding.quality,
+        encoding.threads,
+    )?;
     let about = if is_standard(input) { "the video".into() } else { input.display().to_string() };
     let work = Work { job: &job, container, path, about, stop };
     let report = if is_standard(output) {
@@ -144,32 +149,8 @@ fn open(kind: Input, container: Container, job: &Job<'_>, stop: &Stop) -> Result
         ));
     }
     let plan = Plan::new(&media, container, job.encoding.drop_unsupported)?;
-    let dropped = plan.dropped();
-    if !dropped.is_empty() {
-        note(format_args!("cnnvideo: left out: stream {}", dropped.join(", stream ")));
-    }
+    plan.note_dropped();
     Ok(Source::File(kind, Box::new(media), plan))
-}
-
-/// Chooses formats and encoder.
-fn video_path(job: &Job<'_>, container: Container, source: &Source) -> Result<VideoPath> {
-    let info = source.info();
-    let output_depth = path::output_depth(info, job.encoding.depth);
-    let encoder = if container == Container::Y4m {
-        None
-    } else {
-        let encoder = Encoder::choose(job.encoding.codec, container, output_depth)?;
-        Some((encoder, encoder.codec.checked_crf(job.encoding.crf)?))
-    };
-    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
-    Ok(VideoPath {
-        filter: job.filter.clone(),
-        encoder,
-        input_depth: path::processed_depth(info),
-        output_depth,
-        threads: job.encoding.threads.unwrap_or(cores).min(64),
-        caps: source.caps()?,
-    })
 }
 
 /// A job with all choices made.
@@ -264,15 +245,11 @@ impl Work<'_> {
             Source::File(input, _, plan) => {
                 let ignore_damage = self.job.encoding.ignore_damage;
                 let durations = durations.handle();
-                streams::add_to(
-                    pipeline,
-                    &input,
-                    &plan,
-                    ends,
-                    muxer.as_ref(),
-                    durations,
-                    ignore_damage,
-                )?;
+                let process = |source: &gst::Pad| {
+                    streams::decode(pipeline, source, &ends.first, ignore_damage)
+                };
+                let note = move |pad: &gst::Pad| durations.note_at(pad);
+                streams::add_to(pipeline, &input, &plan, muxer.as_ref(), note, process)?;
             }
             Source::Y4m(source) => {
                 source.add_to(pipeline)?.link(&ends.first)?;
@@ -290,15 +267,8 @@ impl Work<'_> {
         file: &Path,
         durations: &Durations,
     ) -> Result<gst::Element> {
-        let muxer = self.container.muxer()?;
-        let sink = gst::ElementFactory::make("filesink").property("location", file).build()?;
-        pipeline.add_many([&muxer, &sink])?;
-        muxer.link(&sink)?;
-        let pad = request_pad(&muxer, "video_%u")?;
-        if pad.find_property("trak-timescale").is_some() && source.info().fps().numer() == 0 {
-            // A multiple of the timescales of Matroska and of MPEG.
-            pad.set_property("trak-timescale", 90_000u32);
-        }
+        let has_rate = source.info().fps().numer() > 0;
+        let (muxer, pad) = add_muxer(pipeline, self.container, file, has_rate)?;
         let last = ends.last.static_pad("src").ok_or_else(|| failed!("there is no encoder"))?;
         durations.handle().restore_at(&last);
         last.link(&pad).map_err(|err| failed!("cannot link the muxer: {err}"))?;
@@ -338,6 +308,29 @@ impl Work<'_> {
     }
 }
 
+/// Adds a muxer that writes a file, and returns it with its pad for the video. `has_rate` tells
+/// whether the frame rate is constant.
+///
+/// # Errors
+/// An element is missing.
+pub(crate) fn add_muxer(
+    pipeline: &gst::Pipeline,
+    container: Container,
+    file: &Path,
+    has_rate: bool,
+) -> Result<(gst::Element, gst::Pad)> {
+    let muxer = container.muxer()?;
+    let sink = gst::ElementFactory::make("filesink").property("location", file).build()?;
+    pipeline.add_many([&muxer, &sink])?;
+    muxer.link(&sink)?;
+    let pad = request_pad(&muxer, "video_%u")?;
+    if pad.find_property("trak-timescale").is_some() && !has_rate {
+        // A multiple of the timescales of Matroska and of MPEG.
+        pad.set_property("trak-timescale", 90_000u32);
+    }
+    Ok((muxer, pad))
+}
+
 /// Counts the buffers at a pad of an element.
 fn count(element: &gst::Element, pad: &str) -> Result<Count> {
     let pad =
@@ -346,7 +339,7 @@ fn count(element: &gst::Element, pad: &str) -> Result<Count> {
 }
 
 /// Returns the number of frames, if rate and duration are known.
-fn expected_frames(info: &VideoInfo, duration: Option<gst::ClockTime>) -> Option<u64> {
+pub(crate) fn expected_frames(info: &VideoInfo, duration: Option<gst::ClockTime>) -> Option<u64> {
     let (rate, scale) = (info.fps().numer(), info.fps().denom());
     if rate <= 0 {
         return None;

@@ -6,8 +6,9 @@ use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
 
 use crate::{
-    args::BitDepth,
+    args::{BitDepth, Quality},
     codec::Encoder,
+    container::Container,
     error::{Result, failed},
     filter::Filter,
     formats, pipe,
@@ -31,6 +32,8 @@ pub(crate) struct VideoPath {
     pub(crate) threads: u32,
     /// Caps of the decoded video.
     pub(crate) caps: gst::Caps,
+    /// Whether the headers of the encoded video must not depend on the number of threads.
+    pub(crate) fixed_headers: bool,
 }
 
 /// The ends of the elements in a pipeline.
@@ -44,12 +47,12 @@ pub(crate) struct Ends {
 }
 
 /// Returns the bits of the samples in which video is processed: 8 or 10.
-pub(crate) fn processed_depth(info: &VideoInfo) -> u32 {
+fn processed_depth(info: &VideoInfo) -> u32 {
     if formats::depth(info.format()) > 8 { 10 } else { 8 }
 }
 
 /// Returns the bits of the samples of the output.
-pub(crate) fn output_depth(info: &VideoInfo, asked: Option<BitDepth>) -> u32 {
+fn output_depth(info: &VideoInfo, asked: Option<BitDepth>) -> u32 {
     match asked {
         Some(BitDepth::Eight) => 8,
         Some(BitDepth::Ten) => 10,
@@ -57,7 +60,43 @@ pub(crate) fn output_depth(info: &VideoInfo, asked: Option<BitDepth>) -> u32 {
     }
 }
 
+/// Returns the number of threads of an encoder: the given one, or one for each core.
+pub(crate) fn encoder_threads(threads: Option<u32>) -> u32 {
+    let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+    threads.unwrap_or_else(cores).min(64)
+}
+
 impl VideoPath {
+    /// Chooses formats and encoder for video of `caps` in a container.
+    ///
+    /// # Errors
+    /// No encoder is installed, or it lacks the quality.
+    pub(crate) fn choose(
+        filter: Filter,
+        caps: gst::Caps,
+        container: Container,
+        quality: &Quality,
+        threads: Option<u32>,
+    ) -> Result<Self> {
+        let info = VideoInfo::from_caps(&caps)?;
+        let output_depth = output_depth(&info, quality.depth);
+        let encoder = if container == Container::Y4m {
+            None
+        } else {
+            let encoder = Encoder::choose(quality.codec, container, output_depth)?;
+            Some((encoder, encoder.codec.checked_crf(quality.crf)?))
+        };
+        Ok(Self {
+            filter,
+            encoder,
+            input_depth: processed_depth(&info),
+            output_depth,
+            threads: encoder_threads(threads),
+            caps,
+            fixed_headers: false,
+        })
+    }
+
     /// Adds the elements to a pipeline.
     ///
     /// # Errors
@@ -79,7 +118,11 @@ impl VideoPath {
             capsfilter(&formats::caps(self.output_formats()))?,
         ];
         if let Some((encoder, crf)) = self.encoder {
-            let element = encoder.build(crf, self.threads)?;
+            let threads = match self.fixed_headers && encoder.headers_depend_on_threads {
+                true => 1,
+                false => self.threads,
+            };
+            let element = encoder.build(crf, threads)?;
             if encoder.writes_hdr {
                 add_x265_options(&element, &self.caps);
             }

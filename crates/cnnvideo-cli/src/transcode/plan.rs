@@ -13,6 +13,7 @@ use crate::{
         demux::Kind,
         probe::{Media, Stream},
     },
+    output::note,
 };
 
 /// What happens with a stream.
@@ -75,14 +76,17 @@ impl Plan {
         Ok(Self(routes))
     }
 
-    /// Returns the streams that are left out, in words.
-    pub(crate) fn dropped(&self) -> Vec<String> {
+    /// Tells the user which streams are left out.
+    pub(crate) fn note_dropped(&self) {
         let dropped = self.0.iter().enumerate().filter(|(_, (_, route))| *route == Route::Drop);
-        dropped
+        let words: Vec<_> = dropped
             .map(|(index, (stream, _))| {
                 format!("{index} ({} of type {})", stream.kind.name(), stream.type_name())
             })
-            .collect()
+            .collect();
+        if !words.is_empty() {
+            note(format_args!("cnnvideo: left out: stream {}", words.join(", stream ")));
+        }
     }
 
     /// Returns the streams for a report.

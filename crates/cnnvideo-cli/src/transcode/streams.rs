@@ -7,8 +7,6 @@ use std::collections::HashMap;
 use gst::prelude::*;
 
 use super::{
-    durations::Durations,
-    path::Ends,
     plain_text,
     plan::{Conversion, Plan, Route},
 };
@@ -17,7 +15,7 @@ use crate::{
     error::{Result, failed},
     media::{
         Input,
-        decode::{add_decoder, add_sink, link},
+        decode::{add_decoder, add_sink, fail_at_damage, link},
         demux::{Demux, Shared},
     },
 };
@@ -28,8 +26,9 @@ const MAX_QUEUED_BYTES: u32 = 512 << 20;
 /// Buffers of a stream that wait in any case.
 const QUEUED_BUFFERS: u32 = 64;
 
-/// Adds the elements that read a file, and links its streams as planned: the processed one through
-/// a decoder with `ends`, the copied ones with `muxer`.
+/// Adds the elements that read a file, and links its streams as planned: the copied ones with
+/// `muxer`. `process` takes the pad of the processed one, `note_video` the pad where it leaves the
+/// demultiplexer.
 ///
 /// # Errors
 /// An element is missing.
@@ -37,13 +36,12 @@ pub(crate) fn add_to(
     pipeline: &gst::Pipeline,
     file: &Input,
     plan: &Plan,
-    ends: &Ends,
     muxer: Option<&gst::Element>,
-    durations: Durations,
-    ignore_damage: bool,
+    note_video: impl FnOnce(&gst::Pad) + Send + 'static,
+    process: impl Fn(&gst::Pad) -> Result<()>,
 ) -> Result<()> {
     let path = file.path().ok_or_else(|| failed!("{} is not a file", file.name()))?;
-    let demux = Demux::add_to(pipeline, path, move |pad| durations.note_at(pad))?;
+    let demux = Demux::add_to(pipeline, path, note_video)?;
     let queue = gst::ElementFactory::make("multiqueue")
         .property("max-size-buffers", QUEUED_BUFFERS)
         .property("max-size-bytes", MAX_QUEUED_BYTES)
@@ -60,7 +58,7 @@ pub(crate) fn add_to(
         let source_name = sink.name().replace("sink", "src");
         let source = queue.static_pad(&source_name).ok_or_else(missing)?;
         match route {
-            Route::Process => decode(pipeline, &source, &ends.first, ignore_damage)?,
+            Route::Process => process(&source)?,
             Route::Copy { pad, conversion } => {
                 let muxer = muxer.ok_or_else(|| failed!("y4m holds no other streams"))?;
                 copy(pipeline, &source, muxer, pad, conversion)?;
@@ -104,8 +102,11 @@ pub(crate) fn add_to(
 }
 
 /// Decodes a stream. Unless damage is to be ignored, the first frame that cannot be decoded is an
-/// error of the decoder.
-fn decode(
+/// error.
+///
+/// # Errors
+/// An element is missing.
+pub(crate) fn decode(
     pipeline: &gst::Pipeline,
     source: &gst::Pad,
     first: &gst::Element,
@@ -113,11 +114,7 @@ fn decode(
 ) -> Result<()> {
     let decoder = add_decoder(pipeline)?;
     if let Some(bin) = decoder.downcast_ref::<gst::Bin>().filter(|_| !ignore_damage) {
-        bin.connect_deep_element_added(|_, _, element| {
-            if element.find_property("max-errors").is_some() {
-                element.set_property("max-errors", 0i32);
-            }
-        });
+        fail_at_damage(bin);
     }
     let first = first.clone();
     decoder.connect_pad_added(move |decoder, pad| {

@@ -61,10 +61,25 @@ pub(crate) fn check(
     stop: &Stop,
 ) -> Result<()> {
     write(path, container, file, about, stop).map_err(|failure| too_deep(path, failure))?;
+    let codec = path.encoder.map(|(encoder, _)| encoder.codec.name()).unwrap_or_default();
+    finish(kept, container, codec, file, stop)
+}
+
+/// Stores the orientation of the picture in a written file, and checks that the file keeps the
+/// properties of the video.
+///
+/// # Errors
+/// It loses one, or cannot be written or read.
+pub(crate) fn finish(
+    kept: &Kept,
+    container: Container,
+    codec: &str,
+    file: &Path,
+    stop: &Stop,
+) -> Result<()> {
     kept.store_orientation(container, file)?;
     let media = Media::probe(file, stop)?;
     let lost = lost(kept, &media);
-    let codec = path.encoder.map(|(encoder, _)| encoder.codec.name()).unwrap_or_default();
     if lost.is_empty() {
         return Ok(());
     }

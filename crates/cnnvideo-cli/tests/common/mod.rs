@@ -17,6 +17,8 @@ use std::{
 };
 
 use gst::prelude::*;
+use gst_video::prelude::*;
+use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use temporary::Temporary;
 
@@ -130,6 +132,43 @@ pub(crate) fn vfr_clip(caps: &str, frames: u64, tail: &str) {
     finish(&pipeline);
 }
 
+/// Writes a clip without loss: scenes of `frames` frames at 25 frames a second, each with noise of
+/// its own.
+pub(crate) fn noisy_scenes(path: &Path, frames: usize, scenes: usize) {
+    const SIZE: [usize; 2] = [128, 96];
+    gst::init().unwrap();
+    let description = format!(
+        "appsrc name=source format=time \
+         caps=video/x-raw,format=I420,width={},height={},framerate=25/1 ! avenc_ffv1 ! matroskamux \
+         ! filesink location=\"{}\"",
+        SIZE[0],
+        SIZE[1],
+        path.display()
+    );
+    let pipeline: gst::Pipeline = gst::parse::launch(&description).unwrap().downcast().unwrap();
+    let source: gst_app::AppSrc = pipeline.by_name("source").unwrap().downcast().unwrap();
+    let mut random = StdRng::seed_from_u64(5);
+    for frame in 0..frames * scenes {
+        let scene = (frame / frames) as f32;
+        let amplitude = 8.0 + 8.0 * scene;
+        let mut data = vec![128u8; SIZE[0] * SIZE[1] * 3 / 2];
+        for (i, sample) in data[..SIZE[0] * SIZE[1]].iter_mut().enumerate() {
+            let (x, y) = ((i % SIZE[0]) as f32, (i / SIZE[0]) as f32);
+            let (x, y) = (x + (frame % frames) as f32, y * (1.0 + scene));
+            let value = 60.0 + 50.0 * scene + 40.0 * (x / 17.0 + scene).sin() * (y / 23.0).cos();
+            let noise = random.random_range(-amplitude..amplitude);
+            *sample = (value + noise).clamp(0.0, 255.0) as u8;
+        }
+        let mut buffer = gst::Buffer::from_mut_slice(data);
+        let writable = buffer.get_mut().unwrap();
+        writable.set_pts(gst::ClockTime::from_mseconds(40) * frame as u64);
+        writable.set_duration(gst::ClockTime::from_mseconds(40));
+        source.push_buffer(buffer).unwrap();
+    }
+    source.end_of_stream().unwrap();
+    finish(&pipeline);
+}
+
 /// Writes the usual clip: Matroska, H.264 with B frames, Opus.
 pub(crate) fn usual_clip(path: &Path) {
     vfr_clip(
@@ -193,6 +232,37 @@ pub(crate) fn times(packets: &[Packet]) -> Vec<(Option<gst::ClockTime>, Option<g
     let mut times: Vec<_> = packets.iter().map(|(pts, duration, _)| (*pts, *duration)).collect();
     times.sort();
     times
+}
+
+/// Returns the times of the decoded frames of a file in the video, and the hashes of their samples.
+pub(crate) fn decoded(path: &Path) -> Vec<(Option<gst::ClockTime>, u64)> {
+    gst::init().unwrap();
+    let text = format!(
+        "filesrc location={} ! decodebin name=d d. ! video/x-raw ! appsink name=s sync=false",
+        path.display()
+    );
+    let pipeline: gst::Pipeline = gst::parse::launch(&text).unwrap().downcast().unwrap();
+    let sink: gst_app::AppSink = pipeline.by_name("s").unwrap().downcast().unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let mut frames = Vec::new();
+    while let Some(sample) = sink.try_pull_sample(gst::ClockTime::from_seconds(20)) {
+        let segment = sample.segment().unwrap().downcast_ref::<gst::ClockTime>().unwrap();
+        let buffer = sample.buffer().unwrap();
+        let info = gst_video::VideoInfo::from_caps(sample.caps().unwrap()).unwrap();
+        let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &info).unwrap();
+        let mut hasher = DefaultHasher::new();
+        for plane in 0..info.n_planes() {
+            // Without the padding of rows.
+            let stride = frame.plane_stride()[plane as usize] as usize;
+            let width = frame.comp_width(plane) as usize * frame.comp_pstride(plane) as usize;
+            for row in frame.plane_data(plane).unwrap().chunks(stride) {
+                row[..width.min(row.len())].hash(&mut hasher);
+            }
+        }
+        frames.push((segment.to_running_time(buffer.pts()), hasher.finish()));
+    }
+    pipeline.set_state(gst::State::Null).unwrap();
+    frames
 }
 
 /// Returns the caps of the decoded video of a file.

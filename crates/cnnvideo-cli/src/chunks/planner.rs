@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Makes a plan.
+
+use std::path::Path;
+
+use super::{
+    analyse::{Analysis, analyse},
+    borders::{Part, divide},
+    elements::{has_memory, lookahead},
+    identity::Identity,
+    noise,
+    plan::{Chunk, ChunkPlan},
+    reader::Reader,
+};
+use crate::{
+    args::{ProgressMode, Quality},
+    codec,
+    container::Container,
+    error::{Result, failed},
+    filter::Filter,
+    media::{Input, probe::Media},
+    output::note,
+    progress::Progress,
+    stop::Stop,
+    transcode::{expected_frames, path::VideoPath, trial},
+};
+
+/// What to plan.
+pub(crate) struct Order<'a> {
+    /// The video.
+    pub(crate) input: &'a Path,
+    /// Container of the final file.
+    pub(crate) container: Container,
+    /// Elements that process the video.
+    pub(crate) filter: Filter,
+    /// Codec and quality.
+    pub(crate) quality: &'a Quality,
+    /// About how many frames a chunk has.
+    pub(crate) chunk_frames: u64,
+    /// Frames of the warm-up where a chunk does not begin at a cut.
+    pub(crate) warm_up: u64,
+    /// Name for a file of a second, beside the files to come.
+    pub(crate) trial_file: &'a Path,
+}
+
+impl Order<'_> {
+    /// Makes the plan.
+    ///
+    /// # Errors
+    /// The input cannot be divided or decoded, the output would lose something, or a signal
+    /// arrives.
+    pub(crate) fn plan(self, progress: ProgressMode, stop: &Stop) -> Result<ChunkPlan> {
+        codec::check(self.quality.codec, self.quality.crf, self.container)?;
+        let kind = Input::of(self.input)?;
+        let Input::File(file) = &kind else {
+            return Err(failed!(
+                "{} is y4m, in which nothing can be found by its time: store it in a .mkv file \
+                 first (cnnvideo denoise IN OUT.mkv --codec ffv1 --filter identity)",
+                kind.name()
+            ));
+        };
+        let media = Media::probe(file, stop)?;
+        let path = VideoPath::choose(
+            self.filter.clone(),
+            media.caps.clone(),
+            self.container,
+            self.quality,
+            None,
+        )?;
+        self.try_container(&path, &media, stop)?;
+        let counts_packets = media.streams[media.video].type_name() != "video/x-vp8";
+        let frames = expected_frames(&media.info, media.duration);
+        let show = |count| Progress::new(progress, count, media.duration, frames).of_step("plan");
+        let analysis = analyse(file, counts_packets, show, stop)?;
+        let timestamps = analysis.times.iter().map(|(pts, _)| *pts).collect();
+        let identity = Identity::of(file, stop)?;
+        let reader = Reader::new(file.clone(), timestamps, analysis.offset);
+        let parts = divide(analysis.times.len() as u64, &analysis.cuts, self.chunk_frames);
+        let shots = noise::estimate(&reader, &path, &analysis.cuts, &parts, stop)?;
+        let chunks = self.chunks(&analysis, parts)?;
+        let encoder = path.encoder.ok_or_else(|| failed!("there is no encoder"))?;
+        Ok(ChunkPlan::new(identity, &path, encoder, analysis.offset, shots, chunks))
+    }
+
+    /// Finds out what the encoder and the container lose.
+    fn try_container(&self, path: &VideoPath, media: &Media, stop: &Stop) -> Result<()> {
+        let kept = trial::Kept { caps: media.caps.clone(), orientation: media.orientation.clone() };
+        let about = self.input.display().to_string();
+        let result = trial::check(path, self.container, &kept, self.trial_file, &about, stop);
+        if let Err(err) = std::fs::remove_file(self.trial_file)
+            && err.kind() != std::io::ErrorKind::NotFound
+        {
+            note(format_args!("cnnvideo: cannot remove {}: {err}", self.trial_file.display()));
+        }
+        result
+    }
+
+    fn chunks(&self, analysis: &Analysis, parts: Vec<Part>) -> Result<Vec<Chunk>> {
+        let filter = self.filter.build()?;
+        let warm_up = if has_memory(&filter) { self.warm_up } else { 0 };
+        let future = lookahead(&filter);
+        let times = &analysis.times;
+        let total = times.len() as u64;
+        let chunk = |part: Part| {
+            let times = times[part.frames.start as usize..part.frames.end as usize].to_vec();
+            // Nothing passes a cut.
+            let cuts = &analysis.cuts;
+            let before = cuts.partition_point(|cut| *cut <= part.frames.start);
+            let last_cut = before.checked_sub(1).map_or(0, |i| cuts[i]);
+            let after = cuts.partition_point(|cut| *cut < part.frames.end);
+            let next_cut = cuts.get(after).copied().unwrap_or(total);
+            Chunk {
+                first_frame: part.frames.start,
+                frames: part.frames.end - part.frames.start,
+                first_pts: times[0].0,
+                last_pts: times[times.len() - 1].0,
+                warm_up: warm_up.min(part.frames.start - last_cut),
+                future: future.min(next_cut - part.frames.end),
+                times,
+            }
+        };
+        Ok(parts.into_iter().map(chunk).collect())
+    }
+}
