@@ -42,9 +42,9 @@ pub(crate) fn add_dither(values: &[f32], y: usize, to: &mut [f32]) {
     let margin = REACH[1].min(count);
     let inner = margin..count.saturating_sub(margin).max(margin);
     for x in (0..inner.start).chain(inner.end..count) {
-        let neighbours = REACH
+        let [near, far] = REACH
             .map(|reach| [x.saturating_sub(reach), (x + reach).min(count - 1)].map(|x| values[x]));
-        to[x] = dithered(values[x], neighbours, x as u32, row_phase);
+        to[x] = dithered(values[x], near, far, x as u32, row_phase);
     }
     if !inner.is_empty() {
         let to = &mut to[inner.clone()];
@@ -55,14 +55,14 @@ pub(crate) fn add_dither(values: &[f32], y: usize, to: &mut [f32]) {
     }
 }
 
-/// Returns the value of a sample with dither if its `neighbours` show a smooth area.
+/// Returns the value of a sample with dither if its neighbours, two at each of the distances
+/// [`REACH`], show a smooth area.
 #[inline(always)]
-fn dithered(value: f32, neighbours: [[f32; 2]; 2], x: u32, row_phase: u32) -> f32 {
-    let steps = neighbours.map(|pair| {
-        let [before, after] = pair.map(|neighbour| (value - neighbour).abs());
-        before.max(after)
-    });
-    if steps[0].max(steps[1]) <= MAX_STEP { value + offset(x, row_phase) } else { value }
+fn dithered(value: f32, near: [f32; 2], far: [f32; 2], x: u32, row_phase: u32) -> f32 {
+    // Written out, because closures over arrays are not always inlined into vectorised loops.
+    let near = (value - near[0]).abs().max((value - near[1]).abs());
+    let far = (value - far[0]).abs().max((value - far[1]).abs());
+    if near.max(far) <= MAX_STEP { value + offset(x, row_phase) } else { value }
 }
 
 /// Writes the samples from `first` on, all of which have neighbours at the distances [`REACH`].
@@ -70,11 +70,11 @@ fn dithered(value: f32, neighbours: [[f32; 2]; 2], x: u32, row_phase: u32) -> f3
 fn add_to_inner(values: &[f32], first: usize, row_phase: u32, to: &mut [f32]) {
     let count = to.len();
     let at = |start: usize| values[start..start + count].iter();
-    let pair = |reach: usize| at(first - reach).zip(at(first + reach));
-    let all = to.iter_mut().zip(at(first)).zip(pair(REACH[0])).zip(pair(REACH[1]));
+    let near = at(first - REACH[0]).zip(at(first + REACH[0]));
+    let far = at(first - REACH[1]).zip(at(first + REACH[1]));
+    let all = to.iter_mut().zip(at(first)).zip(near).zip(far);
     for ((((to, value), near), far), x) in all.zip(first as u32..) {
-        let neighbours = [near, far].map(|(before, after)| [*before, *after]);
-        *to = dithered(*value, neighbours, x, row_phase);
+        *to = dithered(*value, [*near.0, *near.1], [*far.0, *far.1], x, row_phase);
     }
 }
 

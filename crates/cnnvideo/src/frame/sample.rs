@@ -46,6 +46,17 @@ impl FixedSample {
     /// Code values from the smallest representable one to black.
     const HEADROOM: f32 = -(i16::MIN as f32) / Self::SCALE - Self::ZERO;
 
+    /// Returns the sample in units of fixed point, for sums; see [`Self::mean`].
+    #[inline(always)]
+    pub(crate) fn units(self) -> i32 {
+        i32::from(self.0)
+    }
+
+    /// Returns the mean code value of `count` samples from the sum of their units.
+    pub(crate) fn mean(units: i32, count: usize) -> f32 {
+        units as f32 / count as f32 * (1.0 / Self::SCALE) + Self::ZERO
+    }
+
     /// Returns the nearest integer code value, clamped to 0 to 255.
     #[inline(always)]
     pub(crate) fn to_u8(self) -> u8 {

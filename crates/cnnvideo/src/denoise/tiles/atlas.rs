@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Number of tiles in an atlas.
-pub(super) const SLOTS: usize = 5;
+pub(super) const SLOTS: usize = 6;
 /// Side of a tile with its margins, in pixels.
 const SLOT: usize = TILE + 2 * MARGIN;
 /// Width and height of an atlas in pixels.

@@ -33,7 +33,7 @@ use crate::{
 const TILE: usize = 128;
 /// Width of the margin around a tile in pixels. It covers the part of the receptive field that
 /// matters.
-const MARGIN: usize = 32;
+const MARGIN: usize = 16;
 /// Least number of tiles of a picture for which skipping pays.
 const MIN_TILES: usize = 20;
 /// Least share of converged tiles with which results are kept.
