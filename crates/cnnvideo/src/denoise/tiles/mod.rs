@@ -102,6 +102,7 @@ impl Tiles {
             self.reset();
             return run.run(engine.session(input.size())?, input, Some(fused), output);
         }
+        self.allocate(fused);
         let tiles = self.tiles_to_compute(&converged, sigmas);
         let pixels = tiles.len().div_ceil(SLOTS) * SIZE[0] * SIZE[1];
         let (width, height) = input.size();
@@ -122,15 +123,11 @@ impl Tiles {
         Ok(())
     }
 
-    /// Allocates memory for pictures like `fused`. Discards the results if the settings changed.
+    /// Counts the picture. Discards the results if its size or the settings changed.
     fn prepare(&mut self, fused: &FusedPicture<'_>, settings: Settings) {
-        let components = &fused.picture.components;
         let (width, height) = fused.picture.size();
         let dim = (height.div_ceil(TILE), width.div_ceil(TILE));
-        let fits = self.result.len() == components.len()
-            && self.result.iter().zip(components).all(|(a, b)| a.dim() == b.dim());
-        if !fits || self.kept.dim() != dim {
-            self.result = components.iter().map(|c| Array2::default(c.dim())).collect();
+        if self.kept.dim() != dim {
             self.kept = Array2::default(dim);
         }
         let changed = |(a, b): (&f32, &f32)| (a - b).abs() > MAX_CHANGE * a.max(*b);
@@ -139,6 +136,17 @@ impl Tiles {
             self.kept.fill(None);
         }
         self.count = self.count.wrapping_add(1);
+    }
+
+    /// Allocates memory for the result of pictures like `fused`.
+    fn allocate(&mut self, fused: &FusedPicture<'_>) {
+        let components = &fused.picture.components;
+        let fits = self.result.len() == components.len()
+            && self.result.iter().zip(components).all(|(a, b)| a.dim() == b.dim());
+        if !fits {
+            self.result = components.iter().map(|c| Array2::default(c.dim())).collect();
+            self.kept.fill(None);
+        }
     }
 
     /// Returns the tiles whose result is not kept, that changed, or that are to be computed anew.
