@@ -6,7 +6,9 @@ mod common;
 
 use std::fs;
 
-use common::{Folder, decoded_caps, launch, packets, times, usual_clip, vfr_clip};
+use common::{
+    Folder, decoded, decoded_caps, launch, packets, times, usual_clip, usual_clip_of, vfr_clip,
+};
 use gst::prelude::*;
 
 #[test]
@@ -34,6 +36,13 @@ fn times_and_sound_are_kept() {
         times(packets).into_iter().map(|(pts, _)| pts).collect()
     };
     assert_eq!(presented(&after["video_0"]), presented(&before["video_0"]));
+    // The edit list does not cut off the last frames.
+    for frames in 20..=24 {
+        let folder = Folder::new("length");
+        usual_clip_of(&folder.file("in.mkv"), frames);
+        folder.run(&["denoise", "in.mkv", "out.mp4", "--codec", "h264"]).success();
+        assert_eq!(decoded(&folder.file("out.mp4")).len() as u64, frames);
+    }
     let data =
         |packets: &[common::Packet]| -> Vec<_> { packets.iter().map(|packet| packet.2).collect() };
     assert_eq!(data(&after["audio_0"]), data(&before["audio_0"]));

@@ -68,8 +68,8 @@ pub(crate) fn lookahead(filter: &gst::Element) -> u64 {
 }
 
 /// Prepares a filter, before it starts, for the frames from number `first` on: numbers the frames
-/// of watermarks, sets the noise of each shot, and lets denoisers begin anew at cuts. Elements whose number of threads is automatic
-/// get `threads`.
+/// of watermarks, sets the noise of each shot, and lets denoisers begin anew at cuts. Elements
+/// whose number of threads is automatic get `threads`.
 ///
 /// # Errors
 /// The plan has a wrong noise model.

@@ -4,6 +4,7 @@
 
 pub(crate) mod decode;
 pub(crate) mod demux;
+pub(crate) mod edit_list;
 pub(crate) mod frames;
 pub(crate) mod location;
 pub(crate) mod mp4;

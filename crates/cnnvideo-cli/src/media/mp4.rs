@@ -45,7 +45,11 @@ pub(crate) fn read(file: &mut (impl Read + Seek), at: u64) -> io::Result<Option<
 }
 
 /// Returns the boxes between two positions.
-fn children(file: &mut (impl Read + Seek), start: u64, end: u64) -> io::Result<Vec<Atom>> {
+pub(super) fn children(
+    file: &mut (impl Read + Seek),
+    start: u64,
+    end: u64,
+) -> io::Result<Vec<Atom>> {
     let mut atoms = Vec::new();
     let mut at = start;
     while at.saturating_add(8) <= end && atoms.len() < MAX_BOXES {
@@ -57,9 +61,44 @@ fn children(file: &mut (impl Read + Seek), start: u64, end: u64) -> io::Result<V
 }
 
 /// Returns the first box of a type.
-fn find(atoms: &[Atom], kind: &[u8; 4]) -> io::Result<Atom> {
+pub(super) fn find(atoms: &[Atom], kind: &[u8; 4]) -> io::Result<Atom> {
     let missing = || io::Error::new(io::ErrorKind::InvalidData, "the MP4 file lacks a box");
     atoms.iter().find(|atom| &atom.kind == kind).copied().ok_or_else(missing)
+}
+
+/// The box `moov` of a file.
+pub(super) struct Movie {
+    /// Boxes in it.
+    pub(super) boxes: Vec<Atom>,
+}
+
+impl Movie {
+    /// Finds the box.
+    ///
+    /// # Errors
+    /// The file cannot be read, or has no such box.
+    pub(super) fn read(file: &mut (impl Read + Seek)) -> io::Result<Self> {
+        let length = file.seek(SeekFrom::End(0))?;
+        let movie = find(&children(file, 0, length)?, b"moov")?;
+        Ok(Self { boxes: children(file, movie.content, movie.end.min(length))? })
+    }
+
+    /// Returns the boxes of the first video track.
+    ///
+    /// # Errors
+    /// The file cannot be read, or has no video track.
+    pub(super) fn video_track(&self, file: &mut (impl Read + Seek)) -> io::Result<Vec<Atom>> {
+        for track in self.boxes.iter().filter(|atom| atom.kind == *b"trak") {
+            let parts = children(file, track.content, track.end)?;
+            let media = find(&parts, b"mdia")?;
+            let handler = find(&children(file, media.content, media.end)?, b"hdlr")?;
+            // Behind version, flags and the component type.
+            if bytes_at::<4>(file, handler.content + 8)? == *b"vide" {
+                return Ok(parts);
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::InvalidData, "the MP4 file has no video track"))
+    }
 }
 
 /// Writes how to rotate the picture into the header of the first video track: a value of
@@ -69,26 +108,15 @@ fn find(atoms: &[Atom], kind: &[u8; 4]) -> io::Result<Atom> {
 /// The file cannot be read or written, or has no video track.
 pub(crate) fn set_orientation(path: &Path, orientation: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().read(true).write(true).open(path)?;
-    let length = file.metadata()?.len();
-    let top = children(&mut file, 0, length)?;
-    let movie = find(&top, b"moov")?;
-    for track in children(&mut file, movie.content, movie.end.min(length))? {
-        if track.kind != *b"trak" {
-            continue;
-        }
-        let parts = children(&mut file, track.content, track.end.min(length))?;
-        let media = find(&parts, b"mdia")?;
-        let media = children(&mut file, media.content, media.end.min(length))?;
-        let handler = find(&media, b"hdlr")?;
-        // Behind version, flags and the component type.
-        if bytes_at::<4>(&mut file, handler.content + 8)? == *b"vide" {
-            return write_matrix(&mut file, find(&parts, b"tkhd")?, orientation);
-        }
-    }
-    Err(io::Error::new(io::ErrorKind::InvalidData, "the MP4 file has no video track"))
+    let track = Movie::read(&mut file)?.video_track(&mut file)?;
+    write_matrix(&mut file, find(&track, b"tkhd")?, orientation)
 }
 
-fn bytes_at<const N: usize>(file: &mut (impl Read + Seek), at: u64) -> io::Result<[u8; N]> {
+/// Returns the bytes at a position.
+pub(super) fn bytes_at<const N: usize>(
+    file: &mut (impl Read + Seek),
+    at: u64,
+) -> io::Result<[u8; N]> {
     file.seek(SeekFrom::Start(at))?;
     let mut bytes = [0; N];
     file.read_exact(&mut bytes)?;

@@ -200,7 +200,7 @@ impl Work<'_> {
         let packets = if counts_packets { durations.noted() } else { 0 };
         self.check_counts(packets, &decoded, &encoded)?;
         if let Some(file) = self.muxed(file) {
-            kept.store_orientation(self.container, file)?;
+            kept.complete(self.container, file)?;
         }
         Ok(Report {
             frames: encoded.frames(),

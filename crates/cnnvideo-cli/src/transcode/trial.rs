@@ -17,7 +17,7 @@ use super::path::VideoPath;
 use crate::{
     container::{Container, request_pad},
     error::{Failure, Result, failed},
-    media::{mp4, probe::Media},
+    media::{edit_list, mp4, probe::Media},
     run::{Observer, Running, run},
     stop::Stop,
 };
@@ -35,16 +35,20 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// Writes into a file how to rotate its picture, where the muxer may not have done so.
+    /// Writes into a file what the muxer may have left out: how to rotate its picture, and how long
+    /// it is shown.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub(crate) fn store_orientation(&self, container: Container, file: &Path) -> Result<()> {
-        match &self.orientation {
-            Some(orientation) if container.is_mp4() => mp4::set_orientation(file, orientation)
-                .map_err(|err| failed!("cannot store the rotation of the picture: {err}")),
-            _ => Ok(()),
+    pub(crate) fn complete(&self, container: Container, file: &Path) -> Result<()> {
+        if !container.is_mp4() {
+            return Ok(());
         }
+        if let Some(orientation) = &self.orientation {
+            mp4::set_orientation(file, orientation)
+                .map_err(|err| failed!("cannot store the rotation of the picture: {err}"))?;
+        }
+        edit_list::extend(file).map_err(|err| failed!("cannot store the length: {err}"))
     }
 }
 
@@ -77,7 +81,7 @@ pub(crate) fn finish(
     file: &Path,
     stop: &Stop,
 ) -> Result<()> {
-    kept.store_orientation(container, file)?;
+    kept.complete(container, file)?;
     let media = Media::probe(file, stop)?;
     let lost = lost(kept, &media);
     if lost.is_empty() {

@@ -171,9 +171,14 @@ pub(crate) fn noisy_scenes(path: &Path, frames: usize, scenes: usize) {
 
 /// Writes the usual clip: Matroska, H.264 with B frames, Opus.
 pub(crate) fn usual_clip(path: &Path) {
+    usual_clip_of(path, 24);
+}
+
+/// Writes the usual clip with a number of frames.
+pub(crate) fn usual_clip_of(path: &Path, frames: u64) {
     vfr_clip(
         "video/x-raw,format=I420,width=96,height=64,framerate=0/1",
-        24,
+        frames,
         &format!(
             "x264enc bframes=2 ! matroskamux name=m ! filesink location=\"{}\"",
             path.display()
