@@ -63,8 +63,12 @@ impl Media {
     /// # Errors
     /// It is not a video that can be decoded, or has no frame.
     pub(crate) fn probe(file: &Path, stop: &Stop) -> Result<Self> {
+        Self::probe_by(&Running(gst::Pipeline::new()), file, stop)
+    }
+
+    /// Does the same with a new pipeline. The pipeline still runs when this returns.
+    fn probe_by(pipeline: &Running, file: &Path, stop: &Stop) -> Result<Self> {
         let about = file.display().to_string();
-        let pipeline = Running(gst::Pipeline::new());
         let found = Shared::<Found>::default();
         let (streams, frames) = (found.clone(), found.clone());
         let decode = Decode::add_to(
@@ -83,7 +87,7 @@ impl Media {
             wake(&weak);
         });
         let mut observer = FirstFrame { found: &found, missing: None };
-        run(&pipeline, gst::State::Playing, stop, &about, &mut observer)?;
+        run(pipeline, gst::State::Playing, stop, &about, &mut observer)?;
         let duration = pipeline.0.query_duration::<gst::ClockTime>();
         // The last stream may have ended the wait before its message was read.
         let rest = pipeline.0.bus().into_iter().flat_map(|bus| {
@@ -241,9 +245,12 @@ mod tests {
                 is_done.recv_timeout(Duration::from_secs(60)).is_ok()
             }
         });
-        let media = Media::probe(&pipe, &Stop::watch().unwrap());
+        let pipeline = Running(gst::Pipeline::new());
+        let media = Media::probe_by(&pipeline, &pipe, &Stop::watch().unwrap());
         done.send(()).unwrap();
         assert!(writer.join().unwrap(), "the probe waits for the end");
+        // It cannot stop while it waits for the pipe, which the writer has closed.
+        drop(pipeline);
         assert_eq!(media.unwrap().streams.len(), 2);
         fs::remove_dir_all(&folder).unwrap();
     }

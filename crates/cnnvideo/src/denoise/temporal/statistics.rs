@@ -6,7 +6,7 @@
 //! Spatial estimates mistake texture for noise, and correlated noise for texture. Where nothing
 //! moves, differences between pictures are noise whatever the texture and the correlation.
 
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 use rayon::prelude::*;
 
 use super::{
@@ -206,15 +206,18 @@ impl MeasuredNoise {
         if self.blocks.dim() != previous.kinds.dim() {
             self.blocks = Array2::ones(previous.kinds.dim());
         }
-        let blocks = self.blocks.indexed_iter_mut().par_bridge();
+        let update = |by: usize, bx: usize, factor: &mut f32| {
+            if previous.kinds[[by, bx]] != BlockKind::Still {
+                *factor = 1.0;
+                return;
+            }
+            let measured = block_energy(maps, previous, by, bx).clamp(1.0, MAX_BLOCK_FACTOR);
+            *factor += BLOCK_SMOOTHING * (measured - *factor);
+        };
+        let rows = self.blocks.axis_iter_mut(Axis(0)).into_par_iter().enumerate();
         threads.enter(|| {
-            blocks.for_each(|((by, bx), factor)| {
-                if previous.kinds[[by, bx]] != BlockKind::Still {
-                    *factor = 1.0;
-                    return;
-                }
-                let measured = block_energy(maps, previous, by, bx).clamp(1.0, MAX_BLOCK_FACTOR);
-                *factor += BLOCK_SMOOTHING * (measured - *factor);
+            rows.for_each(|(by, mut row)| {
+                row.iter_mut().enumerate().for_each(|(bx, factor)| update(by, bx, factor));
             });
         });
     }
