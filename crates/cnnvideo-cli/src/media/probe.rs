@@ -238,7 +238,9 @@ mod tests {
         let writer = thread::spawn({
             let pipe = pipe.clone();
             move || {
-                let mut pipe = fs::OpenOptions::new().write(true).open(pipe).unwrap();
+                // The file may be opened more than once. Without a reader in between, the pipe
+                // would lose what is in it.
+                let mut pipe = fs::OpenOptions::new().read(true).write(true).open(pipe).unwrap();
                 // The reader may have enough already.
                 let _ = pipe.write_all(&content[..content.len() / 2]);
                 // The rest never comes.
