@@ -36,7 +36,7 @@ from camera import camera, load
 
 core = vs.core
 THREADS = 2
-# The sigma of each noise in luma, which peers are told. Those of the camera are
+# The sigma of each noise in luma, which the peers get as a setting. Those of the camera are
 # higher than its PSNR tells, as its noise is coarse.
 SIGMAS = {"white 10": 10, "white 25": 25, "camera": 8, "H.264": 10}
 FIRST, STILL, STILL_FRAMES = 8, 30, 60

@@ -46,6 +46,6 @@ def make_chunk(
 
 
 def _end_with_parent() -> None:
-    """Asks Linux to end this process with its parent: nobody waits for it then."""
+    """Asks Linux to end this process when its parent ends."""
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
