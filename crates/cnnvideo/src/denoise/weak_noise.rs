@@ -7,6 +7,8 @@
 //! image enhancement and noise filtering by use of local statistics", IEEE Transactions on Pattern
 //! Analysis and Machine Intelligence 2(2), 1980) removes it.
 
+use std::ops::Range;
+
 use ndarray::ArrayView2;
 
 use super::local_windows::{CHUNK, Line, REACH, Windows};
@@ -63,6 +65,14 @@ impl ComponentNoise {
         self.sigma == 0.0 || (self.trust == 0.0 && self.trust_in_smooth == 0.0)
     }
 
+    /// Returns whether all predicted noise of the cells is subtracted.
+    #[inline(always)]
+    fn is_strong(self, variances: CellVariances<'_>) -> bool {
+        let strong = FADE_IN_SIGMA[1].max(FADE_OUT_SIGMA[1]);
+        let least = variances.of_cells.iter().fold(f32::INFINITY, |least, v| least.min(*v));
+        self.trust >= 1.0 && self.sigma * self.sigma * least >= strong * strong
+    }
+
     /// Returns the share of the predicted noise that is subtracted in texture where the share
     /// `variance` of the noise variance remains.
     #[inline(always)]
@@ -80,13 +90,19 @@ pub(super) struct CellVariances<'a> {
     pub samples_per_cell: usize,
 }
 
+impl CellVariances<'_> {
+    /// Returns the variances of the cells of some samples, the first of which begins a cell.
+    #[inline(always)]
+    fn of_samples(&self, samples: Range<usize>) -> Self {
+        let cells = samples.start / self.samples_per_cell
+            ..samples.end.div_ceil(self.samples_per_cell).min(self.of_cells.len());
+        Self { of_cells: &self.of_cells[cells], samples_per_cell: self.samples_per_cell }
+    }
+}
+
 /// Reduces the predicted noise of rows where it is weak. The memory is reused from row to row.
 #[derive(Debug, Default)]
 pub(super) struct WeakNoise {
-    /// Share of the predicted noise that is subtracted from each sample in texture.
-    shares: Vec<f32>,
-    /// Variance of the remaining noise of each sample.
-    variances: Vec<f32>,
     /// Code values of the row, and of the rows above and below with which it is compared.
     rows: [Vec<f32>; 3],
 }
@@ -102,76 +118,70 @@ impl WeakNoise {
         y: usize,
         variances: Option<CellVariances<'_>>,
     ) {
-        self.set_shares(noise.len(), of_component, variances);
-        if self.shares.iter().all(|share| *share >= 1.0) {
+        let uniform = CellVariances { of_cells: &[1.0], samples_per_cell: noise.len().max(1) };
+        let variances = variances.unwrap_or(uniform);
+        if of_component.is_strong(variances) {
             return;
         }
-        let trust = of_component.trust_in_smooth;
-        if trust > 0.0 && noise.len() > 2 * REACH {
-            self.filter_smooth_areas(noise, trust, component, y);
-        } else {
-            noise.iter_mut().zip(&self.shares).for_each(|(noise, share)| *noise *= share);
+        let has_filter = of_component.trust_in_smooth > 0.0 && noise.len() > 2 * REACH;
+        if has_filter {
+            self.convert_rows(component, y);
         }
-    }
-
-    /// Sets the shares and the variances of all samples of a row.
-    fn set_shares(
-        &mut self,
-        count: usize,
-        of_component: ComponentNoise,
-        variances: Option<CellVariances<'_>>,
-    ) {
-        let Self { shares, variances: of_samples, .. } = self;
-        let scale = of_component.sigma * of_component.sigma;
-        let uniform = CellVariances { of_cells: &[1.0], samples_per_cell: count };
-        let CellVariances { of_cells, samples_per_cell } = variances.unwrap_or(uniform);
-        shares.resize(count, 0.0);
-        of_samples.resize(count, 0.0);
-        let share = |variance: f32| of_component.share_in_texture(variance);
+        let rows = &self.rows;
         vectorise(
             #[inline(always)]
             || {
-                for_each_cell(shares, of_cells, samples_per_cell, share);
-                for_each_cell(of_samples, of_cells, samples_per_cell, |variance| scale * variance);
+                for (i, noise) in noise.chunks_mut(CHUNK).enumerate() {
+                    let start = i * CHUNK;
+                    let variances = variances.of_samples(start..start + noise.len());
+                    if of_component.is_strong(variances) {
+                        continue;
+                    }
+                    let line = |row: &Vec<f32>| {
+                        *row[start..].first_chunk().expect("rows hold a margin for all chunks")
+                    };
+                    let rows = has_filter.then(|| rows.each_ref().map(line));
+                    reduce_chunk(noise, of_component, variances, rows);
+                }
             },
         );
     }
 
-    /// Reduces the noise to its shares in texture, and replaces it by that of the local filter in
-    /// smooth areas.
-    fn filter_smooth_areas<T: Sample>(
-        &mut self,
-        noise: &mut [f32],
-        trust: f32,
-        component: &ArrayView2<'_, T>,
-        y: usize,
-    ) {
+    /// Converts row `y` of a component and the rows with which it is compared. The first and last
+    /// samples are repeated beyond the border.
+    fn convert_rows<T: Sample>(&mut self, component: &ArrayView2<'_, T>, y: usize) {
         let (height, width) = component.dim();
         let y = y.min(height - 1);
         let rows = [y, y.saturating_sub(ROW_REACH), (y + ROW_REACH).min(height - 1)];
         for (values, row) in self.rows.iter_mut().zip(rows) {
-            // The first and last samples are repeated beyond the border.
             values.resize(width.next_multiple_of(CHUNK) + 2 * REACH, 0.0);
             convert_row(component.row(row), &mut values[REACH..REACH + width]);
             let [first, last] = [values[REACH], values[REACH + width - 1]];
             values[..REACH].fill(first);
             values[REACH + width..].fill(last);
         }
-        let Self { shares, variances, rows } = &*self;
-        vectorise(
-            #[inline(always)]
-            || {
-                let samples = noise.chunks_mut(CHUNK).zip(shares.chunks(CHUNK));
-                for (i, ((noise, shares), variances)) in
-                    samples.zip(variances.chunks(CHUNK)).enumerate()
-                {
-                    let line = |row: &Vec<f32>| {
-                        *row[i * CHUNK..].first_chunk().expect("rows hold a margin for all chunks")
-                    };
-                    filter_chunk(noise, shares, variances, rows.each_ref().map(line), trust);
-                }
-            },
-        );
+    }
+}
+
+/// Reduces the noise of up to [`CHUNK`] samples to its shares in texture, and replaces it by that
+/// of the local filter in smooth areas. `rows` start [`REACH`] samples before; without them, all
+/// counts as texture.
+#[inline(always)]
+fn reduce_chunk(
+    noise: &mut [f32],
+    of_component: ComponentNoise,
+    CellVariances { of_cells, samples_per_cell }: CellVariances<'_>,
+    rows: Option<[Line; 3]>,
+) {
+    let (mut shares, mut variances) = ([0.0; CHUNK], [0.0; CHUNK]);
+    let (shares, variances) = (&mut shares[..noise.len()], &mut variances[..noise.len()]);
+    let share = |variance: f32| of_component.share_in_texture(variance);
+    for_each_cell(shares, of_cells, samples_per_cell, share);
+    let scale = of_component.sigma * of_component.sigma;
+    for_each_cell(variances, of_cells, samples_per_cell, |variance| scale * variance);
+    match rows {
+        Some(rows) => filter_chunk(noise, shares, variances, rows, of_component.trust_in_smooth),
+        None => noise.iter_mut().zip(shares).for_each(|(noise, share)| *noise *= *share),
     }
 }
 
@@ -195,14 +205,9 @@ fn for_each_cell(
     }
 }
 
-/// Reduces the noise of up to [`CHUNK`] samples. `rows` start [`REACH`] samples before.
+/// Version of [`reduce_chunk`] with the local filter.
 #[inline(always)]
 fn filter_chunk(noise: &mut [f32], shares: &[f32], variances: &[f32], rows: [Line; 3], trust: f32) {
-    let strongest = FADE_OUT_SIGMA[1] * FADE_OUT_SIGMA[1];
-    if variances.iter().fold(f32::INFINITY, |least, v| least.min(*v)) >= strongest {
-        noise.iter_mut().zip(shares).for_each(|(noise, share)| *noise *= share);
-        return;
-    }
     let windows = Windows::new(&rows);
     let statistics = windows.means.iter().zip(&windows.variances).zip(&windows.unevenness);
     let samples = noise.iter_mut().zip(shares).zip(variances).zip(&rows[0][REACH..]);

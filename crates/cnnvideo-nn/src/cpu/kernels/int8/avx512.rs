@@ -23,7 +23,7 @@ struct Tile<'a, 'b, T> {
 }
 
 /// Activation type: `u8`, or `i16` for residuals.
-trait ActivationType: Copy {
+pub(super) trait ActivationType: Copy {
     /// Adds to each lane of `sum` the dot product of the activations in that word of `values` with
     /// the weights in that word of `weights`.
     ///

@@ -33,6 +33,8 @@ mod tests;
 mod vnni256;
 #[cfg(target_arch = "x86_64")]
 mod winograd;
+#[cfg(target_arch = "x86_64")]
+mod winograd512;
 
 pub use job::StorageForm;
 pub(in crate::cpu) use job::{Epilogue, Int8RowBlockJob, Int8RowJob, Segments};
@@ -175,6 +177,10 @@ impl Int8Kernels {
             #[cfg(target_arch = "x86_64")]
             (InstructionSet::Avx2, StorageForm::U8) => winograd::pack(shape, weight),
             #[cfg(target_arch = "x86_64")]
+            (InstructionSet::Avx512Vnni, StorageForm::U8) if winograd512::suits(shape) => {
+                winograd::pack(shape, weight)
+            }
+            #[cfg(target_arch = "x86_64")]
             (InstructionSet::Amx, StorageForm::I16) => amx::pack(shape, weight),
             _ => None,
         }
@@ -200,6 +206,10 @@ impl Int8Kernels {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx2 => weights.has_alternative() && pixels >= winograd::MIN_PIXELS,
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx512Vnni => {
+                weights.has_alternative() && pixels >= winograd512::MIN_PIXELS
+            }
             _ => false,
         }
     }
@@ -221,12 +231,15 @@ impl Int8Kernels {
         if !self.prefers_row_blocks(job.weights, pixels) {
             return (0..ROW_BLOCK).for_each(|y| self.run(job.row(y)));
         }
-        // SAFETY: `prefers_row_blocks` holds only for `InstructionSet::Avx2`, which only
-        // `available` creates, after it has detected AVX2. `check` has verified that `pixels`
-        // pixels exist in every segment and result.
+        // SAFETY: only `available` creates these values, after it has detected the instruction
+        // sets, and `prefers_row_blocks` holds only for matrices with Winograd weights. `check` has
+        // verified that `pixels` pixels exist in every segment and result.
         #[cfg(target_arch = "x86_64")]
         unsafe {
-            winograd::run(&mut job, pixels);
+            match self.0 {
+                InstructionSet::Avx512Vnni => winograd512::run(&mut job, pixels),
+                _ => winograd::run(&mut job, pixels),
+            }
         }
     }
 

@@ -29,10 +29,10 @@ pub(super) const MIN_PIXELS: usize = TILES * TILE_SIDE;
 /// Channels that are transformed at a time.
 const GROUP: usize = 16;
 /// Exponent of the power of two in [`WEIGHT_FACTOR`], which is `9 << SHIFT`.
-const SHIFT: i32 = 6;
+pub(super) const SHIFT: i32 = 6;
 const _: () = assert!(9 << SHIFT == WEIGHT_FACTOR);
 /// Inverse of 9 modulo 2^32.
-const INVERSE_OF_9: i32 = 0x38e3_8e39;
+pub(super) const INVERSE_OF_9: i32 = 0x38e3_8e39;
 // After the multiplication with the inverse, `SHIFT` low bits are still to be removed. The
 // remaining bits hold every sum of products of u8 activations and 8-bit weights.
 const _: () = assert!((TAPS * TAPS * MAX_CHANNELS * 255 * 127) >> (31 - SHIFT) == 0);
