@@ -53,10 +53,12 @@ const CONTIGUOUS: &str = "rows of own planes and maps are contiguous";
 /// State of temporal fusion for one stream (or one field of interlaced video).
 #[derive(Debug, Default)]
 pub struct TemporalFusion {
-    /// The previous fused picture.
-    previous: Option<FusedBuffers>,
-    /// Memory to reuse for the next picture.
-    spare: Option<FusedBuffers>,
+    /// The last fused picture. The next one reuses its memory.
+    fused: Option<FusedBuffers>,
+    /// Whether the next picture is fused with the last one.
+    continues: bool,
+    /// Pyramid of the current picture's first component.
+    pyramid: SearchPyramid,
     /// Displacement of the current picture's blocks in the previous picture.
     motion: Motion,
     /// Planes of the previous fused picture, motion-compensated.
@@ -151,7 +153,7 @@ impl TemporalFusion {
     /// Discards the previous picture, but keeps what is known about the noise: the next picture is
     /// another one of the same scene.
     fn restart(&mut self) {
-        self.spare = self.previous.take().or(self.spare.take());
+        self.continues = false;
         self.motion.reset();
     }
 
@@ -165,39 +167,36 @@ impl TemporalFusion {
         noise: &NoiseModels,
         threads: &Threads,
     ) -> FusedPicture<'_> {
-        let mut current = match self.spare.take() {
-            Some(spare) if spare.fits(picture) => spare,
-            _ => FusedBuffers::new(picture),
+        let (mut fused, continues) = match self.fused.take() {
+            Some(fused) if fused.fits(picture) => (fused, self.continues),
+            _ => (FusedBuffers::new(picture), false),
         };
-        current.load(picture, threads);
-        let fits = self.previous.as_ref().is_some_and(|previous| previous.fits(picture));
-        if let Some(previous) = self.previous.take_if(|_| fits) {
-            if noise.main.sigma >= MIN_FUSION_SIGMA {
-                let FusedBuffers { planes, pyramid, .. } = &mut current;
-                pyramid.build(&planes[0], threads);
-                self.motion.search(pyramid, &previous.pyramid, noise.main.sigma, threads);
-                self.compensate(&previous, threads);
-                let compensated = Compensated {
-                    colour: previous.colour,
-                    planes: &self.compensated,
-                    variance: &self.compensated_variance,
-                    drift: &self.compensated_drift,
-                    kinds: &self.motion.kinds,
-                    is_camera_static: self.motion.is_camera_static,
-                };
-                let Self { measured, maps, .. } = self;
-                let changed =
-                    fuse::fuse(&mut current, &compensated, noise, measured, maps, threads);
-                if changed > SCENE_CUT_SHARE {
-                    current.load(picture, threads);
-                    self.motion.reset();
-                    self.measured = MeasuredNoise::default();
-                }
+        if continues && noise.main.sigma >= MIN_FUSION_SIGMA {
+            self.pyramid.build_of_picture(picture, threads);
+            self.motion.search(&self.pyramid, &fused.pyramid, noise.main.sigma, threads);
+            self.compensate(&fused, threads);
+            fused.load(picture, threads);
+            let compensated = Compensated {
+                colour: picture.colour,
+                planes: &self.compensated,
+                variance: &self.compensated_variance,
+                drift: &self.compensated_drift,
+                kinds: &self.motion.kinds,
+                is_camera_static: self.motion.is_camera_static,
+            };
+            let Self { measured, maps, .. } = self;
+            let changed = fuse::fuse(&mut fused, &compensated, noise, measured, maps, threads);
+            if changed > SCENE_CUT_SHARE {
+                fused.load(picture, threads);
+                self.motion.reset();
+                self.measured = MeasuredNoise::default();
             }
-            self.spare = Some(previous);
+        } else {
+            fused.load(picture, threads);
         }
-        current.pyramid.build(&current.planes[0], threads);
-        let current = self.previous.insert(current);
+        fused.pyramid.build(&fused.planes[0], threads);
+        self.continues = true;
+        let current = self.fused.insert(fused);
         let components = current.planes.iter().map(|plane| plane.view()).collect();
         FusedPicture {
             picture: Picture { colour: current.colour, components },

@@ -3,7 +3,7 @@
 //! Hierarchical block motion search between two pictures: coarse to fine on a pyramid, then
 //! sub-pixel on the full picture.
 
-use ndarray::{Array2, ArrayView1, ArrayViewMut1, Axis};
+use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut1, Axis};
 use rayon::prelude::*;
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
     slow_motion::SlowMotion,
 };
 use crate::{
-    frame::{FixedSample, OddSize, Pyramid},
+    frame::{FixedSample, OddSize, Picture, Pyramid, Sample},
     nn::Threads,
     simd::vectorise,
 };
@@ -54,15 +54,47 @@ const MIN_SEARCH_SIGMA: f32 = 2.0;
 pub(super) struct SearchPyramid(Pyramid<u8>);
 
 impl SearchPyramid {
-    /// Fills the pyramid from the first component of a picture.
+    /// Fills the pyramid from a plane.
     pub(super) fn build(&mut self, luma: &Array2<FixedSample>, threads: &Threads) {
-        let row = |(to, from): (ArrayViewMut1<'_, u8>, ArrayView1<'_, FixedSample>)| {
+        self.build_with(
+            luma.view(),
+            threads,
+            #[inline(always)]
+            |sample| sample.to_u8(),
+        );
+    }
+
+    /// Fills the pyramid from the first component of a picture.
+    pub(super) fn build_of_picture<T: Sample>(
+        &mut self,
+        picture: &Picture<'_, T>,
+        threads: &Threads,
+    ) {
+        self.build_with(
+            picture.components[0],
+            threads,
+            // Rounds as if the picture had been loaded into fixed point.
+            #[inline(always)]
+            |sample| FixedSample::from_code_value(sample.code_value()).to_u8(),
+        );
+    }
+
+    /// Fills the pyramid from a plane, whose samples `to_u8` converts to 8 bits.
+    fn build_with<T: Sample>(
+        &mut self,
+        luma: ArrayView2<'_, T>,
+        threads: &Threads,
+        to_u8: impl Fn(T) -> u8 + Sync + Copy,
+    ) {
+        let row = |(to, from): (ArrayViewMut1<'_, u8>, ArrayView1<'_, T>)| {
             let to = to.into_slice().expect("rows of the pyramid are contiguous");
-            let from = from.to_slice().expect("rows of an own plane are contiguous");
-            vectorise(
-                #[inline(always)]
-                || to.iter_mut().zip(from).for_each(|(to, v)| *to = v.to_u8()),
-            );
+            match from.to_slice() {
+                Some(from) => vectorise(
+                    #[inline(always)]
+                    || to.iter_mut().zip(from).for_each(|(to, v)| *to = to_u8(*v)),
+                ),
+                None => to.iter_mut().zip(from).for_each(|(to, v)| *to = to_u8(*v)),
+            }
         };
         let full_size = self.0.full_size(luma.dim());
         let rows = full_size.axis_iter_mut(Axis(0)).into_par_iter().with_min_len(MIN_ROWS);
