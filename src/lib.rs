@@ -6,6 +6,7 @@
 //! The elements are thin: the algorithms are in the crate [`cnnvideo`], the inference core is in
 //! `cnnvideo-nn`. Both work without GStreamer.
 
+pub mod cnndeband;
 pub mod cnndenoise;
 pub mod cnnsegment;
 pub mod cnnsmooth;
@@ -19,7 +20,8 @@ pub use plugin::plugin_register_static;
 #[allow(missing_docs, reason = "the items that the macro defines have no documentation")]
 mod plugin {
     use crate::{
-        cnndenoise, cnnsegment, cnnsmooth, shared, videoquality, watermarkdetect, watermarkembed,
+        cnndeband, cnndenoise, cnnsegment, cnnsmooth, shared, videoquality, watermarkdetect,
+        watermarkembed,
     };
 
     /// Registers the region mask meta and all elements of the plugin.
@@ -28,6 +30,7 @@ mod plugin {
         cnndenoise::register(plugin)?;
         cnnsmooth::register(plugin)?;
         cnnsegment::register(plugin)?;
+        cnndeband::register(plugin)?;
         watermarkembed::register(plugin)?;
         watermarkdetect::register(plugin)?;
         videoquality::register(plugin)

@@ -27,13 +27,14 @@ const SIZE: (u32, u32) = (328, 250);
 /// Frames for each element.
 const FRAMES: u32 = 5;
 /// Elements, and the formats in which they run.
-const CASES: [(&str, &[VideoFormat]); 9] = [
+const CASES: [(&str, &[VideoFormat]); 10] = [
     ("cnndenoise", &[VideoFormat::I420, VideoFormat::Y444, VideoFormat::Rgb]),
     ("cnndenoise temporal=false quality=balanced", &[VideoFormat::Nv12]),
     ("cnndenoise precision=fp32", &[VideoFormat::I420, VideoFormat::Bgrx]),
     ("cnndenoise noise-level=14 strength=1.5", &[VideoFormat::I42010le, VideoFormat::Gray8]),
     ("cnnsmooth scale=6", &[VideoFormat::I420, VideoFormat::Rgb]),
     ("cnnsmooth precision=fp32 scale=12", &[VideoFormat::I420]),
+    ("cnndeband", &[VideoFormat::I420, VideoFormat::Rgb, VideoFormat::I42010le]),
     ("cnnsegment output=mask seeds=fg:120,90", &[VideoFormat::I420]),
     ("cnnsegment output=alpha seeds=fg:120,90;bg:10,10", &[VideoFormat::Rgb]),
     (WATERMARK, &[VideoFormat::I420]),

@@ -636,7 +636,11 @@ fn names_and_flags_are_as_documented() {
 #[test]
 fn model_for_another_task_is_refused_with_a_reason() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/models");
-    for (element, model) in [("cnndenoise", "smooth-fast"), ("cnnsmooth", "denoise-yuv420-fast")] {
+    for (element, model) in [
+        ("cnndenoise", "smooth-fast"),
+        ("cnnsmooth", "denoise-yuv420-fast"),
+        ("cnndeband", "smooth-fast"),
+    ] {
         let text = start_error(&format!(
             "videotestsrc ! video/x-raw,format=I420 ! {element} \
              model-file={folder}/{model}.safetensors ! fakesink"

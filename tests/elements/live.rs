@@ -48,6 +48,7 @@ fn the_default_of_qos_is_as_documented() {
     for (name, qos) in [
         ("cnndenoise", true),
         ("cnnsmooth", true),
+        ("cnndeband", true),
         ("cnnsegment", false),
         ("watermarkembed", false),
         ("watermarkdetect", false),

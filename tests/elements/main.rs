@@ -8,6 +8,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod cnndeband;
 mod cnndenoise;
 mod cnnsegment;
 mod cnnsegment_drawings;

@@ -121,12 +121,13 @@ fn strength_zero_is_bit_exact_and_every_size_passes() {
             let mut rng = StdRng::seed_from_u64(4);
             let noisy =
                 ten_bit_frame(&info, padding_bits, |_, _, _| 480.0 + 60.0 * normal(&mut rng));
-            for filter in ["cnndenoise strength=0", "cnnsmooth strength=0"] {
+            for filter in ["cnndenoise strength=0", "cnnsmooth strength=0", "cnndeband threshold=0"]
+            {
                 let mut h = harness(filter, &info);
                 let out = to_bytes(&h.push_and_pull(buffer(noisy.clone(), 0)).unwrap());
                 assert_eq!(out, noisy, "{filter} {format:?} {width}x{height}");
             }
-            for filter in ["cnndenoise noise-level=15", "cnnsmooth scale=6"] {
+            for filter in ["cnndenoise noise-level=15", "cnnsmooth scale=6", "cnndeband"] {
                 let mut h = harness(filter, &info);
                 let out = to_bytes(&h.push_and_pull(buffer(noisy.clone(), 0)).unwrap());
                 assert_eq!(
@@ -141,7 +142,7 @@ fn strength_zero_is_bit_exact_and_every_size_passes() {
 
 #[test]
 fn samples_beyond_ten_bits_count_as_white() {
-    for filter in ["cnndenoise", "cnnsmooth"] {
+    for filter in ["cnndenoise", "cnnsmooth", "cnndeband"] {
         for (format, width, height) in
             [(VideoFormat::Y44410le, 35, 21), (VideoFormat::I42010le, 64, 48)]
         {
@@ -330,6 +331,7 @@ fn eight_bit_input_may_become_ten_bit_output() {
                 ("cnnsmooth strength=0", 0.0),
                 ("cnndenoise dither=false precision=int8", 0.5),
                 ("cnnsmooth scale=6", 0.5),
+                ("cnndeband grain=0", 0.5),
             ] {
                 let mut h = harness(&format!("{filter} ! capsfilter caps=\"{caps}\""), &eight);
                 let out = to_bytes(&h.push_and_pull(buffer(frame.clone(), 0)).unwrap());

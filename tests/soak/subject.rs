@@ -16,9 +16,10 @@ pub(crate) struct Subject {
 }
 
 /// All elements of the plugin.
-pub(crate) const SUBJECTS: [Subject; 6] = [
+pub(crate) const SUBJECTS: [Subject; 7] = [
     Subject { description: "cnndenoise" },
     Subject { description: "cnnsmooth" },
+    Subject { description: "cnndeband" },
     Subject { description: "cnnsegment seeds=fg:50%,50%" },
     Subject {
         description: "watermarkembed payload=0123456789abcdef \

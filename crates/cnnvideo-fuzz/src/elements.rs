@@ -31,7 +31,7 @@ pub(crate) fn init() {
     KEPT.get_or_init(|| {
         gst::init().expect("GStreamer is installed");
         gstcnnvideo::plugin_register_static().expect("the plugin can be registered");
-        ["cnndenoise", "cnnsmooth", segment(), EMBED].map(started).into()
+        ["cnndenoise", "cnnsmooth", "cnndeband", segment(), EMBED].map(started).into()
     });
 }
 

@@ -15,6 +15,7 @@ mod clips;
 mod colour;
 mod compression;
 mod data;
+pub mod deband;
 pub mod denoise;
 mod equalise;
 mod files;

@@ -122,6 +122,7 @@
 //!
 //! * `torch`: the libtorch backend of `cnnvideo-nn`, for CUDA devices and TorchScript models.
 
+pub mod deband;
 pub mod denoise;
 pub mod frame;
 pub mod quality;

@@ -2,6 +2,7 @@
 
 //! Command line of the training program: one module for each subcommand.
 
+mod deband;
 mod denoise;
 mod level;
 mod network;
@@ -24,6 +25,8 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Train the network of cnndeband
+    Deband(deband::DebandArguments),
     /// Train a denoising network of cnndenoise
     Denoise(denoise::DenoiseArguments),
     /// Train the noise estimator of cnndenoise
@@ -42,6 +45,7 @@ impl Arguments {
     /// Runs the subcommand.
     pub(crate) fn run(self) -> Result<(), Error> {
         match self.command {
+            Command::Deband(arguments) => arguments.run(),
             Command::Denoise(arguments) => arguments.run(),
             Command::Level(arguments) => arguments.run(),
             Command::Smooth(arguments) => arguments.run(),

@@ -21,13 +21,19 @@ const PHASE_STEP: [u32; 2] = [0xc13f_a9a9, 0x91e1_0da5];
 /// steps between bands into ramps, and whole code values stay what they are.
 const RANGE: f32 = 0.7;
 
-/// Returns the offset of the dither pattern at a sample, evenly distributed around 0.
+/// Returns the dither pattern at a sample of a row with a phase of [`row_phase`], evenly distributed
+/// from -0.5 to 0.5.
 #[inline(always)]
-fn offset(x: u32, row_phase: u32) -> f32 {
+pub(crate) fn pattern(x: u32, row_phase: u32) -> f32 {
     let phase = row_phase.wrapping_add(x.wrapping_mul(PHASE_STEP[0]));
     // Folding the phase to a triangle wave avoids diagonal lines in the pattern.
     let distance = phase.cast_signed().unsigned_abs();
-    RANGE * (distance as f32 * (1.0 / (1u64 << 31) as f32) - 0.5)
+    distance as f32 * (1.0 / (1u64 << 31) as f32) - 0.5
+}
+
+/// Returns the phase of the pattern in row `y`.
+pub(crate) fn row_phase(y: usize) -> u32 {
+    (y as u32).wrapping_mul(PHASE_STEP[1])
 }
 
 /// Writes `values`, row `y` of a component on the 8-bit scale, to the row `to` of the same length,
@@ -38,7 +44,7 @@ fn offset(x: u32, row_phase: u32) -> f32 {
 pub(crate) fn add_dither(values: &[f32], y: usize, to: &mut [f32]) {
     assert_eq!(values.len(), to.len(), "both are rows of one component");
     let count = values.len();
-    let row_phase = (y as u32).wrapping_mul(PHASE_STEP[1]);
+    let row_phase = row_phase(y);
     let margin = REACH[1].min(count);
     let inner = margin..count.saturating_sub(margin).max(margin);
     for x in (0..inner.start).chain(inner.end..count) {
@@ -62,7 +68,7 @@ fn dithered(value: f32, near: [f32; 2], far: [f32; 2], x: u32, row_phase: u32) -
     // Written out, because closures over arrays are not always inlined into vectorised loops.
     let near = (value - near[0]).abs().max((value - near[1]).abs());
     let far = (value - far[0]).abs().max((value - far[1]).abs());
-    if near.max(far) <= MAX_STEP { value + offset(x, row_phase) } else { value }
+    if near.max(far) <= MAX_STEP { value + RANGE * pattern(x, row_phase) } else { value }
 }
 
 /// Writes the samples from `first` on, all of which have neighbours at the distances [`REACH`].

@@ -7,6 +7,7 @@
 //! with padded strides, odd sizes and single fields of interlaced pictures. Views are generic over
 //! the sample type ([`Sample`]). Main types: [`Picture`], [`PictureMut`], [`Format`], [`Regions`].
 
+pub(crate) mod box_mean;
 pub(crate) mod convert;
 pub(crate) mod dither;
 mod field;

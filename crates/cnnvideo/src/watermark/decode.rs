@@ -13,9 +13,9 @@ use super::{
     pattern::{Carriers, HOPS, Wave, carrier_amplitude, pilot},
     payload::Payload,
     plane::{Fft2, PLANE_HEIGHT, PLANE_WIDTH, bin, canonical_scale, frequency},
-    residual::box_mean,
     sync::{Search, Synchroniser},
 };
+use crate::frame::box_mean::box_mean;
 
 /// Radius, in bins of the spectrum, over which the noise power is averaged for whitening.
 const WHITENING_RADIUS: usize = 6;

@@ -12,8 +12,8 @@ use super::{
     geometry::{Geometry, wave_amplitude},
     pattern::Wave,
     plane::{Fft2, PLANE_HEIGHT, PLANE_WIDTH, bin},
-    residual::box_mean,
 };
+use crate::frame::box_mean::box_mean;
 
 /// Lowest and highest enlargement of the search.
 const SCALES: (f64, f64) = (0.45, 2.25);

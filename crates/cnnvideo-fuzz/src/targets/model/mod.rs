@@ -73,10 +73,11 @@ pub const TARGET: Target = Target {
 
 /// Tasks with an element that runs a model file of it: the beginning of the element's description,
 /// and the format of the frames.
-const ELEMENTS: [(&str, &str, VideoFormat); 4] = [
+const ELEMENTS: [(&str, &str, VideoFormat); 5] = [
     ("denoise-rgb", "cnndenoise noise-level=9", VideoFormat::Rgb),
     ("denoise-yuv420", "cnndenoise noise-level=9", VideoFormat::I420),
     ("smooth-guide", "cnnsmooth", VideoFormat::I420),
+    ("deband", "cnndeband", VideoFormat::I420),
     ("segment-region", "cnnsegment seeds=fg:50%,50%", VideoFormat::Nv12),
 ];
 /// One of this many valid files runs in an element.

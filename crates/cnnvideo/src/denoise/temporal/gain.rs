@@ -8,12 +8,15 @@ use rayon::prelude::*;
 
 use super::{
     CONTIGUOUS, Compensated,
-    box_mean::box_mean_rows,
     energy::{DifferenceMaps, expected_drift},
     motion::BLOCK,
     statistics::{MeasuredNoise, Spread},
 };
-use crate::{frame::Colour, nn::Threads, simd::vectorise};
+use crate::{
+    frame::{Colour, box_mean::box_mean_rows},
+    nn::Threads,
+    simd::vectorise,
+};
 
 /// Least weight of the current picture in moving blocks. It limits the accumulation of motion
 /// errors, and the effective length of the average to about 19 pictures.

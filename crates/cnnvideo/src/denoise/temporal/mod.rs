@@ -12,7 +12,6 @@
 //! [`Lookahead`] adds future ones.
 
 mod block_kinds;
-mod box_mean;
 mod compensate;
 mod differences;
 mod energy;

@@ -8,7 +8,8 @@
 
 use ndarray::{Array2, Axis};
 
-use super::{box_mean::box_mean_rows, regularise::BlockMotion};
+use super::regularise::BlockMotion;
+use crate::frame::box_mean::box_mean_rows;
 
 /// Side of the area whose blocks are averaged, in blocks.
 const AREA: usize = 9;

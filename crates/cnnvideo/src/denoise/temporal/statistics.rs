@@ -12,12 +12,11 @@ use rayon::prelude::*;
 use super::{
     CONTIGUOUS, Compensated,
     block_kinds::BlockKind,
-    box_mean::box_mean_rows,
     energy::{DifferenceMaps, expected_drift},
     gain::{LARGE_WINDOW, MEAN_WINDOW, SMALL_WINDOW},
     motion::BLOCK,
 };
-use crate::nn::Threads;
+use crate::{frame::box_mean::box_mean_rows, nn::Threads};
 
 /// Distance of the sampled cells, in rows and columns of cells.
 const SAMPLE_STEP: [usize; 2] = [5, 6];

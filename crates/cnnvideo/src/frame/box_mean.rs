@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Means of a map in square windows, for the Kalman gains.
+//! Means of a map in square windows.
 
-use ndarray::{Array2, ArrayViewMut2};
+use ndarray::{Array2, ArrayViewMut2, Zip};
 
 use crate::simd::vectorise;
 
@@ -12,7 +12,7 @@ const CONTIGUOUS: &str = "rows of own maps are contiguous";
 /// Fills `to` with the means of `from` in windows of `WINDOW` by `WINDOW` cells, an odd side, for
 /// the rows from `first` on. At the borders a window shrinks to its part inside the map. `columns`
 /// is scratch memory for one row.
-pub(super) fn box_mean_rows<const WINDOW: usize>(
+pub(crate) fn box_mean_rows<const WINDOW: usize>(
     from: &Array2<f32>,
     first: usize,
     to: &mut ArrayViewMut2<'_, f32>,
@@ -66,6 +66,42 @@ fn box_mean_row<const WINDOW: usize>(columns: &[f32], count: f32, to: &mut [f32]
     }
 }
 
+/// Computes the mean over `radius` values to each side along both axes, with replicated borders.
+///
+/// `rows` is a buffer of the same size.
+pub(crate) fn box_mean(
+    from: &Array2<f32>,
+    radius: usize,
+    rows: &mut Array2<f32>,
+    to: &mut Array2<f32>,
+) {
+    let (height, width) = from.dim();
+    let scale = 1.0 / (2 * radius + 1) as f32;
+    for (from, mut to) in from.rows().into_iter().zip(rows.rows_mut()) {
+        let from = from.to_slice().expect("rows of the plane are contiguous");
+        let to = to.as_slice_mut().expect("rows of the buffer are contiguous");
+        let last = from[width - 1];
+        let at = |x: usize| from.get(x).copied().unwrap_or(last);
+        let mut sum = from[0] * radius as f32 + (0..=radius).map(at).sum::<f32>();
+        for (x, to) in to.iter_mut().enumerate() {
+            *to = sum * scale;
+            sum += at(x + radius + 1) - from[x.saturating_sub(radius)];
+        }
+    }
+    let mut sum: ndarray::Array1<f32> = &rows.row(0) * radius as f32;
+    for y in 0..=radius {
+        sum += &rows.row(y.min(height - 1));
+    }
+    for y in 0..height {
+        Zip::from(to.row_mut(y)).and(&sum).for_each(|to, sum| *to = sum * scale);
+        let (entering, leaving) =
+            (rows.row((y + radius + 1).min(height - 1)), rows.row(y.saturating_sub(radius)));
+        Zip::from(&mut sum).and(&entering).and(&leaving).for_each(|sum, entering, leaving| {
+            *sum += entering - leaving;
+        });
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use ndarray::Axis;
@@ -97,6 +133,26 @@ mod tests {
                     (mean - window.mean().unwrap()).abs() < 1e-3,
                     "{height}x{width} {WINDOW}: {y} {x}"
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn box_mean_matches_direct_sum() {
+        for (height, width) in [(1, 1), (3, 5), (9, 4), (20, 31)] {
+            let plane =
+                Array2::from_shape_fn((height, width), |(y, x)| ((x * 7 + y * 13) % 11) as f32);
+            let (mut rows, mut mean) = (Array2::zeros(plane.dim()), Array2::zeros(plane.dim()));
+            box_mean(&plane, 2, &mut rows, &mut mean);
+            for ((y, x), v) in mean.indexed_iter() {
+                let clamped = |i: i32, n: usize| i.clamp(0, n as i32 - 1) as usize;
+                let near = (-2..=2).flat_map(|dy| (-2..=2).map(move |dx| (dy, dx)));
+                let sum: f32 = near
+                    .map(|(dy, dx)| {
+                        plane[[clamped(y as i32 + dy, height), clamped(x as i32 + dx, width)]]
+                    })
+                    .sum();
+                assert!((v - sum / 25.0).abs() < 1e-4);
             }
         }
     }
