@@ -9,6 +9,7 @@
 
 mod caps;
 mod delay;
+mod layout;
 mod pace;
 mod processor;
 mod queue;
