@@ -1,13 +1,21 @@
 # Each target runs a script of scripts/. `make demo` and `make test` install missing system packages
 # with apt; without apt they list them and stop.
 
-.PHONY: demo test build install deb test-cluster evaluate bench torch test-arm meson-test fuzz fuzz-repro soak
+.PHONY: demo test test-instructions update-instructions build install deb test-cluster evaluate bench torch test-arm meson-test fuzz fuzz-repro soak
 
 demo:
 	scripts/demo
 
 test:
 	scripts/test
+
+# Counts instructions in callgrind and fails if they exceed benches/instructions.json by 5%.
+test-instructions:
+	scripts/instructions check
+
+# Writes benches/instructions.json anew.
+update-instructions:
+	scripts/instructions update
 
 build:
 	scripts/system-packages build

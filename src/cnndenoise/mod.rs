@@ -18,8 +18,14 @@
 use glib::prelude::*;
 
 mod imp;
+mod message;
 mod noise_model;
+mod preset_control;
+mod presets;
+mod processor;
 mod settings;
+
+pub use message::{DenoiseQualityMessage, InvalidQualityMessage, QualityReason};
 
 glib::wrapper! {
     /// GStreamer element that removes noise from video with a small CNN.

@@ -29,8 +29,8 @@ use super::{
     stream::{RegionEvent, SegmentStream},
 };
 use crate::shared::{
-    ModelSettings, QualityPreset, RegionMask, Timing, format_of, is_discontinuity, lock, map_frame,
-    map_frame_mut, view_frame, view_frame_mut,
+    FrameTimes, ModelSettings, QualityPreset, RegionMask, Timing, format_of, is_discontinuity,
+    lock, map_frame, map_frame_mut, view_frame, view_frame_mut,
 };
 use cnnvideo::{
     frame::Format,
@@ -179,7 +179,8 @@ impl CnnSegment {
     /// Fails if the networks cannot be loaded or the property `seeds` cannot be parsed.
     fn load_and_queue_seeds(&self) -> Result<(), gst::ErrorMessage> {
         let settings = lock(&self.settings).clone();
-        if settings.model.quality != QualityPreset::Fast && settings.model.model_file.is_none() {
+        let uses_fast = matches!(settings.model.quality, QualityPreset::Fast | QualityPreset::Auto);
+        if !uses_fast && settings.model.model_file.is_none() {
             gst::warning!(
                 CAT,
                 imp = self,
@@ -229,8 +230,7 @@ impl CnnSegment {
     /// `buffer` the frame that the events belong to.
     fn post_events(&self, events: &[RegionEvent], seeds: usize, buffer: &gst::BufferRef) {
         let obj = self.obj();
-        let segment = obj.segment().downcast::<gst::ClockTime>().ok();
-        let pts = buffer.pts();
+        let times = FrameTimes::of(obj.upcast_ref(), buffer);
         for event in events {
             let message = SegmentMessage {
                 label: u32::from(event.label),
@@ -238,9 +238,9 @@ impl CnnSegment {
                 area: f64::from(event.area),
                 confidence: f64::from(event.confidence),
                 lost: event.lost,
-                timestamp: pts,
-                stream_time: segment.as_ref().and_then(|s| s.to_stream_time(pts)),
-                running_time: segment.as_ref().and_then(|s| s.to_running_time(pts)),
+                timestamp: times.timestamp,
+                stream_time: times.stream_time,
+                running_time: times.running_time,
             };
             // Fails only without a bus, and then there is no receiver.
             let _ = obj

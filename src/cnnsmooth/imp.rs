@@ -68,7 +68,7 @@ impl FilterElement for Smooth {
     type Settings = Settings;
     type Processor = Smoother;
 
-    const QUALITY_PRESETS: &'static [QualityPreset] = &[QualityPreset::Fast];
+    const QUALITY_PRESETS: &'static [QualityPreset] = &[QualityPreset::Fast, QualityPreset::Auto];
 
     fn class() -> &'static FilterClass {
         static CLASS: LazyLock<FilterClass> = LazyLock::new(|| {

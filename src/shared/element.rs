@@ -40,6 +40,33 @@ pub(crate) fn pad_templates() -> Vec<gst::PadTemplate> {
     [("src", gst::PadDirection::Src), ("sink", gst::PadDirection::Sink)].map(template).into()
 }
 
+/// Times of a frame, `None` where unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FrameTimes {
+    /// Presentation timestamp.
+    pub timestamp: Option<gst::ClockTime>,
+    /// Stream time.
+    pub stream_time: Option<gst::ClockTime>,
+    /// Running time.
+    pub running_time: Option<gst::ClockTime>,
+    /// Duration.
+    pub duration: Option<gst::ClockTime>,
+}
+
+impl FrameTimes {
+    /// Returns the times of a buffer in the segment of an element.
+    pub(crate) fn of(element: &gst_base::BaseTransform, buffer: &gst::BufferRef) -> Self {
+        let segment = element.segment().downcast::<gst::ClockTime>().ok();
+        let timestamp = buffer.pts();
+        Self {
+            timestamp,
+            stream_time: segment.as_ref().and_then(|segment| segment.to_stream_time(timestamp)),
+            running_time: segment.as_ref().and_then(|segment| segment.to_running_time(timestamp)),
+            duration: buffer.duration(),
+        }
+    }
+}
+
 /// Finds long gaps in the running time between frames.
 ///
 /// The flag DISCONT does not end a scene: live pipelines set it after each lost frame.

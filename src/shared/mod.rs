@@ -14,12 +14,12 @@ mod timing;
 mod video;
 
 pub(crate) use element::{
-    Continuity, MAX_SIDE, is_discontinuity, lock, pad_templates, refuse_crop_meta,
+    Continuity, FrameTimes, MAX_SIDE, is_discontinuity, lock, pad_templates, refuse_crop_meta,
     sync_controlled_properties,
 };
 pub(crate) use frame_filter::{
-    FilterClass, FilterElement, FilterSettings, FrameFilter, FrameProcessor, FrameSettings,
-    RegionFactors,
+    FilterClass, FilterElement, FilterSettings, FrameFilter, FramePace, FrameProcessor,
+    FrameSettings, RegionFactors,
 };
 pub(crate) use key::KeySettings;
 pub(crate) use model::ModelSettings;

@@ -91,7 +91,8 @@ impl ModelSettings {
                 .nick("Quality")
                 .blurb(
                     "Size of the built-in network: fast for live video, balanced for small video \
-                     and files, best for files or CUDA; elements without this size use fast",
+                     and files, best for files or CUDA, auto for the best that keeps up with the \
+                     frame rate; elements without this size use fast",
                 )
                 .mutable_ready()
                 .build(),

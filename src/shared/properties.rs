@@ -26,14 +26,32 @@ pub enum QualityPreset {
         nick = "best"
     )]
     Best,
+    /// The best of the others that keeps up with the stream.
+    #[enum_value(
+        name = "Auto: the best that keeps up with the stream (cnndenoise; other elements use fast)",
+        nick = "auto"
+    )]
+    Auto,
 }
 
-impl From<QualityPreset> for Quality {
-    fn from(preset: QualityPreset) -> Self {
-        match preset {
-            QualityPreset::Fast => Self::Fast,
-            QualityPreset::Balanced => Self::Balanced,
-            QualityPreset::Best => Self::Best,
+impl QualityPreset {
+    /// Returns the name of the preset, as in properties, statistics and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fast => "fast",
+            Self::Balanced => "balanced",
+            Self::Best => "best",
+            Self::Auto => "auto",
+        }
+    }
+
+    /// Returns the networks of the preset, `None` for [`Self::Auto`], which has several.
+    pub fn quality(self) -> Option<Quality> {
+        match self {
+            Self::Fast => Some(Quality::Fast),
+            Self::Balanced => Some(Quality::Balanced),
+            Self::Best => Some(Quality::Best),
+            Self::Auto => None,
         }
     }
 }

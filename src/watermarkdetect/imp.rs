@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{
     shared::{
-        SampleDepth, is_discontinuity, layout_of, lock, map_frame, refuse_crop_meta, view_frame,
-        with_samples,
+        FrameTimes, SampleDepth, is_discontinuity, layout_of, lock, map_frame, refuse_crop_meta,
+        view_frame, with_samples,
     },
     watermarkembed::pad_templates,
 };
@@ -45,15 +45,6 @@ const SEARCH_EVERY: u64 = 2;
 /// Longer over shorter side of a frame, above which geometries are not searched. The time of a
 /// decode grows with this ratio.
 const MAX_ASPECT_RATIO: u32 = 64;
-
-/// Times of a frame.
-#[derive(Debug, Clone, Copy, Default)]
-struct FrameTimes {
-    timestamp: Option<gst::ClockTime>,
-    stream_time: Option<gst::ClockTime>,
-    running_time: Option<gst::ClockTime>,
-    duration: Option<gst::ClockTime>,
-}
 
 /// Information about a window that [`WatermarkDetect::report`] needs.
 #[derive(Debug, Clone, Copy)]
@@ -194,7 +185,6 @@ impl WatermarkDetect {
     /// Adds a frame to the window. Returns the window if it is to be decoded.
     fn collect(&self, buffer: &gst::BufferRef) -> Result<Option<Job<WindowInfo>>, gst::FlowError> {
         let (configured, interval, window) = lock(&self.settings).decoding();
-        let segment = self.obj().segment().downcast::<gst::ClockTime>().ok();
         let mut state = lock(&self.state);
         let state = &mut *state;
         let State { collector: Some(collector), input: Some((info, format, depth)), .. } = state
@@ -218,13 +208,7 @@ impl WatermarkDetect {
         }
         state.frames += 1;
         state.frames_since_decode += 1;
-        let pts = buffer.pts();
-        state.last_frame = FrameTimes {
-            timestamp: pts,
-            stream_time: segment.as_ref().and_then(|s| s.to_stream_time(pts)),
-            running_time: segment.as_ref().and_then(|s| s.to_running_time(pts)),
-            duration: buffer.duration(),
-        };
+        state.last_frame = FrameTimes::of(self.obj().upcast_ref(), buffer);
         if state.frames_since_decode < interval {
             return Ok(None);
         }

@@ -8,6 +8,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod auto_quality;
 mod cnndeband;
 mod cnndenoise;
 mod cnnsegment;

@@ -185,7 +185,7 @@ mod tests {
             ("strength=x", "from 0 to 2"),
             ("threads=-1", "from 0 to 64"),
             ("threads=65", "from 0 to 64"),
-            ("quality=good", "one of fast, balanced, best"),
+            ("quality=good", "one of fast, balanced, best, auto"),
             ("temporal=perhaps", "true or false"),
             ("stats=x", "no property stats"),
             ("parent=x", "no property parent"),

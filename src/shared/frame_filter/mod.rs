@@ -9,6 +9,8 @@
 
 mod caps;
 mod delay;
+mod layout;
+mod pace;
 mod processor;
 mod queue;
 mod stream;
@@ -25,7 +27,10 @@ use self::{queue::FrameQueue, stream::FrameStream};
 use super::{MAX_SIDE, ModelSettings, QualityPreset, lock, pad_templates};
 use cnnvideo::nn;
 
-pub(crate) use self::processor::{FrameProcessor, FrameSettings, RegionFactors};
+pub(crate) use self::{
+    pace::FramePace,
+    processor::{FrameProcessor, FrameSettings, RegionFactors},
+};
 
 /// Model of a filter element.
 type Model<E> = <<E as FilterElement>::Processor as FrameProcessor>::Model;
@@ -248,7 +253,7 @@ where
         let model = E::load_model(&settings).map_err(|err| settings.load_error(&err))?;
         let backend = E::backend(&model);
         gst::info!(category, imp = self, "Running on {backend}");
-        self.stream.start(model, backend);
+        self.stream.start(model, backend, lookahead);
         Ok(())
     }
 
@@ -260,6 +265,11 @@ where
 
     fn sink_event(&self, event: gst::Event) -> bool {
         self.delayed_sink_event(event)
+    }
+
+    fn src_event(&self, event: gst::Event) -> bool {
+        self.stream.src_event(&event);
+        self.parent_src_event(event)
     }
 
     fn query(&self, direction: gst::PadDirection, query: &mut gst::QueryRef) -> bool {

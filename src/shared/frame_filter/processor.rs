@@ -6,7 +6,8 @@ use std::fmt::Display;
 
 use ndarray::Array2;
 
-use crate::shared::SampleDepth;
+use super::FramePace;
+use crate::shared::{FrameTimes, SampleDepth};
 use cnnvideo::frame::{Field, Format, Picture, PictureMut, Regions, Sample};
 
 /// Algorithm that a filter element applies to the pictures of a stream.
@@ -77,6 +78,15 @@ pub trait FrameProcessor: Sized + Send {
         regions: Option<Regions<'_>>,
         field: Field,
     ) -> Result<Self::Report, Self::Error>;
+
+    /// Takes the times of the next frame before its pictures are processed. Returns the structure
+    /// of an element message for the bus.
+    fn frame_started(&mut self, _times: FrameTimes) -> Option<gst::Structure> {
+        None
+    }
+
+    /// Takes the pace of a processed frame, if the time until the next frame is known.
+    fn frame_processed(&mut self, _pace: FramePace) {}
 }
 
 /// Values that the properties have at the time of a frame.

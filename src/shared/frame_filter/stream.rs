@@ -14,16 +14,17 @@ use std::{
 use gst_base::prelude::*;
 use gst_video::{VideoFrameExt, VideoFrameRef, VideoInfo, VideoInterlaceMode, VideoMeta};
 
-use super::{FrameProcessor, FrameSettings};
+use super::{
+    FrameProcessor, FrameSettings,
+    layout::{components_cover_planes, copy_frame, is_packed, scan_of, scan_of_input},
+    pace::Pace,
+};
 use crate::shared::{
-    Continuity, RegionMask, SampleDepth, Scan, Timing, has_room_for_fields, is_discontinuity,
-    is_interlaced, layout_of, lock, map_frame, map_frame_mut, sync_controlled_properties,
-    view_frame, view_frame_mut, view_scan, view_scan_mut, with_sample_pairs, with_samples,
+    Continuity, FrameTimes, RegionMask, SampleDepth, Scan, Timing, is_discontinuity, layout_of,
+    lock, map_frame, map_frame_mut, sync_controlled_properties, view_scan, view_scan_mut,
+    with_sample_pairs, with_samples,
 };
 use cnnvideo::frame::{Field, Format, Picture, PictureMut, Sample};
-
-/// Interlaced frames with fewer rows than this are processed as progressive ones.
-const MIN_INTERLACED_HEIGHT: u32 = 8;
 
 /// Streaming state of an element that runs the algorithm `P`.
 pub(super) struct FrameStream<P: FrameProcessor> {
@@ -36,6 +37,8 @@ pub(super) struct FrameStream<P: FrameProcessor> {
     reset: AtomicBool,
     /// Whether downstream reads the strides and offsets in video metas.
     reads_video_meta: AtomicBool,
+    /// Whether downstream has reported a late frame since the last processed one.
+    late_downstream: AtomicBool,
 }
 
 /// Results that other threads may read.
@@ -51,6 +54,8 @@ struct Statistics<R> {
 /// State of a started element.
 struct State<P: FrameProcessor> {
     model: Option<P::Model>,
+    /// Number of future frames that each frame waits for.
+    lookahead: usize,
     negotiated: Option<Negotiated<P>>,
 }
 
@@ -65,29 +70,43 @@ struct Negotiated<P: FrameProcessor> {
     processor: P,
     settings: FrameSettings<P::Parameters>,
     continuity: Continuity,
+    pace: Pace,
 }
 
 impl<P: FrameProcessor> Default for FrameStream<P> {
     fn default() -> Self {
         Self {
             statistics: Mutex::default(),
-            state: Mutex::new(State { model: None, negotiated: None }),
+            state: Mutex::new(State { model: None, lookahead: 0, negotiated: None }),
             reset: AtomicBool::new(false),
             reads_video_meta: AtomicBool::new(false),
+            late_downstream: AtomicBool::new(false),
         }
     }
 }
 
 impl<P: FrameProcessor> FrameStream<P> {
-    /// Starts the element with its loaded model and the name of its backend. Resets the statistics.
-    pub(super) fn start(&self, model: P::Model, backend: String) {
+    /// Starts the element with its loaded model, the name of its backend and the number of future
+    /// frames that each frame waits for. Resets the statistics.
+    pub(super) fn start(&self, model: P::Model, backend: String, lookahead: usize) {
         *lock(&self.statistics) = Statistics { backend, ..Default::default() };
-        *lock(&self.state) = State { model: Some(model), negotiated: None };
+        *lock(&self.state) = State { model: Some(model), lookahead, negotiated: None };
+        self.late_downstream.store(false, Ordering::Release);
     }
 
     /// Stops the element and drops its model.
     pub(super) fn stop(&self) {
-        *lock(&self.state) = State { model: None, negotiated: None };
+        *lock(&self.state) = State { model: None, lookahead: 0, negotiated: None };
+    }
+
+    /// Handles a source event: notes a frame that downstream reports as late.
+    pub(super) fn src_event(&self, event: &gst::Event) {
+        if let gst::EventView::Qos(qos) = event.view()
+            && let (gst::QOSType::Underflow, _, jitter, _) = qos.get()
+            && jitter > 0
+        {
+            self.late_downstream.store(true, Ordering::Release);
+        }
     }
 
     /// Handles a sink event: schedules a reset if the event is a discontinuity.
@@ -245,6 +264,7 @@ impl<P: FrameProcessor> FrameStream<P> {
                 .ok_or_else(|| gst::loggable_error!(category, "No support for {:?}", info.format()))
         };
         let ((format, depth), (_, out_depth)) = (layout(info)?, layout(out_info)?);
+        let lookahead = state.lookahead;
         let Some(model) = &state.model else {
             return Err(gst::loggable_error!(category, "Not started"));
         };
@@ -281,6 +301,7 @@ impl<P: FrameProcessor> FrameStream<P> {
             processor,
             settings,
             continuity: Continuity::default(),
+            pace: Pace::new(info, lookahead),
         });
         Ok(())
     }
@@ -297,6 +318,8 @@ impl<P: FrameProcessor> FrameStream<P> {
         outbuf: &mut gst::BufferRef,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
         let start = Instant::now();
+        let times = FrameTimes::of(element, inbuf);
+        self.start_frame(element, times)?;
         let mut state = lock(&self.state);
         let negotiated = state.negotiated.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
         let [depth, out_depth] = negotiated.depths;
@@ -304,15 +327,43 @@ impl<P: FrameProcessor> FrameStream<P> {
             negotiated.transform_buffer::<T, U>(inbuf, outbuf)
         });
         let report = report.map_err(|reason| frame_error::<P>(element, &reason))?;
-        drop(state);
+        let Some(report) = report else { return Ok(gst::FlowSuccess::Ok) };
 
-        if let Some(report) = report {
-            let mut statistics = lock(&self.statistics);
-            statistics.report = report;
-            let time = start.elapsed() + std::mem::take(&mut statistics.look_ahead_time);
-            statistics.timing.frame_processed(time);
+        let mut statistics = lock(&self.statistics);
+        statistics.report = report;
+        let time = start.elapsed() + std::mem::take(&mut statistics.look_ahead_time);
+        statistics.timing.frame_processed(time);
+        drop(statistics);
+
+        let is_late = self.late_downstream.swap(false, Ordering::AcqRel);
+        let rate = element.segment().rate();
+        if let Some(pace) = negotiated.pace.frame(time, times.running_time, rate, is_late) {
+            negotiated.processor.frame_processed(pace);
         }
         Ok(gst::FlowSuccess::Ok)
+    }
+
+    /// Announces a frame to the algorithm, unless it passes through, and posts the message of the
+    /// algorithm.
+    fn start_frame(
+        &self,
+        element: &gst_base::BaseTransform,
+        times: FrameTimes,
+    ) -> Result<(), gst::FlowError> {
+        let mut state = lock(&self.state);
+        let negotiated = state.negotiated.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
+        if negotiated.settings.passthrough {
+            return Ok(());
+        }
+        let message = negotiated.processor.frame_started(times);
+        // Receivers may read properties while the message is posted.
+        drop(state);
+        if let Some(structure) = message {
+            // Fails only without a bus, and then there is no receiver.
+            let message = gst::message::Element::builder(structure).src(element).build();
+            let _ = element.post_message(message);
+        }
+        Ok(())
     }
 }
 
@@ -394,86 +445,5 @@ impl<P: FrameProcessor> Negotiated<P> {
         };
         process_field(Field::First)?;
         process_field(Field::Second)
-    }
-}
-
-/// Returns whether a buffer holds the planes of a frame of `info` as the caps describe them, so
-/// that elements that do not read video metas find them.
-fn is_packed(buffer: &gst::BufferRef, info: &VideoInfo) -> bool {
-    buffer.meta::<VideoMeta>().is_none_or(|meta| {
-        buffer.size() == info.size()
-            && meta.stride() == info.stride()
-            && meta.offset() == info.offset()
-    })
-}
-
-/// Returns how to process the rows of a frame. Interlaced frames whose memory has no room for the
-/// chroma rows of both fields, and those of few rows, are processed as progressive ones.
-fn scan_of<T: Sample, U: Sample>(
-    inframe: &VideoFrameRef<&gst::BufferRef>,
-    outframe: &VideoFrameRef<&mut gst::BufferRef>,
-) -> Scan {
-    if has_room_for_fields::<U>(outframe) { scan_of_input::<T>(inframe) } else { Scan::Progressive }
-}
-
-/// Returns how to process the rows of a frame if the output has room for the fields.
-fn scan_of_input<T: Sample>(inframe: &VideoFrameRef<&gst::BufferRef>) -> Scan {
-    let is_split = is_interlaced(inframe)
-        && inframe.height() >= MIN_INTERLACED_HEIGHT
-        && has_room_for_fields::<T>(inframe);
-    if is_split { Scan::Interlaced } else { Scan::Progressive }
-}
-
-/// Copies all samples of a frame, alpha, unused samples and the chroma rows of both fields
-/// included. Formats whose samples can have more bits in the output have no other samples than
-/// those of the components.
-fn copy_frame<T: Sample, U: Sample>(
-    inframe: &VideoFrameRef<&gst::BufferRef>,
-    outframe: &mut VideoFrameRef<&mut gst::BufferRef>,
-    format: Format,
-) -> Result<(), String> {
-    // The views check that the planes are in memory, which the copy does not.
-    view_frame::<T>(inframe, format).map_err(|err| err.to_string())?;
-    view_frame_mut::<U>(outframe, format).map_err(|err| err.to_string())?;
-    let is_same_format = inframe.format() == outframe.format();
-    if is_same_format {
-        inframe.copy(outframe).map_err(|err| err.to_string())?;
-    }
-    let scan = scan_of::<T, U>(inframe, outframe);
-    let has_more_rows =
-        scan.has_extra_chroma_row(inframe.height()) && format.colour().subsampling(1)[1] == 1;
-    if !is_same_format || has_more_rows {
-        let input = view_scan::<T>(inframe, format, scan).map_err(|err| err.to_string())?;
-        let output = view_scan_mut::<U>(outframe, format, scan).map_err(|err| err.to_string())?;
-        for (mut to, from) in output.components.into_iter().zip(&input.components) {
-            to.zip_mut_with(from, |to, from| *to = U::from_code_value(from.code_value()));
-        }
-    }
-    Ok(())
-}
-
-/// Returns whether the components of a format are all samples of its planes. Formats with alpha or
-/// with unused samples have more.
-fn components_cover_planes(format: Format) -> bool {
-    let layouts = format.component_layouts();
-    let covers_plane = |plane: usize, pixel_stride: usize| {
-        layouts.iter().filter(|layout| layout.plane == plane).count() == pixel_stride
-    };
-    format.alpha().is_none()
-        && layouts.iter().all(|layout| covers_plane(layout.plane, layout.pixel_stride))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn formats_with_alpha_or_unused_samples_are_not_covered() {
-        for format in [Format::GRAY8, Format::I420, Format::NV12, Format::Y444, Format::RGB] {
-            assert!(components_cover_planes(format), "{format:?}");
-        }
-        for format in [Format::RGBA, Format::ARGB, Format::BGRX, Format::A420, Format::AYUV] {
-            assert!(!components_cover_planes(format), "{format:?}");
-        }
     }
 }

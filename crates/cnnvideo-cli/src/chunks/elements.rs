@@ -11,7 +11,7 @@ use gst::prelude::*;
 
 use super::plan::{ChunkPlan, Shot};
 use crate::{
-    error::{Result, failed},
+    error::{Result, failed, usage},
     transcode::durations::running_time,
 };
 
@@ -54,6 +54,25 @@ pub(crate) fn has_memory(filter: &gst::Element) -> bool {
             || (is(element, "cnndenoise") && !element.property::<bool>("temporal"))
     };
     !all(filter).iter().all(forgets)
+}
+
+/// Checks that the output of a filter does not depend on the speed of the machine, as the chunks of
+/// one video must look alike.
+///
+/// # Errors
+/// A denoiser with `quality=auto`.
+pub(crate) fn check_preset(filter: &gst::Element) -> Result<()> {
+    let is_auto = |element: &gst::Element| {
+        glib::EnumValue::from_value(&element.property_value("quality"))
+            .is_some_and(|(_, value)| value.nick() == "auto")
+    };
+    match denoisers(filter).iter().find(|element| is_auto(element)) {
+        Some(_) => Err(usage!(
+            "quality=auto follows the speed of each machine, so the chunks of a video would differ \
+             in quality: set fast, balanced or best"
+        )),
+        None => Ok(()),
+    }
 }
 
 /// Returns the number of future frames that the output of a filter depends on.
@@ -207,6 +226,14 @@ mod tests {
         let single = Filter::element("cnndenoise", &["lookahead=5".to_owned()]).unwrap();
         assert_eq!(lookahead(&single.build().unwrap()), 5);
         assert_eq!(denoisers(&single.build().unwrap()).len(), 1);
+    }
+
+    #[test]
+    fn a_quality_that_depends_on_speed_is_refused() {
+        assert!(check_preset(&filter("cnnsmooth quality=auto ! cnndenoise quality=best")).is_ok());
+        let auto = filter("cnnsmooth ! cnndenoise quality=auto");
+        let error = check_preset(&auto).unwrap_err().to_string();
+        assert!(error.contains("fast, balanced or best"), "{error}");
     }
 
     #[test]

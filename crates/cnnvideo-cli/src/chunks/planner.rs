@@ -7,7 +7,7 @@ use std::path::Path;
 use super::{
     analyse::{Analysis, analyse},
     borders::{Part, divide},
-    elements::{has_memory, lookahead},
+    elements::{check_preset, has_memory, lookahead},
     identity::Identity,
     noise,
     plan::{Chunk, ChunkPlan},
@@ -52,6 +52,7 @@ impl Order<'_> {
     /// arrives.
     pub(crate) fn plan(self, progress: ProgressMode, stop: &Stop) -> Result<ChunkPlan> {
         codec::check(self.quality.codec, self.quality.crf, self.container)?;
+        check_preset(&self.filter.build()?)?;
         let kind = Input::of(self.input)?;
         let Input::File(file) = &kind else {
             return Err(failed!(

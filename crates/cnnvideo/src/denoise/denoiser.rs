@@ -11,15 +11,15 @@ use super::{
     AssumedNoise, CONTROL_PER_SIGMA, ColourDomain, MAX_SIGMA,
     network_input::Controls,
     network_output::BlendWeights,
-    network_run::{Engine, NetworkRun},
+    network_run::{Engine, NetworkRun, NetworkSessions},
     stream_noise::StreamNoise,
     temporal::{Lookahead, TemporalFusion},
-    tiles::Tiles,
+    tiles::{self, Tiles},
     weak_noise::ComponentNoise,
 };
 use crate::{
     frame::{Colour, Field, Picture, PictureMut, Regions, Sample, convert::convert_row},
-    nn::{self, Network, SessionCache, Threads},
+    nn::{self, Network, Threads},
 };
 
 /// Brightness at which the reported noise sigma is corrected by measurements.
@@ -82,8 +82,14 @@ pub struct NoiseSigmas {
 }
 
 /// Denoiser of the pictures of one stream.
+///
+/// The network can be exchanged between pictures ([`Self::select_network`]): estimates and temporal
+/// state do not depend on it.
 pub struct Denoiser {
-    network: Arc<dyn Network>,
+    /// Networks to select from.
+    networks: Vec<NetworkSessions>,
+    /// Index of the network that runs.
+    selected: usize,
     /// Number of threads, 0 for the number of cores.
     threads: usize,
     /// Thread pool, created on first use.
@@ -95,8 +101,9 @@ pub struct Denoiser {
     lookahead: [Lookahead; Field::COUNT],
     /// Results of converged areas, by field.
     tiles: [Tiles; Field::COUNT],
-    sessions: SessionCache,
     noise: StreamNoise,
+    /// Share of the last picture on which the network ran.
+    computed_share: f32,
 }
 
 impl Denoiser {
@@ -104,20 +111,38 @@ impl Denoiser {
     pub fn new(network: Arc<dyn Network>, threads: usize) -> Self {
         let temporal = Default::default();
         Self {
-            network,
+            networks: vec![NetworkSessions::new(network)],
+            selected: 0,
             threads,
             pool: None,
             temporal,
             lookahead: Default::default(),
             tiles: Default::default(),
-            sessions: SessionCache::default(),
             noise: StreamNoise::new(threads),
+            computed_share: 0.0,
         }
+    }
+
+    /// Adds a network that [`Self::select_network`] can select. Networks count from 0, which is
+    /// that of [`Self::new`], in the order in which they are added. [`Self::prepare`] prepares all.
+    pub fn add_network(&mut self, network: Arc<dyn Network>) {
+        self.networks.push(NetworkSessions::new(network));
+    }
+
+    /// Selects the network that runs from the next picture on. The rest of the state stays, so the
+    /// result is that of a denoiser which always had this network, except where the scene is still:
+    /// there, results of the network before are replaced within 16 pictures.
+    ///
+    /// # Panics
+    /// There is no network of this number.
+    pub fn select_network(&mut self, number: usize) {
+        assert!(number < self.networks.len(), "no network {number} of {}", self.networks.len());
+        self.selected = number;
     }
 
     /// Returns the backend and device that the network runs on.
     pub fn backend(&self) -> String {
-        self.network.backend()
+        self.networks[self.selected].network().backend()
     }
 
     /// Discards the estimates and the temporal state, because the next picture belongs to another
@@ -135,18 +160,30 @@ impl Denoiser {
         self.tiles[0].skipped()
     }
 
+    /// Returns the share of the last picture, 0 to 1, on which the network ran: 1 for the whole
+    /// picture, 0 for a copied picture without noise.
+    pub fn computed_share(&self) -> f32 {
+        self.computed_share
+    }
+
     /// Returns the noise that the denoiser assumed for the last picture.
     pub fn noise(&self) -> AssumedNoise {
         self.noise.last()
     }
 
-    /// Creates the session for a picture size, so that the first picture takes no longer than
-    /// others.
+    /// Creates the sessions of all networks for a picture size, so that the first picture takes no
+    /// longer than others.
     ///
     /// # Errors
-    /// A size that the network cannot process.
+    /// A size that a network cannot process.
     pub fn prepare(&mut self, width: usize, height: usize) -> Result<(), Error> {
-        self.sessions.for_frame_size(&*self.network, self.threads, width, height)?;
+        let threads = self.pool()?.count();
+        for network in &mut self.networks {
+            network.for_pictures((width, height), threads)?;
+            if tiles::can_skip((width, height)) {
+                network.for_tiles(threads)?;
+            }
+        }
         Ok(())
     }
 
@@ -194,7 +231,7 @@ impl Denoiser {
         regions: Option<Regions<'_>>,
         field: Field,
     ) -> Result<NoiseSigmas, Error> {
-        ColourDomain::of(input.colour).signature().check(&*self.network)?;
+        ColourDomain::of(input.colour).signature().check(self.networks[self.selected].network())?;
         let same = input.components.iter().zip(&output.components).all(|(a, b)| a.dim() == b.dim());
         if input.colour != output.colour || !same {
             return Err(Error::Mismatch);
@@ -218,7 +255,7 @@ impl Denoiser {
         field: Field,
         pool: &Threads,
     ) -> Result<NoiseSigmas, Error> {
-        let Self { network, temporal, lookahead, tiles, sessions, noise, .. } = self;
+        let Self { networks, selected, temporal, lookahead, tiles, noise, .. } = self;
         let lookahead = &mut lookahead[field.index()];
         let temporal = &mut temporal[field.index()];
         let tiles = &mut tiles[field.index()];
@@ -233,6 +270,7 @@ impl Denoiser {
             tiles.reset();
             lookahead.remove_first();
             copy(input, output, pool);
+            self.computed_share = 0.0;
             return Ok(sigmas);
         }
         // The network runs on the whole picture where results depend on more than this picture and
@@ -266,7 +304,7 @@ impl Denoiser {
             weights: BlendWeights { first, others, strength, regions, dither },
             chroma_detail: assumed.chroma_detail,
         };
-        let mut engine = Engine { network: &**network, sessions, threads: pool };
+        let mut engine = Engine { network: &mut networks[*selected], threads: pool };
         match &fused {
             Some(fused) if keeps_tiles => tiles.run(&run, sigmas, engine, input, fused, output)?,
             _ => {
@@ -274,6 +312,7 @@ impl Denoiser {
                 run.run(engine.session(input.size())?, input, fused.as_ref(), output)?;
             }
         }
+        self.computed_share = 1.0 - tiles.skipped();
         Ok(sigmas)
     }
 }

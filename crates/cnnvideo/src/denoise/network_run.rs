@@ -1,22 +1,66 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Runs a denoising network on a picture ([`NetworkRun`]).
+//! Sessions of a denoising network ([`NetworkSessions`]), and its run on a picture ([`NetworkRun`]).
+
+use std::sync::Arc;
 
 use super::{
     ColourDomain,
     network_input::{Controls, NetworkInput},
     network_output::{BlendWeights, NetworkOutput},
     temporal::FusedPicture,
+    tiles::ATLAS_SIZE,
 };
 use crate::{
     frame::{Picture, PictureMut, Regions, Sample},
     nn::{Error, Network, Session, SessionCache, Threads},
 };
 
+/// A network with its sessions, which belong to it.
+pub(super) struct NetworkSessions {
+    network: Arc<dyn Network>,
+    /// Sessions for whole pictures.
+    pictures: SessionCache,
+    /// Session for tiles of pictures.
+    tiles: SessionCache,
+}
+
+impl NetworkSessions {
+    /// Takes a network without sessions.
+    pub(super) fn new(network: Arc<dyn Network>) -> Self {
+        Self { network, pictures: SessionCache::default(), tiles: SessionCache::default() }
+    }
+
+    /// Returns the network.
+    pub(super) fn network(&self) -> &dyn Network {
+        &*self.network
+    }
+
+    /// Returns the session for pictures of a width and height, on a number of threads.
+    ///
+    /// # Errors
+    /// A size that the network cannot process.
+    pub(super) fn for_pictures(
+        &mut self,
+        size: (usize, usize),
+        threads: usize,
+    ) -> Result<&mut dyn Session, Error> {
+        self.pictures.for_frame_size(&*self.network, threads, size.0, size.1)
+    }
+
+    /// Returns the session for tiles side by side, [`ATLAS_SIZE`] pixels.
+    ///
+    /// # Errors
+    /// As [`Self::for_pictures`].
+    pub(super) fn for_tiles(&mut self, threads: usize) -> Result<&mut dyn Session, Error> {
+        let [width, height] = ATLAS_SIZE;
+        self.tiles.for_frame_size(&*self.network, threads, width, height)
+    }
+}
+
 /// A network with its sessions and threads.
 pub(super) struct Engine<'a> {
-    pub(super) network: &'a dyn Network,
-    pub(super) sessions: &'a mut SessionCache,
+    pub(super) network: &'a mut NetworkSessions,
     pub(super) threads: &'a Threads,
 }
 
@@ -26,7 +70,7 @@ impl Engine<'_> {
     /// # Errors
     /// A size that the network cannot process.
     pub(super) fn session(&mut self, size: (usize, usize)) -> Result<&mut dyn Session, Error> {
-        self.sessions.for_frame_size(self.network, self.threads.count(), size.0, size.1)
+        self.network.for_pictures(size, self.threads.count())
     }
 }
 

@@ -117,17 +117,15 @@ impl Networks {
         self.networks_8bit.first().expect(NOT_EMPTY).backend()
     }
 
-    /// Creates a denoiser for pictures of a colour format and bit depth. `threads`: 0 for the
-    /// number of cores.
+    /// Returns the network for pictures of a colour format and bit depth.
     ///
     /// # Errors
     /// [`nn::Error::Task`] if the user's model processes other planes than `colour` needs.
-    pub fn denoiser(
+    pub fn network(
         &self,
         colour: Colour,
         bit_depth: BitDepth,
-        threads: usize,
-    ) -> Result<Denoiser, Error> {
+    ) -> Result<Arc<dyn Network>, nn::Error> {
         let signature = ColourDomain::of(colour).signature();
         let networks = match bit_depth {
             BitDepth::Eight => &self.networks_8bit,
@@ -136,6 +134,20 @@ impl Networks {
         let matching = networks.iter().find(|network| signature.matches(&***network));
         let network = matching.or(networks.first()).expect(NOT_EMPTY);
         signature.check(&**network)?;
-        Ok(Denoiser::new(network.clone(), threads))
+        Ok(network.clone())
+    }
+
+    /// Creates a denoiser for pictures of a colour format and bit depth. `threads`: 0 for the
+    /// number of cores.
+    ///
+    /// # Errors
+    /// As [`Self::network`].
+    pub fn denoiser(
+        &self,
+        colour: Colour,
+        bit_depth: BitDepth,
+        threads: usize,
+    ) -> Result<Denoiser, Error> {
+        Ok(Denoiser::new(self.network(colour, bit_depth)?, threads))
     }
 }

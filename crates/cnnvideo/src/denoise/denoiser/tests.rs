@@ -104,6 +104,7 @@ fn pictures_without_noise_are_copied() {
     let mut denoiser = denoiser(Colour::Gray);
     for _ in 0..3 {
         assert_eq!(denoise(&mut denoiser, &smooth, &Parameters::default()), smooth);
+        assert_eq!(denoiser.computed_share(), 0.0);
     }
     // So are those whose noise sigma is set to 0.
     let texture = components(Colour::Gray).remove(0);
@@ -147,4 +148,30 @@ fn still_areas_are_skipped_until_they_change() {
     let [found, truth] = [result.mapv(f32::from), changed]
         .map(|picture| picture.slice(s![202..208, 302..308]).mean().unwrap());
     assert!((found - truth).abs() < 6.0, "{found} for {truth}");
+}
+
+#[test]
+fn exchanging_the_network_keeps_all_other_state() {
+    let load = |quality| {
+        let networks = Networks::built_in(quality, Device::Cpu, Precision::Auto).unwrap();
+        networks.network(Colour::Gray, BitDepth::Eight).unwrap()
+    };
+    let qualities = [Quality::Fast, Quality::Best].map(load);
+    let mut fixed = qualities.clone().map(|network| Denoiser::new(network, 2));
+    let [fast, best] = qualities;
+    let mut changing = Denoiser::new(fast, 2);
+    changing.add_network(best);
+    changing.prepare(96, 64).unwrap();
+    let texture =
+        Array2::from_shape_fn((64, 96), |(y, x)| 110.0 + 40.0 * (0.2 * (x + y) as f32).sin());
+    let mut rng = StdRng::seed_from_u64(5);
+    for selected in [0, 0, 1, 1, 0, 1, 0, 0] {
+        let noisy = texture.mapv(|v| (v + rng.random_range(-15.0..15.0f32)).round() as u8);
+        changing.select_network(selected);
+        let result = denoise(&mut changing, &noisy, &Parameters::default());
+        let results = [0, 1].map(|i| denoise(&mut fixed[i], &noisy, &Parameters::default()));
+        assert_ne!(results[0], results[1]);
+        assert_eq!(result, results[selected]);
+        assert_eq!(changing.computed_share(), 1.0);
+    }
 }

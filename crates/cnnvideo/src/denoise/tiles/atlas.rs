@@ -15,7 +15,7 @@ pub(super) const SLOTS: usize = 6;
 /// Side of a tile with its margins, in pixels.
 const SLOT: usize = TILE + 2 * MARGIN;
 /// Width and height of an atlas in pixels.
-pub(super) const SIZE: [usize; 2] = [SLOTS * SLOT, SLOT];
+pub(in crate::denoise) const SIZE: [usize; 2] = [SLOTS * SLOT, SLOT];
 
 /// Position `[row, column]` of a tile.
 pub(super) type TilePosition = [usize; 2];

@@ -14,8 +14,9 @@ mod block_means;
 use ndarray::{Array2, Axis};
 use rayon::prelude::*;
 
+pub(super) use self::atlas::SIZE as ATLAS_SIZE;
 use self::{
-    atlas::{Atlas, SIZE, SLOTS, TilePosition},
+    atlas::{Atlas, SLOTS, TilePosition},
     block_means::BlockMeans,
 };
 use super::{
@@ -26,7 +27,7 @@ use super::{
 };
 use crate::{
     frame::{FixedSample, Picture, PictureMut, Sample, convert::convert_row},
-    nn::{Error, SessionCache, Threads},
+    nn::{Error, Threads},
 };
 
 /// Side of a tile in pixels.
@@ -61,8 +62,6 @@ pub(super) struct Tiles {
     /// Number of pictures.
     count: usize,
     atlas: Atlas,
-    /// Session for the atlas.
-    sessions: SessionCache,
     /// Share of the tiles that the last picture skipped.
     skipped: f32,
 }
@@ -104,7 +103,7 @@ impl Tiles {
         }
         self.allocate(fused);
         let tiles = self.tiles_to_compute(&converged, sigmas);
-        let pixels = tiles.len().div_ceil(SLOTS) * SIZE[0] * SIZE[1];
+        let pixels = tiles.len().div_ceil(SLOTS) * ATLAS_SIZE[0] * ATLAS_SIZE[1];
         let (width, height) = input.size();
         if pixels as f32 > MAX_TILED_SHARE * (width * height) as f32 {
             self.skipped = 0.0;
@@ -114,7 +113,7 @@ impl Tiles {
             self.kept = converged;
         } else {
             self.skipped = 1.0 - tiles.len() as f32 / converged.len() as f32;
-            self.compute(run, &engine, input, fused, &tiles)?;
+            self.compute(run, &mut engine, input, fused, &tiles)?;
             for tile in tiles {
                 self.kept[tile] = converged[tile].take();
             }
@@ -125,8 +124,7 @@ impl Tiles {
 
     /// Counts the picture. Discards the results if its size or the settings changed.
     fn prepare(&mut self, fused: &FusedPicture<'_>, settings: Settings) {
-        let (width, height) = fused.picture.size();
-        let dim = (height.div_ceil(TILE), width.div_ceil(TILE));
+        let dim = tiles_of(fused.picture.size());
         if self.kept.dim() != dim {
             self.kept = Array2::default(dim);
         }
@@ -171,14 +169,12 @@ impl Tiles {
     fn compute<T: Sample>(
         &mut self,
         run: &NetworkRun<'_>,
-        engine: &Engine<'_>,
+        engine: &mut Engine<'_>,
         input: &Picture<'_, T>,
         fused: &FusedPicture<'_>,
         tiles: &[TilePosition],
     ) -> Result<(), Error> {
-        let Engine { network, threads, .. } = engine;
-        let [width, height] = SIZE;
-        let session = self.sessions.for_frame_size(*network, threads.count(), width, height)?;
+        let session = engine.network.for_tiles(engine.threads.count())?;
         for tiles in tiles.chunks(SLOTS) {
             self.atlas.load(input, fused, tiles);
             let (of_input, of_fused, mut to) = self.atlas.pictures(fused);
@@ -202,6 +198,17 @@ impl Tiles {
             });
         }
     }
+}
+
+/// Returns the number of rows and columns of tiles of a picture of a width and height.
+fn tiles_of((width, height): (usize, usize)) -> (usize, usize) {
+    (height.div_ceil(TILE), width.div_ceil(TILE))
+}
+
+/// Returns whether tiles of a picture of a width and height can be skipped.
+pub(super) fn can_skip(size: (usize, usize)) -> bool {
+    let (rows, columns) = tiles_of(size);
+    rows * columns >= MIN_TILES
 }
 
 /// Returns the means of the tiles that have converged, for `dim` tiles.
