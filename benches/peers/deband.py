@@ -9,11 +9,13 @@
 The pictures are luma of photographs at half their size, which has values between code values, and
 gradients. Quantised to 6 and 7 bits, they go through each filter as 8-bit frames. The table shows
 the PSNR to the original in dB, mean over the pictures, for the best settings of each filter for
-each row. Filters that can write 10 bits do so; "8 bits" is the output of cnndeband with dither.
+each row, and CAMBI, which measures visible bands. Filters that can write 10 bits do so; "8 bits" is
+the output of cnndeband with dither.
 """
 
 import argparse
 import itertools
+import json
 import os
 import subprocess
 import tempfile
@@ -38,10 +40,10 @@ def photographs(paths, side):
     return np.stack(pictures)
 
 
-def gradients(count, side):
+def gradients(count, height, width):
     """Returns sums of a slope, waves and a spot of light."""
     rng = np.random.default_rng(7)
-    y, x = np.mgrid[0:side, 0:side] / side
+    y, x = np.mgrid[0:height, 0:width] / width
     pictures = []
     for _ in range(count):
         field = rng.normal() * x + rng.normal() * y
@@ -111,6 +113,21 @@ def peers():
         yield "deband", settings, lambda f, s=settings: ffmpeg(f, s, "yuv420p10le", np.uint16)
 
 
+def cambi(pictures):
+    """Returns CAMBI (Tandon et al., "CAMBI: Contrast-aware multiscale banding index", 2021)."""
+    count, height, width = pictures.shape
+    with open(OUT, "wb") as file:
+        for luma in np.round(4 * pictures).astype("<u2"):
+            file.write(luma.tobytes() + np.full(luma.size // 2, 512, "<u2").tobytes())
+    log = OUT + ".json"
+    video = ["-f", "rawvideo", "-pix_fmt", "yuv420p10le", "-s", f"{width}x{height}", "-i", OUT]
+    measure = f"libvmaf=feature=name=cambi:log_fmt=json:log_path={log}"
+    ffmpeg_exe = imageio_ffmpeg.get_ffmpeg_exe()
+    subprocess.run([ffmpeg_exe, "-v", "error", *video, *video, "-lavfi", measure, "-f", "null", "-"], check=True)
+    with open(log) as file:
+        return json.load(file)["pooled_metrics"]["cambi"]["mean"]
+
+
 def psnr(a, b):
     return float(np.mean(10 * np.log10(255**2 / np.maximum(((a - b) ** 2).mean((1, 2)), 1e-6))))
 
@@ -120,17 +137,17 @@ def main():
     parser.add_argument("photos", nargs="+")
     parser.add_argument("--side", type=int, default=248)
     options = parser.parse_args()
-    sets = {"photographs": photographs(options.photos, options.side), "gradients": gradients(16, options.side)}
+    sets = {"photographs": photographs(options.photos, options.side), "gradients": gradients(8, 540, 960)}
     for (name, pictures), bits in itertools.product(sets.items(), (6, 7, 8)):
         frames = quantise(pictures, bits)
-        print(f"{name}, {bits} bits: input {psnr(frames, pictures):.2f}")
+        print(f"{name}, {bits} bits: input {psnr(frames, pictures):.2f}, CAMBI {cambi(frames):.2f}")
         best = {}
         for peer, settings, run in peers():
             result = run(frames)
-            score = (psnr(result, pictures), psnr(result, frames.astype(np.float32)), settings)
-            best[peer] = max(best.get(peer, score), score)
-        for peer, (score, change, settings) in best.items():
-            print(f"    {peer}: {score:.2f}, to the input {change:.2f} ({settings})", flush=True)
+            score = (psnr(result, pictures), psnr(result, frames.astype(np.float32)), settings, result)
+            best[peer] = max(best.get(peer, score), score, key=lambda score: score[0])
+        for peer, (score, change, settings, result) in best.items():
+            print(f"    {peer}: {score:.2f}, CAMBI {cambi(result):.2f}, to the input {change:.2f} ({settings})", flush=True)
 
 
 if __name__ == "__main__":

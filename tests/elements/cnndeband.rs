@@ -98,16 +98,18 @@ fn the_threshold_bounds_the_change() {
 }
 
 #[test]
-fn a_short_range_keeps_wide_bands() {
+fn a_short_range_changes_only_the_surroundings_of_contours() {
     let info = info(VideoFormat::Gray8, 640, 96);
-    // Bands of 100 samples.
-    let banded = frame(&info, |x, _| six_bits(60.0 + 0.04 * x as f32));
-    let changes = [8, 64].map(|range| {
+    // Bands of 40 samples, with contours at 20, 60 and so on.
+    let banded = frame(&info, |x, _| six_bits(60.0 + 0.1 * x as f32));
+    let far = |x: usize| (x + 20) % 40 > 8 && (x + 20) % 40 < 32;
+    let changes = [4, 64].map(|range| {
         let element = format!("cnndeband threshold=2.5 range={range} grain=0");
         let out = debanded(&element, &info, banded.clone());
-        mean_square(&out, banded.iter().map(|v| f32::from(*v)))
+        let samples = out.iter().zip(&banded).enumerate().filter(|(i, _)| far(i % 640));
+        samples.map(|(_, (a, b))| f32::from(a.abs_diff(*b))).sum::<f32>()
     });
-    assert!(changes[0] < 0.5 * changes[1], "{changes:?}");
+    assert!(changes[0] < 0.2 * changes[1], "{changes:?}");
 }
 
 #[test]
@@ -121,7 +123,9 @@ fn grain_dithers_contours_alone_and_stays_still() {
     let plain = debanded("cnndeband threshold=2.5 grain=0", &info, banded);
     assert!(largest_difference(&first, &plain) >= 1);
     let edge = frame(&info, |x, _| if x < 90 { 40.0 } else { 200.0 });
-    assert!(largest_difference(&debanded("cnndeband grain=2", &info, edge.clone()), &edge) <= 1);
+    let out = debanded("cnndeband", &info, edge.clone());
+    let changed = out.iter().zip(&edge).filter(|(a, b)| a != b).count();
+    assert!(changed < edge.len() / 50, "{changed} samples of {}", edge.len());
 }
 
 #[test]

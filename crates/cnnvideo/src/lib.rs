@@ -10,6 +10,7 @@
 //!   [`frame::PictureMut`].
 //! * [`denoise`]: noise estimation, temporal fusion and denoising networks.
 //! * [`smooth`]: removes texture up to a chosen scale and keeps edges.
+//! * [`deband`]: removes false contours from gradients.
 //! * [`segment`]: predicts regions from clicks, scribbles and boxes and follows them through video.
 //! * [`watermark`]: embeds and detects a keyed payload of 64 bits.
 //! * [`quality`]: PSNR, SSIM and other measures, and a panel that shows them.

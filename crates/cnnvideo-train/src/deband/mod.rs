@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use rand::{SeedableRng, rngs::StdRng};
 use tch::{Kind, Tensor};
 
-use self::pairs::{DebandBatch, PairSource, fine_luma, gradient};
+use self::pairs::{DebandBatch, MAX_PHOTO_SIDE, PairSource, fine_luma, gradient};
 use super::{
     Error,
     data::Photos,
@@ -51,7 +51,8 @@ pub struct DebandOptions {
 /// Files that cannot be read or written, a checkpoint that does not fit, a loss that is not finite.
 pub fn train(options: &DebandOptions) -> Result<(), Error> {
     let run = &options.run;
-    let photos = Photos::load(&options.data, 2 * run.patch_side.max(VALIDATION_SIDE) as u32)?;
+    let photo_side = run.patch_side.min(MAX_PHOTO_SIDE).max(VALIDATION_SIDE);
+    let photos = Photos::load(&options.data, 2 * photo_side as u32)?;
     println!("{photos}");
     let graph = run.architecture.graph()?;
     let source = PairSource { photos: &photos.train, count: run.batch_size, side: run.patch_side };
@@ -213,11 +214,17 @@ fn features(banded: &Tensor, thresholds: &Tensor) -> Result<Tensor, Error> {
 /// Returns the validation batches: photographs and gradients, quantised with each step.
 fn validation(photos: &Photos) -> Result<Vec<(String, DebandBatch)>, Error> {
     let mut rng = StdRng::seed_from_u64(u64::MAX);
-    let gradients: Vec<_> = (0..VALIDATION_PICTURES)
-        .map(|_| gradient(VALIDATION_SIDE, &mut rng))
-        .collect::<Result<_, _>>()?;
+    let mut gradients = |side: usize| -> Result<Tensor, Error> {
+        let all: Vec<_> =
+            (0..VALIDATION_PICTURES).map(|_| gradient(side, &mut rng)).collect::<Result<_, _>>()?;
+        Ok(Tensor::f_cat(&all, 0)?)
+    };
     let patches = photos.validation.central_patches(VALIDATION_PICTURES, 2 * VALIDATION_SIDE);
-    let pictures = [("photo", fine_luma(&patches)?), ("gradient", Tensor::f_cat(&gradients, 0)?)];
+    let pictures = [
+        ("photo", fine_luma(&patches)?),
+        ("gradient", gradients(VALIDATION_SIDE)?),
+        ("wide", gradients(4 * VALIDATION_SIDE)?),
+    ];
     let mut all = Vec::new();
     for (name, target) in pictures {
         for step in VALIDATION_STEPS {

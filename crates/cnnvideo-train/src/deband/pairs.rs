@@ -16,7 +16,7 @@ use cnnvideo::deband::MAX_THRESHOLD;
 const GRADIENT_SHARE: f64 = 0.35;
 const COMPOSITE_SHARE: f64 = 0.3;
 /// Range of the difference of the brightest and the darkest value of a gradient, in code values.
-const GRADIENT_RANGE: [f64; 2] = [3.0, 120.0];
+const GRADIENT_RANGE: [f64; 2] = [2.0, 120.0];
 /// Share of the patches that are compressed after the quantisation.
 const COMPRESSED_SHARE: f64 = 0.35;
 /// Range of the factor on the steps of the compression.
@@ -39,6 +39,10 @@ pub(super) struct DebandBatch {
     pub thresholds: Tensor,
 }
 
+/// Largest side of the part of a patch that a photograph fills; around it the photograph is
+/// mirrored.
+pub(super) const MAX_PHOTO_SIDE: usize = 160;
+
 /// Source of training batches.
 pub(super) struct PairSource<'a> {
     pub photos: &'a PhotoSet,
@@ -50,7 +54,11 @@ impl BatchSource for PairSource<'_> {
     type Batch = DebandBatch;
 
     fn draw(&self, rng: &mut StdRng) -> Result<DebandBatch, Error> {
-        let photos = fine_luma(&self.photos.patches(rng, self.count, 2 * self.side))?;
+        let photo_side = self.side.min(MAX_PHOTO_SIDE);
+        let photos = fine_luma(&self.photos.patches(rng, self.count, 2 * photo_side))?;
+        // Contours of wide bands need larger patches than photographs have.
+        let margin = ((self.side - photo_side) / 2) as i64;
+        let photos = photos.f_reflection_pad2d([margin; 4])?;
         let dct_quantiser = DctQuantiser::new();
         let mut parts = [Vec::new(), Vec::new(), Vec::new()];
         for i in 0..self.count {
