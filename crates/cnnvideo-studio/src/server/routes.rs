@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What the server answers to which path.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, Path, Query, State},
+    http::StatusCode,
+    middleware,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{App, guard::guard, page, socket};
+use crate::{
+    card::Card,
+    export::{self, Request},
+    problem::{Problem, Result},
+};
+
+/// Longest body of a request.
+const MAX_BODY: usize = 64 * 1024;
+
+/// Answer of a handler: JSON, or a problem with the status of a wrong request.
+struct Answer<T>(Result<T>);
+
+impl<T: Serialize> IntoResponse for Answer<T> {
+    fn into_response(self) -> Response {
+        match self.0 {
+            Ok(value) => Json(value).into_response(),
+            Err(problem) => (StatusCode::BAD_REQUEST, Json(problem)).into_response(),
+        }
+    }
+}
+
+/// Returns the table of all paths.
+pub(super) fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/api/socket", get(socket::open))
+        .route("/api/files", get(files))
+        .route("/api/export", post(export))
+        .route("/api/presets", get(preset_names))
+        .route("/api/presets/{name}", get(preset).put(store_preset).delete(remove_preset))
+        .fallback(get(page::file))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), guard))
+        .with_state(app)
+}
+
+#[derive(Debug, Deserialize)]
+struct Folder {
+    #[serde(default)]
+    path: String,
+}
+
+async fn files(State(app): State<Arc<App>>, Query(folder): Query<Folder>) -> Response {
+    blocking(move || app.access.list(&folder.path)).await
+}
+
+async fn export(State(app): State<Arc<App>>, Json(request): Json<Request>) -> Response {
+    blocking(move || export::export(&request, &app.access)).await
+}
+
+async fn preset_names(State(app): State<Arc<App>>) -> Response {
+    blocking(move || app.presets.names()).await
+}
+
+async fn preset(State(app): State<Arc<App>>, Path(name): Path<String>) -> Response {
+    blocking(move || app.presets.read(&name)).await
+}
+
+async fn store_preset(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    Json(cards): Json<Vec<Card>>,
+) -> Response {
+    blocking(move || app.presets.write(&name, &cards)).await
+}
+
+async fn remove_preset(State(app): State<Arc<App>>, Path(name): Path<String>) -> Response {
+    blocking(move || app.presets.remove(&name)).await
+}
+
+/// Runs work on files on a thread that may wait for the disk.
+async fn blocking<T: Serialize + Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Response {
+    let done = tokio::task::spawn_blocking(work).await;
+    let failed = |_| Err(Problem::new("the server failed", "report this, with what you did"));
+    Answer(done.unwrap_or_else(failed)).into_response()
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Sessions of a page: pictures, settings, and failures of the pipeline.
+
+mod common;
+
+use std::{fs, path::Path, time::Duration};
+
+use serde_json::json;
+
+use common::{Running, make_clip, socket::Message};
+
+#[test]
+fn a_file_opens_plays_steps_and_seeks() {
+    let studio = Running::start();
+    make_clip(Path::new(&studio.file("clip.mkv")), 40);
+    let mut page = studio.page().unwrap();
+    page.set_cards(&json!([{"id": 1, "element": "cnndenoise"}]), 7);
+    page.open_file(&studio.file("clip.mkv"));
+    let video = page.event("opened")["video"].clone();
+    assert_eq!((&video["width"], &video["height"]), (&json!(192), &json!(128)));
+    assert_eq!(video["rate"], json!([25, 1]));
+    let first = page.lossless();
+    assert_eq!((&first.header["seconds"], &first.header["revision"]), (&json!(0.0), &json!(7)));
+    assert!(first.before.starts_with(b"\x89PNG") && first.after.starts_with(b"\x89PNG"));
+
+    let time = |picture: &common::socket::Picture| picture.header["seconds"].as_f64().unwrap();
+    page.send(&json!({"type": "step", "frames": 1}));
+    assert_eq!(time(&page.lossless()), 0.04);
+    page.send(&json!({"type": "step", "frames": -1}));
+    assert_eq!(time(&page.lossless()), 0.0);
+    page.send(&json!({"type": "seek", "seconds": 1.0}));
+    let sought = page.lossless();
+    assert_eq!(time(&sought), 1.0);
+    assert_ne!(sought.after, first.after);
+    page.send(&json!({"type": "play"}));
+    let played = page.picture(|header| header["lossless"] == false);
+    assert!(played.after.starts_with(&[0xff, 0xd8]));
+    // At the end it stops on the last frame, without loss.
+    assert_eq!(time(&page.lossless()), 39.0 * 0.04);
+    page.send(&json!({"type": "seek", "seconds": 500.0}));
+    assert_eq!(time(&page.lossless()), 39.0 * 0.04);
+    page.send(&json!({"type": "loop", "on": true}));
+    page.send(&json!({"type": "play"}));
+    page.picture(|header| header["seconds"] == json!(1.2));
+    page.picture(|header| header["seconds"] == json!(0.4));
+}
+
+#[test]
+fn settings_apply_at_once_and_wrong_ones_are_reported() {
+    let studio = Running::start();
+    let mut page = studio.page().unwrap();
+    page.open_test();
+    let plain = page.lossless();
+    let smooth = |strength: f64| json!([{"id": 4, "element": "cnnsmooth", "properties": {"strength": strength, "scale": 16}}]);
+    page.set_cards(&smooth(1.0), 1);
+    let smoothed = page.picture(|header| header["revision"] == 1 && header["lossless"] == true);
+    assert_ne!(smoothed.pixels(), plain.pixels());
+    page.set_cards(&smooth(0.0), 2);
+    let quick = page.picture(|header| header["revision"] == 2);
+    assert!(quick.before.is_empty(), "the page has the frame before the chain");
+    let off = page.picture(|header| header["revision"] == 2 && header["lossless"] == true);
+    assert_eq!(off.pixels(), plain.pixels());
+
+    for (properties, expected) in [
+        (json!({"strength": 2}), "not between 0 and 1"),
+        (json!({"strength": "x"}), "not a value"),
+        (json!({"scale": null}), "not a number"),
+        (json!({"parent": "x"}), "no such setting"),
+        (json!({"quality": "good"}), "not a value"),
+        (json!({"model-file": "/etc/passwd"}), "below the folders"),
+    ] {
+        page.set_cards(&json!([{"id": 4, "element": "cnnsmooth", "properties": properties}]), 3);
+        let event = page.event("problem");
+        assert_eq!(event["card"], 4, "{event}");
+        assert!(event.to_string().contains(expected), "{event}");
+    }
+    page.set_cards(&json!([{"id": 5, "element": "filesink"}]), 4);
+    assert!(page.event("problem").to_string().contains("no card filesink"));
+}
+
+#[test]
+fn a_page_that_does_not_acknowledge_gets_few_pictures() {
+    let studio = Running::start();
+    let mut page = studio.page().unwrap();
+    page.open_test();
+    page.lossless();
+    page.send(&json!({"type": "play"}));
+    let mut pictures = 0;
+    let mut states = 0;
+    // The engine reports its state twice a second while it plays on.
+    while states < 6 {
+        match page.next() {
+            Message::Picture(_) => pictures += 1,
+            Message::Event(event) if event["type"] == "status" => states += 1,
+            Message::Event(_) => (),
+            Message::Closed => panic!("closed"),
+        }
+    }
+    assert!(pictures <= 2, "{pictures}");
+    page.send(&json!({"type": "ack"}));
+    let late = page.picture(|_| true);
+    assert!(late.header["skipped"].as_u64().unwrap() > 0, "{:?}", late.header);
+}
+
+#[test]
+fn files_that_are_no_videos_are_explained() {
+    let studio = Running::start();
+    let mut page = studio.page().unwrap();
+    fs::write(studio.file("text.mp4"), "no video".repeat(100)).unwrap();
+    fs::write(studio.file("empty.mp4"), "").unwrap();
+    for name in ["text.mp4", "empty.mp4"] {
+        page.open_file(&studio.file(name));
+        let event = page.event("problem");
+        assert!(
+            event["problem"]["advice"].as_str().is_some_and(|text| !text.is_empty()),
+            "{event}"
+        );
+    }
+    page.open_test();
+    page.lossless();
+}
+
+#[test]
+fn a_card_that_fails_is_left_out() {
+    let studio = Running::with(|options| options.more_elements.push("identity".to_owned()));
+    let mut page = studio.page().unwrap();
+    page.open_test();
+    page.lossless();
+    // Without a key the element does not start; the other one goes on.
+    let cards = json!([
+        {"id": 1, "element": "watermarkembed"},
+        {"id": 2, "element": "cnnsmooth"},
+    ]);
+    page.set_cards(&cards, 1);
+    assert_eq!(page.event("problem")["card"], 1);
+    page.picture(|header| header["revision"] == 1);
+    let cards = json!([{"id": 3, "element": "identity", "properties": {"error-after": 5}}]);
+    page.set_cards(&cards, 2);
+    page.send(&json!({"type": "play"}));
+    assert_eq!(page.event("problem")["card"], 3);
+    page.picture(|header| header["revision"] == 2 && header["seconds"].as_f64() > Some(0.4));
+}
+
+#[test]
+fn a_blocked_pipeline_is_started_again() {
+    let studio = Running::with(|options| {
+        options.more_elements.push("identity".to_owned());
+        options.patience = Duration::from_secs(1);
+    });
+    let mut page = studio.page().unwrap();
+    page.open_test();
+    page.lossless();
+    let cards =
+        json!([{"id": 1, "element": "identity", "properties": {"sleep-time": 4_000_000_000u32}}]);
+    page.set_cards(&cards, 1);
+    page.event("restarted");
+    page.picture(|header| header["revision"] == 1);
+    page.send(&json!({"type": "step", "frames": 1}));
+    page.picture(|header| header["seconds"] == json!(0.04));
+}
