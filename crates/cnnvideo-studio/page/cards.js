@@ -5,6 +5,11 @@ import { TITLES } from "./chain.js";
 import { makeControl } from "./control.js";
 import { find, h, iconButton } from "./dom.js";
 
+/** Settings that users change first, in this order; all others follow by name. */
+const FIRST = ["strength", "noise-level", "scale", "structure", "key-file", "payload", "target-psnr",
+  "foreground-strength", "background-strength", "temporal", "lookahead", "quality"];
+const rank = ({ name }) => (FIRST.includes(name) ? FIRST.indexOf(name) : FIRST.length);
+
 export class Cards {
   /** @param extras makes further content of a card, by element: {node, update} */
   constructor(chain, extras) {
@@ -81,6 +86,7 @@ export class Cards {
     const problem = h("p", { class: "problem", role: "alert", hidden: true });
     const extra = this.extras[card.element]?.(id);
     const row = (rare) => controls
+      .sort(([a], [b]) => rank(a) - rank(b))
       .filter(([control]) => Boolean(control.rare) === rare && !extra?.hides?.includes(control.name))
       .map(([, made]) => made.row);
     const rare = row(true);

@@ -13,6 +13,11 @@ export const TITLES = {
   watermarkdetect: "Find watermark",
 };
 
+/** Settings of new cards. */
+const FIRST_SETTINGS = {
+  watermarkdetect: { "post-all": true },
+};
+
 /** Time within which changes of one setting are one step of undo, in milliseconds. */
 const ONE_STEP = 700;
 
@@ -46,9 +51,11 @@ export class Chain {
     this.#changed();
   }
 
+  /** Adds a card: regions to the front, where the other elements read them; all else to the end. */
   add(element) {
-    const card = { id: this.#next++, element, on: true, properties: {} };
-    this.change("", (cards) => cards.push(card));
+    const card = { id: this.#next++, element, on: true, properties: { ...FIRST_SETTINGS[element] } };
+    const front = element === "cnnsegment";
+    this.change("", (cards) => (front ? cards.unshift(card) : cards.push(card)));
     return card;
   }
 

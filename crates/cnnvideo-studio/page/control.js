@@ -53,6 +53,7 @@ function number(control, id, set) {
     const automatic = estimates && value < 0;
     if (!automatic) lastLevel = value;
     if (auto) auto.checked = automatic;
+    slider?.closest?.(".control")?.classList.toggle("estimated", automatic);
     if (slider) slider.value = automatic ? low : value;
     if (document.activeElement !== field || automatic) field.value = automatic ? "" : shorten(value, step);
     field.placeholder = automatic ? "auto" : "";

@@ -12,15 +12,26 @@ import { helpDialog, listen } from "./keys.js";
 import { openingDialog } from "./opening.js";
 import { Pointer } from "./pointer.js";
 import { presetsDialog } from "./presets.js";
+import { Quality } from "./quality.js";
+import { enqueue, queueDialog } from "./queue.js";
+import { Segment } from "./segment.js";
 import { makeToolbar, toggleFullScreen } from "./toolbar.js";
 import { Transport } from "./transport.js";
 import { View } from "./view.js";
+import { Watermarks } from "./watermark.js";
 
 const chain = new Chain();
 const view = new View();
 const pointer = new Pointer(view);
 const transport = new Transport();
-const cards = new Cards(chain, {});
+const segment = new Segment(chain, view, pointer);
+const quality = new Quality(transport);
+const watermarks = new Watermarks(transport);
+const cards = new Cards(chain, {
+  cnnsegment: (id) => segment.content(id),
+  watermarkembed: () => watermarks.embedder(),
+  watermarkdetect: (id) => watermarks.detector(id),
+});
 let source = null;
 let started = false;
 /** Time at which each revision of the chain was made, and the times from there to its picture. */
@@ -31,6 +42,8 @@ function open(next) {
   source = next;
   transport.open(null);
   view.clear();
+  quality.forget();
+  watermarks.forget();
   find("empty").hidden = true;
   find("video").textContent = "Opening …";
   send("open", { source });
@@ -38,6 +51,10 @@ function open(next) {
 
 function sendChain() {
   cards.clearProblems();
+  quality.forget();
+  const regions = Boolean(segment.card);
+  find("overlay").hidden = !regions;
+  find("cards").classList.toggle("has-regions", regions);
   made.set(chain.revision, performance.now());
   send("chain", { cards: chain.cards, revision: chain.revision });
   find("undo").disabled = !chain.canUndo;
@@ -66,6 +83,7 @@ function hello(event) {
     sendChain();
   }
   cards.update();
+  quality.tell();
   if (transport.looped) send("loop", { on: true });
   if (source) open(source);
   else showEmpty();
@@ -103,7 +121,10 @@ const handlers = {
     chain.allOff();
     notice(sentence(found.text), { advice: sentence(found.advice), kind: "error" });
   },
-  message: () => {},
+  message: ({ card, name, fields }) => {
+    if (name === "watermark") watermarks.message(card, fields);
+  },
+  quality: (event) => quality.add(event),
 };
 
 onEvent.on((event) => handlers[event.type]?.(event));
@@ -135,8 +156,9 @@ find("redo").onclick = () => chain.redo();
 find("reset").onclick = () => chain.resetAll();
 find("open").onclick = () => openingDialog(open);
 find("presets").onclick = () => presetsDialog(chain);
+find("queue").onclick = () => queueDialog(chain, transport.video?.format ?? "I420");
 find("export").disabled = true;
-find("export").onclick = () => exportDialog(source, transport.video, chain, () => {});
+find("export").onclick = () => exportDialog(source, transport.video, chain, enqueue);
 makeToolbar(view);
 
 const actions = [
@@ -153,6 +175,7 @@ const actions = [
   [["0"], "fit the view", () => view.setZoom("fit")],
   [["1", "2", "4", "8"], "zoom", (key) => view.setZoom(Number(key))],
   [["r"], "show regions", () => view.set({ showRegions: !view.showRegions })],
+  [["Escape"], "stop pointing", () => segment.use(null)],
   [["f"], "full screen", toggleFullScreen],
   [["o"], "open a video", () => openingDialog(open)],
   [["e"], "export", () => find("export").click()],

@@ -21,8 +21,7 @@ const HIDDEN: [&str; 7] =
     ["name", "parent", "qos", "key", "noise-model", "last-payload", "emit-signals"];
 
 /// Properties that few users change.
-const RARE: [&str; 15] = [
-    "background-strength",
+const RARE: [&str; 13] = [
     "candidates-file",
     "chroma-noise-level",
     "device",
@@ -30,7 +29,6 @@ const RARE: [&str; 15] = [
     "epoch",
     "epochs",
     "false-positive-rate",
-    "foreground-strength",
     "frame-offset",
     "model-file",
     "post-all",
@@ -78,7 +76,7 @@ fn control(spec: &ParamSpec) -> Option<Value> {
         "name": spec.name(),
         "about": spec.blurb(),
         "live": is_live(spec),
-        "rare": RARE.contains(&spec.name()),
+        "rare": RARE.contains(&spec.name()) || is_rare_quality(spec),
         "path": is_path(spec.name()),
     });
     let kind = if let Some((kind, low, high, default)) = number(spec) {
@@ -104,6 +102,11 @@ fn control(spec: &ParamSpec) -> Option<Value> {
     };
     control["kind"] = json!(kind);
     Some(control)
+}
+
+/// Returns whether a property is the quality preset of an element that has one preset only.
+fn is_rare_quality(spec: &ParamSpec) -> bool {
+    spec.name() == "quality" && spec.owner_type().name() != "CnnDenoise"
 }
 
 /// Returns kind, range and default of a property that is a number.

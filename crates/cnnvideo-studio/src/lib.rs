@@ -18,6 +18,7 @@ mod card;
 mod elements;
 mod engine;
 mod export;
+mod jobs;
 mod presets;
 mod problem;
 mod server;

@@ -159,3 +159,63 @@ fn a_blocked_pipeline_is_started_again() {
     page.send(&json!({"type": "step", "frames": 1}));
     page.picture(|header| header["seconds"] == json!(0.04));
 }
+
+#[test]
+fn quality_is_measured_against_the_input_or_a_file() {
+    let studio = Running::start();
+    make_clip(Path::new(&studio.file("clip.mkv")), 10);
+    let mut page = studio.page().unwrap();
+    page.open_file(&studio.file("clip.mkv"));
+    page.lossless();
+    page.send(&json!({"type": "quality", "on": true}));
+    // Equal pictures have an infinite PSNR, which JSON does not have.
+    let equal = page.event("quality");
+    assert_eq!((&equal["values"]["psnr"], &equal["values"]["ssim"]), (&json!(null), &json!(1.0)));
+    let bars = equal["histograms"][0].as_array().unwrap();
+    let sum: f64 = bars.iter().map(|bar| bar.as_f64().unwrap()).sum();
+    assert!((sum - 1.0).abs() < 1e-6, "{sum}");
+    let cards = json!([{"id": 1, "element": "cnnsmooth", "properties": {"scale": 30}}]);
+    page.set_cards(&cards, 1);
+    let mut measured = page.event("quality");
+    while measured["values"]["psnr"].is_null() {
+        measured = page.event("quality");
+    }
+    page.set_cards(&json!([]), 2);
+    page.picture(|header| header["revision"] == 2 && header["lossless"] == true);
+    let reference = studio.file("clip.mkv");
+    page.send(&json!({"type": "quality", "on": true, "reference": reference}));
+    page.send(&json!({"type": "seek", "seconds": 0.2}));
+    let mut against_file = page.event("quality");
+    while against_file["seconds"] != 0.2 {
+        against_file = page.event("quality");
+    }
+    assert_eq!(against_file["values"]["ssim"], 1.0, "{against_file}");
+    page.send(&json!({"type": "quality", "on": true, "reference": "/etc/passwd"}));
+    assert!(page.event("problem").to_string().contains("below the folders"));
+}
+
+#[test]
+fn a_watermark_is_found_with_its_evidence() {
+    let studio = Running::start();
+    fs::write(studio.file("my.key"), (1..33).collect::<Vec<u8>>()).unwrap();
+    let mut page = studio.page().unwrap();
+    let source = json!({"kind": "test", "pattern": "snow", "width": 640, "height": 360});
+    page.send(&json!({"type": "open", "source": source}));
+    let key = studio.file("my.key");
+    let cards = json!([
+        {"id": 1, "element": "watermarkembed", "properties": {"key-file": key, "payload": "0123456789abcdef"}},
+        {"id": 2, "element": "watermarkdetect", "properties": {"key-file": key, "post-all": true, "search": "none"}},
+    ]);
+    page.set_cards(&cards, 1);
+    page.lossless();
+    page.send(&json!({"type": "play"}));
+    loop {
+        let event = page.event("message");
+        if event["name"] == "watermark" && event["fields"]["present"] == true {
+            assert_eq!(event["card"], 2);
+            assert_eq!(event["fields"]["payload"], "0123456789abcdef");
+            assert!(event["fields"]["log10-p"].as_f64() < Some(-9.0), "{event}");
+            break;
+        }
+    }
+}

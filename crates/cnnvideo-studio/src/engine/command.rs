@@ -44,6 +44,13 @@ pub(crate) enum Command {
     },
     /// The page has shown a picture.
     Ack,
+    /// Measures the picture, or not.
+    Quality {
+        /// Whether to.
+        on: bool,
+        /// A video to compare with instead of the input.
+        reference: Option<String>,
+    },
     /// Draws the regions over the picture, or not.
     Regions {
         /// Whether to.

@@ -11,6 +11,7 @@ pub(crate) mod outbox;
 mod overlay;
 mod picture;
 mod playback;
+mod quality;
 mod report;
 pub(crate) mod source;
 pub(crate) mod steps;
@@ -35,6 +36,7 @@ use command::{Command, without_replaced};
 use decoder::Decoder;
 use frame::{Frame, Pair};
 use outbox::Outbox;
+use quality::Meter;
 use report::Rate;
 use source::Source;
 use view::{Shown, View};
@@ -118,6 +120,8 @@ pub(crate) struct Engine {
     looped: bool,
     ended: bool,
     regions: bool,
+    /// Measures the shown pairs, while the page asks for it.
+    meter: Option<Meter>,
     /// The frame to decode up to.
     goal: Option<Goal>,
     /// Pairs that the chain has finished and that are not shown yet.
@@ -152,6 +156,7 @@ impl Engine {
             looped: false,
             ended: false,
             regions: true,
+            meter: None,
             goal: None,
             ready: VecDeque::new(),
             passed: None,
@@ -221,6 +226,7 @@ impl Engine {
             Command::Loop { on } => self.looped = on,
             Command::Chain { cards, revision } => self.set_cards(cards, revision),
             Command::Ack => (),
+            Command::Quality { on, reference } => self.set_quality(on, reference),
             Command::Regions { on } => {
                 self.regions = on;
                 if !self.playing {
@@ -322,9 +328,33 @@ impl Engine {
         self.cards.iter().any(|card| card.on && !self.failed.contains(&card.id))
     }
 
+    /// Begins or ends to measure.
+    fn set_quality(&mut self, on: bool, reference: Option<String>) {
+        self.meter = None;
+        if !on {
+            return;
+        }
+        let started = Meter::start(Arc::clone(&self.around.outbox)).and_then(|meter| {
+            meter.set_reference(reference, &self.around.access)?;
+            Ok(meter)
+        });
+        match started {
+            Ok(meter) => {
+                if let Some(pair) = self.shown.clone() {
+                    meter.measure(self.opening, pair);
+                }
+                self.meter = Some(meter);
+            }
+            Err(problem) => self.report_problem(&problem, None),
+        }
+    }
+
     fn show(&mut self, pair: Pair, lossless: bool) {
         self.around.health.position.store(pair.before.time().nseconds(), Ordering::Relaxed);
         self.shown = Some(pair.clone());
+        if let Some(meter) = &self.meter {
+            meter.measure(self.opening, pair.clone());
+        }
         self.around.view.show(Shown {
             pair,
             lossless,

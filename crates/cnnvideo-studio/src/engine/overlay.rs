@@ -17,7 +17,7 @@ const COLOURS: [[u8; 3]; 8] = [
     [240, 228, 66],
     [0, 114, 178],
     [230, 159, 0],
-    [255, 255, 255],
+    [154, 154, 154],
 ];
 /// Opacity inside of a region and on its border.
 const INSIDE: u8 = 90;

@@ -41,6 +41,9 @@ pub(crate) struct Request {
     /// Whether to write the regions as a black and white video instead of the picture.
     #[serde(default)]
     pub(crate) matte: bool,
+    /// Whether a file of the queue can go on after it was stopped.
+    #[serde(default)]
+    pub(crate) resume: bool,
 }
 
 /// Codecs that the page offers.
@@ -64,8 +67,8 @@ pub(crate) struct Lines {
     command: Option<String>,
     /// A line of `cnnvideo-cluster`, for several machines.
     cluster: Option<String>,
-    /// Arguments of `cnnvideo`.
-    pub(crate) arguments: Option<Vec<String>>,
+    #[serde(skip)]
+    arguments: Option<Vec<String>>,
 }
 
 /// Returns the commands of a chain.
@@ -114,6 +117,23 @@ pub(crate) fn export(request: &Request, access: &Access) -> Result<Lines> {
         cluster,
         arguments,
     })
+}
+
+/// Returns the arguments of `cnnvideo` for a file of the queue. Where the command can, it works in
+/// chunks, so that it goes on where it was stopped.
+///
+/// # Errors
+/// As [`export`], or the source is not a file.
+pub(crate) fn job_arguments(request: &Request, access: &Access) -> Result<Vec<String>> {
+    let lines = export(request, access)?;
+    let mut arguments = lines
+        .arguments
+        .ok_or_else(|| Problem::new("only files can be in the queue", "open a file"))?;
+    let in_chunks = arguments.first().is_some_and(|command| command != "watermark");
+    if request.resume && in_chunks {
+        arguments.push("--resume".to_owned());
+    }
+    Ok(arguments)
 }
 
 fn line<'a>(words: impl Iterator<Item = &'a str>) -> String {

@@ -22,6 +22,7 @@ use crate::{
     Options,
     access::Access,
     elements::ELEMENTS,
+    jobs::Jobs,
     presets::Presets,
     problem::{Problem, Result},
 };
@@ -44,6 +45,8 @@ pub(crate) struct App {
     pub(crate) elements: Arc<[String]>,
     /// Settings that the user has stored.
     pub(crate) presets: Presets,
+    /// Files to work on.
+    pub(crate) jobs: Jobs,
     /// Places for pages.
     pub(crate) pages: Arc<Semaphore>,
     /// Video to open first.
@@ -76,6 +79,7 @@ impl Studio {
             access: Arc::new(Access::new(&options.folders)?),
             elements,
             presets: Presets::new(options.presets),
+            jobs: Jobs::start(options.program)?,
             pages: Arc::new(Semaphore::new(MAX_PAGES)),
             file: options.file,
             patience: options.patience,
@@ -100,6 +104,7 @@ impl Studio {
             .enable_time()
             .build()
             .map_err(|err| no_runtime(&err))?;
+        let app = Arc::clone(&self.app);
         let served = runtime.block_on(async {
             let listener =
                 tokio::net::TcpListener::from_std(self.listener).map_err(|err| no_runtime(&err))?;
@@ -112,6 +117,7 @@ impl Studio {
         });
         // Sessions end with their sockets; a request that still runs is not waited for.
         runtime.shutdown_timeout(Duration::from_millis(500));
+        app.jobs.end();
         served
     }
 }

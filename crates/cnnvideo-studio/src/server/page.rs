@@ -30,12 +30,13 @@ pub(super) async fn file(uri: Uri) -> Response {
     }
 }
 
-const FILES: [(&str, &str, &str); 21] = files![
+const FILES: [(&str, &str, &str); 28] = files![
     "api.js" => SCRIPT,
     "base.css" => STYLE,
     "cards.css" => STYLE,
     "cards.js" => SCRIPT,
     "chain.js" => SCRIPT,
+    "chart.js" => SCRIPT,
     "control.js" => SCRIPT,
     "dialog.js" => SCRIPT,
     "dialogs.css" => STYLE,
@@ -46,10 +47,16 @@ const FILES: [(&str, &str, &str); 21] = files![
     "keys.js" => SCRIPT,
     "layout.css" => STYLE,
     "main.js" => SCRIPT,
+    "narrow.css" => STYLE,
     "opening.js" => SCRIPT,
+    "panels.css" => STYLE,
     "pointer.js" => SCRIPT,
     "presets.js" => SCRIPT,
+    "quality.js" => SCRIPT,
+    "queue.js" => SCRIPT,
+    "segment.js" => SCRIPT,
     "toolbar.js" => SCRIPT,
     "transport.js" => SCRIPT,
     "view.js" => SCRIPT,
+    "watermark.js" => SCRIPT,
 ];

@@ -10,7 +10,7 @@ use axum::{
     http::StatusCode,
     middleware,
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +44,10 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/api/export", post(export))
         .route("/api/presets", get(preset_names))
         .route("/api/presets/{name}", get(preset).put(store_preset).delete(remove_preset))
+        .route("/api/jobs", get(jobs).post(add_job))
+        .route("/api/jobs/{id}", delete(remove_job))
+        .route("/api/jobs/{id}/cancel", post(cancel_job))
+        .route("/api/jobs/{id}/again", post(repeat_job))
         .fallback(get(page::file))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), guard))
@@ -62,6 +66,31 @@ async fn files(State(app): State<Arc<App>>, Query(folder): Query<Folder>) -> Res
 
 async fn export(State(app): State<Arc<App>>, Json(request): Json<Request>) -> Response {
     blocking(move || export::export(&request, &app.access)).await
+}
+
+async fn jobs(State(app): State<Arc<App>>) -> Response {
+    Answer(Ok(app.jobs.list())).into_response()
+}
+
+async fn add_job(State(app): State<Arc<App>>, Json(request): Json<Request>) -> Response {
+    blocking(move || {
+        let title = request.source.title();
+        let arguments = export::job_arguments(&request, &app.access)?;
+        app.jobs.add(title, arguments)
+    })
+    .await
+}
+
+async fn cancel_job(State(app): State<Arc<App>>, Path(id): Path<u64>) -> Response {
+    Answer(app.jobs.cancel(id)).into_response()
+}
+
+async fn repeat_job(State(app): State<Arc<App>>, Path(id): Path<u64>) -> Response {
+    Answer(app.jobs.again(id)).into_response()
+}
+
+async fn remove_job(State(app): State<Arc<App>>, Path(id): Path<u64>) -> Response {
+    Answer(app.jobs.remove(id)).into_response()
 }
 
 async fn preset_names(State(app): State<Arc<App>>) -> Response {

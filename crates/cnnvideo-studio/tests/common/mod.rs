@@ -12,7 +12,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     thread::JoinHandle,
@@ -28,7 +28,7 @@ pub struct Running {
     pub token: String,
     pub folder: PathBuf,
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Running {
@@ -58,7 +58,7 @@ impl Running {
             token: token.to_owned(),
             folder,
             stop,
-            thread: Some(std::thread::spawn(serve)),
+            thread: Mutex::new(Some(std::thread::spawn(serve))),
         }
     }
 
@@ -68,10 +68,21 @@ impl Running {
     }
 }
 
+impl Running {
+    /// Ends the server and keeps its folder.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let thread = self.thread.lock().unwrap().take();
+        if let Some(thread) = thread {
+            thread.join().unwrap();
+        }
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
+        if let Some(thread) = self.thread.lock().unwrap().take() {
             let _ = thread.join();
         }
         let _ = fs::remove_dir_all(&self.folder);
