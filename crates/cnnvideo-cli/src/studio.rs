@@ -43,7 +43,7 @@ pub(crate) fn studio(arguments: &StudioArguments, stop: &Stop) -> Result<()> {
     }
     note("cnnvideo: Ctrl+C ends the studio");
     if !arguments.no_browser {
-        open_browser(&studio.url());
+        open_browser(&studio.url_for_browser());
     }
     studio.serve(|| stop.check().is_err())?;
     Ok(())

@@ -6,16 +6,22 @@ import { Signal } from "./dom.js";
 const STORE = "cnnvideo-studio-token";
 
 /** Takes the token from the address, where it would be seen, into the memory of this tab. */
-function takeToken() {
-  const given = location.hash.slice(1);
-  if (/^[0-9a-f]{32}$/.test(given)) {
-    sessionStorage.setItem(STORE, given);
-    history.replaceState(null, "", location.pathname);
-  }
+async function takeToken() {
+  let given = location.hash.slice(1);
+  if (given) history.replaceState(null, "", location.pathname);
+  if (given.startsWith("code=")) given = await exchange(given.slice("code=".length));
+  if (/^[0-9a-f]{32}$/.test(given)) sessionStorage.setItem(STORE, given);
   return sessionStorage.getItem(STORE) || "";
 }
 
-const token = takeToken();
+/** Exchanges the code of an address that works once. */
+async function exchange(code) {
+  const headers = { "Content-Type": "application/json" };
+  const answer = await fetch("/api/login", { method: "POST", headers, body: JSON.stringify({ code }) });
+  return answer.ok ? answer.json() : "";
+}
+
+const token = await takeToken();
 
 /** Sends a request and returns the answer; throws the problem that the server reports. */
 export async function request(method, path, body) {

@@ -73,11 +73,13 @@ export function exportDialog(source, video, chain, enqueue) {
     update();
   };
   for (const field of [output, crf, matte]) field.onchange = update;
-  add.onclick = () => enqueue(asked());
+  add.onclick = async () => {
+    if (await enqueue(asked())) close();
+  };
   const regions = chain.cards.some((card) => card.element === "cnnsegment" && card.on);
   const matteRow = regions ? h("label", { class: "check" }, matte, "Write the regions as a black and white matte") : null;
   const hint = regions ? h("p", { class: "hint" }, "The points of the regions apply to the first frame of the file.") : null;
-  openDialog("Export", h("div", { class: "export" },
+  const close = openDialog("Export", h("div", { class: "export" },
     h("div", { class: "fields" },
       h("label", { class: "grow" }, "File", output),
       h("label", {}, "Codec", codec),

@@ -26,6 +26,7 @@ export class View {
   #phase = true;
   #queued = false;
   #difference = null;
+  #last = Promise.resolve();
 
   constructor() {
     this.canvas = find("canvas");
@@ -40,8 +41,14 @@ export class View {
     }, BLINK_INTERVAL);
   }
 
-  /** Reads a message with a picture; returns when it is drawn. */
-  async show(data) {
+  /** Shows the picture of a message behind those before; returns its header when it is drawn. */
+  show(data) {
+    const shown = this.#last.then(() => this.#show(data));
+    this.#last = shown.catch(() => {});
+    return shown;
+  }
+
+  async #show(data) {
     const length = new DataView(data).getUint32(0, true);
     const header = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 4, length)));
     let start = 4 + length;
@@ -50,6 +57,7 @@ export class View {
       start += bytes;
       return bytes ? createImageBitmap(new Blob([part])) : null;
     }));
+    const old = [before && this.before, this.after, this.regions];
     if (before) this.before = before;
     this.after = after;
     this.regions = regions;
@@ -58,6 +66,7 @@ export class View {
     this.#difference = null;
     if (first) this.setZoom("fit");
     this.paint();
+    old.forEach((image) => image?.close());
     return header;
   }
 

@@ -13,8 +13,8 @@ use crate::{
 };
 
 /// Elements of cards, in the order in which the page offers them.
-pub(crate) const ELEMENTS: [&str; 5] =
-    ["cnndenoise", "cnnsmooth", "cnnsegment", "watermarkembed", "watermarkdetect"];
+pub(crate) const ELEMENTS: [&str; 6] =
+    ["cnndenoise", "cnnsmooth", "cnndeband", "cnnsegment", "watermarkembed", "watermarkdetect"];
 
 /// Properties that are no controls. `key` would send the bytes of a key through the page.
 const HIDDEN: [&str; 7] =
@@ -106,7 +106,7 @@ fn control(spec: &ParamSpec) -> Option<Value> {
 
 /// Returns whether a property is the quality preset of an element that has one preset only.
 fn is_rare_quality(spec: &ParamSpec) -> bool {
-    spec.name() == "quality" && spec.owner_type().name() != "CnnDenoise"
+    spec.name() == "quality" && spec.owner_type().name() != "GstCnnDenoise"
 }
 
 /// Returns kind, range and default of a property that is a number.

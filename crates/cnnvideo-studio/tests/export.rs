@@ -96,6 +96,26 @@ fn a_denoiser_that_looks_ahead() {
 }
 
 #[test]
+fn a_detector_writes_no_file() {
+    let studio = Running::start();
+    make_clip(Path::new(&studio.file("clip.mkv")), 1);
+    std::fs::write(studio.file("my.key"), [7; 32]).unwrap();
+    let properties = json!({"key-file": studio.file("my.key"), "post-all": true});
+    let request = json!({
+        "source": {"kind": "file", "path": studio.file("clip.mkv")}, "format": "I420",
+        "cards": [{"element": "watermarkdetect", "properties": properties}], "codec": "ffv1",
+        "output": studio.file("out.mkv"),
+    });
+    let answer = studio.request("POST", "/api/export", &[], &request.to_string());
+    let lines: Value = serde_json::from_str(&answer.body).unwrap();
+    let gstreamer = lines["gstreamer"].as_str().unwrap();
+    assert!(gstreamer.starts_with("gst-launch-1.0 -m ") && gstreamer.ends_with("! fakesink"));
+    let command = lines["command"].as_str().unwrap();
+    let expected = format!("watermark detect {} --key-file", studio.file("clip.mkv"));
+    assert!(command.contains(&expected), "{command}");
+}
+
+#[test]
 fn what_cannot_be_exported_is_explained() {
     let studio = Running::start();
     make_clip(Path::new(&studio.file("clip.mkv")), 1);

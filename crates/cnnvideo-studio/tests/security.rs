@@ -62,6 +62,26 @@ fn requests_without_the_token_are_refused() {
 }
 
 #[test]
+fn the_code_for_the_browser_works_once() {
+    let studio = Running::start();
+    let (_, code) = studio.url_for_browser.split_once("#code=").unwrap();
+    assert_ne!(code, studio.token);
+    let (host, kind) = (studio.host(), "content-type: application/json");
+    let login = |code: &str, more: &[&str]| {
+        let headers: Vec<_> =
+            [host.as_str(), kind].into_iter().chain(more.iter().copied()).collect();
+        studio.raw("POST", "/api/login", &headers, &json!({"code": code}).to_string())
+    };
+    assert_eq!(login(&"0".repeat(32), &[]).status, 401);
+    assert_eq!(login("", &[]).status, 401);
+    assert_eq!(login(code, &["origin: https://evil.example"]).status, 403);
+    let first = login(code, &[]);
+    assert_eq!((first.status, first.body), (200, format!("\"{}\"", studio.token)));
+    assert_eq!(login(code, &[]).status, 401);
+    assert_eq!(login("", &[]).status, 401);
+}
+
+#[test]
 fn requests_of_other_pages_are_refused() {
     let studio = Running::start();
     let own = format!("origin: http://{}", studio.address);
@@ -192,15 +212,15 @@ fn fifty_connections_do_not_take_the_server_down() {
     let idle: Vec<_> =
         (0..50).map(|_| std::net::TcpStream::connect(studio.address).unwrap()).collect();
     assert_eq!(studio.get("/api/files").status, 200);
-    let pages: Vec<_> = (0..50).map(|_| studio.page()).collect();
-    let opened = pages.iter().filter(|page| page.is_ok()).count();
-    let refused = pages.iter().filter(|page| page.as_ref().err() == Some(&503)).count();
-    assert!(opened > 0 && opened + refused == 50, "{opened} opened, {refused} refused");
+    let mut pages: Vec<_> = (0..50).map(|_| studio.page().unwrap()).collect();
+    let greeted = pages.iter_mut().map(|page| !matches!(page.next(), Message::Closed));
+    let greeted = greeted.filter(|greeted| *greeted).count();
+    assert!((1..50).contains(&greeted), "{greeted} pages have a session");
     assert_eq!(studio.get("/api/files").status, 200);
     drop((idle, pages));
     // The places are free again once the server has noticed.
     let start = std::time::Instant::now();
-    while studio.page().is_err() {
+    while matches!(studio.page().unwrap().next(), Message::Closed) {
         assert!(start.elapsed() < common::PATIENCE, "no place becomes free");
         std::thread::sleep(std::time::Duration::from_millis(50));
     }

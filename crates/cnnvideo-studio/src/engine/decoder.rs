@@ -77,9 +77,9 @@ impl Decoder {
     /// Decoding failed.
     pub(crate) fn next(&self, timeout: gst::ClockTime) -> Result<Next> {
         if let Some(sample) = self.sink.try_pull_sample(timeout)
-            && let (Some(buffer), Some(caps)) = (sample.buffer_owned(), sample.caps_owned())
+            && let Some(frame) = frame_of(&sample)
         {
-            return Ok(Next::Frame(Frame { buffer, caps }));
+            return Ok(Next::Frame(frame));
         }
         match self.error() {
             Some(problem) => Err(problem),
@@ -138,6 +138,18 @@ impl Drop for Decoder {
     fn drop(&mut self) {
         let _ = self.pipeline.set_state(gst::State::Null);
     }
+}
+
+/// Returns the frame of a sample with its time in the video, from 0 on; timestamps of some
+/// containers begin elsewhere.
+fn frame_of(sample: &gst::Sample) -> Option<Frame> {
+    let (mut buffer, caps) = (sample.buffer_owned()?, sample.caps_owned()?);
+    let segment = sample.segment().and_then(|s| s.downcast_ref::<gst::ClockTime>());
+    let time = segment.and_then(|segment| segment.to_stream_time(buffer.pts()));
+    if time.is_some() && time != buffer.pts() {
+        buffer.make_mut().set_pts(time);
+    }
+    Some(Frame { buffer, caps })
 }
 
 /// Returns the duration of a frame.

@@ -2,6 +2,8 @@
 
 //! The commands that do to a whole file what the page shows.
 
+mod command;
+mod pipeline;
 mod quote;
 
 use serde::{Deserialize, Serialize};
@@ -11,17 +13,15 @@ use crate::{
     access::Access,
     card::Card,
     elements::{ELEMENTS, is_path, text_of},
-    engine::{
-        source::Source,
-        steps::{Step, steps},
-    },
+    engine::{source::Source, steps::steps},
     problem::{Problem, Result},
 };
+use command::Job;
 pub(crate) use quote::for_gstreamer;
 use quote::for_shell;
 
-/// Future frames that the page uses unless a card sets another number; that of the command differs.
-const LOOKAHEAD: &str = "0";
+/// The element that only reports, and changes no frame.
+const DETECTOR: &str = "watermarkdetect";
 
 /// What to export.
 #[derive(Debug, Clone, Deserialize)]
@@ -29,27 +29,27 @@ pub(crate) struct Request {
     /// The video.
     pub(crate) source: Source,
     /// Pixel format of its decoded frames.
-    pub(crate) format: String,
+    format: String,
     /// The chain.
-    pub(crate) cards: Vec<Card>,
+    cards: Vec<Card>,
     /// File to write.
-    pub(crate) output: String,
+    output: String,
     /// Codec of the video.
-    pub(crate) codec: Codec,
+    codec: Codec,
     /// Quality, as of `cnnvideo denoise --crf`.
-    pub(crate) crf: Option<u32>,
+    crf: Option<u32>,
     /// Whether to write the regions as a black and white video instead of the picture.
     #[serde(default)]
-    pub(crate) matte: bool,
+    matte: bool,
     /// Whether a file of the queue can go on after it was stopped.
     #[serde(default)]
-    pub(crate) resume: bool,
+    resume: bool,
 }
 
 /// Codecs that the page offers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Codec {
+enum Codec {
     /// Lossless.
     Ffv1,
     /// H.264.
@@ -78,42 +78,37 @@ pub(crate) struct Lines {
 pub(crate) fn export(request: &Request, access: &Access) -> Result<Lines> {
     let output = access.output(&request.output)?;
     let output = output.to_str().ok_or_else(|| not_text(&request.output))?;
-    let container = Container::of(output, request.codec)?;
     let cards = exported_cards(request, access)?;
     let format = gst::Caps::builder("video/x-raw").field("format", &request.format).build();
     let chain = steps(cards.iter(), &format);
+    let detects = cards.iter().all(|card| card.element == DETECTOR);
 
-    let mut words = vec!["gst-launch-1.0".to_owned()];
-    words.extend(request.source.words(access)?);
+    let mut words = request.source.words(access)?;
     words.extend(["!", "videoconvert", "!"].map(str::to_owned));
-    words.extend(chain_words(&chain)?);
-    words.extend(["!", "videoconvert", "!"].map(str::to_owned));
-    words.extend(encoder(request.codec, request.crf).iter().map(ToString::to_string));
-    words.extend(["!", container.muxer(), "!", "filesink"].map(str::to_owned));
-    words.push(format!("location={}", for_gstreamer(output)?));
+    words.extend(pipeline::chain(&chain)?);
+    if detects {
+        words.splice(0..0, ["gst-launch-1.0", "-m"].map(str::to_owned));
+        words.extend(["!", "fakesink"].map(str::to_owned));
+    } else {
+        words.insert(0, "gst-launch-1.0".to_owned());
+        words.extend(pipeline::writer(output, request.codec, request.crf)?);
+    }
 
-    let arguments = match &request.source {
-        Source::File { path } => {
-            let input = access.file(path)?;
-            let input = input.to_str().ok_or_else(|| not_text(path))?;
-            Some(arguments(request, &cards, &chain, input, output)?)
+    let (mut arguments, mut cluster) = (None, None);
+    if let Source::File { path } = &request.source {
+        let input = access.file(path)?;
+        let input = input.to_str().ok_or_else(|| not_text(path))?;
+        let job = Job { input, output, codec: request.codec, crf: request.crf };
+        if detects {
+            arguments = Some(job.detection(&cards)?);
+        } else {
+            arguments = Some(job.arguments(&cards, &chain)?);
+            cluster = Some(line("cnnvideo-cluster", &job.cluster(&chain)?));
         }
-        _ => None,
-    };
-    let cluster = match (&request.source, &arguments) {
-        (Source::File { path }, Some(_)) => {
-            let filter = chain_words(&chain)?.join(" ");
-            let words =
-                ["cnnvideo-cluster", "run", path, output, "--filter", &filter, "--local", "2"];
-            Some(line(words.iter().copied()))
-        }
-        _ => None,
-    };
+    }
     Ok(Lines {
-        gstreamer: line(words.iter().map(String::as_str)),
-        command: arguments
-            .as_ref()
-            .map(|words| line(std::iter::once("cnnvideo").chain(words.iter().map(String::as_str)))),
+        gstreamer: words.iter().map(|word| for_shell(word)).collect::<Vec<_>>().join(" "),
+        command: arguments.as_ref().map(|words| line("cnnvideo", words)),
         cluster,
         arguments,
     })
@@ -125,10 +120,9 @@ pub(crate) fn export(request: &Request, access: &Access) -> Result<Lines> {
 /// # Errors
 /// As [`export`], or the source is not a file.
 pub(crate) fn job_arguments(request: &Request, access: &Access) -> Result<Vec<String>> {
-    let lines = export(request, access)?;
-    let mut arguments = lines
-        .arguments
-        .ok_or_else(|| Problem::new("only files can be in the queue", "open a file"))?;
+    let arguments = export(request, access)?.arguments;
+    let mut arguments =
+        arguments.ok_or_else(|| Problem::new("only files can be in the queue", "open a file"))?;
     let in_chunks = arguments.first().is_some_and(|command| command != "watermark");
     if request.resume && in_chunks {
         arguments.push("--resume".to_owned());
@@ -136,12 +130,13 @@ pub(crate) fn job_arguments(request: &Request, access: &Access) -> Result<Vec<St
     Ok(arguments)
 }
 
-fn line<'a>(words: impl Iterator<Item = &'a str>) -> String {
+fn line(program: &str, arguments: &[String]) -> String {
+    let words = std::iter::once(program).chain(arguments.iter().map(String::as_str));
     words.map(for_shell).collect::<Vec<_>>().join(" ")
 }
 
 /// Returns the cards that are on, with the real paths of their files. For a matte, the chain ends
-/// with the regions.
+/// with the regions. Detectors are left out unless there is nothing else.
 fn exported_cards(request: &Request, access: &Access) -> Result<Vec<Card>> {
     let mut cards: Vec<_> = request.cards.iter().filter(|card| card.on).cloned().collect();
     if request.matte {
@@ -153,6 +148,9 @@ fn exported_cards(request: &Request, access: &Access) -> Result<Vec<Card>> {
         if let Some(card) = cards.last_mut() {
             card.properties.insert("output".to_owned(), Value::from("mask"));
         }
+    }
+    if cards.iter().any(|card| card.element != DETECTOR) {
+        cards.retain(|card| card.element != DETECTOR);
     }
     if cards.is_empty() {
         return Err(Problem::new("no card is on", "switch one on"));
@@ -169,146 +167,6 @@ fn exported_cards(request: &Request, access: &Access) -> Result<Vec<Card>> {
         }
     }
     Ok(cards)
-}
-
-/// Returns the elements in the words of gst-launch-1.0.
-fn chain_words(chain: &[Step<'_>]) -> Result<Vec<String>> {
-    let mut words = Vec::new();
-    for step in chain {
-        if !words.is_empty() {
-            words.push("!".to_owned());
-        }
-        match step {
-            Step::Convert => words.push("videoconvert".to_owned()),
-            Step::Card(card) => {
-                words.push(card.element.clone());
-                for (name, value) in &card.properties {
-                    let text = text_of(&card.element, name, value)?;
-                    words.push(format!("{name}={}", for_gstreamer(&text)?));
-                }
-            }
-        }
-    }
-    Ok(words)
-}
-
-/// Returns the arguments of `cnnvideo`.
-fn arguments(
-    request: &Request,
-    cards: &[Card],
-    chain: &[Step<'_>],
-    input: &str,
-    output: &str,
-) -> Result<Vec<String>> {
-    let mut words: Vec<String> = Vec::new();
-    match (cards, chain) {
-        ([card], [_]) if subcommand(card).is_some() => {
-            words.extend(subcommand(card).into_iter().flatten().map(|word| (*word).to_owned()));
-            words.extend([input, output].map(str::to_owned));
-            words.extend(settings(card)?);
-        }
-        _ => {
-            words.extend(["denoise", input, output].map(str::to_owned));
-            words.extend(["--filter".to_owned(), chain_words(chain)?.join(" ")]);
-        }
-    }
-    let codec = match request.codec {
-        Codec::Ffv1 => "ffv1",
-        Codec::H264 => "h264",
-        Codec::Vp9 => "vp9",
-    };
-    words.extend(["--codec", codec].map(str::to_owned));
-    if let Some(crf) = request.crf.filter(|_| request.codec != Codec::Ffv1) {
-        words.extend(["--crf".to_owned(), crf.to_string()]);
-    }
-    Ok(words)
-}
-
-/// Returns the subcommand that runs the element of a card alone.
-fn subcommand(card: &Card) -> Option<&'static [&'static str]> {
-    match card.element.as_str() {
-        "cnndenoise" => Some(&["denoise"]),
-        "cnnsmooth" => Some(&["smooth"]),
-        "watermarkembed" if card.properties.keys().all(|name| is_embed_option(name)) => {
-            Some(&["watermark", "embed"])
-        }
-        _ => None,
-    }
-}
-
-fn is_embed_option(name: &str) -> bool {
-    ["key-file", "payload", "target-psnr"].contains(&name)
-}
-
-/// Returns the settings of a card as options of its subcommand.
-fn settings(card: &Card) -> Result<Vec<String>> {
-    let mut words = Vec::new();
-    for (name, value) in &card.properties {
-        let text = text_of(&card.element, name, value)?;
-        if card.element == "watermarkembed" {
-            words.extend([format!("--{name}"), text]);
-        } else {
-            words.extend(["--set".to_owned(), format!("{name}={text}")]);
-        }
-    }
-    if card.element == "cnndenoise" && !card.properties.contains_key("lookahead") {
-        words.extend(["--set".to_owned(), format!("lookahead={LOOKAHEAD}")]);
-    }
-    Ok(words)
-}
-
-/// Returns the words of the encoder.
-fn encoder(codec: Codec, crf: Option<u32>) -> Vec<String> {
-    let words: Vec<String> = match codec {
-        Codec::Ffv1 => vec!["avenc_ffv1".into()],
-        Codec::H264 => {
-            let crf = crf.unwrap_or(18).min(50);
-            vec!["x264enc".into(), "pass=qual".into(), format!("quantizer={crf}")]
-        }
-        Codec::Vp9 => {
-            let crf = crf.unwrap_or(24).min(63);
-            vec!["vp9enc".into(), "end-usage=cq".into(), format!("cq-level={crf}")]
-        }
-    };
-    words
-}
-
-/// Containers that the page offers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Container {
-    Matroska,
-    Mp4,
-    WebM,
-}
-
-impl Container {
-    fn of(path: &str, codec: Codec) -> Result<Self> {
-        let container = match path.rsplit_once('.').map(|(_, extension)| extension) {
-            Some("mkv") => Self::Matroska,
-            Some("mp4" | "mov") => Self::Mp4,
-            Some("webm") => Self::WebM,
-            _ => {
-                return Err(Problem::new("no container has this name", "name a .mkv or .mp4 file"));
-            }
-        };
-        match (container, codec) {
-            (Self::Mp4 | Self::WebM, Codec::Ffv1) => {
-                Err(Problem::new("FFV1 needs Matroska", "name a .mkv file"))
-            }
-            (Self::WebM, Codec::H264) => {
-                Err(Problem::new("WebM does not take H.264", "choose VP9, or name a .mkv file"))
-            }
-            _ => Ok(container),
-        }
-    }
-
-    fn muxer(self) -> &'static str {
-        match self {
-            Self::Matroska => "matroskamux",
-            Self::Mp4 => "mp4mux",
-            Self::WebM => "webmmux",
-        }
-    }
 }
 
 fn not_text(path: &str) -> Problem {

@@ -19,6 +19,9 @@ use super::App;
 /// Prefix of the WebSocket protocol that carries the token: browsers let pages set no other header.
 const TOKEN_PROTOCOL: &str = "token.";
 
+/// Path where a code is exchanged for the token.
+pub(super) const LOGIN: &str = "/api/login";
+
 /// Headers of each answer. The page may load its own files and talk to this server, nothing else.
 const HEADERS: [(header::HeaderName, &str); 6] = [
     (
@@ -35,7 +38,8 @@ const HEADERS: [(header::HeaderName, &str); 6] = [
 
 /// Answers a request if it may be answered.
 pub(super) async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let needs_token = request.uri().path().starts_with("/api/");
+    let path = request.uri().path();
+    let needs_token = path.starts_with("/api/") && path != LOGIN;
     let mut response = match refusal(&app, request.headers(), needs_token) {
         Some((status, reason)) => (status, reason).into_response(),
         None => next.run(request).await,
@@ -101,7 +105,7 @@ fn token(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Compares in a time that does not tell how many characters agree.
-fn same(given: &str, token: &str) -> bool {
+pub(super) fn same(given: &str, token: &str) -> bool {
     let differences = given.bytes().zip(token.bytes()).fold(0, |all, (a, b)| all | (a ^ b));
     given.len() == token.len() && differences == 0
 }

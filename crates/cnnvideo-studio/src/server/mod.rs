@@ -11,7 +11,7 @@ mod socket;
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -39,6 +39,8 @@ pub(crate) struct App {
     pub(crate) address: SocketAddr,
     /// Secret of the address, 32 hex digits.
     pub(crate) token: String,
+    /// Secret that is exchanged for the token once.
+    pub(crate) code: Mutex<Option<String>>,
     /// Files that may be opened.
     pub(crate) access: Arc<Access>,
     /// Elements that cards may have.
@@ -62,6 +64,18 @@ pub struct Studio {
     app: Arc<App>,
 }
 
+impl App {
+    /// Returns the token for the code, which then is of no use any more.
+    pub(crate) fn exchange(&self, code: &str) -> Option<&str> {
+        let mut kept = self.code.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = kept.as_deref().is_some_and(|kept| guard::same(code, kept));
+        known.then(|| {
+            *kept = None;
+            self.token.as_str()
+        })
+    }
+}
+
 impl Studio {
     /// Opens the port. GStreamer must be initialised, with the elements of this project.
     ///
@@ -75,7 +89,8 @@ impl Studio {
         let elements = own.into_iter().chain(options.more_elements).collect();
         let app = App {
             address,
-            token: token()?,
+            token: secret()?,
+            code: Mutex::new(Some(secret()?)),
             access: Arc::new(Access::new(&options.folders)?),
             elements,
             presets: Presets::new(options.presets),
@@ -91,6 +106,14 @@ impl Studio {
     /// behind `#` to servers, so it gets into no log.
     pub fn url(&self) -> String {
         format!("http://{}/#{}", browsable(self.app.address), self.app.token)
+    }
+
+    /// Returns an address for the program that opens the browser. Other users see the arguments of
+    /// programs, so instead of the token it has a code that works once.
+    pub fn url_for_browser(&self) -> String {
+        let code = self.app.code.lock().unwrap_or_else(PoisonError::into_inner);
+        let code = code.as_deref().unwrap_or_default();
+        format!("http://{}/#code={code}", browsable(self.app.address))
     }
 
     /// Answers requests until `stopped` returns true.
@@ -137,7 +160,7 @@ fn browsable(address: SocketAddr) -> SocketAddr {
 }
 
 /// Returns 128 random bits as hex digits.
-fn token() -> Result<String> {
+fn secret() -> Result<String> {
     let mut bytes = [0; 16];
     OsRng.try_fill_bytes(&mut bytes).map_err(|err| {
         Problem::new(format!("the system gives no random numbers: {err}"), "try again")

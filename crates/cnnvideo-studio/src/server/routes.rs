@@ -14,7 +14,7 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{App, guard::guard, page, socket};
+use super::{App, guard, page, socket};
 use crate::{
     card::Card,
     export::{self, Request},
@@ -39,6 +39,7 @@ impl<T: Serialize> IntoResponse for Answer<T> {
 /// Returns the table of all paths.
 pub(super) fn router(app: Arc<App>) -> Router {
     Router::new()
+        .route(guard::LOGIN, post(login))
         .route("/api/socket", get(socket::open))
         .route("/api/files", get(files))
         .route("/api/export", post(export))
@@ -50,8 +51,20 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/api/jobs/{id}/again", post(repeat_job))
         .fallback(get(page::file))
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(middleware::from_fn_with_state(Arc::clone(&app), guard))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), guard::guard))
         .with_state(app)
+}
+
+#[derive(Debug, Deserialize)]
+struct Login {
+    code: String,
+}
+
+async fn login(State(app): State<Arc<App>>, Json(login): Json<Login>) -> Response {
+    match app.exchange(&login.code) {
+        Some(token) => Json(token).into_response(),
+        None => (StatusCode::UNAUTHORIZED, "this address was used before\n").into_response(),
+    }
 }
 
 #[derive(Debug, Deserialize)]

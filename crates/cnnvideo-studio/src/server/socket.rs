@@ -9,17 +9,16 @@ use axum::{
         State,
         ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade},
     },
-    http::StatusCode,
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use serde_json::json;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, TryAcquireError};
 
 use super::App;
 use crate::{
     elements::describe,
     engine::{command::Command, outbox},
-    problem::Result,
+    problem::{Problem, Result},
     session::Session,
 };
 
@@ -36,10 +35,7 @@ const POLICY: u16 = 1008;
 
 /// Opens the session of a page.
 pub(super) async fn open(State(app): State<Arc<App>>, upgrade: WebSocketUpgrade) -> Response {
-    let Ok(place) = Arc::clone(&app.pages).try_acquire_owned() else {
-        let reason = "too many pages of this studio are open: close some\n";
-        return (StatusCode::SERVICE_UNAVAILABLE, reason).into_response();
-    };
+    let place = Arc::clone(&app.pages).try_acquire_owned();
     upgrade
         .protocols([PROTOCOL])
         .max_message_size(MAX_MESSAGE)
@@ -47,8 +43,18 @@ pub(super) async fn open(State(app): State<Arc<App>>, upgrade: WebSocketUpgrade)
         .on_upgrade(move |socket| serve(app, socket, place))
 }
 
-async fn serve(app: Arc<App>, mut socket: WebSocket, place: OwnedSemaphorePermit) {
-    let reason = match run(&app, &mut socket).await {
+/// Serves a page for which there is a place. A page cannot read the status of a refused upgrade, so
+/// it is told the reason afterwards.
+async fn serve(
+    app: Arc<App>,
+    mut socket: WebSocket,
+    place: std::result::Result<OwnedSemaphorePermit, TryAcquireError>,
+) {
+    let served = match &place {
+        Ok(_) => run(&app, &mut socket).await,
+        Err(_) => Err(Problem::new("too many pages of this studio are open", "close some")),
+    };
+    let reason = match served {
         Ok(()) => return,
         Err(problem) => problem.to_string(),
     };

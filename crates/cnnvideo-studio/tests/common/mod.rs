@@ -26,6 +26,7 @@ use gst::prelude::*;
 pub struct Running {
     pub address: SocketAddr,
     pub token: String,
+    pub url_for_browser: String,
     pub folder: PathBuf,
     stop: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -48,7 +49,7 @@ impl Running {
         options.presets = Some(folder.join("presets"));
         change(&mut options);
         let studio = Studio::bind(options).unwrap();
-        let url = studio.url();
+        let (url, url_for_browser) = (studio.url(), studio.url_for_browser());
         let (host, token) = url.strip_prefix("http://").unwrap().split_once("/#").unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
@@ -56,6 +57,7 @@ impl Running {
         Self {
             address: host.parse().unwrap(),
             token: token.to_owned(),
+            url_for_browser,
             folder,
             stop,
             thread: Mutex::new(Some(std::thread::spawn(serve))),
