@@ -9,8 +9,8 @@ export const TITLES = {
   cnnsmooth: "Smooth",
   cnnsegment: "Regions",
   cnndeband: "Deband",
-  watermarkembed: "Embed watermark",
-  watermarkdetect: "Find watermark",
+  watermarkembed: "Embed mark",
+  watermarkdetect: "Find mark",
 };
 
 /** Settings of new cards. */

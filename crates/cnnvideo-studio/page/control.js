@@ -8,7 +8,7 @@ import { chooseFile } from "./files.js";
 const SLIDER_RANGE = 4096;
 
 /** Returns "noise level" for "noise-level". */
-export const words = (name) => name.replaceAll("-", " ");
+export const words = (name) => name.replaceAll("-", " ").replace("psnr", "PSNR");
 
 /** Returns the control of a property of a card, and how to show another value in it. */
 export function makeControl(control, value, set) {

@@ -3,7 +3,7 @@
 
 import { connect, onEvent, onPicture, onState, send } from "./api.js";
 import { Cards, sentence } from "./cards.js";
-import { Chain, TITLES } from "./chain.js";
+import { Chain } from "./chain.js";
 import { notice } from "./dialog.js";
 import { find, h, setIcon } from "./dom.js";
 import { exportDialog } from "./exporting.js";
@@ -100,8 +100,7 @@ function opened({ video }) {
 
 function problem({ problem: found, card }) {
   if (chain.card(card)) cards.problem(card, found);
-  const title = chain.card(card) ? `${TITLES[chain.card(card).element]}: ` : "";
-  notice(title + sentence(found.text), { advice: sentence(found.advice), kind: "error" });
+  else notice(sentence(found.text), { advice: sentence(found.advice), kind: "error" });
   if (!transport.video) {
     find("video").textContent = "";
     if (!view.after) showEmpty();

@@ -39,8 +39,11 @@ export class Pointer {
     const at = this.at(event);
     this.box.setPointerCapture(event.pointerId);
     this.#points.set(event.pointerId, { at, start: at, moved: false });
-    if (this.#points.size === 2) this.#pinch = this.spread();
-    else if (this.tool) this.tool.start(this.view.toVideo(at.x, at.y), event);
+    if (this.#points.size === 2) {
+      this.#pinch = this.spread();
+      // Two fingers zoom; what the first one has begun is not meant.
+      this.tool?.end(at, false, true);
+    } else if (this.tool) this.tool.start(this.view.toVideo(at.x, at.y), event);
   }
 
   drag(event) {
@@ -55,7 +58,7 @@ export class Pointer {
       const spread = this.spread();
       view.setZoom(view.scale * spread / this.#pinch, at);
       this.#pinch = spread;
-    } else if (this.tool) {
+    } else if (this.tool && !this.#pinch) {
       this.tool.move(view.toVideo(at.x, at.y), point.moved);
     } else if (view.zoom !== "fit") {
       const ratio = view.canvas.width / this.box.clientWidth / view.scale;
@@ -66,7 +69,9 @@ export class Pointer {
   release(event) {
     const point = this.#points.get(event.pointerId);
     this.#points.delete(event.pointerId);
-    if (point && this.tool && this.#points.size === 0) {
+    const pinched = this.#pinch > 0;
+    if (this.#points.size === 0) this.#pinch = 0;
+    if (point && this.tool && !pinched) {
       const at = this.view.toVideo(point.at.x, point.at.y);
       this.tool.end(at, point.moved, event.type === "pointercancel");
     }

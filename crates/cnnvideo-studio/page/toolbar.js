@@ -35,6 +35,7 @@ export function makeToolbar(view) {
     modes.forEach((button) => button.setAttribute("aria-pressed", button.value === view.mode));
     zooms.forEach((button) => button.setAttribute("aria-pressed", button.value === String(view.zoom)));
     find("gain-label").hidden = view.mode !== "difference";
+    gain.value = Math.log2(view.gain);
     find("gain-value").textContent = `${view.gain}x`;
     overlay.setAttribute("aria-pressed", view.showRegions);
     marks(view);

@@ -18,7 +18,7 @@ export class Watermarks {
 
   /** Evidence over time, and the payloads found. */
   detector(id) {
-    const curve = new Curve("Evidence over time", "digits of evidence");
+    const curve = new Curve("Evidence over time", "digits");
     const result = h("p", { class: "hint" }, "Play the video to collect evidence.");
     const list = h("ul", { class: "payloads" });
     this.#detectors.set(id, { curve, result, list, points: [], found: new Map() });

@@ -32,18 +32,21 @@ impl From<glib::BoolError> for Problem {
 
 /// Turns an error message of GStreamer into a problem.
 pub(crate) fn of_message(message: &gst::message::Error) -> Problem {
-    use gst::prelude::*;
     let error = message.error();
     let text = error.message().trim_end_matches('.').to_owned();
-    let source = message.src().map(|source| source.name().to_string()).unwrap_or_default();
+    if error.matches(gst::CoreError::MissingPlugin)
+        || error.matches(gst::StreamError::CodecNotFound)
+    {
+        return Problem::new(
+            "there is no video in it that can be decoded",
+            "choose another file, or install gstreamer1.0-libav, gstreamer1.0-plugins-good and \
+             gstreamer1.0-plugins-bad",
+        );
+    }
     let advice = if error.matches(gst::StreamError::TypeNotFound)
         || error.matches(gst::StreamError::WrongType)
     {
         "choose a video file"
-    } else if error.matches(gst::CoreError::MissingPlugin)
-        || error.matches(gst::StreamError::CodecNotFound)
-    {
-        "install gstreamer1.0-libav, gstreamer1.0-plugins-good and gstreamer1.0-plugins-bad"
     } else if error.matches(gst::ResourceError::Settings) {
         "correct the settings of this card"
     } else if error.matches(gst::ResourceError::NotFound) {
@@ -59,5 +62,5 @@ pub(crate) fn of_message(message: &gst::message::Error) -> Problem {
     let debug = message.debug().unwrap_or_default();
     let is_general = text.starts_with("Internal data") || text.starts_with("GStreamer encountered");
     let reason = debug.lines().last().map(str::trim).filter(|line| is_general && !line.is_empty());
-    Problem::new(format!("{source}: {}", reason.unwrap_or(&text)), advice)
+    Problem::new(reason.unwrap_or(&text), advice)
 }

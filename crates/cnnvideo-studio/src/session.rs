@@ -87,6 +87,7 @@ impl Session {
             }
             _ => (),
         }
+        self.around.health.command_waits();
         match self.commands.try_send(command) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(_)) => Err(Problem::new(

@@ -19,6 +19,9 @@ use crate::{
     problem::{Problem, Result},
 };
 
+/// What the names of elements of cards begin with.
+const CARD: &str = "card";
+
 /// The running elements of the cards that are on.
 pub(crate) struct Chain {
     strand: Strand,
@@ -166,7 +169,7 @@ impl Chain {
 
 /// Makes the element of a card with its settings.
 fn element_of(card: &Card, access: &Access) -> Result<gst::Element> {
-    let name = format!("card{}", card.id);
+    let name = format!("{CARD}{}", card.id);
     let element = gst::ElementFactory::make(&card.element).name(name).build()?;
     configure(&element, card, None, access)?;
     if element.find_property("qos").is_some() {
@@ -193,5 +196,5 @@ fn of_no_card(fault: Fault) -> CardFault {
 
 /// Returns the number of a card by the name of its element.
 fn card_of(name: &str) -> Option<u32> {
-    name.strip_prefix("card")?.parse().ok()
+    name.strip_prefix(CARD)?.parse().ok()
 }

@@ -57,6 +57,7 @@ const IDLE: Duration = Duration::from_millis(100);
 pub(crate) struct Health {
     beats: AtomicU64,
     position: AtomicU64,
+    waiting: AtomicU64,
 }
 
 impl Health {
@@ -68,6 +69,16 @@ impl Health {
     /// Returns the time of the frame shown last, in seconds.
     pub(crate) fn seconds(&self) -> f64 {
         self.position.load(Ordering::Relaxed) as f64 / 1e9
+    }
+
+    /// Notes that a command waits.
+    pub(crate) fn command_waits(&self) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns whether commands wait.
+    fn has_commands(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
     }
 
     fn beat(&self) {
@@ -174,6 +185,7 @@ impl Engine {
             self.around.health.beat();
             match commands.recv_timeout(self.wait()) {
                 Ok(first) => {
+                    self.around.health.waiting.store(0, Ordering::Relaxed);
                     let all = std::iter::once(first).chain(commands.try_iter()).collect();
                     for command in without_replaced(all) {
                         self.around.health.beat();
@@ -241,6 +253,7 @@ impl Engine {
         self.decoder = None;
         self.chain = None;
         self.forget(false);
+        self.failed.clear();
         self.shown = None;
         self.playing = false;
         self.described = false;

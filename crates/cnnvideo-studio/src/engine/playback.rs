@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use gst::ClockTime;
 
 use super::{
-    Engine, Goal, MAX_LOOKAHEAD, WARM_UP,
+    Engine, Goal, MAX_LOOKAHEAD, SETTLED, WARM_UP,
     chain::CardFault,
     decoder::{Next, duration},
     frame::{Frame, Pair},
@@ -172,6 +172,7 @@ impl Engine {
     }
 
     fn run_chain(&mut self, frame: Frame) -> Vec<Pair> {
+        self.around.health.beat();
         if self.chain.as_ref().is_none_or(|(_, caps)| *caps != frame.caps) {
             self.start_chain(&frame.caps);
         }
@@ -210,6 +211,11 @@ impl Engine {
         }
         let mut pairs = Vec::new();
         for frame in frames {
+            if lossless && self.around.health.has_commands() {
+                // What the user does now comes first.
+                self.refine_at = Some(Instant::now() + SETTLED);
+                return;
+            }
             if frame.buffer.pts() == shown
                 && let Some((chain, _)) = &mut self.chain
             {

@@ -252,7 +252,7 @@ class Session(unittest.TestCase):
 
     def test_problems_are_explained_on_the_card(self):
         self.open_clip()
-        self.add("Embed watermark")
+        self.add("Embed mark")
         self.browser.wait("document.querySelector('[data-element=watermarkembed] .problem:not([hidden])')")
         # The server answered requests; only the pipeline had a problem.
 
