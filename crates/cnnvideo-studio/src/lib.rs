@@ -4,8 +4,8 @@
 //! of elements, with controls, and exports the command that does the same.
 //!
 //! [`Studio::bind`] opens the port and makes a random token; [`Studio::serve`] answers requests
-//! until it is told to stop. Each page has a session with an engine thread, which decodes the video
-//! and runs the chain (`engine`), and a thread that makes pictures of the frames.
+//! until it is told to stop. Each page has a session with a player thread, which decodes the video
+//! and runs the chain (`player`), and a thread that makes pictures of the frames.
 //!
 //! # Security
 //! Whoever has the token can read and write video files below the allowed folders, no others
@@ -16,9 +16,9 @@
 mod access;
 mod card;
 mod elements;
-mod engine;
 mod export;
 mod jobs;
+mod player;
 mod presets;
 mod problem;
 mod server;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The session of one page: its engine and view, and what starts a new engine when the old one
+//! The session of one page: its player and view, and what starts a new player when the old one
 //! fails.
 
 use std::{
@@ -17,16 +17,16 @@ use serde_json::json;
 use crate::{
     access::Access,
     card::Card,
-    engine::{
-        Engine, Health, Surroundings, command::Command, outbox::Outbox, source::Source, view::View,
+    player::{
+        Health, Player, Surroundings, command::Command, outbox::Outbox, source::Source, view::View,
     },
     problem::{Problem, Result},
 };
 
-/// Commands that wait for the engine. A page that sends more is closed.
+/// Commands that wait for the player. A page that sends more is closed.
 const MAX_WAITING: usize = 512;
 
-/// What an engine needs to go on where another one has failed.
+/// What a player needs to go on where another one has failed.
 #[derive(Debug, Default)]
 struct Memory {
     source: Option<Source>,
@@ -47,7 +47,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Starts a session. An engine without a sign of life for `patience` counts as blocked.
+    /// Starts a session. A player without a sign of life for `patience` counts as blocked.
     ///
     /// # Errors
     /// The system provides no threads.
@@ -59,7 +59,7 @@ impl Session {
         let outbox = Arc::new(Outbox::default());
         let view = View::start(Arc::clone(&outbox)).map_err(|err| no_thread(&err))?;
         let around = Surroundings { access, elements, outbox, view, health: Arc::default() };
-        let (commands, thread) = start_engine(around.clone())?;
+        let (commands, thread) = start_player(around.clone())?;
         let alive = (0, Instant::now());
         Ok(Self { around, commands, thread, memory: Memory::default(), alive, patience })
     }
@@ -69,7 +69,7 @@ impl Session {
         &self.around.outbox
     }
 
-    /// Hands a command to the engine.
+    /// Hands a command to the player.
     ///
     /// # Errors
     /// Too many commands wait.
@@ -91,15 +91,15 @@ impl Session {
         match self.commands.try_send(command) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(_)) => Err(Problem::new(
-                "the page sends more than the engine takes",
+                "the page sends more than the player takes",
                 "load the page again",
             )),
-            // The next check starts a new engine, from what is remembered.
+            // The next check starts a new player, from what is remembered.
             Err(TrySendError::Disconnected(_)) => Ok(()),
         }
     }
 
-    /// Starts a new engine if the old one has crashed or does not go on.
+    /// Starts a new player if the old one has crashed or does not go on.
     ///
     /// # Errors
     /// The system provides no thread.
@@ -117,13 +117,13 @@ impl Session {
 
     fn restart(&mut self, crashed: bool) -> Result<()> {
         let seconds = self.around.health.seconds();
-        // The old engine, if it ever goes on, finds its channel closed; its view and its signs of
+        // The old player, if it ever goes on, finds its channel closed; its view and its signs of
         // life are no longer those of the session.
         self.around.view.end();
         self.around.view =
             View::start(Arc::clone(&self.around.outbox)).map_err(|err| no_thread(&err))?;
         self.around.health = Arc::<Health>::default();
-        (self.commands, self.thread) = start_engine(self.around.clone())?;
+        (self.commands, self.thread) = start_player(self.around.clone())?;
         self.alive = (0, Instant::now());
         let what = if crashed { "crashed" } else { "did not go on" };
         let problem = Problem::new(
@@ -151,11 +151,11 @@ impl Drop for Session {
     }
 }
 
-fn start_engine(around: Surroundings) -> Result<(SyncSender<Command>, JoinHandle<()>)> {
+fn start_player(around: Surroundings) -> Result<(SyncSender<Command>, JoinHandle<()>)> {
     let (commands, receiver) = mpsc::sync_channel(MAX_WAITING);
     let thread = std::thread::Builder::new()
-        .name("studio-engine".to_owned())
-        .spawn(move || Engine::new(around).run(&receiver))
+        .name("studio-player".to_owned())
+        .spawn(move || Player::new(around).run(&receiver))
         .map_err(|err| no_thread(&err))?;
     Ok((commands, thread))
 }

@@ -88,7 +88,7 @@ fn a_page_that_does_not_acknowledge_gets_few_pictures() {
     page.send(&json!({"type": "play"}));
     let mut pictures = 0;
     let mut states = 0;
-    // The engine reports its state twice a second while it plays on.
+    // The player reports its state twice a second while it plays on.
     while states < 6 {
         match page.next() {
             Message::Picture(_) => pictures += 1,

@@ -3,7 +3,7 @@
 //! The arguments of `cnnvideo` and `cnnvideo-cluster`.
 
 use super::{Codec, pipeline};
-use crate::{card::Card, elements::text_of, engine::steps::Step, problem::Result};
+use crate::{card::Card, elements::text_of, player::steps::Step, problem::Result};
 
 /// Future frames that the page uses unless a card sets another number; that of the command differs.
 const LOOKAHEAD: &str = "0";

@@ -13,7 +13,7 @@ use crate::{
     access::Access,
     card::Card,
     elements::{ELEMENTS, is_path, text_of},
-    engine::{source::Source, steps::steps},
+    player::{source::Source, steps::steps},
     problem::{Problem, Result},
 };
 use command::Job;

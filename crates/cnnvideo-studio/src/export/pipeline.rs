@@ -5,7 +5,7 @@
 use super::{Codec, for_gstreamer};
 use crate::{
     elements::text_of,
-    engine::steps::Step,
+    player::steps::Step,
     problem::{Problem, Result},
 };
 

@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, TryAcquireError};
 use super::App;
 use crate::{
     elements::describe,
-    engine::{command::Command, outbox},
+    player::{command::Command, outbox},
     problem::{Problem, Result},
     session::Session,
 };
@@ -26,7 +26,7 @@ use crate::{
 const PROTOCOL: &str = "cnnvideo-studio";
 /// Longest message of a page.
 const MAX_MESSAGE: usize = 64 * 1024;
-/// Time between looks at whether the engine still runs.
+/// Time between looks at whether the player still runs.
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// Time within which a page has to take a message.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The elements of a chain with the conversions between them. The engine and the export build the
+//! The elements of a chain with the conversions between them. The player and the export build the
 //! same ones.
 
 use crate::card::Card;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Frames between the parts of the engine.
+//! Frames between the parts of the player.
 
 use gst_video::VideoInfo;
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use gst::ClockTime;
 
 use super::{
-    Engine, Goal, MAX_LOOKAHEAD, SETTLED, WARM_UP,
+    Goal, MAX_LOOKAHEAD, Player, SETTLED, WARM_UP,
     chain::CardFault,
     decoder::{Next, duration},
     frame::{Frame, Pair},
@@ -23,7 +23,7 @@ const LATE: Duration = Duration::from_millis(100);
 /// Longest wait for the time of a frame. Timestamps may jump.
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
-impl Engine {
+impl Player {
     pub(super) fn play(&mut self) {
         if self.ended {
             self.seek(ClockTime::ZERO);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! What the engine tells the page: the opened video, its state, and messages of the elements.
+//! What the player tells the page: the opened video, its state, and messages of the elements.
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-use super::{Engine, frame::Frame};
+use super::{Player, frame::Frame};
 use crate::{elements::json_of, problem::of_message};
 
 /// Time between reports of the state.
@@ -48,7 +48,7 @@ impl Rate {
     }
 }
 
-impl Engine {
+impl Player {
     /// Describes the opened video, once.
     pub(super) fn describe(&mut self, frame: &Frame) {
         if std::mem::replace(&mut self.described, true) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The engine of a session: decodes the video, runs the chain, and hands pairs of frames to the
+//! The player of a session: decodes the video, runs the chain, and hands pairs of frames to the
 //! view. It is one thread, which alone touches decoder and chain.
 
 mod chain;
@@ -52,7 +52,7 @@ const SETTLED: Duration = Duration::from_millis(250);
 /// Time between looks at the messages of the elements while nothing else happens.
 const IDLE: Duration = Duration::from_millis(100);
 
-/// What other threads know about an engine.
+/// What other threads know about a player.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     beats: AtomicU64,
@@ -61,7 +61,7 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    /// Returns a number that changes while the engine runs.
+    /// Returns a number that changes while the player runs.
     pub(crate) fn beats(&self) -> u64 {
         self.beats.load(Ordering::Relaxed)
     }
@@ -86,7 +86,7 @@ impl Health {
     }
 }
 
-/// What an engine works with.
+/// What a player works with.
 #[derive(Debug, Clone)]
 pub(crate) struct Surroundings {
     /// Files that may be opened.
@@ -111,7 +111,7 @@ enum Goal {
 }
 
 /// State of a session.
-pub(crate) struct Engine {
+pub(crate) struct Player {
     around: Surroundings,
     source: Option<Source>,
     decoder: Option<Decoder>,
@@ -148,8 +148,8 @@ pub(crate) struct Engine {
     rate: Rate,
 }
 
-impl Engine {
-    /// Returns an engine without a source.
+impl Player {
+    /// Returns a player without a source.
     pub(crate) fn new(around: Surroundings) -> Self {
         Self {
             around,
