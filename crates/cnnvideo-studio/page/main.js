@@ -61,6 +61,11 @@ function sendChain() {
   find("redo").disabled = !chain.canRedo;
 }
 
+function showRegions(on) {
+  view.set({ showRegions: on });
+  send("regions", { on });
+}
+
 function showEmpty() {
   const empty = find("empty");
   empty.replaceChildren(
@@ -84,6 +89,7 @@ function hello(event) {
   }
   cards.update();
   quality.tell();
+  if (!view.showRegions) send("regions", { on: false });
   if (transport.looped) send("loop", { on: true });
   if (source) open(source);
   else showEmpty();
@@ -158,7 +164,7 @@ find("presets").onclick = () => presetsDialog(chain);
 find("queue").onclick = () => queueDialog(chain, transport.video?.format ?? "I420");
 find("export").disabled = true;
 find("export").onclick = () => exportDialog(source, transport.video, chain, enqueue);
-makeToolbar(view);
+makeToolbar(view, showRegions);
 
 const actions = [
   [[" "], "play or pause", () => transport.toggle()],
@@ -173,7 +179,7 @@ const actions = [
   [["a"], "after only", () => view.set({ mode: "after" })],
   [["0"], "fit the view", () => view.setZoom("fit")],
   [["1", "2", "4", "8"], "zoom", (key) => view.setZoom(Number(key))],
-  [["r"], "show regions", () => view.set({ showRegions: !view.showRegions })],
+  [["r"], "show regions", () => showRegions(!view.showRegions)],
   [["Escape"], "stop pointing", () => segment.use(null)],
   [["f"], "full screen", toggleFullScreen],
   [["o"], "open a video", () => openingDialog(open)],

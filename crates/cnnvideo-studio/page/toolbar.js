@@ -12,7 +12,7 @@ const MODE_TEXTS = {
   after: ["After", "A"],
 };
 
-export function makeToolbar(view) {
+export function makeToolbar(view, showRegions) {
   const modes = MODES.map((mode) => {
     const [text, key] = MODE_TEXTS[mode];
     return h("button", { value: mode, title: `${text} (${key})`, onclick: () => view.set({ mode }) }, text);
@@ -29,7 +29,7 @@ export function makeToolbar(view) {
   const gain = find("gain");
   gain.oninput = () => view.set({ gain: 2 ** Number(gain.value) });
   const overlay = find("overlay");
-  overlay.onclick = () => view.set({ showRegions: !view.showRegions });
+  overlay.onclick = () => showRegions(!view.showRegions);
 
   const update = () => {
     modes.forEach((button) => button.setAttribute("aria-pressed", button.value === view.mode));

@@ -108,7 +108,7 @@ impl Session {
         if beats != self.alive.0 {
             self.alive = (beats, Instant::now());
         }
-        let crashed = self.thread.is_finished();
+        let crashed = self.thread.is_finished() || self.around.view.has_ended();
         if !crashed && self.alive.1.elapsed() < self.patience {
             return Ok(());
         }

@@ -87,12 +87,47 @@ fn regions_with_another_strength() {
     let lines = compare("clip.mkv", &cards);
     let command = lines["command"].as_str().unwrap();
     assert!(command.contains("--filter"), "{command}");
+    // Chunks would begin with the seeds of the first frame.
+    assert!(lines["cluster"].is_null());
 }
 
 #[test]
 fn a_denoiser_that_looks_ahead() {
     let properties = json!({"lookahead": 3, "quality": "balanced"});
     compare("clip.mkv", &json!([{"element": "cnndenoise", "properties": properties}]));
+}
+
+#[test]
+fn a_matte_is_white_inside_of_regions() {
+    let studio = Running::start();
+    make_clip(Path::new(&studio.file("clip.mkv")), 3);
+    let seeds = json!({"seeds": "box:70,38,122,90"});
+    let request = json!({
+        "source": {"kind": "file", "path": studio.file("clip.mkv")}, "format": "I420",
+        "cards": [
+            {"element": "cnnsegment", "properties": seeds},
+            {"element": "cnnsmooth"},
+        ],
+        "codec": "ffv1", "matte": true, "output": studio.file("matte.mkv"),
+    });
+    let answer = studio.request("POST", "/api/export", &[], &request.to_string());
+    let lines: Value = serde_json::from_str(&answer.body).unwrap();
+    let words = words(lines["gstreamer"].as_str().unwrap());
+    assert!(!words.contains(&"cnnsmooth".to_owned()), "{words:?}");
+    let words: Vec<_> = words[1..].iter().map(String::as_str).collect();
+    let pipeline = gst::parse::launchv(&words).unwrap().downcast::<gst::Pipeline>().unwrap();
+    run(&pipeline);
+    let written = frames(&studio.file("matte.mkv"));
+    assert_eq!(written.len(), 3);
+    let (mut inside, mut outside) = (0, 0);
+    for value in &written[0] {
+        match value {
+            0..16 => outside += 1,
+            240.. => inside += 1,
+            _ => panic!("a grey value {value}"),
+        }
+    }
+    assert!(inside > 0 && outside > inside, "{inside} inside, {outside} outside");
 }
 
 #[test]

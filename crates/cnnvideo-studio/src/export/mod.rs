@@ -103,7 +103,9 @@ pub(crate) fn export(request: &Request, access: &Access) -> Result<Lines> {
             arguments = Some(job.detection(&cards)?);
         } else {
             arguments = Some(job.arguments(&cards, &chain)?);
-            cluster = Some(line("cnnvideo-cluster", &job.cluster(&chain)?));
+            if in_chunks(&cards) {
+                cluster = Some(line("cnnvideo-cluster", &job.cluster(&chain)?));
+            }
         }
     }
     Ok(Lines {
@@ -123,11 +125,18 @@ pub(crate) fn job_arguments(request: &Request, access: &Access) -> Result<Vec<St
     let arguments = export(request, access)?.arguments;
     let mut arguments =
         arguments.ok_or_else(|| Problem::new("only files can be in the queue", "open a file"))?;
-    let in_chunks = arguments.first().is_some_and(|command| command != "watermark");
-    if request.resume && in_chunks {
+    let has_chunks = arguments.first().is_some_and(|command| command != "watermark");
+    let on: Vec<_> = request.cards.iter().filter(|card| card.on).cloned().collect();
+    if request.resume && has_chunks && in_chunks(&on) {
         arguments.push("--resume".to_owned());
     }
     Ok(arguments)
+}
+
+/// Returns whether a chain can work on parts of a video. The seeds of regions belong to its first
+/// frame only.
+fn in_chunks(cards: &[Card]) -> bool {
+    cards.iter().all(|card| card.element != "cnnsegment")
 }
 
 fn line(program: &str, arguments: &[String]) -> String {

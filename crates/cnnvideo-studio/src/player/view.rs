@@ -5,7 +5,10 @@
 //! It works on the newest pair only, and only while the page has acknowledged enough pictures, so
 //! that a slow link skips frames instead of falling behind.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Condvar, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
 use serde_json::json;
 
@@ -48,6 +51,16 @@ struct State {
 pub(crate) struct View {
     state: Mutex<State>,
     changed: Condvar,
+    stopped: AtomicBool,
+}
+
+/// Notes that the thread has ended, by a panic too.
+struct Alive(Arc<View>);
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.stopped.store(true, Ordering::Relaxed);
+    }
 }
 
 impl View {
@@ -57,15 +70,19 @@ impl View {
     /// The system provides no thread.
     pub(crate) fn start(outbox: Arc<Outbox>) -> std::io::Result<Arc<Self>> {
         let state = State { newest: None, credit: UNDER_WAY, skipped: 0, ended: false };
-        let view = Arc::new(Self { state: Mutex::new(state), changed: Condvar::new() });
-        let own = Arc::clone(&view);
+        let view = Arc::new(Self {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            stopped: AtomicBool::new(false),
+        });
+        let alive = Alive(Arc::clone(&view));
         std::thread::Builder::new().name("studio-view".to_owned()).spawn(move || {
             let mut painter = Painter::default();
-            while let Some((shown, skipped)) = own.next() {
+            while let Some((shown, skipped)) = alive.0.next() {
                 match painter.message(&shown, skipped) {
                     Ok(message) => outbox.picture(message),
                     Err(problem) => {
-                        own.acknowledge();
+                        alive.0.acknowledge();
                         outbox.event(&json!({"type": "problem", "problem": problem}));
                     }
                 }
@@ -88,6 +105,11 @@ impl View {
         state.credit = (state.credit + 1).min(UNDER_WAY);
         drop(state);
         self.changed.notify_all();
+    }
+
+    /// Returns whether the thread has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
     }
 
     /// Ends the thread.
