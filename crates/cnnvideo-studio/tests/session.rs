@@ -219,3 +219,50 @@ fn a_watermark_is_found_with_its_evidence() {
         }
     }
 }
+
+#[test]
+fn any_order_of_commands_leaves_a_working_session() {
+    let studio = Running::start();
+    make_clip(Path::new(&studio.file("clip.mkv")), 30);
+    let mut page = studio.page().unwrap();
+    let mut seed = 7u64;
+    let mut random = |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 33) % below
+    };
+    let file = json!({"kind": "file", "path": studio.file("clip.mkv")});
+    let test = json!({"kind": "test", "pattern": "ball", "width": 64, "height": 48});
+    for revision in 0..400 {
+        let cards = json!([
+            {"id": 1, "element": "cnnsegment", "on": random(2) == 0, "properties": {"seeds": "fg:30,30"}},
+            {"id": 2, "element": "cnndenoise", "on": random(3) > 0,
+                "properties": {"strength": random(20) as f64 / 10.0, "lookahead": random(2) * 2}},
+            {"id": 3, "element": "cnnsmooth", "on": random(3) == 0, "properties": {}},
+        ]);
+        let command = match random(20) {
+            0 => json!({"type": "open", "source": file}),
+            1 => json!({"type": "open", "source": test}),
+            2..5 => json!({"type": "play"}),
+            5 => json!({"type": "pause"}),
+            6..10 => json!({"type": "seek", "seconds": random(16) as f64 / 10.0}),
+            10 | 11 => json!({"type": "step", "frames": 1}),
+            12 | 13 => json!({"type": "step", "frames": -1}),
+            14 => json!({"type": "loop", "on": random(2) == 0}),
+            15 => json!({"type": "quality", "on": random(2) == 0}),
+            16 => json!({"type": "regions", "on": random(2) == 0}),
+            _ => json!({"type": "chain", "cards": cards, "revision": revision}),
+        };
+        page.send(&command);
+        if random(4) == 0 {
+            page.send(&json!({"type": "ack"}));
+            std::thread::sleep(Duration::from_millis(random(30)));
+        }
+    }
+    page.send(&json!({"type": "ack"}));
+    page.send(&json!({"type": "loop", "on": false}));
+    page.set_cards(&json!([]), 1000);
+    page.open_file(&studio.file("clip.mkv"));
+    page.picture(|header| header["revision"] == 1000 && header["lossless"] == true);
+    page.send(&json!({"type": "seek", "seconds": 0.4}));
+    page.picture(|header| header["seconds"] == 0.4);
+}

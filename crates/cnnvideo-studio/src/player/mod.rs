@@ -5,6 +5,7 @@
 
 mod chain;
 pub(crate) mod command;
+mod converter;
 mod decoder;
 mod frame;
 pub(crate) mod outbox;

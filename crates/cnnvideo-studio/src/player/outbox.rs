@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! What a session sends to its page. It holds one picture and one status at most, so that a slow
-//! page makes nothing pile up.
+//! What a session sends to its page. It is bounded, so that a slow page makes nothing pile up.
 
 use std::{
     collections::VecDeque,
@@ -27,7 +26,8 @@ pub(crate) enum Message {
 struct Content {
     events: VecDeque<String>,
     status: Option<String>,
-    picture: Option<Vec<u8>>,
+    /// As many as the view sends without an acknowledgement.
+    pictures: VecDeque<Vec<u8>>,
 }
 
 /// Messages that wait for the page.
@@ -55,13 +55,13 @@ impl Outbox {
         self.changed.notify_one();
     }
 
-    /// Replaces the picture.
+    /// Adds a picture. None may be lost: a later one may lack what an earlier one has.
     pub(crate) fn picture(&self, picture: Vec<u8>) {
-        self.lock().picture = Some(picture);
+        self.lock().pictures.push_back(picture);
         self.changed.notify_one();
     }
 
-    /// Waits for a message and takes it: events first, then the status, then the picture.
+    /// Waits for a message and takes it: events first, then the status, then pictures.
     pub(crate) async fn take(&self) -> Message {
         loop {
             let changed = self.changed.notified();
@@ -75,7 +75,7 @@ impl Outbox {
     fn try_take(&self) -> Option<Message> {
         let mut content = self.lock();
         let text = content.events.pop_front().or_else(|| content.status.take());
-        text.map(Message::Text).or_else(|| content.picture.take().map(Message::Binary))
+        text.map(Message::Text).or_else(|| content.pictures.pop_front().map(Message::Binary))
     }
 
     fn lock(&self) -> MutexGuard<'_, Content> {
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_come_first_and_old_pictures_are_replaced() {
+    fn events_come_first_and_pictures_stay_in_order() {
         let outbox = Outbox::default();
         outbox.picture(vec![1]);
         outbox.picture(vec![2]);
@@ -99,7 +99,10 @@ mod tests {
         outbox.event(&json!("a"));
         let taken: Vec<_> = std::iter::from_fn(|| outbox.try_take()).collect();
         let text = |text: &str| Message::Text(text.to_owned());
-        assert_eq!(taken, [text("\"a\""), text("2"), Message::Binary(vec![2])]);
+        assert_eq!(
+            taken,
+            [text("\"a\""), text("2"), Message::Binary(vec![1]), Message::Binary(vec![2])]
+        );
     }
 
     #[test]

@@ -8,37 +8,36 @@ use image::{
     codecs::png::{CompressionType, FilterType, PngEncoder},
 };
 
-use super::{
-    frame::Frame,
-    strand::{Fault, Strand, make, make_caps},
-};
+use super::{converter::Converter, frame::Frame};
 use crate::problem::{Problem, Result};
 
 /// Quality of JPEG while the video plays: differences to the lossless picture are hard to see.
 const JPEG_QUALITY: i32 = 90;
 
-/// Turns frames into pictures of one kind of stream.
-#[derive(Default)]
+/// Turns frames into pictures.
 pub(crate) struct Encoder {
-    jpeg: Option<Strand>,
-    rgb: Option<Strand>,
+    jpeg: Converter,
+    rgb: Converter,
 }
 
 impl Encoder {
+    /// Returns an encoder for the frames of a stream.
+    pub(crate) fn new() -> Self {
+        // JPEG has the full range and the matrix of BT.601.
+        let full = gst::Caps::builder("video/x-raw")
+            .field("format", "I420")
+            .field("colorimetry", "1:4:0:0")
+            .build();
+        let rgb = gst::Caps::builder("video/x-raw").field("format", "RGB").build();
+        Self { jpeg: Converter::to(full).encoded_by(jpegenc), rgb: Converter::to(rgb) }
+    }
+
     /// Returns the frame as a JPEG file.
     ///
     /// # Errors
     /// An element is missing or fails.
     pub(crate) fn jpeg(&mut self, frame: &Frame) -> Result<Vec<u8>> {
-        // JPEG has the full range and the matrix of BT.601.
-        let caps = gst::Caps::builder("video/x-raw")
-            .field("format", "I420")
-            .field("colorimetry", "1:4:0:0")
-            .build();
-        let encode = make("jpegenc")?;
-        gst::prelude::ObjectExt::set_property(&encode, "quality", JPEG_QUALITY);
-        let start = || Strand::start(&[make("videoconvert")?, make_caps(&caps)?, encode]);
-        let picture = push(&mut self.jpeg, frame, start)?;
+        let picture = self.jpeg.convert(frame)?;
         let bytes = picture.buffer.map_readable()?;
         Ok(bytes.as_slice().to_vec())
     }
@@ -48,9 +47,7 @@ impl Encoder {
     /// # Errors
     /// An element is missing or fails.
     pub(crate) fn png(&mut self, frame: &Frame) -> Result<Vec<u8>> {
-        let caps = gst::Caps::builder("video/x-raw").field("format", "RGB").build();
-        let start = || Strand::start(&[make("videoconvert")?, make_caps(&caps)?]);
-        let picture = push(&mut self.rgb, frame, start)?;
+        let picture = self.rgb.convert(frame)?;
         let info = VideoInfo::from_caps(&picture.caps)?;
         let view = VideoFrameRef::from_buffer_ref_readable(&picture.buffer, &info)?;
         let stride = view.plane_stride().first().copied().unwrap_or_default() as usize;
@@ -82,23 +79,8 @@ pub(crate) fn png(
     Ok(file)
 }
 
-/// Pushes a frame through elements, which start with the first one.
-fn push(
-    strand: &mut Option<Strand>,
-    frame: &Frame,
-    start: impl FnOnce() -> std::result::Result<Strand, Fault>,
-) -> Result<Frame> {
-    if strand.is_none() {
-        *strand = Some(start().map_err(|fault| fault.problem)?);
-    }
-    let pushed = strand.as_mut().ok_or_else(no_picture)?.push(frame);
-    match pushed {
-        Ok(frames) => frames.into_iter().last().ok_or_else(no_picture),
-        Err(fault) => {
-            *strand = None;
-            Err(fault.problem)
-        }
-    }
+fn jpegenc() -> Result<gst::Element> {
+    Ok(gst::ElementFactory::make("jpegenc").property("quality", JPEG_QUALITY).build()?)
 }
 
 fn no_picture() -> Problem {

@@ -14,11 +14,11 @@ use gst_video::{VideoFrameExt, VideoFrameRef, VideoInfo};
 use serde_json::{Map, Value, json};
 
 use super::{
+    converter::Converter,
     decoder::{Decoder, Next, duration},
     frame::{Frame, Pair},
     outbox::Outbox,
     source::Source,
-    strand::{Strand, make, make_caps},
 };
 use crate::{
     access::Access,
@@ -144,14 +144,17 @@ struct Work {
     reference: Option<Decoder>,
     /// The reference frame decoded last.
     held: Option<Frame>,
-    converters: [Option<Strand>; 2],
+    /// To 8 bits in 4:2:0.
+    converters: [Converter; 2],
 }
 
 impl Work {
     fn new() -> Result<Self> {
         let comparison = Comparison::new(0)
             .map_err(|err| Problem::new(format!("no measures: {err}"), "close other programs"))?;
-        Ok(Self { comparison, reference: None, held: None, converters: [None, None] })
+        let caps = gst::Caps::builder("video/x-raw").field("format", "I420").build();
+        let converters = [(); 2].map(|()| Converter::to(caps.clone()));
+        Ok(Self { comparison, reference: None, held: None, converters })
     }
 
     /// Returns the measures, and the histograms of both pictures.
@@ -161,7 +164,7 @@ impl Work {
             None => pair.before.clone(),
         };
         let [first, second] = &mut self.converters;
-        let (reference, test) = (planar(first, &reference)?, planar(second, &pair.after)?);
+        let (reference, test) = (first.convert(&reference)?, second.convert(&pair.after)?);
         let comparison = &mut self.comparison;
         with_picture(&reference, |reference| {
             with_picture(&test, |test| {
@@ -202,21 +205,6 @@ impl Work {
 
 fn no_frame() -> Problem {
     Problem::new("the reference has no frame of this time", "choose another reference")
-}
-
-/// Converts a frame to 8 bits in 4:2:0.
-fn planar(converter: &mut Option<Strand>, frame: &Frame) -> Result<Frame> {
-    if converter.is_none() {
-        let caps = gst::Caps::builder("video/x-raw").field("format", "I420").build();
-        let strand = Strand::start(&[make("videoconvert")?, make_caps(&caps)?]);
-        *converter = Some(strand.map_err(|fault| fault.problem)?);
-    }
-    let pushed = converter.as_mut().map(|strand| strand.push(frame));
-    match pushed {
-        Some(Ok(frames)) => frames.into_iter().last().ok_or_else(no_frame),
-        Some(Err(fault)) => Err(fault.problem),
-        None => Err(no_frame()),
-    }
 }
 
 /// Calls a function with the samples of a frame in 4:2:0.

@@ -77,7 +77,7 @@ impl View {
         });
         let alive = Alive(Arc::clone(&view));
         std::thread::Builder::new().name("studio-view".to_owned()).spawn(move || {
-            let mut painter = Painter::default();
+            let mut painter = Painter { before: Encoder::new(), after: Encoder::new(), sent: None };
             while let Some((shown, skipped)) = alive.0.next() {
                 match painter.message(&shown, skipped) {
                     Ok(message) => outbox.picture(message),
@@ -141,7 +141,6 @@ impl View {
 }
 
 /// Makes messages of pairs.
-#[derive(Default)]
 struct Painter {
     before: Encoder,
     after: Encoder,
