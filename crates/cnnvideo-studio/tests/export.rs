@@ -33,10 +33,26 @@ fn frames(path: &str) -> Vec<Vec<u8>> {
     frames
 }
 
+/// Writes a lossless clip of 8 frames.
+fn make_deep_clip(path: &str, format: &str) {
+    let text = format!(
+        "videotestsrc num-buffers=8 pattern=ball ! video/x-raw,format={format},width=192,\
+         height=128,framerate=25/1 ! avenc_ffv1 ! matroskamux ! filesink location={path}"
+    );
+    run(&gst::parse::launch(&text).unwrap().downcast().unwrap());
+}
+
 fn compare(name: &str, cards: &Value) -> Value {
+    compare_in("I420", name, cards)
+}
+
+fn compare_in(format: &str, name: &str, cards: &Value) -> Value {
     let studio = Running::start();
     let clip = studio.file(name);
-    make_clip(Path::new(&clip), 8);
+    match format {
+        "I420" => make_clip(Path::new(&clip), 8),
+        _ => make_deep_clip(&clip, format),
+    }
     let mut page = studio.page().unwrap();
     page.set_cards(cards, 1);
     page.open_file(&clip);
@@ -89,6 +105,16 @@ fn regions_with_another_strength() {
     assert!(command.contains("--filter"), "{command}");
     // Chunks would begin with the seeds of the first frame.
     assert!(lines["cluster"].is_null());
+}
+
+#[test]
+fn video_of_10_bits() {
+    let lines = compare_in("I420_10LE", "deep.mkv", &json!([{"element": "cnndenoise"}]));
+    assert!(!lines["command"].as_str().unwrap().contains("videoconvert"));
+    // This element takes 8 bits only.
+    let lines = compare_in("I420_10LE", "deep.mkv", &json!([{"element": "cnnsegment"}]));
+    let command = lines["command"].as_str().unwrap();
+    assert!(command.contains("'videoconvert ! cnnsegment ! videoconvert'"), "{command}");
 }
 
 #[test]

@@ -37,7 +37,7 @@ impl Job<'_> {
             _ => {
                 words.push("denoise".to_owned());
                 words.extend(files);
-                words.extend(["--filter".to_owned(), pipeline::chain(chain)?.join(" ")]);
+                words.extend(["--filter".to_owned(), filter(chain)?]);
             }
         }
         words.extend(self.quality());
@@ -65,7 +65,7 @@ impl Job<'_> {
     /// A value cannot be written.
     pub(super) fn cluster(&self, chain: &[Step<'_>]) -> Result<Vec<String>> {
         let mut words = ["run", self.input, self.output, "--filter"].map(str::to_owned).to_vec();
-        words.push(pipeline::chain(chain)?.join(" "));
+        words.push(filter(chain)?);
         words.extend(self.quality());
         words.extend(["--scheduler", "tcp://HOST:8786"].map(str::to_owned));
         Ok(words)
@@ -83,6 +83,16 @@ impl Job<'_> {
         }
         words
     }
+}
+
+/// Returns the elements of a chain as a filter. Where the chain reduces the depth of the samples, the
+/// filter restores it, as the program keeps it.
+fn filter(chain: &[Step<'_>]) -> Result<String> {
+    let mut words = pipeline::chain(chain)?;
+    if chain.contains(&Step::Convert) {
+        words.extend(["!", "videoconvert"].map(str::to_owned));
+    }
+    Ok(words.join(" "))
 }
 
 /// Returns the subcommand that runs the element of a card alone.

@@ -17,7 +17,7 @@ use crate::problem::Problem;
 /// How long a call waits for a frame, so that commands are carried out soon.
 const WAIT: ClockTime = ClockTime::from_mseconds(20);
 /// Time without a frame that counts as a blocked decoder.
-const BLOCKED: Duration = Duration::from_secs(10);
+const BLOCKED: Duration = Duration::from_secs(30);
 /// Delay beyond which playing goes on from now instead of catching up.
 const LATE: Duration = Duration::from_millis(100);
 /// Longest wait for the time of a frame. Timestamps may jump.
