@@ -17,7 +17,11 @@ async function takeToken() {
 /** Exchanges the code of an address that works once. */
 async function exchange(code) {
   const headers = { "Content-Type": "application/json" };
-  const answer = await fetch("/api/login", { method: "POST", headers, body: JSON.stringify({ code }) });
+  const answer = await fetch("/api/login", {
+    method: "POST",
+    headers,
+    body: JSON.stringify({ code }),
+  });
   return answer.ok ? answer.json() : "";
 }
 
@@ -54,7 +58,10 @@ let delay = 500;
 /** Opens the socket, and again whenever it closes. */
 export function connect() {
   const scheme = location.protocol === "https:" ? "wss" : "ws";
-  socket = new WebSocket(`${scheme}://${location.host}/api/socket`, ["cnnvideo-studio", `token.${token}`]);
+  socket = new WebSocket(`${scheme}://${location.host}/api/socket`, [
+    "cnnvideo-studio",
+    `token.${token}`,
+  ]);
   socket.binaryType = "arraybuffer";
   let opened = false;
   socket.onopen = () => {

@@ -6,8 +6,20 @@ import { makeControl } from "./control.js";
 import { find, h, iconButton } from "./dom.js";
 
 /** Settings that users change first, in this order; all others follow by name. */
-const FIRST = ["strength", "noise-level", "scale", "structure", "key-file", "payload", "target-psnr",
-  "foreground-strength", "background-strength", "temporal", "lookahead", "quality"];
+const FIRST = [
+  "strength",
+  "noise-level",
+  "scale",
+  "structure",
+  "key-file",
+  "payload",
+  "target-psnr",
+  "foreground-strength",
+  "background-strength",
+  "temporal",
+  "lookahead",
+  "quality",
+];
 const rank = ({ name }) => (FIRST.includes(name) ? FIRST.indexOf(name) : FIRST.length);
 
 export class Cards {
@@ -35,7 +47,8 @@ export class Cards {
     this.chain.cards.forEach((card, index) => {
       if (!this.shown.has(card.id)) this.shown.set(card.id, this.make(card));
       const view = this.shown.get(card.id);
-      if (list.children[index] !== view.node) list.insertBefore(view.node, list.children[index] ?? null);
+      if (list.children[index] !== view.node)
+        list.insertBefore(view.node, list.children[index] ?? null);
       view.update(card, index, ids.length);
     });
     this.offer();
@@ -44,11 +57,16 @@ export class Cards {
   offer() {
     const used = new Set(this.chain.cards.map((card) => card.element));
     const left = [...this.chain.elements.keys()].filter((name) => !used.has(name));
-    const button = (name) => h("button", {
-      class: "offer",
-      title: this.chain.elements.get(name).about,
-      onclick: () => this.chain.add(name),
-    }, `+ ${TITLES[name] ?? name}`);
+    const button = (name) =>
+      h(
+        "button",
+        {
+          class: "offer",
+          title: this.chain.elements.get(name).about,
+          onclick: () => this.chain.add(name),
+        },
+        `+ ${TITLES[name] ?? name}`,
+      );
     find("add").replaceChildren(...left.map(button));
   }
 
@@ -77,7 +95,9 @@ export class Cards {
       makeControl(control, chain.value(card, control), (value) => chain.set(id, control, value)),
     ]);
     const on = h("input", {
-      type: "checkbox", class: "toggle", "aria-label": `${title} on`,
+      type: "checkbox",
+      class: "toggle",
+      "aria-label": `${title} on`,
       onchange: () => chain.setOn(id, on.checked),
     });
     const up = iconButton("up", `Move ${title} up`, () => chain.move(id, -1));
@@ -85,25 +105,41 @@ export class Cards {
     const stats = h("p", { class: "stats" });
     const problem = h("p", { class: "problem", role: "alert", hidden: true });
     const extra = this.extras[card.element]?.(id);
-    const row = (rare) => controls
-      .sort(([a], [b]) => rank(a) - rank(b))
-      .filter(([control]) => Boolean(control.rare) === rare && !extra?.hides?.includes(control.name))
-      .map(([, made]) => made.row);
+    const row = (rare) =>
+      controls
+        .sort(([a], [b]) => rank(a) - rank(b))
+        .filter(
+          ([control]) => Boolean(control.rare) === rare && !extra?.hides?.includes(control.name),
+        )
+        .map(([, made]) => made.row);
     const rare = row(true);
     const more = rare.length ? h("details", {}, h("summary", {}, "More settings"), ...rare) : null;
-    const explain = iconButton("info", "Explain the settings", () => {
-      explain.setAttribute("aria-pressed", node.classList.toggle("explained"));
-    }, { "aria-pressed": "false" });
-    const node = h("li", { class: "card" },
-      h("header", {},
+    const explain = iconButton(
+      "info",
+      "Explain the settings",
+      () => {
+        explain.setAttribute("aria-pressed", node.classList.toggle("explained"));
+      },
+      { "aria-pressed": "false" },
+    );
+    const node = h(
+      "li",
+      { class: "card" },
+      h(
+        "header",
+        {},
         on,
         h("h3", {}, title, h("small", {}, card.element)),
-        explain, up, down,
+        explain,
+        up,
+        down,
         iconButton("reset", `Reset ${title}`, () => chain.resetCard(id)),
-        iconButton("close", `Remove ${title}`, () => chain.remove(id))),
+        iconButton("close", `Remove ${title}`, () => chain.remove(id)),
+      ),
       problem,
       h("div", { class: "body" }, extra?.node ?? null, ...row(false), more),
-      stats);
+      stats,
+    );
     node.dataset.element = card.element;
     const update = (now, index, count) => {
       on.checked = now.on;
@@ -117,7 +153,14 @@ export class Cards {
       problem.hidden = !found;
       problem.textContent = found ? `${sentence(found.text)} ${sentence(found.advice)}` : "";
     };
-    return { node, update, problem: showProblem, stats: (values) => { stats.textContent = statsText(values); } };
+    return {
+      node,
+      update,
+      problem: showProblem,
+      stats: (values) => {
+        stats.textContent = statsText(values);
+      },
+    };
   }
 }
 
@@ -129,8 +172,10 @@ export function sentence(text) {
 function statsText(values) {
   if (!values?.frames) return "";
   const parts = [`${values["mean-ms"].toFixed(1)} ms a frame`];
-  if (values["noise-level"] !== undefined) parts.push(`noise sigma ${values["noise-level"].toFixed(1)}`);
-  if (values.regions !== undefined) parts.push(`${values.regions} ${values.regions === 1 ? "region" : "regions"}`);
+  if (values["noise-level"] !== undefined)
+    parts.push(`noise sigma ${values["noise-level"].toFixed(1)}`);
+  if (values.regions !== undefined)
+    parts.push(`${values.regions} ${values.regions === 1 ? "region" : "regions"}`);
   if (values.dropped) parts.push(`${values.dropped} dropped`);
   if (values.backend) parts.push(values.backend);
   return parts.join(" · ");

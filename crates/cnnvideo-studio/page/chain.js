@@ -53,14 +53,24 @@ export class Chain {
 
   /** Adds a card: regions to the front, where the other elements read them; all else to the end. */
   add(element) {
-    const card = { id: this.#next++, element, on: true, properties: { ...FIRST_SETTINGS[element] } };
+    const card = {
+      id: this.#next++,
+      element,
+      on: true,
+      properties: { ...FIRST_SETTINGS[element] },
+    };
     const front = element === "cnnsegment";
     this.change("", (cards) => (front ? cards.unshift(card) : cards.push(card)));
     return card;
   }
 
   remove(id) {
-    this.change("", (cards) => cards.splice(cards.findIndex((card) => card.id === id), 1));
+    this.change("", (cards) =>
+      cards.splice(
+        cards.findIndex((card) => card.id === id),
+        1,
+      ),
+    );
   }
 
   /** Moves a card up (-1) or down (1). */
@@ -72,7 +82,9 @@ export class Chain {
   }
 
   setOn(id, on) {
-    this.change("", () => { this.card(id).on = on; });
+    this.change("", () => {
+      this.card(id).on = on;
+    });
   }
 
   /** Sets a property; a value that is the default is left out. */
@@ -89,11 +101,17 @@ export class Chain {
   }
 
   resetCard(id) {
-    this.change("", () => { this.card(id).properties = {}; });
+    this.change("", () => {
+      this.card(id).properties = {};
+    });
   }
 
   resetAll() {
-    this.change("", (cards) => cards.forEach((card) => { card.properties = {}; }));
+    this.change("", (cards) =>
+      cards.forEach((card) => {
+        card.properties = {};
+      }),
+    );
   }
 
   /** Replaces all cards, for example by those of a preset. */
@@ -116,7 +134,11 @@ export class Chain {
   }
 
   allOff() {
-    this.change("", (cards) => cards.forEach((card) => { card.on = false; }));
+    this.change("", (cards) =>
+      cards.forEach((card) => {
+        card.on = false;
+      }),
+    );
   }
 
   /** Makes the present state the one where undo ends. */

@@ -25,8 +25,14 @@ export class Curve {
     this.mark = svg("line", { class: "cursor", y1: 0, y2: HEIGHT });
     this.low = svg("text", { class: "scale", x: 2, y: HEIGHT - 3 });
     this.high = svg("text", { class: "scale", x: 2, y: 12 });
-    this.node = svg("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label },
-      this.line, this.mark, this.low, this.high);
+    this.node = svg(
+      "svg",
+      { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label },
+      this.line,
+      this.mark,
+      this.low,
+      this.high,
+    );
     if (onpick) {
       this.node.classList.add("pickable");
       this.node.addEventListener("click", (event) => {
@@ -43,9 +49,13 @@ export class Curve {
     const values = points.map(([, value]) => value);
     const low = Math.min(...values);
     const high = Math.max(...values);
-    const x = (seconds) => seconds / this.total * WIDTH;
-    const y = (value) => HEIGHT - TOP - (high > low ? (value - low) / (high - low) : 0.5) * (HEIGHT - 2 * TOP);
-    this.line.setAttribute("points", points.map(([seconds, value]) => `${x(seconds).toFixed(1)},${y(value).toFixed(1)}`).join(" "));
+    const x = (seconds) => (seconds / this.total) * WIDTH;
+    const y = (value) =>
+      HEIGHT - TOP - (high > low ? (value - low) / (high - low) : 0.5) * (HEIGHT - 2 * TOP);
+    this.line.setAttribute(
+      "points",
+      points.map(([seconds, value]) => `${x(seconds).toFixed(1)},${y(value).toFixed(1)}`).join(" "),
+    );
     this.mark.setAttribute("x1", x(now));
     this.mark.setAttribute("x2", x(now));
     const text = (value) => (points.length ? `${Number(value.toPrecision(4))} ${this.unit}` : "");
@@ -56,7 +66,9 @@ export class Curve {
   nearest(share) {
     const at = share * this.total;
     const distance = ([seconds]) => Math.abs(seconds - at);
-    return this.#points.reduce((best, point) => (distance(point) < distance(best) ? point : best))[0];
+    return this.#points.reduce((best, point) =>
+      distance(point) < distance(best) ? point : best,
+    )[0];
   }
 }
 
@@ -64,10 +76,17 @@ export class Curve {
 export class Histograms {
   constructor() {
     this.paths = ["before", "after"].map((name) => svg("path", { class: `histogram ${name}` }));
-    this.node = svg("svg", {
-      class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": "Histograms of brightness",
-      preserveAspectRatio: "none",
-    }, ...this.paths);
+    this.node = svg(
+      "svg",
+      {
+        class: "chart",
+        viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
+        role: "img",
+        "aria-label": "Histograms of brightness",
+        preserveAspectRatio: "none",
+      },
+      ...this.paths,
+    );
   }
 
   show(histograms) {
@@ -75,7 +94,9 @@ export class Histograms {
     histograms.forEach((bars, index) => {
       const step = WIDTH / bars.length;
       const y = (bar) => (HEIGHT - Math.sqrt(bar / high) * (HEIGHT - TOP)).toFixed(1);
-      const tops = bars.map((bar, i) => `L${(i * step).toFixed(1)},${y(bar)}L${((i + 1) * step).toFixed(1)},${y(bar)}`);
+      const tops = bars.map(
+        (bar, i) => `L${(i * step).toFixed(1)},${y(bar)}L${((i + 1) * step).toFixed(1)},${y(bar)}`,
+      );
       this.paths[index].setAttribute("d", `M0,${HEIGHT}${tops.join("")}L${WIDTH},${HEIGHT}Z`);
     });
   }

@@ -19,7 +19,10 @@ export function makeControl(control, value, set) {
   const row = h("div", { class: `control ${control.kind}`, title: control.about }, ...nodes, about);
   row.dataset.name = control.name;
   const update = (shown) => {
-    row.classList.toggle("changed", shown !== control.default && !(shown === "" && control.default === null));
+    row.classList.toggle(
+      "changed",
+      shown !== control.default && !(shown === "" && control.default === null),
+    );
     show(shown);
   };
   update(value);
@@ -38,8 +41,10 @@ function number(control, id, set) {
   const limits = { min: low, max: control.high, step };
   const field = h("input", { type: "number", id, ...limits, "aria-describedby": `${id}-about` });
   const hasSlider = control.high - low <= SLIDER_RANGE && step > 0;
-  const slider = hasSlider && h("input", { type: "range", ...limits, "aria-label": words(control.name) });
-  const auto = estimates && h("input", { type: "checkbox", "aria-label": `estimate ${words(control.name)}` });
+  const slider =
+    hasSlider && h("input", { type: "range", ...limits, "aria-label": words(control.name) });
+  const auto =
+    estimates && h("input", { type: "checkbox", "aria-label": `estimate ${words(control.name)}` });
   const take = (text) => {
     const value = Number(text);
     if (text === "" || !Number.isFinite(value)) return;
@@ -55,11 +60,17 @@ function number(control, id, set) {
     if (auto) auto.checked = automatic;
     slider?.closest?.(".control")?.classList.toggle("estimated", automatic);
     if (slider) slider.value = automatic ? low : value;
-    if (document.activeElement !== field || automatic) field.value = automatic ? "" : shorten(value, step);
+    if (document.activeElement !== field || automatic)
+      field.value = automatic ? "" : shorten(value, step);
     field.placeholder = automatic ? "auto" : "";
   };
-  const head = h("div", { class: "head" }, label(control, id),
-    auto ? h("label", { class: "auto" }, auto, "auto") : null, field);
+  const head = h(
+    "div",
+    { class: "head" },
+    label(control, id),
+    auto ? h("label", { class: "auto" }, auto, "auto") : null,
+    field,
+  );
   return { nodes: slider ? [head, slider] : [head], show };
 }
 
@@ -73,30 +84,60 @@ function shorten(value, step) {
 }
 
 function toggle(control, id, set) {
-  const box = h("input", { type: "checkbox", class: "toggle", id, "aria-describedby": `${id}-about` });
+  const box = h("input", {
+    type: "checkbox",
+    class: "toggle",
+    id,
+    "aria-describedby": `${id}-about`,
+  });
   box.addEventListener("change", () => set(box.checked));
-  const show = (value) => { box.checked = value; };
+  const show = (value) => {
+    box.checked = value;
+  };
   return { nodes: [h("div", { class: "head" }, label(control, id), box)], show };
 }
 
 function choice(control, id, set) {
   const option = ({ value, about }) => h("option", { value, title: about }, value);
-  const select = h("select", { id, "aria-describedby": `${id}-about` }, ...control.choices.map(option));
+  const select = h(
+    "select",
+    { id, "aria-describedby": `${id}-about` },
+    ...control.choices.map(option),
+  );
   select.addEventListener("change", () => set(select.value));
-  const show = (value) => { select.value = value; };
+  const show = (value) => {
+    select.value = value;
+  };
   return { nodes: [h("div", { class: "head" }, label(control, id), select)], show };
 }
 
 function text(control, id, set) {
-  const field = h("input", { type: "text", id, spellcheck: false, autocomplete: "off", "aria-describedby": `${id}-about` });
+  const field = h("input", {
+    type: "text",
+    id,
+    spellcheck: false,
+    autocomplete: "off",
+    "aria-describedby": `${id}-about`,
+  });
   const take = (value) => set(value === "" ? null : value);
   field.addEventListener("change", () => take(field.value.trim()));
-  const browse = control.path && h("button", {
-    onclick: async () => {
-      const path = await chooseFile({ title: `Choose the ${words(control.name)}`, videos: false });
-      if (path) take(path);
-    },
-  }, "Choose");
-  const show = (value) => { field.value = value ?? ""; };
+  const browse =
+    control.path &&
+    h(
+      "button",
+      {
+        onclick: async () => {
+          const path = await chooseFile({
+            title: `Choose the ${words(control.name)}`,
+            videos: false,
+          });
+          if (path) take(path);
+        },
+      },
+      "Choose",
+    );
+  const show = (value) => {
+    field.value = value ?? "";
+  };
   return { nodes: [label(control, id), h("div", { class: "path" }, field, browse || null)], show };
 }

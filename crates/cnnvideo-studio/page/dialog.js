@@ -11,7 +11,8 @@ export function openDialog(title, content, { wide = false, onclose } = {}) {
   dialog.classList.toggle("wide", wide);
   dialog.replaceChildren(
     h("header", {}, h("h2", { id: "dialog-title" }, title), iconButton("close", "Close", close)),
-    h("div", { class: "content" }, content));
+    h("div", { class: "content" }, content),
+  );
   dialog.onclose = () => onclose?.();
   dialog.onclick = (event) => event.target === dialog && close();
   dialog.showModal();
@@ -23,9 +24,12 @@ export function notice(text, { advice = "", kind = "info" } = {}) {
   const notices = find("notices");
   const same = [...notices.children].find((node) => node.dataset.text === text);
   same?.remove();
-  const node = h("div", { class: `notice ${kind}` },
+  const node = h(
+    "div",
+    { class: `notice ${kind}` },
     h("p", {}, h("strong", {}, text), advice ? ` ${advice}` : ""),
-    iconButton("close", "Close this notice", () => node.remove()));
+    iconButton("close", "Close this notice", () => node.remove()),
+  );
   node.dataset.text = text;
   notices.append(node);
   while (notices.children.length > 3) notices.firstChild.remove();

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 // Makes elements of the page.
 
-/** Returns an element. Keys that begin with "on" are handlers; others are properties or attributes. */
+/**
+ * Returns an element. Keys that begin with "on" are handlers; others are properties or attributes.
+ */
 export function h(tag, props = {}, ...children) {
   const element = document.createElement(tag);
   for (const [key, value] of Object.entries(props)) {
@@ -23,13 +25,17 @@ const SHAPES = {
   forward: "M5 3v10l6-5zM11 3h2v10h-2z",
   undo: "M6 3 2 7l4 4V8.5h3.5a2.5 2.5 0 0 1 0 5H7v1.5h2.5a4 4 0 0 0 0-8H6z",
   redo: "M10 3l4 4-4 4V8.5H6.5a2.5 2.5 0 0 0 0 5H9v1.5H6.5a4 4 0 0 1 0-8H10z",
-  loop: "M4 5h6.5V2.5L14 6l-3.5 3.5V7H5v2H3V6a1 1 0 0 1 1-1zM12 11H5.5v2.5L2 10l3.5-3.5V9H11V7h2v3a1 1 0 0 1-1 1z",
+  loop:
+    "M4 5h6.5V2.5L14 6l-3.5 3.5V7H5v2H3V6a1 1 0 0 1 1-1z" +
+    "M12 11H5.5v2.5L2 10l3.5-3.5V9H11V7h2v3a1 1 0 0 1-1 1z",
   full: "M2 2h5v1.5H3.5V7H2zM9 2h5v5h-1.5V3.5H9zM2 9h1.5v3.5H7V14H2zM12.5 9H14v5H9v-1.5h3.5z",
   up: "M8 4l5 5-1.2 1.2L8 6.4l-3.8 3.8L3 9z",
   down: "M8 12L3 7l1.2-1.2L8 9.6l3.8-3.8L13 7z",
   close: "M4 3l4 4 4-4 1 1-4 4 4 4-1 1-4-4-4 4-1-1 4-4-4-4z",
   reset: "M8 3a5 5 0 1 1-4.8 3.6l1.5.4A3.5 3.5 0 1 0 8 4.5V7L4.5 3.7 8 .5z",
-  info: "M8 1.5a6.5 6.5 0 1 1 0 13 6.5 6.5 0 0 1 0-13zM7.2 7v4.5h1.6V7zM8 4.2a1 1 0 1 0 0 2 1 1 0 0 0 0-2z",
+  info:
+    "M8 1.5a6.5 6.5 0 1 1 0 13 6.5 6.5 0 0 1 0-13z" +
+    "M7.2 7v4.5h1.6V7zM8 4.2a1 1 0 1 0 0 2 1 1 0 0 0 0-2z",
 };
 
 /** Returns a picture of 16 by 16 units. */
@@ -46,7 +52,11 @@ export function icon(name) {
 
 /** Returns a button with a picture only. */
 export function iconButton(name, label, onclick, props = {}) {
-  return h("button", { class: "quiet", "aria-label": label, title: label, onclick, ...props }, icon(name));
+  return h(
+    "button",
+    { class: "quiet", "aria-label": label, title: label, onclick, ...props },
+    icon(name),
+  );
 }
 
 export function setIcon(button, name) {

@@ -17,26 +17,48 @@ export function proposedOutput(source, ending, extension = "mkv") {
 
 function lineBlock(title, note, id) {
   const code = h("code", { id, tabindex: 0 });
-  const copy = h("button", {
-    onclick: async () => {
-      await navigator.clipboard?.writeText(code.textContent);
-      copy.textContent = "Copied";
-      setTimeout(() => { copy.textContent = "Copy"; }, 1500);
+  const copy = h(
+    "button",
+    {
+      onclick: async () => {
+        await navigator.clipboard?.writeText(code.textContent);
+        copy.textContent = "Copied";
+        setTimeout(() => {
+          copy.textContent = "Copy";
+        }, 1500);
+      },
     },
-  }, "Copy");
-  const block = h("section", { class: "line" },
-    h("div", { class: "line-head" }, h("h3", {}, title), h("p", {}, note), copy), h("pre", {}, code));
-  return { block, show: (text) => { block.hidden = !text; code.textContent = text ?? ""; } };
+    "Copy",
+  );
+  const block = h(
+    "section",
+    { class: "line" },
+    h("div", { class: "line-head" }, h("h3", {}, title), h("p", {}, note), copy),
+    h("pre", {}, code),
+  );
+  return {
+    block,
+    show: (text) => {
+      block.hidden = !text;
+      code.textContent = text ?? "";
+    },
+  };
 }
 
 /** Shows the dialog. `enqueue` adds a request to the queue. */
 export function exportDialog(source, video, chain, enqueue) {
   const matte = h("input", { type: "checkbox", id: "export-matte" });
   const output = h("input", {
-    type: "text", id: "export-output", spellcheck: false, value: proposedOutput(source, "clean"),
+    type: "text",
+    id: "export-output",
+    spellcheck: false,
+    value: proposedOutput(source, "clean"),
   });
-  const codec = h("select", { id: "export-codec" },
-    ...Object.entries(CODECS).map(([value, text]) => h("option", { value }, text)));
+  const codec = h(
+    "select",
+    { id: "export-codec" },
+    ...Object.entries(CODECS).map(([value, text]) => h("option", { value }, text)),
+  );
   const crf = h("input", { type: "number", id: "export-crf", min: 0, max: 63, value: CRF.h264 });
   const problem = h("p", { class: "problem", role: "alert", hidden: true });
   const blocks = [
@@ -64,7 +86,9 @@ export function exportDialog(source, video, chain, enqueue) {
       problem.hidden = false;
       problem.textContent = `${found.text}: ${found.advice}`;
     }
-    [lines.command, lines.gstreamer, lines.cluster].forEach((text, index) => blocks[index].show(text));
+    [lines.command, lines.gstreamer, lines.cluster].forEach((text, index) =>
+      blocks[index].show(text),
+    );
     add.disabled = !lines.command;
   };
   codec.onchange = () => {
@@ -77,15 +101,31 @@ export function exportDialog(source, video, chain, enqueue) {
     if (await enqueue(asked())) close();
   };
   const regions = chain.cards.some((card) => card.element === "cnnsegment" && card.on);
-  const matteRow = regions ? h("label", { class: "check" }, matte, "Write the regions as a black and white matte") : null;
-  const hint = regions ? h("p", { class: "hint" }, "The points of the regions apply to the first frame of the file.") : null;
-  const close = openDialog("Export", h("div", { class: "export" },
-    h("div", { class: "fields" },
-      h("label", { class: "grow" }, "File", output),
-      h("label", {}, "Codec", codec),
-      h("label", { class: "short" }, "Quality (CRF)", crf)),
-    matteRow, hint, problem,
-    ...blocks.map(({ block }) => block),
-    h("footer", {}, add)), { wide: true });
+  const matteRow = regions
+    ? h("label", { class: "check" }, matte, "Write the regions as a black and white matte")
+    : null;
+  const hint = regions
+    ? h("p", { class: "hint" }, "The points of the regions apply to the first frame of the file.")
+    : null;
+  const close = openDialog(
+    "Export",
+    h(
+      "div",
+      { class: "export" },
+      h(
+        "div",
+        { class: "fields" },
+        h("label", { class: "grow" }, "File", output),
+        h("label", {}, "Codec", codec),
+        h("label", { class: "short" }, "Quality (CRF)", crf),
+      ),
+      matteRow,
+      hint,
+      problem,
+      ...blocks.map(({ block }) => block),
+      h("footer", {}, add),
+    ),
+    { wide: true },
+  );
   update();
 }

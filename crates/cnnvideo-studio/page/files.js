@@ -39,11 +39,14 @@ export function browser({ videos, choose }) {
     const row = (text, note, onclick, kind) =>
       h("li", {}, h("button", { class: kind, onclick }, h("span", {}, text), h("small", {}, note)));
     const shown = listing.entries.filter((entry) => entry.folder || entry.video || !videos);
-    const rows = shown.map((entry) => entry.folder
-      ? row(entry.name, "", () => show(entry.path), "folder")
-      : row(entry.name, bytesText(entry.bytes), () => choose(entry.path), "file"));
+    const rows = shown.map((entry) =>
+      entry.folder
+        ? row(entry.name, "", () => show(entry.path), "folder")
+        : row(entry.name, bytesText(entry.bytes), () => choose(entry.path), "file"),
+    );
     if (listing.parent !== null) rows.unshift(row("..", "", () => show(listing.parent), "folder"));
-    if (!shown.length) rows.push(h("li", { class: "none" }, videos ? "No video here" : "No file here"));
+    if (!shown.length)
+      rows.push(h("li", { class: "none" }, videos ? "No video here" : "No file here"));
     list.replaceChildren(...rows);
     return undefined;
   };
@@ -55,12 +58,16 @@ export function browser({ videos, choose }) {
 export function chooseFile({ title, videos }) {
   return new Promise((resolve) => {
     let chosen = null;
-    const close = openDialog(title, browser({
-      videos,
-      choose: (path) => {
-        chosen = path;
-        close();
-      },
-    }), { onclose: () => resolve(chosen) });
+    const close = openDialog(
+      title,
+      browser({
+        videos,
+        choose: (path) => {
+          chosen = path;
+          close();
+        },
+      }),
+      { onclose: () => resolve(chosen) },
+    );
   });
 }

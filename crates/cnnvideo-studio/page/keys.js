@@ -7,28 +7,41 @@ import { h } from "./dom.js";
 /** Returns whether a key belongs to the field that has the focus. */
 function isTyping(event) {
   const { target } = event;
-  return target.closest("dialog, select, textarea, input[type=text], input[type=number]")
-    || (target.closest("input[type=range]") && event.key.startsWith("Arrow"))
-    || (target.closest("button, summary, input") && event.key === " " && !target.closest("#view"));
+  return (
+    target.closest("dialog, select, textarea, input[type=text], input[type=number]") ||
+    (target.closest("input[type=range]") && event.key.startsWith("Arrow")) ||
+    (target.closest("button, summary, input") && event.key === " " && !target.closest("#view"))
+  );
+}
+
+/** Returns the name of a key with its modifiers. */
+function nameOf({ key, ctrlKey, shiftKey }) {
+  const name = key.length === 1 ? key.toLowerCase() : key;
+  if (!ctrlKey) return name;
+  return `Ctrl+${shiftKey ? "Shift+" : ""}${name}`;
 }
 
 /** Listens to keys. `actions` has rows [keys, text, action]; keys are names of KeyboardEvent. */
 export function listen(actions) {
   document.addEventListener("keydown", (event) => {
     if (event.altKey || event.metaKey || isTyping(event)) return;
-    const key = `${event.ctrlKey ? "Ctrl+" : ""}${event.ctrlKey && event.shiftKey ? "Shift+" : ""}${event.key.length === 1 ? event.key.toLowerCase() : event.key}`;
-    const found = actions.find(([keys]) => keys.includes(key));
+    const found = actions.find(([keys]) => keys.includes(nameOf(event)));
     if (!found) return;
     event.preventDefault();
-    found[2](key);
+    found[2](nameOf(event));
   });
 }
 
 const SHOWN = { " ": "Space", ArrowLeft: "←", ArrowRight: "→", Escape: "Esc" };
 
 export function helpDialog(actions) {
-  const row = ([keys, text]) => h("div", {},
-    h("dt", {}, ...keys.flatMap((key) => [h("kbd", {}, SHOWN[key] ?? key), " "])), h("dd", {}, text));
+  const row = ([keys, text]) =>
+    h(
+      "div",
+      {},
+      h("dt", {}, ...keys.flatMap((key) => [h("kbd", {}, SHOWN[key] ?? key), " "])),
+      h("dd", {}, text),
+    );
   const gestures = [
     ["Wheel, pinch", "zoom in and out"],
     ["Drag", "move the zoomed picture"],

@@ -71,11 +71,16 @@ function showEmpty() {
   empty.replaceChildren(
     h("p", {}, "Compare a video before and after the filters of cnnvideo."),
     h("button", { class: "main", onclick: () => openingDialog(open) }, "Open a video"),
-    h("button", { onclick: () => open({ kind: "test", pattern: "ball", width: 1280, height: 720 }) }, "Show a test picture"));
+    h(
+      "button",
+      { onclick: () => open({ kind: "test", pattern: "ball", width: 1280, height: 720 }) },
+      "Show a test picture",
+    ),
+  );
   empty.hidden = false;
 }
 
-/** Begins a session: the first one with the file of the command line, later ones with what is open. */
+/** Begins a session: the first one with the file of the command line, others with what is open. */
 function hello(event) {
   chain.setElements(event.elements);
   if (!started) {
@@ -137,7 +142,10 @@ onState.on((state, { opened: was, reason } = {}) => {
   document.body.classList.toggle("offline", state !== "open");
   if (state === "closed") {
     const advice = was ? "The page tries again." : "Open the address that the studio has printed.";
-    notice(reason ? sentence(reason) : "There is no connection to the studio.", { advice, kind: "error" });
+    notice(reason ? sentence(reason) : "There is no connection to the studio.", {
+      advice,
+      kind: "error",
+    });
   } else {
     find("notices").replaceChildren();
   }
@@ -170,7 +178,11 @@ const actions = [
   [[" "], "play or pause", () => transport.toggle()],
   [[","], "previous frame", () => send("step", { frames: -1 })],
   [["."], "next frame", () => send("step", { frames: 1 })],
-  [["ArrowLeft", "ArrowRight"], "back or forward by 5 seconds", (key) => transport.skip(key === "ArrowLeft" ? -5 : 5)],
+  [
+    ["ArrowLeft", "ArrowRight"],
+    "back or forward by 5 seconds",
+    (key) => transport.skip(key === "ArrowLeft" ? -5 : 5),
+  ],
   [["l"], "loop", () => transport.setLoop(!transport.looped)],
   [["s"], "split", () => view.set({ mode: "split" })],
   [["d"], "side by side", () => view.set({ mode: "side" })],

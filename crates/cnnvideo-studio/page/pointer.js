@@ -8,7 +8,7 @@ const CLICK = 4;
 const WHEEL_STEP = 1.0015;
 
 export class Pointer {
-  /** Takes presses on the picture instead of moving it: {start, move, end}, in pixels of the video. */
+  /** Takes presses on the picture: {start, move, end}, which get pixels of the video. */
   tool = null;
   #points = new Map();
   #pinch = 0;
@@ -24,7 +24,8 @@ export class Pointer {
     this.box.addEventListener("contextmenu", (event) => this.tool && event.preventDefault());
     this.box.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     this.box.addEventListener("dblclick", (event) => {
-      if (!this.tool) view.setZoom(view.zoom === "fit" ? Math.max(2, 2 * view.fit()) : "fit", this.at(event));
+      if (!this.tool)
+        view.setZoom(view.zoom === "fit" ? Math.max(2, 2 * view.fit()) : "fit", this.at(event));
     });
     this.handle();
   }
@@ -56,13 +57,13 @@ export class Pointer {
     point.moved ||= Math.hypot(at.x - point.start.x, at.y - point.start.y) > CLICK;
     if (this.#points.size === 2) {
       const spread = this.spread();
-      view.setZoom(view.scale * spread / this.#pinch, at);
+      view.setZoom((view.scale * spread) / this.#pinch, at);
       this.#pinch = spread;
     } else if (this.tool && !this.#pinch) {
       this.tool.move(view.toVideo(at.x, at.y), point.moved);
     } else if (view.zoom !== "fit") {
       const ratio = view.canvas.width / this.box.clientWidth / view.scale;
-      view.moveBy(-x * ratio / view.size.width, -y * ratio / view.size.height);
+      view.moveBy((-x * ratio) / view.size.width, (-y * ratio) / view.size.height);
     }
   }
 
@@ -100,7 +101,9 @@ export class Pointer {
       split.onpointermove = (move) => set(this.at(move).x / this.box.clientWidth);
     });
     for (const name of ["pointerup", "pointercancel"]) {
-      split.addEventListener(name, () => { split.onpointermove = null; });
+      split.addEventListener(name, () => {
+        split.onpointermove = null;
+      });
     }
     split.addEventListener("keydown", (event) => {
       const step = { ArrowLeft: -0.02, ArrowRight: 0.02, Home: -1, End: 1 }[event.key];

@@ -8,7 +8,13 @@ import { proposedOutput } from "./exporting.js";
 import { browser } from "./files.js";
 
 const POLL = 1000;
-const STATES = { waiting: "Waiting", running: "Running", done: "Done", failed: "Failed", cancelled: "Stopped" };
+const STATES = {
+  waiting: "Waiting",
+  running: "Running",
+  done: "Done",
+  failed: "Failed",
+  cancelled: "Stopped",
+};
 
 function report(problem) {
   notice(problem.text ?? String(problem), { advice: problem.advice, kind: "error" });
@@ -53,33 +59,77 @@ function show(jobs) {
     if (job.step) parts.push(job.step);
     if (job.fps) parts.push(`${job.fps.toFixed(1)} fps`);
     if (job.eta_seconds) parts.push(`${clockText(job.eta_seconds).split(".")[0]} left`);
-    const bar = h("progress", { max: 100, value: job.percent ?? 0, "aria-label": `Progress of ${job.title}` });
+    const bar = h("progress", {
+      max: 100,
+      value: job.percent ?? 0,
+      "aria-label": `Progress of ${job.title}`,
+    });
     const tool = works
       ? h("button", { onclick: () => post(job.id, "cancel") }, "Stop")
-      : job.state === "done" ? null
-        : h("button", { onclick: () => post(job.id, "again") }, job.state === "cancelled" ? "Resume" : "Try again");
-    return h("li", { class: `job ${job.state}` },
-      h("div", { class: "job-head" }, h("strong", {}, job.title), h("small", {}, parts.join(" · ")), tool,
-        iconButton("close", `Remove ${job.title} from the queue`,
-          () => request("DELETE", `/api/jobs/${job.id}`).then(poll).catch(report))),
+      : job.state === "done"
+        ? null
+        : h(
+            "button",
+            { onclick: () => post(job.id, "again") },
+            job.state === "cancelled" ? "Resume" : "Try again",
+          );
+    return h(
+      "li",
+      { class: `job ${job.state}` },
+      h(
+        "div",
+        { class: "job-head" },
+        h("strong", {}, job.title),
+        h("small", {}, parts.join(" · ")),
+        tool,
+        iconButton("close", `Remove ${job.title} from the queue`, () =>
+          request("DELETE", `/api/jobs/${job.id}`).then(poll).catch(report),
+        ),
+      ),
       bar,
-      job.message ? h("p", { class: "problem" }, job.message) : null);
+      job.message ? h("p", { class: "problem" }, job.message) : null,
+    );
   });
-  shown.replaceChildren(...(rows.length ? rows : [h("li", { class: "none" }, "The queue is empty. Add files here, or with Export.")]));
+  shown.replaceChildren(
+    ...(rows.length
+      ? rows
+      : [h("li", { class: "none" }, "The queue is empty. Add files here, or with Export.")]),
+  );
 }
 
 /** Shows the queue. `chain` and `format` are those for files that are added. */
 export function queueDialog(chain, format) {
   const list = h("ul", { class: "jobs" });
-  const codec = h("select", { "aria-label": "Codec" },
-    h("option", { value: "h264" }, "H.264"), h("option", { value: "vp9" }, "VP9"), h("option", { value: "ffv1" }, "FFV1, lossless"));
+  const codec = h(
+    "select",
+    { "aria-label": "Codec" },
+    h("option", { value: "h264" }, "H.264"),
+    h("option", { value: "vp9" }, "VP9"),
+    h("option", { value: "ffv1" }, "FFV1, lossless"),
+  );
   const add = (path) => {
     const source = { kind: "file", path };
-    return enqueue({ source, format, cards: chain.cards, output: proposedOutput(source, "clean"), codec: codec.value, crf: null });
+    return enqueue({
+      source,
+      format,
+      cards: chain.cards,
+      output: proposedOutput(source, "clean"),
+      codec: codec.value,
+      crf: null,
+    });
   };
-  const files = h("details", {}, h("summary", {}, "Add files with the present chain"),
-    h("div", { class: "row" }, h("h3", {}, "Codec"), codec), browser({ videos: true, choose: add }));
+  const files = h(
+    "details",
+    {},
+    h("summary", {}, "Add files with the present chain"),
+    h("div", { class: "row" }, h("h3", {}, "Codec"), codec),
+    browser({ videos: true, choose: add }),
+  );
   shown = list;
-  openDialog("Queue", h("div", {}, list, files), { onclose: () => { shown = null; } });
+  openDialog("Queue", h("div", {}, list, files), {
+    onclose: () => {
+      shown = null;
+    },
+  });
   poll();
 }

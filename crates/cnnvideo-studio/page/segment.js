@@ -4,7 +4,16 @@
 import { Signal, h } from "./dom.js";
 
 /** Colours of the regions 1 to 8, as the server draws them. */
-const COLOURS = ["#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#f0e442", "#0072b2", "#e69f00", "#9a9a9a"];
+const COLOURS = [
+  "#009e73",
+  "#d55e00",
+  "#56b4e9",
+  "#cc79a7",
+  "#f0e442",
+  "#0072b2",
+  "#e69f00",
+  "#9a9a9a",
+];
 const MODES = { add: "Add", remove: "Remove", box: "Box" };
 const MARK = 6;
 /** Most points of a stroke that are kept. */
@@ -46,7 +55,9 @@ export class Segment {
   }
 
   set(seeds) {
-    const control = this.chain.elements.get("cnnsegment").controls.find(({ name }) => name === "seeds");
+    const control = this.chain.elements
+      .get("cnnsegment")
+      .controls.find(({ name }) => name === "seeds");
     this.chain.set(this.#id ?? this.card.id, control, seeds.length ? seeds.join(";") : null);
   }
 
@@ -102,7 +113,12 @@ export class Segment {
     const seeds = seedsOf(this.card).map(parse).filter(Boolean);
     if (this.#draft?.points.length > 1) {
       const { kind, points } = this.#draft;
-      seeds.push({ kind: kind === "box" ? "box" : "stroke", remove: kind === "remove", region: this.region, points });
+      seeds.push({
+        kind: kind === "box" ? "box" : "stroke",
+        remove: kind === "remove",
+        region: this.region,
+        points,
+      });
     }
     for (const seed of seeds) this.drawSeed(seed);
   }
@@ -112,9 +128,11 @@ export class Segment {
     const ratio = window.devicePixelRatio || 1;
     const corner = this.view.corner();
     const { width, height } = this.view.size;
-    const place = points.map(({ x, y, percent }) => percent
-      ? [corner.x + x / 100 * width * scale, corner.y + y / 100 * height * scale]
-      : [corner.x + (x + 0.5) * scale, corner.y + (y + 0.5) * scale]);
+    const place = points.map(({ x, y, percent }) =>
+      percent
+        ? [corner.x + (x / 100) * width * scale, corner.y + (y / 100) * height * scale]
+        : [corner.x + (x + 0.5) * scale, corner.y + (y + 0.5) * scale],
+    );
     const colour = remove ? "#e02b20" : COLOURS[region - 1];
     context.save();
     const path = new Path2D();
@@ -143,21 +161,33 @@ export class Segment {
   /** Returns what the card shows beside its settings. */
   content(id) {
     const tool = h("button", { class: "wide", onclick: () => this.use(this.active ? null : id) });
-    const modes = Object.entries(MODES).map(([mode, text]) => h("button", {
-      value: mode,
-      onclick: () => {
-        this.mode = mode;
-        this.use(id);
-      },
-    }, text));
-    const regions = COLOURS.map((colour, index) => {
-      const button = h("button", {
-        class: "swatch", "aria-label": `Region ${index + 1}`, title: `Region ${index + 1}`,
-        onclick: () => {
-          this.region = index + 1;
-          this.use(id);
+    const modes = Object.entries(MODES).map(([mode, text]) =>
+      h(
+        "button",
+        {
+          value: mode,
+          onclick: () => {
+            this.mode = mode;
+            this.use(id);
+          },
         },
-      }, String(index + 1));
+        text,
+      ),
+    );
+    const regions = COLOURS.map((colour, index) => {
+      const button = h(
+        "button",
+        {
+          class: "swatch",
+          "aria-label": `Region ${index + 1}`,
+          title: `Region ${index + 1}`,
+          onclick: () => {
+            this.region = index + 1;
+            this.use(id);
+          },
+        },
+        String(index + 1),
+      );
       button.style.setProperty("--swatch", colour);
       return button;
     });
@@ -168,18 +198,27 @@ export class Segment {
       const count = seedsOf(this.chain.card(id)).length;
       tool.textContent = this.active ? "Done pointing" : "Point at the picture";
       tool.setAttribute("aria-pressed", this.active);
-      modes.forEach((button) => button.setAttribute("aria-pressed", this.active && button.value === this.mode));
-      regions.forEach((button, index) => button.setAttribute("aria-pressed", index + 1 === this.region));
+      modes.forEach((button) =>
+        button.setAttribute("aria-pressed", this.active && button.value === this.mode),
+      );
+      regions.forEach((button, index) =>
+        button.setAttribute("aria-pressed", index + 1 === this.region),
+      );
       undo.disabled = clear.disabled = !count;
       hint.textContent = count
         ? "Set the strength inside and outside of the regions in the cards below."
         : "Click an object, draw a stroke, or drag a box with Shift. A right click removes.";
     };
     this.onTool.on(update);
-    const node = h("div", { class: "segment" }, tool,
+    const node = h(
+      "div",
+      { class: "segment" },
+      tool,
       h("div", { class: "choice", role: "group", "aria-label": "Pointing" }, ...modes),
       h("div", { class: "swatches", role: "group", "aria-label": "Region" }, ...regions),
-      h("div", { class: "buttons" }, undo, clear), hint);
+      h("div", { class: "buttons" }, undo, clear),
+      hint,
+    );
     return { node, update, hides: ["seeds", "output", "quality"] };
   }
 }
@@ -189,11 +228,15 @@ function parse(text) {
   const found = /^(box|fg|bg|stroke-fg|stroke-bg)([2-8]?):(.*)$/.exec(text.trim());
   if (!found) return null;
   const [, name, region, list] = found;
-  const values = list.split(",").map((value) => ({ value: parseFloat(value), percent: value.includes("%") }));
+  const values = list
+    .split(",")
+    .map((value) => ({ value: parseFloat(value), percent: value.includes("%") }));
   const points = [];
   for (let i = 0; i + 1 < values.length; i += 2) {
     points.push({ x: values[i].value, y: values[i + 1].value, percent: values[i].percent });
   }
   const kind = name === "box" ? "box" : name.startsWith("stroke") ? "stroke" : "point";
-  return points.length ? { kind, remove: name.endsWith("bg"), region: Number(region || 1), points } : null;
+  return points.length
+    ? { kind, remove: name.endsWith("bg"), region: Number(region || 1), points }
+    : null;
 }

@@ -15,14 +15,25 @@ const MODE_TEXTS = {
 export function makeToolbar(view, showRegions) {
   const modes = MODES.map((mode) => {
     const [text, key] = MODE_TEXTS[mode];
-    return h("button", { value: mode, title: `${text} (${key})`, onclick: () => view.set({ mode }) }, text);
+    return h(
+      "button",
+      { value: mode, title: `${text} (${key})`, onclick: () => view.set({ mode }) },
+      text,
+    );
   });
   find("modes").append(...modes);
-  const zooms = ZOOMS.map((zoom) => h("button", {
-    value: zoom,
-    title: zoom === "fit" ? "Fit the view (0)" : `${zoom} pixels of the screen a pixel (${zoom})`,
-    onclick: () => view.setZoom(zoom),
-  }, zoom === "fit" ? "Fit" : `${zoom}:1`));
+  const zooms = ZOOMS.map((zoom) =>
+    h(
+      "button",
+      {
+        value: zoom,
+        title:
+          zoom === "fit" ? "Fit the view (0)" : `${zoom} pixels of the screen a pixel (${zoom})`,
+        onclick: () => view.setZoom(zoom),
+      },
+      zoom === "fit" ? "Fit" : `${zoom}:1`,
+    ),
+  );
   find("zooms").append(...zooms);
   setIcon(find("full"), "full");
   find("full").onclick = toggleFullScreen;
@@ -33,7 +44,9 @@ export function makeToolbar(view, showRegions) {
 
   const update = () => {
     modes.forEach((button) => button.setAttribute("aria-pressed", button.value === view.mode));
-    zooms.forEach((button) => button.setAttribute("aria-pressed", button.value === String(view.zoom)));
+    zooms.forEach((button) =>
+      button.setAttribute("aria-pressed", button.value === String(view.zoom)),
+    );
     find("gain-label").hidden = view.mode !== "difference";
     gain.value = Math.log2(view.gain);
     find("gain-value").textContent = `${view.gain}x`;
@@ -60,7 +73,13 @@ function marks(view) {
   split.style.left = `${100 * view.split}%`;
   split.setAttribute("aria-valuenow", Math.round(100 * view.split));
   const alone = mode === "blink" ? (view.blinksAfter ? "after" : "before") : mode;
-  before.hidden = !shown || !["split", "side", "before"].includes(alone) || (mode === "split" && view.split < 0.12);
-  after.hidden = !shown || !["split", "side", "after"].includes(alone) || (mode === "split" && view.split > 0.88);
+  before.hidden =
+    !shown ||
+    !["split", "side", "before"].includes(alone) ||
+    (mode === "split" && view.split < 0.12);
+  after.hidden =
+    !shown ||
+    !["split", "side", "after"].includes(alone) ||
+    (mode === "split" && view.split > 0.88);
   after.classList.toggle("stacked", mode === "side" && view.room.stacked);
 }

@@ -22,7 +22,9 @@ export class Transport {
       this.clock(Number(time.value));
       send("seek", { seconds: Number(time.value) });
     };
-    time.onchange = () => { this.#seeking = false; };
+    time.onchange = () => {
+      this.#seeking = false;
+    };
     this.open(null);
   }
 
@@ -62,7 +64,9 @@ export class Transport {
 
   clock(seconds) {
     const total = this.video?.seconds;
-    find("clock").textContent = total ? `${clockText(seconds)} / ${clockText(total)}` : clockText(seconds);
+    find("clock").textContent = total
+      ? `${clockText(seconds)} / ${clockText(total)}`
+      : clockText(seconds);
   }
 
   state({ playing, rate }) {

@@ -52,11 +52,13 @@ export class View {
     const length = new DataView(data).getUint32(0, true);
     const header = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 4, length)));
     let start = 4 + length;
-    const [before, after, regions] = await Promise.all(header.bytes.map((bytes) => {
-      const part = new Uint8Array(data, start, bytes);
-      start += bytes;
-      return bytes ? createImageBitmap(new Blob([part])) : null;
-    }));
+    const [before, after, regions] = await Promise.all(
+      header.bytes.map((bytes) => {
+        const part = new Uint8Array(data, start, bytes);
+        start += bytes;
+        return bytes ? createImageBitmap(new Blob([part])) : null;
+      }),
+    );
     const old = [before && this.before, this.after, this.regions];
     if (before) this.before = before;
     this.after = after;
@@ -209,7 +211,8 @@ export class View {
     context.clip();
     const place = [x + corner.x, y + corner.y, size.width * scale, size.height * scale];
     context.drawImage(image, ...place);
-    if (this.regions && this.showRegions && name === "after") context.drawImage(this.regions, ...place);
+    if (this.regions && this.showRegions && name === "after")
+      context.drawImage(this.regions, ...place);
     context.restore();
   }
 

@@ -12,7 +12,9 @@ export class Watermarks {
   }
 
   embedder() {
-    const hint = "Choose a file with a key below the folders of this studio. cnnvideo watermark key new FILE makes one. The payload has 16 hex digits.";
+    const hint =
+      "Choose a file with a key below the folders of this studio. cnnvideo watermark key new " +
+      "FILE makes one. The payload has 16 hex digits.";
     return { node: h("p", { class: "hint" }, hint), update: () => {} };
   }
 
@@ -31,15 +33,22 @@ export class Watermarks {
     if (!detector) return;
     const seconds = fields["stream-time"] < 1e18 ? fields["stream-time"] / 1e9 : 0;
     const evidence = Math.max(0, -fields["log10-p"]);
-    detector.points = [...detector.points.filter(([time]) => time !== seconds), [seconds, evidence]]
-      .sort((a, b) => a[0] - b[0]);
+    detector.points = [
+      ...detector.points.filter(([time]) => time !== seconds),
+      [seconds, evidence],
+    ].sort((a, b) => a[0] - b[0]);
     detector.curve.show(detector.points, this.transport.video?.seconds, seconds);
-    if (fields.present && !detector.found.has(fields.payload)) detector.found.set(fields.payload, seconds);
+    if (fields.present && !detector.found.has(fields.payload))
+      detector.found.set(fields.payload, seconds);
     detector.result.textContent = fields.present
-      ? `Payload ${fields.payload}, probability of chance 1e${Math.round(fields["log10-p"])}, ${fields["bit-errors"]} bit errors.`
+      ? `Payload ${fields.payload}, probability of chance 1e${Math.round(fields["log10-p"])}, ` +
+        `${fields["bit-errors"]} bit errors.`
       : "No watermark of this key in the last frames.";
-    detector.list.replaceChildren(...[...detector.found].map(([payload, time]) =>
-      h("li", {}, h("code", {}, payload), ` from ${clockText(time)}`)));
+    detector.list.replaceChildren(
+      ...[...detector.found].map(([payload, time]) =>
+        h("li", {}, h("code", {}, payload), ` from ${clockText(time)}`),
+      ),
+    );
   }
 
   forget() {

@@ -52,7 +52,10 @@ fn settings_apply_at_once_and_wrong_ones_are_reported() {
     let mut page = studio.page().unwrap();
     page.open_test();
     let plain = page.lossless();
-    let smooth = |strength: f64| json!([{"id": 4, "element": "cnnsmooth", "properties": {"strength": strength, "scale": 16}}]);
+    let smooth = |strength: f64| {
+        let properties = json!({"strength": strength, "scale": 16});
+        json!([{"id": 4, "element": "cnnsmooth", "properties": properties}])
+    };
     page.set_cards(&smooth(1.0), 1);
     let smoothed = page.picture(|header| header["revision"] == 1 && header["lossless"] == true);
     assert_ne!(smoothed.pixels(), plain.pixels());
@@ -202,9 +205,11 @@ fn a_watermark_is_found_with_its_evidence() {
     let source = json!({"kind": "test", "pattern": "snow", "width": 640, "height": 360});
     page.send(&json!({"type": "open", "source": source}));
     let key = studio.file("my.key");
+    let embed = json!({"key-file": key, "payload": "0123456789abcdef"});
+    let detect = json!({"key-file": key, "post-all": true, "search": "none"});
     let cards = json!([
-        {"id": 1, "element": "watermarkembed", "properties": {"key-file": key, "payload": "0123456789abcdef"}},
-        {"id": 2, "element": "watermarkdetect", "properties": {"key-file": key, "post-all": true, "search": "none"}},
+        {"id": 1, "element": "watermarkembed", "properties": embed},
+        {"id": 2, "element": "watermarkdetect", "properties": detect},
     ]);
     page.set_cards(&cards, 1);
     page.lossless();
@@ -234,7 +239,8 @@ fn any_order_of_commands_leaves_a_working_session() {
     let test = json!({"kind": "test", "pattern": "ball", "width": 64, "height": 48});
     for revision in 0..400 {
         let cards = json!([
-            {"id": 1, "element": "cnnsegment", "on": random(2) == 0, "properties": {"seeds": "fg:30,30"}},
+            {"id": 1, "element": "cnnsegment", "on": random(2) == 0,
+                "properties": {"seeds": "fg:30,30"}},
             {"id": 2, "element": "cnndenoise", "on": random(3) > 0,
                 "properties": {"strength": random(20) as f64 / 10.0, "lookahead": random(2) * 2}},
             {"id": 3, "element": "cnnsmooth", "on": random(3) == 0, "properties": {}},

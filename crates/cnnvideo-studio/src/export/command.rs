@@ -85,8 +85,8 @@ impl Job<'_> {
     }
 }
 
-/// Returns the elements of a chain as a filter. Where the chain reduces the depth of the samples, the
-/// filter restores it, as the program keeps it.
+/// Returns the elements of a chain as a filter. Where the chain reduces the depth of the samples,
+/// the filter restores it, as the program keeps it.
 fn filter(chain: &[Step<'_>]) -> Result<String> {
     let mut words = pipeline::chain(chain)?;
     if chain.contains(&Step::Convert) {

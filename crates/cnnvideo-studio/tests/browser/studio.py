@@ -12,8 +12,11 @@ class Studio:
         program = program or os.environ["CNNVIDEO"]
         self.process = subprocess.Popen(
             [program, "studio", *map(str, arguments), "--listen", "127.0.0.1:0", "--no-browser"],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-            env={**os.environ, **(environment or {})})
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, **(environment or {})},
+        )
         self.url = self.process.stdout.readline().strip()
         if not self.url:
             raise RuntimeError("the studio does not start")

@@ -23,8 +23,16 @@ const context = canvas.getContext("2d");
 context.drawImage(after, 0, 0);
 const { data } = context.getImageData(0, 0, after.width, after.height);
 let text = "";
-for (let i = 0; i < data.length; i += 4) text += String.fromCharCode(data[i], data[i + 1], data[i + 2]);
+for (let i = 0; i < data.length; i += 4) {
+  text += String.fromCharCode(data[i], data[i + 1], data[i + 2]);
+}
 return btoa(text);
+"""
+
+OUTPUT = """
+const output = document.getElementById("export-output");
+output.value = arguments[0];
+output.onchange();
 """
 
 
@@ -33,19 +41,42 @@ def launch(*words):
 
 
 def make_clip(path, pattern):
-    launch("videotestsrc", f"num-buffers={FRAMES}", f"pattern={pattern}", "!",
-           f"video/x-raw,format=I420,width={WIDTH},height={HEIGHT},framerate=25/1", "!",
-           "jpegenc", "quality=50", "!", "matroskamux", "!", "filesink", f"location={path}")
+    launch(
+        "videotestsrc",
+        f"num-buffers={FRAMES}",
+        f"pattern={pattern}",
+        "!",
+        f"video/x-raw,format=I420,width={WIDTH},height={HEIGHT},framerate=25/1",
+        "!",
+        "jpegenc",
+        "quality=50",
+        "!",
+        "matroskamux",
+        "!",
+        "filesink",
+        f"location={path}",
+    )
 
 
 def frames_of(path, count):
     """Returns the RGB values of the first frames of a file."""
     raw = f"{path}.rgb"
-    launch("filesrc", f"location={path}", "!", "decodebin", "!", "videoconvert", "!",
-           "video/x-raw,format=RGB", "!", "filesink", f"location={raw}")
+    launch(
+        "filesrc",
+        f"location={path}",
+        "!",
+        "decodebin",
+        "!",
+        "videoconvert",
+        "!",
+        "video/x-raw,format=RGB",
+        "!",
+        "filesink",
+        f"location={raw}",
+    )
     data = pathlib.Path(raw).read_bytes()
     size = 3 * WIDTH * HEIGHT
-    return [data[i * size:(i + 1) * size] for i in range(count)]
+    return [data[i * size : (i + 1) * size] for i in range(count)]
 
 
 class Session(unittest.TestCase):
@@ -73,7 +104,9 @@ class Session(unittest.TestCase):
 
     def settle(self):
         """Waits for the exact picture of the present settings."""
-        self.browser.wait("studio.view.header?.lossless && studio.view.header.revision === studio.chain.revision")
+        self.browser.wait(
+            "studio.view.header?.lossless && studio.view.header.revision === studio.chain.revision"
+        )
 
     def step(self):
         now = self.browser.run("return studio.view.header.seconds;")
@@ -91,8 +124,11 @@ class Session(unittest.TestCase):
         self.settle()
 
     def add(self, title):
-        self.browser.run("[...document.querySelectorAll('.offer')]"
-                         ".find((button) => button.textContent === arguments[0]).click();", f"+ {title}")
+        self.browser.run(
+            "[...document.querySelectorAll('.offer')]"
+            ".find((button) => button.textContent === arguments[0]).click();",
+            f"+ {title}",
+        )
         self.settle()
 
     def test_the_address_with_the_token_is_not_kept(self):
@@ -103,12 +139,20 @@ class Session(unittest.TestCase):
         browser = self.browser
         browser.click("#open")
         browser.wait("document.querySelector('.files .folder')")
-        browser.run("[...document.querySelectorAll('.files .folder')].find((b) => b.textContent === 'clips').click();")
+        browser.run(
+            "[...document.querySelectorAll('.files .folder')]"
+            ".find((button) => button.textContent === 'clips').click();"
+        )
         browser.wait("document.querySelector('.files .file')")
         browser.click(".files .file")  # the first one by name
         self.settle()
-        self.assertIn("ball.mkv", browser.run("return document.getElementById('video').textContent;"))
-        self.assertIn(f"{WIDTH} × {HEIGHT}", browser.run("return document.getElementById('video').textContent;"))
+        self.assertIn(
+            "ball.mkv", browser.run("return document.getElementById('video').textContent;")
+        )
+        self.assertIn(
+            f"{WIDTH} × {HEIGHT}",
+            browser.run("return document.getElementById('video').textContent;"),
+        )
 
     def test_the_split_is_dragged_and_moved_by_keys(self):
         browser = self.browser
@@ -123,7 +167,13 @@ class Session(unittest.TestCase):
         browser = self.browser
         self.open_clip()
         browser.click("#view")
-        for key, mode in [("d", "side"), ("x", "difference"), ("b", "blink"), ("a", "after"), ("s", "split")]:
+        for key, mode in [
+            ("d", "side"),
+            ("x", "difference"),
+            ("b", "blink"),
+            ("a", "after"),
+            ("s", "split"),
+        ]:
             browser.key(key)
             self.assertEqual(browser.run("return studio.view.mode;"), mode)
         browser.key("8")
@@ -152,7 +202,10 @@ class Session(unittest.TestCase):
         self.assertTrue(self.pixels() == changed)
         browser.click("#presets")
         browser.type("#preset-name", "Nothing")
-        browser.run("[...document.querySelectorAll('dialog button')].find((b) => b.textContent === 'Store').click();")
+        browser.run(
+            "[...document.querySelectorAll('dialog button')]"
+            ".find((button) => button.textContent === 'Store').click();"
+        )
         browser.wait("document.querySelector('.files .file')?.textContent === 'Nothing'")
         browser.run("document.getElementById('dialog').close();")
         browser.click("#reset")
@@ -160,6 +213,7 @@ class Session(unittest.TestCase):
         browser.click("#presets")
         browser.wait("document.querySelector('.files .file')")
         browser.click(".files .file")
+        browser.wait("studio.chain.cards[0].properties.strength === 0")
         self.settle()
         self.assertTrue(self.pixels() == changed)
 
@@ -167,7 +221,9 @@ class Session(unittest.TestCase):
         self.open_clip()
         self.browser.click("#play")
         self.browser.wait("studio.transport.playing")
-        self.browser.wait(f"!studio.transport.playing && studio.view.header.seconds > {(FRAMES - 2) / 25}")
+        self.browser.wait(
+            f"!studio.transport.playing && studio.view.header.seconds > {(FRAMES - 2) / 25}"
+        )
         self.settle()
 
     def test_an_object_is_clicked(self):
@@ -177,7 +233,8 @@ class Session(unittest.TestCase):
         self.add("Smooth")
         browser.click("[data-element=cnnsegment] .wide")
         # The ball of the first frame.
-        x, y = browser.run("""
+        x, y = browser.run(
+            """
             const data = new OffscreenCanvas(arguments[0], arguments[1]);
             const context = data.getContext('2d');
             context.drawImage(studio.view.before, 0, 0);
@@ -188,7 +245,10 @@ class Session(unittest.TestCase):
             }
             const at = studio.view.toView(x / n, y / n);
             const box = document.getElementById('view').getBoundingClientRect();
-            return [at.x + box.left, at.y + box.top];""", WIDTH, HEIGHT)
+            return [at.x + box.left, at.y + box.top];""",
+            WIDTH,
+            HEIGHT,
+        )
         browser.run("studio.view.set({ split: 0.1 });")  # the handle would be over the ball
         browser.press((x, y))
         browser.wait("studio.view.regions")
@@ -208,24 +268,39 @@ class Session(unittest.TestCase):
     def check_export(self):
         """Runs the exported lines, and compares their pixels with those of the page."""
         browser = self.browser
-        browser.run("studio.open(arguments[0]);",
-                    {"kind": "file", "path": str(self.folder / "clips" / "ball.mkv")})
+        browser.run(
+            "studio.open(arguments[0]);",
+            {"kind": "file", "path": str(self.folder / "clips" / "ball.mkv")},
+        )
         browser.wait("studio.view.header?.opening > 1 && studio.view.header.lossless")
         shown = [self.pixels()]
         for _ in range(4):
             self.step()
             shown.append(self.pixels())
         browser.click("#export")
-        browser.run("const s = document.getElementById('export-codec'); s.value = 'ffv1'; s.onchange();")
+        browser.run(
+            "const s = document.getElementById('export-codec'); s.value = 'ffv1'; s.onchange();"
+        )
         for name in ("command", "gstreamer"):
             output = str(self.folder / f"{name}.mkv")
-            browser.run("const o = document.getElementById('export-output'); o.value = arguments[0]; o.onchange();", output)
-            browser.wait(f"document.getElementById('line-{name}').textContent.includes('{name}.mkv')")
+            browser.run(
+                OUTPUT,
+                output,
+            )
+            browser.wait(
+                f"document.getElementById('line-{name}').textContent.includes('{name}.mkv')"
+            )
             line = browser.run(f"return document.getElementById('line-{name}').textContent;")
             program = os.environ["CNNVIDEO"]
             path = f"{os.path.dirname(program)}:{os.environ['PATH']}"
-            subprocess.run(["sh", "-c", line], check=True, timeout=300, env={**os.environ, "PATH": path},
-                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            subprocess.run(
+                ["sh", "-c", line],
+                check=True,
+                timeout=300,
+                env={**os.environ, "PATH": path},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
             for index, (written, seen) in enumerate(zip(frames_of(output, len(shown)), shown)):
                 self.assertTrue(written == seen, f"{name}: frame {index} differs")
 
@@ -234,7 +309,10 @@ class Session(unittest.TestCase):
         self.open_clip()
         browser.click("#export")
         output = self.folder / "queued.mkv"
-        browser.run("const o = document.getElementById('export-output'); o.value = arguments[0]; o.onchange();", str(output))
+        browser.run(
+            OUTPUT,
+            str(output),
+        )
         browser.wait("document.getElementById('line-command').textContent.includes('queued.mkv')")
         browser.click("#export-enqueue")
         browser.run("document.getElementById('dialog').close();")
@@ -253,7 +331,9 @@ class Session(unittest.TestCase):
     def test_problems_are_explained_on_the_card(self):
         self.open_clip()
         self.add("Embed mark")
-        self.browser.wait("document.querySelector('[data-element=watermarkembed] .problem:not([hidden])')")
+        self.browser.wait(
+            "document.querySelector('[data-element=watermarkembed] .problem:not([hidden])')"
+        )
         # The server answered requests; only the pipeline had a problem.
 
     def test_tabs_have_sessions_of_their_own(self):
@@ -269,8 +349,10 @@ class Session(unittest.TestCase):
         self.add("Smooth")
         for dark in (False, True):
             scheme = "dark" if dark else "light"
-            self.browser.cdp("Emulation.setEmulatedMedia", {
-                "features": [{"name": "prefers-color-scheme", "value": scheme}]})
+            self.browser.cdp(
+                "Emulation.setEmulatedMedia",
+                {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
+            )
             for name, width, height in (("desktop", 1440, 900), ("phone", 390, 844)):
                 self.browser.size(width, height, name == "phone")
                 time.sleep(0.3)

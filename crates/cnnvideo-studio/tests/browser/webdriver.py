@@ -19,10 +19,18 @@ class Browser:
     def __init__(self, width=1280, height=800, dark=False):
         self._driver = subprocess.Popen(
             [shutil.which("chromedriver") or "chromedriver", "--port=0"],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
         self._base = f"http://127.0.0.1:{self._port()}"
-        arguments = ["--headless=new", "--hide-scrollbars", "--disable-gpu", "--disable-dev-shm-usage",
-                     f"--window-size={width},{height}"]
+        arguments = [
+            "--headless=new",
+            "--hide-scrollbars",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            f"--window-size={width},{height}",
+        ]
         if dark:
             arguments.append("--force-dark-mode")
         if os.geteuid() == 0:
@@ -31,8 +39,10 @@ class Browser:
         always = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
         session = self._call("POST", "/session", {"capabilities": {"alwaysMatch": always}})
         self._session = f"/session/{session['sessionId']}"
-        self.cdp("Emulation.setEmulatedMedia", {
-            "features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]})
+        self.cdp(
+            "Emulation.setEmulatedMedia",
+            {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]},
+        )
         self.size(width, height)
 
     def _port(self):
@@ -58,8 +68,10 @@ class Browser:
         return self.command("POST", "/goog/cdp/execute", {"cmd": command, "params": parameters})
 
     def size(self, width, height, mobile=False):
-        self.cdp("Emulation.setDeviceMetricsOverride", {
-            "width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile})
+        self.cdp(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile},
+        )
 
     def open(self, url):
         self.command("POST", "/url", {"url": url})
@@ -94,28 +106,49 @@ class Browser:
         self.command("POST", f"/element/{element}/value", {"text": text})
 
     def key(self, key):
-        self._act("key", "keyboard", [{"type": kind, "value": key} for kind in ("keyDown", "keyUp")])
+        self._act(
+            "key", "keyboard", [{"type": kind, "value": key} for kind in ("keyDown", "keyUp")]
+        )
 
     def drag(self, start, end, steps=6, button=0):
         """Presses at a point of the page, moves and releases."""
-        moves = [{"type": "pointerMove", "duration": 20, "x": round(start[0] + (end[0] - start[0]) * i / steps),
-                  "y": round(start[1] + (end[1] - start[1]) * i / steps)} for i in range(1, steps + 1)]
-        self._act("pointer", "mouse", [
-            {"type": "pointerMove", "duration": 0, "x": round(start[0]), "y": round(start[1])},
-            {"type": "pointerDown", "button": button}, *moves, {"type": "pointerUp", "button": button}])
+        moves = [
+            {
+                "type": "pointerMove",
+                "duration": 20,
+                "x": round(start[0] + (end[0] - start[0]) * i / steps),
+                "y": round(start[1] + (end[1] - start[1]) * i / steps),
+            }
+            for i in range(1, steps + 1)
+        ]
+        self._act(
+            "pointer",
+            "mouse",
+            [
+                {"type": "pointerMove", "duration": 0, "x": round(start[0]), "y": round(start[1])},
+                {"type": "pointerDown", "button": button},
+                *moves,
+                {"type": "pointerUp", "button": button},
+            ],
+        )
 
     def press(self, point, button=0):
         """Clicks a point of the page."""
         self.drag(point, point, 1, button)
 
     def _act(self, kind, name, actions):
-        self.command("POST", "/actions", {"actions": [{"type": kind, "id": name, "actions": actions}]})
+        self.command(
+            "POST", "/actions", {"actions": [{"type": kind, "id": name, "actions": actions}]}
+        )
         self.command("DELETE", "/actions")
 
     def box(self, css):
         """Returns left, top, width and height of an element in the page."""
-        return self.run("const r = document.querySelector(arguments[0]).getBoundingClientRect();"
-                        "return [r.left, r.top, r.width, r.height];", css)
+        return self.run(
+            "const r = document.querySelector(arguments[0]).getBoundingClientRect();"
+            "return [r.left, r.top, r.width, r.height];",
+            css,
+        )
 
     def centre(self, css):
         left, top, width, height = self.box(css)

@@ -25,7 +25,8 @@ impl Running {
         let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
         let length = body.len();
         let request = format!(
-            "{method} {path} HTTP/1.1\r\n{lines}content-length: {length}\r\nconnection: close\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\n{lines}content-length: {length}\r\n\
+             connection: close\r\n\r\n"
         );
         stream.write_all(request.as_bytes()).unwrap();
         // The server may refuse a long body before it has read it.
