@@ -1,7 +1,7 @@
 # Each target runs a script of scripts/. `make demo` and `make test` install missing system packages
 # with apt; without apt they list them and stop.
 
-.PHONY: demo test test-instructions update-instructions build install deb test-cluster evaluate bench torch test-arm meson-test fuzz fuzz-repro soak
+.PHONY: demo test test-instructions update-instructions build install deb test-cluster test-studio evaluate bench torch test-arm meson-test fuzz fuzz-repro soak
 
 demo:
 	scripts/demo
@@ -32,6 +32,10 @@ deb:
 # Tests the Python package cnnvideo-cluster; downloads Dask into a virtual environment.
 test-cluster:
 	scripts/test-cluster
+
+# Tests `cnnvideo studio` in headless Chromium.
+test-studio:
+	scripts/test-studio
 
 # Writes evaluation/index.html: the elements' results on photographs and a clip.
 # FULL=1 DATA=FOLDER also measures the figures of the README.

@@ -2,7 +2,7 @@
 
 //! The command line.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -23,6 +23,7 @@ Examples:
   cnnvideo watermark embed in.mp4 out.mp4 --key-file my.key --payload 00000000c0ffee42
   cnnvideo watermark detect out.mp4 --key-file my.key
   cnnvideo compare original.mp4 out.mp4
+  cnnvideo studio in.mp4                    try settings in the browser
   cnnvideo denoise in.mkv out.mkv --resume  goes on after an interruption
   cnnvideo plan in.mkv --out plan.json && cnnvideo chunk plan.json 0   (1, 2, ... elsewhere)
   cnnvideo join plan.json out.mkv
@@ -66,6 +67,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         progress: ProgressArguments,
     },
+    /// Compare a video before and after the elements in the browser, and export the command
+    Studio(StudioArguments),
     /// Print a script that completes the arguments in a shell
     Completions {
         /// Shell
@@ -147,6 +150,23 @@ pub(crate) struct FilterArguments {
     /// GStreamer elements to run instead, for example "cnndenoise ! cnnsmooth scale=4"
     #[arg(long, value_name = "ELEMENTS")]
     pub(crate) filter: Option<String>,
+}
+
+/// Arguments of `studio`.
+#[derive(Debug, Args)]
+pub(crate) struct StudioArguments {
+    /// Video to open, or folder with videos; by default the current folder
+    #[arg(value_name = "FILE|FOLDER")]
+    pub(crate) path: Option<PathBuf>,
+    /// Address and port of the server; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+    /// Print the address only
+    #[arg(long)]
+    pub(crate) no_browser: bool,
+    /// Folder whose files may be opened and written too; may be repeated
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) allow: Vec<PathBuf>,
 }
 
 /// Arguments of the commands that run one element over a video.

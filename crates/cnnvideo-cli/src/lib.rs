@@ -25,6 +25,7 @@ mod pipe;
 mod progress;
 mod run;
 mod stop;
+mod studio;
 mod transcode;
 mod watch;
 mod watermark;
@@ -92,6 +93,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Compare { reference, test, progress } => {
             compare::compare(&reference, &test, progress, &stop)?;
         }
+        Command::Studio(arguments) => studio::studio(&arguments, &stop)?,
         Command::Info { file, report } => info::info(&file, report.json, &stop)?,
     }
     Ok(ExitCode::SUCCESS)
