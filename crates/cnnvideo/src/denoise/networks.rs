@@ -60,10 +60,14 @@ const NOT_EMPTY: &str = "networks are loaded for at least one domain";
 /// supplies. They are loaded before the stream's format is known.
 pub struct Networks {
     /// Networks for pictures of 8 bits a sample.
-    networks_8bit: Vec<Arc<dyn Network>>,
-    /// Networks for pictures of more than 8 bits a sample: float32 unless the user asks for int8,
-    /// because their noise may be weaker than an int8 quantisation step.
-    networks_high_bit_depth: Vec<Arc<dyn Network>>,
+    networks: Vec<Arc<dyn Network>>,
+    /// Where the same networks come from, and their device.
+    sources: Vec<ModelSource>,
+    device: Device,
+    /// Whether pictures of more than 8 bits a sample take the networks in float32, because their
+    /// noise may be weaker than an int8 quantisation step. They are loaded when such a stream
+    /// begins.
+    has_float32: bool,
 }
 
 impl Networks {
@@ -96,45 +100,39 @@ impl Networks {
         device: Device,
         precision: Precision,
     ) -> Result<Self, nn::Error> {
-        let load_all = |precision| -> Result<Vec<_>, nn::Error> {
-            sources
-                .iter()
-                .map(|source| {
-                    network_cache::load(source, device, precision, &ColourDomain::SIGNATURES)
-                })
-                .collect()
-        };
-        let networks_8bit = load_all(precision)?;
-        let adds_float32 =
+        let networks = sources.iter().map(|source| load(source, device, precision));
+        let networks = networks.collect::<Result<_, _>>()?;
+        let has_float32 =
             precision == Precision::Auto && network_cache::prefers_int8(device, precision);
-        let networks_high_bit_depth =
-            if adds_float32 { load_all(Precision::Fp32)? } else { networks_8bit.clone() };
-        Ok(Self { networks_8bit, networks_high_bit_depth })
+        Ok(Self { networks, sources: sources.to_vec(), device, has_float32 })
     }
 
     /// Returns the backend and device that the networks run on.
     pub fn backend(&self) -> String {
-        self.networks_8bit.first().expect(NOT_EMPTY).backend()
+        self.networks.first().expect(NOT_EMPTY).backend()
     }
 
     /// Returns the network for pictures of a colour format and bit depth.
     ///
     /// # Errors
-    /// [`nn::Error::Task`] if the user's model processes other planes than `colour` needs.
+    /// [`nn::Error::Task`] if the user's model processes other planes than `colour` needs; for more
+    /// than 8 bits a sample, also those of loading the network in float32.
     pub fn network(
         &self,
         colour: Colour,
         bit_depth: BitDepth,
     ) -> Result<Arc<dyn Network>, nn::Error> {
         let signature = ColourDomain::of(colour).signature();
-        let networks = match bit_depth {
-            BitDepth::Eight => &self.networks_8bit,
-            BitDepth::High => &self.networks_high_bit_depth,
-        };
-        let matching = networks.iter().find(|network| signature.matches(&***network));
-        let network = matching.or(networks.first()).expect(NOT_EMPTY);
+        let matching = self.networks.iter().position(|network| signature.matches(&**network));
+        let index = matching.unwrap_or(0);
+        let network = self.networks.get(index).expect(NOT_EMPTY);
         signature.check(&**network)?;
-        Ok(network.clone())
+        match bit_depth {
+            BitDepth::High if self.has_float32 => {
+                load(&self.sources[index], self.device, Precision::Fp32)
+            }
+            _ => Ok(network.clone()),
+        }
     }
 
     /// Creates a denoiser for pictures of a colour format and bit depth. `threads`: 0 for the
@@ -150,4 +148,13 @@ impl Networks {
     ) -> Result<Denoiser, Error> {
         Ok(Denoiser::new(self.network(colour, bit_depth)?, threads))
     }
+}
+
+/// Loads a network, or takes it from the cache.
+fn load(
+    source: &ModelSource,
+    device: Device,
+    precision: Precision,
+) -> Result<Arc<dyn Network>, nn::Error> {
+    network_cache::load(source, device, precision, &ColourDomain::SIGNATURES)
 }
