@@ -19,6 +19,7 @@ Examples:
   cnnvideo info in.mp4                      what is in the file, its noise, a suggestion
   cnnvideo denoise in.mp4 out.mkv           remove noise, keep sound and subtitles
   cnnvideo denoise in.mkv out.mkv --codec ffv1 --set strength=0.8
+  cnnvideo deband in.mp4 out.mkv --depth 10
   cnnvideo watermark key new my.key
   cnnvideo watermark embed in.mp4 out.mp4 --key-file my.key --payload 00000000c0ffee42
   cnnvideo watermark detect out.mp4 --key-file my.key
@@ -33,7 +34,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 no watermark found (watermark de
 /// Arguments of the program.
 #[derive(Debug, Parser)]
 #[command(name = "cnnvideo", version, after_help = EXAMPLES)]
-#[command(about = "Denoises, smooths, watermarks and compares video files")]
+#[command(about = "Denoises, smooths, debands, watermarks and compares video files")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -46,6 +47,8 @@ pub(crate) enum Command {
     Denoise(Transform),
     /// Remove texture up to a chosen size from a video, and keep edges
     Smooth(Transform),
+    /// Remove false contours (banding) from the gradients of a video; --depth 10 avoids dither
+    Deband(Transform),
     /// Divide a video into chunks, for several processes or machines
     Plan(PlanArguments),
     /// Process a chunk of a plan; done at once if that was finished before

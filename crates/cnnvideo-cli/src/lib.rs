@@ -83,6 +83,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Completions { .. } | Command::Manual { .. } => (),
         Command::Denoise(transform) => run_filter("denoise", "cnndenoise", &transform, &stop)?,
         Command::Smooth(transform) => run_filter("smooth", "cnnsmooth", &transform, &stop)?,
+        Command::Deband(transform) => run_filter("deband", "cnndeband", &transform, &stop)?,
         Command::Plan(arguments) => {
             chunks::plan(&arguments, filter("cnndenoise", &arguments.filter)?, &stop)?;
         }
