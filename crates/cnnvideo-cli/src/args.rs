@@ -23,7 +23,7 @@ Examples:
   cnnvideo watermark key new my.key
   cnnvideo watermark embed in.mp4 out.mp4 --key-file my.key --payload 00000000c0ffee42
   cnnvideo watermark detect out.mp4 --key-file my.key
-  cnnvideo compare original.mp4 out.mp4
+  cnnvideo compare original.mp4 out.mp4 --report report
   cnnvideo denoise in.mkv out.mkv --resume  goes on after an interruption
   cnnvideo plan in.mkv --out plan.json && cnnvideo chunk plan.json 0   (1, 2, ... elsewhere)
   cnnvideo join plan.json out.mkv
@@ -59,16 +59,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Watermark(Watermark),
     /// Measure how much a video differs from a reference: PSNR, SSIM and more
-    Compare {
-        /// Reference: the original video
-        #[arg(value_name = "A")]
-        reference: PathBuf,
-        /// Video to measure, of the same size and times
-        #[arg(value_name = "B")]
-        test: PathBuf,
-        #[command(flatten)]
-        progress: ProgressArguments,
-    },
+    Compare(CompareArguments),
     /// Print a script that completes the arguments in a shell
     Completions {
         /// Shell
@@ -235,6 +226,23 @@ pub(crate) struct JoinArguments {
     /// Leave out the streams that the container of OUT cannot hold, instead of failing
     #[arg(long)]
     pub(crate) drop_unsupported: bool,
+    #[command(flatten)]
+    pub(crate) progress: ProgressArguments,
+}
+
+/// Arguments of `compare`.
+#[derive(Debug, Args)]
+pub(crate) struct CompareArguments {
+    /// Reference: the original video
+    #[arg(value_name = "A")]
+    pub(crate) reference: PathBuf,
+    /// Video to measure, of the same size and times
+    #[arg(value_name = "B")]
+    pub(crate) test: PathBuf,
+    /// Write a page with curves over the frames and pictures of the worst ones into this folder,
+    /// which must be new or empty
+    #[arg(long = "report", value_name = "DIR")]
+    pub(crate) folder: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) progress: ProgressArguments,
 }

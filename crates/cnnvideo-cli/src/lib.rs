@@ -90,9 +90,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Chunk(arguments) => chunks::chunk(&arguments, &stop)?,
         Command::Join(arguments) => chunks::join(&arguments, &stop)?,
         Command::Watermark(command) => return watermark::watermark(&command, &stop),
-        Command::Compare { reference, test, progress } => {
-            compare::compare(&reference, &test, progress, &stop)?;
-        }
+        Command::Compare(arguments) => compare::compare(&arguments, &stop)?,
         Command::Info { file, report } => info::info(&file, report.json, &stop)?,
     }
     Ok(ExitCode::SUCCESS)
