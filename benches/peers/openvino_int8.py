@@ -31,7 +31,9 @@ def build(path, height, width):
     hyper = json.loads(file.metadata()["hyper-parameters"])
 
     def weights(name):
-        return file.get_tensor(f"{name}.weight"), file.get_tensor(f"{name}.bias").reshape(1, -1, 1, 1)
+        # Large models store their weights in float16.
+        weight = file.get_tensor(f"{name}.weight").astype(np.float32)
+        return weight, file.get_tensor(f"{name}.bias").reshape(1, -1, 1, 1)
 
     def conv(name, x, stride=1, pad=1):
         weight, bias = weights(name)

@@ -19,10 +19,11 @@ Examples:
   cnnvideo info in.mp4                      what is in the file, its noise, a suggestion
   cnnvideo denoise in.mp4 out.mkv           remove noise, keep sound and subtitles
   cnnvideo denoise in.mkv out.mkv --codec ffv1 --set strength=0.8
+  cnnvideo deband in.mp4 out.mkv --depth 10
   cnnvideo watermark key new my.key
   cnnvideo watermark embed in.mp4 out.mp4 --key-file my.key --payload 00000000c0ffee42
   cnnvideo watermark detect out.mp4 --key-file my.key
-  cnnvideo compare original.mp4 out.mp4
+  cnnvideo compare original.mp4 out.mp4 --report report
   cnnvideo studio in.mp4                    try settings in the browser
   cnnvideo denoise in.mkv out.mkv --resume  goes on after an interruption
   cnnvideo plan in.mkv --out plan.json && cnnvideo chunk plan.json 0   (1, 2, ... elsewhere)
@@ -34,7 +35,7 @@ Exit status: 0 done, 1 failed, 2 wrong usage, 3 no watermark found (watermark de
 /// Arguments of the program.
 #[derive(Debug, Parser)]
 #[command(name = "cnnvideo", version, after_help = EXAMPLES)]
-#[command(about = "Denoises, smooths, watermarks and compares video files")]
+#[command(about = "Denoises, smooths, debands, watermarks and compares video files")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -47,6 +48,8 @@ pub(crate) enum Command {
     Denoise(Transform),
     /// Remove texture up to a chosen size from a video, and keep edges
     Smooth(Transform),
+    /// Remove false contours (banding) from the gradients of a video; --depth 10 avoids dither
+    Deband(Transform),
     /// Divide a video into chunks, for several processes or machines
     Plan(PlanArguments),
     /// Process a chunk of a plan; done at once if that was finished before
@@ -57,16 +60,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Watermark(Watermark),
     /// Measure how much a video differs from a reference: PSNR, SSIM and more
-    Compare {
-        /// Reference: the original video
-        #[arg(value_name = "A")]
-        reference: PathBuf,
-        /// Video to measure, of the same size and times
-        #[arg(value_name = "B")]
-        test: PathBuf,
-        #[command(flatten)]
-        progress: ProgressArguments,
-    },
+    Compare(CompareArguments),
     /// Compare a video before and after the elements in the browser, and export the command
     Studio(StudioArguments),
     /// Print a script that completes the arguments in a shell
@@ -252,6 +246,23 @@ pub(crate) struct JoinArguments {
     /// Leave out the streams that the container of OUT cannot hold, instead of failing
     #[arg(long)]
     pub(crate) drop_unsupported: bool,
+    #[command(flatten)]
+    pub(crate) progress: ProgressArguments,
+}
+
+/// Arguments of `compare`.
+#[derive(Debug, Args)]
+pub(crate) struct CompareArguments {
+    /// Reference: the original video
+    #[arg(value_name = "A")]
+    pub(crate) reference: PathBuf,
+    /// Video to measure, of the same size and times
+    #[arg(value_name = "B")]
+    pub(crate) test: PathBuf,
+    /// Write a page with curves over the frames and pictures of the worst ones into this folder,
+    /// which must be new or empty
+    #[arg(long = "report", value_name = "DIR")]
+    pub(crate) folder: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) progress: ProgressArguments,
 }

@@ -84,15 +84,14 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Completions { .. } | Command::Manual { .. } => (),
         Command::Denoise(transform) => run_filter("denoise", "cnndenoise", &transform, &stop)?,
         Command::Smooth(transform) => run_filter("smooth", "cnnsmooth", &transform, &stop)?,
+        Command::Deband(transform) => run_filter("deband", "cnndeband", &transform, &stop)?,
         Command::Plan(arguments) => {
             chunks::plan(&arguments, filter("cnndenoise", &arguments.filter)?, &stop)?;
         }
         Command::Chunk(arguments) => chunks::chunk(&arguments, &stop)?,
         Command::Join(arguments) => chunks::join(&arguments, &stop)?,
         Command::Watermark(command) => return watermark::watermark(&command, &stop),
-        Command::Compare { reference, test, progress } => {
-            compare::compare(&reference, &test, progress, &stop)?;
-        }
+        Command::Compare(arguments) => compare::compare(&arguments, &stop)?,
         Command::Studio(arguments) => studio::studio(&arguments, &stop)?,
         Command::Info { file, report } => info::info(&file, report.json, &stop)?,
     }

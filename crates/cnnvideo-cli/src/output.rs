@@ -3,9 +3,9 @@
 //! The output file and the standard output.
 
 use std::{
-    fmt,
+    fmt, fs,
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use cnnvideo::nn::files::{is_same_file, write_atomically};
@@ -78,6 +78,84 @@ pub(crate) fn write_whole(path: &Path, write: impl FnOnce(&Path) -> Result<()>) 
         }
         other => other,
     })
+}
+
+/// Checks, before any work, that a folder may be written.
+///
+/// # Errors
+/// It has no name, it exists and is not an empty folder, or the folder around it does not exist.
+pub(crate) fn check_new_folder(folder: &Path) -> Result<()> {
+    let shown = folder.display();
+    if folder.file_name().is_none() {
+        return Err(failed!("{shown} is no name for a new folder: choose another one"));
+    }
+    match fs::read_dir(folder) {
+        Ok(mut entries) => match entries.next() {
+            Some(_) => Err(failed!("{shown} is not empty: choose the name of a new folder")),
+            None => Ok(()),
+        },
+        Err(err) if err.kind() == io::ErrorKind::NotFound => check_folder(folder),
+        Err(err) => {
+            Err(failed!("{shown} cannot be a folder ({err}): choose the name of a new folder"))
+        }
+    }
+}
+
+/// A folder under a temporary name, which is removed unless it gets its final one.
+pub(crate) struct NewFolder {
+    temporary: PathBuf,
+    path: PathBuf,
+}
+
+impl NewFolder {
+    /// Creates the folder beside `path`, its final name, which [`check_new_folder`] accepts.
+    ///
+    /// # Errors
+    /// It cannot be created.
+    pub(crate) fn create(path: &Path) -> Result<Self> {
+        let mut name = std::ffi::OsString::from(format!(".{}-", std::process::id()));
+        name.push(path.file_name().unwrap_or_default());
+        let temporary = path.with_file_name(name);
+        fs::create_dir(&temporary)
+            .map_err(|err| failed!("cannot create a folder beside {}: {err}", path.display()))?;
+        Ok(Self { temporary, path: path.to_owned() })
+    }
+
+    /// Writes a file into the folder.
+    ///
+    /// # Errors
+    /// The disk is full, for example.
+    pub(crate) fn write(&self, name: &str, content: &[u8]) -> Result<()> {
+        let write = |path: &Path| {
+            let mut file = fs::File::create(path)?;
+            file.write_all(content)?;
+            file.sync_all()
+        };
+        write(&self.temporary.join(name)).map_err(|err| match err.kind() {
+            io::ErrorKind::StorageFull => {
+                failed!("the disk is full: free some space, or write to another disk")
+            }
+            _ => failed!("cannot write {}: {err}", self.path.join(name).display()),
+        })
+    }
+
+    /// Gives the folder its name. An empty folder of this name is replaced.
+    ///
+    /// # Errors
+    /// Something else has the name by now.
+    pub(crate) fn finish(self) -> Result<()> {
+        // Fails for all but an empty folder, and then the renaming fails as well.
+        let _ = fs::remove_dir(&self.path);
+        fs::rename(&self.temporary, &self.path)
+            .map_err(|err| failed!("cannot store {}: {err}", self.path.display()))
+    }
+}
+
+impl Drop for NewFolder {
+    fn drop(&mut self) {
+        // Without effect once the folder has its name.
+        let _ = fs::remove_dir_all(&self.temporary);
+    }
 }
 
 /// Prints a line to the standard output.

@@ -92,6 +92,49 @@ fn files_and_pipes_mix() {
     assert_eq!(packets(&folder.file("piped.mp4"))["video_0"].len(), 5);
 }
 
+/// Returns the mean square error against `truth` of the samples at the start of a frame of 8 or 10
+/// bits, in code values of 8 bits.
+fn mean_square_error(frame: &[u8], deep: bool, truth: &[f32]) -> f32 {
+    let samples: Vec<f32> = match deep {
+        true => {
+            let pairs = frame.as_chunks::<2>().0;
+            pairs.iter().map(|pair| f32::from(u16::from_le_bytes(*pair)) / 4.0).collect()
+        }
+        false => frame.iter().map(|sample| f32::from(*sample)).collect(),
+    };
+    assert!(samples.len() >= truth.len());
+    let errors = samples.iter().zip(truth).map(|(sample, truth)| (sample - truth).powi(2));
+    errors.sum::<f32>() / truth.len() as f32
+}
+
+#[test]
+fn false_contours_disappear() {
+    const SIZE: [usize; 2] = [192, 160];
+    let folder = Folder::new("deband");
+    // A slope in steps of 2 code values: bands of about 16 samples.
+    let slope = |i: usize| 60.0 + 0.11 * (i % SIZE[0]) as f32 + 0.06 * (i / SIZE[0]) as f32;
+    let truth: Vec<f32> = (0..SIZE[0] * SIZE[1]).map(slope).collect();
+    let banded: Vec<u8> = truth.iter().map(|value| (value / 2.0).round() as u8 * 2).collect();
+    let mut input =
+        format!("YUV4MPEG2 W{} H{} F25:1 Ip C420\nFRAME\n", SIZE[0], SIZE[1]).into_bytes();
+    input.extend(&banded);
+    input.resize(input.len() + banded.len() / 2, 128);
+    let before = mean_square_error(&banded, false, &truth);
+    let set = ["deband", "-", "-", "--set", "range=64"];
+    for (depth, deep) in [(&[][..], false), (&["--depth", "10"][..], true)] {
+        let run = pipe(&folder, &[&set[..], depth].concat(), &input);
+        run.success();
+        let output = frames(&run.0.stdout);
+        let after = mean_square_error(&output["FRAME\n".len()..], deep, &truth);
+        // Rounding and dither of 8 bits leave more.
+        let share = if deep { 0.1 } else { 0.6 };
+        assert_eq!(output.len(), 6 + banded.len() * 3 / 2 * if deep { 2 } else { 1 });
+        assert!(after < share * before, "{deep}: {before} to {after}");
+    }
+    let run = pipe(&folder, &["deband", "-", "-", "--set", "threshold=9"], &input);
+    run.fails(2, "from 0 to 4");
+}
+
 #[test]
 fn damaged_streams_are_errors() {
     let folder = Folder::new("damaged");

@@ -146,6 +146,54 @@ fn keys_are_protected() {
     }
 }
 
+/// Writes reports about `in.mkv` and `out.mkv`.
+fn write_reports(folder: &Folder) {
+    let compare = |test: &str, to: &str| {
+        folder.run(&["compare", "in.mkv", test, "--report", to, "--progress", "none"])
+    };
+    fs::create_dir(folder.file("report")).unwrap();
+    compare("out.mkv", "report").success();
+    let read = |name: &str| fs::read(folder.file("report").join(name)).unwrap();
+    let data = json(&String::from_utf8(read("frames.json")).unwrap());
+    let frames = data["frames"].as_array().unwrap();
+    assert_eq!((frames.len(), &data["frames"][1]["seconds"]), (24, &0.033.into()));
+    assert!(frames.iter().all(|frame| frame["psnr-y"].is_f64() && frame["ssim"].is_f64()));
+    // The mean square error of the report is that of its frames.
+    let mean: f64 = frames.iter().map(|frame| frame["mse"].as_f64().unwrap()).sum::<f64>() / 24.0;
+    assert!((mean - data["mean"]["mse"].as_f64().unwrap()).abs() < 1e-9);
+    let page = String::from_utf8(read("index.html")).unwrap();
+    assert_eq!(page.matches("<svg").count(), 2);
+    assert!(!page.contains("http") && !page.contains("NaN"), "{page}");
+    let names: Vec<_> = fs::read_dir(folder.file("report")).unwrap().collect();
+    assert_eq!(names.len(), 11);
+    for number in data["worst"].as_array().unwrap() {
+        let number = number.as_u64().unwrap();
+        for kind in ["reference", "test", "difference"] {
+            let name = format!("frame-{number:06}-{kind}.png");
+            assert_eq!(page.matches(&name).count(), 2, "{name}");
+            let picture = image_of(&read(&name));
+            assert_eq!(picture, (96, 64), "{name}");
+        }
+    }
+    compare("out.mkv", "report").fails(1, "report is not empty");
+    compare("out.mkv", "in.mkv").fails(1, "in.mkv cannot be a folder");
+    compare("out.mkv", "none/report").fails(1, "none is not a folder");
+    compare("out.mkv", "..").fails(1, "no name for a new folder");
+    compare("none.mkv", "failed").fails(1, "cannot read none.mkv");
+    folder.run(&["compare", "-", "in.mkv", "--report", "failed"]).fails(2, "give files");
+    compare("in.mkv", "equal").success();
+    let page = fs::read_to_string(folder.file("equal").join("index.html")).unwrap();
+    assert!(page.contains("all are equal") && !page.contains("<img"), "{page}");
+    assert!(!folder.names().iter().any(|name| name.starts_with('.') || name == "failed"));
+}
+
+/// Returns the width and height of a PNG file.
+fn image_of(png: &[u8]) -> (u32, u32) {
+    assert!(png.starts_with(b"\x89PNG") && png.ends_with(b"IEND\xae\x42\x60\x82"));
+    let number = |at: usize| u32::from_be_bytes(png[at..at + 4].try_into().unwrap());
+    (number(16), number(20))
+}
+
 #[test]
 fn videos_are_compared() {
     let folder = Folder::new("compare");
@@ -158,6 +206,8 @@ fn videos_are_compared() {
     assert_eq!((&report["equal"], &report["frames"]), (&false.into(), &24.into()));
     assert!(report["mean"]["psnr"].as_f64().unwrap() < 60.0);
     assert!(folder.run(&["compare", "in.mkv", "out.mkv"]).success().contains("PSNR of Y"));
+
+    write_reports(&folder);
 
     let other = "YUV4MPEG2 W32 H32 F25:1 Ip Cmono\nFRAME\n".to_owned() + &"x".repeat(32 * 32);
     fs::write(folder.file("other.y4m"), other).unwrap();

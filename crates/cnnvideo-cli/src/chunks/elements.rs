@@ -215,7 +215,7 @@ mod tests {
         for (text, memory, future) in [
             ("cnndenoise", true, 0),
             ("cnndenoise temporal=false", false, 0),
-            ("cnnsmooth ! watermarkembed", false, 0),
+            ("cnnsmooth ! cnndeband ! watermarkembed", false, 0),
             ("cnndenoise lookahead=4 ! cnnsmooth ! cnndenoise lookahead=3", true, 7),
             ("videorate", true, 0),
         ] {

@@ -6,7 +6,10 @@ use std::path::PathBuf;
 
 use gst::prelude::*;
 
-use super::decode::{Decode, fail_at_damage, link};
+use super::{
+    Input,
+    decode::{Decode, add_input, fail_at_damage, link},
+};
 use crate::{
     error::{Result, failed},
     explain,
@@ -58,23 +61,37 @@ impl Frames {
         stop: &Stop,
         unparsed_video: impl FnOnce(&gst::Pad) + Send + 'static,
     ) -> Result<Self> {
-        let pipeline = Running(gst::Pipeline::new());
-        fail_at_damage(pipeline.0.upcast_ref());
-        let sink = gst_app::AppSink::builder().sync(false).max_buffers(QUEUED_FRAMES).build();
-        let first = gst::parse::bin_from_description(source.elements, true)?;
-        pipeline.0.add_many([first.upcast_ref(), sink.upcast_ref::<gst::Element>()])?;
-        first.link(&sink)?;
-        let decoded = move |_: &gst::Pipeline, pad: &gst::Pad| link(pad, first.upcast_ref());
-        Decode::add_to(&pipeline.0, &source.location, |_, _| (), decoded, unparsed_video)?;
-        let frames = Self {
-            pipeline,
-            sink,
-            about: source.location.display().to_string(),
-            missing: None,
-            stop: stop.clone(),
-        };
+        let about = source.location.display().to_string();
+        let (frames, first) = Self::without_input(source.elements, about, stop)?;
+        let pipeline = &frames.pipeline.0;
+        fail_at_damage(pipeline.upcast_ref());
+        let decoded = move |_: &gst::Pipeline, pad: &gst::Pad| link(pad, &first);
+        Decode::add_to(pipeline, &source.location, |_, _| (), decoded, unparsed_video)?;
+        pipeline.set_state(gst::State::Playing)?;
+        Ok(frames)
+    }
+
+    /// Opens an input of any kind. Frames that cannot be decoded are left out. `elements` are as in
+    /// [`FrameSource`].
+    ///
+    /// # Errors
+    /// The input cannot be read, or an element is missing.
+    pub(crate) fn of_input(input: &Input, elements: &str, stop: &Stop) -> Result<Self> {
+        let (frames, first) = Self::without_input(elements, input.name(), stop)?;
+        add_input(&frames.pipeline.0, input, &first, stop)?;
         frames.pipeline.0.set_state(gst::State::Playing)?;
         Ok(frames)
+    }
+
+    /// Returns the part of the pipeline behind the decoder, and the element that takes its frames.
+    fn without_input(elements: &str, about: String, stop: &Stop) -> Result<(Self, gst::Element)> {
+        let pipeline = Running(gst::Pipeline::new());
+        let sink = gst_app::AppSink::builder().sync(false).max_buffers(QUEUED_FRAMES).build();
+        let first = gst::parse::bin_from_description(elements, true)?;
+        pipeline.0.add_many([first.upcast_ref(), sink.upcast_ref::<gst::Element>()])?;
+        first.link(&sink)?;
+        let frames = Self { pipeline, sink, about, missing: None, stop: stop.clone() };
+        Ok((frames, first.upcast()))
     }
 
     /// Returns the pad on which the frames arrive.

@@ -2,22 +2,28 @@
 
 //! `cnnvideo compare`: measures a video against a reference.
 
-use std::path::Path;
+mod measures;
+mod page;
+mod pictures;
+mod plot;
+mod report;
 
 use gst::prelude::*;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    args::ProgressArguments,
+    args::{CompareArguments, ProgressMode},
     error::{Result, failed, usage},
     formats,
     media::{Input, decode::add_input},
-    output::{is_standard, print_line},
+    output::{check_new_folder, is_standard, note, print_line},
     run::{Next, Running},
     stop::Stop,
     transcode::structure_to_json,
     watch::{Measure, watch},
 };
+
+use measures::FrameMeasures;
 
 /// Name of the messages of `videoquality`.
 const MESSAGE: &str = "video-quality";
@@ -34,47 +40,75 @@ const MEASURES: [(&str, &str, &str); 9] = [
     ("ms-ssim", "MS-SSIM", ""),
 ];
 
-/// Prints the mean measures of `test` against `reference`.
+/// Prints the mean measures of a video against a reference, and writes a report where asked for.
 ///
 /// # Errors
-/// A video cannot be decoded, the sizes differ, or no frames have the same times.
-pub(crate) fn compare(
-    reference: &Path,
-    test: &Path,
-    progress: ProgressArguments,
-    stop: &Stop,
-) -> Result<()> {
-    if is_standard(reference) && is_standard(test) {
+/// A video cannot be decoded, the sizes differ, no frames have the same times, or the report cannot
+/// be written.
+pub(crate) fn compare(arguments: &CompareArguments, stop: &Stop) -> Result<()> {
+    let CompareArguments { reference, test, folder, progress } = arguments;
+    let pipes = [reference, test].into_iter().filter(|path| is_standard(path)).count();
+    if pipes == 2 {
         return Err(usage!("only one of the videos can come from the standard input"));
     }
-    let inputs = [("reference", Input::of(reference)?), ("sink", Input::of(test)?)];
+    if let Some(folder) = folder {
+        if pipes > 0 {
+            return Err(usage!("--report reads the videos twice: give files, not a pipe"));
+        }
+        check_new_folder(folder)?;
+    }
+    let inputs = [Input::of(reference)?, Input::of(test)?];
+    let measured = measure(&inputs, folder.is_some(), progress.progress, stop)?;
+    let mut result =
+        json!({"reference": reference.to_string_lossy(), "test": test.to_string_lossy()});
+    if let (Some(result), Value::Object(report)) = (result.as_object_mut(), &measured.report) {
+        result.extend(report.clone());
+    }
+    if let Some(folder) = folder {
+        report::write(folder, &inputs, &measured.frames, &mut result, stop)?;
+        note(format_args!("report     {}", folder.join(report::PAGE).display()));
+    }
+    match progress.report.json {
+        true => print_line(result),
+        false => print_line(to_text(&result)),
+    }
+}
+
+/// The result of [`measure`].
+struct Measured {
+    /// Counts and means.
+    report: Value,
+    /// Measures of all frames, if asked for.
+    frames: Vec<FrameMeasures>,
+}
+
+/// Measures the second input against the first one.
+fn measure(
+    inputs: &[Input; 2],
+    each_frame: bool,
+    mode: ProgressMode,
+    stop: &Stop,
+) -> Result<Measured> {
     let pipeline = Running(gst::Pipeline::new());
     let quality = gst::ElementFactory::make("videoquality").build()?;
     let sink = gst::ElementFactory::make("fakesink").property("sync", false).build()?;
     pipeline.0.add_many([&quality, &sink])?;
     quality.link(&sink)?;
-    for (pad, input) in &inputs {
+    if each_frame {
+        quality.set_property("interval", 1u32);
+    }
+    for (pad, input) in ["reference", "sink"].into_iter().zip(inputs) {
         let first = add_branch(&pipeline.0, &quality, pad)?;
         add_input(&pipeline.0, input, &first, stop)?;
     }
     let tested = quality.static_pad("sink").ok_or_else(|| failed!("there is no input"))?;
-    let mut summary = Summary(None);
-    let mode = progress.progress;
-    let about = format!("{} and {}", inputs[0].1.name(), inputs[1].1.name());
-    watch(&pipeline, &tested, mode, &about, &mut summary, stop)?;
-    let summary = summary.0.ok_or_else(|| {
+    let mut messages = Messages { each_frame, frames: Vec::new(), summary: None };
+    let about = format!("{} and {}", inputs[0].name(), inputs[1].name());
+    watch(&pipeline, &tested, mode, &about, &mut messages, stop)?;
+    let summary = messages.summary.ok_or_else(|| {
         failed!("{about} have no frames at the same times: give files of the same length and rate")
     })?;
-    let report = report(&summary);
-    if progress.report.json {
-        let mut object =
-            json!({"reference": reference.to_string_lossy(), "test": test.to_string_lossy()});
-        if let (Some(object), Value::Object(report)) = (object.as_object_mut(), report) {
-            object.extend(report);
-        }
-        return print_line(object);
-    }
-    print_line(to_text(&report))
+    Ok(Measured { report: report(&summary), frames: messages.frames })
 }
 
 /// Adds the elements in front of a pad of `videoquality`, which takes 8 bits.
@@ -91,13 +125,22 @@ fn add_branch(pipeline: &gst::Pipeline, quality: &gst::Element, pad: &str) -> Re
     Ok(queue)
 }
 
-/// The last message of the element.
-struct Summary(Option<gst::Structure>);
+/// The messages of the element.
+struct Messages {
+    each_frame: bool,
+    frames: Vec<FrameMeasures>,
+    /// The last one.
+    summary: Option<gst::Structure>,
+}
 
-impl Measure for Summary {
+impl Measure for Messages {
     fn message(&mut self, message: &gst::StructureRef) -> Result<Next> {
-        if message.name() == MESSAGE && message.get("summary") == Ok(true) {
-            self.0 = Some(message.to_owned());
+        if message.name() == MESSAGE {
+            if message.get("summary") == Ok(true) {
+                self.summary = Some(message.to_owned());
+            } else if self.each_frame {
+                self.frames.push(FrameMeasures::of(message));
+            }
         }
         Ok(Next::Continue)
     }
@@ -138,11 +181,19 @@ fn to_text(report: &Value) -> String {
             Some(Value::Null) => lines.push(format!("{name:<10} infinite (equal)")),
             Some(value) => {
                 let number = value.as_f64().unwrap_or_default();
-                let digits = if unit.is_empty() { 4 } else { 2 };
-                lines.push(format!("{name:<10} {number:.digits$}{unit}"));
+                lines.push(format!("{name:<10} {}", number_text(number, unit)));
             }
             None => (),
         }
     }
     lines.join("\n")
+}
+
+/// Returns a measure for people.
+fn number_text(number: f64, unit: &str) -> String {
+    let digits = if unit.is_empty() { 4 } else { 2 };
+    match number.is_finite() {
+        true => format!("{number:.digits$}{unit}"),
+        false => "infinite".to_owned(),
+    }
 }
