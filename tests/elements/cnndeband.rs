@@ -129,6 +129,24 @@ fn grain_dithers_contours_alone_and_stays_still() {
 }
 
 #[test]
+fn ten_bit_output_lies_between_code_values() {
+    let info = info(VideoFormat::I420, 192, 160);
+    let banded = frame(&info, |x, y| six_bits(slope(x, y)));
+    let filter = "cnndeband threshold=2.5 range=64 grain=0";
+    let shallow = debanded(filter, &info, banded.clone());
+    let deep = format!("{filter} ! capsfilter caps=video/x-raw,format=I420_10LE");
+    let deep = debanded(&deep, &info, banded);
+    let samples = || deep.as_chunks::<2>().0.iter().map(|bytes| u16::from_le_bytes(*bytes));
+    let luma = || samples().take(192 * 160);
+    let between = luma().filter(|sample| sample % 4 != 0).count();
+    assert!(between > 192 * 160 / 4, "{between}");
+    for (deep, shallow) in luma().zip(&shallow) {
+        let difference = (f32::from(deep) / 4.0 - f32::from(*shallow)).abs();
+        assert!(difference <= 0.625, "{deep} {shallow}");
+    }
+}
+
+#[test]
 fn all_sizes_pass() {
     for format in [VideoFormat::I420, VideoFormat::Nv12, VideoFormat::Bgrx, VideoFormat::Gray8] {
         for (width, height) in [(1, 1), (2, 3), (5, 4), (33, 17), (66, 50)] {

@@ -331,7 +331,6 @@ fn eight_bit_input_may_become_ten_bit_output() {
                 ("cnnsmooth strength=0", 0.0),
                 ("cnndenoise dither=false precision=int8", 0.5),
                 ("cnnsmooth scale=6", 0.5),
-                ("cnndeband grain=0", 0.5),
             ] {
                 let mut h = harness(&format!("{filter} ! capsfilter caps=\"{caps}\""), &eight);
                 let out = to_bytes(&h.push_and_pull(buffer(frame.clone(), 0)).unwrap());

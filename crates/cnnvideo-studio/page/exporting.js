@@ -21,8 +21,9 @@ function lineBlock(title, note, id) {
     "button",
     {
       onclick: async () => {
+        // Without HTTPS, browsers offer the clipboard on this machine only.
         await navigator.clipboard?.writeText(code.textContent);
-        copy.textContent = "Copied";
+        copy.textContent = navigator.clipboard ? "Copied" : "Select and copy";
         setTimeout(() => {
           copy.textContent = "Copy";
         }, 1500);

@@ -10,7 +10,7 @@ function isTyping(event) {
   return (
     target.closest("dialog, select, textarea, input[type=text], input[type=number]") ||
     (target.closest("input[type=range]") && event.key.startsWith("Arrow")) ||
-    (target.closest("button, summary, input") && event.key === " " && !target.closest("#view"))
+    (target.closest("button, summary, input") && event.key === " ")
   );
 }
 

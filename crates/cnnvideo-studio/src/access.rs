@@ -26,7 +26,7 @@ pub(crate) struct Access {
     folders: Vec<PathBuf>,
 }
 
-/// What is in a folder.
+/// Contents of a folder.
 #[derive(Debug, Serialize)]
 pub(crate) struct Listing {
     /// The folder.
@@ -141,10 +141,12 @@ impl Access {
             true => path.to_string_lossy().into_owned(),
             false => path.file_name()?.to_string_lossy().into_owned(),
         };
+        // The page cannot name a path that is not UTF-8.
+        let path_of = path.to_str()?.to_owned();
         let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default();
         (folder || metadata.is_file()).then(|| Entry {
             name,
-            path: path.to_str().unwrap_or_default().to_owned(),
+            path: path_of,
             folder,
             video: !folder && VIDEOS.iter().any(|known| known.eq_ignore_ascii_case(extension)),
             bytes: metadata.len(),

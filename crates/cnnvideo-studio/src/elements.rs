@@ -175,9 +175,7 @@ pub(crate) fn configure(
     access: &Access,
 ) -> Result<()> {
     for name in card.properties.keys() {
-        if !element.find_property(name).is_some_and(|spec| is_control(&spec)) {
-            return Err(wrong(&card.element, name, "there is no such setting"));
-        }
+        control_of(element, card, name)?;
     }
     for spec in element.list_properties().iter().filter(|spec| is_control(spec)) {
         if old
@@ -191,6 +189,34 @@ pub(crate) fn configure(
         };
         element.set_property_from_value(spec.name(), &value);
     }
+    Ok(())
+}
+
+/// Returns the specification of a control of an element. The name must be exact: GObject also takes
+/// names with `_` for `-`.
+fn control_of(element: &gst::Element, card: &Card, name: &str) -> Result<ParamSpec> {
+    let spec = element.find_property(name);
+    spec.filter(|spec| is_control(spec) && spec.name() == name)
+        .ok_or_else(|| wrong(&card.element, name, "there is no such setting"))
+}
+
+/// Checks the names and values of a card as [`configure`] does, and replaces paths by real paths.
+///
+/// # Errors
+/// A name or value is wrong, or a path lies outside of the allowed folders.
+pub(crate) fn check(card: &mut Card, access: &Access) -> Result<()> {
+    let element = gst::ElementFactory::make(&card.element).build()?;
+    let mut checked = card.properties.clone();
+    for (name, value) in &mut checked {
+        let spec = control_of(&element, card, name)?;
+        let of_element = value_of(&spec, value, card, access)?;
+        if is_path(name)
+            && let Ok(Some(path)) = of_element.get::<Option<String>>()
+        {
+            *value = Value::from(path);
+        }
+    }
+    card.properties = checked;
     Ok(())
 }
 

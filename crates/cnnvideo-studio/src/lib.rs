@@ -29,7 +29,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 pub use problem::Problem;
 pub use server::Studio;
 
-/// What a studio may open, and where it listens.
+/// Options of a studio: allowed folders and address.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Address and port; port 0 takes a free one.

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! What goes wrong, in words for the user.
+//! Errors with advice for the user.
 
 use serde::Serialize;
 
-/// What went wrong, and what to do about it.
+/// An error with advice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("{text}: {advice}")]
 pub struct Problem {
-    /// What went wrong, without a full stop.
+    /// The error, without a full stop.
     pub text: String,
-    /// What the user can do, without a full stop.
+    /// The advice, without a full stop.
     pub advice: String,
 }
 

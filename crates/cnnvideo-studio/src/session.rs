@@ -26,7 +26,7 @@ use crate::{
 /// Commands that wait for the player. A page that sends more is closed.
 const MAX_WAITING: usize = 512;
 
-/// What a player needs to go on where another one has failed.
+/// State that a restarted player needs.
 #[derive(Debug, Default)]
 struct Memory {
     source: Option<Source>,
@@ -41,7 +41,7 @@ pub(crate) struct Session {
     commands: SyncSender<Command>,
     thread: JoinHandle<()>,
     memory: Memory,
-    /// The sign of life seen last, and when it was new.
+    /// The last heartbeat, and its time.
     alive: (u64, Instant),
     patience: Duration,
 }

@@ -189,6 +189,8 @@ fn what_cannot_be_exported_is_explained() {
         request[field] = value;
         studio.request("POST", "/api/export", &[], &request.to_string())
     };
+    let card = |element: &str, name: &str, value: Value| json!([{"element": element, "properties": {name: value}}]);
+    std::fs::write(studio.file("a.pt"), "no program").unwrap();
     assert_eq!(export("crf", Value::Null).status, 200);
     for (field, value, expected) in [
         ("cards", json!([]), "no card is on"),
@@ -197,6 +199,12 @@ fn what_cannot_be_exported_is_explained() {
         ("output", json!(studio.file("out.webm")), "needs Matroska"),
         ("output", json!(studio.file("out")), "no container"),
         ("matte", json!(true), "no regions"),
+        // Names go into the lines without quotes, so only those of settings pass.
+        ("cards", card("cnndeband", "range=24 ! filesink location", json!("x")), "no such setting"),
+        ("cards", card("cnndenoise", "model_file", json!("/etc/passwd")), "no such setting"),
+        ("cards", card("cnndenoise", "qos", json!(true)), "no such setting"),
+        ("cards", card("cnndenoise", "strength", json!(1e9)), "is not between"),
+        ("cards", card("cnndenoise", "model-file", json!(studio.file("a.pt"))), "TorchScript"),
     ] {
         let answer = export(field, value);
         assert_eq!(answer.status, 400, "{}", answer.body);

@@ -9,6 +9,8 @@ use gst_video::VideoInfo;
 /// Number of distances between frames whose mean is the time until the next frame, for streams
 /// without a frame rate.
 const DISTANCES: usize = 8;
+/// Least rate of playback that counts, so that intervals stay finite.
+const MIN_RATE: f64 = 1e-3;
 /// Longest distance between frames that counts. Longer ones are pauses.
 const MAX_DISTANCE: Duration = Duration::from_secs(1);
 
@@ -65,7 +67,7 @@ impl Pace {
             self.distances.add(distance.min(MAX_DISTANCE));
         }
         let interval = match self.nominal {
-            Some(nominal) => nominal.div_f64(rate.abs()),
+            Some(nominal) => nominal.div_f64(rate.abs().max(MIN_RATE)),
             None => self.distances.mean()?,
         };
         let time = self.times.mean()?;

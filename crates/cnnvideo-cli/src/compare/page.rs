@@ -17,7 +17,7 @@ use super::{
 
 const STYLE: &str = include_str!("style.css");
 
-/// What the page shows.
+/// Content of the page.
 pub(super) struct Page<'a> {
     /// Names of the videos, counts and means.
     pub(super) result: &'a Value,

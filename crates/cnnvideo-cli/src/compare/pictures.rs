@@ -123,15 +123,21 @@ pub(super) fn worst_part(reference: &Rgb, test: &Rgb) -> Part {
     let (width, height) = (reference.width, reference.height);
     let [part_width, part_height] = [width.min(LARGEST[0]), height.min(LARGEST[1])];
     let sums = block_sums(reference, test);
-    let last = [(width - part_width) / BLOCK, (height - part_height) / BLOCK];
-    let blocks = [part_width / BLOCK, part_height / BLOCK];
+    // The last place ends with the frame, so it may begin within a block.
+    let last = [(width - part_width).div_ceil(BLOCK), (height - part_height).div_ceil(BLOCK)];
+    let blocks = [part_width.div_ceil(BLOCK), part_height.div_ceil(BLOCK)];
     let error = |&(row, column): &(usize, usize)| -> u64 {
         let rows = sums.iter().skip(row).take(blocks[1]);
         rows.flat_map(|row| row.iter().skip(column).take(blocks[0])).sum()
     };
     let places = (0..=last[1]).flat_map(|row| (0..=last[0]).map(move |column| (row, column)));
     let (row, column) = places.max_by_key(error).unwrap_or_default();
-    Part { x: column * BLOCK, y: row * BLOCK, width: part_width, height: part_height }
+    Part {
+        x: (column * BLOCK).min(width - part_width),
+        y: (row * BLOCK).min(height - part_height),
+        width: part_width,
+        height: part_height,
+    }
 }
 
 /// Returns the sums of the squared differences of blocks.
@@ -200,6 +206,10 @@ mod tests {
         assert!(part.x + part.width <= 1920 && part.y + part.height <= 1080, "{part:?}");
         let [a, b] = [&reference, &test].map(|picture| picture.part(part));
         assert_eq!(difference(&a, &b, 2).samples.iter().filter(|s| **s == 208).count(), 1);
+        let mut below = reference.clone();
+        below.samples[(1079 * 1920 + 1919) * 3] = 200;
+        let part = worst_part(&reference, &below);
+        assert_eq!((part.x + part.width, part.y + part.height), (1920, 1080), "{part:?}");
         let small = grey(5, 3);
         assert_eq!(worst_part(&small, &small), Part { x: 0, y: 0, width: 5, height: 3 });
     }

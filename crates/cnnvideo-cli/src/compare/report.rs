@@ -22,7 +22,7 @@ use crate::{
 pub(super) const PAGE: &str = "index.html";
 /// Number of the worst frames that are shown.
 const SHOWN: usize = 3;
-/// What the pictures of a frame show, as in the names of their files.
+/// Kinds of pictures, as in file names.
 pub(super) const KINDS: [&str; 3] = ["reference", "test", "difference"];
 
 /// Writes a report. `result` has the names of the videos, the counts and the means; it gets the

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::{
     access::Access,
     card::Card,
-    elements::{ELEMENTS, is_path, text_of},
+    elements::{self, ELEMENTS},
     player::{source::Source, steps::steps},
     problem::{Problem, Result},
 };
@@ -23,7 +23,7 @@ use quote::for_shell;
 /// The element that only reports, and changes no frame.
 const DETECTOR: &str = "watermarkdetect";
 
-/// What to export.
+/// Request for an export.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Request {
     /// The video.
@@ -154,9 +154,6 @@ fn exported_cards(request: &Request, access: &Access) -> Result<Vec<Card>> {
             return Err(Problem::new("there are no regions", "add the card cnnsegment"));
         };
         cards.truncate(index + 1);
-        if let Some(card) = cards.last_mut() {
-            card.properties.insert("output".to_owned(), Value::from("mask"));
-        }
     }
     if cards.iter().any(|card| card.element != DETECTOR) {
         cards.retain(|card| card.element != DETECTOR);
@@ -168,12 +165,12 @@ fn exported_cards(request: &Request, access: &Access) -> Result<Vec<Card>> {
         if !ELEMENTS.contains(&card.element.as_str()) {
             return Err(Problem::new(format!("there is no card {}", card.element), "remove it"));
         }
-        for (name, value) in &mut card.properties {
-            let text = text_of(&card.element, name, value)?;
-            if is_path(name) && !text.is_empty() {
-                *value = Value::from(access.file(&text)?.to_string_lossy().as_ref());
-            }
-        }
+        elements::check(card, access)?;
+    }
+    if request.matte
+        && let Some(card) = cards.last_mut()
+    {
+        card.properties.insert("output".to_owned(), Value::from("mask"));
     }
     Ok(cards)
 }

@@ -19,7 +19,7 @@ use crate::{
     problem::{Problem, Result},
 };
 
-/// What the names of elements of cards begin with.
+/// Prefix of element names.
 const CARD: &str = "card";
 
 /// The running elements of the cards that are on.

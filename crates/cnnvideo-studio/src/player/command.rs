@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! What a page asks its session to do.
+//! Commands of a page to its session.
 
 use serde::Deserialize;
 
@@ -32,7 +32,7 @@ pub(crate) enum Command {
     },
     /// Plays again and again, or not.
     Loop {
-        /// Whether to.
+        /// True to switch it on.
         on: bool,
     },
     /// Replaces the chain.
@@ -46,14 +46,14 @@ pub(crate) enum Command {
     Ack,
     /// Measures the picture, or not.
     Quality {
-        /// Whether to.
+        /// True to switch it on.
         on: bool,
         /// A video to compare with instead of the input.
         reference: Option<String>,
     },
     /// Draws the regions over the picture, or not.
     Regions {
-        /// Whether to.
+        /// True to switch it on.
         on: bool,
     },
 }

@@ -29,7 +29,7 @@ pub(crate) struct Decoder {
     live: bool,
 }
 
-/// What a decoder gives.
+/// Result of `Decoder::next`.
 pub(crate) enum Next {
     /// A frame.
     Frame(Frame),

@@ -53,7 +53,7 @@ const SETTLED: Duration = Duration::from_millis(250);
 /// Time between looks at the messages of the elements while nothing else happens.
 const IDLE: Duration = Duration::from_millis(100);
 
-/// What other threads know about a player.
+/// State of a player that other threads read.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     beats: AtomicU64,
@@ -87,7 +87,7 @@ impl Health {
     }
 }
 
-/// What a player works with.
+/// Shared resources of a player.
 #[derive(Debug, Clone)]
 pub(crate) struct Surroundings {
     /// Files that may be opened.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! What a session sends to its page. It is bounded, so that a slow page makes nothing pile up.
+//! Messages that wait for a page. Their number is bounded, so that a slow page piles up nothing.
 
 use std::{
     collections::VecDeque,

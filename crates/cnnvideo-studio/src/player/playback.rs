@@ -212,7 +212,10 @@ impl Player {
         let mut pairs = Vec::new();
         for frame in frames {
             if lossless && self.around.health.has_commands() {
-                // What the user does now comes first.
+                // The user's commands come first.
+                if let Some((chain, _)) = &mut self.chain {
+                    chain.release_seeds();
+                }
                 self.refine_at = Some(Instant::now() + SETTLED);
                 return;
             }

@@ -138,7 +138,7 @@ struct Measured {
     histograms: [Vec<f64>; 2],
 }
 
-/// What the thread works with.
+/// State of the thread.
 struct Work {
     comparison: Comparison,
     reference: Option<Decoder>,

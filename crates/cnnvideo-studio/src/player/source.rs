@@ -14,6 +14,8 @@ use crate::{
 
 /// Longest test picture, in frames: enough to look at, and an end for the export.
 const TEST_FRAMES: i32 = 500;
+/// Frames of a test picture that the preview can show: an hour.
+const PREVIEW_FRAMES: i32 = 90_000;
 
 /// A file, camera or test picture.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -86,7 +88,8 @@ impl Source {
             }
             Self::Test { pattern, width, height } => {
                 let source = make("videotestsrc")?;
-                source.set_property("num-buffers", TEST_FRAMES);
+                // A seek does not reset this count, so it is far above that of the export.
+                source.set_property("num-buffers", PREVIEW_FRAMES);
                 let spec = source.find_property("pattern");
                 let value =
                     spec.and_then(|spec| glib::Value::deserialize_with_pspec(pattern, &spec).ok());

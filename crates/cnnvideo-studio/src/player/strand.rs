@@ -24,7 +24,7 @@ pub(crate) struct Strand {
     caps: Option<gst::Caps>,
 }
 
-/// What went wrong, and in which element.
+/// An error and its element.
 #[derive(Debug)]
 pub(crate) struct Fault {
     /// Name of the element that posted the error.

@@ -32,7 +32,7 @@ const MAX_PAGES: usize = 8;
 /// Time between looks at whether the server is to stop.
 const STOP_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What the handlers of requests share.
+/// State shared by the request handlers.
 #[derive(Debug)]
 pub(crate) struct App {
     /// Where the server listens.

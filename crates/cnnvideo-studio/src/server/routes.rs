@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! What the server answers to which path.
+//! Routes and their handlers.
 
 use std::sync::Arc;
 

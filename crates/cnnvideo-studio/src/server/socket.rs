@@ -105,11 +105,13 @@ async fn run(app: &App, socket: &mut WebSocket) -> Result<()> {
 
 /// Returns what a page needs to know first.
 fn hello(app: &App) -> serde_json::Value {
+    // JSON has no names that are not UTF-8.
+    let folders = app.access.folders().iter().map(|folder| folder.to_string_lossy());
     json!({
         "type": "hello",
         "version": env!("CARGO_PKG_VERSION"),
         "elements": describe(&app.elements),
-        "file": app.file,
-        "folders": app.access.folders(),
+        "file": app.file.as_ref().map(|file| file.to_string_lossy()),
+        "folders": folders.collect::<Vec<_>>(),
     })
 }
