@@ -102,7 +102,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         jobs = {}
         for clip in options.clips:
-            path, name = os.path.join(folder, f"{len(jobs)}.yuv"), Path(clip).stem
+            path = os.path.join(folder, f"{len(jobs)}.yuv")
+            name = Path(clip).stem if Path(clip).is_file() else Path(clip).parent.name
             write(path, frames(clip, options.frames), SIGMA)
             for what in ["identity", *ELEMENTS]:
                 jobs[name, what] = pipeline(path, what)
