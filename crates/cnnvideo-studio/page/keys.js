@@ -8,6 +8,7 @@ import { h } from "./dom.js";
 function isTyping(event) {
   const { target } = event;
   return (
+    document.querySelector("dialog[open]") ||
     target.closest("dialog, select, textarea, input[type=text], input[type=number]") ||
     (target.closest("input[type=range]") && event.key.startsWith("Arrow")) ||
     (target.closest("button, summary, input") && event.key === " ")

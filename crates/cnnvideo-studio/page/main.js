@@ -40,6 +40,7 @@ const latencies = [];
 
 function open(next) {
   source = next;
+  find("export").disabled = true;
   transport.open(null);
   view.clear();
   quality.forget();

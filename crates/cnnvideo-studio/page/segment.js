@@ -20,7 +20,7 @@ const MARK = 6;
 const STROKE_POINTS = 40;
 
 /** The seeds of the property as a list of texts. */
-const seedsOf = (card) => (card?.properties.seeds ?? "").split(";").filter(Boolean);
+const seedsOf = (card) => String(card?.properties.seeds ?? "").split(";").filter(Boolean);
 
 export class Segment {
   onTool = new Signal();

@@ -88,7 +88,11 @@ impl Session {
             _ => (),
         }
         self.around.health.command_waits();
-        match self.commands.try_send(command) {
+        let sent = self.commands.try_send(command);
+        if sent.is_err() {
+            self.around.health.commands_left(1);
+        }
+        match sent {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(_)) => Err(Problem::new(
                 "the page sends more than the player takes",

@@ -77,6 +77,11 @@ impl Health {
         self.waiting.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Notes that commands no longer wait.
+    pub(crate) fn commands_left(&self, count: usize) {
+        self.waiting.fetch_sub(count as u64, Ordering::Relaxed);
+    }
+
     /// Returns whether commands wait.
     fn has_commands(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
@@ -186,8 +191,9 @@ impl Player {
             self.around.health.beat();
             match commands.recv_timeout(self.wait()) {
                 Ok(first) => {
-                    self.around.health.waiting.store(0, Ordering::Relaxed);
-                    let all = std::iter::once(first).chain(commands.try_iter()).collect();
+                    let all: Vec<_> = std::iter::once(first).chain(commands.try_iter()).collect();
+                    // Others may have been sent since.
+                    self.around.health.commands_left(all.len());
                     for command in without_replaced(all) {
                         self.around.health.beat();
                         self.apply(command);

@@ -185,7 +185,8 @@ impl Work {
         let ahead = |held: &Frame| time.saturating_sub(held.time()) <= frame * LEFT_OUT;
         let near =
             self.held.as_ref().is_some_and(|held| held.time() <= time + frame / 2 && ahead(held));
-        if self.held.is_some() && !near {
+        // A decoder starts at 0. Where it has ended, nothing is held.
+        if !near && !(self.held.is_none() && time.is_zero()) {
             decoder.seek(time)?;
             self.held = None;
         }

@@ -13,14 +13,16 @@ use super::mutate::join;
 
 /// Number of files.
 const FILES: usize = 60;
-/// Tasks of the elements, in the two parts of format 1, with their channels.
-const TASKS: [(&str, &str, IoSpec); 6] = [
+/// Tasks of the elements, in the two parts of format 1, with their channels. The task without a
+/// second part exists in format 2 only.
+const TASKS: [(&str, &str, IoSpec); 7] = [
     ("denoise", "rgb", IoSpec { picture: 12, control: 1, output: 12 }),
     ("denoise", "yuv420", IoSpec { picture: 6, control: 2, output: 6 }),
     ("estimate", "plane", IoSpec { picture: 6, control: 0, output: 2 }),
     ("smooth", "guide", IoSpec { picture: 6, control: 1, output: 7 }),
     ("segment", "region", IoSpec { picture: 6, control: 3, output: 4 }),
     ("watermark", "texture", IoSpec { picture: 2, control: 0, output: 1 }),
+    ("deband", "", IoSpec { picture: 9, control: 1, output: 8 }),
 ];
 
 /// Returns the files: of both formats, architectures and arithmetics.
@@ -62,7 +64,8 @@ fn file(number: usize, rng: &mut StdRng) -> Vec<u8> {
             tensors.add_scales("quantisation.finer", &[sets, convs], rng);
         }
     }
-    tensors.finish(metadata(&architecture, TASKS[number % TASKS.len()], rng.random_range(1..=2)))
+    let format = if domain.is_empty() { 2 } else { rng.random_range(1..=2) };
+    tensors.finish(metadata(&architecture, TASKS[number % TASKS.len()], format))
 }
 
 /// Returns the metadata of a file of format 1 or 2.
@@ -84,7 +87,7 @@ fn metadata(
         vec![("task", task.to_owned()), ("domain", domain.to_owned())]
     } else {
         vec![
-            ("task", format!("{task}-{domain}")),
+            ("task", format!("{task}-{domain}").trim_end_matches('-').to_owned()),
             ("picture-channels", io.picture.to_string()),
             ("control-channels", io.control.to_string()),
             ("output-channels", io.output.to_string()),
