@@ -186,7 +186,8 @@ impl Work {
         let near =
             self.held.as_ref().is_some_and(|held| held.time() <= time + frame / 2 && ahead(held));
         // A decoder starts at 0. Where it has ended, nothing is held.
-        if !near && !(self.held.is_none() && time.is_zero()) {
+        let is_at_start = self.held.is_none() && time.is_zero();
+        if !near && !is_at_start {
             decoder.seek(time)?;
             self.held = None;
         }
