@@ -51,7 +51,7 @@ pub struct DebandOptions {
 /// Files that cannot be read or written, a checkpoint that does not fit, a loss that is not finite.
 pub fn train(options: &DebandOptions) -> Result<(), Error> {
     let run = &options.run;
-    let photo_side = run.patch_side.min(MAX_PHOTO_SIDE).max(VALIDATION_SIDE);
+    let photo_side = run.patch_side.clamp(VALIDATION_SIDE, MAX_PHOTO_SIDE);
     let photos = Photos::load(&options.data, 2 * photo_side as u32)?;
     println!("{photos}");
     let graph = run.architecture.graph()?;
