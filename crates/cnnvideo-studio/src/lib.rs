@@ -4,7 +4,7 @@
 //! of elements, with controls, and exports the command that does the same.
 //!
 //! [`Studio::bind`] opens the port and makes a random token; [`Studio::serve`] answers requests
-//! until it is told to stop. Each page has a session with a player thread, which decodes the video
+//! until its owner stops it. Each page has a session with a player thread, which decodes the video
 //! and runs the chain (`player`), and a thread that makes pictures of the frames.
 //!
 //! # Security

@@ -44,7 +44,7 @@ pub(super) async fn open(State(app): State<Arc<App>>, upgrade: WebSocketUpgrade)
 }
 
 /// Serves a page for which there is a place. A page cannot read the status of a refused upgrade, so
-/// it is told the reason afterwards.
+/// it gets the reason afterwards.
 async fn serve(
     app: Arc<App>,
     mut socket: WebSocket,

@@ -21,8 +21,8 @@ const PHASE_STEP: [u32; 2] = [0xc13f_a9a9, 0x91e1_0da5];
 /// steps between bands into ramps, and whole code values stay what they are.
 const RANGE: f32 = 0.7;
 
-/// Returns the dither pattern at a sample of a row with a phase of [`row_phase`], evenly distributed
-/// from -0.5 to 0.5.
+/// Returns the dither pattern at a sample of a row with a phase of [`row_phase`], evenly
+/// distributed from -0.5 to 0.5.
 #[inline(always)]
 pub(crate) fn pattern(x: u32, row_phase: u32) -> f32 {
     let phase = row_phase.wrapping_add(x.wrapping_mul(PHASE_STEP[0]));
