@@ -189,7 +189,10 @@ fn what_cannot_be_exported_is_explained() {
         request[field] = value;
         studio.request("POST", "/api/export", &[], &request.to_string())
     };
-    let card = |element: &str, name: &str, value: Value| json!([{"element": element, "properties": {name: value}}]);
+    let card = |element: &str, name: &str, value: Value| {
+        let properties = json!({ name: value });
+        json!([{"element": element, "properties": properties}])
+    };
     std::fs::write(studio.file("a.pt"), "no program").unwrap();
     assert_eq!(export("crf", Value::Null).status, 200);
     for (field, value, expected) in [

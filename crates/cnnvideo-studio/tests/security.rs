@@ -237,7 +237,10 @@ fn keys_never_reach_the_page() {
     fs::write(studio.file("bad.key"), &hex[..40]).unwrap();
     let mut page = studio.page().unwrap();
     page.open_test();
-    let card = |properties: serde_json::Value| json!([{"id": 1, "element": "watermarkembed", "properties": properties}]);
+    let card = |properties: serde_json::Value| {
+        let element = "watermarkembed";
+        json!([{"id": 1, "element": element, "properties": properties}])
+    };
     let payload = "00000000c0ffee42";
     for (revision, name) in (1..).zip(["my.key", "hex.key"]) {
         page.set_cards(&card(json!({"key-file": studio.file(name), "payload": payload})), revision);

@@ -4,9 +4,8 @@
 //!
 //! A quantised or compressed gradient shows steps where the original was smooth. A network
 //! predicts, for each component, the gradient behind the steps and where there is one
-//! ([`SIGNATURE`]). It runs at a quarter of the component's size. Detection and removal follow the two steps of Cao et al.
-//! and of other blind decontouring networks: flat regions with false contours are found, and only
-//! they change. [`Debander`] processes the pictures of a stream.
+//! ([`SIGNATURE`]). It runs at a quarter of the component's size. Only regions with false contours
+//! change. [`Debander`] processes the pictures of a stream.
 
 mod cells;
 mod debander;

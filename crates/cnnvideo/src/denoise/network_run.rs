@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Sessions of a denoising network ([`NetworkSessions`]), and its run on a picture ([`NetworkRun`]).
+//! Sessions of a denoising network ([`NetworkSessions`]), and its run on a picture
+//! ([`NetworkRun`]).
 
 use std::sync::Arc;
 

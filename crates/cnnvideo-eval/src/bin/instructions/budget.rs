@@ -12,7 +12,8 @@ use crate::callgrind::KERNELS;
 /// Relative difference from the budget that counts.
 const TOLERANCE: f64 = 0.05;
 /// How to accept new counts.
-const HOW_TO_UPDATE: &str = "if that is right, run `make update-instructions`, commit benches/instructions.json and say why";
+const HOW_TO_UPDATE: &str = "if that is right, run `make update-instructions`, commit \
+     benches/instructions.json and say why";
 
 /// Instructions of a frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
