@@ -58,7 +58,7 @@ test-arm:
 meson-test:
 	scripts/meson-test
 
-# Runs each of the seven fuzz targets for SECONDS seconds (10 if left out), with inputs that depend on
+# Runs each of the eight fuzz targets for SECONDS seconds (10 if left out), with inputs that depend on
 # SEED (another one each time if left out).
 fuzz:
 	scripts/fuzz run --seconds $(or $(SECONDS),10) $(if $(SEED),--seed $(SEED))

@@ -7,6 +7,7 @@
 //! `cnnvideo-nn`. Both work without GStreamer.
 
 pub mod cnndeband;
+pub mod cnndemosaic;
 pub mod cnndenoise;
 pub mod cnnsegment;
 pub mod cnnsmooth;
@@ -20,8 +21,8 @@ pub use plugin::plugin_register_static;
 #[allow(missing_docs, reason = "the items that the macro defines have no documentation")]
 mod plugin {
     use crate::{
-        cnndeband, cnndenoise, cnnsegment, cnnsmooth, shared, videoquality, watermarkdetect,
-        watermarkembed,
+        cnndeband, cnndemosaic, cnndenoise, cnnsegment, cnnsmooth, shared, videoquality,
+        watermarkdetect, watermarkembed,
     };
 
     /// Registers the region mask meta and all elements of the plugin.
@@ -31,6 +32,7 @@ mod plugin {
         cnnsmooth::register(plugin)?;
         cnnsegment::register(plugin)?;
         cnndeband::register(plugin)?;
+        cnndemosaic::register(plugin)?;
         watermarkembed::register(plugin)?;
         watermarkdetect::register(plugin)?;
         videoquality::register(plugin)

@@ -108,6 +108,12 @@ pub(crate) fn is_discontinuity(event: &gst::Event) -> bool {
     )
 }
 
+/// Returns whether a meta describes the memory of its buffer, so that it does not fit other buffers.
+pub(crate) fn describes_memory(meta: &gst::MetaRef<'_, gst::Meta>) -> bool {
+    use gst::meta::tags::{Memory, MemoryReference};
+    meta.has_tag::<Memory>() || meta.has_tag::<MemoryReference>()
+}
+
 /// Removes the crop meta from an answer to an allocation query: frames have to arrive cropped,
 /// because the elements process the visible part only.
 pub(crate) fn refuse_crop_meta(query: &mut gst::query::Allocation) {

@@ -14,8 +14,8 @@ mod timing;
 mod video;
 
 pub(crate) use element::{
-    Continuity, FrameTimes, MAX_SIDE, is_discontinuity, lock, pad_templates, refuse_crop_meta,
-    sync_controlled_properties,
+    Continuity, FrameTimes, MAX_SIDE, describes_memory, is_discontinuity, lock, pad_templates,
+    refuse_crop_meta, sync_controlled_properties,
 };
 pub(crate) use frame_filter::{
     FilterClass, FilterElement, FilterSettings, FrameFilter, FramePace, FrameProcessor,

@@ -49,6 +49,7 @@ fn the_default_of_qos_is_as_documented() {
         ("cnndenoise", true),
         ("cnnsmooth", true),
         ("cnndeband", true),
+        ("cnndemosaic", true),
         ("cnnsegment", false),
         ("watermarkembed", false),
         ("watermarkdetect", false),

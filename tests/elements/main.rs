@@ -10,6 +10,7 @@ mod common;
 
 mod auto_quality;
 mod cnndeband;
+mod cnndemosaic;
 mod cnndenoise;
 mod cnnsegment;
 mod cnnsegment_drawings;

@@ -33,12 +33,22 @@ pub fn run_element(element: &gst::Element, frames: &[RawFrame]) -> Result<Output
         .fps(gst::Fraction::new(25, 1))
         .build()?
         .to_caps()?;
-    let source = gst_app::AppSrc::builder().caps(&caps).format(gst::Format::Time).build();
+    let buffers: Vec<_> = frames.iter().map(RawFrame::bytes).collect();
+    run_caps(element, &caps, &buffers)
+}
+
+/// Runs buffers of the given caps through an element, as [`run_element`]. The output must be raw
+/// video.
+///
+/// # Errors
+/// As [`run_element`].
+pub fn run_caps(element: &gst::Element, caps: &gst::Caps, buffers: &[&[u8]]) -> Result<Output> {
+    let source = gst_app::AppSrc::builder().caps(caps).format(gst::Format::Time).build();
     let sink = gst_app::AppSink::builder().sync(false).build();
     let pipeline = gst::Pipeline::new();
     pipeline.add_many([source.upcast_ref(), element, sink.upcast_ref()])?;
     gst::Element::link_many([source.upcast_ref(), element, sink.upcast_ref()])?;
-    let output = push_and_pull(&pipeline, &source, &sink, frames);
+    let output = push_and_pull(&pipeline, &source, &sink, buffers);
     pipeline.set_state(gst::State::Null)?;
     pipeline.remove(element)?;
     output
@@ -64,7 +74,7 @@ fn push_and_pull(
     pipeline: &gst::Pipeline,
     source: &gst_app::AppSrc,
     sink: &gst_app::AppSink,
-    frames: &[RawFrame],
+    frames: &[&[u8]],
 ) -> Result<Output> {
     let failure = |unknown: &str| error_of(pipeline).unwrap_or_else(|| unknown.to_owned());
     if pipeline.set_state(gst::State::Playing).is_err() {
@@ -111,8 +121,8 @@ fn delay_in_frames(sink: &gst_app::AppSink) -> usize {
 }
 
 /// Returns a buffer with the frame of that number.
-fn timed_buffer(frame: &RawFrame, number: usize) -> gst::Buffer {
-    let mut buffer = gst::Buffer::from_mut_slice(frame.bytes().to_vec());
+fn timed_buffer(frame: &[u8], number: usize) -> gst::Buffer {
+    let mut buffer = gst::Buffer::from_mut_slice(frame.to_vec());
     let writable = buffer.get_mut().expect("a new buffer has one owner");
     writable.set_pts(FRAME_DURATION * number as u64);
     writable.set_duration(FRAME_DURATION);

@@ -31,7 +31,9 @@ pub(crate) fn init() {
     KEPT.get_or_init(|| {
         gst::init().expect("GStreamer is installed");
         gstcnnvideo::plugin_register_static().expect("the plugin can be registered");
-        ["cnndenoise", "cnnsmooth", "cnndeband", segment(), EMBED].map(started).into()
+        ["cnndenoise", "cnnsmooth", "cnndeband", "cnndemosaic", segment(), EMBED]
+            .map(started)
+            .into()
     });
 }
 
@@ -98,6 +100,11 @@ impl Running {
 
     /// Like [`Self::new`], but returns the error message if the element does not start.
     pub(crate) fn start(description: &str, info: &VideoInfo) -> Result<Self, String> {
+        Self::with_caps(description, &info.to_caps().expect("the info is valid"))
+    }
+
+    /// Like [`Self::start`], for any caps.
+    pub(crate) fn with_caps(description: &str, caps: &gst::Caps) -> Result<Self, String> {
         let element = gst::parse::launch(description).expect("the description is right");
         let bus = MessageBus::of(&element);
         // The harness aborts the process if an element does not start.
@@ -107,7 +114,7 @@ impl Running {
             return Err(error);
         }
         let mut harness = Harness::with_element(&element, Some("sink"), Some("src"));
-        harness.set_src_caps(info.to_caps().expect("the info is valid"));
+        harness.set_src_caps(caps.clone());
         Ok(Self { element, harness, bus })
     }
 

@@ -46,12 +46,13 @@ pub struct Target {
 }
 
 /// All targets, in the order in which the driver runs them.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     targets::model::TARGET,
     targets::text::TARGET,
     targets::key_file::TARGET,
     targets::region_mask::TARGET,
     targets::video_meta::TARGET,
+    targets::raw_frame::TARGET,
     targets::navigation::TARGET,
     targets::y4m::TARGET,
 ];

@@ -16,6 +16,7 @@ mod colour;
 mod compression;
 mod data;
 pub mod deband;
+pub mod demosaic;
 pub mod denoise;
 mod equalise;
 mod files;

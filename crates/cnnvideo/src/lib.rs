@@ -124,6 +124,7 @@
 //! * `torch`: the libtorch backend of `cnnvideo-nn`, for CUDA devices and TorchScript models.
 
 pub mod deband;
+pub mod demosaic;
 pub mod denoise;
 pub mod frame;
 pub mod quality;

@@ -24,7 +24,7 @@ use gst_base::subclass::prelude::*;
 use gst_video::{VideoFilter, VideoInfo, subclass::prelude::*};
 
 use self::{queue::FrameQueue, stream::FrameStream};
-use super::{MAX_SIDE, ModelSettings, QualityPreset, lock, pad_templates};
+use super::{MAX_SIDE, ModelSettings, QualityPreset, describes_memory, lock, pad_templates};
 use cnnvideo::nn;
 
 pub(crate) use self::{
@@ -345,8 +345,7 @@ where
         meta: gst::MetaRef<'a, gst::Meta>,
         _inbuf: &'a gst::BufferRef,
     ) -> bool {
-        use gst::meta::tags::{Memory, MemoryReference};
-        !(meta.has_tag::<Memory>() || meta.has_tag::<MemoryReference>())
+        !describes_memory(&meta)
     }
 
     fn before_transform(&self, inbuf: &gst::BufferRef) {

@@ -6,6 +6,7 @@ pub mod faulty;
 pub mod key_file;
 pub mod model;
 pub mod navigation;
+pub mod raw_frame;
 pub mod region_mask;
 pub mod text;
 pub mod video_meta;

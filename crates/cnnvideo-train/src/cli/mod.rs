@@ -3,6 +3,7 @@
 //! Command line of the training program: one module for each subcommand.
 
 mod deband;
+mod demosaic;
 mod denoise;
 mod level;
 mod network;
@@ -27,6 +28,8 @@ pub(crate) struct Arguments {
 enum Command {
     /// Train the network of cnndeband
     Deband(deband::DebandArguments),
+    /// Train the network of cnndemosaic
+    Demosaic(demosaic::DemosaicArguments),
     /// Train a denoising network of cnndenoise
     Denoise(denoise::DenoiseArguments),
     /// Train the noise estimator of cnndenoise
@@ -46,6 +49,7 @@ impl Arguments {
     pub(crate) fn run(self) -> Result<(), Error> {
         match self.command {
             Command::Deband(arguments) => arguments.run(),
+            Command::Demosaic(arguments) => arguments.run(),
             Command::Denoise(arguments) => arguments.run(),
             Command::Level(arguments) => arguments.run(),
             Command::Smooth(arguments) => arguments.run(),

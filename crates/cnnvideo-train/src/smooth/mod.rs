@@ -8,6 +8,7 @@
 //! drawings and the boundaries that people annotated in the photographs.
 
 mod drawings;
+mod generators;
 mod patches;
 mod photos;
 mod rtv;

@@ -24,7 +24,7 @@ mod weak_noise;
 
 pub use denoiser::{Denoiser, Error, NoiseSigmas, Parameters};
 pub use domain::{ColourDomain, RGB, YUV420};
-pub use estimate::NoiseEstimator;
+pub use estimate::{CodeValues, NoiseEstimator};
 pub use networks::{BitDepth, Networks, Quality};
 pub use noise_model::{AssumedNoise, NoiseModel, NoiseModels};
 

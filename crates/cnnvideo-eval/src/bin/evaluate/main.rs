@@ -5,6 +5,7 @@
 //! `cargo run --release --package cnnvideo-eval --bin evaluate -- denoise --data DIR`
 
 mod boundaries;
+mod demosaic;
 mod denoise;
 mod report;
 mod scenes;
@@ -30,6 +31,8 @@ enum Command {
     /// Measure PSNR of cnndenoise on RGB images with white Gaussian noise, and the error of its
     /// noise estimate
     Denoise(denoise::DenoiseArguments),
+    /// Measure PSNR of cnndemosaic on images behind a Bayer pattern, with and without noise
+    Demosaic(demosaic::DemosaicArguments),
     /// Measure PSNR of cnndenoise on a clip with white noise in luma, with and without temporal
     /// denoising
     Video(video::VideoArguments),
@@ -60,6 +63,7 @@ enum Command {
 fn main() -> ExitCode {
     let command = Arguments::parse().command;
     run_program("evaluate", || match command {
+        Command::Demosaic(arguments) => demosaic::run(&arguments),
         Command::Denoise(arguments) => denoise::run(&arguments),
         Command::Video(arguments) => video::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),

@@ -13,9 +13,9 @@ use super::mutate::join;
 
 /// Number of files.
 const FILES: usize = 60;
-/// Tasks of the elements, in the two parts of format 1, with their channels. The task without a
-/// second part exists in format 2 only.
-const TASKS: [(&str, &str, IoSpec); 7] = [
+/// Tasks of the elements, in the two parts of format 1, with their channels. The tasks without a
+/// second part exist in format 2 only.
+const TASKS: [(&str, &str, IoSpec); 8] = [
     ("denoise", "rgb", IoSpec { picture: 12, control: 1, output: 12 }),
     ("denoise", "yuv420", IoSpec { picture: 6, control: 2, output: 6 }),
     ("estimate", "plane", IoSpec { picture: 6, control: 0, output: 2 }),
@@ -23,6 +23,7 @@ const TASKS: [(&str, &str, IoSpec); 7] = [
     ("segment", "region", IoSpec { picture: 6, control: 3, output: 4 }),
     ("watermark", "texture", IoSpec { picture: 2, control: 0, output: 1 }),
     ("deband", "", IoSpec { picture: 9, control: 1, output: 8 }),
+    ("demosaic", "", IoSpec { picture: 4, control: 1, output: 12 }),
 ];
 
 /// Returns the files: of both formats, architectures and arithmetics.
