@@ -22,14 +22,14 @@ pub(super) struct DemosaicArguments {
     #[arg(long, value_delimiter = ',', default_value = "16,32,64")]
     widths: Vec<usize>,
     /// Hidden channels of the residual blocks in each stage
-    #[arg(long, value_delimiter = ',', default_value = "16,32,64")]
+    #[arg(long, value_delimiter = ',', default_value = "16,32,48")]
     hidden: Vec<usize>,
     /// Number of residual blocks in each stage of the encoder
-    #[arg(long, value_delimiter = ',', default_value = "0,1,1,2")]
+    #[arg(long, value_delimiter = ',', default_value = "1,1,1")]
     down_blocks: Vec<usize>,
     /// Number of residual blocks in each stage of the decoder (all stages but the lowest
     /// resolution)
-    #[arg(long, value_delimiter = ',', default_value = "1,1,1")]
+    #[arg(long, value_delimiter = ',', default_value = "1,1")]
     up_blocks: Vec<usize>,
     #[command(flatten)]
     run: RunArguments,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use cnnvideo_train::{
     Error,
-    smooth::{Half, write_set},
+    smooth::{Half, TextureSource, write_set},
 };
 
 #[derive(clap::Args)]
@@ -24,6 +24,10 @@ pub(super) struct SmoothSetArguments {
     /// evaluation half
     #[arg(long)]
     training: bool,
+    /// Use generated textures only, of the kinds that networks are never trained on; with
+    /// --training, of the others
+    #[arg(long)]
+    generated: bool,
     /// Number of image pairs to write
     #[arg(long, default_value_t = 48)]
     count: usize,
@@ -33,6 +37,8 @@ impl SmoothSetArguments {
     /// Writes the images.
     pub(super) fn run(self) -> Result<(), Error> {
         let half = if self.training { Half::Training } else { Half::Evaluation };
-        write_set(&self.drawings, &self.textures, &self.out, half, self.count)
+        let source =
+            if self.generated { TextureSource::Generators } else { TextureSource::Photographs };
+        write_set(&self.drawings, &self.textures, &self.out, half, source, self.count)
     }
 }

@@ -17,7 +17,10 @@ mod test_set;
 mod textures;
 
 pub(super) use self::drawings::Drawings;
-pub use self::{drawings::Half, test_set::write as write_set};
+pub use self::{
+    drawings::Half,
+    test_set::{TextureSource, write as write_set},
+};
 
 use std::path::PathBuf;
 

@@ -6,7 +6,8 @@ use rand::{Rng, rngs::StdRng};
 use tch::Tensor;
 
 use super::{
-    drawings::{self, Drawings},
+    drawings::{self, Drawings, Half},
+    generators::Generator,
     photos::StructurePhoto,
     textures::{self, Textures},
 };
@@ -22,6 +23,8 @@ const COARSE_PATTERN_SHARE: f64 = 0.45;
 const FAINT_BARS_SHARE: f64 = 0.3;
 /// Share of these patches that show faint bars only.
 const FAINT_BARS_ONLY_SHARE: f64 = 0.35;
+/// Share of the textures that are generated.
+const GENERATED_SHARE: f64 = 0.35;
 /// Share of the patches that come from photographs.
 const PHOTO_SHARE: f64 = 0.3;
 /// Difference between neighbouring pixels of a drawing, in 8-bit units, that counts as an edge.
@@ -121,6 +124,8 @@ impl PatchSource {
             let period = (scale * rng.random_range(0.3..1.08f32)).max(1.7);
             let texture = if bars_only && rng.random() {
                 textures::pattern(side, period, rng)
+            } else if rng.random_bool(GENERATED_SHARE) {
+                Generator::draw(Half::Training, side, period, rng)
             } else {
                 self.textures.fine(side, period, rng)
             };

@@ -10,6 +10,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::{
     drawings::{Drawings, Half, RgbPixels},
+    generators::Generator,
     textures::Textures,
 };
 use crate::{Error, files::write_file};
@@ -20,6 +21,15 @@ const SIDE: usize = 320;
 const SCALES: [f32; 4] = [4.0, 8.0, 12.0, 16.0];
 /// Range of the standard deviation of the texture in 8-bit units.
 const CONTRAST: std::ops::Range<f32> = 8.0..26.0;
+
+/// Where the textures of test images come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TextureSource {
+    /// Photographs of textures and regular patterns.
+    Photographs,
+    /// The generators of the half.
+    Generators,
+}
 
 /// Writes `count` pairs `NUMBER-SCALE-input.png` and `NUMBER-SCALE-target.png`: a drawing with
 /// texture of periods up to the scale, and the same drawing without texture.
@@ -34,6 +44,7 @@ pub fn write(
     textures: &Path,
     out: &Path,
     half: Half,
+    source: TextureSource,
     count: usize,
 ) -> Result<(), Error> {
     let drawings = Drawings::load(drawings, half)?;
@@ -44,7 +55,11 @@ pub fn write(
         let scale = SCALES[number % SCALES.len()];
         let mut scene = drawings.scene(SIDE, 2.0 * scale, &mut rng);
         save(&scene, &out.join(format!("{number:03}-{scale}-target.png")))?;
-        let texture = textures.fine(SIDE, scale * rng.random_range(0.5..1.0f32), &mut rng);
+        let period = scale * rng.random_range(0.5..1.0f32);
+        let texture = match source {
+            TextureSource::Photographs => textures.fine(SIDE, period, &mut rng),
+            TextureSource::Generators => Generator::draw(half, SIDE, period, &mut rng),
+        };
         let contrast = rng.random_range(CONTRAST);
         for (pixel, texture) in scene.iter_mut().zip(texture) {
             pixel.iter_mut().for_each(|v| *v += contrast * texture);

@@ -7,7 +7,7 @@ use std::{f32::consts::TAU, path::Path};
 use ndarray::Array2;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::{drawings::Half, generators::Generator};
+use super::drawings::Half;
 use crate::{Error, data::image_files};
 
 /// Ratio of the period to the standard deviation of the Gaussian that the high-pass subtracts. Of a
@@ -18,10 +18,8 @@ const HIGH_PASS: f32 = 6.0;
 const SIDE: usize = 256;
 /// Periods in pixels that tiles are created for.
 const PERIODS: [f32; 10] = [1.7, 2.4, 3.4, 4.8, 6.7, 9.5, 13.5, 19.0, 27.0, 38.0];
-/// Shares of the textures that are regular patterns and that are generated. The others are
-/// photographed.
-const PATTERN_SHARE: f64 = 0.25;
-const GENERATED_SHARE: f64 = 0.35;
+/// Share of the textures that are regular patterns. The others are photographed.
+const PATTERN_SHARE: f64 = 0.35;
 /// Number of tiles from each photograph.
 const TILES: usize = 6;
 /// Quantisation of a tile's values: units for a standard deviation of 1.
@@ -64,12 +62,8 @@ impl Textures {
     /// Returns a random texture of `side` x `side` pixels without periods above `period`, with mean
     /// 0 and a standard deviation near 1.
     pub(super) fn fine(&self, side: usize, period: f32, rng: &mut StdRng) -> Vec<f32> {
-        let kind: f64 = rng.random();
-        if kind < PATTERN_SHARE {
+        if rng.random_bool(PATTERN_SHARE) {
             return pattern(side, period, rng);
-        }
-        if kind < PATTERN_SHARE + GENERATED_SHARE {
-            return Generator::draw(Half::Training, side, period, rng);
         }
         let nearest = PERIODS.iter().rposition(|p| *p <= period * 1.02).unwrap_or(0);
         let tiles = &self.0[nearest];
