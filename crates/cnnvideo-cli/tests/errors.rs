@@ -7,12 +7,12 @@ mod common;
 use std::{
     fs::{self, File},
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     thread::sleep,
     time::Duration,
 };
 
-use common::{Folder, Run, launch, usual_clip};
+use common::{Folder, Run, launch, packets, usual_clip};
 
 #[test]
 fn wrong_inputs_are_refused() {
@@ -58,6 +58,31 @@ fn wrong_inputs_are_refused() {
         folder.run(&["denoise", input, "out.mkv"]).fails(1, expected);
         assert_eq!(folder.names(), names, "{input}");
     }
+}
+
+#[test]
+fn filters_of_8_bits_tell_what_to_do_with_10_bits() {
+    let folder = Folder::new("ten");
+    let clip = folder.file("in.mkv");
+    launch(&format!(
+        "videotestsrc num-buffers=9 ! video/x-raw,format=I420_10LE,width=64,height=48 ! \
+         avenc_ffv1 ! matroskamux ! filesink location={}",
+        clip.display()
+    ));
+    let filter = ["--filter", "cnndenoise ! edgetv"];
+    let advice = "edgetv does not take raw video of 10 bits: add --depth 8";
+    for start in [
+        &["denoise", "in.mkv", "out.mkv"][..],
+        &["denoise", "in.mkv", "out.y4m"],
+        &["denoise", "in.mkv", "out.mkv", "--resume"],
+        &["plan", "in.mkv", "--out", "plan.json"],
+    ] {
+        folder.run(&[start, &filter].concat()).fails(1, advice);
+        assert_eq!(folder.names(), ["in.mkv"]);
+    }
+    let converted = ["denoise", "in.mkv", "out.mkv", "--codec", "h264", "--depth", "8"];
+    folder.run(&[&converted[..], &filter].concat()).success();
+    assert_eq!(packets(&folder.file("out.mkv"))["video_0"].len(), 9);
 }
 
 #[test]

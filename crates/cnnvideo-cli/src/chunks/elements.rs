@@ -12,6 +12,7 @@ use gst::prelude::*;
 use super::plan::{ChunkPlan, Shot};
 use crate::{
     error::{Result, failed, usage},
+    filter::elements_of,
     transcode::durations::running_time,
 };
 
@@ -28,23 +29,13 @@ const FRAME_BY_FRAME: [&str; 9] = [
     "queue",
 ];
 
-/// Returns the elements of a filter, from its input to its output; the filter itself if it is no
-/// bin.
-fn all(filter: &gst::Element) -> Vec<gst::Element> {
-    let Some(bin) = filter.downcast_ref::<gst::Bin>() else { return vec![filter.clone()] };
-    let mut elements: Vec<_> = bin.iterate_sorted().into_iter().flatten().collect();
-    // From the sinks to the sources.
-    elements.reverse();
-    elements.iter().flat_map(all).collect()
-}
-
 fn is(element: &gst::Element, factory: &str) -> bool {
     element.factory().is_some_and(|own| own.name() == factory)
 }
 
 /// Returns the elements `cnndenoise` of a filter.
 pub(crate) fn denoisers(filter: &gst::Element) -> Vec<gst::Element> {
-    all(filter).into_iter().filter(|element| is(element, "cnndenoise")).collect()
+    elements_of(filter).into_iter().filter(|element| is(element, "cnndenoise")).collect()
 }
 
 /// Returns whether the output of a filter depends on earlier frames.
@@ -53,7 +44,7 @@ pub(crate) fn has_memory(filter: &gst::Element) -> bool {
         FRAME_BY_FRAME.iter().any(|factory| is(element, factory))
             || (is(element, "cnndenoise") && !element.property::<bool>("temporal"))
     };
-    !all(filter).iter().all(forgets)
+    !elements_of(filter).iter().all(forgets)
 }
 
 /// Checks that the output of a filter does not depend on the speed of the machine, as the chunks of
@@ -83,7 +74,7 @@ pub(crate) fn lookahead(filter: &gst::Element) -> u64 {
         }
         _ => 0,
     };
-    all(filter).iter().map(of).sum()
+    elements_of(filter).iter().map(of).sum()
 }
 
 /// Prepares a filter, before it starts, for the frames from number `first` on: numbers the frames
@@ -98,7 +89,7 @@ pub(crate) fn prepare(
     first: u64,
     threads: Option<u32>,
 ) -> Result<()> {
-    for element in all(filter) {
+    for element in elements_of(filter) {
         let spec = element.find_property("threads");
         if let (Some(threads), Some(spec)) = (threads, spec)
             && spec.value_type() == u32::static_type()
@@ -107,7 +98,7 @@ pub(crate) fn prepare(
             element.set_property("threads", threads);
         }
     }
-    for element in all(filter).iter().filter(|element| is(element, "watermarkembed")) {
+    for element in elements_of(filter).iter().filter(|element| is(element, "watermarkembed")) {
         let offset: u64 = element.property("frame-offset");
         element.set_property("frame-offset", offset + first);
     }

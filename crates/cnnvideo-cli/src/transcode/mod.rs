@@ -2,6 +2,7 @@
 
 //! Reads a video, runs a filter over it and writes it again, with all other streams.
 
+mod depths;
 pub(crate) mod durations;
 pub(crate) mod path;
 mod plain_text;
