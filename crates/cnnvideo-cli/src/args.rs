@@ -183,7 +183,7 @@ pub(crate) struct Transform {
 /// Arguments of `plan`.
 #[derive(Debug, Args)]
 pub(crate) struct PlanArguments {
-    /// Video file or its http(s) URL
+    /// Video file, y4m or its http(s) URL
     #[arg(value_name = "IN")]
     pub(crate) input: PathBuf,
     /// Plan to write
@@ -207,6 +207,9 @@ pub(crate) struct PlanArguments {
     #[arg(long, value_name = "N", default_value_t = WARM_UP)]
     #[arg(value_parser = clap::value_parser!(u64).range(0..=10_000))]
     pub(crate) warm_up: u64,
+    /// Leave out frames of IN that are damaged; without it, the first one is an error
+    #[arg(long)]
+    pub(crate) ignore_damage: bool,
     #[command(flatten)]
     pub(crate) progress: ProgressArguments,
 }

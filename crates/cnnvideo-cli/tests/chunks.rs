@@ -220,6 +220,68 @@ fn inputs_come_from_servers() {
     run.fails(1, "http://127.0.0.1:1/x.mkv");
 }
 
+#[test]
+fn y4m_files_are_divided() {
+    let folder = Folder::new("chunks-y4m");
+    let mut content = b"YUV4MPEG2 W64 H48 F30000:1001 Ip A1:1 C420\n".to_vec();
+    for frame in 0..45 {
+        // Lines of several lengths.
+        let line = if frame % 3 == 0 { &b"FRAME XQ=7\n"[..] } else { b"FRAME\n" };
+        content.extend_from_slice(line);
+        content.extend((0..64 * 48 * 3 / 2).map(|i| (frame * 5 + i % 89) as u8));
+    }
+    fs::write(folder.file("in.y4m"), &content).unwrap();
+    let options = ["--codec", "ffv1", "--filter", "identity"];
+    let arguments = ["plan", "in.y4m", "--out", "plan.json", "--chunk-frames", "16"];
+    folder.run(&[&arguments[..], &options].concat()).success();
+    for number in ["2", "0", "1"] {
+        folder.run(&["chunk", "plan.json", number]).success();
+    }
+    folder.run(&["join", "plan.json", "parts.mkv"]).success();
+    folder.run(&[&["denoise", "in.y4m", "whole.mkv"], &options[..]].concat()).success();
+    let (parts, whole) = (decoded(&folder.file("parts.mkv")), decoded(&folder.file("whole.mkv")));
+    assert_eq!((parts.len(), &parts), (45, &whole));
+    let resumed = ["denoise", "in.y4m", "resumed.mkv", "--resume"];
+    folder.run(&[&resumed[..], &options].concat()).success();
+    assert_eq!(decoded(&folder.file("resumed.mkv")), whole);
+    folder.run(&["plan", "-", "--out", "p.json"]).fails(1, "write it to a .y4m file first");
+    fs::write(folder.file("cut.y4m"), &content[..content.len() - 1]).unwrap();
+    folder.run(&["plan", "cut.y4m", "--out", "p.json"]).fails(1, "ends within frame 44");
+}
+
+#[test]
+fn damage_is_left_out_of_all_chunks() {
+    let folder = Folder::new("chunks-damage");
+    let location = folder.file("in.webm");
+    common::launch(&format!(
+        "videotestsrc num-buffers=60 ! video/x-raw,width=96,height=64,framerate=25/1,format=I420 ! \
+         vp9enc keyframe-max-dist=15 ! webmmux ! filesink location={}",
+        location.display()
+    ));
+    let mut content = fs::read(&location).unwrap();
+    let middle = content.len() / 2;
+    content[middle..][..400].fill(0x55);
+    fs::write(&location, content).unwrap();
+    let plan = ["plan", "in.webm", "--out", "plan.json", "--chunk-frames", "16"];
+    let options = ["--codec", "ffv1", "--filter", "identity"];
+    let arguments = [&plan[..], &options].concat();
+    folder.run(&arguments).fails(1, "--ignore-damage");
+    assert_eq!(folder.names(), ["in.webm"]);
+    let run = folder.run(&[&arguments[..], &["--ignore-damage", "--json"]].concat());
+    let report: Value = serde_json::from_str(&run.success()).unwrap();
+    assert!(run.errors().contains("are damaged"), "{}", run.errors());
+    for number in 0..report["chunks"].as_u64().unwrap() {
+        folder.run(&["chunk", "plan.json", &number.to_string()]).success();
+    }
+    folder.run(&["join", "plan.json", "parts.mkv"]).success();
+    let whole = ["denoise", "in.webm", "whole.mkv", "--ignore-damage"];
+    folder.run(&[&whole[..], &options].concat()).success();
+    let (parts, whole) = (decoded(&folder.file("parts.mkv")), decoded(&folder.file("whole.mkv")));
+    assert_eq!(report["frames"], parts.len());
+    assert!(parts.len() > 30 && parts.len() < 60, "{}", parts.len());
+    assert_eq!(parts, whole);
+}
+
 #[cfg(unix)]
 #[test]
 fn killed_runs_are_resumed() {

@@ -56,10 +56,12 @@ pub(crate) fn plan(arguments: &PlanArguments, filter: Filter, stop: &Stop) -> Re
     let read: &[&Path] = if is_standard(input) { &[] } else { &[input] };
     check_output(file, read, arguments.overwrite)?;
     let container = arguments.container;
-    let name = format!(".{}-trial.{}", std::process::id(), container.extension());
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    let name = format!("{stem}-trial.{}", container.extension());
     let order = Order {
         input,
         container,
+        ignore_damage: arguments.ignore_damage,
         filter,
         quality: &arguments.quality,
         chunk_frames: arguments.chunk_frames,

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Version of the format of plan files.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Time of a frame: its timestamp and, if it is known, its duration, in nanoseconds.
 pub(crate) type Time = (u64, Option<u64>);
@@ -33,6 +33,8 @@ pub(crate) struct ChunkPlan {
     version: u32,
     /// The video.
     pub(crate) input: Identity,
+    /// Whether frames that cannot be decoded are left out.
+    pub(crate) ignore_damage: bool,
     /// Number of frames of the video.
     pub(crate) frames: u64,
     /// Caps of its decoded frames.
@@ -101,22 +103,32 @@ struct Sealed {
     plan: ChunkPlan,
 }
 
+/// The video of a plan.
+pub(crate) struct SourceOfChunks {
+    /// What it is recognised by.
+    pub(crate) identity: Identity,
+    /// Time of a frame in the file minus its time in the plan, in nanoseconds.
+    pub(crate) offset: i64,
+    /// Whether frames that cannot be decoded are left out.
+    pub(crate) ignore_damage: bool,
+}
+
 impl ChunkPlan {
     /// Creates a plan of the current version.
     pub(crate) fn new(
-        input: Identity,
+        source: SourceOfChunks,
         path: &VideoPath,
         encoder: (Encoder, u32),
-        offset: i64,
         shots: Vec<Shot>,
         chunks: Vec<Chunk>,
     ) -> Self {
         Self {
             version: VERSION,
-            input,
+            input: source.identity,
+            ignore_damage: source.ignore_damage,
             frames: chunks.iter().map(|chunk| chunk.frames).sum(),
             caps: path.caps.to_string(),
-            offset,
+            offset: source.offset,
             filter: path.filter.clone(),
             encoding: ChunkEncoding {
                 encoder: encoder.0.factory.to_owned(),
@@ -296,6 +308,7 @@ mod tests {
         ChunkPlan {
             version: VERSION,
             input: Identity { location: "in.mkv".into(), size: 7, sha256: hex(b"") },
+            ignore_damage: false,
             frames: 9,
             caps: "video/x-raw".into(),
             offset: 0,
@@ -321,7 +334,7 @@ mod tests {
         let text = fs::read_to_string(&file).unwrap();
         for (from, to, expected) in [
             ("\"crf\":0", "\"crf\":1", "was changed"),
-            ("\"version\":1", "\"version\":2", "version 2"),
+            ("\"version\":2", "\"version\":1", "version 1"),
             ("\"frames\":9", "\"frames\":\"9\"", "is not a plan"),
             ("{\"hash\"", "{\"hush\"", "is not a plan"),
             ("{", "", "is not a plan"),
