@@ -25,3 +25,4 @@ mod plugin;
 mod ten_bit;
 mod videoquality;
 mod watermark;
+mod watermark_segments;
