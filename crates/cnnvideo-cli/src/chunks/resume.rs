@@ -32,7 +32,7 @@ pub(crate) fn resume(job: &Job<'_>, stop: &Stop) -> Result<()> {
     if container == Container::Y4m {
         return Err(usage!("--resume needs a container: write a .mkv file instead of y4m"));
     }
-    check_output(&files.output, &[&files.input], files.overwrite)?;
+    check_output(&files.output, &job.read_files(), files.overwrite)?;
     let folder = work_folder(&files.output)?;
     fs::create_dir_all(&folder)
         .map_err(|err| failed!("cannot create {}: {err}", folder.display()))?;
