@@ -15,7 +15,6 @@ mod elements;
 mod encode;
 mod identity;
 mod join;
-mod noise;
 mod order;
 mod packets;
 mod plan;
@@ -45,7 +44,7 @@ use record::Record;
 /// Frames of a chunk unless the user chooses: 20 seconds of film.
 pub(crate) const CHUNK_FRAMES: u64 = 500;
 /// Frames of the warm-up unless the user chooses. See docs/measurements.md.
-pub(crate) const WARM_UP: u64 = 48;
+pub(crate) const WARM_UP: u64 = 96;
 
 /// `cnnvideo plan`: writes a plan.
 ///

@@ -45,8 +45,8 @@ pub(crate) struct ChunkPlan {
     pub(crate) filter: Filter,
     /// How the chunks are encoded.
     pub(crate) encoding: ChunkEncoding,
-    /// The shots.
-    pub(crate) shots: Vec<Shot>,
+    /// Numbers of the first frames of the shots.
+    pub(crate) shots: Vec<u64>,
     /// The chunks.
     pub(crate) chunks: Vec<Chunk>,
 }
@@ -63,17 +63,6 @@ pub(crate) struct ChunkEncoding {
     pub(crate) input_depth: u32,
     /// Bits of the samples that the output keeps.
     pub(crate) output_depth: u32,
-}
-
-/// Frames from one cut to the next.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Shot {
-    /// Number of its first frame.
-    pub(crate) first_frame: u64,
-    /// Values of the property `noise-model` of each `cnndenoise` in the filter, an empty text where
-    /// the user has set it; none if the elements are to estimate the noise.
-    pub(crate) noise: Vec<String>,
 }
 
 /// A range of frames that one process works on.
@@ -119,7 +108,7 @@ impl ChunkPlan {
         source: SourceOfChunks,
         path: &VideoPath,
         encoder: (Encoder, u32),
-        shots: Vec<Shot>,
+        shots: Vec<u64>,
         chunks: Vec<Chunk>,
     ) -> Self {
         Self {
@@ -208,8 +197,8 @@ impl ChunkPlan {
         next == self.frames
             && next > 0
             && times.is_sorted_by(|a, b| a < b)
-            && self.shots.is_sorted_by(|a, b| a.first_frame < b.first_frame)
-            && self.shots.iter().all(|shot| shot.first_frame < next)
+            && self.shots.is_sorted_by(|a, b| a < b)
+            && self.shots.iter().all(|first| *first < next)
     }
 
     /// Returns a chunk.
@@ -319,7 +308,7 @@ mod tests {
                 input_depth: 8,
                 output_depth: 8,
             },
-            shots: vec![Shot { first_frame: 0, noise: vec!["cnn-noise-model, sigma=5;".into()] }],
+            shots: vec![0],
             chunks: vec![chunk(0, 5), chunk(5, 4)],
         }
     }
@@ -356,7 +345,7 @@ mod tests {
             |plan| plan.chunks[1].times[1].0 = 0,
             |plan| plan.chunks[0].last_pts = 1,
             |plan| plan.chunks[0].warm_up = 1,
-            |plan| plan.shots[0].first_frame = 9,
+            |plan| plan.shots[0] = 9,
             |plan| plan.chunks.clear(),
         ];
         for (i, change) in changes.into_iter().enumerate() {

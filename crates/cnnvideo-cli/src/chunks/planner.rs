@@ -9,11 +9,9 @@ use cnnvideo::nn::files::Temporary;
 use super::{
     analyse::{Analysis, analyse},
     borders::{Part, divide},
-    elements::{check_preset, has_memory, lookahead},
+    elements::{check_preset, has_memory, lookahead, period},
     identity::Identity,
-    noise,
     plan::{Chunk, ChunkPlan, SourceOfChunks},
-    reader::Reader,
 };
 use crate::{
     args::{ProgressMode, Quality},
@@ -78,11 +76,9 @@ impl Order<'_> {
         let show = |count| Progress::new(progress, count, media.duration, frames).of_step("plan");
         let ignore_damage = self.ignore_damage;
         let analysis = analyse(&kind, ignore_damage, counts_packets, show, stop)?;
-        let timestamps = analysis.times.iter().map(|(pts, _)| *pts).collect();
         let identity = Identity::of(self.input, stop)?;
-        let reader = Reader::new(kind, ignore_damage, timestamps, analysis.offset);
         let parts = divide(analysis.times.len() as u64, &analysis.cuts, self.chunk_frames);
-        let shots = noise::estimate(&reader, &path, &analysis.cuts, &parts, stop)?;
+        let shots = std::iter::once(0).chain(analysis.cuts.iter().copied()).collect();
         let chunks = self.chunks(&analysis, parts)?;
         let encoder = path.encoder.ok_or_else(|| failed!("there is no encoder"))?;
         let source = SourceOfChunks { identity, offset: analysis.offset, ignore_damage };
@@ -101,7 +97,7 @@ impl Order<'_> {
     fn chunks(&self, analysis: &Analysis, parts: Vec<Part>) -> Result<Vec<Chunk>> {
         let filter = self.filter.build()?;
         let warm_up = if has_memory(&filter) { self.warm_up } else { 0 };
-        let future = lookahead(&filter);
+        let (future, period) = (lookahead(&filter), period(&filter));
         let times = &analysis.times;
         let total = times.len() as u64;
         let chunk = |part: Part| {
@@ -117,11 +113,41 @@ impl Order<'_> {
                 frames: part.frames.end - part.frames.start,
                 first_pts: times[0].0,
                 last_pts: times[times.len() - 1].0,
-                warm_up: warm_up.min(part.frames.start - last_cut),
+                warm_up: warm_up_of(warm_up, part.frames.start - last_cut, period),
                 future: future.min(next_cut - part.frames.end),
                 times,
             }
         };
         Ok(parts.into_iter().map(chunk).collect())
+    }
+}
+
+/// Returns the frames of the warm-up for a chunk that begins `position` frames behind a cut: at
+/// least `wanted`, and so many that it begins a multiple of `period` behind the cut; all of them if
+/// there are no more.
+fn warm_up_of(wanted: u64, position: u64, period: u64) -> u64 {
+    match wanted {
+        0 => 0,
+        _ => position - position.saturating_sub(wanted) / period * period,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warm_ups_begin_in_step_with_the_shot() {
+        for (wanted, position, expected) in [
+            (48, 0, 0),
+            (48, 30, 30),
+            (48, 48, 48),
+            (48, 50, 50),
+            (48, 130, 58),
+            (48, 132, 48),
+            (0, 130, 0),
+        ] {
+            assert_eq!(warm_up_of(wanted, position, 12), expected, "{wanted} at {position}");
+        }
     }
 }

@@ -39,11 +39,6 @@ impl Reader {
         Self { source, timestamps: Arc::new(timestamps), offset }
     }
 
-    /// Returns the number of frames.
-    pub(crate) fn frames(&self) -> u64 {
-        self.timestamps.len() as u64
-    }
-
     /// Returns the name of the file for messages.
     pub(crate) fn about(&self) -> String {
         self.source.input.name()
