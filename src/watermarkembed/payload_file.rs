@@ -52,15 +52,22 @@ impl Segments {
     /// # Errors
     /// Returns the error for the user.
     pub(super) fn load(path: &Path) -> Result<Self, gst::ErrorMessage> {
-        Self::read(path).map_err(|err| {
-            let text = format!("payload file {}: {err}", path.display());
-            match &err {
-                SegmentError::Read(err) if err.kind() == io::ErrorKind::NotFound => {
-                    gst::error_msg!(gst::ResourceError::NotFound, ("{}", text))
-                }
-                SegmentError::Read(_) => gst::error_msg!(gst::ResourceError::Read, ("{}", text)),
-                _ => gst::error_msg!(gst::ResourceError::Settings, ("{}", text)),
+        let shown = path.display();
+        Self::read(path).map_err(|err| match &err {
+            SegmentError::Read(source) if source.kind() == io::ErrorKind::NotFound => {
+                gst::error_msg!(
+                    gst::ResourceError::NotFound,
+                    ("Cannot read payload file {}: {}", shown, err)
+                )
             }
+            SegmentError::Read(_) => gst::error_msg!(
+                gst::ResourceError::Read,
+                ("Cannot read payload file {}: {}", shown, err)
+            ),
+            SegmentError::Line { .. } | SegmentError::Content(_) => gst::error_msg!(
+                gst::ResourceError::Settings,
+                ("Cannot use payload file {}: {}", shown, err)
+            ),
         })
     }
 

@@ -65,6 +65,6 @@ fn wrong_payload_files_are_errors_at_the_start() {
         let text = start(path);
         assert!(text.contains(reason) && text.contains(path), "{text}");
     }
-    assert!(start("/nowhere/segments").contains("/nowhere/segments"));
+    assert!(start("/nowhere/segments").contains("Cannot read payload file /nowhere/segments"));
     assert!(start("/dev/zero").contains("device, not a regular file"));
 }
