@@ -28,7 +28,7 @@ class Model:
     #: Time to process a frame on one worker.
     frame_time: float = 0.10
     #: Frames of a warm-up, and behind a forced border for lookahead.
-    warm_up: int = 48
+    warm_up: int = 100
     lookahead: int = 8
     #: Start of a chunk: process, plan, network, and half a group of pictures to decode.
     chunk_start: float = 1.5

@@ -11,6 +11,7 @@ use gst_video::{VideoInfo, subclass::prelude::*};
 
 use super::{
     pad_templates,
+    payload_file::Segments,
     settings::{SetError, Settings},
 };
 use crate::shared::{
@@ -43,6 +44,10 @@ pub struct WatermarkEmbed {
 #[derive(Default)]
 struct State {
     embedder: Option<Embedder>,
+    /// Payloads of segments, if there is a file of them.
+    segments: Option<Segments>,
+    /// Number of the next frame in the video.
+    next_frame: u64,
     /// Caps of the frames, with the layout of their format.
     input: Option<(VideoInfo, Format, SampleDepth)>,
     /// Strength for the next frame.
@@ -56,11 +61,20 @@ impl WatermarkEmbed {
     /// Posts an element error if the frame cannot be mapped or marked.
     fn mark(&self, buffer: &mut gst::BufferRef) -> Result<Option<Payload>, gst::FlowError> {
         let mut state = lock(&self.state);
-        let State { embedder: Some(embedder), input: Some((info, format, depth)), strength } =
-            &mut *state
+        let State {
+            embedder: Some(embedder),
+            input: Some((info, format, depth)),
+            strength,
+            segments,
+            next_frame,
+        } = &mut *state
         else {
             return Err(gst::FlowError::NotNegotiated);
         };
+        if let Some(segments) = segments {
+            embedder.set_payload(segments.payload(*next_frame));
+        }
+        *next_frame = next_frame.wrapping_add(1);
         let mut mark = || -> Result<Option<Payload>, String> {
             let mut frame = map_frame_mut(buffer, info)?;
             with_samples!(*depth, T => {
@@ -167,9 +181,7 @@ impl BaseTransformImpl for WatermarkEmbed {
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         let settings = lock(&self.settings).clone();
         let key = settings.key.load(&*self.obj())?;
-        let payload = lock(&self.settings)
-            .start()
-            .map_err(|err| gst::error_msg!(gst::ResourceError::Settings, ("{}", err)))?;
+        let (payload, segments) = lock(&self.settings).start()?;
         let embedder = Embedder::new(key, payload)
             .map_err(|err| {
                 lock(&self.settings).stop();
@@ -177,7 +189,12 @@ impl BaseTransformImpl for WatermarkEmbed {
             })?
             .with_epoch(settings.epoch)
             .with_first_frame(settings.frame_offset);
-        *lock(&self.state) = State { embedder: Some(embedder), ..Default::default() };
+        *lock(&self.state) = State {
+            embedder: Some(embedder),
+            segments,
+            next_frame: settings.frame_offset,
+            ..Default::default()
+        };
         Ok(())
     }
 
@@ -202,7 +219,9 @@ impl BaseTransformImpl for WatermarkEmbed {
         let (strength, payload) = lock(&self.settings).frame_settings();
         let mut state = lock(&self.state);
         state.strength = strength;
-        if let (Some(embedder), Some(payload)) = (&mut state.embedder, payload) {
+        let has_segments = state.segments.is_some();
+        if let (Some(embedder), Some(payload), false) = (&mut state.embedder, payload, has_segments)
+        {
             embedder.set_payload(payload);
         }
     }

@@ -21,6 +21,7 @@ use glib::prelude::*;
 use crate::shared::{FORMATS_8BIT, FORMATS_10BIT};
 
 mod imp;
+mod payload_file;
 mod settings;
 
 glib::wrapper! {

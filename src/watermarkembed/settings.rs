@@ -2,11 +2,14 @@
 
 //! Properties of the `watermarkembed` element.
 
+use std::path::PathBuf;
+
 use glib::{
     ParamSpec, ParamSpecBoolean, ParamSpecString, ParamSpecUInt, ParamSpecUInt64, prelude::*,
 };
 use gst::prelude::*;
 
+use super::payload_file::Segments;
 use crate::shared::{KeySettings, controllable_float, get_value};
 use cnnvideo::watermark::{Payload, Strength};
 
@@ -17,6 +20,8 @@ pub(super) struct Settings {
     pub(super) key: KeySettings,
     /// Property `payload`, unparsed.
     payload: Option<String>,
+    /// Property `payload-file`, which comes before `payload`.
+    payload_file: Option<PathBuf>,
     /// `payload`, parsed, while the element is started. It then changes to valid payloads only.
     current_payload: Option<Payload>,
     /// Properties `target-psnr` and `texture-aware`.
@@ -55,6 +60,14 @@ impl Settings {
                      hop, within 24 frames",
                 )
                 .mutable_playing()
+                .build(),
+            ParamSpecString::builder("payload-file")
+                .nick("Payload file")
+                .blurb(
+                    "File with the payloads of the segments of the video, instead of the property \
+                     payload: a line 'FIRST-FRAME PAYLOAD' for each, the first one with frame 0",
+                )
+                .mutable_ready()
                 .build(),
             controllable_float(
                 "target-psnr",
@@ -99,6 +112,7 @@ impl Settings {
     pub(super) fn set(&mut self, name: &str, value: &glib::Value) -> Result<(), SetError> {
         match name {
             "payload" => self.set_payload(get_value(value)?)?,
+            "payload-file" => self.payload_file = get_value(value)?,
             "target-psnr" => self.strength.target_psnr = get_value(value)?,
             "texture-aware" => self.strength.texture_aware = get_value(value)?,
             "epoch" => self.epoch = get_value(value)?,
@@ -112,6 +126,7 @@ impl Settings {
     pub(super) fn get(&self, name: &str) -> Option<glib::Value> {
         Some(match name {
             "payload" => self.payload.to_value(),
+            "payload-file" => self.payload_file.to_value(),
             "target-psnr" => self.strength.target_psnr.to_value(),
             "texture-aware" => self.strength.texture_aware.to_value(),
             "epoch" => self.epoch.to_value(),
@@ -130,14 +145,21 @@ impl Settings {
         Ok(())
     }
 
-    /// Returns the payload to start with. From now on, only a valid payload can be set.
+    /// Returns the payload to start with, and the segments if there is a file of them. From now on,
+    /// only a valid payload can be set.
     ///
     /// # Errors
-    /// Returns the message for the user if the property is not set or not a payload.
-    pub(super) fn start(&mut self) -> Result<Payload, String> {
-        let payload = parse(self.payload.as_deref())?;
+    /// Returns the error for the user if the file is wrong, or if the property `payload` is not set
+    /// or not a payload.
+    pub(super) fn start(&mut self) -> Result<(Payload, Option<Segments>), gst::ErrorMessage> {
+        let segments = self.payload_file.as_deref().map(Segments::load).transpose()?;
+        let payload = match &segments {
+            Some(segments) => segments.payload(self.frame_offset),
+            None => parse(self.payload.as_deref())
+                .map_err(|err| gst::error_msg!(gst::ResourceError::Settings, ("{}", err)))?,
+        };
         self.current_payload = Some(payload);
-        Ok(payload)
+        Ok((payload, segments))
     }
 
     /// Allows any value of the property `payload` again.
@@ -158,6 +180,8 @@ impl Settings {
 fn parse(payload: Option<&str>) -> Result<Payload, String> {
     match payload {
         Some(text) => text.parse().map_err(|err| format!("payload '{text}': {err}")),
-        None => Err("no payload: set the property payload to 16 hex digits".to_owned()),
+        None => {
+            Err("no payload: set the property payload to 16 hex digits, or payload-file".to_owned())
+        }
     }
 }

@@ -26,3 +26,4 @@ mod plugin;
 mod ten_bit;
 mod videoquality;
 mod watermark;
+mod watermark_segments;

@@ -86,24 +86,8 @@ pub(crate) enum Command {
 /// The subcommands of `watermark`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Watermark {
-    /// Embed a payload of 64 bits in a video
-    Embed {
-        #[command(flatten)]
-        files: Files,
-        /// File with the secret key (cnnvideo watermark key new FILE creates one)
-        #[arg(long, value_name = "FILE")]
-        key_file: PathBuf,
-        /// Payload, 16 hex digits
-        #[arg(long, value_name = "HEX")]
-        payload: Payload,
-        /// Lowest PSNR of marked frames in dB; lower is more robust and more visible
-        #[arg(long, value_name = "DB")]
-        target_psnr: Option<f32>,
-        #[command(flatten)]
-        encoding: Encoding,
-        #[command(flatten)]
-        progress: ProgressArguments,
-    },
+    /// Embed a payload of 64 bits in a video, or one in each of its segments
+    Embed(EmbedArguments),
     /// Find payloads; exit status 0 if every file has one, 3 if one has none
     Detect {
         /// Video files, or - for y4m from the standard input
@@ -121,6 +105,32 @@ pub(crate) enum Watermark {
     /// Keys
     #[command(subcommand)]
     Key(KeyCommand),
+}
+
+/// Arguments of `watermark embed`.
+#[derive(Debug, Args)]
+pub(crate) struct EmbedArguments {
+    #[command(flatten)]
+    pub(crate) files: Files,
+    /// File with the secret key (cnnvideo watermark key new FILE creates one)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: PathBuf,
+    /// Payload, 16 hex digits
+    #[arg(long, value_name = "HEX", required_unless_present = "payload_file")]
+    pub(crate) payload: Option<Payload>,
+    /// File with the payload of each segment: lines FIRST-FRAME PAYLOAD
+    #[arg(long, value_name = "FILE", conflicts_with = "payload")]
+    pub(crate) payload_file: Option<PathBuf>,
+    /// Lowest PSNR of marked frames in dB; lower is more robust and more visible
+    #[arg(long, value_name = "DB")]
+    pub(crate) target_psnr: Option<f32>,
+    /// Work in chunks that survive an end by a signal or a crash, as of denoise
+    #[arg(long)]
+    pub(crate) resume: bool,
+    #[command(flatten)]
+    pub(crate) encoding: Encoding,
+    #[command(flatten)]
+    pub(crate) progress: ProgressArguments,
 }
 
 /// The subcommands of `watermark key`.
@@ -183,7 +193,7 @@ pub(crate) struct Transform {
 /// Arguments of `plan`.
 #[derive(Debug, Args)]
 pub(crate) struct PlanArguments {
-    /// Video file or its http(s) URL
+    /// Video file, y4m or its http(s) URL
     #[arg(value_name = "IN")]
     pub(crate) input: PathBuf,
     /// Plan to write
@@ -207,6 +217,9 @@ pub(crate) struct PlanArguments {
     #[arg(long, value_name = "N", default_value_t = WARM_UP)]
     #[arg(value_parser = clap::value_parser!(u64).range(0..=10_000))]
     pub(crate) warm_up: u64,
+    /// Leave out frames of IN that are damaged; without it, the first one is an error
+    #[arg(long)]
+    pub(crate) ignore_damage: bool,
     #[command(flatten)]
     pub(crate) progress: ProgressArguments,
 }

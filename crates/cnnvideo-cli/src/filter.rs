@@ -98,6 +98,16 @@ impl Filter {
     }
 }
 
+/// Returns the elements of a filter, from its input to its output; the filter itself if it is no
+/// bin.
+pub(crate) fn elements_of(filter: &gst::Element) -> Vec<gst::Element> {
+    let Some(bin) = filter.downcast_ref::<gst::Bin>() else { return vec![filter.clone()] };
+    let mut elements: Vec<_> = bin.iterate_sorted().into_iter().flatten().collect();
+    // From the sinks to the sources.
+    elements.reverse();
+    elements.iter().flat_map(elements_of).collect()
+}
+
 /// Sets a property from text.
 fn set(element: &gst::Element, name: &str, text: &str) -> Result<()> {
     let own = |spec: &glib::ParamSpec| {

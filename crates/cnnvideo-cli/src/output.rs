@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cnnvideo::nn::files::{is_same_file, write_atomically};
+use cnnvideo::nn::files::{Temporary, is_same_file, write_atomically};
 
 use crate::error::{Failure, Result, failed};
 
@@ -66,14 +66,15 @@ fn check_folder(output: &Path) -> Result<()> {
 /// The failure of `write`, or of storing the file.
 pub(crate) fn write_whole(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     // The failures of `write` name the file themselves.
-    let mut written = false;
+    let mut writing = false;
     let result = write_atomically(path, |temporary| {
+        writing = true;
         write(temporary)?;
-        written = true;
+        writing = false;
         Ok(())
     });
     result.map_err(|failure| match failure {
-        Failure::Failed(reason) if written => {
+        Failure::Failed(reason) if !writing => {
             failed!("cannot store {}: {reason}", path.display())
         }
         other => other,
@@ -103,7 +104,7 @@ pub(crate) fn check_new_folder(folder: &Path) -> Result<()> {
 
 /// A folder under a temporary name, which is removed unless it gets its final one.
 pub(crate) struct NewFolder {
-    temporary: PathBuf,
+    temporary: Temporary,
     path: PathBuf,
 }
 
@@ -113,10 +114,7 @@ impl NewFolder {
     /// # Errors
     /// It cannot be created.
     pub(crate) fn create(path: &Path) -> Result<Self> {
-        let mut name = std::ffi::OsString::from(format!(".{}-", std::process::id()));
-        name.push(path.file_name().unwrap_or_default());
-        let temporary = path.with_file_name(name);
-        fs::create_dir(&temporary)
+        let temporary = Temporary::folder(path)
             .map_err(|err| failed!("cannot create a folder beside {}: {err}", path.display()))?;
         Ok(Self { temporary, path: path.to_owned() })
     }
@@ -131,7 +129,7 @@ impl NewFolder {
             file.write_all(content)?;
             file.sync_all()
         };
-        write(&self.temporary.join(name)).map_err(|err| match err.kind() {
+        write(&self.temporary.path().join(name)).map_err(|err| match err.kind() {
             io::ErrorKind::StorageFull => {
                 failed!("the disk is full: free some space, or write to another disk")
             }
@@ -146,15 +144,9 @@ impl NewFolder {
     pub(crate) fn finish(self) -> Result<()> {
         // Fails for all but an empty folder, and then the renaming fails as well.
         let _ = fs::remove_dir(&self.path);
-        fs::rename(&self.temporary, &self.path)
+        self.temporary
+            .rename(&self.path)
             .map_err(|err| failed!("cannot store {}: {err}", self.path.display()))
-    }
-}
-
-impl Drop for NewFolder {
-    fn drop(&mut self) {
-        // Without effect once the folder has its name.
-        let _ = fs::remove_dir_all(&self.temporary);
     }
 }
 

@@ -2,6 +2,11 @@
 
 //! Runs a pipeline until it ends, fails or is stopped.
 
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+};
+
 use gst::prelude::*;
 
 use crate::{
@@ -46,9 +51,13 @@ pub(crate) trait Observer {
     /// Learns that an element misses the plugin called `name`.
     fn missing_plugin(&mut self, _name: &str) {}
 
-    /// Receives the warning of an element.
+    /// Receives the warning of an element. Prints it, but only once: chunks repeat it.
     fn warning(&mut self, text: &str) {
-        note(format_args!("cnnvideo: warning: {text}"));
+        static PRINTED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+        let mut printed = PRINTED.lock().unwrap_or_else(PoisonError::into_inner);
+        if printed.insert(text.to_owned()) {
+            note(format_args!("cnnvideo: warning: {text}"));
+        }
     }
 
     /// Is called ten times a second or more often.

@@ -9,7 +9,7 @@ use std::{
     process::ExitCode,
 };
 
-use cnnvideo::watermark::{KEY_LEN, Key, KeyError, Payload};
+use cnnvideo::watermark::{KEY_LEN, Key, KeyError};
 use gst::prelude::*;
 use gstcnnvideo::watermarkdetect::WatermarkMessage;
 use rand::{TryRngCore, rngs::OsRng};
@@ -17,7 +17,8 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::{
-    args::{Encoding, Files, KeyCommand, ProgressArguments, Watermark},
+    args::{EmbedArguments, KeyCommand, ProgressArguments, Watermark},
+    chunks::resume,
     error::{Result, failed, usage},
     filter::Filter,
     media::{Input, decode::add_input},
@@ -37,8 +38,8 @@ const NOT_FOUND: u8 = 3;
 /// It fails.
 pub(crate) fn watermark(command: &Watermark, stop: &Stop) -> Result<ExitCode> {
     match command {
-        Watermark::Embed { files, key_file, payload, target_psnr, encoding, progress } => {
-            embed(files, key_file, payload, *target_psnr, encoding, *progress, stop)?;
+        Watermark::Embed(arguments) => {
+            embed(arguments, stop)?;
             Ok(ExitCode::SUCCESS)
         }
         Watermark::Detect { files, key_file, all, progress } => {
@@ -66,28 +67,27 @@ pub(crate) fn watermark(command: &Watermark, stop: &Stop) -> Result<ExitCode> {
     }
 }
 
-fn embed(
-    files: &Files,
-    key_file: &Path,
-    payload: &Payload,
-    target_psnr: Option<f32>,
-    encoding: &Encoding,
-    progress: ProgressArguments,
-    stop: &Stop,
-) -> Result<()> {
+fn embed(arguments: &EmbedArguments, stop: &Stop) -> Result<()> {
+    let EmbedArguments { key_file, payload_file, .. } = arguments;
     check_key(key_file)?;
-    let mut settings = vec![format!("key-file={}", text(key_file)?), format!("payload={payload}")];
-    settings.extend(target_psnr.map(|psnr| format!("target-psnr={psnr}")));
-    let filter = Filter::element("watermarkembed", &settings)?;
+    let mut settings = vec![format!("key-file={}", text(key_file)?)];
+    settings.extend(arguments.payload.map(|payload| format!("payload={payload}")));
+    if let Some(file) = payload_file {
+        settings.push(format!("payload-file={}", text(file)?));
+    }
+    settings.extend(arguments.target_psnr.map(|psnr| format!("target-psnr={psnr}")));
     let job = Job {
         command: "watermark embed",
-        files,
-        filter,
-        encoding,
-        progress,
-        read: vec![key_file.to_owned()],
+        files: &arguments.files,
+        filter: Filter::element("watermarkembed", &settings)?,
+        encoding: &arguments.encoding,
+        progress: arguments.progress,
+        read: std::iter::once(key_file).chain(payload_file).cloned().collect(),
     };
-    transcode(job, stop)
+    match arguments.resume {
+        true => resume(&job, stop),
+        false => transcode(job, stop),
+    }
 }
 
 /// Checks that a key can be read, before any work.

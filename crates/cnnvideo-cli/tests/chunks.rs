@@ -109,34 +109,36 @@ fn chunks_that_begin_at_cuts_are_those_of_an_undivided_run() {
 }
 
 #[test]
-fn shots_in_several_chunks_have_one_noise_model() {
-    let folder = Folder::new("chunks-noise");
-    common::noisy_scenes(&folder.file("in.mkv"), 48, 2);
-    let divided = plan(&folder, &["--chunk-frames", "16", "--warm-up", "8"]);
-    let shots = divided["shots"].as_array().unwrap();
-    let model = |shot: &Value| shot["noise"][0].as_str().unwrap().to_owned();
-    assert_eq!(shots.len(), 2, "{divided}");
-    assert!(model(&shots[0]).contains("sigma="), "{divided}");
-    assert_ne!(model(&shots[0]), model(&shots[1]));
-    for chunk in divided["chunks"].as_array().unwrap() {
-        let first = chunk["first_frame"].as_u64().unwrap();
-        let (warm_up, future) = if first % 48 == 0 { (0, 8) } else { (8, 8) };
-        assert_eq!(chunk["warm_up"], warm_up, "{chunk}");
-        let end = first + chunk["frames"].as_u64().unwrap();
-        assert_eq!(chunk["future"], if end % 48 == 0 { 0 } else { future }, "{chunk}");
-    }
+fn chunks_at_forced_borders_are_close_to_an_undivided_run() {
+    let folder = Folder::new("chunks-forced");
+    common::noisy_scenes(&folder.file("in.mkv"), 96, 2);
+    let divided = plan(&folder, &["--chunk-frames", "48", "--warm-up", "30"]);
+    assert_eq!(divided["shots"], serde_json::json!([0, 96]), "{divided}");
+    let extra: Vec<_> = divided["chunks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|chunk| ["first_frame", "warm_up", "future"].map(|name| chunk[name].as_u64().unwrap()))
+        .collect();
+    // A warm-up begins a multiple of 12 frames behind the cut. Nothing passes a cut.
+    assert_eq!(extra, [[0, 0, 8], [48, 36, 0], [96, 0, 8], [144, 36, 0]]);
     make_chunks(&folder, &divided);
     folder.run(&["join", "plan.json", "parts.mkv"]).success();
-    // An undivided run, which estimates the noise as it goes.
     let undivided = plan(&folder, &["--chunk-frames", "1000", "--overwrite"]);
-    assert_eq!(undivided["shots"][0]["noise"], Value::Array(Vec::new()));
     make_chunks(&folder, &undivided);
     folder.run(&["join", "plan.json", "whole.mkv"]).success();
-    let report = folder.run(&["compare", "whole.mkv", "parts.mkv", "--json"]).success();
+    let run = ["compare", "whole.mkv", "parts.mkv", "--json", "--report", "report"];
+    folder.run(&run).success();
+    let report = fs::read_to_string(folder.file("report/frames.json")).unwrap();
     let report: Value = serde_json::from_str(&report).unwrap();
-    assert_eq!(report["frames"], 96);
-    let psnr = report["mean"]["psnr"].as_f64().unwrap();
-    assert!(psnr > 40.0, "{report}");
+    let frames = report["frames"].as_array().unwrap();
+    let psnr: Vec<_> = frames.iter().map(|frame| frame["psnr-y"].as_f64()).collect();
+    assert_eq!(psnr.len(), 192);
+    for (number, psnr) in psnr.into_iter().enumerate() {
+        // Frames up to a forced border are equal, and the PSNR of equal frames is null.
+        let least = if number % 96 < 48 { f64::INFINITY } else { 42.0 };
+        assert!(psnr.is_none_or(|psnr| psnr >= least), "frame {number}: {psnr:?}");
+    }
 }
 
 #[test]
@@ -218,6 +220,68 @@ fn inputs_come_from_servers() {
     assert_eq!(after["audio_0"], before["audio_0"]);
     let run = folder.run(&["plan", "http://127.0.0.1:1/x.mkv", "--out", "p.json"]);
     run.fails(1, "http://127.0.0.1:1/x.mkv");
+}
+
+#[test]
+fn y4m_files_are_divided() {
+    let folder = Folder::new("chunks-y4m");
+    let mut content = b"YUV4MPEG2 W64 H48 F30000:1001 Ip A1:1 C420\n".to_vec();
+    for frame in 0..45 {
+        // Lines of several lengths.
+        let line = if frame % 3 == 0 { &b"FRAME XQ=7\n"[..] } else { b"FRAME\n" };
+        content.extend_from_slice(line);
+        content.extend((0..64 * 48 * 3 / 2).map(|i| (frame * 5 + i % 89) as u8));
+    }
+    fs::write(folder.file("in.y4m"), &content).unwrap();
+    let options = ["--codec", "ffv1", "--filter", "identity"];
+    let arguments = ["plan", "in.y4m", "--out", "plan.json", "--chunk-frames", "16"];
+    folder.run(&[&arguments[..], &options].concat()).success();
+    for number in ["2", "0", "1"] {
+        folder.run(&["chunk", "plan.json", number]).success();
+    }
+    folder.run(&["join", "plan.json", "parts.mkv"]).success();
+    folder.run(&[&["denoise", "in.y4m", "whole.mkv"], &options[..]].concat()).success();
+    let (parts, whole) = (decoded(&folder.file("parts.mkv")), decoded(&folder.file("whole.mkv")));
+    assert_eq!((parts.len(), &parts), (45, &whole));
+    let resumed = ["denoise", "in.y4m", "resumed.mkv", "--resume"];
+    folder.run(&[&resumed[..], &options].concat()).success();
+    assert_eq!(decoded(&folder.file("resumed.mkv")), whole);
+    folder.run(&["plan", "-", "--out", "p.json"]).fails(1, "write it to a .y4m file first");
+    fs::write(folder.file("cut.y4m"), &content[..content.len() - 1]).unwrap();
+    folder.run(&["plan", "cut.y4m", "--out", "p.json"]).fails(1, "ends within frame 44");
+}
+
+#[test]
+fn damage_is_left_out_of_all_chunks() {
+    let folder = Folder::new("chunks-damage");
+    let location = folder.file("in.webm");
+    common::launch(&format!(
+        "videotestsrc num-buffers=60 ! video/x-raw,width=96,height=64,framerate=25/1,format=I420 ! \
+         vp9enc keyframe-max-dist=15 ! webmmux ! filesink location={}",
+        location.display()
+    ));
+    let mut content = fs::read(&location).unwrap();
+    let middle = content.len() / 2;
+    content[middle..][..400].fill(0x55);
+    fs::write(&location, content).unwrap();
+    let plan = ["plan", "in.webm", "--out", "plan.json", "--chunk-frames", "16"];
+    let options = ["--codec", "ffv1", "--filter", "identity"];
+    let arguments = [&plan[..], &options].concat();
+    folder.run(&arguments).fails(1, "--ignore-damage");
+    assert_eq!(folder.names(), ["in.webm"]);
+    let run = folder.run(&[&arguments[..], &["--ignore-damage", "--json"]].concat());
+    let report: Value = serde_json::from_str(&run.success()).unwrap();
+    assert!(run.errors().contains("are damaged"), "{}", run.errors());
+    for number in 0..report["chunks"].as_u64().unwrap() {
+        folder.run(&["chunk", "plan.json", &number.to_string()]).success();
+    }
+    folder.run(&["join", "plan.json", "parts.mkv"]).success();
+    let whole = ["denoise", "in.webm", "whole.mkv", "--ignore-damage"];
+    folder.run(&[&whole[..], &options].concat()).success();
+    let (parts, whole) = (decoded(&folder.file("parts.mkv")), decoded(&folder.file("whole.mkv")));
+    assert_eq!(report["frames"], parts.len());
+    assert!(parts.len() > 30 && parts.len() < 60, "{}", parts.len());
+    assert_eq!(parts, whole);
 }
 
 #[cfg(unix)]

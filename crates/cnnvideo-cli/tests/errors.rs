@@ -7,12 +7,12 @@ mod common;
 use std::{
     fs::{self, File},
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     thread::sleep,
     time::Duration,
 };
 
-use common::{Folder, Run, launch, usual_clip};
+use common::{Folder, Run, launch, packets, usual_clip};
 
 #[test]
 fn wrong_inputs_are_refused() {
@@ -58,6 +58,31 @@ fn wrong_inputs_are_refused() {
         folder.run(&["denoise", input, "out.mkv"]).fails(1, expected);
         assert_eq!(folder.names(), names, "{input}");
     }
+}
+
+#[test]
+fn filters_of_8_bits_tell_what_to_do_with_10_bits() {
+    let folder = Folder::new("ten");
+    let clip = folder.file("in.mkv");
+    launch(&format!(
+        "videotestsrc num-buffers=9 ! video/x-raw,format=I420_10LE,width=64,height=48 ! \
+         avenc_ffv1 ! matroskamux ! filesink location={}",
+        clip.display()
+    ));
+    let filter = ["--filter", "cnndenoise ! edgetv"];
+    let advice = "edgetv does not take raw video of 10 bits: add --depth 8";
+    for start in [
+        &["denoise", "in.mkv", "out.mkv"][..],
+        &["denoise", "in.mkv", "out.y4m"],
+        &["denoise", "in.mkv", "out.mkv", "--resume"],
+        &["plan", "in.mkv", "--out", "plan.json"],
+    ] {
+        folder.run(&[start, &filter].concat()).fails(1, advice);
+        assert_eq!(folder.names(), ["in.mkv"]);
+    }
+    let converted = ["denoise", "in.mkv", "out.mkv", "--codec", "h264", "--depth", "8"];
+    folder.run(&[&converted[..], &filter].concat()).success();
+    assert_eq!(packets(&folder.file("out.mkv"))["video_0"].len(), 9);
 }
 
 #[test]
@@ -124,29 +149,40 @@ fn full_disks_are_reported() {
     Run(run).fails(1, "cannot write the standard output");
 }
 
-/// Starts the program on a long stream, waits until it writes, sends a signal, and returns how it
-/// has ended.
+/// Writes a stream that takes long.
 #[cfg(unix)]
-fn stopped_by(signal: &str, folder: &Folder) -> std::process::ExitStatus {
-    let names = folder.names();
-    let mut child = folder
+fn write_long_stream(folder: &Folder) {
+    let frame = [&b"FRAME\n"[..], &[90; 640 * 360 * 3 / 2]].concat();
+    let header = &b"YUV4MPEG2 W640 H360 F25:1 Ip C420\n"[..];
+    fs::write(folder.file("long.y4m"), [header, &frame.repeat(200)].concat()).unwrap();
+}
+
+/// Starts the program on a long stream, and waits until it writes.
+#[cfg(unix)]
+fn started(folder: &Folder) -> Child {
+    let child = folder
         .command(&["denoise", "long.y4m", "out.mkv", "--set", "quality=best"])
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     // The temporary file shows that the work has begun.
+    let temporary = folder.file(&format!(".cnnvideo-{}-out.mkv", child.id()));
     for _ in 0..600 {
-        if folder.names() != names {
+        if temporary.exists() {
             break;
         }
         sleep(Duration::from_millis(50));
     }
-    assert_ne!(folder.names(), names, "the work does not begin");
+    assert!(temporary.exists(), "the work does not begin");
+    child
+}
+
+/// Sends a signal to the program, and returns how it has ended.
+#[cfg(unix)]
+fn stop(mut child: Child, signal: &str) -> std::process::ExitStatus {
     let kill = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status();
     assert!(kill.unwrap().success());
-    let status = child.wait().unwrap();
-    assert_eq!(folder.names(), names, "{signal}");
-    status
+    child.wait().unwrap()
 }
 
 #[cfg(unix)]
@@ -154,11 +190,35 @@ fn stopped_by(signal: &str, folder: &Folder) -> std::process::ExitStatus {
 fn signals_leave_no_output() {
     use std::os::unix::process::ExitStatusExt;
     let folder = Folder::new("signals");
-    let frame = [&b"FRAME\n"[..], &[90; 640 * 360 * 3 / 2]].concat();
-    let header = &b"YUV4MPEG2 W640 H360 F25:1 Ip C420\n"[..];
-    fs::write(folder.file("long.y4m"), [header, &frame.repeat(200)].concat()).unwrap();
-    assert_eq!(stopped_by("TERM", &folder).signal(), Some(15));
-    assert_eq!(stopped_by("INT", &folder).signal(), Some(2));
+    write_long_stream(&folder);
+    for (signal, number) in [("TERM", 15), ("INT", 2)] {
+        assert_eq!(stop(started(&folder), signal).signal(), Some(number));
+        assert_eq!(folder.names(), ["long.y4m"], "{signal}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn what_a_killed_process_leaves_is_removed_by_the_next_one() {
+    let folder = Folder::new("killed");
+    write_long_stream(&folder);
+    stop(started(&folder), "KILL");
+    let names = folder.names();
+    assert_eq!(names.len(), 2, "{names:?}");
+    assert!(names[0].starts_with(".cnnvideo-") && names[0].ends_with("-out.mkv"), "{names:?}");
+    usual_clip(&folder.file("in.mkv"));
+    // Another name has nothing to do with it.
+    folder.run(&["denoise", "in.mkv", "b.mkv"]).success();
+    assert!(folder.names().contains(&names[0]));
+    let living = started(&folder);
+    let expected = format!(".cnnvideo-{}-out.mkv", living.id());
+    assert_eq!(folder.names()[0], expected);
+    assert!(!folder.names().contains(&names[0]));
+    // A process that lives keeps its file.
+    folder.run(&["denoise", "in.mkv", "out.mkv"]).success();
+    assert!(folder.names().contains(&expected));
+    stop(living, "TERM");
+    assert_eq!(folder.names(), ["b.mkv", "in.mkv", "long.y4m", "out.mkv"]);
 }
 
 #[test]

@@ -78,6 +78,28 @@ fn streams_pass_with_all_properties() {
 }
 
 #[test]
+fn grey_stays_grey_at_any_depth() {
+    let folder = Folder::new("grey");
+    let input = stream("mono", 8, 3, "Ip A1:1");
+    let deep =
+        pipe(&folder, &["denoise", "-", "-", "--set", "strength=0", "--depth", "10"], &input);
+    deep.success();
+    let header = String::from_utf8_lossy(&deep.0.stdout[..60]);
+    assert!(header.starts_with("YUV4MPEG2 W32 H16 F30000:1001 Ip A1:1 Cmono10 "), "{header}");
+    for (from, to) in frames(&input).chunks(6 + 512).zip(frames(&deep.0.stdout).chunks(6 + 1024)) {
+        for (from, to) in from[6..].iter().zip(to[6..].as_chunks::<2>().0) {
+            assert_eq!(u16::from(*from) * 4, u16::from_le_bytes(*to));
+        }
+    }
+    let arguments = ["smooth", "-", "-", "--set", "strength=0", "--depth", "8"];
+    let back = pipe(&folder, &arguments, &deep.0.stdout);
+    back.success();
+    assert!(frames(&back.0.stdout) == frames(&input));
+    let header = String::from_utf8_lossy(&back.0.stdout[..60]);
+    assert!(header.contains(" Cmono\n"), "{header}");
+}
+
+#[test]
 fn files_and_pipes_mix() {
     let folder = Folder::new("mix");
     let input = stream("422p10", 32, 5, "Ip A1:1");

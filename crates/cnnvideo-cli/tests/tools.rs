@@ -6,7 +6,7 @@ mod common;
 
 use std::fs;
 
-use common::{Folder, launch, usual_clip};
+use common::{Folder, decoded, launch, usual_clip, usual_clip_of};
 use serde_json::Value;
 
 /// Writes a clip with texture that can hold a watermark.
@@ -93,6 +93,36 @@ fn watermarks_are_embedded_and_detected() {
 }
 
 #[test]
+fn segments_are_marked_in_one_piece_and_in_chunks() {
+    let folder = Folder::new("segments");
+    usual_clip_of(&folder.file("in.mkv"), 900);
+    folder.run(&["watermark", "key", "new", "key"]).success();
+    fs::write(folder.file("list"), "0 0000000000000001\n480 0000000000000002\n").unwrap();
+    let embed = |output: &str, options: &[&str]| {
+        let files = ["watermark", "embed", "in.mkv", output, "--key-file", "key"];
+        folder.run(&[&files[..], &["--codec", "ffv1"], options].concat())
+    };
+    let file = ["--payload-file", "list"];
+    embed("whole.mkv", &file).success();
+    embed("parts.mkv", &[&file[..], &["--resume"]].concat()).success();
+    let whole = decoded(&folder.file("whole.mkv"));
+    assert_eq!(whole.len(), 900);
+    assert!(decoded(&folder.file("parts.mkv")) == whole);
+    embed("one.mkv", &["--payload", "0000000000000001"]).success();
+    let one = decoded(&folder.file("one.mkv"));
+    assert!(one[..480] == whole[..480] && one[480..] != whole[480..]);
+    // Wrong files.
+    let names = folder.names();
+    embed("out.mkv", &[]).fails_to_parse();
+    embed("out.mkv", &[&file[..], &["--payload", "0000000000000001"]].concat()).fails_to_parse();
+    embed("list", &file).fails(2, "must end in .mkv");
+    fs::write(folder.file("list"), "0 0000000000000001\n480 2\n").unwrap();
+    embed("out.mkv", &file).fails(1, "line 2: payload '2'");
+    embed("out.mkv", &[&file[..], &["--resume"]].concat()).fails(1, "line 2: payload '2'");
+    assert_eq!(folder.names(), names);
+}
+
+#[test]
 fn keys_are_protected() {
     let folder = Folder::new("keys");
     usual_clip(&folder.file("in.mkv"));
@@ -109,9 +139,15 @@ fn keys_are_protected() {
     };
     fs::write(folder.file("zero"), [0; 32]).unwrap();
     fs::write(folder.file("short"), [1; 31]).unwrap();
-    for (key, expected) in
-        [("none", "cannot read key file none"), ("zero", "are zero"), ("short", "not a key")]
-    {
+    fs::File::create(folder.file("huge")).unwrap().set_len(1 << 40).unwrap();
+    for (key, expected) in [
+        ("none", "cannot read key file none"),
+        ("zero", "are zero"),
+        ("short", "not a key"),
+        ("huge", "expected 32 bytes or 64 hex digits"),
+        ("/dev/zero", "it is a device, not a regular file"),
+        (".", "it is a directory, not a regular file"),
+    ] {
         embed("out.mkv", key).fails(1, expected);
         let detect = ["watermark", "detect", "in.mkv", "--key-file", key];
         folder.run(&detect).fails(1, expected);

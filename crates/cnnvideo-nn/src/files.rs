@@ -2,6 +2,10 @@
 
 //! Files that are written completely or not at all, and their identity.
 
+mod temporary;
+
+pub use temporary::Temporary;
+
 use std::{
     fs::{self, File, OpenOptions},
     io,
@@ -11,12 +15,14 @@ use std::{
 /// Replaces a file as one step: at every moment, even after a crash, `path` holds the complete old
 /// or the complete new content.
 ///
-/// `write` gets the path of a temporary file in the same folder, with the same extension. It
-/// replaces `path` after it has reached the disk, and is removed after an error. A symbolic link is
-/// followed. Files that are not regular, such as FIFOs, are written directly.
+/// `write` gets the path of an empty temporary file in the same folder, with the same extension. It
+/// replaces `path` after it has reached the disk, and is removed after an error; if the process is
+/// killed, by the next one that writes `path` ([`Temporary`]). A symbolic link is followed. Files
+/// that are not regular, such as FIFOs, are written directly.
 ///
 /// # Errors
-/// The error of `write`, or of storing or renaming the temporary file.
+/// The error of `write`, or of creating, storing or renaming the temporary file, which may not stay
+/// empty.
 pub fn write_atomically<E: From<io::Error>>(
     path: &Path,
     write: impl FnOnce(&Path) -> Result<(), E>,
@@ -25,18 +31,9 @@ pub fn write_atomically<E: From<io::Error>>(
     if fs::metadata(&path).is_ok_and(|metadata| !metadata.is_file()) {
         return write(&path);
     }
-    let Some(name) = path.file_name() else {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path has no file name").into());
-    };
-    let mut temporary_name = std::ffi::OsString::from(format!(".{}-", std::process::id()));
-    temporary_name.push(name);
-    let temporary = path.with_file_name(temporary_name);
-    let result = write(&temporary).and_then(|()| Ok(replace(&temporary, &path)?));
-    if result.is_err() {
-        // The temporary file need not exist, and the first error is the one to report.
-        let _ = fs::remove_file(&temporary);
-    }
-    result
+    let temporary = Temporary::file(&path)?;
+    write(temporary.path())?;
+    Ok(replace(temporary, &path)?)
 }
 
 /// Returns whether two paths lead to the same existing file, through links as well.
@@ -54,9 +51,13 @@ pub fn is_same_file(a: &Path, b: &Path) -> bool {
 }
 
 /// Renames a file to `path` after its content has reached the disk.
-fn replace(temporary: &Path, path: &Path) -> io::Result<()> {
-    OpenOptions::new().write(true).open(temporary)?.sync_all()?;
-    fs::rename(temporary, path)?;
+fn replace(temporary: Temporary, path: &Path) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(temporary.path())?;
+    if file.metadata()?.len() == 0 {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "nothing was written"));
+    }
+    file.sync_all()?;
+    temporary.rename(path)?;
     // Without this, a crash of the machine could undo the renaming. Not all file systems can sync
     // folders, and the new file is complete anyway.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -108,7 +109,7 @@ mod tests {
             Err(io::Error::other("the disk is full"))
         });
         assert_eq!(error.unwrap_err().to_string(), "the disk is full");
-        // Nothing was written, so there is nothing to rename.
+        // Nothing was written.
         assert!(write_atomically(&file, |_| io::Result::Ok(())).is_err());
         assert!(write_atomically(Path::new("/"), |_| Err(io::Error::other("a folder"))).is_err());
         assert_eq!(fs::read_to_string(&file).unwrap(), "old");

@@ -13,9 +13,11 @@ from cnnvideo_cluster.program import ProgramError, call
 
 def test_options_reach_the_plan() -> None:
     words = "run in.mkv out.mp4 --local 2 --codec h264 --crf 20 --set strength=1 --overwrite"
+    words += " --ignore-damage"
     job = job_of(parser().parse_args(words.split()))
     assert job.plan_options == [
-        *("--container", "mp4", "--set", "strength=1", "--codec", "h264", "--crf", "20")
+        *("--container", "mp4", "--set", "strength=1", "--codec", "h264", "--crf", "20"),
+        "--ignore-damage",
     ]
     assert job.join_options == ["--overwrite"]
     assert job.threads == 1

@@ -2,8 +2,6 @@
 
 //! Decodes a video once: the times of its frames, and its cuts.
 
-use std::path::Path;
-
 use gst_video::{VideoFrameExt, VideoFrameRef, VideoInfo};
 
 use super::{
@@ -12,7 +10,11 @@ use super::{
 };
 use crate::{
     error::{Result, failed},
-    media::frames::{Frame, FrameSource, Frames},
+    media::{
+        Input,
+        frames::{Frame, FrameSource, Frames},
+    },
+    output::note,
     progress::{Count, Progress},
     run::Observer,
     stop::Stop,
@@ -33,21 +35,23 @@ pub(crate) struct Analysis {
     pub(crate) cuts: Vec<u64>,
 }
 
-/// Decodes a video. `progress` makes the report of the progress of a count of frames.
+/// Decodes a video. `counts_packets` tells whether each of its packets has a frame. `progress` makes
+/// the report of the progress of a count of frames.
 ///
 /// # Errors
-/// The video is damaged, has frames without or with equal timestamps, or a signal arrives.
+/// The video is damaged and `ignore_damage` is false, it has frames without or with equal timestamps, or a signal arrives.
 pub(crate) fn analyse(
-    file: &Path,
+    input: &Input,
+    ignore_damage: bool,
     counts_packets: bool,
     progress: impl FnOnce(Count) -> Progress,
     stop: &Stop,
 ) -> Result<Analysis> {
-    let about = file.display();
+    let about = input.name();
     let durations = Durations::default();
-    let note = durations.handle();
-    let source = FrameSource { location: file.to_owned(), elements: REDUCE };
-    let mut frames = Frames::open(&source, stop, move |pad| note.note_at(pad))?;
+    let noted = durations.handle();
+    let source = FrameSource { input: input.clone(), ignore_damage, elements: REDUCE };
+    let mut frames = Frames::open(&source, stop, move |pad| noted.note_at(pad))?;
     let mut progress = progress(Count::at(&frames.pad()?));
     let mut detector = CutDetector::default();
     let (mut times, mut offset) = (Vec::<Time>::new(), None);
@@ -76,10 +80,14 @@ pub(crate) fn analyse(
     }
     let lost =
         if counts_packets { durations.noted().saturating_sub(times.len() as u64) } else { 0 };
-    if lost > 0 {
+    if lost > 0 && !ignore_damage {
         return Err(failed!(
-            "{about} is damaged: {lost} frames cannot be decoded; repair it first"
+            "{about} is damaged: {lost} frames cannot be decoded; --ignore-damage goes on without \
+             them"
         ));
+    }
+    if lost > 0 {
+        note(format_args!("cnnvideo: warning: {lost} frames of {about} are damaged"));
     }
     if times.is_empty() {
         return Err(failed!("{about} has no video frame: there is nothing to do"));

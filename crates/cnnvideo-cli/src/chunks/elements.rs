@@ -2,16 +2,12 @@
 
 //! The elements in a filter that must know which part of a video they get.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
-
 use gst::prelude::*;
 
-use super::plan::{ChunkPlan, Shot};
+use super::plan::ChunkPlan;
 use crate::{
     error::{Result, failed, usage},
+    filter::elements_of,
     transcode::durations::running_time,
 };
 
@@ -28,32 +24,23 @@ const FRAME_BY_FRAME: [&str; 9] = [
     "queue",
 ];
 
-/// Returns the elements of a filter, from its input to its output; the filter itself if it is no
-/// bin.
-fn all(filter: &gst::Element) -> Vec<gst::Element> {
-    let Some(bin) = filter.downcast_ref::<gst::Bin>() else { return vec![filter.clone()] };
-    let mut elements: Vec<_> = bin.iterate_sorted().into_iter().flatten().collect();
-    // From the sinks to the sources.
-    elements.reverse();
-    elements.iter().flat_map(all).collect()
-}
-
 fn is(element: &gst::Element, factory: &str) -> bool {
     element.factory().is_some_and(|own| own.name() == factory)
 }
 
+/// Frames after which `cnndenoise` measures the noise of the same component again.
+const NOISE_PERIOD: u64 = 6;
+
 /// Returns the elements `cnndenoise` of a filter.
 pub(crate) fn denoisers(filter: &gst::Element) -> Vec<gst::Element> {
-    all(filter).into_iter().filter(|element| is(element, "cnndenoise")).collect()
+    elements_of(filter).into_iter().filter(|element| is(element, "cnndenoise")).collect()
 }
 
 /// Returns whether the output of a filter depends on earlier frames.
 pub(crate) fn has_memory(filter: &gst::Element) -> bool {
-    let forgets = |element: &gst::Element| {
-        FRAME_BY_FRAME.iter().any(|factory| is(element, factory))
-            || (is(element, "cnndenoise") && !element.property::<bool>("temporal"))
-    };
-    !all(filter).iter().all(forgets)
+    let forgets =
+        |element: &gst::Element| FRAME_BY_FRAME.iter().any(|factory| is(element, factory));
+    !elements_of(filter).iter().all(forgets)
 }
 
 /// Checks that the output of a filter does not depend on the speed of the machine, as the chunks of
@@ -83,22 +70,41 @@ pub(crate) fn lookahead(filter: &gst::Element) -> u64 {
         }
         _ => 0,
     };
-    all(filter).iter().map(of).sum()
+    elements_of(filter).iter().map(of).sum()
+}
+
+/// Returns the number of frames after which what a filter does from frame to frame repeats:
+/// a warm-up begins a multiple of it behind a cut, so that it does the same as in the whole shot.
+pub(crate) fn period(filter: &gst::Element) -> u64 {
+    // The pass backwards over the frames in advance serves half of them.
+    let passes = denoisers(filter).into_iter().map(|denoiser| {
+        (u64::from(denoiser.property::<u32>("lookahead")) + 1).div_euclid(2).max(1)
+    });
+    passes.fold(NOISE_PERIOD, lcm)
+}
+
+/// Returns the least common multiple of two numbers that are not 0.
+fn lcm(a: u64, b: u64) -> u64 {
+    let (mut x, mut y) = (a, b);
+    while y > 0 {
+        (x, y) = (y, x % y);
+    }
+    a / x * b
 }
 
 /// Prepares a filter, before it starts, for the frames from number `first` on: numbers the frames
-/// of watermarks, sets the noise of each shot, and lets denoisers begin anew at cuts. Elements
-/// whose number of threads is automatic get `threads`.
+/// of watermarks, and lets denoisers begin anew at cuts. Elements whose number of threads is
+/// automatic get `threads`.
 ///
 /// # Errors
-/// The plan has a wrong noise model.
+/// The filter has no input.
 pub(crate) fn prepare(
     filter: &gst::Element,
     plan: &ChunkPlan,
     first: u64,
     threads: Option<u32>,
 ) -> Result<()> {
-    for element in all(filter) {
+    for element in elements_of(filter) {
         let spec = element.find_property("threads");
         if let (Some(threads), Some(spec)) = (threads, spec)
             && spec.value_type() == u32::static_type()
@@ -107,21 +113,13 @@ pub(crate) fn prepare(
             element.set_property("threads", threads);
         }
     }
-    for element in all(filter).iter().filter(|element| is(element, "watermarkembed")) {
+    for element in elements_of(filter).iter().filter(|element| is(element, "watermarkembed")) {
         let offset: u64 = element.property("frame-offset");
         element.set_property("frame-offset", offset + first);
     }
-    let times = Arc::new(plan.timestamps());
-    let denoisers = denoisers(filter);
-    if !denoisers.is_empty() {
-        let starts = plan.shots.iter().map(|shot| times[shot.first_frame as usize]).collect();
-        restart_at_cuts(filter, starts)?;
-    }
-    for (i, denoiser) in denoisers.iter().enumerate() {
-        let models = models(&plan.shots, i)?;
-        if !models.is_empty() {
-            follow_shots(denoiser, models, Arc::clone(&times), first)?;
-        }
+    if !denoisers(filter).is_empty() {
+        let times = plan.timestamps();
+        restart_at_cuts(filter, plan.shots.iter().map(|first| times[*first as usize]).collect())?;
     }
     Ok(())
 }
@@ -146,60 +144,6 @@ fn restart_at_cuts(filter: &gst::Element, starts: Vec<u64>) -> Result<()> {
     Ok(())
 }
 
-/// Returns the first frames of the shots with the models of a denoiser: without fields where it is
-/// to estimate the noise. None if it is to keep what the user has set.
-fn models(shots: &[Shot], denoiser: usize) -> Result<Vec<(u64, gst::Structure)>> {
-    let of = |shot: &Shot| {
-        let model = match shot.noise.get(denoiser) {
-            Some(text) => {
-                text.parse().map_err(|_| failed!("the plan has a wrong noise model: {text}"))?
-            }
-            None => gst::Structure::new_empty("cnn-noise-model"),
-        };
-        Ok((shot.first_frame, model))
-    };
-    let texts = || shots.iter().filter_map(|shot| shot.noise.get(denoiser));
-    if texts().next().is_none() || texts().any(String::is_empty) {
-        return Ok(Vec::new());
-    }
-    shots.iter().map(of).collect()
-}
-
-/// Sets the model of each frame before the element processes it: as soon as the frame before it has
-/// left. The element may have received later frames by then.
-fn follow_shots(
-    denoiser: &gst::Element,
-    models: Vec<(u64, gst::Structure)>,
-    times: Arc<Vec<u64>>,
-    first: u64,
-) -> Result<()> {
-    let set = |element: &gst::Element, model: &gst::Structure| {
-        element.set_property("noise-model", model);
-    };
-    let pad = denoiser.static_pad("src").ok_or_else(|| failed!("cnndenoise has no output"))?;
-    let current = AtomicUsize::new(shot_of(&models, first));
-    set(denoiser, &models[current.load(Ordering::Relaxed)].1);
-    let element = denoiser.downgrade();
-    pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
-        if let Some(time) = info.buffer().and_then(|buffer| running_time(pad, buffer)) {
-            let next = times.partition_point(|other| *other <= time.nseconds()) as u64;
-            let shot = shot_of(&models, next);
-            if current.swap(shot, Ordering::Relaxed) != shot
-                && let Some(element) = element.upgrade()
-            {
-                set(&element, &models[shot].1);
-            }
-        }
-        gst::PadProbeReturn::Ok
-    });
-    Ok(())
-}
-
-/// Returns the index of the shot of a frame.
-fn shot_of(models: &[(u64, gst::Structure)], frame: u64) -> usize {
-    models.partition_point(|(start, _)| *start <= frame).max(1) - 1
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,7 +158,8 @@ mod tests {
     fn memory_and_lookahead_of_filters() {
         for (text, memory, future) in [
             ("cnndenoise", true, 0),
-            ("cnndenoise temporal=false", false, 0),
+            // It averages the estimates of the noise.
+            ("cnndenoise temporal=false", true, 0),
             ("cnnsmooth ! cnndeband ! watermarkembed", false, 0),
             ("cnndenoise lookahead=4 ! cnnsmooth ! cnndenoise lookahead=3", true, 7),
             ("videorate", true, 0),
@@ -226,6 +171,19 @@ mod tests {
         let single = Filter::element("cnndenoise", &["lookahead=5".to_owned()]).unwrap();
         assert_eq!(lookahead(&single.build().unwrap()), 5);
         assert_eq!(denoisers(&single.build().unwrap()).len(), 1);
+    }
+
+    #[test]
+    fn warm_ups_keep_the_order_of_what_denoisers_do() {
+        for (text, frames) in [
+            ("cnndenoise", 6),
+            ("cnndenoise lookahead=2", 6),
+            ("cnndenoise lookahead=8", 12),
+            ("cnndenoise lookahead=10 ! cnnsmooth ! cnndenoise lookahead=16", 120),
+            ("cnnsmooth", 6),
+        ] {
+            assert_eq!(period(&filter(text)), frames, "{text}");
+        }
     }
 
     #[test]
@@ -242,15 +200,5 @@ mod tests {
             filter("cnndenoise name=a ! cnnsmooth ! cnndenoise name=b ! cnndenoise name=c");
         let names: Vec<_> = denoisers(&filter).iter().map(|d| d.name().to_string()).collect();
         assert_eq!(names, ["a", "b", "c"]);
-    }
-
-    #[test]
-    fn frames_find_their_shots() {
-        crate::init().unwrap();
-        let models: Vec<_> =
-            [0, 10, 25].map(|start| (start, gst::Structure::new_empty("n"))).into();
-        for (frame, shot) in [(0, 0), (9, 0), (10, 1), (24, 1), (25, 2), (900, 2)] {
-            assert_eq!(shot_of(&models, frame), shot, "{frame}");
-        }
     }
 }

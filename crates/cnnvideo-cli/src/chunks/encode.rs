@@ -14,7 +14,7 @@ use super::{
 use crate::{
     args::ProgressMode,
     error::{Result, failed},
-    media::demux::Shared,
+    media::{Input, demux::Shared},
     progress::{Count, Progress},
     run::{Running, run},
     stop::Stop,
@@ -51,7 +51,8 @@ pub(crate) fn encode(
     let first = chunk.first_frame - chunk.warm_up;
     let end = (chunk.first_frame + chunk.frames).saturating_add(chunk.future);
     let timestamps = plan.timestamps();
-    let reader = Reader::new(plan.input.path().to_owned(), timestamps, plan.offset);
+    let input = Input::of(plan.input.path())?;
+    let reader = Reader::new(input, plan.ignore_damage, timestamps, plan.offset);
     let frames = reader.range(first..end, stop)?;
 
     let pipeline = Running(gst::Pipeline::new());

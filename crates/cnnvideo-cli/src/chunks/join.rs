@@ -78,6 +78,7 @@ pub(crate) struct Join<'a> {
 
 /// What the output is made of.
 struct Parts {
+    input: Input,
     chunks: Vec<Finished>,
     media: Media,
     container: Container,
@@ -97,10 +98,11 @@ impl Join<'_> {
         let container = self.check_names()?;
         self.plan.input.check(stop)?;
         let chunks = self.chunks(stop)?;
-        let media = Media::probe(self.plan.input.path(), stop)?;
+        let input = Input::of(self.plan.input.path())?;
+        let media = Media::of(&input, stop)?;
         let streams = Plan::new(&media, container, self.drop_unsupported)?;
         streams.note_dropped();
-        let parts = Parts { chunks, media, container, streams };
+        let parts = Parts { input, chunks, media, container, streams };
         write_whole(self.output, |temporary| self.write(&parts, temporary, progress, stop))?;
         Ok(Joined { frames: self.plan.frames, streams: parts.streams.to_json() })
     }
@@ -166,7 +168,7 @@ impl Join<'_> {
 
     /// Writes the output to a file.
     fn write(&self, parts: &Parts, file: &Path, progress: ProgressMode, stop: &Stop) -> Result<()> {
-        let Parts { chunks, media, container, streams } = parts;
+        let Parts { input, chunks, media, container, streams } = parts;
         let pipeline = Running(gst::Pipeline::new());
         let has_rate = media.info.fps().numer() > 0;
         let (muxer, pad) = add_muxer(&pipeline.0, *container, file, has_rate)?;
@@ -187,12 +189,16 @@ impl Join<'_> {
         last.set_offset(-(BEGIN.nseconds() as i64));
         last.link(&pad).map_err(|err| failed!("cannot link the muxer: {err}"))?;
         let (sender, ready) = channel();
-        let process = |original: &gst::Pad| {
-            pass_tags(original, &source, sender.clone());
-            add_sink(&pipeline.0, original)
-        };
-        let input = Input::File(self.plan.input.path().to_owned());
-        streams::add_to(&pipeline.0, &input, streams, Some(&muxer), |_| (), process)?;
+        if let Input::File(_) = input {
+            let process = |original: &gst::Pad| {
+                pass_tags(original, &source, sender.clone());
+                add_sink(&pipeline.0, original)
+            };
+            streams::add_to(&pipeline.0, input, streams, Some(&muxer), |_| (), process)?;
+        } else {
+            // y4m has no tags and no other streams. The receiver lives in the same function.
+            let _ = sender.send(());
+        }
         let count = Count::at(&last);
         let mut progress =
             Progress::new(progress, count.clone(), None, Some(self.plan.frames)).of_step("join");

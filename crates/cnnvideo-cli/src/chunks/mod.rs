@@ -15,7 +15,6 @@ mod elements;
 mod encode;
 mod identity;
 mod join;
-mod noise;
 mod order;
 mod packets;
 mod plan;
@@ -45,7 +44,7 @@ use record::Record;
 /// Frames of a chunk unless the user chooses: 20 seconds of film.
 pub(crate) const CHUNK_FRAMES: u64 = 500;
 /// Frames of the warm-up unless the user chooses. See docs/measurements.md.
-pub(crate) const WARM_UP: u64 = 48;
+pub(crate) const WARM_UP: u64 = 96;
 
 /// `cnnvideo plan`: writes a plan.
 ///
@@ -56,10 +55,12 @@ pub(crate) fn plan(arguments: &PlanArguments, filter: Filter, stop: &Stop) -> Re
     let read: &[&Path] = if is_standard(input) { &[] } else { &[input] };
     check_output(file, read, arguments.overwrite)?;
     let container = arguments.container;
-    let name = format!(".{}-trial.{}", std::process::id(), container.extension());
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    let name = format!("{stem}-trial.{}", container.extension());
     let order = Order {
         input,
         container,
+        ignore_damage: arguments.ignore_damage,
         filter,
         quality: &arguments.quality,
         chunk_frames: arguments.chunk_frames,

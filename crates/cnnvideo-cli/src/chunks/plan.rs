@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Version of the format of plan files.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Time of a frame: its timestamp and, if it is known, its duration, in nanoseconds.
 pub(crate) type Time = (u64, Option<u64>);
@@ -33,6 +33,8 @@ pub(crate) struct ChunkPlan {
     version: u32,
     /// The video.
     pub(crate) input: Identity,
+    /// Whether frames that cannot be decoded are left out.
+    pub(crate) ignore_damage: bool,
     /// Number of frames of the video.
     pub(crate) frames: u64,
     /// Caps of its decoded frames.
@@ -43,8 +45,8 @@ pub(crate) struct ChunkPlan {
     pub(crate) filter: Filter,
     /// How the chunks are encoded.
     pub(crate) encoding: ChunkEncoding,
-    /// The shots.
-    pub(crate) shots: Vec<Shot>,
+    /// Numbers of the first frames of the shots.
+    pub(crate) shots: Vec<u64>,
     /// The chunks.
     pub(crate) chunks: Vec<Chunk>,
 }
@@ -61,17 +63,6 @@ pub(crate) struct ChunkEncoding {
     pub(crate) input_depth: u32,
     /// Bits of the samples that the output keeps.
     pub(crate) output_depth: u32,
-}
-
-/// Frames from one cut to the next.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Shot {
-    /// Number of its first frame.
-    pub(crate) first_frame: u64,
-    /// Values of the property `noise-model` of each `cnndenoise` in the filter, an empty text where
-    /// the user has set it; none if the elements are to estimate the noise.
-    pub(crate) noise: Vec<String>,
 }
 
 /// A range of frames that one process works on.
@@ -101,22 +92,32 @@ struct Sealed {
     plan: ChunkPlan,
 }
 
+/// The video of a plan.
+pub(crate) struct SourceOfChunks {
+    /// What it is recognised by.
+    pub(crate) identity: Identity,
+    /// Time of a frame in the file minus its time in the plan, in nanoseconds.
+    pub(crate) offset: i64,
+    /// Whether frames that cannot be decoded are left out.
+    pub(crate) ignore_damage: bool,
+}
+
 impl ChunkPlan {
     /// Creates a plan of the current version.
     pub(crate) fn new(
-        input: Identity,
+        source: SourceOfChunks,
         path: &VideoPath,
         encoder: (Encoder, u32),
-        offset: i64,
-        shots: Vec<Shot>,
+        shots: Vec<u64>,
         chunks: Vec<Chunk>,
     ) -> Self {
         Self {
             version: VERSION,
-            input,
+            input: source.identity,
+            ignore_damage: source.ignore_damage,
             frames: chunks.iter().map(|chunk| chunk.frames).sum(),
             caps: path.caps.to_string(),
-            offset,
+            offset: source.offset,
             filter: path.filter.clone(),
             encoding: ChunkEncoding {
                 encoder: encoder.0.factory.to_owned(),
@@ -196,8 +197,8 @@ impl ChunkPlan {
         next == self.frames
             && next > 0
             && times.is_sorted_by(|a, b| a < b)
-            && self.shots.is_sorted_by(|a, b| a.first_frame < b.first_frame)
-            && self.shots.iter().all(|shot| shot.first_frame < next)
+            && self.shots.is_sorted_by(|a, b| a < b)
+            && self.shots.iter().all(|first| *first < next)
     }
 
     /// Returns a chunk.
@@ -296,6 +297,7 @@ mod tests {
         ChunkPlan {
             version: VERSION,
             input: Identity { location: "in.mkv".into(), size: 7, sha256: hex(b"") },
+            ignore_damage: false,
             frames: 9,
             caps: "video/x-raw".into(),
             offset: 0,
@@ -306,7 +308,7 @@ mod tests {
                 input_depth: 8,
                 output_depth: 8,
             },
-            shots: vec![Shot { first_frame: 0, noise: vec!["cnn-noise-model, sigma=5;".into()] }],
+            shots: vec![0],
             chunks: vec![chunk(0, 5), chunk(5, 4)],
         }
     }
@@ -321,7 +323,7 @@ mod tests {
         let text = fs::read_to_string(&file).unwrap();
         for (from, to, expected) in [
             ("\"crf\":0", "\"crf\":1", "was changed"),
-            ("\"version\":1", "\"version\":2", "version 2"),
+            ("\"version\":2", "\"version\":1", "version 1"),
             ("\"frames\":9", "\"frames\":\"9\"", "is not a plan"),
             ("{\"hash\"", "{\"hush\"", "is not a plan"),
             ("{", "", "is not a plan"),
@@ -343,7 +345,7 @@ mod tests {
             |plan| plan.chunks[1].times[1].0 = 0,
             |plan| plan.chunks[0].last_pts = 1,
             |plan| plan.chunks[0].warm_up = 1,
-            |plan| plan.shots[0].first_frame = 9,
+            |plan| plan.shots[0] = 9,
             |plan| plan.chunks.clear(),
         ];
         for (i, change) in changes.into_iter().enumerate() {

@@ -4,14 +4,14 @@
 
 use std::path::Path;
 
+use cnnvideo::nn::files::Temporary;
+
 use super::{
     analyse::{Analysis, analyse},
     borders::{Part, divide},
-    elements::{check_preset, has_memory, lookahead},
+    elements::{check_preset, has_memory, lookahead, period},
     identity::Identity,
-    noise,
-    plan::{Chunk, ChunkPlan},
-    reader::Reader,
+    plan::{Chunk, ChunkPlan, SourceOfChunks},
 };
 use crate::{
     args::{ProgressMode, Quality},
@@ -20,7 +20,6 @@ use crate::{
     error::{Result, failed},
     filter::Filter,
     media::{Input, probe::Media},
-    output::note,
     progress::Progress,
     stop::Stop,
     transcode::{expected_frames, path::VideoPath, trial},
@@ -32,6 +31,8 @@ pub(crate) struct Order<'a> {
     pub(crate) input: &'a Path,
     /// Container of the final file.
     pub(crate) container: Container,
+    /// Whether frames that cannot be decoded are left out.
+    pub(crate) ignore_damage: bool,
     /// Elements that process the video.
     pub(crate) filter: Filter,
     /// Codec and quality.
@@ -40,7 +41,7 @@ pub(crate) struct Order<'a> {
     pub(crate) chunk_frames: u64,
     /// Frames of the warm-up where a chunk does not begin at a cut.
     pub(crate) warm_up: u64,
-    /// Name for a file of a second, beside the files to come.
+    /// Name for a file of a few frames, beside the files to come. No such file stays.
     pub(crate) trial_file: &'a Path,
 }
 
@@ -54,14 +55,13 @@ impl Order<'_> {
         codec::check(self.quality.codec, self.quality.crf, self.container)?;
         check_preset(&self.filter.build()?)?;
         let kind = Input::of(self.input)?;
-        let Input::File(file) = &kind else {
+        if kind == Input::Standard {
             return Err(failed!(
-                "{} is y4m, in which nothing can be found by its time: store it in a .mkv file \
-                 first (cnnvideo denoise IN OUT.mkv --codec ffv1 --filter identity)",
-                kind.name()
+                "the standard input cannot be read again for each chunk: write it to a .y4m file \
+                 first"
             ));
-        };
-        let media = Media::probe(file, stop)?;
+        }
+        let media = Media::of(&kind, stop)?;
         let path = VideoPath::choose(
             self.filter.clone(),
             media.caps.clone(),
@@ -70,37 +70,34 @@ impl Order<'_> {
             None,
         )?;
         self.try_container(&path, &media, stop)?;
+        // VP8 has packets without a frame to show.
         let counts_packets = media.streams[media.video].type_name() != "video/x-vp8";
         let frames = expected_frames(&media.info, media.duration);
         let show = |count| Progress::new(progress, count, media.duration, frames).of_step("plan");
-        let analysis = analyse(file, counts_packets, show, stop)?;
-        let timestamps = analysis.times.iter().map(|(pts, _)| *pts).collect();
-        let identity = Identity::of(file, stop)?;
-        let reader = Reader::new(file.clone(), timestamps, analysis.offset);
+        let ignore_damage = self.ignore_damage;
+        let analysis = analyse(&kind, ignore_damage, counts_packets, show, stop)?;
+        let identity = Identity::of(self.input, stop)?;
         let parts = divide(analysis.times.len() as u64, &analysis.cuts, self.chunk_frames);
-        let shots = noise::estimate(&reader, &path, &analysis.cuts, &parts, stop)?;
+        let shots = std::iter::once(0).chain(analysis.cuts.iter().copied()).collect();
         let chunks = self.chunks(&analysis, parts)?;
         let encoder = path.encoder.ok_or_else(|| failed!("there is no encoder"))?;
-        Ok(ChunkPlan::new(identity, &path, encoder, analysis.offset, shots, chunks))
+        let source = SourceOfChunks { identity, offset: analysis.offset, ignore_damage };
+        Ok(ChunkPlan::new(source, &path, encoder, shots, chunks))
     }
 
     /// Finds out what the encoder and the container lose.
     fn try_container(&self, path: &VideoPath, media: &Media, stop: &Stop) -> Result<()> {
         let kept = trial::Kept { caps: media.caps.clone(), orientation: media.orientation.clone() };
         let about = self.input.display().to_string();
-        let result = trial::check(path, self.container, &kept, self.trial_file, &about, stop);
-        if let Err(err) = std::fs::remove_file(self.trial_file)
-            && err.kind() != std::io::ErrorKind::NotFound
-        {
-            note(format_args!("cnnvideo: cannot remove {}: {err}", self.trial_file.display()));
-        }
-        result
+        let temporary = Temporary::file(self.trial_file)
+            .map_err(|err| failed!("cannot write beside {}: {err}", self.trial_file.display()))?;
+        trial::check(path, self.container, &kept, temporary.path(), &about, stop)
     }
 
     fn chunks(&self, analysis: &Analysis, parts: Vec<Part>) -> Result<Vec<Chunk>> {
         let filter = self.filter.build()?;
         let warm_up = if has_memory(&filter) { self.warm_up } else { 0 };
-        let future = lookahead(&filter);
+        let (future, period) = (lookahead(&filter), period(&filter));
         let times = &analysis.times;
         let total = times.len() as u64;
         let chunk = |part: Part| {
@@ -116,11 +113,41 @@ impl Order<'_> {
                 frames: part.frames.end - part.frames.start,
                 first_pts: times[0].0,
                 last_pts: times[times.len() - 1].0,
-                warm_up: warm_up.min(part.frames.start - last_cut),
+                warm_up: warm_up_of(warm_up, part.frames.start - last_cut, period),
                 future: future.min(next_cut - part.frames.end),
                 times,
             }
         };
         Ok(parts.into_iter().map(chunk).collect())
+    }
+}
+
+/// Returns the frames of the warm-up for a chunk that begins `position` frames behind a cut: at
+/// least `wanted`, and so many that it begins a multiple of `period` behind the cut; all of them if
+/// there are no more.
+fn warm_up_of(wanted: u64, position: u64, period: u64) -> u64 {
+    match wanted {
+        0 => 0,
+        _ => position - position.saturating_sub(wanted) / period * period,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warm_ups_begin_in_step_with_the_shot() {
+        for (wanted, position, expected) in [
+            (48, 0, 0),
+            (48, 30, 30),
+            (48, 48, 48),
+            (48, 50, 50),
+            (48, 130, 58),
+            (48, 132, 48),
+            (0, 130, 0),
+        ] {
+            assert_eq!(warm_up_of(wanted, position, 12), expected, "{wanted} at {position}");
+        }
     }
 }

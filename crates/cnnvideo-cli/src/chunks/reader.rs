@@ -3,11 +3,14 @@
 //! Reads ranges of the frames of a video by their numbers. The file is opened as it is and read
 //! from the keyframe before the range on.
 
-use std::{ops::Range, path::PathBuf, sync::Arc};
+use std::{ops::Range, sync::Arc};
 
 use crate::{
     error::{Failure, Result, failed},
-    media::frames::{Frame, FrameSource, Frames},
+    media::{
+        Input,
+        frames::{Frame, FrameSource, Frames},
+    },
     stop::Stop,
 };
 
@@ -25,19 +28,20 @@ pub(crate) struct Reader {
 impl Reader {
     /// Returns a reader of a file with the timestamps of its frames, and the time of a frame in the
     /// file minus its timestamp.
-    pub(crate) fn new(location: PathBuf, timestamps: Vec<u64>, offset: i64) -> Self {
-        let source = FrameSource { location, elements: "identity" };
+    /// Frames that cannot be decoded are left out if `ignore_damage` says so.
+    pub(crate) fn new(
+        input: Input,
+        ignore_damage: bool,
+        timestamps: Vec<u64>,
+        offset: i64,
+    ) -> Self {
+        let source = FrameSource { input, ignore_damage, elements: "identity" };
         Self { source, timestamps: Arc::new(timestamps), offset }
-    }
-
-    /// Returns the number of frames.
-    pub(crate) fn frames(&self) -> u64 {
-        self.timestamps.len() as u64
     }
 
     /// Returns the name of the file for messages.
     pub(crate) fn about(&self) -> String {
-        self.source.location.display().to_string()
+        self.source.input.name()
     }
 
     /// Opens the file and goes to the first frame of a range.
@@ -48,8 +52,12 @@ impl Reader {
         let timestamps = Arc::clone(&self.timestamps);
         let (start, end) = (range.start as usize, (range.end as usize).min(timestamps.len()));
         let target = self.time(start);
-        let mut frames = Frames::open(&self.source, stop, |_| ())?;
-        if start > 0 && frames.seek(target)? {
+        let mut frames = match &self.source.input {
+            Input::Y4m(_) => Frames::open_at(&self.source, range.start, stop)?,
+            _ => Frames::open(&self.source, stop, |_| ())?,
+        };
+        let is_file = matches!(self.source.input, Input::File(_));
+        if is_file && start > 0 && frames.seek(target)? {
             let first = skip_to(&mut frames, target)?;
             if first.as_ref().is_some_and(|frame| self.is_at(frame, start)) {
                 return Ok(RangeOfFrames { reader: self.clone(), frames, first, next: start, end });

@@ -28,14 +28,11 @@ pub(crate) fn resume(job: &Job<'_>, stop: &Stop) -> Result<()> {
     if is_standard(&files.input) || is_standard(&files.output) {
         return Err(usage!("--resume needs files: what went through a pipe is gone"));
     }
-    if job.encoding.ignore_damage {
-        return Err(usage!("--resume cannot go with --ignore-damage: repair the file first"));
-    }
     let container = Container::of(&files.output)?;
     if container == Container::Y4m {
         return Err(usage!("--resume needs a container: write a .mkv file instead of y4m"));
     }
-    check_output(&files.output, &[&files.input], files.overwrite)?;
+    check_output(&files.output, &job.read_files(), files.overwrite)?;
     let folder = work_folder(&files.output)?;
     fs::create_dir_all(&folder)
         .map_err(|err| failed!("cannot create {}: {err}", folder.display()))?;
@@ -55,6 +52,7 @@ fn work(job: &Job<'_>, container: Container, folder: &Path, stop: &Stop) -> Resu
     let order = Order {
         input: &files.input,
         container,
+        ignore_damage: job.encoding.ignore_damage,
         filter: job.filter.clone(),
         quality: &job.encoding.quality,
         chunk_frames: CHUNK_FRAMES,
@@ -130,6 +128,7 @@ fn check_settings(plan: &ChunkPlan, order: &Order<'_>, folder: &Path, stop: &Sto
     let encoding = &plan.encoding;
     let is_same = plan.input.path() == input
         && plan.filter == order.filter
+        && plan.ignore_damage == order.ignore_damage
         && encoder == Some((encoding.encoder.clone(), encoding.crf))
         && path.output_depth == encoding.output_depth;
     match is_same {

@@ -2,8 +2,6 @@
 
 //! Pulls the decoded frames of a file, from its beginning or from a time on.
 
-use std::path::PathBuf;
-
 use gst::prelude::*;
 
 use super::{
@@ -12,7 +10,7 @@ use super::{
 };
 use crate::{
     error::{Result, failed},
-    explain,
+    explain, pipe,
     run::Running,
     stop::Stop,
 };
@@ -25,8 +23,10 @@ const QUEUED_FRAMES: u32 = 3;
 /// Which video of a file is pulled, and how.
 #[derive(Debug, Clone)]
 pub(crate) struct FrameSource {
-    /// The file.
-    pub(crate) location: PathBuf,
+    /// The file; not the standard input.
+    pub(crate) input: Input,
+    /// Whether frames that cannot be decoded are left out. Otherwise, the first one is an error.
+    pub(crate) ignore_damage: bool,
     /// Elements that each frame passes, in the syntax of gst-launch-1.0.
     pub(crate) elements: &'static str,
 }
@@ -52,21 +52,37 @@ pub(crate) struct Frames {
 
 impl Frames {
     /// Opens a file whose streams are known to be readable (`Media::probe`). `unparsed_video` is
-    /// called as by `Demux::add_to`.
+    /// called as by `Demux::add_to`, unless the file is y4m.
     ///
     /// # Errors
-    /// An element is missing, or the pipeline cannot start.
+    /// The file cannot be read, an element is missing, or the pipeline cannot start.
     pub(crate) fn open(
         source: &FrameSource,
         stop: &Stop,
         unparsed_video: impl FnOnce(&gst::Pad) + Send + 'static,
     ) -> Result<Self> {
-        let about = source.location.display().to_string();
-        let (frames, first) = Self::without_input(source.elements, about, stop)?;
+        let Input::File(location) = &source.input else { return Self::open_at(source, 0, stop) };
+        let (frames, first) = Self::without_input(source.elements, source.input.name(), stop)?;
         let pipeline = &frames.pipeline.0;
-        fail_at_damage(pipeline.upcast_ref());
+        if !source.ignore_damage {
+            fail_at_damage(pipeline.upcast_ref());
+        }
         let decoded = move |_: &gst::Pipeline, pad: &gst::Pad| link(pad, &first);
-        Decode::add_to(pipeline, &source.location, |_, _| (), decoded, unparsed_video)?;
+        Decode::add_to(pipeline, location, |_, _| (), decoded, unparsed_video)?;
+        pipeline.set_state(gst::State::Playing)?;
+        Ok(frames)
+    }
+
+    /// Opens a y4m file at a frame, by its number.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is no y4m.
+    pub(crate) fn open_at(source: &FrameSource, first: u64, stop: &Stop) -> Result<Self> {
+        let name = source.input.name();
+        let Input::Y4m(path) = &source.input else { return Err(failed!("{name} is not y4m")) };
+        let (frames, next) = Self::without_input(source.elements, name, stop)?;
+        let pipeline = &frames.pipeline.0;
+        pipe::Source::open_at(path, first)?.add_to(pipeline)?.link(&next)?;
         pipeline.set_state(gst::State::Playing)?;
         Ok(frames)
     }

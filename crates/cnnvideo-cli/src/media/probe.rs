@@ -8,12 +8,13 @@ use gst::prelude::*;
 use gst_video::VideoInfo;
 
 use super::{
+    Input,
     decode::{self, Decode, add_sink},
     demux::{Kind, Shared},
 };
 use crate::{
     error::{Result, failed},
-    explain,
+    explain, pipe,
     run::{Next, Observer, Running, run},
     stop::Stop,
 };
@@ -58,6 +59,37 @@ struct Found {
 }
 
 impl Media {
+    /// Finds out what is in a file of any kind.
+    ///
+    /// # Errors
+    /// As [`Self::probe`]; or it is the standard input.
+    pub(crate) fn of(input: &Input, stop: &Stop) -> Result<Self> {
+        match input {
+            Input::File(path) => Self::probe(path, stop),
+            Input::Y4m(path) => Self::of_y4m(path),
+            Input::Standard => Err(failed!("the standard input is not a file")),
+        }
+    }
+
+    /// Reads the header of a y4m file.
+    fn of_y4m(path: &Path) -> Result<Self> {
+        let source = pipe::Source::open_at(path, 0)?;
+        let (header, info) = (source.header(), source.info().clone());
+        let caps = info.to_caps()?;
+        // Lines between the frames have some bytes too.
+        let frames = path.metadata()?.len() / header.frame_len() as u64;
+        let [rate, scale] = header.rate.map(u64::from);
+        let duration = frames.mul_div_floor(1_000_000_000 * scale, rate);
+        Ok(Self {
+            streams: vec![Stream { id: String::new(), kind: Kind::Video, caps: caps.clone() }],
+            video: 0,
+            caps,
+            info,
+            orientation: None,
+            duration: duration.map(gst::ClockTime::from_nseconds),
+        })
+    }
+
     /// Opens a file and decodes its first frame.
     ///
     /// # Errors

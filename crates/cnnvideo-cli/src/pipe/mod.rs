@@ -106,8 +106,9 @@ fn with_colorimetry(info: &VideoInfo, colorimetry: &VideoColorimetry) -> Result<
 /// come from, if any.
 fn header(info: &VideoInfo, source: Option<&Header>) -> Result<Header> {
     let mut chroma = chroma(info.format())?;
-    if source.is_some_and(|header| header.chroma == Chroma::Mono10) && chroma == Chroma::C420P10 {
-        chroma = Chroma::Mono10;
+    // Elements and conversions may have added chroma without colour.
+    if source.is_some_and(|header| header.chroma.subsampling().is_none()) {
+        chroma = if chroma.depth() > 8 { Chroma::Mono10 } else { Chroma::Mono };
     }
     let fps = info.fps();
     let rate = [fps.numer(), fps.denom()].map(|term| term.max(0) as u32);

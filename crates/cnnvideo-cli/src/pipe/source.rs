@@ -5,6 +5,7 @@
 use std::{
     fs::File,
     io::{self, Read},
+    path::Path,
     sync::mpsc::{self, RecvTimeoutError},
     thread,
     time::Duration,
@@ -33,6 +34,8 @@ pub(crate) struct Source {
     reader: Reader<Stream>,
     info: VideoInfo,
     name: String,
+    /// Number of the next frame.
+    first: u64,
 }
 
 impl Source {
@@ -64,7 +67,23 @@ impl Source {
             }
         };
         let info = info(reader.header())?;
-        Ok(Self { reader, info, name })
+        Ok(Self { reader, info, name, first: 0 })
+    }
+
+    /// Opens a y4m file at a frame, by its number. The frames have the times that they have in the
+    /// whole file.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(crate) fn open_at(path: &Path, first: u64) -> Result<Self> {
+        let name = path.display().to_string();
+        let file = File::open(path).map_err(|err| failed!("cannot read {name}: {err}"))?;
+        let failure = |err: Error| failed!("{name}: {err}");
+        let mut reader = Reader::new(file).map_err(failure)?;
+        reader.skip(first).map_err(failure)?;
+        let reader = reader.map(|file| Box::new(file) as Stream);
+        let info = info(reader.header())?;
+        Ok(Self { reader, info, name, first })
     }
 
     /// Returns the header of the stream.
@@ -106,7 +125,7 @@ impl Source {
     fn feed(mut self, source: &gst_app::AppSrc) -> Result<()> {
         let header = self.reader.header().clone();
         let mut packed = vec![0; header.frame_len()];
-        let mut number = 0;
+        let mut number = self.first;
         loop {
             match self.reader.read(&mut packed) {
                 Ok(true) => (),
@@ -191,7 +210,7 @@ mod tests {
             let reader = Reader::new(stream).unwrap();
             let info = pipe::info(&header).unwrap();
             assert_eq!(pipe::header(&info, Some(&header)).unwrap(), header, "{chroma}");
-            let source = Source { reader, info: info.clone(), name: String::new() };
+            let source = Source { reader, info: info.clone(), name: String::new(), first: 0 };
             let buffer = source.frame(&header, &packed, 3).unwrap();
             assert_eq!(buffer.pts(), Some(gst::ClockTime::from_nseconds(100_100_000)));
             let mut out = Vec::new();

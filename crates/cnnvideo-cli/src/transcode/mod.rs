@@ -2,6 +2,7 @@
 
 //! Reads a video, runs a filter over it and writes it again, with all other streams.
 
+mod depths;
 pub(crate) mod durations;
 pub(crate) mod path;
 mod plain_text;
@@ -48,6 +49,14 @@ pub(crate) struct Job<'a> {
     pub(crate) progress: ProgressArguments,
     /// Other files that are read, and must not be the output.
     pub(crate) read: Vec<PathBuf>,
+}
+
+impl Job<'_> {
+    /// Returns all files that are read.
+    pub(crate) fn read_files(&self) -> Vec<&Path> {
+        let input = Some(self.files.input.as_path()).filter(|input| !is_standard(input));
+        self.read.iter().map(PathBuf::as_path).chain(input).collect()
+    }
 }
 
 /// The opened input.
@@ -106,12 +115,8 @@ pub(crate) fn transcode(job: Job<'_>, stop: &Stop) -> Result<()> {
         return Err(usage!("the standard output carries the video: leave out --json"));
     }
     codec::check(job.encoding.quality.codec, job.encoding.quality.crf, container)?;
-    let mut read: Vec<&Path> = job.read.iter().map(PathBuf::as_path).collect();
-    if !is_standard(input) {
-        read.push(input);
-    }
     let kind = Input::of(input)?;
-    check_output(output, &read, *overwrite)?;
+    check_output(output, &job.read_files(), *overwrite)?;
     let source = open(kind, container, &job, stop)?;
     let encoding = job.encoding;
     let path = VideoPath::choose(

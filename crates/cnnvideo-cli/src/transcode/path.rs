@@ -5,8 +5,9 @@
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
 
+use super::depths::Depths;
 use crate::{
-    args::{BitDepth, Quality},
+    args::Quality,
     codec::Encoder,
     container::Container,
     error::{Result, failed},
@@ -46,20 +47,6 @@ pub(crate) struct Ends {
     pub(crate) last: gst::Element,
 }
 
-/// Returns the bits of the samples in which video is processed: 8 or 10.
-fn processed_depth(info: &VideoInfo) -> u32 {
-    if formats::depth(info.format()) > 8 { 10 } else { 8 }
-}
-
-/// Returns the bits of the samples of the output.
-fn output_depth(info: &VideoInfo, asked: Option<BitDepth>) -> u32 {
-    match asked {
-        Some(BitDepth::Eight) => 8,
-        Some(BitDepth::Ten) => 10,
-        None => processed_depth(info),
-    }
-}
-
 /// Returns the number of threads of an encoder: the given one, or one for each core.
 pub(crate) fn encoder_threads(threads: Option<u32>) -> u32 {
     let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
@@ -70,7 +57,7 @@ impl VideoPath {
     /// Chooses formats and encoder for video of `caps` in a container.
     ///
     /// # Errors
-    /// No encoder is installed, or it lacks the quality.
+    /// The filter does not take the bit depth, no encoder is installed, or it lacks the quality.
     pub(crate) fn choose(
         filter: Filter,
         caps: gst::Caps,
@@ -79,7 +66,8 @@ impl VideoPath {
         threads: Option<u32>,
     ) -> Result<Self> {
         let info = VideoInfo::from_caps(&caps)?;
-        let output_depth = output_depth(&info, quality.depth);
+        let Depths { input: input_depth, output: output_depth } =
+            Depths::choose(&filter, &info, quality.depth)?;
         let encoder = if container == Container::Y4m {
             None
         } else {
@@ -89,7 +77,7 @@ impl VideoPath {
         Ok(Self {
             filter,
             encoder,
-            input_depth: processed_depth(&info),
+            input_depth,
             output_depth,
             threads: encoder_threads(threads),
             caps,

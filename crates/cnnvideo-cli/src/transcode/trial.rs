@@ -16,7 +16,7 @@ use gst_video::{
 use super::path::VideoPath;
 use crate::{
     container::{Container, request_pad},
-    error::{Failure, Result, failed},
+    error::{Result, failed},
     media::{edit_list, mp4, probe::Media},
     run::{Observer, Running, run},
     stop::Stop,
@@ -64,7 +64,7 @@ pub(crate) fn check(
     about: &str,
     stop: &Stop,
 ) -> Result<()> {
-    write(path, container, file, about, stop).map_err(|failure| too_deep(path, failure))?;
+    write(path, container, file, about, stop)?;
     let codec = path.encoder.map(|(encoder, _)| encoder.codec.name()).unwrap_or_default();
     finish(kept, container, codec, file, stop)
 }
@@ -93,19 +93,6 @@ pub(crate) fn finish(
         lost.join(" and the "),
         advice(&lost)
     ))
-}
-
-/// Replaces the failure of elements that cannot raise the bit depth.
-fn too_deep(path: &VideoPath, failure: Failure) -> Failure {
-    let name = path.filter.name();
-    match failure {
-        Failure::Failed(_) if path.output_depth > path.input_depth => failed!(
-            "{name} cannot turn video of {} bits into video of {} bits: leave out --depth",
-            path.input_depth,
-            path.output_depth
-        ),
-        other => other,
-    }
 }
 
 /// Ignores warnings, which come again in the run itself.

@@ -2,7 +2,7 @@
 
 //! Reads the frames of a stream.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek};
 
 use super::{Error, Header};
 
@@ -46,24 +46,56 @@ impl<R: Read> Reader<R> {
     /// If `frame` has another length.
     pub fn read(&mut self, frame: &mut [u8]) -> Result<bool, Error> {
         assert_eq!(frame.len(), self.header.frame_len(), "the length of the frame is wrong");
-        let number = self.frame;
-        let Some(line) = line(&mut self.stream).map_err(|err| match err {
-            Error::Header(_) => Error::Frame { frame: number },
-            other => other,
-        })?
-        else {
+        if !self.begin_frame()? {
             return Ok(false);
-        };
-        // Parameters of a frame may follow; those of the header hold for all frames.
-        if line != b"FRAME" && !line.starts_with(b"FRAME ") {
-            return Err(Error::Frame { frame: number });
         }
         self.stream.read_exact(frame).map_err(|err| match err.kind() {
-            io::ErrorKind::UnexpectedEof => Error::Truncated { frame: number },
+            io::ErrorKind::UnexpectedEof => Error::Truncated { frame: self.frame },
             _ => err.into(),
         })?;
         self.frame += 1;
         Ok(true)
+    }
+
+    /// Reads the line that begins a frame. Returns `false` at the end of the stream.
+    fn begin_frame(&mut self) -> Result<bool, Error> {
+        let wrong = Error::Frame { frame: self.frame };
+        let line = match line(&mut self.stream) {
+            Ok(Some(line)) => line,
+            Ok(None) => return Ok(false),
+            Err(Error::Header(_)) => return Err(wrong),
+            Err(other) => return Err(other),
+        };
+        // Parameters of a frame may follow; those of the header hold for all frames.
+        match line == b"FRAME" || line.starts_with(b"FRAME ") {
+            true => Ok(true),
+            false => Err(wrong),
+        }
+    }
+
+    /// Returns a reader of what `change` makes of the stream, at the same place.
+    pub fn map<S: Read>(self, change: impl FnOnce(BufReader<R>) -> S) -> Reader<S> {
+        let Self { header, stream, frame } = self;
+        Reader { header, stream: BufReader::new(change(stream)), frame }
+    }
+}
+
+impl<R: Read + Seek> Reader<R> {
+    /// Goes over the next frames without reading them, at most to the end of the stream. Whether
+    /// the last one is complete shows only if it is read.
+    ///
+    /// # Errors
+    /// The stream is damaged, or cannot be read.
+    pub fn skip(&mut self, frames: u64) -> Result<(), Error> {
+        let length = i64::try_from(self.header.frame_len()).unwrap_or(i64::MAX);
+        for _ in 0..frames {
+            if !self.begin_frame()? {
+                break;
+            }
+            self.stream.seek_relative(length)?;
+            self.frame += 1;
+        }
+        Ok(())
     }
 }
 
@@ -102,6 +134,24 @@ mod tests {
         let frames = read(&[HEADER, b"FRAME\nabcd", b"FRAME It XQ=1\nFRAM"]).unwrap();
         assert_eq!(frames, [b"abcd", b"FRAM"]);
         assert!(read(&[HEADER]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn frames_are_skipped() {
+        let stream = [HEADER, b"FRAME\nabcd", b"FRAME It XQ=1\nefgh", b"FRAME\nijkl"].concat();
+        for (skipped, expected) in [(0, b"abcd"), (1, b"efgh"), (2, b"ijkl")] {
+            let mut reader = Reader::new(io::Cursor::new(&stream)).unwrap();
+            reader.skip(skipped).unwrap();
+            let mut frame = [0; 4];
+            assert!(reader.map(|stream| stream).read(&mut frame).unwrap());
+            assert_eq!(frame, *expected);
+        }
+        let mut reader = Reader::new(io::Cursor::new(&stream)).unwrap();
+        reader.skip(9).unwrap();
+        assert!(!reader.read(&mut [0; 4]).unwrap());
+        let damaged = [HEADER, b"FRAME\nabc", b"FRAME\nefgh"].concat();
+        let mut reader = Reader::new(io::Cursor::new(&damaged)).unwrap();
+        assert!(matches!(reader.skip(2), Err(Error::Frame { frame: 1 })));
     }
 
     #[test]

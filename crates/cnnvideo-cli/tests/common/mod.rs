@@ -77,6 +77,12 @@ impl Run {
         String::from_utf8_lossy(&self.0.stdout).into_owned()
     }
 
+    /// Asserts that the arguments are wrong.
+    pub(crate) fn fails_to_parse(&self) {
+        assert_eq!(self.0.status.code(), Some(2), "{}", self.errors());
+        assert!(self.errors().contains("Usage:"), "{}", self.errors());
+    }
+
     /// Asserts an exit status and a text in the error message, which is a single sentence.
     pub(crate) fn fails(&self, status: i32, expected: &str) {
         let errors = self.errors();

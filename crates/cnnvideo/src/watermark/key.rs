@@ -2,8 +2,8 @@
 
 //! The secret key of a watermark, and the keyed random numbers derived from it.
 //!
-//! The key stays in one place in memory: it is never moved, and copies that the hash functions
-//! leave on the stack are cleared.
+//! The key stays in one place in memory, which core dumps leave out: it is never moved, and copies
+//! that the hash functions leave on the stack are cleared.
 
 use std::{
     fmt,
@@ -22,6 +22,8 @@ use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use super::secret::Secret;
 
 /// Length of a key in bytes.
 pub const KEY_LEN: usize = 32;
@@ -53,12 +55,10 @@ pub enum KeyError {
 
 /// Secret from which the carriers, the pilot and the payload check of a watermark are derived.
 ///
-/// `Debug` does not print it, and dropping it clears the memory.
+/// `Debug` does not print it, dropping it clears the memory, and comparing two keys takes the same
+/// time whatever they are. Core dumps leave it out on Linux.
 #[derive(PartialEq, Eq)]
-pub struct Key(
-    // Boxed, because moving an array leaves a copy behind.
-    Box<[u8; KEY_LEN]>,
-);
+pub struct Key(Secret<KEY_LEN>);
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -68,13 +68,7 @@ impl fmt::Debug for Key {
 
 impl Clone for Key {
     fn clone(&self) -> Self {
-        Self::filled_by(|bytes| bytes.copy_from_slice(&*self.0))
-    }
-}
-
-impl Drop for Key {
-    fn drop(&mut self) {
-        self.0.zeroize();
+        Self::filled_by(|bytes| bytes.copy_from_slice(self.0.bytes()))
     }
 }
 
@@ -90,8 +84,8 @@ impl Key {
 
     /// Creates a key whose bytes `fill` writes where they stay.
     fn filled_by(fill: impl FnOnce(&mut [u8; KEY_LEN])) -> Self {
-        let mut key = Self(Box::new([0; KEY_LEN]));
-        fill(&mut key.0);
+        let mut key = Self(Secret::zeros());
+        fill(key.0.bytes_mut());
         key
     }
 
@@ -148,7 +142,7 @@ impl Key {
 
     /// Returns the key unless all its bytes are zero.
     fn checked(self) -> Result<Self, KeyError> {
-        if self.0.iter().all(|byte| *byte == 0) { Err(KeyError::Zero) } else { Ok(self) }
+        if self.0 == Secret::zeros() { Err(KeyError::Zero) } else { Ok(self) }
     }
 
     /// Returns the random number generator of the key for one purpose and these numbers.
@@ -167,7 +161,7 @@ impl Key {
     /// the hash function are on the part of the stack that [`clear_stack`] clears.
     #[inline(never)]
     fn derive(&self, info: &[u8], seed: &mut [u8; 32]) {
-        Hkdf::<Sha256>::new(None, &*self.0).expand(info, seed).expect(
+        Hkdf::<Sha256>::new(None, self.0.bytes()).expand(info, seed).expect(
             "HKDF-SHA-256 expands to at most 255 blocks of 32 bytes, and a seed is one block",
         );
     }

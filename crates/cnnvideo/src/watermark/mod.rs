@@ -18,6 +18,7 @@ mod pattern;
 mod payload;
 mod plane;
 mod residual;
+mod secret;
 mod sync;
 pub mod training;
 

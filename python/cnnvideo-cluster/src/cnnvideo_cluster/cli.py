@@ -33,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--set", metavar="PROPERTY=VALUE", action="append", default=[])
     for option in PLAN_OPTIONS:
         command.add_argument(f"--{option}", metavar="VALUE", help="as of cnnvideo plan")
+    command.add_argument("--ignore-damage", action="store_true", help="as of cnnvideo plan")
     command.add_argument(
         "--work-dir",
         metavar="DIR",
@@ -59,6 +60,7 @@ def job_of(arguments: argparse.Namespace) -> Job:
         value = getattr(arguments, option.replace("-", "_"))
         if value is not None:
             options += [f"--{option}", value]
+    options += ["--ignore-damage"] * arguments.ignore_damage
     output = arguments.output.absolute()
     folder = arguments.work_dir or output.with_name(f".{output.name}.cnnvideo-cluster")
     is_url = "://" in arguments.input
