@@ -83,13 +83,13 @@ mod tests {
         let mut result = vec![0.0; columns];
         for row in [0, 1, 2, 4] {
             rows.load(row);
-            for pixel in 0..4 {
-                for colour in 0..3 {
+            for (pixel, kernels) in KERNELS.iter().enumerate() {
+                for (colour, kernel) in kernels.iter().enumerate() {
                     rows.filter(pixel, colour, &mut result);
                     for (cell, value) in result.iter().enumerate() {
                         let y = (2 * row + pixel / 2) as isize;
                         let x = (2 * cell + pixel % 2) as isize;
-                        let taps = KERNELS[pixel][colour].as_flattened().iter().enumerate();
+                        let taps = kernel.as_flattened().iter().enumerate();
                         let sum: f32 = taps
                             .map(|(i, weight)| {
                                 let (dy, dx) = ((i / 5) as isize - 2, (i % 5) as isize - 2);

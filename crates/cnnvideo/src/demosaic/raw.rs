@@ -126,13 +126,15 @@ impl<'a> RawFrame<'a> {
         Grid::new([self.width, self.height], self.format.pattern)
     }
 
-    /// Returns the code value of a green sample: `row` steps down and to the left of the upper left
-    /// corner, and `column` steps down and to the right. Beyond the frame it is mirrored.
-    pub(super) fn green(&self, row: usize, column: usize) -> f32 {
+    /// Returns whether the pixel at column `x` and row `y` has a green sample.
+    pub(super) fn is_green(&self, x: usize, y: usize) -> bool {
         let [above, before] = self.format.pattern.offset();
-        let first = (above + before + 1) % 2;
-        let x = mirror((column + first) as isize - row as isize, self.width);
-        let y = mirror((row + column) as isize, self.height);
+        (x + y + above + before) % 2 == 1
+    }
+
+    /// Returns the code value of a sample; beyond the frame it is mirrored.
+    pub(super) fn sample(&self, x: isize, y: isize) -> f32 {
+        let [x, y] = [mirror(x, self.width), mirror(y, self.height)];
         let bytes = &self.memory[self.stride * y..];
         if self.format.bits > 8 {
             self.value::<u16>(&bytes[x * size_of::<u16>()..])
