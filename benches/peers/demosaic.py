@@ -104,6 +104,8 @@ def main():
         scores = {}
         for seed, path in enumerate(options.photos):
             rgb = cv2.cvtColor(cv2.imread(path), cv2.COLOR_BGR2RGB)
+            # bayer2rgb of GStreamer 1.22 crashes on odd widths.
+            rgb = np.ascontiguousarray(rgb[: rgb.shape[0] // 4 * 4, : rgb.shape[1] // 4 * 4])
             raw = mosaic(rgb, sigma, seed)
             for name, method in methods(sigma):
                 result = method(raw)

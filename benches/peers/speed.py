@@ -8,7 +8,8 @@
 
 Clips are video files or folders of frames. Their frames are scaled to 1920x1080 and get white noise
 of sigma 10. "still" is the first frame of the first clip with new noise in each frame; the first 120
-of its frames take as long as moving ones. The table shows the median of the rounds, without the time of reading the
+of its frames take as long as moving ones. "raw" are the frames of the first clip behind an RGGB
+pattern. The table shows the median of the rounds, without the time of reading the
 frames: milliseconds a frame, processor time a frame in milliseconds, and megabytes of memory above
 those of `identity`.
 """
@@ -31,6 +32,7 @@ PEER_FRAMES = 12
 KEY = "watermarkembed payload=0123456789abcdef key=" + 32 * "5f"
 ELEMENTS = ["cnndenoise", "cnndenoise temporal=false", "cnndenoise quality=balanced", "cnnsmooth", "cnndeband", KEY,
             f"cnndenoise ! cnnsmooth ! {KEY}"]
+RAW_ELEMENTS = ["cnndemosaic", "bayer2rgb"]
 FILTERS = ["hqdn3d", "nlmeans=s=5:p=7:r=15", "atadenoise"]
 
 
@@ -56,6 +58,23 @@ def write(path, pictures, sigma):
             noisy = picture + rng.normal(0, sigma, picture.shape) if sigma else picture
             noisy = np.clip(noisy, 0, 255).round().astype(np.uint8)
             file.write(cv2.cvtColor(noisy, cv2.COLOR_BGR2YUV_I420).tobytes())
+
+
+def write_raw(path, pictures, sigma):
+    """Writes samples of an RGGB pattern."""
+    rng = np.random.default_rng(1)
+    with open(path, "wb") as file:
+        for picture in pictures:
+            raw = picture[..., 1].astype(np.float32)
+            raw[0::2, 0::2], raw[1::2, 1::2] = picture[0::2, 0::2, 2], picture[1::2, 1::2, 0]
+            raw += rng.normal(0, sigma, raw.shape)
+            file.write(np.clip(raw, 0, 255).round().astype(np.uint8).tobytes())
+
+
+def raw_pipeline(path, elements):
+    return (f"gst-launch-1.0 -q filesrc location={path} blocksize={WIDTH * HEIGHT} ! capsfilter"
+            f" caps=video/x-bayer,format=rggb,width={WIDTH},height={HEIGHT},framerate=25/1 ! {elements}"
+            " ! fakesink").split()
 
 
 def pipeline(path, elements):
@@ -97,6 +116,7 @@ def main():
     parser.add_argument("clips", nargs="+")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--frames", type=int, default=48)
+    parser.add_argument("--only", default="", help="text that the names of the timed filters contain")
     parser.add_argument("--still-frames", type=int, default=200)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -114,6 +134,11 @@ def main():
         write(path, still, SIGMA)
         for what in ("identity", "cnndenoise"):
             jobs["still", what] = pipeline(path, what)
+        path = os.path.join(folder, "raw.bin")
+        write_raw(path, frames(options.clips[0], options.frames), SIGMA)
+        for what in ["identity", *RAW_ELEMENTS]:
+            jobs["raw", what] = raw_pipeline(path, what)
+        jobs = {job: c for job, c in jobs.items() if options.only in job[1] or job[1] in ("identity", "null")}
         results = {job: [] for job in jobs}
         for _ in range(options.rounds):
             for job, command in jobs.items():
