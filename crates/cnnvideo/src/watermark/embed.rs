@@ -6,12 +6,15 @@ use ndarray::{Array2, ArrayViewMut1, Axis};
 use rayon::prelude::*;
 
 use super::{
+    describe::{BlurredLuma, Description, tile_centre},
+    hops::{HopSequence, SEQUENCE},
     key::Key,
     mask::{LumaSums, PerceptualMask},
     mask_network::MaskNetwork,
-    pattern::{HOPS, patterns},
+    pattern::{HOPS, Layers, PILOT_ENERGY_SHARE, layers, patterns},
     payload::Payload,
     plane::{canonical_scale, resample_plane},
+    tiles::{Layer, TILE, TILE_COLUMNS, TILE_ROWS},
 };
 use crate::{
     frame::{Colour, PictureMut, Sample, luma::luma_row},
@@ -25,6 +28,22 @@ const PATTERN_STEPS: f32 = 24.0;
 /// Largest standard deviation, in 8-bit units, of the watermark in flat mid-grey areas. With the
 /// perceptual mask it limits the amplitude whatever the target PSNR is.
 const MAX_FLAT_SIGMA: f32 = 1.1;
+
+/// Amplitude of the carriers of flat tiles, relative to those of described tiles.
+const FLAT_TILE_AMPLITUDE: f32 = 0.7;
+/// Radius, in mask cells, of the box filter that blurs luma for the description.
+const DESCRIPTION_RADIUS: usize = 2;
+
+/// Protection of an embedded watermark against attackers who have marked pictures, but no key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Security {
+    /// Version 2 of the format: a mark that is copied to another picture is not accepted there.
+    #[default]
+    CopyResistant,
+    /// Version 1 of the format: the same patterns for any picture, which survive a little more
+    /// compression.
+    Robust,
+}
 
 /// Strength of an embedded watermark. The default is 45 dB with the perceptual mask.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -58,8 +77,14 @@ pub struct Embedder {
     has_begun: bool,
     /// Width and height that `patterns` were computed for; 0 before the first picture.
     size: (usize, usize),
-    /// One pattern per hop at the size of the pictures, in steps of 1 / [`PATTERN_STEPS`].
-    patterns: Vec<Array2<i8>>,
+    security: Security,
+    /// Patterns of each hop label at the size of the pictures, in steps of 1 / [`PATTERN_STEPS`].
+    /// Version 1 has one pattern, version 2 one per layer: described tiles, flat tiles, pilot.
+    patterns: Vec<Vec<Array2<i8>>>,
+    /// Signs of the tiles; `None` before they are needed.
+    signs: Option<TileSigns>,
+    /// Signed amplitude of each pattern in each mask cell.
+    fields: Vec<Array2<f32>>,
     /// Statistics of the current picture's mask cells.
     cells: Array2<LumaSums>,
     mask: PerceptualMask,
@@ -87,15 +112,23 @@ impl Embedder {
             next_frame: 0,
             has_begun: false,
             size: (0, 0),
+            security: Security::default(),
             patterns: Vec::new(),
+            signs: None,
+            fields: Vec::new(),
             cells: Array2::default((0, 0)),
             mask: PerceptualMask::default(),
         })
     }
 
-    /// Sets the key epoch, on which the carriers depend beside the key.
+    /// Sets the key epoch, on which the patterns depend beside the key.
     pub fn with_epoch(self, epoch: u32) -> Self {
-        Self { epoch, size: (0, 0), ..self }
+        Self { epoch, size: (0, 0), signs: None, ..self }
+    }
+
+    /// Sets the protection against attackers, copy-resistant unless set.
+    pub fn with_security(self, security: Security) -> Self {
+        Self { security, size: (0, 0), ..self }
     }
 
     /// Sets the number of the first picture in the video, 0 unless set. Parts of a video that are
@@ -130,14 +163,28 @@ impl Embedder {
     /// first picture.
     pub fn prepare(&mut self, width: usize, height: usize) {
         let scale = canonical_scale(width, height);
-        let canonical = patterns(&self.key, self.epoch, self.payload, scale);
-        self.patterns = self.threads.enter(|| {
-            let quantise = |v: f32| (v * PATTERN_STEPS).round() as i8;
-            let resampled = canonical
+        let (key, epoch, payload) = (&self.key, self.epoch, self.payload);
+        let quantise = |v: f32| (v * PATTERN_STEPS).round() as i8;
+        let resample = |pattern: &Array2<f32>| {
+            resample_plane(&pattern.view(), width, height, quantise)
+        };
+        self.patterns = self.threads.enter(|| match self.security {
+            Security::Robust => patterns(key, epoch, payload, scale)
                 .par_iter()
-                .map(|pattern| resample_plane(&pattern.view(), width, height, quantise));
-            resampled.collect()
+                .map(|pattern| vec![resample(pattern)])
+                .collect(),
+            Security::CopyResistant => (0..HOPS)
+                .into_par_iter()
+                .map(|label| {
+                    let Layers { described, flat, pilot } =
+                        layers(key, epoch, payload, scale, label);
+                    [described, flat, pilot].par_iter().map(resample).collect()
+                })
+                .collect(),
         });
+        if self.security == Security::CopyResistant && self.signs.is_none() {
+            self.signs = Some(TileSigns::new(key, epoch));
+        }
         self.size = (width, height);
     }
 
@@ -150,7 +197,7 @@ impl Embedder {
         strength: &Strength,
     ) -> Option<Payload> {
         let (height, width) = picture.components[0].dim();
-        let hop = (self.next_frame / HOP_FRAMES) as usize % HOPS;
+        let hop = self.next_frame / HOP_FRAMES;
         let hop_begins = self.next_frame.is_multiple_of(HOP_FRAMES);
         self.next_frame = self.next_frame.wrapping_add(1);
         let is_first = !std::mem::replace(&mut self.has_begun, true);
@@ -163,21 +210,50 @@ impl Embedder {
         }
         let side = cell_side(width, height);
         let target_sigma = 255.0 * 10.0f32.powf(-strength.target_psnr / 20.0);
-        if strength.texture_aware {
+        let needs_cells = strength.texture_aware || self.security == Security::CopyResistant;
+        if needs_cells {
             self.measure_cells(picture, side);
-            let flat = self.compute_mask();
-            let amplitudes = &self.mask.amplitudes;
-            let squares: f32 = amplitudes.iter().map(|a| a * a).sum();
-            let gain = (target_sigma / (squares / amplitudes.len() as f32).sqrt())
-                .min(MAX_FLAT_SIGMA / flat);
-            self.add_pattern(picture, hop, side, gain);
-        } else {
-            let dim = (height.div_ceil(side), width.div_ceil(side));
-            self.mask.resize(dim);
-            self.mask.amplitudes.fill(1.0);
-            self.add_pattern(picture, hop, side, target_sigma);
         }
+        let max_gain = if strength.texture_aware {
+            MAX_FLAT_SIGMA / self.compute_mask()
+        } else {
+            self.mask.resize((height.div_ceil(side), width.div_ceil(side)));
+            self.mask.amplitudes.fill(1.0);
+            f32::INFINITY
+        };
+        let label = self.compute_fields(hop, canonical_scale(width, height) * side as f64);
+        let power: f32 = self.fields.iter().flatten().map(|v| v * v).sum();
+        let cells = self.mask.amplitudes.len() as f32;
+        let gain = (target_sigma / (power / cells).sqrt().max(1e-9)).min(max_gain);
+        self.add_patterns(picture, label, side, gain);
         (changed || is_first).then_some(self.payload)
+    }
+
+    /// Computes the signed amplitude of each pattern in each cell; returns the label of the hop.
+    ///
+    /// `side` is the side of a cell in canonical pixels.
+    fn compute_fields(&mut self, hop: u64, side: f64) -> usize {
+        let amplitudes = &self.mask.amplitudes;
+        let Some(signs) = self.signs.as_ref().filter(|_| self.security == Security::CopyResistant)
+        else {
+            self.fields.resize_with(1, || Array2::zeros((0, 0)));
+            self.fields[0].clone_from(amplitudes);
+            return (hop % HOPS as u64) as usize;
+        };
+        let (tiles, label) = signs.weights(hop, &self.cells, side);
+        let carriers = (1.0 - PILOT_ENERGY_SHARE).sqrt();
+        let fields: [_; 3] = std::array::from_fn(|layer| {
+            Array2::from_shape_fn(amplitudes.dim(), |(y, x)| {
+                let tile = |i: usize| ((i as f64 + 0.5) * side / TILE as f64) as usize;
+                let weight = match layer {
+                    0 | 1 => carriers * tiles[[tile(y), tile(x)]][layer],
+                    _ => PILOT_ENERGY_SHARE.sqrt(),
+                };
+                amplitudes[[y, x]] * weight
+            })
+        });
+        self.fields = fields.into();
+        label
     }
 
     /// Computes the mask from the cells; returns the amplitude that flat mid-grey gets.
@@ -221,20 +297,19 @@ impl Embedder {
         });
     }
 
-    /// Adds the pattern of a hop, multiplied by mask and `gain`, to luma.
+    /// Adds the patterns of a hop label, multiplied by their fields and `gain`, to luma.
     ///
     /// In RGB pictures it adds the same value to R, G and B, which changes luma by that value.
-    fn add_pattern<T: Sample>(
+    fn add_patterns<T: Sample>(
         &self,
         picture: &mut PictureMut<'_, T>,
-        hop: usize,
+        label: usize,
         side: usize,
         gain: f32,
     ) {
-        let pattern = self.patterns.get(hop).expect("`prepare` computes one pattern per hop");
-        let amplitudes = &self.mask.amplitudes;
+        let patterns = self.patterns.get(label).expect("`prepare` computes all patterns");
         let components = if picture.colour == Colour::Rgb { 3 } else { 1 };
-        let width = pattern.ncols();
+        let (width, fields) = (patterns[0].ncols(), &self.fields);
         self.threads.enter(|| {
             let mut bands: Vec<Vec<_>> = Vec::new();
             for component in &mut picture.components[..components] {
@@ -246,28 +321,76 @@ impl Embedder {
                 }
             }
             bands.into_par_iter().enumerate().for_each_init(
-                || (vec![0.0; amplitudes.ncols()], vec![0.0; width]),
-                |(cells, change), (i, mut rows)| {
+                || (vec![0.0; fields[0].ncols()], vec![0.0; width], vec![0.0; width]),
+                |(cells, part, change), (i, mut rows)| {
                     for k in 0..rows[0].nrows() {
-                        interpolate_rows(
-                            amplitudes,
-                            i,
-                            (k as f32 + 0.5) / side as f32 - 0.5,
-                            cells,
-                        );
-                        interpolate_cells(cells, side, change);
-                        let pattern = pattern.row(i * side + k);
-                        let scale = gain / PATTERN_STEPS;
-                        change
-                            .iter_mut()
-                            .zip(pattern)
-                            .for_each(|(a, p)| *a *= scale * f32::from(*p));
+                        change.fill(0.0);
+                        let t = (k as f32 + 0.5) / side as f32 - 0.5;
+                        for (field, pattern) in fields.iter().zip(patterns) {
+                            interpolate_rows(field, i, t, cells);
+                            if cells.iter().all(|v| *v == 0.0) {
+                                continue;
+                            }
+                            interpolate_cells(cells, side, part);
+                            let pattern = pattern.row(i * side + k);
+                            let pattern = pattern.to_slice().expect("own rows are contiguous");
+                            add_product(change, part, pattern, gain / PATTERN_STEPS);
+                        }
                         rows.iter_mut().for_each(|rows| add_to_row(rows.row_mut(k), change));
                     }
                 },
             );
         });
     }
+}
+
+/// Signs of the tiles of a key and key epoch, by hop and by picture.
+struct TileSigns {
+    hops: HopSequence,
+    /// Description for each hop label.
+    descriptions: Vec<Description>,
+}
+
+impl TileSigns {
+    fn new(key: &Key, epoch: u32) -> Self {
+        let descriptions = (0..HOPS).map(|label| Description::new(key, epoch, label)).collect();
+        Self { hops: HopSequence::new(key, epoch), descriptions }
+    }
+
+    /// Returns the weights of the carriers of described and of flat tiles for all tiles that the
+    /// picture covers, and the label of the hop.
+    ///
+    /// `side` is the side of a cell in canonical pixels.
+    fn weights(&self, hop: u64, cells: &Array2<LumaSums>, side: f64) -> (Array2<[f32; 2]>, usize) {
+        let hop = (hop % SEQUENCE as u64) as usize;
+        let label = self.hops.label(hop);
+        let luma = BlurredLuma::new(cells.map(|cell| cell.sum / cell.count), DESCRIPTION_RADIUS);
+        let count = |cells: usize| (cells as f64 * side / TILE as f64) as usize + 1;
+        let weights = Array2::from_shape_fn(
+            (count(cells.nrows()), count(cells.ncols())),
+            |(row, column)| {
+                let tile = row % TILE_ROWS * TILE_COLUMNS + column % TILE_COLUMNS;
+                let centre = tile_centre(column as i32, row as i32);
+                let weight = self.descriptions[label].weight(tile, |offset| {
+                    let [x, y] = [0, 1].map(|i| ((centre[i] + offset[i] + 0.5) / side - 0.5) as f32);
+                    luma.at(x, y)
+                });
+                let sign = |layer| self.hops.sign(hop, layer as usize, tile);
+                [
+                    weight * sign(Layer::Described),
+                    FLAT_TILE_AMPLITUDE * (1.0 - weight.abs()) * sign(Layer::Flat),
+                ]
+            },
+        );
+        (weights, label)
+    }
+}
+
+/// Adds the product of a field and a pattern, times `scale`, to `to`.
+fn add_product(to: &mut [f32], field: &[f32], pattern: &[i8], scale: f32) {
+    to.iter_mut()
+        .zip(field.iter().zip(pattern))
+        .for_each(|(to, (field, pattern))| *to += scale * field * f32::from(*pattern));
 }
 
 /// Returns the side of a mask cell in pixels: about two canonical pixels.
