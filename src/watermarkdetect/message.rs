@@ -48,6 +48,7 @@ impl From<&WatermarkMessage> for gst::Structure {
             .field("offset-x", report.offset_x)
             .field("offset-y", report.offset_y)
             .field("epoch", report.epoch)
+            .field("named", gst::List::new(report.named.iter().map(Payload::to_string)))
             .field("version", report.version.number())
             .field("described", report.described)
             .field("timestamp", nanoseconds(message.timestamp))
@@ -85,12 +86,21 @@ impl TryFrom<&gst::StructureRef> for WatermarkMessage {
         if present != payload.is_some() {
             return Err(InvalidWatermarkMessage("present is set but payload is null".to_owned()));
         }
+        let named = get::<gst::List>(structure, "named")?;
+        let named = named.iter().map(|value| {
+            let text = value.get::<String>().map_err(|err| err.to_string())?;
+            text.parse::<Payload>().map_err(|err| err.to_string())
+        });
+        let named = named
+            .collect::<Result<_, _>>()
+            .map_err(|err| InvalidWatermarkMessage(format!("named: {err}")))?;
         let version = get(structure, "version")?;
         let version = Version::from_number(version)
             .ok_or_else(|| InvalidWatermarkMessage(format!("unknown version {version}")))?;
         Ok(Self {
             report: Report {
                 payload,
+                named,
                 version,
                 described: get(structure, "described")?,
                 epoch: get(structure, "epoch")?,
@@ -118,6 +128,7 @@ mod tests {
     fn message(payload: Option<Payload>) -> WatermarkMessage {
         let report = Report {
             payload,
+            named: payload.into_iter().chain([Payload(9)]).collect(),
             version: Version::Two,
             described: 0.75,
             epoch: 3,

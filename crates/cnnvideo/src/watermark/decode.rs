@@ -54,6 +54,9 @@ impl Default for DecoderOptions {
 pub struct Report {
     /// Payload, if its keyed check is correct and `log10_p` is within the false-positive rate.
     pub payload: Option<Payload>,
+    /// Issued payloads for which there is evidence, the best first; see
+    /// [`Decoder::with_candidates`].
+    pub named: Vec<Payload>,
     /// Version of the format of the best message.
     pub version: Version,
     /// Share of the evidence, from 0 to 1, that comes from parts of the picture whose content the
@@ -99,6 +102,8 @@ pub struct Evidence {
 /// Progress of decoding one window.
 struct Attempts<'a> {
     window: &'a Window,
+    /// Number of issued payloads.
+    candidates: u32,
     /// Number of decoded combinations of version, geometry, cutoff frequency, key epoch and place in
     /// the sequence of hops.
     count: u32,
@@ -110,9 +115,10 @@ struct Attempts<'a> {
 
 impl<'a> Attempts<'a> {
     /// Starts with the report of a window in which nothing was decoded.
-    fn new(window: &'a Window) -> Self {
+    fn new(window: &'a Window, candidates: u32) -> Self {
         let best = Report {
             payload: None,
+            named: Vec::new(),
             version: Version::Two,
             described: 0.0,
             epoch: 0,
@@ -125,7 +131,7 @@ impl<'a> Attempts<'a> {
             offset_x: 0.0,
             offset_y: 0.0,
         };
-        Self { window, count: 0, best, best_bits: 96 }
+        Self { window, candidates, count: 0, best, best_bits: 96 }
     }
 
     /// Adds an attempt at version 1; returns whether it found a payload.
@@ -139,7 +145,15 @@ impl<'a> Attempts<'a> {
         self.count += 1;
         let log10_p = log10_chance(message.z, self.count, message.free_bits());
         let payload = message.payload.filter(|_| log10_p <= limit);
-        let best = Report { payload, version: Version::One, epoch, log10_p, ..self.best.clone() };
+        let best = Report {
+            payload,
+            named: Vec::new(),
+            version: Version::One,
+            described: 0.0,
+            epoch,
+            log10_p,
+            ..self.best.clone()
+        };
         self.add(message, best, geometry)
     }
 
@@ -154,17 +168,30 @@ impl<'a> Attempts<'a> {
         geometry: &Geometry,
         limit: f64,
     ) -> bool {
-        let Found { message, places, tile_z, described, described_area } = found;
+        let Found { message, places, tile_z, described, described_area, named } = found;
         self.count += places;
-        let mut log10_p = log10_chance(message.z, self.count, message.free_bits());
-        let mut genuine = true;
-        if described_area >= MIN_DESCRIBED_AREA {
-            log10_p = log10_p.max(log10_chance(tile_z, self.count, 0));
-            genuine = tile_z >= MIN_TILE_Z;
+        let bound = |z: f64, tile_z: f64, attempts: u32, bits: u32| {
+            let payload = log10_chance(z, attempts, bits);
+            if described_area < MIN_DESCRIBED_AREA {
+                payload
+            } else if tile_z < MIN_TILE_Z {
+                0.0
+            } else {
+                payload.max(log10_chance(tile_z, attempts, 0))
+            }
+        };
+        let mut log10_p = bound(message.z, tile_z, self.count, message.free_bits());
+        let mut payload = message.payload.filter(|_| log10_p <= limit);
+        let attempts = self.count.saturating_mul(self.candidates);
+        let mut all = named.iter().map(|c| (c.payload, bound(c.z, c.tile_z, attempts, 0)));
+        let named: Vec<_> = all.by_ref().filter(|(_, log10_p)| *log10_p <= limit).collect();
+        if let (None, Some(best)) = (payload, named.first()) {
+            (payload, log10_p) = (Some(best.0), best.1);
         }
-        let payload = message.payload.filter(|_| genuine && log10_p <= limit);
+        let named = named.into_iter().map(|(payload, _)| payload).collect();
         let version = Version::Two;
-        let best = Report { payload, version, described, epoch, log10_p, ..self.best.clone() };
+        let best =
+            Report { payload, named, version, described, epoch, log10_p, ..self.best.clone() };
         self.add(message, best, geometry)
     }
 
@@ -218,6 +245,8 @@ pub struct Decoder {
     key: Key,
     options: DecoderOptions,
     pilots: Vec<Pilot>,
+    /// Issued payloads.
+    candidates: Vec<Payload>,
     fft: Fft2,
     /// Geometry, index of the pilot and key epoch of the last watermark found, which are tried
     /// first.
@@ -236,12 +265,18 @@ impl Decoder {
                 Pilot { version, epoch, waves, marks: None }
             })
             .collect();
-        Self { key, options, pilots, fft: Fft2::new(), last: None }
+        Self { key, options, pilots, candidates: Vec::new(), fft: Fft2::new(), last: None }
+    }
+
+    /// Sets the payloads that were issued. Marks of version 2 whose payload cannot be read, because
+    /// several receivers mixed their copies, are then compared with each of them.
+    pub fn with_candidates(self, candidates: Vec<Payload>) -> Self {
+        Self { candidates, ..self }
     }
 
     /// Searches a window for a watermark and decodes it.
     pub fn decode(&mut self, window: &Window, search: Search) -> Report {
-        let mut attempts = Attempts::new(window);
+        let mut attempts = Attempts::new(window, self.candidates.len() as u32);
         let residual_sums: Vec<_> = window.groups.iter().map(|group| &group.residual_sum).collect();
         let Some(synchroniser) = Synchroniser::new(&residual_sums, &mut self.fft) else {
             return attempts.report();
@@ -275,7 +310,7 @@ impl Decoder {
     pub fn trials(&mut self, window: &Window, trials: usize) -> Vec<Evidence> {
         let mut all = Vec::with_capacity(trials);
         for epoch in 0.. {
-            let marks = Marks::new(&self.key, epoch);
+            let marks = Marks::new(&self.key, epoch, &[]);
             let found = marks.trials(&self.key, window, trials - all.len(), &mut self.fft);
             let is_empty = found.is_empty();
             all.extend(found.into_iter().map(|found| {
@@ -340,7 +375,7 @@ impl Decoder {
         pilot: usize,
         attempts: &mut Attempts<'_>,
     ) -> bool {
-        let Self { key, options, pilots, fft, last } = self;
+        let Self { key, options, pilots, candidates, fft, last } = self;
         let Pilot { version, epoch, waves, marks } = &mut pilots[pilot];
         let (window, limit) = (attempts.window, options.false_positive_rate.log10());
         let mut found_epoch = *epoch;
@@ -355,7 +390,7 @@ impl Decoder {
                 })
             }
             Version::Two => {
-                let marks = marks.get_or_insert_with(|| Box::new(Marks::new(key, *epoch)));
+                let marks = marks.get_or_insert_with(|| Box::new(Marks::new(key, *epoch, candidates)));
                 marks.decode(key, waves, window, &geometry, fft, |found| {
                     attempts.add_version_2(found, *epoch, &geometry, limit)
                 })

@@ -6,6 +6,7 @@
 //! residuals of received pictures in a [`Window`], and [`Decoder`] recovers the geometry and the
 //! payload from it.
 
+mod candidates;
 mod collect;
 mod convolutional_code;
 mod decode;
@@ -30,6 +31,7 @@ mod version;
 mod version1;
 mod version2;
 
+pub use candidates::{MAX_CANDIDATES, ParseCandidatesError, parse_candidates};
 pub use collect::{Collector, Window};
 pub use decode::{Decoder, DecoderOptions, Evidence, Report};
 pub use embed::{Embedder, HOP_FRAMES, Security, Strength};

@@ -5,6 +5,7 @@
 use std::cell::OnceCell;
 
 use super::{
+    candidates::{CodedCandidates, NamedCandidate},
     collect::Window,
     convolutional_code::CODED_BITS,
     demodulate::{Demodulated, TileMap},
@@ -14,6 +15,7 @@ use super::{
     key::Key,
     message::{BestMessage, correlation},
     pattern::{HOPS, Wave},
+    payload::Payload,
     plane::Fft2,
     spectra::{CUTOFF_FREQUENCIES, Spectra},
     sync::label_scores,
@@ -32,6 +34,7 @@ pub(super) struct Marks {
     epoch: u32,
     hops: HopSequence,
     descriptions: Vec<Description>,
+    candidates: CodedCandidates,
     /// Carriers by layer and hop label, created when they are needed.
     carriers: [[OnceCell<TileCarriers>; HOPS]; 2],
 }
@@ -48,6 +51,18 @@ pub(super) struct Found {
     pub described: f64,
     /// Mean weight of the description over the tiles, from 0 to 1.
     pub described_area: f32,
+    /// Issued payloads that correlate with the soft bits, the best first.
+    pub named: Vec<Named>,
+}
+
+/// Evidence for an issued payload.
+#[derive(Clone, Copy)]
+pub(super) struct Named {
+    pub payload: Payload,
+    /// Correlation with its coded bits, in standard deviations of chance.
+    pub z: f64,
+    /// As [`Found::tile_z`], with this payload.
+    pub tile_z: f64,
 }
 
 /// Correlations of the tiles with their bits in one run.
@@ -58,12 +73,13 @@ struct RunEvidence<'a> {
 }
 
 impl Marks {
-    /// Creates what decoding needs of a key and key epoch.
-    pub(super) fn new(key: &Key, epoch: u32) -> Self {
+    /// Creates what decoding needs of a key and key epoch, with a list of issued payloads.
+    pub(super) fn new(key: &Key, epoch: u32, candidates: &[Payload]) -> Self {
         Self {
             epoch,
             hops: HopSequence::new(key, epoch),
             descriptions: (0..HOPS).map(|label| Description::new(key, epoch, label)).collect(),
+            candidates: CodedCandidates::new(candidates, key, epoch),
             carriers: Default::default(),
         }
     }
@@ -253,9 +269,15 @@ impl Marks {
             LAYERS.map(|layer| self.tile_values(key, layer, place, evidence, &message.coded));
         let total = |values: &[f32]| f64::from(values.iter().sum::<f32>().max(0.0));
         let (a, b) = (total(&described), total(&flat));
-        let tile_z = correlation(&described, &vec![1.0; described.len()]);
+        let tile_z = agreement(&described);
         let described = if a + b > 0.0 { a / (a + b) } else { 0.0 };
-        Found { message, places: 1, tile_z, described, described_area }
+        let named = self.candidates.named(&soft).into_iter().map(|candidate| {
+            let NamedCandidate { payload, coded, z } = candidate;
+            let values = self.tile_values(key, Layer::Described, place, evidence, &coded);
+            Named { payload, z, tile_z: agreement(&values) }
+        });
+        let named = named.collect();
+        Found { message, places: 1, tile_z, described, described_area, named }
     }
 
     /// Returns the correlation of each tile of a layer with a message.
@@ -280,6 +302,11 @@ impl Marks {
         }
         all
     }
+}
+
+/// Returns the agreement of the tiles, in standard deviations of that with random signs.
+fn agreement(values: &[f32]) -> f64 {
+    correlation(values, &vec![1.0; values.len()])
 }
 
 /// The layers, in the order of their index.
