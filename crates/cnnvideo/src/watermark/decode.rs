@@ -2,6 +2,8 @@
 
 //! Decodes the payload of a watermark from a [`Window`]: [`Decoder`] and [`Report`].
 
+use rayon::prelude::*;
+
 use super::{
     collect::Window,
     convolutional_code::CODED_BITS,
@@ -20,12 +22,12 @@ use super::{
 /// Number of geometries of a search that are decoded.
 const DECODED_GEOMETRIES: usize = 3;
 /// Number of geometries of a search, of all pilots, whose shift is estimated.
-const SHIFTED_GEOMETRIES: usize = 6;
+const SHIFTED_GEOMETRIES: usize = 5;
 /// Number of pilots, those that agree best, with which whole pictures are decoded.
 const DECODED_PILOTS: usize = 3;
-/// Agreement of a pilot with whole pictures, in standard deviations without a watermark, above
-/// which not only the best pilot is decoded.
-const MIN_AGREEMENT_OF_WHOLE: f64 = 2.5;
+/// Agreement of a pilot with whole pictures, in standard deviations without a watermark, below
+/// which it is not decoded. Marks that can be read reach more than twice of it.
+const MIN_AGREEMENT_OF_WHOLE: f64 = 2.0;
 /// Correlation of the described tiles with the message, in standard deviations with random signs of
 /// the tiles, below which the mark may have been copied from another picture.
 const MIN_TILE_Z: f64 = 7.0;
@@ -224,7 +226,9 @@ impl<'a> Attempts<'a> {
         match best.payload {
             Some(_) => best,
             None => {
-                Report { log10_p: log10_chance(best.z, count, best_bits), ..best }
+                let log10_p = log10_chance(best.z, count, best_bits);
+                // The bound of an attempt at version 2 is weaker if the tiles do not agree.
+                Report { log10_p: log10_p.max(best.log10_p), ..best }
             }
         }
     }
@@ -278,7 +282,7 @@ impl Decoder {
     pub fn decode(&mut self, window: &Window, search: Search) -> Report {
         let mut attempts = Attempts::new(window, self.candidates.len() as u32);
         let residual_sums: Vec<_> = window.groups.iter().map(|group| &group.residual_sum).collect();
-        let Some(synchroniser) = Synchroniser::new(&residual_sums, &mut self.fft) else {
+        let Some(synchroniser) = Synchroniser::new(&residual_sums, search, &mut self.fft) else {
             return attempts.report();
         };
         if let Some((geometry, pilot, _)) = self.last
@@ -332,10 +336,10 @@ impl Decoder {
         });
         let mut agreements: Vec<_> = agreements.collect();
         agreements.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let decoded = agreements.into_iter().take(DECODED_PILOTS).enumerate();
+        let decoded = agreements.into_iter().take(DECODED_PILOTS);
         decoded
-            .filter(|(rank, (agreement, _))| *rank == 0 || *agreement >= MIN_AGREEMENT_OF_WHOLE)
-            .map(|(_, (_, pilot))| pilot)
+            .filter(|(agreement, _)| *agreement >= MIN_AGREEMENT_OF_WHOLE)
+            .map(|(_, pilot)| pilot)
             .collect()
     }
 
@@ -345,8 +349,11 @@ impl Decoder {
         synchroniser: &Synchroniser,
         search: Search,
     ) -> Vec<(usize, Geometry)> {
-        let candidates = self.pilots.iter().enumerate().flat_map(|(i, pilot)| {
-            let candidates = synchroniser.linear_candidates(&pilot.waves, search);
+        // Collected in the order of the pilots, so that threads make no difference.
+        let candidates: Vec<_> = (self.pilots.par_iter())
+            .map(|pilot| synchroniser.linear_candidates(&pilot.waves, search))
+            .collect();
+        let candidates = candidates.into_iter().enumerate().flat_map(|(i, candidates)| {
             candidates.into_iter().map(move |(power, geometry)| (power, i, geometry))
         });
         let mut candidates: Vec<_> = candidates.collect();

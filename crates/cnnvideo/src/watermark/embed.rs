@@ -19,6 +19,7 @@ use super::{
 use crate::{
     frame::{Colour, PictureMut, Sample, luma::luma_row},
     nn::Threads,
+    simd::vectorise,
 };
 
 /// Number of frames of a hop, after which the embedder switches to the next pattern.
@@ -241,18 +242,26 @@ impl Embedder {
             return (hop % HOPS as u64) as usize;
         };
         let (tiles, label) = signs.weights(hop, &self.cells, side);
+        let dim = amplitudes.dim();
+        self.fields.resize_with(3, || Array2::zeros(dim));
+        for field in self.fields.iter_mut().filter(|field| field.dim() != dim) {
+            *field = Array2::zeros(dim);
+        }
+        let [described, flat, pilot] = &mut self.fields[..] else {
+            unreachable!("the fields were resized to three")
+        };
         let carriers = (1.0 - PILOT_ENERGY_SHARE).sqrt();
-        let fields: [_; 3] = std::array::from_fn(|layer| {
-            Array2::from_shape_fn(amplitudes.dim(), |(y, x)| {
-                let tile = |i: usize| ((i as f64 + 0.5) * side / TILE as f64) as usize;
-                let weight = match layer {
-                    0 | 1 => carriers * tiles[[tile(y), tile(x)]][layer],
-                    _ => PILOT_ENERGY_SHARE.sqrt(),
-                };
-                amplitudes[[y, x]] * weight
-            })
-        });
-        self.fields = fields.into();
+        let tile = |cell: usize| ((cell as f64 + 0.5) * side / TILE as f64) as usize;
+        let columns: Vec<_> = (0..dim.1).map(tile).collect();
+        for y in 0..dim.0 {
+            let weights = tiles.row(tile(y));
+            for (x, column) in columns.iter().enumerate() {
+                let (amplitude, [a, b]) = (amplitudes[[y, x]], weights[*column]);
+                described[[y, x]] = carriers * a * amplitude;
+                flat[[y, x]] = carriers * b * amplitude;
+                pilot[[y, x]] = PILOT_ENERGY_SHARE.sqrt() * amplitude;
+            }
+        }
         label
     }
 
@@ -388,9 +397,14 @@ impl TileSigns {
 
 /// Adds the product of a field and a pattern, times `scale`, to `to`.
 fn add_product(to: &mut [f32], field: &[f32], pattern: &[i8], scale: f32) {
-    to.iter_mut()
-        .zip(field.iter().zip(pattern))
-        .for_each(|(to, (field, pattern))| *to += scale * field * f32::from(*pattern));
+    vectorise(
+        #[inline(always)]
+        || {
+            to.iter_mut()
+                .zip(field.iter().zip(pattern))
+                .for_each(|(to, (field, pattern))| *to += scale * field * f32::from(*pattern));
+        },
+    );
 }
 
 /// Returns the side of a mask cell in pixels: about two canonical pixels.
@@ -429,10 +443,14 @@ fn interpolate_cells(cells: &[f32], side: usize, to: &mut [f32]) {
 /// Both arms compute the same; the compiler vectorises the one for contiguous rows.
 fn add_to_row<T: Sample>(mut row: ArrayViewMut1<'_, T>, change: &[f32]) {
     match row.as_slice_mut() {
-        Some(row) => row
-            .iter_mut()
-            .zip(change)
-            .for_each(|(v, c)| *v = T::from_code_value(v.code_value() + c)),
+        Some(row) => vectorise(
+            #[inline(always)]
+            || {
+                row.iter_mut()
+                    .zip(change)
+                    .for_each(|(v, c)| *v = T::from_code_value(v.code_value() + c));
+            },
+        ),
         None => row
             .iter_mut()
             .zip(change)

@@ -53,7 +53,7 @@ impl Geometry {
     /// Returns the inverse of the linear part, or `None` if the picture collapses.
     pub(super) fn inverse(&self) -> Option<[[f64; 2]; 2]> {
         let determinant = self.determinant();
-        if !(determinant.abs() >= 1e-3) {
+        if determinant.is_nan() || determinant.abs() < 1e-3 {
             return None;
         }
         let [[a, b], [c, d]] = self.matrix;

@@ -51,6 +51,23 @@ pub enum Search {
     Full,
 }
 
+/// What the coarse search needs of a wave.
+struct CoarseWave {
+    /// Frequency in cycles per canonical pixel.
+    x: f32,
+    y: f32,
+    /// Radial frequency.
+    radius: f32,
+    is_steady: bool,
+}
+
+impl CoarseWave {
+    fn new(wave: &Wave) -> Self {
+        let (x, y) = wave.frequency();
+        Self { x, y, radius: x.hypot(y), is_steady: wave.is_steady() }
+    }
+}
+
 /// Power spectrum by rows, frequency 0 in row 0 and column 0.
 struct PowerSpectrum {
     /// Power relative to its neighbourhood.
@@ -88,7 +105,13 @@ pub(super) struct Synchroniser {
 
 impl Synchroniser {
     /// Computes the power spectra; returns `None` without residuals.
-    pub(super) fn new(residuals: &[&Array2<f32>], fft: &mut Fft2) -> Option<Self> {
+    ///
+    /// The spectrum for the waves that depend on the hop is needed for a search only.
+    pub(super) fn new(
+        residuals: &[&Array2<f32>],
+        search: Search,
+        fft: &mut Fft2,
+    ) -> Option<Self> {
         let mut total = Array2::zeros(residuals.first()?.dim());
         residuals.iter().for_each(|residual| total += *residual);
         let mut spectrum = vec![Complex32::default(); PLANE_WIDTH * PLANE_HEIGHT];
@@ -97,6 +120,7 @@ impl Synchroniser {
         let mut power = Array2::zeros((PLANE_HEIGHT, PLANE_WIDTH));
         add_power(&spectrum, &mut power);
         let power_of_sum = PowerSpectrum::new(power);
+        let residuals = if search == Search::WholeFrame { &[] } else { residuals };
         let sum_of_power = PowerSpectrum::new(summed_power(residuals, fft));
         Some(Self { total, spectrum, power_of_sum, sum_of_power })
     }
@@ -118,6 +142,7 @@ impl Synchroniser {
     /// Returns the geometries without shift at which the pilot waves stand out most, with the power
     /// of their peaks, the best first.
     pub(super) fn linear_candidates(&self, waves: &[Wave], search: Search) -> Vec<(f32, Geometry)> {
+        let coarse: Vec<_> = waves.iter().map(CoarseWave::new).collect();
         let mut scores = Vec::new();
         let angles = if search == Search::Full { (MAX_ANGLE / ANGLE_STEP) as i32 } else { 0 };
         let scales = ((SCALES.1 / SCALES.0).ln() / SCALE_STEP.ln()) as i32;
@@ -125,7 +150,7 @@ impl Synchroniser {
             let scale = SCALES.0 * SCALE_STEP.powi(i);
             for j in -angles..=angles {
                 let angle = f64::from(j) * ANGLE_STEP;
-                scores.push((self.score(waves, &self.similarity(scale, angle)), scale, angle));
+                scores.push((self.score(&coarse, scale, angle), scale, angle));
             }
         }
         scores.sort_by(|a, b| b.0.total_cmp(&a.0));
@@ -177,12 +202,26 @@ impl Synchroniser {
             .then_some([x * PLANE_WIDTH as f64, y * PLANE_HEIGHT as f64])
     }
 
-    /// Returns the coarse score of a geometry: power at its waves, normalised by their number.
-    fn score(&self, waves: &[Wave], geometry: &Geometry) -> f32 {
+    /// Returns the coarse score of an enlargement and a clockwise rotation: power at the waves,
+    /// normalised by their number. This is [`Self::bin_of`] and [`Self::similarity`] in short: it
+    /// runs for many thousand geometries.
+    fn score(&self, waves: &[CoarseWave], scale: f64, degrees: f64) -> f32 {
+        let (sin, cos) = degrees.to_radians().sin_cos();
+        let (sin, cos) = ((sin / scale) as f32, (cos / scale) as f32);
+        let band = [RECEIVED_BAND.0, RECEIVED_BAND.1].map(|limit| (limit * scale) as f32);
+        let spectra = [&self.sum_of_power, &self.power_of_sum]
+            .map(|spectrum| spectrum.smoothed.as_slice().expect("own planes are contiguous"));
         let (mut sum, mut count) = (0.0, 0);
         for wave in waves {
-            let Some(bin) = self.bin_of(wave, geometry) else { continue };
-            sum += at_nearest(&self.spectrum_for(wave).smoothed, bin) - 1.0;
+            if wave.radius < band[0] || wave.radius >= band[1] {
+                continue;
+            }
+            let x = (cos * wave.x - sin * wave.y) * PLANE_WIDTH as f32;
+            let y = (sin * wave.x + cos * wave.y) * PLANE_HEIGHT as f32;
+            // An offset instead of a rounding function, which is slow; both are far below it.
+            let nearest = |v: f32, period: usize| (v + period as f32 + 0.5) as usize & (period - 1);
+            let at = nearest(y, PLANE_HEIGHT) * PLANE_WIDTH + nearest(x, PLANE_WIDTH);
+            sum += spectra[usize::from(wave.is_steady)][at] - 1.0;
             count += 1;
         }
         if count == 0 { 0.0 } else { sum / (count as f32).sqrt() }

@@ -2,7 +2,7 @@
 
 //! Decodes marks of version 2, whose carriers have signs that depend on the picture and the hop.
 
-use std::cell::OnceCell;
+use std::sync::OnceLock;
 
 use super::{
     candidates::{CodedCandidates, NamedCandidate},
@@ -36,7 +36,7 @@ pub(super) struct Marks {
     descriptions: Vec<Description>,
     candidates: CodedCandidates,
     /// Carriers by layer and hop label, created when they are needed.
-    carriers: [[OnceCell<TileCarriers>; HOPS]; 2],
+    carriers: [[OnceLock<TileCarriers>; HOPS]; 2],
 }
 
 /// Result of one attempt.

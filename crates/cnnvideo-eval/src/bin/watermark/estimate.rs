@@ -3,7 +3,7 @@
 //! Estimates of a mark that an attacker without the key makes from marked frames.
 
 use cnnvideo::quality::psnr;
-use ndarray::{Array2, Zip};
+use ndarray::{Array1, Array2, Zip};
 
 /// Radius of the box filters that smooth a frame.
 const SMOOTHING_RADIUS: usize = 8;
@@ -58,20 +58,30 @@ impl Estimate {
     }
 }
 
-/// Adds an estimate to a frame at a PSNR, stronger where there is texture.
-pub(crate) fn add(frame: &Array2<u8>, estimate: &Estimate, psnr: f32) -> Array2<u8> {
+/// Returns the amplitude at which an attacker adds an estimate to each pixel: more where there is
+/// texture.
+pub(crate) fn amplitudes(frame: &Array2<u8>) -> Array2<f32> {
     let luma = frame.map(|v| f32::from(*v));
-    let mean = box_mean(&luma, 4);
-    let squares = box_mean(&luma.map(|v| v * v), 4);
-    let mut change = Array2::zeros(luma.dim());
-    Zip::from(&mut change).and(&mean).and(&squares).for_each(|to, mean, square| {
-        *to = 0.55 + 0.35 * (square - mean * mean).max(0.0).sqrt().min(30.0);
+    let mut amplitudes = box_mean(&luma.map(|v| v * v), 4);
+    amplitudes.zip_mut_with(&box_mean(&luma, 4), |square, mean| {
+        *square = 0.55 + 0.35 * (*square - mean * mean).max(0.0).sqrt().min(30.0);
     });
-    change *= &estimate.0;
+    amplitudes
+}
+
+/// Adds an estimate to a frame at a PSNR, with the frame's [`amplitudes`].
+pub(crate) fn add(
+    frame: &Array2<u8>,
+    amplitudes: &Array2<f32>,
+    estimate: &Estimate,
+    psnr: f32,
+) -> Array2<u8> {
+    let mut change = amplitudes * &estimate.0;
     let power = change.iter().map(|v| v * v).sum::<f32>() / change.len() as f32;
     let gain = 255.0 * 10.0f32.powf(-psnr / 20.0) / power.sqrt().max(1e-9);
+    change *= gain;
     let mut forged = frame.clone();
-    forged.zip_mut_with(&change, |v, change| *v = rounded(f32::from(*v) + gain * change));
+    forged.zip_mut_with(&change, |v, change| *v = rounded(f32::from(*v) + change));
     forged
 }
 
@@ -106,25 +116,28 @@ fn rounded(value: f32) -> u8 {
 
 /// Returns the means of windows of `radius` cells to each side; windows shrink at the border.
 fn box_mean(from: &Array2<f32>, radius: usize) -> Array2<f32> {
-    let mut to = from.clone();
-    let mut line = Vec::new();
-    for axis in [0, 1] {
-        for mut values in to.lanes_mut(ndarray::Axis(axis)) {
-            line.clear();
-            line.push(0.0f64);
-            let mut sum = 0.0;
-            for v in &values {
-                sum += f64::from(*v);
-                line.push(sum);
-            }
-            let count = values.len();
-            for (i, v) in values.iter_mut().enumerate() {
-                let (start, end) = (i.saturating_sub(radius), (i + radius + 1).min(count));
-                *v = ((line[end] - line[start]) / (end - start) as f64) as f32;
-            }
+    let (height, width) = from.dim();
+    let mut means = Array2::zeros((height, width));
+    let mut columns = Array1::<f32>::zeros(width);
+    (0..radius.min(height)).for_each(|y| columns += &from.row(y));
+    let mut sums = vec![0.0f64; width + 1];
+    for (y, to) in means.rows_mut().into_iter().enumerate() {
+        if y + radius < height {
+            columns += &from.row(y + radius);
+        }
+        if y > radius {
+            columns -= &from.row(y - radius - 1);
+        }
+        let rows = (y + radius + 1).min(height) - y.saturating_sub(radius);
+        for (x, v) in columns.iter().enumerate() {
+            sums[x + 1] = sums[x] + f64::from(*v);
+        }
+        for (x, to) in to.into_iter().enumerate() {
+            let (start, end) = (x.saturating_sub(radius), (x + radius + 1).min(width));
+            *to = ((sums[end] - sums[start]) / ((end - start) * rows) as f64) as f32;
         }
     }
-    to
+    means
 }
 
 #[cfg(test)]
@@ -137,7 +150,7 @@ mod tests {
         let estimate =
             Estimate::normalised(Array2::from_shape_fn((90, 120), |(y, x)| noise(x, y)));
         let frame = Array2::from_shape_fn((90, 120), |(y, x)| (40 + x + y / 2) as u8);
-        let forged = add(&frame, &estimate, 40.0);
+        let forged = add(&frame, &amplitudes(&frame), &estimate, 40.0);
         assert!((luma_psnr(&forged, &frame) - 40.0).abs() < 0.5);
         let cleaned = block_projection(&forged, &estimate, 32);
         assert!(luma_psnr(&cleaned, &frame) > 46.0);

@@ -23,7 +23,7 @@ use ndarray::Array2;
 use rand::{Rng, RngCore, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
 use super::{ONE_EPOCH, each_frame, init};
-use crate::estimate::{Estimate, add, block_projection, luma_psnr};
+use crate::estimate::{Estimate, add, amplitudes, block_projection, luma_psnr};
 use cnnvideo_eval::{Result, say_line};
 
 /// Frames of a hop.
@@ -81,8 +81,8 @@ impl<'a> Bench<'a> {
     fn new(task: &'a Forge) -> Result<Self> {
         init()?;
         let clips = task.clips.iter().map(|clip| load(task, clip)).collect::<Result<Vec<_>>>()?;
-        if clips.iter().any(|clip| clip.len() < 2 * HOP) {
-            return Err(format!("each clip needs {} frames", 2 * HOP).into());
+        if clips.iter().any(|clip| clip.len() < HOP) {
+            return Err(format!("each clip needs {HOP} frames").into());
         }
         Ok(Self { task, clips, rng: StdRng::seed_from_u64(task.seed) })
     }
@@ -170,35 +170,32 @@ pub(crate) fn copy(task: &Forge) -> Result<()> {
     let mut accepted = [0; WAYS.len()];
     let mut least = [0.0f64; WAYS.len()];
     let mut control = 0;
-    let (mut key, mut payload, mut marked) = (bench.key(), Payload(0), Vec::new());
+    let targets: Vec<Vec<_>> = (bench.clips.iter())
+        .map(|clip| clip[..HOP / 2].iter().map(|f| (f.clone(), amplitudes(f))).collect())
+        .collect();
+    let mut estimates = Vec::new();
     for attempt in 0..task.attempts {
         if attempt % ATTEMPTS_PER_KEY == 0 {
-            (key, payload) = (bench.key(), Payload(bench.rng.random()));
-            marked = (bench.clips.iter())
+            let (key, payload) = (bench.key(), Payload(bench.rng.random()));
+            let marked = (bench.clips.iter())
                 .map(|clip| bench.mark(clip, &key, payload))
                 .collect::<Result<Vec<_>>>()?;
-            let source = bench.rng.random_range(0..marked.len());
-            let report = detect(&marked[source][..HOP], &key, &[])?;
+            let report = detect(&marked[0][..HOP], &key, &[])?;
             control += u32::from(report.payload == Some(payload));
+            let by_target = (0..marked.len())
+                .map(|target| copy_estimates(&mut bench, &marked, target, &key, payload))
+                .collect::<Result<Vec<_>>>()?;
+            estimates = vec![(key, by_target)];
         }
-        let target = bench.rng.random_range(0..marked.len());
-        let source = (target + bench.rng.random_range(1..marked.len().max(2))) % marked.len();
-        let psnr = *[48.0, 45.0, 42.0, 38.0, 34.0].choose(&mut bench.rng).ok_or("no PSNR")?;
-        let level = bench.rng.random_range(16..236);
-        let flat = vec![Array2::from_elem(bench.clips[0][0].dim(), level); HOP];
-        let others = (0..marked.len()).filter(|i| *i != target);
-        let estimates = [
-            Estimate::of_flat(&bench.mark(&flat, &key, payload)?),
-            Estimate::of_frames(marked[source][..HOP].iter()),
-            Estimate::of_frames(marked[source].iter()),
-            Estimate::of_frames(others.flat_map(|i| &marked[i][..HOP])),
-        ];
-        for (way, estimate) in estimates.iter().enumerate() {
-            let forged: Vec<_> = bench.clips[target][..HOP / 2]
+        let (key, by_target) = estimates.first().ok_or("no estimates")?;
+        let target = bench.rng.random_range(0..targets.len());
+        let psnr = bench.rng.random_range(34.0..50.0);
+        for (way, estimate) in by_target[target].iter().enumerate() {
+            let forged: Vec<_> = targets[target]
                 .iter()
-                .map(|frame| add(frame, estimate, psnr))
+                .map(|(frame, amplitudes)| add(frame, amplitudes, estimate, psnr))
                 .collect();
-            let report = detect(&forged, &key, &[])?;
+            let report = detect(&forged, key, &[])?;
             accepted[way] += u32::from(report.payload.is_some());
             least[way] = least[way].min(report.log10_p);
         }
@@ -216,6 +213,26 @@ pub(crate) fn copy(task: &Forge) -> Result<()> {
     Ok(())
 }
 
+/// Returns the estimates for the first hop of a target, one for each way to make them.
+fn copy_estimates(
+    bench: &mut Bench<'_>,
+    marked: &[Frames],
+    target: usize,
+    key: &Key,
+    payload: Payload,
+) -> Result<[Estimate; 4]> {
+    let source = (target + bench.rng.random_range(1..marked.len().max(2))) % marked.len();
+    let level = bench.rng.random_range(16..236);
+    let flat = vec![Array2::from_elem(bench.clips[0][0].dim(), level); HOP];
+    let others = (0..marked.len()).filter(|i| *i != target);
+    Ok([
+        Estimate::of_flat(&bench.mark(&flat, key, payload)?),
+        Estimate::of_frames(marked[source][..HOP].iter()),
+        Estimate::of_frames(marked[source].iter()),
+        Estimate::of_frames(others.flat_map(|i| &marked[i][..HOP])),
+    ])
+}
+
 /// Runs the subcommand `removal`: how often the mark is read after an estimate of it was removed,
 /// and what that costs.
 pub(crate) fn removal(task: &Forge) -> Result<()> {
@@ -231,7 +248,7 @@ pub(crate) fn removal(task: &Forge) -> Result<()> {
         Removal::Project(64),
         Removal::Project(256),
     ];
-    let mut rows = vec![(0, 0.0); WAYS.len() * STRENGTHS.len()];
+    let mut rows = vec![(0u32, 0.0f64); WAYS.len() * STRENGTHS.len()];
     for _ in 0..task.attempts {
         let (key, payload) = (bench.key(), Payload(bench.rng.random()));
         let marked = (bench.clips.iter())
@@ -249,7 +266,9 @@ pub(crate) fn removal(task: &Forge) -> Result<()> {
                 let attacked: Vec<_> = marked[target]
                     .iter()
                     .map(|frame| match strength {
-                        Removal::Subtract(psnr) => add(frame, &estimate.negated(), *psnr),
+                        Removal::Subtract(psnr) => {
+                            add(frame, &amplitudes(frame), &estimate.negated(), *psnr)
+                        }
                         Removal::Project(side) => block_projection(frame, estimate, *side),
                     })
                     .collect();
@@ -303,7 +322,7 @@ pub(crate) fn collusion(task: &Forge) -> Result<()> {
             let colluders: Vec<_> =
                 issued.choose_multiple(&mut bench.rng, copies).copied().collect();
             let clip = bench.rng.random_range(0..bench.clips.len());
-            let frames = &bench.clips[clip][..2 * HOP];
+            let frames = &bench.clips[clip][..(2 * HOP).min(bench.clips[clip].len())];
             let marked = (colluders.iter())
                 .map(|payload| bench.mark(frames, &key, *payload))
                 .collect::<Result<Vec<_>>>()?;
