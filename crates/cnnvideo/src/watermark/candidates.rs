@@ -6,10 +6,7 @@
 //! do not decode to any payload, but they correlate with those that were mixed.
 
 use super::{
-    convolutional_code::CODED_BITS,
-    key::Key,
-    message::correlation,
-    payload::Payload,
+    convolutional_code::CODED_BITS, key::Key, message::correlation, payload::Payload,
     version::Version,
 };
 
@@ -65,9 +62,8 @@ pub(super) struct NamedCandidate {
 impl CodedCandidates {
     /// Encodes payloads.
     pub(super) fn new(payloads: &[Payload], key: &Key, epoch: u32) -> Self {
-        let coded = payloads
-            .iter()
-            .map(|payload| (*payload, payload.encode(key, Version::Two, epoch)));
+        let coded =
+            payloads.iter().map(|payload| (*payload, payload.encode(key, Version::Two, epoch)));
         Self(coded.collect())
     }
 

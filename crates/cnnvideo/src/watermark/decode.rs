@@ -163,13 +163,7 @@ impl<'a> Attempts<'a> {
     ///
     /// Where the picture is described, the tiles have to agree with the message, too: in a picture
     /// to which the mark was copied, their signs are unrelated to it.
-    fn add_version_2(
-        &mut self,
-        found: Found,
-        epoch: u32,
-        geometry: &Geometry,
-        limit: f64,
-    ) -> bool {
+    fn add_version_2(&mut self, found: Found, epoch: u32, geometry: &Geometry, limit: f64) -> bool {
         let Found { message, places, tile_z, described, described_area, named } = found;
         self.count += places;
         let bound = |z: f64, tile_z: f64, attempts: u32, bits: u32| {
@@ -291,7 +285,8 @@ impl Decoder {
             return attempts.report();
         }
         for pilot in self.pilots_of_whole_picture(&synchroniser) {
-            let tried = self.last.is_some_and(|last| (last.0, last.1) == (Geometry::IDENTITY, pilot));
+            let tried =
+                self.last.is_some_and(|last| (last.0, last.1) == (Geometry::IDENTITY, pilot));
             if !tried && self.decode_at(Geometry::IDENTITY, pilot, &mut attempts) {
                 return attempts.report();
             }
@@ -331,9 +326,11 @@ impl Decoder {
 
     /// Returns the pilots with which a whole picture is decoded, the best first.
     fn pilots_of_whole_picture(&self, synchroniser: &Synchroniser) -> Vec<usize> {
-        let agreements = self.pilots.iter().enumerate().map(|(i, pilot)| {
-            (synchroniser.agreement_of_whole_picture(&pilot.waves), i)
-        });
+        let agreements = self
+            .pilots
+            .iter()
+            .enumerate()
+            .map(|(i, pilot)| (synchroniser.agreement_of_whole_picture(&pilot.waves), i));
         let mut agreements: Vec<_> = agreements.collect();
         agreements.sort_by(|a, b| b.0.total_cmp(&a.0));
         let decoded = agreements.into_iter().take(DECODED_PILOTS);
@@ -344,11 +341,7 @@ impl Decoder {
     }
 
     /// Searches geometries; returns those to decode and their pilots, the best first.
-    fn search(
-        &mut self,
-        synchroniser: &Synchroniser,
-        search: Search,
-    ) -> Vec<(usize, Geometry)> {
+    fn search(&mut self, synchroniser: &Synchroniser, search: Search) -> Vec<(usize, Geometry)> {
         // Collected in the order of the pilots, so that threads make no difference.
         let candidates: Vec<_> = (self.pilots.par_iter())
             .map(|pilot| synchroniser.linear_candidates(&pilot.waves, search))
@@ -376,12 +369,7 @@ impl Decoder {
     /// Decodes the window at one geometry with the marks of a pilot.
     ///
     /// Updates the best report; returns whether it found a payload.
-    fn decode_at(
-        &mut self,
-        geometry: Geometry,
-        pilot: usize,
-        attempts: &mut Attempts<'_>,
-    ) -> bool {
+    fn decode_at(&mut self, geometry: Geometry, pilot: usize, attempts: &mut Attempts<'_>) -> bool {
         let Self { key, options, pilots, candidates, fft, last } = self;
         let Pilot { version, epoch, waves, marks } = &mut pilots[pilot];
         let (window, limit) = (attempts.window, options.false_positive_rate.log10());
@@ -397,7 +385,8 @@ impl Decoder {
                 })
             }
             Version::Two => {
-                let marks = marks.get_or_insert_with(|| Box::new(Marks::new(key, *epoch, candidates)));
+                let marks =
+                    marks.get_or_insert_with(|| Box::new(Marks::new(key, *epoch, candidates)));
                 marks.decode(key, waves, window, &geometry, fft, |found| {
                     attempts.add_version_2(found, *epoch, &geometry, limit)
                 })

@@ -6,7 +6,7 @@
 use ndarray::Array2;
 
 use super::{
-    collect::{ReceivedPicture, RESIDUAL_STEPS},
+    collect::{RESIDUAL_STEPS, ReceivedPicture},
     describe::{Description, RECEIVED_CELL, tile_centre},
     geometry::Geometry,
     tiles::{TILE, TILE_COLUMNS, TILE_ROWS},
@@ -105,8 +105,7 @@ impl TileMap {
                 let residual = &picture.residual[y * self.dim.1..][..self.dim.1];
                 let mut start = 0;
                 for span in &self.spans[y] {
-                    let (range, weight) =
-                        (start..span.end as usize, weights[span.tile as usize]);
+                    let (range, weight) = (start..span.end as usize, weights[span.tile as usize]);
                     start = range.end;
                     add_scaled(&mut described[range.clone()], &residual[range.clone()], weight);
                     let rest = 1.0 - weight.abs();
@@ -164,7 +163,7 @@ mod tests {
     #[test]
     fn spans_cover_every_sample_with_its_tile() {
         let geometry = Geometry {
-            matrix: [[0.8, 0.3], [-0.3, 0.8]],
+            matrix: [[0.8123, 0.3071], [-0.3071, 0.8123]],
             centre: [50.0, 30.0],
             origin: [500.0, 4.0],
         };

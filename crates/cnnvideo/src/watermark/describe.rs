@@ -45,10 +45,8 @@ impl BlurredLuma {
     /// Returns the blurred luma of a canonical picture, in cells of [`RECEIVED_CELL`].
     pub(super) fn of_canonical(picture: &Array2<f32>) -> Self {
         let (height, width) = picture.dim();
-        let mut means = Array2::<f32>::zeros((
-            height.div_ceil(RECEIVED_CELL),
-            width.div_ceil(RECEIVED_CELL),
-        ));
+        let mut means =
+            Array2::<f32>::zeros((height.div_ceil(RECEIVED_CELL), width.div_ceil(RECEIVED_CELL)));
         for (y, row) in picture.rows().into_iter().enumerate() {
             let rows = RECEIVED_CELL.min(height - y / RECEIVED_CELL * RECEIVED_CELL) as f32;
             let row = row.to_slice().expect("rows of own planes are contiguous");
@@ -124,9 +122,7 @@ mod tests {
     /// Returns the weights of all tiles of a picture.
     fn weights(key: u8, luma: impl Fn(f64, f64) -> f64) -> Vec<f32> {
         let description = Description::new(&Key::new([key; 32]), 0, 0);
-        (0..TILES)
-            .map(|tile| description.weight(tile, |[x, y]| Some(luma(x, y) as f32)))
-            .collect()
+        (0..TILES).map(|tile| description.weight(tile, |[x, y]| Some(luma(x, y) as f32))).collect()
     }
 
     fn agreement(a: &[f32], b: &[f32]) -> f32 {

@@ -132,6 +132,20 @@ impl Embedder {
         Self { security, size: (0, 0), ..self }
     }
 
+    /// Sets the number of threads, 0 for as many as the machine has processors. It makes no
+    /// difference to the marked pictures.
+    ///
+    /// # Errors
+    /// Returns an error if threads cannot be started or the mask network cannot be loaded.
+    pub fn with_threads(self, count: usize) -> Result<Self, crate::nn::Error> {
+        let threads = Threads::new(count)?;
+        let mask_network = match self.mask_network {
+            Some(_) => Some(MaskNetwork::built_in(threads.count())?),
+            None => None,
+        };
+        Ok(Self { threads, mask_network, ..self })
+    }
+
     /// Sets the number of the first picture in the video, 0 unless set. Parts of a video that are
     /// marked apart then get the same pixels as the whole.
     pub fn with_first_frame(self, number: u64) -> Self {
@@ -166,9 +180,8 @@ impl Embedder {
         let scale = canonical_scale(width, height);
         let (key, epoch, payload) = (&self.key, self.epoch, self.payload);
         let quantise = |v: f32| (v * PATTERN_STEPS).round() as i8;
-        let resample = |pattern: &Array2<f32>| {
-            resample_plane(&pattern.view(), width, height, quantise)
-        };
+        let resample =
+            |pattern: &Array2<f32>| resample_plane(&pattern.view(), width, height, quantise);
         self.patterns = self.threads.enter(|| match self.security {
             Security::Robust => patterns(key, epoch, payload, scale)
                 .par_iter()
@@ -375,13 +388,13 @@ impl TileSigns {
         let label = self.hops.label(hop);
         let luma = BlurredLuma::new(cells.map(|cell| cell.sum / cell.count), DESCRIPTION_RADIUS);
         let count = |cells: usize| (cells as f64 * side / TILE as f64) as usize + 1;
-        let weights = Array2::from_shape_fn(
-            (count(cells.nrows()), count(cells.ncols())),
-            |(row, column)| {
+        let weights =
+            Array2::from_shape_fn((count(cells.nrows()), count(cells.ncols())), |(row, column)| {
                 let tile = row % TILE_ROWS * TILE_COLUMNS + column % TILE_COLUMNS;
                 let centre = tile_centre(column as i32, row as i32);
                 let weight = self.descriptions[label].weight(tile, |offset| {
-                    let [x, y] = [0, 1].map(|i| ((centre[i] + offset[i] + 0.5) / side - 0.5) as f32);
+                    let [x, y] =
+                        [0, 1].map(|i| ((centre[i] + offset[i] + 0.5) / side - 0.5) as f32);
                     luma.at(x, y)
                 });
                 let sign = |layer| self.hops.sign(hop, layer as usize, tile);
@@ -389,8 +402,7 @@ impl TileSigns {
                     weight * sign(Layer::Described),
                     FLAT_TILE_AMPLITUDE * (1.0 - weight.abs()) * sign(Layer::Flat),
                 ]
-            },
-        );
+            });
         (weights, label)
     }
 }

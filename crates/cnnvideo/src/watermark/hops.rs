@@ -65,9 +65,8 @@ impl HopSequence {
         for scores in rest {
             let mut taken = vec![0u8; SEQUENCE];
             let next = (0..SEQUENCE).map(|hop| {
-                let from = |step: usize| {
-                    totals[(hop + SEQUENCE - step) % SEQUENCE] - STEP_PENALTY[step]
-                };
+                let from =
+                    |step: usize| totals[(hop + SEQUENCE - step) % SEQUENCE] - STEP_PENALTY[step];
                 let mut best = 0;
                 for step in 1..STEP_PENALTY.len() {
                     if from(step) > from(best) {
@@ -135,9 +134,11 @@ mod tests {
         let first = 1234;
         // Four groups of a hop, four of the next, two of the one after it.
         let score = |group: usize| {
-            std::array::from_fn(|label| {
-                if label == hops.label(first + group / 4) { 4.0 } else { 0.0 }
-            })
+            std::array::from_fn(
+                |label| {
+                    if label == hops.label(first + group / 4) { 4.0 } else { 0.0 }
+                },
+            )
         };
         let runs = hops.runs(&(0..10).map(score).collect::<Vec<_>>());
         let groups: Vec<_> = runs.iter().map(|run| run.groups.clone()).collect();
@@ -151,7 +152,9 @@ mod tests {
     fn signs_depend_on_hop_and_layer() {
         let hops = HopSequence::new(&Key::new([8; 32]), 2);
         let agreement = |a: (usize, usize), b: (usize, usize)| {
-            (0..TILES).map(|tile| hops.sign(a.0, a.1, tile) * hops.sign(b.0, b.1, tile)).sum::<f32>()
+            (0..TILES)
+                .map(|tile| hops.sign(a.0, a.1, tile) * hops.sign(b.0, b.1, tile))
+                .sum::<f32>()
         };
         assert_eq!(agreement((5, 0), (5, 0)), TILES as f32);
         for other in [(6, 0), (5, 1), (SEQUENCE - 1, 0)] {

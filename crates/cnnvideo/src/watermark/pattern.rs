@@ -213,8 +213,7 @@ fn add_pilot(
     variance: f32,
     low_pass: impl Fn(f32, f32) -> f32,
 ) {
-    let gains: Vec<_> =
-        waves.iter().map(|w| low_pass(w.frequency().0, w.frequency().1)).collect();
+    let gains: Vec<_> = waves.iter().map(|w| low_pass(w.frequency().0, w.frequency().1)).collect();
     let power: f32 = gains.iter().map(|gain| 0.5 * gain * gain).sum();
     let amplitude = (variance / power.max(1e-3)).sqrt();
     for (wave, gain) in waves.iter().zip(&gains) {
@@ -278,13 +277,7 @@ pub(super) struct Layers {
 }
 
 /// Returns the patterns of version 2 of a payload for one hop label; `scale` as in [`patterns`].
-pub(super) fn layers(
-    key: &Key,
-    epoch: u32,
-    payload: Payload,
-    scale: f64,
-    label: usize,
-) -> Layers {
+pub(super) fn layers(key: &Key, epoch: u32, payload: Payload, scale: f64, label: usize) -> Layers {
     let coded = payload.encode(key, Version::Two, epoch);
     let low_pass = picture_low_pass(scale);
     let mut fft = Fft2::new();
@@ -326,8 +319,7 @@ mod tests {
 
     #[test]
     fn layers_have_unit_variance_and_are_uncorrelated() {
-        let Layers { described, flat, pilot } =
-            layers(&Key::new([9; 32]), 0, Payload(77), 0.5, 2);
+        let Layers { described, flat, pilot } = layers(&Key::new([9; 32]), 0, Payload(77), 0.5, 2);
         let product = |a: &Array2<f32>, b: &Array2<f32>| {
             a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>() / a.len() as f64
         };

@@ -103,6 +103,6 @@ mod tests {
             plane.slice(ndarray::s![20..40, 20..60]).iter().map(|v| v * v).sum::<f32>() / 800.0
         };
         assert!(energy(0.0) < 1e-3);
-        assert!((energy(10.0) / energy(40.0) - 1.0).abs() < 0.2);
+        assert!((energy(20.0) / energy(80.0) - 1.0).abs() < 0.2);
     }
 }

@@ -107,11 +107,7 @@ impl Synchroniser {
     /// Computes the power spectra; returns `None` without residuals.
     ///
     /// The spectrum for the waves that depend on the hop is needed for a search only.
-    pub(super) fn new(
-        residuals: &[&Array2<f32>],
-        search: Search,
-        fft: &mut Fft2,
-    ) -> Option<Self> {
+    pub(super) fn new(residuals: &[&Array2<f32>], search: Search, fft: &mut Fft2) -> Option<Self> {
         let mut total = Array2::zeros(residuals.first()?.dim());
         residuals.iter().for_each(|residual| total += *residual);
         let mut spectrum = vec![Complex32::default(); PLANE_WIDTH * PLANE_HEIGHT];
@@ -358,9 +354,7 @@ pub(super) fn label_scores(
 
 /// Returns the label with the highest score.
 pub(super) fn best_label(scores: &[f32; HOPS]) -> usize {
-    (0..HOPS)
-        .max_by(|a, b| scores[*a].total_cmp(&scores[*b]))
-        .expect("there is at least one label")
+    (0..HOPS).max_by(|a, b| scores[*a].total_cmp(&scores[*b])).expect("there is at least one label")
 }
 
 /// Returns the position of the highest bin within `radius` bins of `bin`, to a fraction of a bin,
@@ -410,11 +404,7 @@ fn summed_power(planes: &[&Array2<f32>], fft: &mut Fft2) -> Array2<f32> {
 }
 
 /// Adds a plane, folded at the period of the canonical plane, to the samples of `to` by `add`.
-fn add_folded(
-    plane: &Array2<f32>,
-    to: &mut [Complex32],
-    mut add: impl FnMut(&mut Complex32, f32),
-) {
+fn add_folded(plane: &Array2<f32>, to: &mut [Complex32], mut add: impl FnMut(&mut Complex32, f32)) {
     for (y, row) in plane.rows().into_iter().enumerate() {
         let to = &mut to[y % PLANE_HEIGHT * PLANE_WIDTH..][..PLANE_WIDTH];
         row.iter().enumerate().for_each(|(x, v)| add(&mut to[x % PLANE_WIDTH], *v));

@@ -38,9 +38,6 @@ pub(super) enum Layer {
     Flat,
 }
 
-/// Correlations of every tile with its coded bits.
-pub(super) type TileCorrelations = Vec<[f32; TILE_BITS]>;
-
 /// Assignment of coded bits and signs to the chips of one hop label; a chip is one sample of the
 /// canonical plane.
 pub(super) struct TileCarriers {
@@ -71,8 +68,9 @@ impl TileCarriers {
         })
     }
 
-    /// Returns the correlation of a filtered plane with the chips of each bit of each tile.
-    pub(super) fn correlate(&self, plane: &[f32]) -> TileCorrelations {
+    /// Returns the correlation of a filtered plane with the chips of each bit of each tile of the
+    /// plane.
+    pub(super) fn correlate(&self, plane: &[f32]) -> Vec<[f32; TILE_BITS]> {
         let mut all = vec![[0.0; TILE_BITS]; TILES];
         let rows = plane.chunks_exact(PLANE_WIDTH).zip(self.chips.chunks_exact(PLANE_WIDTH));
         for (y, (row, chips)) in rows.enumerate() {

@@ -4,6 +4,8 @@
 
 use std::sync::OnceLock;
 
+use rayon::prelude::*;
+
 use super::{
     candidates::{CodedCandidates, NamedCandidate},
     collect::Window,
@@ -19,7 +21,7 @@ use super::{
     plane::Fft2,
     spectra::{CUTOFF_FREQUENCIES, Spectra},
     sync::label_scores,
-    tiles::{Layer, TILE_BITS, TILES, TileCarriers, TileCorrelations},
+    tiles::{Layer, TILE_BITS, TILES, TileCarriers},
     version::Version,
 };
 
@@ -28,6 +30,8 @@ use super::{
 const DECODED_PLACES: usize = 3;
 /// Share of described tiles above which flat tiles are not decoded as well.
 const MOSTLY_DESCRIBED: f32 = 0.85;
+/// Energy of a tile, relative to the highest, below which it counts as outside of the picture.
+const LEAST_TILE_ENERGY: f32 = 1e-6;
 
 /// Carriers, description and hops of a key and key epoch.
 pub(super) struct Marks {
@@ -68,8 +72,14 @@ pub(super) struct Named {
 /// Correlations of the tiles with their bits in one run.
 struct RunEvidence<'a> {
     run: &'a Run,
-    /// By layer.
-    tiles: [Option<TileCorrelations>; 2],
+    /// Index and correlations of each tile that the picture covers, by layer.
+    tiles: [Vec<(usize, [f32; TILE_BITS])>; 2],
+}
+
+impl<'a> RunEvidence<'a> {
+    fn new(run: &'a Run) -> Self {
+        Self { run, tiles: Default::default() }
+    }
 }
 
 impl Marks {
@@ -109,8 +119,7 @@ impl Marks {
         let described = Spectra::new(&planes, geometry, &[], fft);
         let mut flat = None;
         for cutoff in CUTOFF_FREQUENCIES {
-            let mut evidence: Vec<_> =
-                runs.iter().map(|run| RunEvidence { run, tiles: [None, None] }).collect();
+            let mut evidence: Vec<_> = runs.iter().map(RunEvidence::new).collect();
             let filtered = described.filtered(cutoff, fft);
             self.correlate(key, Layer::Described, &filtered, &demodulated, &mut evidence);
             if self.decode_places(key, &places, &evidence, area, &mut accept) {
@@ -142,12 +151,13 @@ impl Marks {
         fft: &mut Fft2,
     ) -> Vec<Found> {
         let groups = window.groups.len();
-        let run = |i: usize| Run { groups: i * groups / 2..(i + 1) * groups / 2, label: i, step: i };
+        let run =
+            |i: usize| Run { groups: i * groups / 2..(i + 1) * groups / 2, label: i, step: i };
         let runs = [0, 1].map(run);
         let Some((demodulated, area)) = self.demodulate(window, &runs, &Geometry::IDENTITY) else {
             return Vec::new();
         };
-        let mut evidence = runs.each_ref().map(|run| RunEvidence { run, tiles: [None, None] });
+        let mut evidence = runs.each_ref().map(RunEvidence::new);
         for layer in [Layer::Described, Layer::Flat] {
             let planes: Vec<_> = demodulated
                 .iter()
@@ -157,7 +167,9 @@ impl Marks {
             let planes = spectra.filtered(CUTOFF_FREQUENCIES[0], fft);
             self.correlate(key, layer, &planes, &demodulated, &mut evidence);
         }
-        (0..count.min(SEQUENCE)).map(|place| self.decode_place(key, place, &evidence, area)).collect()
+        (0..count.min(SEQUENCE))
+            .map(|place| self.decode_place(key, place, &evidence, area))
+            .collect()
     }
 
     /// Demodulates the pictures of each run; also returns the share of described tiles.
@@ -196,10 +208,13 @@ impl Marks {
     ) {
         let runs = evidence.iter_mut().zip(planes).zip(demodulated);
         for ((RunEvidence { run, tiles }, plane), demodulated) in runs {
-            let mut all = self.carriers(key, layer, run.label).correlate(plane);
+            let all = self.carriers(key, layer, run.label).correlate(plane);
+            let energy = |values: &[f32; TILE_BITS]| values.iter().map(|v| v * v).sum::<f32>();
+            let least = LEAST_TILE_ENERGY * all.iter().map(energy).fold(0.0, f32::max);
             let power = demodulated.powers[layer as usize];
-            all.iter_mut().flatten().for_each(|v| *v *= power);
-            tiles[layer as usize] = Some(all);
+            let covered = all.iter().enumerate().filter(|(_, values)| energy(values) > least);
+            tiles[layer as usize] =
+                covered.map(|(tile, values)| (tile, values.map(|v| power * v))).collect();
         }
     }
 
@@ -218,8 +233,9 @@ impl Marks {
         described_area: f32,
         accept: &mut impl FnMut(Found) -> bool,
     ) -> bool {
+        // Collected in order, so that threads make no difference.
         let mut energies: Vec<_> = places
-            .iter()
+            .par_iter()
             .map(|place| {
                 let soft = self.soft_bits(key, *place, evidence);
                 (soft.iter().map(|v| v * v).sum::<f32>(), *place)
@@ -242,11 +258,13 @@ impl Marks {
         let mut soft = [0.0; CODED_BITS];
         for RunEvidence { run, tiles } in evidence {
             for (layer, tiles) in LAYERS.into_iter().zip(tiles) {
-                let Some(tiles) = tiles else { continue };
+                if tiles.is_empty() {
+                    continue;
+                }
                 let carriers = self.carriers(key, layer, run.label);
-                for (tile, values) in tiles.iter().enumerate() {
-                    let sign = self.hops.sign(place + run.step, layer as usize, tile);
-                    for (bit, value) in carriers.bits_of(tile).iter().zip(values) {
+                for (tile, values) in tiles {
+                    let sign = self.hops.sign(place + run.step, layer as usize, *tile);
+                    for (bit, value) in carriers.bits_of(*tile).iter().zip(values) {
                         soft[usize::from(*bit)] += sign * value;
                     }
                 }
@@ -291,13 +309,16 @@ impl Marks {
     ) -> Vec<f32> {
         let mut all = Vec::with_capacity(evidence.len() * TILES);
         for RunEvidence { run, tiles } in evidence {
-            let Some(tiles) = &tiles[layer as usize] else { continue };
+            let tiles = &tiles[layer as usize];
+            if tiles.is_empty() {
+                continue;
+            }
             let carriers = self.carriers(key, layer, run.label);
-            all.extend(tiles.iter().enumerate().map(|(tile, values)| {
-                let bits = carriers.bits_of(tile);
+            all.extend(tiles.iter().map(|(tile, values)| {
+                let bits = carriers.bits_of(*tile);
                 let value: f32 =
                     (0..TILE_BITS).map(|i| values[i] * coded[usize::from(bits[i])]).sum();
-                self.hops.sign(place + run.step, layer as usize, tile) * value
+                self.hops.sign(place + run.step, layer as usize, *tile) * value
             }));
         }
         all

@@ -86,11 +86,7 @@ pub(crate) fn add(
 }
 
 /// Subtracts the projection of a frame's residual on an estimate, in windows of `side` pixels.
-pub(crate) fn block_projection(
-    frame: &Array2<u8>,
-    estimate: &Estimate,
-    side: usize,
-) -> Array2<u8> {
+pub(crate) fn block_projection(frame: &Array2<u8>, estimate: &Estimate, side: usize) -> Array2<u8> {
     let luma = frame.map(|v| f32::from(*v));
     let residual = &luma - &box_mean(&box_mean(&luma, 5), 5);
     let products = box_mean(&(&residual * &estimate.0), side / 2);
@@ -147,8 +143,7 @@ mod tests {
     #[test]
     fn an_added_estimate_is_projected_out() {
         let noise = |x: usize, y: usize| ((x * 7 + y * 13) * (x + 3 * y) % 23) as f32 - 11.0;
-        let estimate =
-            Estimate::normalised(Array2::from_shape_fn((90, 120), |(y, x)| noise(x, y)));
+        let estimate = Estimate::normalised(Array2::from_shape_fn((90, 120), |(y, x)| noise(x, y)));
         let frame = Array2::from_shape_fn((90, 120), |(y, x)| (40 + x + y / 2) as u8);
         let forged = add(&frame, &amplitudes(&frame), &estimate, 40.0);
         assert!((luma_psnr(&forged, &frame) - 40.0).abs() < 0.5);

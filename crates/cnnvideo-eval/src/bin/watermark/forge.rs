@@ -107,7 +107,8 @@ impl<'a> Bench<'a> {
             let (height, width) = frame.dim();
             let luma = frame.as_slice_mut().ok_or("frames are contiguous")?;
             let planes = [PlaneMut::new(luma, width)];
-            embedder.process(&mut PictureMut::new(Format::GRAY8, width, height, planes)?, &strength);
+            embedder
+                .process(&mut PictureMut::new(Format::GRAY8, width, height, planes)?, &strength);
         }
         Ok(frames)
     }
@@ -165,8 +166,12 @@ fn load(task: &Forge, clip: &Path) -> Result<Frames> {
 /// Runs the subcommand `copy`: how often a mark that was copied to another clip is accepted.
 pub(crate) fn copy(task: &Forge) -> Result<()> {
     let mut bench = Bench::new(task)?;
-    const WAYS: [&str; 4] =
-        ["flat frames", "24 frames of a hop", "all frames of a clip", "the hops of all other clips"];
+    const WAYS: [&str; 4] = [
+        "flat frames",
+        "24 frames of a hop",
+        "all frames of a clip",
+        "the hops of all other clips",
+    ];
     let mut accepted = [0; WAYS.len()];
     let mut least = [0.0f64; WAYS.len()];
     let mut control = 0;
@@ -279,7 +284,9 @@ pub(crate) fn removal(task: &Forge) -> Result<()> {
             }
         }
     }
-    say_line!("| estimate from | removal | PSNR to the marked | read |\n| --- | --- | --- | --- |")?;
+    say_line!(
+        "| estimate from | removal | PSNR to the marked | read |\n| --- | --- | --- | --- |"
+    )?;
     for (i, (read, psnr)) in rows.into_iter().enumerate() {
         let way = WAYS[i / STRENGTHS.len()];
         let strength = match STRENGTHS[i % STRENGTHS.len()] {
@@ -312,7 +319,9 @@ pub(crate) fn collusion(task: &Forge) -> Result<()> {
         ("blocks of 8 in turns", Mix::Blocks(8)),
         ("blocks of 64 in turns", Mix::Blocks(64)),
     ];
-    say_line!("| copies | mixed by | attempts | names a colluder | colluders named, of all | innocents named |")?;
+    say_line!(
+        "| copies | mixed by | attempts | names a colluder | colluders named, of all | innocents named |"
+    )?;
     say_line!("| --- | --- | --- | --- | --- | --- |")?;
     for copies in 2..=4 {
         let mut counts = [[0; 3]; MIXES.len()];
