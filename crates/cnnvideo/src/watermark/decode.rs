@@ -325,6 +325,9 @@ impl Decoder {
     }
 
     /// Returns the pilots with which a whole picture is decoded, the best first.
+    ///
+    /// If none agrees, it is that of version 1: its marks can be read without, if the geometry has
+    /// not changed.
     fn pilots_of_whole_picture(&self, synchroniser: &Synchroniser) -> Vec<usize> {
         let agreements = self
             .pilots
@@ -334,10 +337,14 @@ impl Decoder {
         let mut agreements: Vec<_> = agreements.collect();
         agreements.sort_by(|a, b| b.0.total_cmp(&a.0));
         let decoded = agreements.into_iter().take(DECODED_PILOTS);
-        decoded
+        let mut decoded: Vec<_> = decoded
             .filter(|(agreement, _)| *agreement >= MIN_AGREEMENT_OF_WHOLE)
             .map(|(_, pilot)| pilot)
-            .collect()
+            .collect();
+        if decoded.is_empty() {
+            decoded.extend(self.pilots.iter().position(|pilot| pilot.version == Version::One));
+        }
+        decoded
     }
 
     /// Searches geometries; returns those to decode and their pilots, the best first.
