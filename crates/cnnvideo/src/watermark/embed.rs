@@ -6,15 +6,13 @@ use ndarray::{Array2, ArrayViewMut1, Axis};
 use rayon::prelude::*;
 
 use super::{
-    describe::{BlurredLuma, Description, tile_centre},
-    hops::{HopSequence, SEQUENCE},
     key::Key,
     mask::{LumaSums, PerceptualMask},
     mask_network::MaskNetwork,
-    pattern::{HOPS, Layers, PILOT_ENERGY_SHARE, layers, patterns},
+    pattern::{HOPS, Layers, layers, patterns},
     payload::Payload,
     plane::{canonical_scale, resample_plane},
-    tiles::{Layer, TILE, TILE_COLUMNS, TILE_ROWS},
+    tile_weights::{TileSigns, TileWeights},
 };
 use crate::{
     frame::{Colour, PictureMut, Sample, luma::luma_row},
@@ -29,11 +27,6 @@ const PATTERN_STEPS: f32 = 24.0;
 /// Largest standard deviation, in 8-bit units, of the watermark in flat mid-grey areas. With the
 /// perceptual mask it limits the amplitude whatever the target PSNR is.
 const MAX_FLAT_SIGMA: f32 = 1.1;
-
-/// Amplitude of the carriers of flat tiles, relative to those of described tiles.
-const FLAT_TILE_AMPLITUDE: f32 = 0.7;
-/// Radius, in mask cells, of the box filter that blurs luma for the description.
-const DESCRIPTION_RADIUS: usize = 2;
 
 /// Protection of an embedded watermark against attackers who have marked pictures, but no key.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -84,8 +77,6 @@ pub struct Embedder {
     patterns: Vec<Vec<Array2<i8>>>,
     /// Signs of the tiles; `None` before they are needed.
     signs: Option<TileSigns>,
-    /// Signed amplitude of each pattern in each mask cell.
-    fields: Vec<Array2<f32>>,
     /// Statistics of the current picture's mask cells.
     cells: Array2<LumaSums>,
     mask: PerceptualMask,
@@ -116,7 +107,6 @@ impl Embedder {
             security: Security::default(),
             patterns: Vec::new(),
             signs: None,
-            fields: Vec::new(),
             cells: Array2::default((0, 0)),
             mask: PerceptualMask::default(),
         })
@@ -235,47 +225,19 @@ impl Embedder {
             self.mask.amplitudes.fill(1.0);
             f32::INFINITY
         };
-        let label = self.compute_fields(hop, canonical_scale(width, height) * side as f64);
-        let power: f32 = self.fields.iter().flatten().map(|v| v * v).sum();
-        let cells = self.mask.amplitudes.len() as f32;
-        let gain = (target_sigma / (power / cells).sqrt().max(1e-9)).min(max_gain);
-        self.add_patterns(picture, label, side, gain);
-        (changed || is_first).then_some(self.payload)
-    }
-
-    /// Computes the signed amplitude of each pattern in each cell; returns the label of the hop.
-    ///
-    /// `side` is the side of a cell in canonical pixels.
-    fn compute_fields(&mut self, hop: u64, side: f64) -> usize {
+        let cell = canonical_scale(width, height) * side as f64;
+        let signs = self.signs.as_ref().filter(|_| self.security == Security::CopyResistant);
+        let tiles = signs.map(|signs| signs.weights(hop, &self.cells, cell));
         let amplitudes = &self.mask.amplitudes;
-        let Some(signs) = self.signs.as_ref().filter(|_| self.security == Security::CopyResistant)
-        else {
-            self.fields.resize_with(1, || Array2::zeros((0, 0)));
-            self.fields[0].clone_from(amplitudes);
-            return (hop % HOPS as u64) as usize;
+        let power = match &tiles {
+            Some(tiles) => tiles.power(amplitudes, cell),
+            None => amplitudes.iter().map(|a| a * a).sum(),
         };
-        let (tiles, label) = signs.weights(hop, &self.cells, side);
-        let dim = amplitudes.dim();
-        self.fields.resize_with(3, || Array2::zeros(dim));
-        for field in self.fields.iter_mut().filter(|field| field.dim() != dim) {
-            *field = Array2::zeros(dim);
-        }
-        let [described, flat, pilot] = &mut self.fields[..] else {
-            unreachable!("the fields were resized to three")
-        };
-        let carriers = (1.0 - PILOT_ENERGY_SHARE).sqrt();
-        let tile = |cell: usize| ((cell as f64 + 0.5) * side / TILE as f64) as usize;
-        let columns: Vec<_> = (0..dim.1).map(tile).collect();
-        for y in 0..dim.0 {
-            let weights = tiles.row(tile(y));
-            for (x, column) in columns.iter().enumerate() {
-                let (amplitude, [a, b]) = (amplitudes[[y, x]], weights[*column]);
-                described[[y, x]] = carriers * a * amplitude;
-                flat[[y, x]] = carriers * b * amplitude;
-                pilot[[y, x]] = PILOT_ENERGY_SHARE.sqrt() * amplitude;
-            }
-        }
-        label
+        let cells = amplitudes.len() as f32;
+        let gain = (target_sigma / (power / cells).sqrt().max(1e-9)).min(max_gain);
+        let label = tiles.as_ref().map_or((hop % HOPS as u64) as usize, |tiles| tiles.label);
+        self.add_patterns(picture, label, tiles.as_ref(), side, gain);
+        (changed || is_first).then_some(self.payload)
     }
 
     /// Computes the mask from the cells; returns the amplitude that flat mid-grey gets.
@@ -319,19 +281,22 @@ impl Embedder {
         });
     }
 
-    /// Adds the patterns of a hop label, multiplied by their fields and `gain`, to luma.
+    /// Adds the patterns of a hop label, multiplied by mask, weights of the tiles and `gain`, to luma.
     ///
     /// In RGB pictures it adds the same value to R, G and B, which changes luma by that value.
     fn add_patterns<T: Sample>(
         &self,
         picture: &mut PictureMut<'_, T>,
         label: usize,
+        tiles: Option<&TileWeights>,
         side: usize,
         gain: f32,
     ) {
         let patterns = self.patterns.get(label).expect("`prepare` computes all patterns");
         let components = if picture.colour == Colour::Rgb { 3 } else { 1 };
-        let (width, fields) = (patterns[0].ncols(), &self.fields);
+        let amplitudes = &self.mask.amplitudes;
+        let (height, width) = patterns[0].dim();
+        let scale = canonical_scale(width, height);
         self.threads.enter(|| {
             let mut bands: Vec<Vec<_>> = Vec::new();
             for component in &mut picture.components[..components] {
@@ -343,20 +308,21 @@ impl Embedder {
                 }
             }
             bands.into_par_iter().enumerate().for_each_init(
-                || (vec![0.0; fields[0].ncols()], vec![0.0; width], vec![0.0; width]),
-                |(cells, part, change), (i, mut rows)| {
+                || (vec![0.0; amplitudes.ncols()], vec![0.0; width]),
+                |(cells, change), (i, mut rows)| {
                     for k in 0..rows[0].nrows() {
-                        change.fill(0.0);
                         let t = (k as f32 + 0.5) / side as f32 - 0.5;
-                        for (field, pattern) in fields.iter().zip(patterns) {
-                            interpolate_rows(field, i, t, cells);
-                            if cells.iter().all(|v| *v == 0.0) {
-                                continue;
-                            }
-                            interpolate_cells(cells, side, part);
-                            let pattern = pattern.row(i * side + k);
-                            let pattern = pattern.to_slice().expect("own rows are contiguous");
-                            add_product(change, part, pattern, gain / PATTERN_STEPS);
+                        interpolate_rows(amplitudes, i, t, cells);
+                        cells.iter_mut().for_each(|v| *v *= gain / PATTERN_STEPS);
+                        interpolate_cells(cells, side, change);
+                        let y = i * side + k;
+                        let row = |layer: usize| {
+                            let row = patterns[layer].row(y);
+                            row.to_slice().expect("rows of own patterns are contiguous")
+                        };
+                        match tiles {
+                            Some(tiles) => tiles.multiply(change, y, [0, 1, 2].map(row), scale),
+                            None => multiply(change, row(0)),
                         }
                         rows.iter_mut().for_each(|rows| add_to_row(rows.row_mut(k), change));
                     }
@@ -366,56 +332,11 @@ impl Embedder {
     }
 }
 
-/// Signs of the tiles of a key and key epoch, by hop and by picture.
-struct TileSigns {
-    hops: HopSequence,
-    /// Description for each hop label.
-    descriptions: Vec<Description>,
-}
-
-impl TileSigns {
-    fn new(key: &Key, epoch: u32) -> Self {
-        let descriptions = (0..HOPS).map(|label| Description::new(key, epoch, label)).collect();
-        Self { hops: HopSequence::new(key, epoch), descriptions }
-    }
-
-    /// Returns the weights of the carriers of described and of flat tiles for all tiles that the
-    /// picture covers, and the label of the hop.
-    ///
-    /// `side` is the side of a cell in canonical pixels.
-    fn weights(&self, hop: u64, cells: &Array2<LumaSums>, side: f64) -> (Array2<[f32; 2]>, usize) {
-        let hop = (hop % SEQUENCE as u64) as usize;
-        let label = self.hops.label(hop);
-        let luma = BlurredLuma::new(cells.map(|cell| cell.sum / cell.count), DESCRIPTION_RADIUS);
-        let count = |cells: usize| (cells as f64 * side / TILE as f64) as usize + 1;
-        let weights =
-            Array2::from_shape_fn((count(cells.nrows()), count(cells.ncols())), |(row, column)| {
-                let tile = row % TILE_ROWS * TILE_COLUMNS + column % TILE_COLUMNS;
-                let centre = tile_centre(column as i32, row as i32);
-                let weight = self.descriptions[label].weight(tile, |offset| {
-                    let [x, y] =
-                        [0, 1].map(|i| ((centre[i] + offset[i] + 0.5) / side - 0.5) as f32);
-                    luma.at(x, y)
-                });
-                let sign = |layer| self.hops.sign(hop, layer as usize, tile);
-                [
-                    weight * sign(Layer::Described),
-                    FLAT_TILE_AMPLITUDE * (1.0 - weight.abs()) * sign(Layer::Flat),
-                ]
-            });
-        (weights, label)
-    }
-}
-
-/// Adds the product of a field and a pattern, times `scale`, to `to`.
-fn add_product(to: &mut [f32], field: &[f32], pattern: &[i8], scale: f32) {
+/// Multiplies samples by a pattern.
+fn multiply(to: &mut [f32], pattern: &[i8]) {
     vectorise(
         #[inline(always)]
-        || {
-            to.iter_mut()
-                .zip(field.iter().zip(pattern))
-                .for_each(|(to, (field, pattern))| *to += scale * field * f32::from(*pattern));
-        },
+        || to.iter_mut().zip(pattern).for_each(|(to, pattern)| *to *= f32::from(*pattern)),
     );
 }
 

@@ -25,6 +25,7 @@ mod plane;
 mod residual;
 mod spectra;
 mod sync;
+mod tile_weights;
 mod tiles;
 pub mod training;
 mod version;

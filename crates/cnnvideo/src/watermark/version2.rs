@@ -24,12 +24,15 @@ use super::{
     tiles::{Layer, TILE_BITS, TILES, TileCarriers},
     version::Version,
 };
+use crate::simd::vectorise;
 
 /// Number of places in the sequence of hops, those with the most energy in the soft bits, whose
 /// message is decoded.
 const DECODED_PLACES: usize = 3;
 /// Share of described tiles above which flat tiles are not decoded as well.
 const MOSTLY_DESCRIBED: f32 = 0.85;
+/// Number of places whose energy is computed together.
+const LANES: usize = 16;
 /// Energy of a tile, relative to the highest, below which it counts as outside of the picture.
 const LEAST_TILE_ENERGY: f32 = 1e-6;
 
@@ -235,10 +238,10 @@ impl Marks {
     ) -> bool {
         // Collected in order, so that threads make no difference.
         let mut energies: Vec<_> = places
-            .par_iter()
-            .map(|place| {
-                let soft = self.soft_bits(key, *place, evidence);
-                (soft.iter().map(|v| v * v).sum::<f32>(), *place)
+            .par_chunks(LANES)
+            .flat_map_iter(|places| {
+                let energies = self.energies(key, places, evidence);
+                energies.into_iter().zip(places.iter().copied())
             })
             .collect();
         energies.sort_by(|a, b| b.0.total_cmp(&a.0));
@@ -246,6 +249,31 @@ impl Marks {
             let found = self.decode_place(key, place, evidence, described_area);
             accept(Found { places: places.len() as u32, ..found })
         })
+    }
+
+    /// Returns the energy of the soft bits at each of up to [`LANES`] places of the sequence.
+    ///
+    /// As [`Self::soft_bits`], for many places at a time: the signs of the tiles differ, not their
+    /// bits.
+    fn energies(&self, key: &Key, places: &[usize], evidence: &[RunEvidence<'_>]) -> [f32; LANES] {
+        let mut soft = [[0.0; LANES]; CODED_BITS];
+        for RunEvidence { run, tiles } in evidence {
+            for (layer, tiles) in LAYERS.into_iter().zip(tiles).filter(|(_, t)| !t.is_empty()) {
+                let carriers = self.carriers(key, layer, run.label);
+                for (tile, values) in tiles {
+                    let mut signs = [0.0; LANES];
+                    for (sign, place) in signs.iter_mut().zip(places) {
+                        *sign = self.hops.sign(place + run.step, layer as usize, *tile);
+                    }
+                    add_signed(&mut soft, carriers.bits_of(*tile), values, &signs);
+                }
+            }
+        }
+        let mut energies = [0.0; LANES];
+        for row in &soft {
+            energies.iter_mut().zip(row).for_each(|(energy, v)| *energy += v * v);
+        }
+        energies
     }
 
     /// Returns the soft value of each coded bit if the first run is at a place of the sequence.
@@ -323,6 +351,24 @@ impl Marks {
         }
         all
     }
+}
+
+/// Adds the values of a tile, with its sign in each lane, to the soft values of its bits.
+fn add_signed(
+    soft: &mut [[f32; LANES]; CODED_BITS],
+    bits: &[u16; TILE_BITS],
+    values: &[f32; TILE_BITS],
+    signs: &[f32; LANES],
+) {
+    vectorise(
+        #[inline(always)]
+        || {
+            for (bit, value) in bits.iter().zip(values) {
+                let row = &mut soft[usize::from(*bit)];
+                row.iter_mut().zip(signs).for_each(|(to, sign)| *to += value * sign);
+            }
+        },
+    );
 }
 
 /// Returns the agreement of the tiles, in standard deviations of that with random signs.
