@@ -4,7 +4,9 @@
 
 use cnnvideo::{
     frame::{Format, Picture, PictureMut, Plane, PlaneMut},
-    watermark::{Collector, Decoder, DecoderOptions, Embedder, Key, Payload, Search, Strength},
+    watermark::{
+        Collector, Decoder, DecoderOptions, Embedder, Key, Payload, Search, Security, Strength,
+    },
 };
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 
@@ -28,9 +30,11 @@ fn watermark(c: &mut Criterion) {
 
     let embedder = || Embedder::new(key(), Payload(0x0123_4567_89ab_cdef)).expect("threads");
     let strength = Strength { target_psnr: 45.0, texture_aware: true };
-    for (name, mut embedder) in
-        [("network", embedder()), ("formulas", embedder().with_analytic_mask())]
-    {
+    for (name, mut embedder) in [
+        ("network", embedder()),
+        ("network, version 1", embedder().with_security(Security::Robust)),
+        ("formulas", embedder().with_analytic_mask()),
+    ] {
         embedder.prepare(width, height);
         group.bench_function(format!("embed a frame, mask by {name}"), |b| {
             b.iter_batched_ref(

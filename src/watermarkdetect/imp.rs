@@ -352,7 +352,8 @@ impl BaseTransformImpl for WatermarkDetect {
             false_positive_rate: settings.false_positive_rate,
             epoch_count: settings.epochs,
         };
-        let decoder = Decoder::new(settings.key.load(&*self.obj())?, options);
+        let decoder = Decoder::new(settings.key.load(&*self.obj())?, options)
+            .with_candidates(settings.candidates()?);
         let weak = self.obj().downgrade();
         let start = lock(&self.results).start + 1;
         let worker = Worker::start(decoder, move |report, window| {

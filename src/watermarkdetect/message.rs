@@ -2,7 +2,7 @@
 
 //! The element message that `watermarkdetect` posts on the bus, as a Rust type.
 
-use cnnvideo::watermark::{Payload, Report};
+use cnnvideo::watermark::{Payload, Report, Version};
 
 /// Name of the message's structure.
 const NAME: &str = "watermark";
@@ -48,6 +48,9 @@ impl From<&WatermarkMessage> for gst::Structure {
             .field("offset-x", report.offset_x)
             .field("offset-y", report.offset_y)
             .field("epoch", report.epoch)
+            .field("named", gst::List::new(report.named.iter().map(Payload::to_string)))
+            .field("version", report.version.number())
+            .field("described", report.described)
             .field("timestamp", nanoseconds(message.timestamp))
             .field("stream-time", nanoseconds(message.stream_time))
             .field("running-time", nanoseconds(message.running_time))
@@ -83,9 +86,23 @@ impl TryFrom<&gst::StructureRef> for WatermarkMessage {
         if present != payload.is_some() {
             return Err(InvalidWatermarkMessage("present is set but payload is null".to_owned()));
         }
+        let named = get::<gst::List>(structure, "named")?;
+        let named = named.iter().map(|value| {
+            let text = value.get::<String>().map_err(|err| err.to_string())?;
+            text.parse::<Payload>().map_err(|err| err.to_string())
+        });
+        let named = named
+            .collect::<Result<_, _>>()
+            .map_err(|err| InvalidWatermarkMessage(format!("named: {err}")))?;
+        let version = get(structure, "version")?;
+        let version = Version::from_number(version)
+            .ok_or_else(|| InvalidWatermarkMessage(format!("unknown version {version}")))?;
         Ok(Self {
             report: Report {
                 payload,
+                named,
+                version,
+                described: get(structure, "described")?,
                 epoch: get(structure, "epoch")?,
                 z: get(structure, "z")?,
                 log10_p: get(structure, "log10-p")?,
@@ -111,6 +128,9 @@ mod tests {
     fn message(payload: Option<Payload>) -> WatermarkMessage {
         let report = Report {
             payload,
+            named: payload.into_iter().chain([Payload(9)]).collect(),
+            version: Version::Two,
+            described: 0.75,
             epoch: 3,
             z: 15.5,
             log10_p: -30.25,
@@ -156,6 +176,7 @@ mod tests {
         assert!(rejected(&|s| s.set("payload", "no hex")));
         assert!(rejected(&|s| s.set("payload", None::<String>)));
         assert!(rejected(&|s| s.set("z", "text")));
+        assert!(rejected(&|s| s.set("version", 3u32)));
         let names: Vec<_> = valid.fields().map(|f| f.to_string()).collect();
         for name in names {
             assert!(rejected(&|s| s.remove_field(&name)), "{name}");

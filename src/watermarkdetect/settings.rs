@@ -2,6 +2,11 @@
 
 //! Properties of the `watermarkdetect` element.
 
+use std::{
+    io::{self, Read},
+    path::PathBuf,
+};
+
 use glib::{
     ParamSpec, ParamSpecBoolean, ParamSpecDouble, ParamSpecEnum, ParamSpecString, ParamSpecUInt,
     prelude::*,
@@ -9,7 +14,13 @@ use glib::{
 use gst::prelude::*;
 
 use crate::shared::{KeySettings, get_value};
-use cnnvideo::watermark::{DecoderOptions, Search};
+use cnnvideo::{
+    nn::model::open_regular_file,
+    watermark::{DecoderOptions, MAX_CANDIDATES, Payload, Search, parse_candidates},
+};
+
+/// Length of the longest list of payloads in bytes.
+const MAX_LIST_LEN: u64 = 64 * MAX_CANDIDATES as u64;
 
 /// Values of the property `search`: geometries that the detector searches.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
@@ -60,6 +71,8 @@ pub(super) struct Settings {
     pub(super) epochs: u32,
     /// Whether to post a message at every decode.
     pub(super) post_all: bool,
+    /// Property `candidates-file`: file with the issued payloads.
+    candidates_file: Option<PathBuf>,
 }
 
 impl Default for Settings {
@@ -73,6 +86,7 @@ impl Default for Settings {
             interval: 12,
             epochs: epoch_count,
             post_all: false,
+            candidates_file: None,
         }
     }
 }
@@ -129,6 +143,14 @@ impl Settings {
                 .default_value(default.post_all)
                 .mutable_playing()
                 .build(),
+            ParamSpecString::builder("candidates-file")
+                .nick("Candidates file")
+                .blurb(
+                    "File with the issued payloads, one per line, to name receivers who mixed \
+                     their copies",
+                )
+                .mutable_ready()
+                .build(),
             ParamSpecString::builder("last-payload")
                 .nick("Last payload")
                 .blurb("Payload of the last watermark found, as 16 hex digits; null until then")
@@ -150,9 +172,38 @@ impl Settings {
             "interval" => self.interval = get_value(value)?,
             "epochs" => self.epochs = get_value(value)?,
             "post-all" => self.post_all = get_value(value)?,
+            "candidates-file" => self.candidates_file = get_value(value)?,
             _ => self.key.set(name, value)?,
         }
         Ok(())
+    }
+
+    /// Returns the issued payloads, none if `candidates-file` is not set.
+    ///
+    /// # Errors
+    /// Returns the message for the user if the file cannot be read or is not a list of payloads.
+    pub(super) fn candidates(&self) -> Result<Vec<Payload>, gst::ErrorMessage> {
+        let Some(path) = &self.candidates_file else { return Ok(Vec::new()) };
+        let name = path.display();
+        let mut text = String::new();
+        open_regular_file(path)
+            .and_then(|file| file.take(MAX_LIST_LEN + 1).read_to_string(&mut text))
+            .map_err(|err| {
+                let code = match err.kind() {
+                    io::ErrorKind::NotFound => gst::ResourceError::NotFound,
+                    _ => gst::ResourceError::Read,
+                };
+                gst::error_msg!(code, ("cannot read candidates-file {}: {}", name, err))
+            })?;
+        if text.len() as u64 > MAX_LIST_LEN {
+            return Err(gst::error_msg!(
+                gst::ResourceError::Settings,
+                ("candidates-file {} is longer than {} bytes", name, MAX_LIST_LEN)
+            ));
+        }
+        parse_candidates(&text).map_err(|err| {
+            gst::error_msg!(gst::ResourceError::Settings, ("candidates-file {}: {}", name, err))
+        })
     }
 
     /// Returns the values that the streaming thread needs: the geometries to search, the interval
@@ -171,6 +222,7 @@ impl Settings {
             "interval" => self.interval.to_value(),
             "epochs" => self.epochs.to_value(),
             "post-all" => self.post_all.to_value(),
+            "candidates-file" => self.candidates_file.to_value(),
             _ => return self.key.get(name),
         })
     }

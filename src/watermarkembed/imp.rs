@@ -188,6 +188,7 @@ impl BaseTransformImpl for WatermarkEmbed {
                 gst::error_msg!(gst::ResourceError::Failed, ("{}", err))
             })?
             .with_epoch(settings.epoch)
+            .with_security(settings.security.into())
             .with_first_frame(settings.frame_offset);
         *lock(&self.state) = State {
             embedder: Some(embedder),

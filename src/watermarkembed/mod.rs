@@ -48,6 +48,8 @@ pub(crate) fn pad_templates() -> Vec<gst::PadTemplate> {
 /// # Errors
 /// Returns an error if GStreamer rejects the type.
 pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    #[cfg(feature = "doc")]
+    settings::mark_for_documentation();
     gst::Element::register(
         Some(plugin),
         "watermarkembed",

@@ -5,13 +5,48 @@
 use std::path::PathBuf;
 
 use glib::{
-    ParamSpec, ParamSpecBoolean, ParamSpecString, ParamSpecUInt, ParamSpecUInt64, prelude::*,
+    ParamSpec, ParamSpecBoolean, ParamSpecEnum, ParamSpecString, ParamSpecUInt, ParamSpecUInt64,
+    prelude::*,
 };
 use gst::prelude::*;
 
 use super::payload_file::Segments;
 use crate::shared::{KeySettings, controllable_float, get_value};
-use cnnvideo::watermark::{Payload, Strength};
+use cnnvideo::watermark::{Payload, Security, Strength};
+
+/// Values of the property `security`: protection against attackers without the key.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstWatermarkSecurity")]
+pub(super) enum SecurityKind {
+    /// Version 2 of the format.
+    #[default]
+    #[enum_value(
+        name = "Copy-resistant: a mark copied to another video is refused",
+        nick = "copy-resistant"
+    )]
+    CopyResistant,
+    /// Version 1 of the format.
+    #[enum_value(
+        name = "Robust: the patterns of version 1, which anyone with a marked copy can copy",
+        nick = "robust"
+    )]
+    Robust,
+}
+
+impl From<SecurityKind> for Security {
+    fn from(kind: SecurityKind) -> Self {
+        match kind {
+            SecurityKind::CopyResistant => Self::CopyResistant,
+            SecurityKind::Robust => Self::Robust,
+        }
+    }
+}
+
+/// Marks the enumeration as API of the plugin for GStreamer's documentation tools.
+#[cfg(feature = "doc")]
+pub(super) fn mark_for_documentation() {
+    SecurityKind::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
+}
 
 /// Values of the element's properties.
 #[derive(Clone, Default)]
@@ -26,6 +61,8 @@ pub(super) struct Settings {
     current_payload: Option<Payload>,
     /// Properties `target-psnr` and `texture-aware`.
     pub(super) strength: Strength,
+    /// Property `security`.
+    pub(super) security: SecurityKind,
     /// Key epoch.
     pub(super) epoch: u32,
     /// Property `frame-offset`: number of the first frame in the video.
@@ -83,10 +120,15 @@ impl Settings {
                 .controllable()
                 .mutable_playing()
                 .build(),
+            ParamSpecEnum::builder_with_default("security", default.security)
+                .nick("Security")
+                .blurb("Protection against attackers who have marked video, but not the key")
+                .mutable_ready()
+                .build(),
             ParamSpecUInt::builder("epoch")
                 .nick("Epoch")
                 .blurb(
-                    "Key epoch: the carriers depend on the key and on this number; detectors try \
+                    "Key epoch: the watermark depends on the key and on this number; detectors try \
                      the lowest numbers",
                 )
                 .default_value(default.epoch)
@@ -115,6 +157,7 @@ impl Settings {
             "payload-file" => self.payload_file = get_value(value)?,
             "target-psnr" => self.strength.target_psnr = get_value(value)?,
             "texture-aware" => self.strength.texture_aware = get_value(value)?,
+            "security" => self.security = get_value(value)?,
             "epoch" => self.epoch = get_value(value)?,
             "frame-offset" => self.frame_offset = get_value(value)?,
             _ => self.key.set(name, value)?,
@@ -129,6 +172,7 @@ impl Settings {
             "payload-file" => self.payload_file.to_value(),
             "target-psnr" => self.strength.target_psnr.to_value(),
             "texture-aware" => self.strength.texture_aware.to_value(),
+            "security" => self.security.to_value(),
             "epoch" => self.epoch.to_value(),
             "frame-offset" => self.frame_offset.to_value(),
             _ => return self.key.get(name),

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use cnnvideo::quality::psnr;
+use cnnvideo::{quality::psnr, watermark::Version};
 use gst::prelude::*;
 use gst_check::Harness;
 use gst_video::{VideoFormat, VideoInfo, VideoInterlaceMode};
@@ -466,5 +466,44 @@ fn an_unknown_kernel_set_is_one_warning() {
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{text}");
         assert_eq!(text.matches("CNNVIDEO_KERNELS").count(), warnings, "{value}: {text}");
+    }
+}
+
+#[test]
+fn messages_have_the_version_and_the_described_share() {
+    let source = "videotestsrc num-buffers=12 pattern=smpte75 ! \
+                  video/x-raw,format=I420,width=960,height=540,framerate=25/1";
+    for (security, version) in [("robust", Version::One), ("copy-resistant", Version::Two)] {
+        let found = messages(&format!(
+            "{source} ! watermarkembed key={KEY} payload={PAYLOAD} security={security} ! \
+             watermarkdetect key={KEY} search=none ! fakesink"
+        ));
+        assert_eq!(payloads(&found), [Some(PAYLOAD.to_owned())], "{security}");
+        assert_eq!(found[0].report.version, version);
+        assert!(version == Version::Two || found[0].report.described == 0.0);
+    }
+}
+
+#[test]
+fn the_candidates_file_names_issued_payloads() {
+    let list = Temporary::new("issued.txt");
+    std::fs::write(&list.0, format!("# issued\n{PAYLOAD}\n0000000000000001\n")).unwrap();
+    let name = list.0.to_str().unwrap();
+    let found = messages(&format!(
+        "{SOURCE} ! watermarkembed key={KEY} payload={PAYLOAD} ! \
+         watermarkdetect key={KEY} search=none candidates-file={name} ! fakesink"
+    ));
+    let named: Vec<_> = found[0].report.named.iter().map(ToString::to_string).collect();
+    assert_eq!(named, [PAYLOAD]);
+    std::fs::write(&list.0, "no payload\n").unwrap();
+    for (file, reason) in [
+        (name, "line 1: not a payload"),
+        ("/nowhere/issued.txt", "/nowhere/issued.txt"),
+        ("/tmp", "directory"),
+    ] {
+        let error = start_error(&format!(
+            "videotestsrc ! watermarkdetect key={KEY} candidates-file={file} ! fakesink"
+        ));
+        assert!(error.to_string().contains(reason), "{file}: {error}");
     }
 }

@@ -6,20 +6,38 @@ use std::{collections::VecDeque, sync::Arc};
 
 use ndarray::Array2;
 
-use super::{plane::canonical_scale, residual::ResidualFilter};
+use super::{describe::BlurredLuma, plane::canonical_scale, residual::ResidualFilter};
 use crate::frame::{Picture, Sample, luma::luma_row, resample::Resampler};
 
 /// Frames of a group, whose residuals are summed: a quarter of [`HOP_FRAMES`](super::HOP_FRAMES),
 /// so that most groups belong to a single hop.
 const GROUP_FRAMES: u32 = 6;
+/// Steps per unit of stored residuals, whose magnitude is 3 at most.
+pub(super) const RESIDUAL_STEPS: f32 = 40.0;
 
 /// Sum of the residuals of successive pictures.
 #[derive(Debug, Clone)]
 pub(super) struct ResidualGroup {
     /// Sum of the residuals on the canonical raster, rows by columns.
     pub residual_sum: Array2<f32>,
-    /// Number of pictures in the sum.
-    pub frames: u32,
+    /// The pictures of the sum.
+    pub pictures: Vec<ReceivedPicture>,
+}
+
+/// What the detector keeps of a picture.
+#[derive(Debug, Clone)]
+pub(super) struct ReceivedPicture {
+    /// The residual on the canonical raster, by rows, in steps of 1 / [`RESIDUAL_STEPS`].
+    pub residual: Vec<i8>,
+    /// Luma for the description.
+    pub luma: BlurredLuma,
+}
+
+impl ResidualGroup {
+    /// Returns the number of pictures in the sum.
+    pub(super) fn frames(&self) -> u32 {
+        self.pictures.len() as u32
+    }
 }
 
 /// Residuals of the most recent pictures, input of a [`Decoder`](super::Decoder). Cloning is cheap.
@@ -34,7 +52,7 @@ pub struct Window {
 impl Window {
     /// Returns the number of pictures in the window.
     pub fn frames(&self) -> u32 {
-        self.groups.iter().map(|group| group.frames).sum()
+        self.groups.iter().map(|group| group.frames()).sum()
     }
 }
 
@@ -100,23 +118,22 @@ impl Collector {
                 row.iter_mut().zip(&*luma).for_each(|(to, v)| *to += weight * v);
             },
         );
+        let luma = BlurredLuma::of_canonical(&self.canonical);
         self.residual_filter.run(&mut self.canonical);
-        match &mut self.partial_group {
-            Some(group) => {
-                group.residual_sum += &self.canonical;
-                group.frames += 1;
-            }
-            None => {
-                self.partial_group =
-                    Some(ResidualGroup { residual_sum: self.canonical.clone(), frames: 1 })
-            }
-        }
+        let residual = self.canonical.iter().map(|v| (v * RESIDUAL_STEPS).round() as i8);
+        let picture = ReceivedPicture { residual: residual.collect(), luma };
+        let group = self.partial_group.get_or_insert_with(|| ResidualGroup {
+            residual_sum: Array2::zeros(self.canonical.dim()),
+            pictures: Vec::new(),
+        });
+        group.residual_sum += &self.canonical;
+        group.pictures.push(picture);
         let group_frames = GROUP_FRAMES.min(self.window_frames);
-        if let Some(group) = self.partial_group.take_if(|group| group.frames >= group_frames) {
+        if let Some(group) = self.partial_group.take_if(|group| group.frames() >= group_frames) {
             self.groups.push_back(Arc::new(group));
         }
         let frames = |groups: &VecDeque<Arc<ResidualGroup>>| {
-            groups.iter().map(|group| group.frames).sum::<u32>()
+            groups.iter().map(|group| group.frames()).sum::<u32>()
         };
         while self.groups.len() > 1 && frames(&self.groups) > self.window_frames {
             self.groups.pop_front();

@@ -2,31 +2,38 @@
 
 //! Decodes the payload of a watermark from a [`Window`]: [`Decoder`] and [`Report`].
 
-use ndarray::Array2;
-use rustfft::num_complex::Complex32;
+use rayon::prelude::*;
 
 use super::{
-    collect::{ResidualGroup, Window},
+    collect::Window,
     convolutional_code::CODED_BITS,
-    geometry::{Geometry, wave_amplitude},
+    geometry::Geometry,
     key::Key,
-    pattern::{Carriers, HOPS, Wave, carrier_amplitude, pilot},
+    message::{BestMessage, log10_chance},
+    pattern::{Wave, pilot},
     payload::Payload,
-    plane::{Fft2, PLANE_HEIGHT, PLANE_WIDTH, bin, canonical_scale, frequency},
+    plane::{Fft2, canonical_scale},
     sync::{Search, Synchroniser},
+    version::Version,
+    version1,
+    version2::{Found, Marks},
 };
-use crate::frame::box_mean::box_mean;
 
-/// Radius, in bins of the spectrum, over which the noise power is averaged for whitening.
-const WHITENING_RADIUS: usize = 6;
-/// Bins around each pilot wave, to each side, that are excluded from the carriers' spectrum.
-const PILOT_NOTCH_RADIUS: i32 = 2;
 /// Number of geometries of a search that are decoded.
 const DECODED_GEOMETRIES: usize = 3;
-
-/// Upper frequency limits, in cycles per canonical pixel, at which decoding is tried in this order.
-/// Strong blur and compression destroy high frequencies or even invert their sign.
-const CUTOFF_FREQUENCIES: [f32; 2] = [0.5, 0.16];
+/// Number of geometries of a search, of all pilots, whose shift is estimated.
+const SHIFTED_GEOMETRIES: usize = 5;
+/// Number of pilots, those that agree best, with which whole pictures are decoded.
+const DECODED_PILOTS: usize = 3;
+/// Agreement of a pilot with whole pictures, in standard deviations without a watermark, below
+/// which it is not decoded. Marks that can be read reach more than twice of it.
+const MIN_AGREEMENT_OF_WHOLE: f64 = 2.0;
+/// Correlation of the described tiles with the message, in standard deviations with random signs of
+/// the tiles, below which the mark may have been copied from another picture.
+const MIN_TILE_Z: f64 = 7.0;
+/// Share of described tiles below which there is nothing that tells a copied mark from a genuine
+/// one. The report then has a share of described evidence near 0.
+const MIN_DESCRIBED_AREA: f32 = 0.1;
 
 /// Options of a [`Decoder`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -49,6 +56,14 @@ impl Default for DecoderOptions {
 pub struct Report {
     /// Payload, if its keyed check is correct and `log10_p` is within the false-positive rate.
     pub payload: Option<Payload>,
+    /// Issued payloads for which there is evidence, the best first; see
+    /// [`Decoder::with_candidates`].
+    pub named: Vec<Payload>,
+    /// Version of the format of the best message.
+    pub version: Version,
+    /// Share of the evidence, from 0 to 1, that comes from parts of the picture whose content the
+    /// mark depends on. It is 0 for version 1, whose marks can be copied.
+    pub described: f64,
     /// Key epoch of the best message.
     pub epoch: u32,
     /// Correlation of the soft bits with the best message, in standard deviations of the
@@ -81,59 +96,33 @@ pub struct Evidence {
     pub z: f64,
     /// Bound on the probability of chance, as [`Report::log10_p`] but for this attempt alone.
     pub log10_p: f64,
-}
-
-/// Spectra of the residuals of each hop, and the filter for the carriers.
-struct Spectra {
-    /// The spectra, each of one or two hops.
-    hop_spectra: Vec<HopSpectrum>,
-    /// Gain per bin, stored like the spectra: band of the carriers over the local noise power.
-    gains: Array2<f32>,
-}
-
-/// Spectrum of the residuals of one or two hops.
-struct HopSpectrum {
-    /// The hops whose residuals are the real and the imaginary part of the transformed plane.
-    hops: Vec<usize>,
-    /// The complex spectrum, stored by columns.
-    bins: Vec<Complex32>,
-}
-
-/// Residuals of one hop on the canonical plane, filtered for the carriers.
-struct HopPlane {
-    hop: usize,
-    /// Samples of the plane, by rows.
-    samples: Vec<f32>,
-}
-
-/// Result of decoding one key epoch.
-struct EpochResult {
-    /// Soft value of each coded bit; positive for a set bit.
-    soft: [f32; CODED_BITS],
-    /// Coded bits of the best message, 1 or -1.
-    message: [f32; CODED_BITS],
-    /// Payload, if its keyed check is correct.
-    payload: Option<Payload>,
-    /// Correlation, as [`Report::z`].
-    z: f64,
+    /// Correlation of the described tiles with the message, in standard deviations of that with
+    /// random signs of the tiles.
+    pub tile_z: f64,
 }
 
 /// Progress of decoding one window.
 struct Attempts<'a> {
     window: &'a Window,
-    /// Number of decoded combinations of geometry, cutoff frequency and key epoch.
+    /// Number of issued payloads.
+    candidates: u32,
+    /// Number of decoded combinations of version, geometry, cutoff frequency, key epoch and place in
+    /// the sequence of hops.
     count: u32,
     /// Report of the best attempt so far.
     best: Report,
-    /// Number of message bits that this attempt could choose, see [`free_bits`].
+    /// Number of message bits that this attempt could choose.
     best_bits: u32,
 }
 
 impl<'a> Attempts<'a> {
     /// Starts with the report of a window in which nothing was decoded.
-    fn new(window: &'a Window) -> Self {
+    fn new(window: &'a Window, candidates: u32) -> Self {
         let best = Report {
             payload: None,
+            named: Vec::new(),
+            version: Version::Two,
+            described: 0.0,
             epoch: 0,
             z: 0.0,
             log10_p: 0.0,
@@ -144,7 +133,84 @@ impl<'a> Attempts<'a> {
             offset_x: 0.0,
             offset_y: 0.0,
         };
-        Self { window, count: 0, best, best_bits: free_bits(None) }
+        Self { window, candidates, count: 0, best, best_bits: 96 }
+    }
+
+    /// Adds an attempt at version 1; returns whether it found a payload.
+    fn add_version_1(
+        &mut self,
+        message: BestMessage,
+        epoch: u32,
+        geometry: &Geometry,
+        limit: f64,
+    ) -> bool {
+        self.count += 1;
+        let log10_p = log10_chance(message.z, self.count, message.free_bits());
+        let payload = message.payload.filter(|_| log10_p <= limit);
+        let best = Report {
+            payload,
+            named: Vec::new(),
+            version: Version::One,
+            described: 0.0,
+            epoch,
+            log10_p,
+            ..self.best.clone()
+        };
+        self.add(message, best, geometry)
+    }
+
+    /// Adds an attempt at version 2; returns whether it found a payload.
+    ///
+    /// Where the picture is described, the tiles have to agree with the message, too: in a picture
+    /// to which the mark was copied, their signs are unrelated to it.
+    fn add_version_2(&mut self, found: Found, epoch: u32, geometry: &Geometry, limit: f64) -> bool {
+        let Found { message, places, tile_z, described, described_area, named } = found;
+        self.count += places;
+        let bound = |z: f64, tile_z: f64, attempts: u32, bits: u32| {
+            let payload = log10_chance(z, attempts, bits);
+            if described_area < MIN_DESCRIBED_AREA {
+                payload
+            } else if tile_z < MIN_TILE_Z {
+                0.0
+            } else {
+                payload.max(log10_chance(tile_z, attempts, 0))
+            }
+        };
+        let mut log10_p = bound(message.z, tile_z, self.count, message.free_bits());
+        let mut payload = message.payload.filter(|_| log10_p <= limit);
+        let attempts = self.count.saturating_mul(self.candidates);
+        let mut all = named.iter().map(|c| (c.payload, bound(c.z, c.tile_z, attempts, 0)));
+        let named: Vec<_> = all.by_ref().filter(|(_, log10_p)| *log10_p <= limit).collect();
+        if let (None, Some(best)) = (payload, named.first()) {
+            (payload, log10_p) = (Some(best.0), best.1);
+        }
+        let named = named.into_iter().map(|(payload, _)| payload).collect();
+        let version = Version::Two;
+        let best =
+            Report { payload, named, version, described, epoch, log10_p, ..self.best.clone() };
+        self.add(message, best, geometry)
+    }
+
+    /// Takes over the report of an attempt if it is the best; returns whether it found a payload.
+    fn add(&mut self, message: BestMessage, report: Report, geometry: &Geometry) -> bool {
+        let found = report.payload.is_some();
+        if !found && message.z <= self.best.z {
+            return false;
+        }
+        let (width, height) = self.window.size;
+        let scale = canonical_scale(width, height);
+        let [offset_x, offset_y] = geometry.offset().map(|v| -v * geometry.scale() / scale);
+        self.best_bits = message.free_bits();
+        self.best = Report {
+            z: message.z,
+            bit_errors: message.errors,
+            scale: geometry.scale(),
+            angle: geometry.angle(),
+            offset_x,
+            offset_y,
+            ..report
+        };
+        found
     }
 
     /// Returns the report of the best attempt. Without a payload, the attempts after it count too:
@@ -154,253 +220,188 @@ impl<'a> Attempts<'a> {
         match best.payload {
             Some(_) => best,
             None => {
-                Report { log10_p: log10_false_positive_bound(best.z, count, best_bits), ..best }
+                let log10_p = log10_chance(best.z, count, best_bits);
+                // The bound of an attempt at version 2 is weaker if the tiles do not agree.
+                Report { log10_p: log10_p.max(best.log10_p), ..best }
             }
         }
     }
+}
+
+/// A pilot to search for, and what is needed to decode the marks that it belongs to.
+struct Pilot {
+    version: Version,
+    /// Key epoch; version 1 has the same pilot for all.
+    epoch: u32,
+    waves: Vec<Wave>,
+    /// Created when the pilot is decoded first.
+    marks: Option<Box<Marks>>,
 }
 
 /// Detects and decodes the watermarks of one key.
 pub struct Decoder {
     key: Key,
     options: DecoderOptions,
-    waves: Vec<Wave>,
-    carriers: Carriers,
+    pilots: Vec<Pilot>,
+    /// Issued payloads.
+    candidates: Vec<Payload>,
     fft: Fft2,
-    /// Geometry and key epoch of the last watermark found, which are tried first.
-    last: Option<(Geometry, u32)>,
+    /// Geometry, index of the pilot and key epoch of the last watermark found, which are tried
+    /// first.
+    last: Option<(Geometry, usize, u32)>,
 }
 
 impl Decoder {
     /// Creates a decoder for the watermarks of `key`.
     pub fn new(key: Key, options: DecoderOptions) -> Self {
-        let (waves, carriers) = (pilot(&key), Carriers::new(&key));
         let options = DecoderOptions { epoch_count: options.epoch_count.max(1), ..options };
-        Self { key, options, waves, carriers, fft: Fft2::new(), last: None }
+        let pilots = (0..options.epoch_count)
+            .map(|epoch| (Version::Two, epoch))
+            .chain([(Version::One, 0)])
+            .map(|(version, epoch)| {
+                let waves = pilot(&key, version, epoch);
+                Pilot { version, epoch, waves, marks: None }
+            })
+            .collect();
+        Self { key, options, pilots, candidates: Vec::new(), fft: Fft2::new(), last: None }
+    }
+
+    /// Sets the payloads that were issued. Marks of version 2 whose payload cannot be read, because
+    /// several receivers mixed their copies, are then compared with each of them.
+    pub fn with_candidates(self, candidates: Vec<Payload>) -> Self {
+        Self { candidates, ..self }
     }
 
     /// Searches a window for a watermark and decodes it.
     pub fn decode(&mut self, window: &Window, search: Search) -> Report {
-        let mut attempts = Attempts::new(window);
-        let mut initial_geometries = vec![Geometry::IDENTITY];
-        if let Some((geometry, _)) =
-            self.last.filter(|(geometry, _)| *geometry != Geometry::IDENTITY)
+        let mut attempts = Attempts::new(window, self.candidates.len() as u32);
+        let residual_sums: Vec<_> = window.groups.iter().map(|group| &group.residual_sum).collect();
+        let Some(synchroniser) = Synchroniser::new(&residual_sums, search, &mut self.fft) else {
+            return attempts.report();
+        };
+        if let Some((geometry, pilot, _)) = self.last
+            && self.decode_at(geometry, pilot, &mut attempts)
         {
-            initial_geometries.insert(0, geometry);
+            return attempts.report();
         }
-        for geometry in initial_geometries {
-            if self.decode_at(geometry, &mut attempts) {
+        for pilot in self.pilots_of_whole_picture(&synchroniser) {
+            let tried =
+                self.last.is_some_and(|last| (last.0, last.1) == (Geometry::IDENTITY, pilot));
+            if !tried && self.decode_at(Geometry::IDENTITY, pilot, &mut attempts) {
                 return attempts.report();
             }
         }
         if search == Search::WholeFrame {
             return attempts.report();
         }
-        let residual_sums: Vec<_> = window.groups.iter().map(|group| &group.residual_sum).collect();
-        let Some(synchroniser) = Synchroniser::new(&self.waves, &residual_sums, &mut self.fft)
-        else {
-            return attempts.report();
-        };
-        let geometries = synchroniser.geometries(search, &mut self.fft);
-        for geometry in geometries.into_iter().take(DECODED_GEOMETRIES) {
-            if self.decode_at(geometry, &mut attempts) {
+        for (pilot, geometry) in self.search(&synchroniser, search) {
+            if self.decode_at(geometry, pilot, &mut attempts) {
                 break;
             }
         }
         attempts.report()
     }
 
-    /// Decodes a window without a geometry search, once for each key epoch.
+    /// Decodes a window without a geometry search at `trials` places in the sequence of hops of
+    /// successive key epochs.
     ///
     /// For the statistics of windows without a watermark.
-    pub fn decode_epochs(
-        &mut self,
-        window: &Window,
-        epochs: std::ops::Range<u32>,
-    ) -> Vec<Evidence> {
-        let spectra = self.spectra(window, &Geometry::IDENTITY);
-        let planes = self.filter_planes(&spectra, CUTOFF_FREQUENCIES[0]);
-        epochs
-            .map(|epoch| {
-                let EpochResult { payload, z, .. } = self.decode_epoch(&planes, epoch);
-                let log10_p = log10_false_positive_bound(z, 1, free_bits(payload));
-                Evidence { payload, z, log10_p }
-            })
-            .collect()
-    }
-
-    /// Decodes filtered planes for one key epoch.
-    fn decode_epoch(&self, planes: &[HopPlane], epoch: u32) -> EpochResult {
-        let mut soft = [0.0; CODED_BITS];
-        for HopPlane { hop, samples } in planes {
-            self.carriers.correlate(&self.key, epoch, *hop, samples, &mut soft);
+    pub fn trials(&mut self, window: &Window, trials: usize) -> Vec<Evidence> {
+        let mut all = Vec::with_capacity(trials);
+        for epoch in 0.. {
+            let marks = Marks::new(&self.key, epoch, &[]);
+            let found = marks.trials(&self.key, window, trials - all.len(), &mut self.fft);
+            let is_empty = found.is_empty();
+            all.extend(found.into_iter().map(|found| {
+                let Found { message, tile_z, .. } = found;
+                let log10_p = log10_chance(message.z, 1, message.free_bits());
+                Evidence { payload: message.payload, z: message.z, log10_p, tile_z }
+            }));
+            if is_empty || all.len() >= trials {
+                break;
+            }
         }
-        let (payload, message) = Payload::decode(&soft, &self.key, epoch);
-        let norm = soft.iter().map(|v| f64::from(v * v)).sum::<f64>().sqrt();
-        let product: f64 = soft.iter().zip(&message).map(|(v, sign)| f64::from(v * sign)).sum();
-        let z = if norm > 0.0 { product / norm } else { 0.0 };
-        EpochResult { soft, message, payload, z }
+        all
     }
 
-    /// Decodes the window at one geometry, at each cutoff frequency.
+    /// Returns the pilots with which a whole picture is decoded, the best first.
     ///
-    /// Updates the best report; returns whether it found a payload.
-    fn decode_at(&mut self, geometry: Geometry, attempts: &mut Attempts<'_>) -> bool {
-        let spectra = self.spectra(attempts.window, &geometry);
-        CUTOFF_FREQUENCIES.into_iter().any(|cutoff| {
-            let planes = self.filter_planes(&spectra, cutoff);
-            self.decode_planes(&planes, geometry, attempts)
-        })
-    }
-
-    /// Decodes filtered planes for all key epochs.
-    ///
-    /// Updates the best report; returns whether it found a payload.
-    fn decode_planes(
-        &mut self,
-        planes: &[HopPlane],
-        geometry: Geometry,
-        attempts: &mut Attempts<'_>,
-    ) -> bool {
-        let last = self.last.map(|(_, epoch)| epoch);
-        let others = (0..self.options.epoch_count).filter(|epoch| Some(*epoch) != last);
-        for epoch in last.into_iter().chain(others) {
-            attempts.count += 1;
-            let EpochResult { soft, message, payload, z } = self.decode_epoch(planes, epoch);
-            let bits = free_bits(payload);
-            let log10_p = log10_false_positive_bound(z, attempts.count, bits);
-            let found = payload.filter(|_| log10_p <= self.options.false_positive_rate.log10());
-            if found.is_some() || z > attempts.best.z {
-                let errors =
-                    soft.iter().zip(&message).filter(|(v, sign)| *v * *sign <= 0.0).count();
-                let (width, height) = attempts.window.size;
-                let scale = canonical_scale(width, height);
-                let [offset_x, offset_y] = geometry.offset().map(|v| -v * geometry.scale() / scale);
-                attempts.best_bits = bits;
-                attempts.best = Report {
-                    payload: found,
-                    epoch,
-                    z,
-                    log10_p,
-                    frames: attempts.window.frames(),
-                    bit_errors: errors as u32,
-                    scale: geometry.scale(),
-                    angle: geometry.angle(),
-                    offset_x,
-                    offset_y,
-                };
-            }
-            if found.is_some() {
-                self.last = Some((geometry, epoch));
-                return true;
-            }
-        }
-        false
-    }
-
-    /// Computes the spectra of the residuals of each hop, resampled to the canonical plane.
-    fn spectra(&mut self, window: &Window, geometry: &Geometry) -> Spectra {
-        let mut hop_sums: [Option<Array2<f32>>; HOPS] = Default::default();
-        for group in &window.groups {
-            let hop = self.hop_of(group, geometry);
-            match &mut hop_sums[hop] {
-                Some(sum) => *sum += &group.residual_sum,
-                none => *none = Some(group.residual_sum.clone()),
-            }
-        }
-        let present: Vec<_> = hop_sums
+    /// If none agrees, it is that of version 1: its marks can be read without, if the geometry has
+    /// not changed.
+    fn pilots_of_whole_picture(&self, synchroniser: &Synchroniser) -> Vec<usize> {
+        let agreements = self
+            .pilots
             .iter()
             .enumerate()
-            .filter_map(|(hop, sum)| Some((hop, sum.as_ref()?)))
+            .map(|(i, pilot)| (synchroniser.agreement_of_whole_picture(&pilot.waves), i));
+        let mut agreements: Vec<_> = agreements.collect();
+        agreements.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let decoded = agreements.into_iter().take(DECODED_PILOTS);
+        let mut decoded: Vec<_> = decoded
+            .filter(|(agreement, _)| *agreement >= MIN_AGREEMENT_OF_WHOLE)
+            .map(|(_, pilot)| pilot)
             .collect();
-        let mut hop_spectra = Vec::new();
-        let mut power = Array2::<f32>::zeros((PLANE_WIDTH, PLANE_HEIGHT));
-        // One complex FFT transforms two real planes.
-        for pair in present.chunks(2) {
-            let mut bins = vec![Complex32::default(); PLANE_WIDTH * PLANE_HEIGHT];
-            for (i, (_, sum)) in pair.iter().enumerate() {
-                geometry.resample_to_plane(&sum.view(), |at, v| {
-                    if i == 0 { bins[at].re += v } else { bins[at].im += v }
-                });
-            }
-            self.fft.forward(&mut bins);
-            for wave in &self.waves {
-                for dy in -PILOT_NOTCH_RADIUS..=PILOT_NOTCH_RADIUS {
-                    for dx in -PILOT_NOTCH_RADIUS..=PILOT_NOTCH_RADIUS {
-                        let (x, y) = (wave.cycles.0 + dx, wave.cycles.1 + dy);
-                        bins[bin(x, y)] = Complex32::default();
-                        bins[bin(-x, -y)] = Complex32::default();
-                    }
-                }
-            }
-            power.iter_mut().zip(&bins).for_each(|(to, v)| *to += v.norm_sqr());
-            hop_spectra
-                .push(HopSpectrum { hops: pair.iter().map(|(hop, _)| *hop).collect(), bins });
+        if decoded.is_empty() {
+            decoded.extend(self.pilots.iter().position(|pilot| pilot.version == Version::One));
         }
-        let mut rows = Array2::zeros(power.dim());
-        let mut local_power = Array2::zeros(power.dim());
-        box_mean(&power, WHITENING_RADIUS, &mut rows, &mut local_power);
-        let floor = local_power.iter().sum::<f32>() / local_power.len() as f32 * 1e-3;
-        let mut gains = local_power;
-        for (i, gain) in gains.iter_mut().enumerate() {
-            let (x, y) = frequency(i);
-            *gain = carrier_amplitude(x, y) / (*gain + floor).max(1e-9);
-        }
-        Spectra { hop_spectra, gains }
+        decoded
     }
 
-    /// Returns the planes of all hops, filtered for the carriers up to the frequency `cutoff`.
-    fn filter_planes(&mut self, spectra: &Spectra, cutoff: f32) -> Vec<HopPlane> {
-        let mut planes = Vec::new();
-        for HopSpectrum { hops, bins } in &spectra.hop_spectra {
-            let filtered = bins.iter().zip(&spectra.gains).enumerate().map(|(i, (v, gain))| {
-                let (x, y) = frequency(i);
-                if x.hypot(y) < cutoff { v * gain } else { Complex32::default() }
-            });
-            let mut plane: Vec<_> = filtered.collect();
-            self.fft.inverse(&mut plane);
-            for (i, hop) in hops.iter().enumerate() {
-                let samples = plane.iter().map(|v| if i == 0 { v.re } else { v.im }).collect();
-                planes.push(HopPlane { hop: *hop, samples });
+    /// Searches geometries; returns those to decode and their pilots, the best first.
+    fn search(&mut self, synchroniser: &Synchroniser, search: Search) -> Vec<(usize, Geometry)> {
+        // Collected in the order of the pilots, so that threads make no difference.
+        let candidates: Vec<_> = (self.pilots.par_iter())
+            .map(|pilot| synchroniser.linear_candidates(&pilot.waves, search))
+            .collect();
+        let candidates = candidates.into_iter().enumerate().flat_map(|(i, candidates)| {
+            candidates.into_iter().map(move |(power, geometry)| (power, i, geometry))
+        });
+        let mut candidates: Vec<_> = candidates.collect();
+        candidates.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let mut found: Vec<_> = candidates
+            .into_iter()
+            .take(SHIFTED_GEOMETRIES)
+            .filter_map(|(_, pilot, geometry)| {
+                let waves = &self.pilots[pilot].waves;
+                let (agreement, geometry) =
+                    synchroniser.estimate_shift(waves, geometry, &mut self.fft)?;
+                Some((agreement, pilot, geometry))
+            })
+            .collect();
+        found.sort_by(|a, b| b.0.total_cmp(&a.0));
+        found.truncate(DECODED_GEOMETRIES);
+        found.into_iter().map(|(_, pilot, geometry)| (pilot, geometry)).collect()
+    }
+
+    /// Decodes the window at one geometry with the marks of a pilot.
+    ///
+    /// Updates the best report; returns whether it found a payload.
+    fn decode_at(&mut self, geometry: Geometry, pilot: usize, attempts: &mut Attempts<'_>) -> bool {
+        let Self { key, options, pilots, candidates, fft, last } = self;
+        let Pilot { version, epoch, waves, marks } = &mut pilots[pilot];
+        let (window, limit) = (attempts.window, options.false_positive_rate.log10());
+        let mut found_epoch = *epoch;
+        let found = match version {
+            Version::One => {
+                let last = last.map(|(_, _, epoch)| epoch);
+                let others = (0..options.epoch_count).filter(|epoch| Some(*epoch) != last);
+                let epochs = last.into_iter().chain(others);
+                version1::decode(key, waves, epochs, window, &geometry, fft, |epoch, message| {
+                    found_epoch = epoch;
+                    attempts.add_version_1(message, epoch, &geometry, limit)
+                })
             }
+            Version::Two => {
+                let marks =
+                    marks.get_or_insert_with(|| Box::new(Marks::new(key, *epoch, candidates)));
+                marks.decode(key, waves, window, &geometry, fft, |found| {
+                    attempts.add_version_2(found, *epoch, &geometry, limit)
+                })
+            }
+        };
+        if found {
+            *last = Some((geometry, pilot, found_epoch));
         }
-        planes
+        found
     }
-
-    /// Estimates the hop of a group from the signs of the pilot waves.
-    fn hop_of(&self, group: &ResidualGroup, geometry: &Geometry) -> usize {
-        let mut scores = [0.0; HOPS];
-        for wave in self.waves.iter().filter(|wave| !wave.is_steady()) {
-            let (fx, fy) = wave.frequency();
-            let at = f64::from(fx) * geometry.origin[0] + f64::from(fy) * geometry.origin[1];
-            let expected_phase = wave.phase + (std::f64::consts::TAU * at) as f32;
-            let received = geometry.received_frequency((fx, fy));
-            let amplitude = wave_amplitude(&group.residual_sum, received, geometry.centre);
-            let agreement = (amplitude * Complex32::from_polar(1.0, -expected_phase)).re;
-            scores.iter_mut().zip(wave.signs).for_each(|(score, sign)| *score += sign * agreement);
-        }
-        (0..HOPS)
-            .max_by(|a, b| scores[*a].total_cmp(&scores[*b]))
-            .expect("there is at least one hop")
-    }
-}
-
-/// Returns the number of message bits that the decoder could choose freely.
-///
-/// These are the bits of the payload if the check is correct; if not, those of the check as well.
-fn free_bits(payload: Option<Payload>) -> u32 {
-    64 + if payload.is_some() { 0 } else { 32 }
-}
-
-/// Returns the base-10 logarithm of an upper bound on the probability that, by chance, any of
-/// 2^`bits` messages reaches the correlation `z` in `attempts` attempts.
-///
-/// The signs of the carriers are random, so without a watermark, or with another key, the signs of
-/// the soft bits are unbiased and independent. Hoeffding's inequality (Journal of the American
-/// Statistical Association 58, 1963) bounds the probability for one message, and the union bound
-/// covers all messages and attempts.
-fn log10_false_positive_bound(z: f64, attempts: u32, bits: u32) -> f64 {
-    let one = -0.5 * z.max(0.0).powi(2) * std::f64::consts::LOG10_E;
-    (one + f64::from(bits) * std::f64::consts::LOG10_2 + f64::from(attempts.max(1)).log10())
-        .min(0.0)
 }

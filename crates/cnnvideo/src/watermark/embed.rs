@@ -9,13 +9,15 @@ use super::{
     key::Key,
     mask::{LumaSums, PerceptualMask},
     mask_network::MaskNetwork,
-    pattern::{HOPS, patterns},
+    pattern::{HOPS, Layers, layers, patterns},
     payload::Payload,
     plane::{canonical_scale, resample_plane},
+    tile_weights::{TileSigns, TileWeights},
 };
 use crate::{
     frame::{Colour, PictureMut, Sample, luma::luma_row},
     nn::Threads,
+    simd::vectorise,
 };
 
 /// Number of frames of a hop, after which the embedder switches to the next pattern.
@@ -25,6 +27,17 @@ const PATTERN_STEPS: f32 = 24.0;
 /// Largest standard deviation, in 8-bit units, of the watermark in flat mid-grey areas. With the
 /// perceptual mask it limits the amplitude whatever the target PSNR is.
 const MAX_FLAT_SIGMA: f32 = 1.1;
+
+/// Protection of an embedded watermark against attackers who have marked pictures, but no key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Security {
+    /// Version 2 of the format: a mark that is copied to another picture is not accepted there.
+    #[default]
+    CopyResistant,
+    /// Version 1 of the format: the same patterns for any picture, which survive a little more
+    /// compression.
+    Robust,
+}
 
 /// Strength of an embedded watermark. The default is 45 dB with the perceptual mask.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -58,8 +71,12 @@ pub struct Embedder {
     has_begun: bool,
     /// Width and height that `patterns` were computed for; 0 before the first picture.
     size: (usize, usize),
-    /// One pattern per hop at the size of the pictures, in steps of 1 / [`PATTERN_STEPS`].
-    patterns: Vec<Array2<i8>>,
+    security: Security,
+    /// Patterns of each hop label at the size of the pictures, in steps of 1 / [`PATTERN_STEPS`].
+    /// Version 1 has one pattern, version 2 one per layer: described tiles, flat tiles, pilot.
+    patterns: Vec<Vec<Array2<i8>>>,
+    /// Signs of the tiles; `None` before they are needed.
+    signs: Option<TileSigns>,
     /// Statistics of the current picture's mask cells.
     cells: Array2<LumaSums>,
     mask: PerceptualMask,
@@ -87,15 +104,36 @@ impl Embedder {
             next_frame: 0,
             has_begun: false,
             size: (0, 0),
+            security: Security::default(),
             patterns: Vec::new(),
+            signs: None,
             cells: Array2::default((0, 0)),
             mask: PerceptualMask::default(),
         })
     }
 
-    /// Sets the key epoch, on which the carriers depend beside the key.
+    /// Sets the key epoch, on which the patterns depend beside the key.
     pub fn with_epoch(self, epoch: u32) -> Self {
-        Self { epoch, size: (0, 0), ..self }
+        Self { epoch, size: (0, 0), signs: None, ..self }
+    }
+
+    /// Sets the protection against attackers, copy-resistant unless set.
+    pub fn with_security(self, security: Security) -> Self {
+        Self { security, size: (0, 0), ..self }
+    }
+
+    /// Sets the number of threads, 0 for as many as the machine has processors. It makes no
+    /// difference to the marked pictures.
+    ///
+    /// # Errors
+    /// Returns an error if threads cannot be started or the mask network cannot be loaded.
+    pub fn with_threads(self, count: usize) -> Result<Self, crate::nn::Error> {
+        let threads = Threads::new(count)?;
+        let mask_network = match self.mask_network {
+            Some(_) => Some(MaskNetwork::built_in(threads.count())?),
+            None => None,
+        };
+        Ok(Self { threads, mask_network, ..self })
     }
 
     /// Sets the number of the first picture in the video, 0 unless set. Parts of a video that are
@@ -130,14 +168,27 @@ impl Embedder {
     /// first picture.
     pub fn prepare(&mut self, width: usize, height: usize) {
         let scale = canonical_scale(width, height);
-        let canonical = patterns(&self.key, self.epoch, self.payload, scale);
-        self.patterns = self.threads.enter(|| {
-            let quantise = |v: f32| (v * PATTERN_STEPS).round() as i8;
-            let resampled = canonical
+        let (key, epoch, payload) = (&self.key, self.epoch, self.payload);
+        let quantise = |v: f32| (v * PATTERN_STEPS).round() as i8;
+        let resample =
+            |pattern: &Array2<f32>| resample_plane(&pattern.view(), width, height, quantise);
+        self.patterns = self.threads.enter(|| match self.security {
+            Security::Robust => patterns(key, epoch, payload, scale)
                 .par_iter()
-                .map(|pattern| resample_plane(&pattern.view(), width, height, quantise));
-            resampled.collect()
+                .map(|pattern| vec![resample(pattern)])
+                .collect(),
+            Security::CopyResistant => (0..HOPS)
+                .into_par_iter()
+                .map(|label| {
+                    let Layers { described, flat, pilot } =
+                        layers(key, epoch, payload, scale, label);
+                    [described, flat, pilot].par_iter().map(resample).collect()
+                })
+                .collect(),
         });
+        if self.security == Security::CopyResistant && self.signs.is_none() {
+            self.signs = Some(TileSigns::new(key, epoch));
+        }
         self.size = (width, height);
     }
 
@@ -150,7 +201,7 @@ impl Embedder {
         strength: &Strength,
     ) -> Option<Payload> {
         let (height, width) = picture.components[0].dim();
-        let hop = (self.next_frame / HOP_FRAMES) as usize % HOPS;
+        let hop = self.next_frame / HOP_FRAMES;
         let hop_begins = self.next_frame.is_multiple_of(HOP_FRAMES);
         self.next_frame = self.next_frame.wrapping_add(1);
         let is_first = !std::mem::replace(&mut self.has_begun, true);
@@ -163,20 +214,29 @@ impl Embedder {
         }
         let side = cell_side(width, height);
         let target_sigma = 255.0 * 10.0f32.powf(-strength.target_psnr / 20.0);
-        if strength.texture_aware {
+        let needs_cells = strength.texture_aware || self.security == Security::CopyResistant;
+        if needs_cells {
             self.measure_cells(picture, side);
-            let flat = self.compute_mask();
-            let amplitudes = &self.mask.amplitudes;
-            let squares: f32 = amplitudes.iter().map(|a| a * a).sum();
-            let gain = (target_sigma / (squares / amplitudes.len() as f32).sqrt())
-                .min(MAX_FLAT_SIGMA / flat);
-            self.add_pattern(picture, hop, side, gain);
-        } else {
-            let dim = (height.div_ceil(side), width.div_ceil(side));
-            self.mask.resize(dim);
-            self.mask.amplitudes.fill(1.0);
-            self.add_pattern(picture, hop, side, target_sigma);
         }
+        let max_gain = if strength.texture_aware {
+            MAX_FLAT_SIGMA / self.compute_mask()
+        } else {
+            self.mask.resize((height.div_ceil(side), width.div_ceil(side)));
+            self.mask.amplitudes.fill(1.0);
+            f32::INFINITY
+        };
+        let cell = canonical_scale(width, height) * side as f64;
+        let signs = self.signs.as_ref().filter(|_| self.security == Security::CopyResistant);
+        let tiles = signs.map(|signs| signs.weights(hop, &self.cells, cell));
+        let amplitudes = &self.mask.amplitudes;
+        let power = match &tiles {
+            Some(tiles) => tiles.power(amplitudes, cell),
+            None => amplitudes.iter().map(|a| a * a).sum(),
+        };
+        let cells = amplitudes.len() as f32;
+        let gain = (target_sigma / (power / cells).sqrt().max(1e-9)).min(max_gain);
+        let label = tiles.as_ref().map_or((hop % HOPS as u64) as usize, |tiles| tiles.label);
+        self.add_patterns(picture, label, tiles.as_ref(), side, gain);
         (changed || is_first).then_some(self.payload)
     }
 
@@ -221,20 +281,22 @@ impl Embedder {
         });
     }
 
-    /// Adds the pattern of a hop, multiplied by mask and `gain`, to luma.
+    /// Adds the patterns of a hop label, multiplied by mask, weights of the tiles and `gain`, to luma.
     ///
     /// In RGB pictures it adds the same value to R, G and B, which changes luma by that value.
-    fn add_pattern<T: Sample>(
+    fn add_patterns<T: Sample>(
         &self,
         picture: &mut PictureMut<'_, T>,
-        hop: usize,
+        label: usize,
+        tiles: Option<&TileWeights>,
         side: usize,
         gain: f32,
     ) {
-        let pattern = self.patterns.get(hop).expect("`prepare` computes one pattern per hop");
-        let amplitudes = &self.mask.amplitudes;
+        let patterns = self.patterns.get(label).expect("`prepare` computes all patterns");
         let components = if picture.colour == Colour::Rgb { 3 } else { 1 };
-        let width = pattern.ncols();
+        let amplitudes = &self.mask.amplitudes;
+        let (height, width) = patterns[0].dim();
+        let scale = canonical_scale(width, height);
         self.threads.enter(|| {
             let mut bands: Vec<Vec<_>> = Vec::new();
             for component in &mut picture.components[..components] {
@@ -249,25 +311,33 @@ impl Embedder {
                 || (vec![0.0; amplitudes.ncols()], vec![0.0; width]),
                 |(cells, change), (i, mut rows)| {
                     for k in 0..rows[0].nrows() {
-                        interpolate_rows(
-                            amplitudes,
-                            i,
-                            (k as f32 + 0.5) / side as f32 - 0.5,
-                            cells,
-                        );
+                        let t = (k as f32 + 0.5) / side as f32 - 0.5;
+                        interpolate_rows(amplitudes, i, t, cells);
+                        cells.iter_mut().for_each(|v| *v *= gain / PATTERN_STEPS);
                         interpolate_cells(cells, side, change);
-                        let pattern = pattern.row(i * side + k);
-                        let scale = gain / PATTERN_STEPS;
-                        change
-                            .iter_mut()
-                            .zip(pattern)
-                            .for_each(|(a, p)| *a *= scale * f32::from(*p));
+                        let y = i * side + k;
+                        let row = |layer: usize| {
+                            let row = patterns[layer].row(y);
+                            row.to_slice().expect("rows of own patterns are contiguous")
+                        };
+                        match tiles {
+                            Some(tiles) => tiles.multiply(change, y, [0, 1, 2].map(row), scale),
+                            None => multiply(change, row(0)),
+                        }
                         rows.iter_mut().for_each(|rows| add_to_row(rows.row_mut(k), change));
                     }
                 },
             );
         });
     }
+}
+
+/// Multiplies samples by a pattern.
+fn multiply(to: &mut [f32], pattern: &[i8]) {
+    vectorise(
+        #[inline(always)]
+        || to.iter_mut().zip(pattern).for_each(|(to, pattern)| *to *= f32::from(*pattern)),
+    );
 }
 
 /// Returns the side of a mask cell in pixels: about two canonical pixels.
@@ -306,10 +376,14 @@ fn interpolate_cells(cells: &[f32], side: usize, to: &mut [f32]) {
 /// Both arms compute the same; the compiler vectorises the one for contiguous rows.
 fn add_to_row<T: Sample>(mut row: ArrayViewMut1<'_, T>, change: &[f32]) {
     match row.as_slice_mut() {
-        Some(row) => row
-            .iter_mut()
-            .zip(change)
-            .for_each(|(v, c)| *v = T::from_code_value(v.code_value() + c)),
+        Some(row) => vectorise(
+            #[inline(always)]
+            || {
+                row.iter_mut()
+                    .zip(change)
+                    .for_each(|(v, c)| *v = T::from_code_value(v.code_value() + c));
+            },
+        ),
         None => row
             .iter_mut()
             .zip(change)

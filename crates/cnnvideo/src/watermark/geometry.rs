@@ -50,7 +50,18 @@ impl Geometry {
         a * d - b * c
     }
 
-    fn apply(&self, p: [f64; 2]) -> [f64; 2] {
+    /// Returns the inverse of the linear part, or `None` if the picture collapses.
+    pub(super) fn inverse(&self) -> Option<[[f64; 2]; 2]> {
+        let determinant = self.determinant();
+        if determinant.is_nan() || determinant.abs() < 1e-3 {
+            return None;
+        }
+        let [[a, b], [c, d]] = self.matrix;
+        Some([[d / determinant, -b / determinant], [-c / determinant, a / determinant]])
+    }
+
+    /// Returns the point of the plane at a point of the received picture.
+    pub(super) fn apply(&self, p: [f64; 2]) -> [f64; 2] {
         let d = [p[0] - self.centre[0], p[1] - self.centre[1]];
         [0, 1].map(|i| self.matrix[i][0] * d[0] + self.matrix[i][1] * d[1] + self.origin[i])
     }
@@ -70,12 +81,7 @@ impl Geometry {
         picture: &ArrayView2<'_, f32>,
         mut write: impl FnMut(usize, f32),
     ) {
-        let determinant = self.determinant();
-        if determinant.abs() < 1e-3 {
-            return;
-        }
-        let [[a, b], [c, d]] = self.matrix;
-        let inverse = [[d / determinant, -b / determinant], [-c / determinant, a / determinant]];
+        let Some(inverse) = self.inverse() else { return };
         let (height, width) = picture.dim();
         let (right, bottom) = (width as f64 - 1.0, height as f64 - 1.0);
         let corners =

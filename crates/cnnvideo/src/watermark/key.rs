@@ -23,7 +23,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::secret::Secret;
+use super::{secret::Secret, version::Version};
 
 /// Length of a key in bytes.
 pub const KEY_LEN: usize = 32;
@@ -168,9 +168,13 @@ impl Key {
 
     /// Returns the keyed check of a payload: HMAC-SHA-256 of key epoch and payload, truncated to 32
     /// bits.
-    pub(super) fn payload_check(&self, payload: u64, epoch: u32) -> u32 {
+    pub(super) fn payload_check(&self, payload: u64, version: Version, epoch: u32) -> u32 {
         let mut check_key = Zeroizing::new([0; 32]);
-        self.rng("check", &[]).fill(&mut *check_key);
+        let purpose = match version {
+            Version::One => "check",
+            Version::Two => "check 2",
+        };
+        self.rng(purpose, &[]).fill(&mut *check_key);
         let mut mac = Hmac::<Sha256>::new_from_slice(&*check_key)
             .expect("HMAC accepts keys of any length (RFC 2104)");
         mac.update(&epoch.to_be_bytes());
@@ -242,7 +246,9 @@ mod tests {
         for (i, one) in all.iter().enumerate() {
             assert!(!all[..i].contains(one));
         }
-        assert_ne!(a.payload_check(5, 0), a.payload_check(5, 1));
-        assert_ne!(a.payload_check(5, 0), b.payload_check(5, 0));
+        let check = |key: &Key, version, epoch| key.payload_check(5, version, epoch);
+        assert_ne!(check(&a, Version::One, 0), check(&a, Version::One, 1));
+        assert_ne!(check(&a, Version::One, 0), check(&b, Version::One, 0));
+        assert_ne!(check(&a, Version::One, 0), check(&a, Version::Two, 0));
     }
 }

@@ -6,25 +6,38 @@
 //! residuals of received pictures in a [`Window`], and [`Decoder`] recovers the geometry and the
 //! payload from it.
 
+mod candidates;
 mod collect;
 mod convolutional_code;
 mod decode;
+mod demodulate;
+mod describe;
 mod embed;
 mod geometry;
+mod hops;
 mod key;
 mod mask;
 mod mask_network;
+mod message;
 mod pattern;
 mod payload;
 mod plane;
 mod residual;
 mod secret;
+mod spectra;
 mod sync;
+mod tile_weights;
+mod tiles;
 pub mod training;
+mod version;
+mod version1;
+mod version2;
 
+pub use candidates::{MAX_CANDIDATES, ParseCandidatesError, parse_candidates};
 pub use collect::{Collector, Window};
 pub use decode::{Decoder, DecoderOptions, Evidence, Report};
-pub use embed::{Embedder, HOP_FRAMES, Strength};
+pub use embed::{Embedder, HOP_FRAMES, Security, Strength};
 pub use key::{KEY_LEN, Key, KeyError};
 pub use payload::{ParsePayloadError, Payload};
 pub use sync::Search;
+pub use version::Version;

@@ -18,9 +18,11 @@ use super::{
     key::Key,
     payload::Payload,
     plane::{Fft2, PLANE_HEIGHT, PLANE_WIDTH, bin, frequency},
+    tiles::{Layer, TileCarriers},
+    version::Version,
 };
 
-/// Number of hops. Each hop has its own pattern, and the embedder cycles through them, so that no
+/// Number of hop labels. Each has its own pattern, and the embedder changes between them, so that no
 /// pattern stays on the screen for long.
 pub(super) const HOPS: usize = 4;
 /// Number of pilot waves with the same sign in all hops.
@@ -30,7 +32,7 @@ const HOP_WAVES: usize = 15;
 /// Number of pilot waves.
 pub(super) const WAVES: usize = STEADY_WAVES + HOP_WAVES;
 /// Share of the pattern's energy in the pilot.
-const PILOT_ENERGY_SHARE: f32 = 0.2;
+pub(super) const PILOT_ENERGY_SHARE: f32 = 0.2;
 /// Lowest and highest radial frequency of pilot waves, in cycles per canonical pixel.
 const PILOT_BAND: (f32, f32) = (0.05, 0.24);
 /// Minimum distance between two pilot waves in the spectrum, in cycles over the width of the plane.
@@ -67,9 +69,12 @@ impl Wave {
     }
 }
 
-/// Returns the pilot waves of a key.
-pub(super) fn pilot(key: &Key) -> Vec<Wave> {
-    let mut rng = key.rng("pilot", &[]);
+/// Returns the pilot waves of a key. Those of version 2 depend on the key epoch, too.
+pub(super) fn pilot(key: &Key, version: Version, epoch: u32) -> Vec<Wave> {
+    let mut rng = match version {
+        Version::One => key.rng("pilot", &[]),
+        Version::Two => key.rng("pilot 2", &[epoch]),
+    };
     let mut waves: Vec<Wave> = Vec::with_capacity(WAVES);
     while waves.len() < WAVES {
         let (low, high) = PILOT_BAND;
@@ -113,7 +118,7 @@ pub(super) fn carrier_amplitude(x: f32, y: f32) -> f32 {
     edge * (pass_start / radius.max(pass_start)).powf(AMPLITUDE_FALLOFF)
 }
 
-/// Assignment of coded bits to chips; a chip is one sample of the canonical plane.
+/// Assignment of coded bits to the chips of version 1; a chip is one sample of the canonical plane.
 pub(super) struct Carriers {
     /// Index of the coded bit of each chip, by rows.
     bit_of_chip: Vec<u16>,
@@ -169,17 +174,76 @@ fn with_sign(value: f32, sign: u32) -> f32 {
     f32::from_bits(value.to_bits() ^ sign)
 }
 
-/// Returns the patterns of a payload, one per hop, of variance 1 and in rows by columns.
+/// Returns the amplitude at a frequency that a picture of `scale` canonical pixels per pixel holds.
+fn picture_low_pass(scale: f64) -> impl Fn(f32, f32) -> f32 {
+    let max_frequency = MAX_PICTURE_FREQUENCY / scale as f32;
+    move |x, y| ((max_frequency - x.hypot(y)) / (0.15 * max_frequency)).clamp(0.0, 1.0)
+}
+
+/// Replaces a plane of two sets of signs, as real and imaginary part, by its spectrum in the band
+/// of the carriers. The inverse transform then has this variance in each part.
+fn filter_carriers(
+    fft: &mut Fft2,
+    plane: &mut [Complex32],
+    variance: f32,
+    low_pass: impl Fn(f32, f32) -> f32,
+) {
+    fft.forward(plane);
+    let mut energy = 0.0f64;
+    for (i, value) in plane.iter_mut().enumerate() {
+        let (x, y) = frequency(i);
+        let amplitude = carrier_amplitude(x, y) * low_pass(x, y);
+        *value *= amplitude;
+        energy += f64::from(amplitude * amplitude);
+    }
+    // Filtering white signs of variance 1 leaves the mean squared amplitude of the band as
+    // variance.
+    let count = plane.len() as f64;
+    let gain = (f64::from(variance) / (energy / count)).sqrt() as f32 / count as f32;
+    plane.iter_mut().for_each(|v| *v *= gain);
+}
+
+/// Adds the pilot of a hop label to the spectrum of a plane: to the real part if `unit` is 1, to
+/// the imaginary part if it is i. The pilot has this variance.
+fn add_pilot(
+    spectrum: &mut [Complex32],
+    unit: Complex32,
+    waves: &[Wave],
+    label: usize,
+    variance: f32,
+    low_pass: impl Fn(f32, f32) -> f32,
+) {
+    let gains: Vec<_> = waves.iter().map(|w| low_pass(w.frequency().0, w.frequency().1)).collect();
+    let power: f32 = gains.iter().map(|gain| 0.5 * gain * gain).sum();
+    let amplitude = (variance / power.max(1e-3)).sqrt();
+    for (wave, gain) in waves.iter().zip(&gains) {
+        // A real wave has half of its amplitude at each of two opposite frequencies.
+        let value = Complex32::from_polar(0.5 * amplitude * gain * wave.signs[label], wave.phase);
+        let (x, y) = wave.cycles;
+        spectrum[bin(x, y)] += unit * value;
+        spectrum[bin(-x, -y)] += unit * value.conj();
+    }
+}
+
+/// Returns the real and the imaginary part of a plane, by rows.
+fn parts(plane: &[Complex32]) -> [Array2<f32>; 2] {
+    [|v: &Complex32| v.re, |v: &Complex32| v.im].map(|part| {
+        Array2::from_shape_fn((PLANE_HEIGHT, PLANE_WIDTH), |(y, x)| {
+            part(&plane[y * PLANE_WIDTH + x])
+        })
+    })
+}
+
+/// Returns the patterns of version 1 of a payload, one per hop, of variance 1 and in rows by
+/// columns.
 ///
 /// `scale` is the number of canonical pixels per pixel of the picture. Frequencies that a picture
 /// of this scale cannot hold are left out.
 pub(super) fn patterns(key: &Key, epoch: u32, payload: Payload, scale: f64) -> Vec<Array2<f32>> {
-    let coded = payload.encode(key, epoch);
+    let coded = payload.encode(key, Version::One, epoch);
     let carriers = Carriers::new(key);
-    let waves = pilot(key);
-    let max_frequency = MAX_PICTURE_FREQUENCY / scale as f32;
-    let low_pass =
-        |x: f32, y: f32| ((max_frequency - x.hypot(y)) / (0.15 * max_frequency)).clamp(0.0, 1.0);
+    let waves = pilot(key, Version::One, epoch);
+    let low_pass = picture_low_pass(scale);
     let mut fft = Fft2::new();
     let mut all = Vec::with_capacity(HOPS);
     // One complex FFT transforms two real planes.
@@ -191,44 +255,45 @@ pub(super) fn patterns(key: &Key, epoch: u32, payload: Payload, scale: f64) -> V
         carriers.for_each_chip(key, epoch, 2 * pair + 1, |i, bit, sign| {
             plane[i].im = with_sign(coded[bit], sign)
         });
-        fft.forward(&mut plane);
-        let mut energy = 0.0f64;
-        for (i, value) in plane.iter_mut().enumerate() {
-            let (x, y) = frequency(i);
-            let amplitude = carrier_amplitude(x, y) * low_pass(x, y);
-            *value *= amplitude;
-            energy += f64::from(amplitude * amplitude);
-        }
-        // Filtering white signs of variance 1 leaves the mean squared amplitude of the band as
-        // variance.
-        let count = (PLANE_WIDTH * PLANE_HEIGHT) as f64;
-        let gain =
-            ((1.0 - f64::from(PILOT_ENERGY_SHARE)) / (energy / count)).sqrt() as f32 / count as f32;
-        plane.iter_mut().for_each(|v| *v *= gain);
-        for hop in [2 * pair, 2 * pair + 1] {
-            let gains: Vec<_> =
-                waves.iter().map(|w| low_pass(w.frequency().0, w.frequency().1)).collect();
-            let power: f32 = gains.iter().map(|gain| 0.5 * gain * gain).sum();
-            let amplitude = (PILOT_ENERGY_SHARE / power.max(1e-3)).sqrt();
-            for (wave, gain) in waves.iter().zip(&gains) {
-                // A real wave has half of its amplitude at each of two opposite frequencies. The
-                // imaginary part carries the odd hop.
-                let value =
-                    Complex32::from_polar(0.5 * amplitude * gain * wave.signs[hop], wave.phase);
-                let unit = if hop % 2 == 0 { Complex32::new(1.0, 0.0) } else { Complex32::i() };
-                let (x, y) = wave.cycles;
-                plane[bin(x, y)] += unit * value;
-                plane[bin(-x, -y)] += unit * value.conj();
-            }
+        filter_carriers(&mut fft, &mut plane, 1.0 - PILOT_ENERGY_SHARE, &low_pass);
+        for (part, unit) in [Complex32::new(1.0, 0.0), Complex32::i()].into_iter().enumerate() {
+            let label = 2 * pair + part;
+            add_pilot(&mut plane, unit, &waves, label, PILOT_ENERGY_SHARE, &low_pass);
         }
         fft.inverse(&mut plane);
-        for part in [|v: &Complex32| v.re, |v: &Complex32| v.im] {
-            all.push(Array2::from_shape_fn((PLANE_HEIGHT, PLANE_WIDTH), |(y, x)| {
-                part(&plane[y * PLANE_WIDTH + x])
-            }));
-        }
+        all.extend(parts(&plane));
     }
     all
+}
+
+/// Patterns of version 2 of one hop label, each of variance 1.
+pub(super) struct Layers {
+    /// Carriers of described tiles, without their signs.
+    pub described: Array2<f32>,
+    /// Carriers of flat tiles, without their signs.
+    pub flat: Array2<f32>,
+    /// The pilot.
+    pub pilot: Array2<f32>,
+}
+
+/// Returns the patterns of version 2 of a payload for one hop label; `scale` as in [`patterns`].
+pub(super) fn layers(key: &Key, epoch: u32, payload: Payload, scale: f64, label: usize) -> Layers {
+    let coded = payload.encode(key, Version::Two, epoch);
+    let low_pass = picture_low_pass(scale);
+    let mut fft = Fft2::new();
+    let [described, flat] =
+        [Layer::Described, Layer::Flat].map(|layer| TileCarriers::new(key, epoch, label, layer));
+    let chips = described.spread(&coded).zip(flat.spread(&coded));
+    let mut plane: Vec<_> = chips.map(|(re, im)| Complex32::new(re, im)).collect();
+    filter_carriers(&mut fft, &mut plane, 1.0, &low_pass);
+    fft.inverse(&mut plane);
+    let [described, flat] = parts(&plane);
+    plane.fill(Complex32::default());
+    let waves = pilot(key, Version::Two, epoch);
+    add_pilot(&mut plane, Complex32::new(1.0, 0.0), &waves, label, 1.0, &low_pass);
+    fft.inverse(&mut plane);
+    let [pilot, _] = parts(&plane);
+    Layers { described, flat, pilot }
 }
 
 #[cfg(test)]
@@ -253,10 +318,26 @@ mod tests {
     }
 
     #[test]
-    fn pilot_depends_on_key_only() {
-        let waves = pilot(&Key::new([1; 32]));
-        assert_eq!(waves, pilot(&Key::new([1; 32])));
-        assert!(waves != pilot(&Key::new([2; 32])));
+    fn layers_have_unit_variance_and_are_uncorrelated() {
+        let Layers { described, flat, pilot } = layers(&Key::new([9; 32]), 0, Payload(77), 0.5, 2);
+        let product = |a: &Array2<f32>, b: &Array2<f32>| {
+            a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>() / a.len() as f64
+        };
+        for layer in [&described, &flat, &pilot] {
+            assert!((product(layer, layer) - 1.0).abs() < 0.03, "{}", product(layer, layer));
+        }
+        assert!(product(&described, &flat).abs() < 0.02);
+        assert!(product(&described, &pilot).abs() < 0.02);
+    }
+
+    #[test]
+    fn pilot_depends_on_key_and_in_version_2_on_the_epoch() {
+        let of = |key: u8, version, epoch| pilot(&Key::new([key; 32]), version, epoch);
+        let waves = of(1, Version::One, 0);
+        assert_eq!(waves, of(1, Version::One, 1));
+        assert!(waves != of(2, Version::One, 0));
+        let second = of(1, Version::Two, 0);
+        assert!(second != waves && second != of(1, Version::Two, 1));
         for a in 0..HOPS {
             for b in 0..a {
                 let differ = waves.iter().filter(|w| w.signs[a] != w.signs[b]).count();

@@ -7,6 +7,7 @@ use std::{fmt, str::FromStr};
 use super::{
     convolutional_code::{self, CODED_BITS, MESSAGE_BITS},
     key::Key,
+    version::Version,
 };
 
 /// The 64 bits that a watermark carries, written as 16 hex digits.
@@ -37,8 +38,10 @@ impl fmt::Display for Payload {
 
 impl Payload {
     /// Returns the coded bits, as signs, of the payload and its keyed check.
-    pub(super) fn encode(self, key: &Key, epoch: u32) -> [f32; CODED_BITS] {
-        let bits = u128::from(self.0) << 32 | u128::from(key.payload_check(self.0, epoch));
+    pub(super) fn encode(self, key: &Key, version: Version, epoch: u32) -> [f32; CODED_BITS] {
+        let check = key.payload_check(self.0, version, epoch);
+        let masked = self.0 ^ payload_mask(key, version, epoch, check);
+        let bits = u128::from(masked) << 32 | u128::from(check);
         convolutional_code::encode(&std::array::from_fn(|i| {
             bits >> (MESSAGE_BITS - 1 - i) & 1 == 1
         }))
@@ -49,15 +52,31 @@ impl Payload {
     pub(super) fn decode(
         soft: &[f32; CODED_BITS],
         key: &Key,
+        version: Version,
         epoch: u32,
     ) -> (Option<Self>, [f32; CODED_BITS]) {
         let message = convolutional_code::decode(soft);
         let bits = message.iter().fold(0u128, |bits, bit| bits << 1 | u128::from(*bit));
-        let (payload, check) = ((bits >> 32) as u64, bits as u32);
+        let (masked, check) = ((bits >> 32) as u64, bits as u32);
+        let payload = masked ^ payload_mask(key, version, epoch, check);
         (
-            (key.payload_check(payload, epoch) == check).then_some(Self(payload)),
+            (key.payload_check(payload, version, epoch) == check).then_some(Self(payload)),
             convolutional_code::encode(&message),
         )
+    }
+}
+
+/// Returns the mask that hides the payload in the message of version 2: it makes the coded bits of
+/// any two payloads unrelated, also of successive ones, so that after collusion no message
+/// resembles that of an innocent receiver.
+fn payload_mask(key: &Key, version: Version, epoch: u32, check: u32) -> u64 {
+    match version {
+        Version::One => 0,
+        Version::Two => {
+            let mut mask = [0; 8];
+            key.rng("payload mask", &[epoch, check]).fill(&mut mask);
+            u64::from_be_bytes(mask)
+        }
     }
 }
 
@@ -82,13 +101,32 @@ mod tests {
     }
 
     #[test]
-    fn payload_is_decoded_with_the_right_key_and_epoch_only() {
+    fn payload_is_decoded_with_the_right_key_epoch_and_version_only() {
+        use Version::{One, Two};
         let (key, other) = (Key::new([3; 32]), Key::new([4; 32]));
-        for payload in [0, u64::MAX, 0x0123_4567_89ab_cdef] {
-            let coded = Payload(payload).encode(&key, 7);
-            assert_eq!(Payload::decode(&coded, &key, 7).0, Some(Payload(payload)));
-            assert_eq!(Payload::decode(&coded, &key, 8).0, None);
-            assert_eq!(Payload::decode(&coded, &other, 7).0, None);
+        for (version, wrong) in [(One, Two), (Two, One)] {
+            for payload in [0, u64::MAX, 0x0123_4567_89ab_cdef] {
+                let coded = Payload(payload).encode(&key, version, 7);
+                let decoded =
+                    |key: &Key, version, epoch| Payload::decode(&coded, key, version, epoch).0;
+                assert_eq!(decoded(&key, version, 7), Some(Payload(payload)));
+                assert_eq!(decoded(&key, version, 8), None);
+                assert_eq!(decoded(&key, wrong, 7), None);
+                assert_eq!(decoded(&other, version, 7), None);
+            }
+        }
+    }
+
+    #[test]
+    fn coded_bits_of_successive_payloads_are_unrelated() {
+        let coded: Vec<_> = (0..20u64)
+            .map(|payload| Payload(payload).encode(&Key::new([3; 32]), Version::Two, 0))
+            .collect();
+        for (i, a) in coded.iter().enumerate() {
+            for b in &coded[..i] {
+                let agreement: f32 = a.iter().zip(b).map(|(a, b)| a * b).sum();
+                assert!(agreement.abs() < 100.0, "{agreement}");
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use rustfft::num_complex::Complex32;
 
 use super::{
     geometry::{Geometry, wave_amplitude},
-    pattern::Wave,
+    pattern::{HOPS, Wave},
     plane::{Fft2, PLANE_HEIGHT, PLANE_WIDTH, bin},
 };
 use crate::frame::box_mean::box_mean;
@@ -51,6 +51,23 @@ pub enum Search {
     Full,
 }
 
+/// What the coarse search needs of a wave.
+struct CoarseWave {
+    /// Frequency in cycles per canonical pixel.
+    x: f32,
+    y: f32,
+    /// Radial frequency.
+    radius: f32,
+    is_steady: bool,
+}
+
+impl CoarseWave {
+    fn new(wave: &Wave) -> Self {
+        let (x, y) = wave.frequency();
+        Self { x, y, radius: x.hypot(y), is_steady: wave.is_steady() }
+    }
+}
+
 /// Power spectrum by rows, frequency 0 in row 0 and column 0.
 struct PowerSpectrum {
     /// Power relative to its neighbourhood.
@@ -75,32 +92,53 @@ impl PowerSpectrum {
 }
 
 /// Estimates geometries from the pilot waves in residuals.
-pub(super) struct Synchroniser<'a> {
-    waves: &'a [Wave],
+pub(super) struct Synchroniser {
     /// Sum of all residuals.
     total: Array2<f32>,
+    /// Its spectrum.
+    spectrum: Vec<Complex32>,
     /// Power of the sum of all residuals, in which steady waves add up.
     power_of_sum: PowerSpectrum,
     /// Sum of the power of all groups of residuals, for waves whose sign depends on the hop.
     sum_of_power: PowerSpectrum,
 }
 
-impl<'a> Synchroniser<'a> {
+impl Synchroniser {
     /// Computes the power spectra; returns `None` without residuals.
-    pub(super) fn new(
-        waves: &'a [Wave],
-        residuals: &[&Array2<f32>],
-        fft: &mut Fft2,
-    ) -> Option<Self> {
+    ///
+    /// The spectrum for the waves that depend on the hop is needed for a search only.
+    pub(super) fn new(residuals: &[&Array2<f32>], search: Search, fft: &mut Fft2) -> Option<Self> {
         let mut total = Array2::zeros(residuals.first()?.dim());
         residuals.iter().for_each(|residual| total += *residual);
-        let power_of_sum = PowerSpectrum::new(summed_power(&[&total], fft));
+        let mut spectrum = vec![Complex32::default(); PLANE_WIDTH * PLANE_HEIGHT];
+        add_folded(&total, &mut spectrum, |to, v| to.re += v);
+        fft.forward(&mut spectrum);
+        let mut power = Array2::zeros((PLANE_HEIGHT, PLANE_WIDTH));
+        add_power(&spectrum, &mut power);
+        let power_of_sum = PowerSpectrum::new(power);
+        let residuals = if search == Search::WholeFrame { &[] } else { residuals };
         let sum_of_power = PowerSpectrum::new(summed_power(residuals, fft));
-        Some(Self { waves, total, power_of_sum, sum_of_power })
+        Some(Self { total, spectrum, power_of_sum, sum_of_power })
     }
 
-    /// Returns the geometries at which the pilot waves agree, the best first.
-    pub(super) fn geometries(&self, search: Search, fft: &mut Fft2) -> Vec<Geometry> {
+    /// Returns the agreement of the waves' phases with those of a whole, upright picture, in
+    /// standard deviations without a watermark.
+    pub(super) fn agreement_of_whole_picture(&self, waves: &[Wave]) -> f64 {
+        let (mut sum, mut count) = (0.0, 0);
+        for wave in waves.iter().filter(|wave| wave.is_steady()) {
+            let (x, y) = wave.cycles;
+            let noise_power = 0.5 * at_periodic(&self.power_of_sum.neighbourhood, x, y);
+            let turned = self.spectrum[bin(x, y)] * Complex32::from_polar(1.0, -wave.phase);
+            sum += f64::from(turned.re / noise_power.max(1e-9).sqrt());
+            count += 1;
+        }
+        sum / (0.5 * f64::from(count)).sqrt().max(1.0)
+    }
+
+    /// Returns the geometries without shift at which the pilot waves stand out most, with the power
+    /// of their peaks, the best first.
+    pub(super) fn linear_candidates(&self, waves: &[Wave], search: Search) -> Vec<(f32, Geometry)> {
+        let coarse: Vec<_> = waves.iter().map(CoarseWave::new).collect();
         let mut scores = Vec::new();
         let angles = if search == Search::Full { (MAX_ANGLE / ANGLE_STEP) as i32 } else { 0 };
         let scales = ((SCALES.1 / SCALES.0).ln() / SCALE_STEP.ln()) as i32;
@@ -108,7 +146,7 @@ impl<'a> Synchroniser<'a> {
             let scale = SCALES.0 * SCALE_STEP.powi(i);
             for j in -angles..=angles {
                 let angle = f64::from(j) * ANGLE_STEP;
-                scores.push((self.score(&self.similarity(scale, angle)), scale, angle));
+                scores.push((self.score(&coarse, scale, angle), scale, angle));
             }
         }
         scores.sort_by(|a, b| b.0.total_cmp(&a.0));
@@ -123,19 +161,14 @@ impl<'a> Synchroniser<'a> {
                 break;
             }
         }
-        let refined =
-            candidates.into_iter().map(|(scale, angle)| self.refine(self.similarity(scale, angle)));
-        let mut refined: Vec<_> =
-            refined.map(|geometry| (self.peak_power(&geometry), geometry)).collect();
-        refined.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let shifted = refined
+        let refined = candidates
             .into_iter()
-            .take(SHIFT_CANDIDATES)
-            .map(|(_, geometry)| self.estimate_shift(geometry, fft));
-        let mut found: Vec<_> =
-            shifted.filter(|(agreement, _)| *agreement >= MIN_AGREEMENT).collect();
-        found.sort_by(|a, b| b.0.total_cmp(&a.0));
-        found.into_iter().map(|(_, geometry)| geometry).collect()
+            .map(|(scale, angle)| self.refine(waves, self.similarity(scale, angle)));
+        let mut refined: Vec<_> =
+            refined.map(|geometry| (self.peak_power(waves, &geometry), geometry)).collect();
+        refined.sort_by(|a, b| b.0.total_cmp(&a.0));
+        refined.truncate(SHIFT_CANDIDATES);
+        refined
     }
 
     /// Returns the geometry of an enlargement and a clockwise rotation about the centre, without
@@ -165,31 +198,45 @@ impl<'a> Synchroniser<'a> {
             .then_some([x * PLANE_WIDTH as f64, y * PLANE_HEIGHT as f64])
     }
 
-    /// Returns the coarse score of a geometry: power at its waves, normalised by their number.
-    fn score(&self, geometry: &Geometry) -> f32 {
+    /// Returns the coarse score of an enlargement and a clockwise rotation: power at the waves,
+    /// normalised by their number. This is [`Self::bin_of`] and [`Self::similarity`] in short: it
+    /// runs for many thousand geometries.
+    fn score(&self, waves: &[CoarseWave], scale: f64, degrees: f64) -> f32 {
+        let (sin, cos) = degrees.to_radians().sin_cos();
+        let (sin, cos) = ((sin / scale) as f32, (cos / scale) as f32);
+        let band = [RECEIVED_BAND.0, RECEIVED_BAND.1].map(|limit| (limit * scale) as f32);
+        let spectra = [&self.sum_of_power, &self.power_of_sum]
+            .map(|spectrum| spectrum.smoothed.as_slice().expect("own planes are contiguous"));
         let (mut sum, mut count) = (0.0, 0);
-        for wave in self.waves {
-            let Some(bin) = self.bin_of(wave, geometry) else { continue };
-            sum += at_nearest(&self.spectrum_for(wave).smoothed, bin) - 1.0;
+        for wave in waves {
+            if wave.radius < band[0] || wave.radius >= band[1] {
+                continue;
+            }
+            let x = (cos * wave.x - sin * wave.y) * PLANE_WIDTH as f32;
+            let y = (sin * wave.x + cos * wave.y) * PLANE_HEIGHT as f32;
+            // An offset instead of a rounding function, which is slow; both are far below it.
+            let nearest = |v: f32, period: usize| (v + period as f32 + 0.5) as usize & (period - 1);
+            let at = nearest(y, PLANE_HEIGHT) * PLANE_WIDTH + nearest(x, PLANE_WIDTH);
+            sum += spectra[usize::from(wave.is_steady)][at] - 1.0;
             count += 1;
         }
         if count == 0 { 0.0 } else { sum / (count as f32).sqrt() }
     }
 
     /// Returns the summed power, above average, of the peaks at the waves of a refined geometry.
-    fn peak_power(&self, geometry: &Geometry) -> f32 {
-        let bins = self.waves.iter().filter_map(|wave| Some((wave, self.bin_of(wave, geometry)?)));
+    fn peak_power(&self, waves: &[Wave], geometry: &Geometry) -> f32 {
+        let bins = waves.iter().filter_map(|wave| Some((wave, self.bin_of(wave, geometry)?)));
         bins.map(|(wave, bin)| at_nearest(&self.spectrum_for(wave).bins, bin) - 1.0).sum()
     }
 
     /// Fits the matrix to the positions of the peaks near the waves, by least squares weighted with
     /// the height of the peaks.
-    fn refine(&self, mut geometry: Geometry) -> Geometry {
+    fn refine(&self, waves: &[Wave], mut geometry: Geometry) -> Geometry {
         for radius in [2, 2, 1] {
             let mut moments = [[0.0; 2]; 2];
             let mut cross = [[0.0; 2]; 2];
             let mut count = 0;
-            for wave in self.waves {
+            for wave in waves {
                 let Some(bin) = self.bin_of(wave, &geometry) else { continue };
                 let Some((peak, height)) = peak(&self.spectrum_for(wave).bins, bin, radius) else {
                     continue;
@@ -223,9 +270,14 @@ impl<'a> Synchroniser<'a> {
     /// Estimates the shift of a geometry from the phases of the steady waves.
     ///
     /// Returns the agreement of the phases, in standard deviations without a watermark, and the
-    /// geometry with its shift.
-    fn estimate_shift(&self, mut geometry: Geometry, fft: &mut Fft2) -> (f64, Geometry) {
-        let steady = self.waves.iter().filter(|wave| wave.is_steady());
+    /// geometry with its shift; `None` if they do not agree.
+    pub(super) fn estimate_shift(
+        &self,
+        waves: &[Wave],
+        mut geometry: Geometry,
+        fft: &mut Fft2,
+    ) -> Option<(f64, Geometry)> {
+        let steady = waves.iter().filter(|wave| wave.is_steady());
         // Amplitude of each wave over that of the noise, with the wave's phase subtracted.
         let received: Vec<_> = steady
             .filter_map(|wave| Some((wave, self.bin_of(wave, &geometry)?)))
@@ -274,8 +326,35 @@ impl<'a> Synchroniser<'a> {
             }
         }
         geometry.origin = shift;
-        (sum(shift) / (0.5 * received.len() as f64).sqrt().max(1.0), geometry)
+        let agreement = sum(shift) / (0.5 * received.len() as f64).sqrt().max(1.0);
+        (agreement >= MIN_AGREEMENT).then_some((agreement, geometry))
     }
+}
+
+/// Returns the agreement of the residuals of a group with the pilot of each hop label, in standard
+/// deviations without a watermark.
+pub(super) fn label_scores(
+    waves: &[Wave],
+    residual_sum: &Array2<f32>,
+    geometry: &Geometry,
+) -> [f32; HOPS] {
+    let (mut scores, mut power) = ([0.0; HOPS], 0.0);
+    for wave in waves.iter().filter(|wave| !wave.is_steady()) {
+        let (fx, fy) = wave.frequency();
+        let at = f64::from(fx) * geometry.origin[0] + f64::from(fy) * geometry.origin[1];
+        let expected_phase = wave.phase + (TAU * at) as f32;
+        let received = geometry.received_frequency((fx, fy));
+        let amplitude = wave_amplitude(residual_sum, received, geometry.centre);
+        let agreement = (amplitude * Complex32::from_polar(1.0, -expected_phase)).re;
+        scores.iter_mut().zip(wave.signs).for_each(|(score, sign)| *score += sign * agreement);
+        power += 0.5 * amplitude.norm_sqr();
+    }
+    scores.map(|score| score / power.max(1e-12).sqrt())
+}
+
+/// Returns the label with the highest score.
+pub(super) fn best_label(scores: &[f32; HOPS]) -> usize {
+    (0..HOPS).max_by(|a, b| scores[*a].total_cmp(&scores[*b])).expect("there is at least one label")
 }
 
 /// Returns the position of the highest bin within `radius` bins of `bin`, to a fraction of a bin,
@@ -316,21 +395,28 @@ fn summed_power(planes: &[&Array2<f32>], fft: &mut Fft2) -> Array2<f32> {
     for pair in planes.chunks(2) {
         bins.fill(Complex32::default());
         for (i, plane) in pair.iter().enumerate() {
-            for (y, row) in plane.rows().into_iter().enumerate() {
-                let to = &mut bins[y % PLANE_HEIGHT * PLANE_WIDTH..][..PLANE_WIDTH];
-                for (x, v) in row.iter().enumerate() {
-                    let to = &mut to[x % PLANE_WIDTH];
-                    if i == 0 { to.re += v } else { to.im += v }
-                }
-            }
+            add_folded(plane, &mut bins, |to, v| if i == 0 { to.re += v } else { to.im += v });
         }
         fft.forward(&mut bins);
-        for ((y, x), to) in power.indexed_iter_mut() {
-            *to += bins[x * PLANE_HEIGHT + y].norm_sqr()
-                + bins[bin(-(x as i32), -(y as i32))].norm_sqr();
-        }
+        add_power(&bins, &mut power);
     }
     power
+}
+
+/// Adds a plane, folded at the period of the canonical plane, to the samples of `to` by `add`.
+fn add_folded(plane: &Array2<f32>, to: &mut [Complex32], mut add: impl FnMut(&mut Complex32, f32)) {
+    for (y, row) in plane.rows().into_iter().enumerate() {
+        let to = &mut to[y % PLANE_HEIGHT * PLANE_WIDTH..][..PLANE_WIDTH];
+        row.iter().enumerate().for_each(|(x, v)| add(&mut to[x % PLANE_WIDTH], *v));
+    }
+}
+
+/// Adds the power of a spectrum at each frequency and its opposite.
+fn add_power(spectrum: &[Complex32], power: &mut Array2<f32>) {
+    for ((y, x), to) in power.indexed_iter_mut() {
+        *to += spectrum[x * PLANE_HEIGHT + y].norm_sqr()
+            + spectrum[bin(-(x as i32), -(y as i32))].norm_sqr();
+    }
 }
 
 /// Returns the value of a periodic plane at the integer position nearest to `(x, y)`.
@@ -340,7 +426,8 @@ fn at_nearest(plane: &Array2<f32>, [x, y]: [f64; 2]) -> f32 {
 
 /// Returns the value at a position of a periodic plane.
 fn at_periodic(plane: &Array2<f32>, x: i32, y: i32) -> f32 {
-    plane[[y.rem_euclid(PLANE_HEIGHT as i32) as usize, x.rem_euclid(PLANE_WIDTH as i32) as usize]]
+    // The periods are powers of two, so that masks replace divisions.
+    plane[[y as usize & (PLANE_HEIGHT - 1), x as usize & (PLANE_WIDTH - 1)]]
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ pub(crate) struct FalsePositives {
     /// Video files without a watermark.
     #[arg(required = true)]
     clips: Vec<PathBuf>,
-    /// Number of decodes with the library, each with another key or key epoch.
+    /// Number of decodes with the library, each with another key or place in the sequence of hops.
     #[arg(long, default_value_t = 1_000_000)]
     trials: u32,
     /// Frames of a window.
@@ -26,9 +26,9 @@ pub(crate) struct FalsePositives {
     /// Number of windows taken from each clip.
     #[arg(long, default_value_t = 3)]
     windows: u32,
-    /// Number of key epochs tried with each key.
+    /// Number of trials with each key, each at another place in the sequence of hops.
     #[arg(long, default_value_t = 2_000)]
-    epochs: u32,
+    per_key: u32,
     /// Number of runs of watermarkdetect, each with a new key; a correct detector reports nothing.
     #[arg(long, default_value_t = 0)]
     runs: u32,
@@ -78,6 +78,7 @@ fn distribution(task: &FalsePositives, rng: &mut StdRng) -> Result<()> {
         task.clips.len()
     )?;
     let (mut trials, mut correct_checks) = (0u32, 0u32);
+    let mut max_tile_z = 0.0f64;
     let (mut bins, mut min_log10_p) = ([0u64; BINS], 0.0f64);
     let (mut sum, mut squares, mut max_z) = (0.0, 0.0, 0.0f64);
     let start = Instant::now();
@@ -86,12 +87,13 @@ fn distribution(task: &FalsePositives, rng: &mut StdRng) -> Result<()> {
             break;
         }
         let mut decoder = Decoder::new(Key::new(random_key(rng)), DecoderOptions::default());
-        let epochs = task.epochs.min(task.trials - trials);
-        for evidence in decoder.decode_epochs(&windows[number % windows.len()], 0..epochs) {
+        let count = task.per_key.min(task.trials - trials) as usize;
+        for evidence in decoder.trials(&windows[number % windows.len()], count) {
             bins[((evidence.z / BIN).max(0.0) as usize).min(BINS - 1)] += 1;
             (sum, squares) = (sum + evidence.z, squares + evidence.z * evidence.z);
             min_log10_p = min_log10_p.min(evidence.log10_p);
             max_z = max_z.max(evidence.z);
+            max_tile_z = max_tile_z.max(evidence.tile_z);
             correct_checks += u32::from(evidence.payload.is_some());
             trials += 1;
         }
@@ -103,6 +105,7 @@ fn distribution(task: &FalsePositives, rng: &mut StdRng) -> Result<()> {
         start.elapsed().as_secs_f64()
     )?;
     say_line!("z of the best message: mean {mean:.2}, deviation {sigma:.2}, largest {max_z:.2}")?;
+    say_line!("largest correlation of the described tiles with it: {max_tile_z:.2}")?;
     say_line!(
         "smallest bound on the probability of chance: 1e{min_log10_p:.1}; at a false positive \
          rate of 1e-9 a watermark is reported from z = {:.2}",

@@ -3,10 +3,13 @@
 //! Embeds and detects watermarks in video files, and measures their robustness and visibility.
 //!
 //! `cargo run --release -p cnnvideo-eval --bin watermark -- SUBCOMMAND --help`, with the
-//! subcommands `embed`, `detect`, `attack`, `chance`, `visible` and `residual`.
+//! subcommands `embed`, `detect`, `attack`, `copy`, `removal`, `collusion`, `chance`, `visible` and
+//! `residual`.
 
 mod attack;
+mod estimate;
 mod false_positives;
+mod forge;
 mod residual;
 mod visible;
 
@@ -75,6 +78,12 @@ enum Task {
     Residual(residual::Residuals),
     /// Measures which attacks watermarks survive, with the GStreamer elements. Needs ffmpeg.
     Attack(attack::Attack),
+    /// Measures how often a mark is accepted that was copied to another clip without the key.
+    Copy(forge::Forge),
+    /// Measures how often a mark is read after an estimate of it was removed without the key.
+    Removal(forge::Forge),
+    /// Measures how often mixed copies name their receivers, and innocent ones.
+    Collusion(forge::Forge),
 }
 
 fn main() -> ExitCode {
@@ -88,6 +97,9 @@ fn main() -> ExitCode {
         Task::Visible(task) => visible::run(&task),
         Task::Residual(task) => residual::run(&task),
         Task::Attack(task) => attack::run(&task),
+        Task::Copy(task) => forge::copy(&task),
+        Task::Removal(task) => forge::removal(&task),
+        Task::Collusion(task) => forge::collusion(&task),
     })
 }
 

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Filter for the carriers: whitens residuals by their own spectrum and keeps the carriers' band.
+
+use ndarray::Array2;
+use rustfft::num_complex::Complex32;
+
+use super::{
+    geometry::Geometry,
+    pattern::{Wave, carrier_amplitude},
+    plane::{Fft2, PLANE_HEIGHT, PLANE_WIDTH, bin, frequency},
+};
+use crate::frame::box_mean::box_mean;
+
+/// Radius, in bins of the spectrum, over which the noise power is averaged for whitening.
+const WHITENING_RADIUS: usize = 6;
+/// Bins around each pilot wave, to each side, that are excluded from the carriers' spectrum.
+const PILOT_NOTCH_RADIUS: i32 = 2;
+
+/// Upper frequency limits, in cycles per canonical pixel, at which decoding is tried in this order.
+/// Strong blur and compression destroy high frequencies or even invert their sign.
+pub(super) const CUTOFF_FREQUENCIES: [f32; 2] = [0.5, 0.16];
+
+/// Spectra of planes, and the filter for the carriers.
+pub(super) struct Spectra {
+    /// Number of planes.
+    count: usize,
+    /// Spectra of two planes each, as real and imaginary part, stored by columns.
+    pairs: Vec<Vec<Complex32>>,
+    /// Gain per bin, stored like the spectra: band of the carriers over the local noise power.
+    gains: Array2<f32>,
+}
+
+impl Spectra {
+    /// Computes the spectra of received planes, resampled to the canonical plane, without the bins
+    /// of the waves `notched`.
+    pub(super) fn new(
+        planes: &[&Array2<f32>],
+        geometry: &Geometry,
+        notched: &[Wave],
+        fft: &mut Fft2,
+    ) -> Self {
+        let mut power = Array2::<f32>::zeros((PLANE_WIDTH, PLANE_HEIGHT));
+        let mut pairs = Vec::new();
+        // One complex FFT transforms two real planes.
+        for pair in planes.chunks(2) {
+            let mut bins = vec![Complex32::default(); PLANE_WIDTH * PLANE_HEIGHT];
+            for (i, plane) in pair.iter().enumerate() {
+                geometry.resample_to_plane(&plane.view(), |at, v| {
+                    if i == 0 { bins[at].re += v } else { bins[at].im += v }
+                });
+            }
+            fft.forward(&mut bins);
+            notched.iter().for_each(|wave| notch(&mut bins, wave));
+            power.iter_mut().zip(&bins).for_each(|(to, v)| *to += v.norm_sqr());
+            pairs.push(bins);
+        }
+        let mut rows = Array2::zeros(power.dim());
+        let mut gains = Array2::zeros(power.dim());
+        box_mean(&power, WHITENING_RADIUS, &mut rows, &mut gains);
+        let floor = gains.iter().sum::<f32>() / gains.len() as f32 * 1e-3;
+        for (i, gain) in gains.iter_mut().enumerate() {
+            let (x, y) = frequency(i);
+            *gain = carrier_amplitude(x, y) / (*gain + floor).max(1e-9);
+        }
+        Self { count: planes.len(), pairs, gains }
+    }
+
+    /// Returns the samples of all planes, filtered for the carriers up to the frequency `cutoff`.
+    pub(super) fn filtered(&self, cutoff: f32, fft: &mut Fft2) -> Vec<Vec<f32>> {
+        let mut planes = Vec::with_capacity(self.count);
+        for bins in &self.pairs {
+            let filtered = bins.iter().zip(&self.gains).enumerate().map(|(i, (v, gain))| {
+                let (x, y) = frequency(i);
+                if x.hypot(y) < cutoff { v * gain } else { Complex32::default() }
+            });
+            let mut plane: Vec<_> = filtered.collect();
+            fft.inverse(&mut plane);
+            planes.push(plane.iter().map(|v| v.re).collect());
+            planes.push(plane.iter().map(|v| v.im).collect());
+        }
+        planes.truncate(self.count);
+        planes
+    }
+}
+
+/// Clears the bins around a wave.
+fn notch(bins: &mut [Complex32], wave: &Wave) {
+    for dy in -PILOT_NOTCH_RADIUS..=PILOT_NOTCH_RADIUS {
+        for dx in -PILOT_NOTCH_RADIUS..=PILOT_NOTCH_RADIUS {
+            let (x, y) = (wave.cycles.0 + dx, wave.cycles.1 + dy);
+            bins[bin(x, y)] = Complex32::default();
+            bins[bin(-x, -y)] = Complex32::default();
+        }
+    }
+}

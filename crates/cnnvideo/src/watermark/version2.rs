@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Decodes marks of version 2, whose carriers have signs that depend on the picture and the hop.
+
+use std::sync::OnceLock;
+
+use rayon::prelude::*;
+
+use super::{
+    candidates::{CodedCandidates, NamedCandidate},
+    collect::Window,
+    convolutional_code::CODED_BITS,
+    demodulate::{Demodulated, TileMap},
+    describe::Description,
+    geometry::Geometry,
+    hops::{HopSequence, Run, SEQUENCE},
+    key::Key,
+    message::{BestMessage, correlation},
+    pattern::{HOPS, Wave},
+    payload::Payload,
+    plane::Fft2,
+    spectra::{CUTOFF_FREQUENCIES, Spectra},
+    sync::label_scores,
+    tiles::{Layer, TILE_BITS, TILES, TileCarriers},
+    version::Version,
+};
+use crate::simd::vectorise;
+
+/// Number of places in the sequence of hops, those with the most energy in the soft bits, whose
+/// message is decoded.
+const DECODED_PLACES: usize = 3;
+/// Share of described tiles above which flat tiles are not decoded as well.
+const MOSTLY_DESCRIBED: f32 = 0.85;
+/// Number of places whose energy is computed together.
+const LANES: usize = 16;
+/// Energy of a tile, relative to the highest, below which it counts as outside of the picture.
+const LEAST_TILE_ENERGY: f32 = 1e-6;
+
+/// Carriers, description and hops of a key and key epoch.
+pub(super) struct Marks {
+    epoch: u32,
+    hops: HopSequence,
+    descriptions: Vec<Description>,
+    candidates: CodedCandidates,
+    /// Carriers by layer and hop label, created when they are needed.
+    carriers: [[OnceLock<TileCarriers>; HOPS]; 2],
+}
+
+/// Result of one attempt.
+pub(super) struct Found {
+    pub message: BestMessage,
+    /// Number of places in the sequence of hops from which this one was chosen.
+    pub places: u32,
+    /// Correlation of the described tiles with the message, in standard deviations of that with
+    /// random signs of the tiles.
+    pub tile_z: f64,
+    /// Share of the described tiles in the evidence.
+    pub described: f64,
+    /// Mean weight of the description over the tiles, from 0 to 1.
+    pub described_area: f32,
+    /// Issued payloads that correlate with the soft bits, the best first.
+    pub named: Vec<Named>,
+}
+
+/// Evidence for an issued payload.
+#[derive(Clone, Copy)]
+pub(super) struct Named {
+    pub payload: Payload,
+    /// Correlation with its coded bits, in standard deviations of chance.
+    pub z: f64,
+    /// As [`Found::tile_z`], with this payload.
+    pub tile_z: f64,
+}
+
+/// Correlations of the tiles with their bits in one run.
+struct RunEvidence<'a> {
+    run: &'a Run,
+    /// Index and correlations of each tile that the picture covers, by layer.
+    tiles: [Vec<(usize, [f32; TILE_BITS])>; 2],
+}
+
+impl<'a> RunEvidence<'a> {
+    fn new(run: &'a Run) -> Self {
+        Self { run, tiles: Default::default() }
+    }
+}
+
+impl Marks {
+    /// Creates what decoding needs of a key and key epoch, with a list of issued payloads.
+    pub(super) fn new(key: &Key, epoch: u32, candidates: &[Payload]) -> Self {
+        Self {
+            epoch,
+            hops: HopSequence::new(key, epoch),
+            descriptions: (0..HOPS).map(|label| Description::new(key, epoch, label)).collect(),
+            candidates: CodedCandidates::new(candidates, key, epoch),
+            carriers: Default::default(),
+        }
+    }
+
+    /// Decodes a window at one geometry, in several ways, until `accept` returns true for a
+    /// message. Returns whether it did.
+    pub(super) fn decode(
+        &self,
+        key: &Key,
+        waves: &[Wave],
+        window: &Window,
+        geometry: &Geometry,
+        fft: &mut Fft2,
+        mut accept: impl FnMut(Found) -> bool,
+    ) -> bool {
+        let scores: Vec<_> = window
+            .groups
+            .iter()
+            .map(|group| label_scores(waves, &group.residual_sum, geometry))
+            .collect();
+        let runs = self.hops.runs(&scores);
+        let places: Vec<_> = self.hops.candidates(&runs).collect();
+        let Some((demodulated, area)) = self.demodulate(window, &runs, geometry) else {
+            return false;
+        };
+        let planes: Vec<_> = demodulated.iter().map(|d| &d.described).collect();
+        let described = Spectra::new(&planes, geometry, &[], fft);
+        let mut flat = None;
+        for cutoff in CUTOFF_FREQUENCIES {
+            let mut evidence: Vec<_> = runs.iter().map(RunEvidence::new).collect();
+            let filtered = described.filtered(cutoff, fft);
+            self.correlate(key, Layer::Described, &filtered, &demodulated, &mut evidence);
+            if self.decode_places(key, &places, &evidence, area, &mut accept) {
+                return true;
+            }
+            if area > MOSTLY_DESCRIBED {
+                continue;
+            }
+            let flat = flat.get_or_insert_with(|| {
+                let planes: Vec<_> = demodulated.iter().map(|d| &d.flat).collect();
+                Spectra::new(&planes, geometry, &[], fft)
+            });
+            let filtered = flat.filtered(cutoff, fft);
+            self.correlate(key, Layer::Flat, &filtered, &demodulated, &mut evidence);
+            if self.decode_places(key, &places, &evidence, area, &mut accept) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Decodes a window of whole pictures as if it were at each of the first `count` places of the
+    /// sequence, for the statistics of windows without a watermark.
+    pub(super) fn trials(
+        &self,
+        key: &Key,
+        window: &Window,
+        count: usize,
+        fft: &mut Fft2,
+    ) -> Vec<Found> {
+        let groups = window.groups.len();
+        let run =
+            |i: usize| Run { groups: i * groups / 2..(i + 1) * groups / 2, label: i, step: i };
+        let runs = [0, 1].map(run);
+        let Some((demodulated, area)) = self.demodulate(window, &runs, &Geometry::IDENTITY) else {
+            return Vec::new();
+        };
+        let mut evidence = runs.each_ref().map(RunEvidence::new);
+        for layer in [Layer::Described, Layer::Flat] {
+            let planes: Vec<_> = demodulated
+                .iter()
+                .map(|d| if layer == Layer::Flat { &d.flat } else { &d.described })
+                .collect();
+            let spectra = Spectra::new(&planes, &Geometry::IDENTITY, &[], fft);
+            let planes = spectra.filtered(CUTOFF_FREQUENCIES[0], fft);
+            self.correlate(key, layer, &planes, &demodulated, &mut evidence);
+        }
+        (0..count.min(SEQUENCE))
+            .map(|place| self.decode_place(key, place, &evidence, area))
+            .collect()
+    }
+
+    /// Demodulates the pictures of each run; also returns the share of described tiles.
+    fn demodulate(
+        &self,
+        window: &Window,
+        runs: &[Run],
+        geometry: &Geometry,
+    ) -> Option<(Vec<Demodulated>, f32)> {
+        let map = TileMap::new(geometry, window.groups.first()?.residual_sum.dim())?;
+        let demodulated: Vec<_> = runs
+            .iter()
+            .map(|run| {
+                let pictures =
+                    window.groups[run.groups.clone()].iter().flat_map(|group| &group.pictures);
+                map.demodulate(pictures, &self.descriptions[run.label])
+            })
+            .collect();
+        let area = demodulated.iter().map(|d| d.described_share).sum::<f32>()
+            / demodulated.len().max(1) as f32;
+        Some((demodulated, area))
+    }
+
+    /// Correlates the filtered plane of each run with the carriers of a layer.
+    ///
+    /// The filter divides by the power of the noise, which falls with the squared weight of the
+    /// tiles, as does the signal. So the correlations are multiplied by it: otherwise a layer with
+    /// hardly any tiles would count most.
+    fn correlate(
+        &self,
+        key: &Key,
+        layer: Layer,
+        planes: &[Vec<f32>],
+        demodulated: &[Demodulated],
+        evidence: &mut [RunEvidence<'_>],
+    ) {
+        let runs = evidence.iter_mut().zip(planes).zip(demodulated);
+        for ((RunEvidence { run, tiles }, plane), demodulated) in runs {
+            let all = self.carriers(key, layer, run.label).correlate(plane);
+            let energy = |values: &[f32; TILE_BITS]| values.iter().map(|v| v * v).sum::<f32>();
+            let least = LEAST_TILE_ENERGY * all.iter().map(energy).fold(0.0, f32::max);
+            let power = demodulated.powers[layer as usize];
+            let covered = all.iter().enumerate().filter(|(_, values)| energy(values) > least);
+            tiles[layer as usize] =
+                covered.map(|(tile, values)| (tile, values.map(|v| power * v))).collect();
+        }
+    }
+
+    /// Returns the carriers of a layer and hop label.
+    fn carriers(&self, key: &Key, layer: Layer, label: usize) -> &TileCarriers {
+        self.carriers[layer as usize][label]
+            .get_or_init(|| TileCarriers::new(key, self.epoch, label, layer))
+    }
+
+    /// Decodes the places with the most energy; returns whether `accept` returned true.
+    fn decode_places(
+        &self,
+        key: &Key,
+        places: &[usize],
+        evidence: &[RunEvidence<'_>],
+        described_area: f32,
+        accept: &mut impl FnMut(Found) -> bool,
+    ) -> bool {
+        // Collected in order, so that threads make no difference.
+        let mut energies: Vec<_> = places
+            .par_chunks(LANES)
+            .flat_map_iter(|places| {
+                let energies = self.energies(key, places, evidence);
+                energies.into_iter().zip(places.iter().copied())
+            })
+            .collect();
+        energies.sort_by(|a, b| b.0.total_cmp(&a.0));
+        energies.into_iter().take(DECODED_PLACES).any(|(_, place)| {
+            let found = self.decode_place(key, place, evidence, described_area);
+            accept(Found { places: places.len() as u32, ..found })
+        })
+    }
+
+    /// Returns the energy of the soft bits at each of up to [`LANES`] places of the sequence.
+    ///
+    /// As [`Self::soft_bits`], for many places at a time: the signs of the tiles differ, not their
+    /// bits.
+    fn energies(&self, key: &Key, places: &[usize], evidence: &[RunEvidence<'_>]) -> [f32; LANES] {
+        let mut soft = [[0.0; LANES]; CODED_BITS];
+        for RunEvidence { run, tiles } in evidence {
+            for (layer, tiles) in LAYERS.into_iter().zip(tiles).filter(|(_, t)| !t.is_empty()) {
+                let carriers = self.carriers(key, layer, run.label);
+                for (tile, values) in tiles {
+                    let mut signs = [0.0; LANES];
+                    for (sign, place) in signs.iter_mut().zip(places) {
+                        *sign = self.hops.sign(place + run.step, layer as usize, *tile);
+                    }
+                    add_signed(&mut soft, carriers.bits_of(*tile), values, &signs);
+                }
+            }
+        }
+        let mut energies = [0.0; LANES];
+        for row in &soft {
+            energies.iter_mut().zip(row).for_each(|(energy, v)| *energy += v * v);
+        }
+        energies
+    }
+
+    /// Returns the soft value of each coded bit if the first run is at a place of the sequence.
+    fn soft_bits(
+        &self,
+        key: &Key,
+        place: usize,
+        evidence: &[RunEvidence<'_>],
+    ) -> [f32; CODED_BITS] {
+        let mut soft = [0.0; CODED_BITS];
+        for RunEvidence { run, tiles } in evidence {
+            for (layer, tiles) in LAYERS.into_iter().zip(tiles) {
+                if tiles.is_empty() {
+                    continue;
+                }
+                let carriers = self.carriers(key, layer, run.label);
+                for (tile, values) in tiles {
+                    let sign = self.hops.sign(place + run.step, layer as usize, *tile);
+                    for (bit, value) in carriers.bits_of(*tile).iter().zip(values) {
+                        soft[usize::from(*bit)] += sign * value;
+                    }
+                }
+            }
+        }
+        soft
+    }
+
+    /// Decodes the message if the first run is at a place of the sequence.
+    fn decode_place(
+        &self,
+        key: &Key,
+        place: usize,
+        evidence: &[RunEvidence<'_>],
+        described_area: f32,
+    ) -> Found {
+        let soft = self.soft_bits(key, place, evidence);
+        let message = BestMessage::new(&soft, key, Version::Two, self.epoch);
+        let [described, flat] =
+            LAYERS.map(|layer| self.tile_values(key, layer, place, evidence, &message.coded));
+        let total = |values: &[f32]| f64::from(values.iter().sum::<f32>().max(0.0));
+        let (a, b) = (total(&described), total(&flat));
+        let tile_z = agreement(&described);
+        let described = if a + b > 0.0 { a / (a + b) } else { 0.0 };
+        let named = self.candidates.named(&soft).into_iter().map(|candidate| {
+            let NamedCandidate { payload, coded, z } = candidate;
+            let values = self.tile_values(key, Layer::Described, place, evidence, &coded);
+            Named { payload, z, tile_z: agreement(&values) }
+        });
+        let named = named.collect();
+        Found { message, places: 1, tile_z, described, described_area, named }
+    }
+
+    /// Returns the correlation of each tile of a layer with a message.
+    fn tile_values(
+        &self,
+        key: &Key,
+        layer: Layer,
+        place: usize,
+        evidence: &[RunEvidence<'_>],
+        coded: &[f32; CODED_BITS],
+    ) -> Vec<f32> {
+        let mut all = Vec::with_capacity(evidence.len() * TILES);
+        for RunEvidence { run, tiles } in evidence {
+            let tiles = &tiles[layer as usize];
+            if tiles.is_empty() {
+                continue;
+            }
+            let carriers = self.carriers(key, layer, run.label);
+            all.extend(tiles.iter().map(|(tile, values)| {
+                let bits = carriers.bits_of(*tile);
+                let value: f32 =
+                    (0..TILE_BITS).map(|i| values[i] * coded[usize::from(bits[i])]).sum();
+                self.hops.sign(place + run.step, layer as usize, *tile) * value
+            }));
+        }
+        all
+    }
+}
+
+/// Adds the values of a tile, with its sign in each lane, to the soft values of its bits.
+fn add_signed(
+    soft: &mut [[f32; LANES]; CODED_BITS],
+    bits: &[u16; TILE_BITS],
+    values: &[f32; TILE_BITS],
+    signs: &[f32; LANES],
+) {
+    vectorise(
+        #[inline(always)]
+        || {
+            for (bit, value) in bits.iter().zip(values) {
+                let row = &mut soft[usize::from(*bit)];
+                row.iter_mut().zip(signs).for_each(|(to, sign)| *to += value * sign);
+            }
+        },
+    );
+}
+
+/// Returns the agreement of the tiles, in standard deviations of that with random signs.
+fn agreement(values: &[f32]) -> f64 {
+    correlation(values, &vec![1.0; values.len()])
+}
+
+/// The layers, in the order of their index.
+const LAYERS: [Layer; 2] = [Layer::Described, Layer::Flat];
