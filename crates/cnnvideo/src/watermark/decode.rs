@@ -20,7 +20,7 @@ use super::{
 };
 
 /// Number of geometries of a search that are decoded.
-const DECODED_GEOMETRIES: usize = 3;
+const DECODED_GEOMETRIES: usize = 2;
 /// Number of geometries of a search, of all pilots, whose shift is estimated.
 const SHIFTED_GEOMETRIES: usize = 5;
 /// Number of pilots, those that agree best, with which whole pictures are decoded.

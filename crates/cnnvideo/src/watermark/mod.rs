@@ -4,7 +4,8 @@
 //!
 //! [`Embedder`] adds the watermark of a [`Payload`] to pictures. [`Collector`] accumulates the
 //! residuals of received pictures in a [`Window`], and [`Decoder`] recovers the geometry and the
-//! payload from it.
+//! payload from it. Marks of [`Version::Two`] depend on the picture, those of [`Version::One`] do
+//! not; [`Security`] selects one.
 
 mod candidates;
 mod collect;

@@ -2,6 +2,8 @@
 
 //! Filter for the carriers: whitens residuals by their own spectrum and keeps the carriers' band.
 
+use std::sync::OnceLock;
+
 use ndarray::Array2;
 use rustfft::num_complex::Complex32;
 
@@ -59,9 +61,8 @@ impl Spectra {
         let mut gains = Array2::zeros(power.dim());
         box_mean(&power, WHITENING_RADIUS, &mut rows, &mut gains);
         let floor = gains.iter().sum::<f32>() / gains.len() as f32 * 1e-3;
-        for (i, gain) in gains.iter_mut().enumerate() {
-            let (x, y) = frequency(i);
-            *gain = carrier_amplitude(x, y) / (*gain + floor).max(1e-9);
+        for (gain, (_, amplitude)) in gains.iter_mut().zip(band()) {
+            *gain = amplitude / (*gain + floor).max(1e-9);
         }
         Self { count: planes.len(), pairs, gains }
     }
@@ -70,10 +71,10 @@ impl Spectra {
     pub(super) fn filtered(&self, cutoff: f32, fft: &mut Fft2) -> Vec<Vec<f32>> {
         let mut planes = Vec::with_capacity(self.count);
         for bins in &self.pairs {
-            let filtered = bins.iter().zip(&self.gains).enumerate().map(|(i, (v, gain))| {
-                let (x, y) = frequency(i);
-                if x.hypot(y) < cutoff { v * gain } else { Complex32::default() }
-            });
+            let filtered =
+                bins.iter().zip(&self.gains).zip(band()).map(|((v, gain), (radius, _))| {
+                    if *radius < cutoff { v * gain } else { Complex32::default() }
+                });
             let mut plane: Vec<_> = filtered.collect();
             fft.inverse(&mut plane);
             planes.push(plane.iter().map(|v| v.re).collect());
@@ -82,6 +83,15 @@ impl Spectra {
         planes.truncate(self.count);
         planes
     }
+}
+
+/// Returns radial frequency and amplitude of the carriers in each bin, computed once.
+fn band() -> &'static [(f32, f32)] {
+    static BAND: OnceLock<Vec<(f32, f32)>> = OnceLock::new();
+    BAND.get_or_init(|| {
+        let frequencies = (0..PLANE_WIDTH * PLANE_HEIGHT).map(frequency);
+        frequencies.map(|(x, y)| (x.hypot(y), carrier_amplitude(x, y))).collect()
+    })
 }
 
 /// Clears the bins around a wave.

@@ -29,6 +29,10 @@ use crate::simd::vectorise;
 /// Number of places in the sequence of hops, those with the most energy in the soft bits, whose
 /// message is decoded.
 const DECODED_PLACES: usize = 3;
+/// Number of places that described tiles leave for the decision with flat tiles.
+const PLACES_WITH_FLAT: usize = 16;
+/// Share of described tiles above which they decide which places are left.
+const DESCRIBED_DECIDE: f32 = 0.5;
 /// Share of described tiles above which flat tiles are not decoded as well.
 const MOSTLY_DESCRIBED: f32 = 0.85;
 /// Number of places whose energy is computed together.
@@ -125,11 +129,21 @@ impl Marks {
             let mut evidence: Vec<_> = runs.iter().map(RunEvidence::new).collect();
             let filtered = described.filtered(cutoff, fft);
             self.correlate(key, Layer::Described, &filtered, &demodulated, &mut evidence);
-            if self.decode_places(key, &places, &evidence, area, &mut accept) {
+            let mut ranked = self.ranked(key, &places, &evidence);
+            let mut try_places = |ranked: &[usize], evidence: &[RunEvidence<'_>]| {
+                ranked.iter().take(DECODED_PLACES).any(|place| {
+                    let found = self.decode_place(key, *place, evidence, area);
+                    accept(Found { places: places.len() as u32, ..found })
+                })
+            };
+            if try_places(&ranked, &evidence) {
                 return true;
             }
             if area > MOSTLY_DESCRIBED {
                 continue;
+            }
+            if area > DESCRIBED_DECIDE {
+                ranked.truncate(PLACES_WITH_FLAT);
             }
             let flat = flat.get_or_insert_with(|| {
                 let planes: Vec<_> = demodulated.iter().map(|d| &d.flat).collect();
@@ -137,7 +151,7 @@ impl Marks {
             });
             let filtered = flat.filtered(cutoff, fft);
             self.correlate(key, Layer::Flat, &filtered, &demodulated, &mut evidence);
-            if self.decode_places(key, &places, &evidence, area, &mut accept) {
+            if try_places(&self.ranked(key, &ranked, &evidence), &evidence) {
                 return true;
             }
         }
@@ -227,15 +241,8 @@ impl Marks {
             .get_or_init(|| TileCarriers::new(key, self.epoch, label, layer))
     }
 
-    /// Decodes the places with the most energy; returns whether `accept` returned true.
-    fn decode_places(
-        &self,
-        key: &Key,
-        places: &[usize],
-        evidence: &[RunEvidence<'_>],
-        described_area: f32,
-        accept: &mut impl FnMut(Found) -> bool,
-    ) -> bool {
+    /// Returns places by the energy of their soft bits, the highest first.
+    fn ranked(&self, key: &Key, places: &[usize], evidence: &[RunEvidence<'_>]) -> Vec<usize> {
         // Collected in order, so that threads make no difference.
         let mut energies: Vec<_> = places
             .par_chunks(LANES)
@@ -245,10 +252,7 @@ impl Marks {
             })
             .collect();
         energies.sort_by(|a, b| b.0.total_cmp(&a.0));
-        energies.into_iter().take(DECODED_PLACES).any(|(_, place)| {
-            let found = self.decode_place(key, place, evidence, described_area);
-            accept(Found { places: places.len() as u32, ..found })
-        })
+        energies.into_iter().map(|(_, place)| place).collect()
     }
 
     /// Returns the energy of the soft bits at each of up to [`LANES`] places of the sequence.
