@@ -351,6 +351,7 @@ impl BaseTransformImpl for WatermarkDetect {
         let options = DecoderOptions {
             false_positive_rate: settings.false_positive_rate,
             epoch_count: settings.epochs,
+            orientations: settings.search_orientations,
         };
         let decoder = Decoder::new(settings.key.load(&*self.obj())?, options)
             .with_candidates(settings.candidates()?);

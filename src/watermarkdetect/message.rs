@@ -2,7 +2,7 @@
 
 //! The element message that `watermarkdetect` posts on the bus, as a Rust type.
 
-use cnnvideo::watermark::{Payload, Report, Version};
+use cnnvideo::watermark::{Orientation, Payload, Report, Version};
 
 /// Name of the message's structure.
 const NAME: &str = "watermark";
@@ -47,6 +47,7 @@ impl From<&WatermarkMessage> for gst::Structure {
             .field("angle", report.angle)
             .field("offset-x", report.offset_x)
             .field("offset-y", report.offset_y)
+            .field("orientation", report.orientation.name())
             .field("epoch", report.epoch)
             .field("named", gst::List::new(report.named.iter().map(Payload::to_string)))
             .field("version", report.version.number())
@@ -94,6 +95,9 @@ impl TryFrom<&gst::StructureRef> for WatermarkMessage {
         let named = named
             .collect::<Result<_, _>>()
             .map_err(|err| InvalidWatermarkMessage(format!("named: {err}")))?;
+        let orientation = get::<String>(structure, "orientation")?;
+        let orientation = Orientation::from_name(&orientation)
+            .ok_or_else(|| InvalidWatermarkMessage(format!("unknown orientation {orientation}")))?;
         let version = get(structure, "version")?;
         let version = Version::from_number(version)
             .ok_or_else(|| InvalidWatermarkMessage(format!("unknown version {version}")))?;
@@ -112,6 +116,7 @@ impl TryFrom<&gst::StructureRef> for WatermarkMessage {
                 angle: get(structure, "angle")?,
                 offset_x: get(structure, "offset-x")?,
                 offset_y: get(structure, "offset-y")?,
+                orientation,
             },
             timestamp: time("timestamp")?,
             stream_time: time("stream-time")?,

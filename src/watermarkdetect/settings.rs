@@ -65,6 +65,8 @@ pub(super) struct Settings {
     pub(super) false_positive_rate: f64,
     /// Geometries to search.
     pub(super) search: SearchKind,
+    /// Whether `search=full` includes mirrored and turned frames.
+    pub(super) search_orientations: bool,
     /// Number of frames from one decode to the next.
     pub(super) interval: u32,
     /// Number of key epochs to decode.
@@ -77,12 +79,14 @@ pub(super) struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        let DecoderOptions { false_positive_rate, epoch_count } = DecoderOptions::default();
+        let DecoderOptions { false_positive_rate, epoch_count, orientations } =
+            DecoderOptions::default();
         Self {
             key: KeySettings::default(),
             window: 48,
             false_positive_rate,
             search: SearchKind::default(),
+            search_orientations: orientations,
             interval: 12,
             epochs: epoch_count,
             post_all: false,
@@ -120,6 +124,15 @@ impl Settings {
                 .nick("Search")
                 .blurb("Geometric changes of the video to search for")
                 .mutable_playing()
+                .build(),
+            ParamSpecBoolean::builder("search-orientations")
+                .nick("Search orientations")
+                .blurb(
+                    "Whether search=full includes whole frames that were mirrored or turned by \
+                     multiples of 90 degrees",
+                )
+                .default_value(default.search_orientations)
+                .mutable_ready()
                 .build(),
             ParamSpecUInt::builder("interval")
                 .nick("Interval")
@@ -169,6 +182,7 @@ impl Settings {
             "window" => self.window = get_value(value)?,
             "false-positive-rate" => self.false_positive_rate = get_value(value)?,
             "search" => self.search = get_value(value)?,
+            "search-orientations" => self.search_orientations = get_value(value)?,
             "interval" => self.interval = get_value(value)?,
             "epochs" => self.epochs = get_value(value)?,
             "post-all" => self.post_all = get_value(value)?,
@@ -219,6 +233,7 @@ impl Settings {
             "window" => self.window.to_value(),
             "false-positive-rate" => self.false_positive_rate.to_value(),
             "search" => self.search.to_value(),
+            "search-orientations" => self.search_orientations.to_value(),
             "interval" => self.interval.to_value(),
             "epochs" => self.epochs.to_value(),
             "post-all" => self.post_all.to_value(),

@@ -15,7 +15,7 @@ use cnnvideo::{
         Security, Strength, Version,
     },
 };
-use ndarray::Array2;
+use ndarray::{Array2, s};
 use temporary::Temporary;
 
 const WIDTH: usize = 960;
@@ -145,6 +145,65 @@ fn a_single_image_carries_the_payload_at_the_target_psnr() {
 }
 
 #[test]
+fn mirrored_and_turned_pictures_are_decoded() {
+    let across = |picture: &Array2<u8>| picture.slice(s![.., ..;-1]).to_owned();
+    let down = |picture: &Array2<u8>| picture.slice(s![..;-1, ..]).to_owned();
+    let transpose = |picture: &Array2<u8>| picture.t().to_owned();
+    type Change<'a> = &'a dyn Fn(&Array2<u8>) -> Array2<u8>;
+    let changes: [(&str, Change<'_>); 7] = [
+        ("horiz", &across),
+        ("vert", &down),
+        ("180", &|picture| across(&down(picture))),
+        ("90r", &|picture| across(&transpose(picture))),
+        ("90l", &|picture| down(&transpose(picture))),
+        ("ul-lr", &transpose),
+        ("ur-ll", &|picture| across(&down(&transpose(picture)))),
+    ];
+    let pictures = marked(4);
+    for (name, change) in changes {
+        let changed: Vec<_> = pictures.iter().map(change).collect();
+        // Smaller as well.
+        let (height, width) = changed[0].dim();
+        let size = (width * 4 / 5, height * 4 / 5);
+        let reduced: Vec<_> = changed.iter().map(|p| transformed(p, size, 0.8, 0.0)).collect();
+        for pictures in [&changed, &reduced] {
+            let report = detect(pictures, key(1), Search::Full);
+            assert_eq!(report.payload, Some(PAYLOAD), "{name}: {report:?}");
+            assert_eq!(report.orientation.name(), name);
+            assert!((report.scale - 1.0).abs() < 0.01);
+        }
+        let upright_only =
+            DecoderOptions { epoch_count: 2, orientations: false, ..Default::default() };
+        assert_eq!(detect_with(&changed, key(1), Search::Full, upright_only).payload, None);
+        assert_eq!(detect(&changed, key(1), Search::Scale).payload, None);
+    }
+}
+
+#[test]
+fn the_orientation_is_tried_first_in_the_next_window() {
+    let mut decoder = Decoder::new(key(1), DecoderOptions::default());
+    let pictures = marked(4);
+    let window = |turned: bool| {
+        let mut collector = Collector::new(48);
+        for picture in &pictures {
+            let picture = if turned { picture.slice(s![..;-1, ..;-1]) } else { picture.view() };
+            let data = picture.as_standard_layout();
+            let plane = Plane::new(data.as_slice().unwrap(), WIDTH);
+            collector.push(&Picture::new(Format::GRAY8, WIDTH, HEIGHT, &[plane]).unwrap());
+        }
+        collector.window()
+    };
+    for turned in [true, true, false] {
+        let report = decoder.decode(&window(turned), Search::Full);
+        assert_eq!(report.payload, Some(PAYLOAD));
+        assert_eq!(report.orientation.name(), if turned { "180" } else { "identity" });
+    }
+    // The search of whole pictures includes the orientation found last.
+    decoder.decode(&window(true), Search::Full);
+    assert_eq!(decoder.decode(&window(true), Search::WholeFrame).payload, Some(PAYLOAD));
+}
+
+#[test]
 fn no_payload_without_mark_or_with_another_key() {
     let plain: Vec<_> = (0..8).map(photograph).collect();
     let mut embedder = Embedder::new(key(1), PAYLOAD).unwrap();
@@ -167,7 +226,8 @@ fn no_payload_without_mark_or_with_another_key() {
 fn a_report_without_payload_counts_all_attempts() {
     // No evidence is within this rate, so the decoder tries everything after the right attempt.
     let pictures = marked(4);
-    let options = DecoderOptions { false_positive_rate: 1e-300, epoch_count: 1 };
+    let options =
+        DecoderOptions { false_positive_rate: 1e-300, epoch_count: 1, ..DecoderOptions::default() };
     let missed = detect_with(&pictures, key(1), Search::WholeFrame, options);
     let found = detect(&pictures, key(1), Search::WholeFrame);
     assert_eq!((missed.payload, found.payload), (None, Some(PAYLOAD)));

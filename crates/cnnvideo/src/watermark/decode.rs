@@ -10,6 +10,7 @@ use super::{
     geometry::Geometry,
     key::Key,
     message::{BestMessage, log10_chance},
+    orientation::Orientation,
     pattern::{Wave, pilot},
     payload::Payload,
     plane::{Fft2, canonical_scale},
@@ -28,6 +29,8 @@ const DECODED_PILOTS: usize = 3;
 /// Agreement of a pilot with whole pictures, in standard deviations without a watermark, below
 /// which it is not decoded. Marks that can be read reach more than twice of it.
 const MIN_AGREEMENT_OF_WHOLE: f64 = 2.0;
+/// The same for pictures that were mirrored or turned. It is higher, as there are many orientations.
+const MIN_AGREEMENT_OF_ORIENTATION: f64 = 4.0;
 /// Correlation of the described tiles with the message, in standard deviations with random signs of
 /// the tiles, below which the mark may have been copied from another picture.
 const MIN_TILE_Z: f64 = 7.0;
@@ -43,11 +46,14 @@ pub struct DecoderOptions {
     pub false_positive_rate: f64,
     /// Number of key epochs to decode, from 0 to this number minus 1; at least 1. 8 by default.
     pub epoch_count: u32,
+    /// Whether [`Search::Full`] includes whole pictures that were mirrored or turned by multiples of
+    /// 90 degrees; true by default.
+    pub orientations: bool,
 }
 
 impl Default for DecoderOptions {
     fn default() -> Self {
-        Self { false_positive_rate: 1e-9, epoch_count: 8 }
+        Self { false_positive_rate: 1e-9, epoch_count: 8, orientations: true }
     }
 }
 
@@ -85,6 +91,9 @@ pub struct Report {
     pub offset_x: f64,
     /// Vertical position of that corner, in pixels.
     pub offset_y: f64,
+    /// How the picture was mirrored or turned after embedding. Scale, angle and position are those
+    /// of the upright picture.
+    pub orientation: Orientation,
 }
 
 /// Result of one attempt to decode a window.
@@ -102,8 +111,11 @@ pub struct Evidence {
 }
 
 /// Progress of decoding one window.
-struct Attempts<'a> {
-    window: &'a Window,
+struct Attempts {
+    /// The window, upright if it was mirrored or turned.
+    window: Window,
+    /// Orientation of the received window.
+    orientation: Orientation,
     /// Number of issued payloads.
     candidates: u32,
     /// Number of decoded combinations of version, geometry, cutoff frequency, key epoch and place in
@@ -115,9 +127,9 @@ struct Attempts<'a> {
     best_bits: u32,
 }
 
-impl<'a> Attempts<'a> {
+impl Attempts {
     /// Starts with the report of a window in which nothing was decoded.
-    fn new(window: &'a Window, candidates: u32) -> Self {
+    fn new(window: &Window, candidates: u32) -> Self {
         let best = Report {
             payload: None,
             named: Vec::new(),
@@ -132,8 +144,22 @@ impl<'a> Attempts<'a> {
             angle: 0.0,
             offset_x: 0.0,
             offset_y: 0.0,
+            orientation: Orientation::default(),
         };
-        Self { window, candidates, count: 0, best, best_bits: 96 }
+        let (window, orientation) = (window.clone(), Orientation::default());
+        Self { window, orientation, candidates, count: 0, best, best_bits: 96 }
+    }
+
+    /// Continues with `window`, which was received in an orientation, as an upright one.
+    fn turn(&mut self, window: &Window, orientation: Orientation) {
+        if orientation != self.orientation {
+            self.window = if orientation == Orientation::default() {
+                window.clone()
+            } else {
+                orientation.upright_window(window)
+            };
+            self.orientation = orientation;
+        }
     }
 
     /// Adds an attempt at version 1; returns whether it found a payload.
@@ -208,6 +234,7 @@ impl<'a> Attempts<'a> {
             angle: geometry.angle(),
             offset_x,
             offset_y,
+            orientation: self.orientation,
             ..report
         };
         found
@@ -249,6 +276,8 @@ pub struct Decoder {
     /// Geometry, index of the pilot and key epoch of the last watermark found, which are tried
     /// first.
     last: Option<(Geometry, usize, u32)>,
+    /// Orientation of the last watermark found.
+    last_orientation: Orientation,
 }
 
 impl Decoder {
@@ -263,7 +292,15 @@ impl Decoder {
                 Pilot { version, epoch, waves, marks: None }
             })
             .collect();
-        Self { key, options, pilots, candidates: Vec::new(), fft: Fft2::new(), last: None }
+        Self {
+            key,
+            options,
+            pilots,
+            candidates: Vec::new(),
+            fft: Fft2::new(),
+            last: None,
+            last_orientation: Orientation::default(),
+        }
     }
 
     /// Sets the payloads that were issued. Marks of version 2 whose payload cannot be read, because
@@ -279,20 +316,32 @@ impl Decoder {
         let Some(synchroniser) = Synchroniser::new(&residual_sums, search, &mut self.fft) else {
             return attempts.report();
         };
-        if let Some((geometry, pilot, _)) = self.last
-            && self.decode_at(geometry, pilot, &mut attempts)
-        {
-            return attempts.report();
+        if let Some((geometry, pilot, _)) = self.last {
+            attempts.turn(window, self.last_orientation);
+            if self.decode_at(geometry, pilot, &mut attempts) {
+                return attempts.report();
+            }
+            attempts.turn(window, Orientation::default());
         }
         for pilot in self.pilots_of_whole_picture(&synchroniser) {
-            let tried =
-                self.last.is_some_and(|last| (last.0, last.1) == (Geometry::IDENTITY, pilot));
+            let upright = self.last_orientation == Orientation::default();
+            let tried = upright
+                && self.last.is_some_and(|last| (last.0, last.1) == (Geometry::IDENTITY, pilot));
             if !tried && self.decode_at(Geometry::IDENTITY, pilot, &mut attempts) {
                 return attempts.report();
             }
         }
         if search == Search::WholeFrame {
             return attempts.report();
+        }
+        if search == Search::Full && self.options.orientations {
+            for (pilot, orientation) in self.changed_orientations(&synchroniser) {
+                attempts.turn(window, orientation);
+                if self.decode_at(Geometry::IDENTITY, pilot, &mut attempts) {
+                    return attempts.report();
+                }
+            }
+            attempts.turn(window, Orientation::default());
         }
         for (pilot, geometry) in self.search(&synchroniser, search) {
             if self.decode_at(geometry, pilot, &mut attempts) {
@@ -329,11 +378,9 @@ impl Decoder {
     /// If none agrees, it is that of version 1: its marks can be read without, if the geometry has
     /// not changed.
     fn pilots_of_whole_picture(&self, synchroniser: &Synchroniser) -> Vec<usize> {
-        let agreements = self
-            .pilots
-            .iter()
-            .enumerate()
-            .map(|(i, pilot)| (synchroniser.agreement_of_whole_picture(&pilot.waves), i));
+        let agreements = self.pilots.iter().enumerate().map(|(i, pilot)| {
+            (synchroniser.agreement_of_whole_picture(&pilot.waves, [false; 2]), i)
+        });
         let mut agreements: Vec<_> = agreements.collect();
         agreements.sort_by(|a, b| b.0.total_cmp(&a.0));
         let decoded = agreements.into_iter().take(DECODED_PILOTS);
@@ -345,6 +392,26 @@ impl Decoder {
             decoded.extend(self.pilots.iter().position(|pilot| pilot.version == Version::One));
         }
         decoded
+    }
+
+    /// Returns the pilots and orientations with which a whole picture that was mirrored or turned is
+    /// decoded, the best first.
+    fn changed_orientations(&mut self, synchroniser: &Synchroniser) -> Vec<(usize, Orientation)> {
+        let transposed = synchroniser.transposed(&mut self.fft);
+        let agreements = Orientation::changed().flat_map(|orientation| {
+            let synchroniser = if orientation.is_transposed() { &transposed } else { synchroniser };
+            self.pilots.iter().enumerate().map(move |(i, pilot)| {
+                let mirrored = orientation.mirrored();
+                let agreement = synchroniser.agreement_of_whole_picture(&pilot.waves, mirrored);
+                (agreement, i, orientation)
+            })
+        });
+        let mut agreements: Vec<_> = agreements
+            .filter(|(agreement, ..)| *agreement >= MIN_AGREEMENT_OF_ORIENTATION)
+            .collect();
+        agreements.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let decoded = agreements.into_iter().take(DECODED_PILOTS);
+        decoded.map(|(_, pilot, orientation)| (pilot, orientation)).collect()
     }
 
     /// Searches geometries; returns those to decode and their pilots, the best first.
@@ -376,10 +443,10 @@ impl Decoder {
     /// Decodes the window at one geometry with the marks of a pilot.
     ///
     /// Updates the best report; returns whether it found a payload.
-    fn decode_at(&mut self, geometry: Geometry, pilot: usize, attempts: &mut Attempts<'_>) -> bool {
-        let Self { key, options, pilots, candidates, fft, last } = self;
+    fn decode_at(&mut self, geometry: Geometry, pilot: usize, attempts: &mut Attempts) -> bool {
+        let Self { key, options, pilots, candidates, fft, last, last_orientation } = self;
         let Pilot { version, epoch, waves, marks } = &mut pilots[pilot];
-        let (window, limit) = (attempts.window, options.false_positive_rate.log10());
+        let (window, limit) = (&attempts.window.clone(), options.false_positive_rate.log10());
         let mut found_epoch = *epoch;
         let found = match version {
             Version::One => {
@@ -401,6 +468,7 @@ impl Decoder {
         };
         if found {
             *last = Some((geometry, pilot, found_epoch));
+            *last_orientation = attempts.orientation;
         }
         found
     }

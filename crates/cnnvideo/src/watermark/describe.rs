@@ -9,7 +9,7 @@
 //! countermeasure to the copy attack of Kutter, Voloshynovskiy and Herrigel, "The Watermark Copy
 //! Attack", Proceedings of SPIE 3971, 2000.
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2};
 
 use super::{
     key::Key,
@@ -56,6 +56,11 @@ impl BlurredLuma {
             }
         }
         Self::new(means, 1)
+    }
+
+    /// Returns the luma with its cells rearranged.
+    pub(super) fn map(&self, rearrange: impl Fn(ArrayView2<'_, f32>) -> Array2<f32>) -> Self {
+        Self(rearrange(self.0.view()))
     }
 
     /// Returns the luma at a point in cells, interpolated linearly; `None` outside of the picture.

@@ -121,18 +121,36 @@ impl Synchroniser {
         Some(Self { total, spectrum, power_of_sum, sum_of_power })
     }
 
-    /// Returns the agreement of the waves' phases with those of a whole, upright picture, in
-    /// standard deviations without a watermark.
-    pub(super) fn agreement_of_whole_picture(&self, waves: &[Wave]) -> f64 {
+    /// Returns the agreement of the waves' phases with those of a whole picture, in standard
+    /// deviations without a watermark. The picture is upright, or `mirrored` across and down.
+    pub(super) fn agreement_of_whole_picture(&self, waves: &[Wave], mirrored: [bool; 2]) -> f64 {
+        let (rows, columns) = self.total.dim();
         let (mut sum, mut count) = (0.0, 0);
         for wave in waves.iter().filter(|wave| wave.is_steady()) {
-            let (x, y) = wave.cycles;
+            let (mut x, mut y) = wave.cycles;
+            // Mirrored samples have the spectrum of the negative frequency, shifted by their count.
+            let mut shift = 0.0;
+            if mirrored[0] {
+                shift += f64::from(x) * (columns - 1) as f64 / PLANE_WIDTH as f64;
+                x = -x;
+            }
+            if mirrored[1] {
+                shift += f64::from(y) * (rows - 1) as f64 / PLANE_HEIGHT as f64;
+                y = -y;
+            }
             let noise_power = 0.5 * at_periodic(&self.power_of_sum.neighbourhood, x, y);
-            let turned = self.spectrum[bin(x, y)] * Complex32::from_polar(1.0, -wave.phase);
+            let phase = wave.phase + (TAU * shift) as f32;
+            let turned = self.spectrum[bin(x, y)] * Complex32::from_polar(1.0, -phase);
             sum += f64::from(turned.re / noise_power.max(1e-9).sqrt());
             count += 1;
         }
         sum / (0.5 * f64::from(count)).sqrt().max(1.0)
+    }
+
+    /// Returns the synchroniser of the transposed picture, for [`Self::agreement_of_whole_picture`].
+    pub(super) fn transposed(&self, fft: &mut Fft2) -> Self {
+        let total = self.total.t().as_standard_layout().into_owned();
+        Self::new(&[&total], Search::WholeFrame, fft).expect("there is a residual")
     }
 
     /// Returns the geometries without shift at which the pilot waves stand out most, with the power

@@ -34,7 +34,8 @@ use gst_video::{VideoFrameExt, VideoInfo};
 use gstcnnvideo::watermarkdetect::WatermarkMessage;
 
 /// Options for clips and pictures that were marked in key epoch 0.
-const ONE_EPOCH: DecoderOptions = DecoderOptions { false_positive_rate: 1e-9, epoch_count: 1 };
+const ONE_EPOCH: DecoderOptions =
+    DecoderOptions { false_positive_rate: 1e-9, epoch_count: 1, orientations: true };
 
 #[derive(Parser)]
 #[command(about = "Embeds and detects keyed watermarks in video files")]
