@@ -145,6 +145,7 @@ mod tests {
             angle: -2.5,
             offset_x: 10.0,
             offset_y: -20.0,
+            orientation: Orientation::from_name("90l").expect("a known name"),
         };
         let time = Some(gst::ClockTime::from_mseconds(40));
         WatermarkMessage {

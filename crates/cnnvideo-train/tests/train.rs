@@ -16,16 +16,18 @@ use cnnvideo::nn::{
     cpu::{FloatNetwork, Int8Network},
 };
 use cnnvideo::{
+    demosaic,
     denoise::{YUV420, estimate},
     segment, smooth, watermark,
 };
 use cnnvideo_train::{
     self as train, Error, Length, RunOptions,
+    demosaic::DemosaicOptions,
     denoise::DenoisingOptions,
     masking::MaskingOptions,
     noise_estimate::NoiseEstimationOptions,
     segment::SegmentationOptions,
-    smooth::{Half, SmoothingOptions},
+    smooth::{Half, SmoothingOptions, TextureSource},
 };
 use temporary::Temporary;
 
@@ -272,17 +274,43 @@ fn smoothing_network_trains_resumes_and_quantises() {
 
     // Test images come in pairs and are reproducible.
     let count = 3;
-    for name in ["set", "again"] {
-        let (drawings, textures) = (at("drawings"), at("textures"));
-        train::smooth::write_set(&drawings, &textures, &at(name), Half::Evaluation, count).unwrap();
-    }
+    let write = |name: &str, source| {
+        let (drawings, textures, half) = (at("drawings"), at("textures"), Half::Evaluation);
+        train::smooth::write_set(&drawings, &textures, &at(name), half, source, count).unwrap();
+    };
+    write("set", TextureSource::Photographs);
+    write("again", TextureSource::Photographs);
+    write("generated", TextureSource::Generators);
     let names: Vec<_> =
         std::fs::read_dir(at("set")).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(names.len(), 2 * count);
     for name in names {
         let [a, b] = ["set", "again"].map(|set| std::fs::read(at(set).join(&name)).unwrap());
-        assert_eq!(a, b);
+        assert!(a == b);
+        let generated = std::fs::read(at("generated").join(&name)).unwrap();
+        assert_eq!(generated == a, name.to_string_lossy().ends_with("target.png"));
     }
+}
+
+#[test]
+fn demosaicking_network_trains_and_runs_in_int8() {
+    let folder = Temporary::new("demosaic-training");
+    let at = |name: &str| folder.0.join(name);
+    write_images(&at("photos"), "png", 40, 256, |i, x, y| {
+        let wave = |period: u32| 60 + (((x + 3 * i) * y / 7 + x * period) % 140) as u8;
+        image::Rgb([wave(3), wave(5), wave(7)])
+    });
+    let mut run = run_options(&folder.0, demosaic::SIGNATURE, Length::Steps(1));
+    let train = |run: &RunOptions| {
+        train::demosaic::train(&DemosaicOptions { run: run.clone(), data: at("photos") })
+    };
+    assert_learns(&mut run, [40, 160], train);
+    assert_loads(&run.out, 16);
+    run.init = Some(run.out.clone());
+    run.out = at("int8.safetensors");
+    (run.quantise, run.resume, run.length) = (true, false, Length::Steps(5));
+    train(&run).unwrap();
+    Int8Network::new(Model::from_file(&run.out).unwrap()).unwrap();
 }
 
 #[test]
