@@ -5,7 +5,9 @@
 use gst_video::{VideoInfo, VideoMeta};
 
 use super::caps::{RawInfo, encoding};
-use crate::shared::{SampleDepth, layout_of, map_frame_mut, view_frame_mut, with_samples};
+use crate::shared::{
+    SampleDepth, components_cover_planes, layout_of, map_frame_mut, view_frame_mut, with_samples,
+};
 use cnnvideo::{
     demosaic::{Demosaicer, Parameters, RawFrame},
     denoise::NoiseModel,
@@ -69,8 +71,8 @@ impl Stream {
         let raw = RawFrame::new(memory, stride, input.size, input.format)
             .map_err(|err| err.to_string())?;
         let mut frame = map_frame_mut(outbuf, output)?;
-        if output.has_alpha() || output.format_info().n_components() < output.comp_pstride(0) as u32
-        {
+        // The demosaicker does not write alpha and unused samples.
+        if !components_cover_planes(*format) {
             frame.plane_data_mut(0).map_err(|err| err.to_string())?.fill(OPAQUE);
         }
         with_samples!(*depth, T => {

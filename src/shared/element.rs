@@ -108,7 +108,8 @@ pub(crate) fn is_discontinuity(event: &gst::Event) -> bool {
     )
 }
 
-/// Returns whether a meta describes the memory of its buffer, so that it does not fit other buffers.
+/// Returns whether a meta describes the memory of its buffer, so that it does not fit other
+/// buffers.
 pub(crate) fn describes_memory(meta: &gst::MetaRef<'_, gst::Meta>) -> bool {
     use gst::meta::tags::{Memory, MemoryReference};
     meta.has_tag::<Memory>() || meta.has_tag::<MemoryReference>()

@@ -19,7 +19,7 @@ pub(crate) use element::{
 };
 pub(crate) use frame_filter::{
     FilterClass, FilterElement, FilterSettings, FrameFilter, FramePace, FrameProcessor,
-    FrameSettings, RegionFactors,
+    FrameSettings, RegionFactors, components_cover_planes,
 };
 pub(crate) use key::KeySettings;
 pub(crate) use model::ModelSettings;

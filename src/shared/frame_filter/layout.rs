@@ -69,7 +69,7 @@ pub(super) fn copy_frame<T: Sample, U: Sample>(
 
 /// Returns whether the components of a format are all samples of its planes. Formats with alpha or
 /// with unused samples have more.
-pub(super) fn components_cover_planes(format: Format) -> bool {
+pub(crate) fn components_cover_planes(format: Format) -> bool {
     let layouts = format.component_layouts();
     let covers_plane = |plane: usize, pixel_stride: usize| {
         layouts.iter().filter(|layout| layout.plane == plane).count() == pixel_stride

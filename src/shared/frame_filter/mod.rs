@@ -28,6 +28,7 @@ use super::{MAX_SIDE, ModelSettings, QualityPreset, describes_memory, lock, pad_
 use cnnvideo::nn;
 
 pub(crate) use self::{
+    layout::components_cover_planes,
     pace::FramePace,
     processor::{FrameProcessor, FrameSettings, RegionFactors},
 };

@@ -76,8 +76,8 @@ impl RawNoise {
     }
 }
 
-/// Green at every pixel, interpolated along edges (Hamilton and Adams, US patent 5629734, 1997). Fine
-/// texture resembles noise less there than in the samples of one colour.
+/// Green at every pixel, interpolated along edges (Hamilton and Adams, US patent 5629734, 1997).
+/// Fine texture resembles noise less there than in the samples of one colour.
 struct Green<'a>(RawFrame<'a>);
 
 impl CodeValues for Green<'_> {

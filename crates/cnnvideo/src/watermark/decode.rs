@@ -29,7 +29,8 @@ const DECODED_PILOTS: usize = 3;
 /// Agreement of a pilot with whole pictures, in standard deviations without a watermark, below
 /// which it is not decoded. Marks that can be read reach more than twice of it.
 const MIN_AGREEMENT_OF_WHOLE: f64 = 2.0;
-/// The same for pictures that were mirrored or turned. It is higher, as there are many orientations.
+/// The same for pictures that were mirrored or turned. It is higher, as there are seven orientations
+/// to try.
 const MIN_AGREEMENT_OF_ORIENTATION: f64 = 4.0;
 /// Correlation of the described tiles with the message, in standard deviations with random signs of
 /// the tiles, below which the mark may have been copied from another picture.
@@ -46,8 +47,8 @@ pub struct DecoderOptions {
     pub false_positive_rate: f64,
     /// Number of key epochs to decode, from 0 to this number minus 1; at least 1. 8 by default.
     pub epoch_count: u32,
-    /// Whether [`Search::Full`] includes whole pictures that were mirrored or turned by multiples of
-    /// 90 degrees; true by default.
+    /// Whether [`Search::Full`] includes whole pictures that were mirrored or turned by multiples
+    /// of 90 degrees; true by default.
     pub orientations: bool,
 }
 
@@ -394,8 +395,8 @@ impl Decoder {
         decoded
     }
 
-    /// Returns the pilots and orientations with which a whole picture that was mirrored or turned is
-    /// decoded, the best first.
+    /// Returns the pilots and orientations with which a whole picture that was mirrored or turned
+    /// is decoded, the best first.
     fn changed_orientations(&mut self, synchroniser: &Synchroniser) -> Vec<(usize, Orientation)> {
         let transposed = synchroniser.transposed(&mut self.fft);
         let agreements = Orientation::changed().flat_map(|orientation| {

@@ -147,7 +147,8 @@ impl Synchroniser {
         sum / (0.5 * f64::from(count)).sqrt().max(1.0)
     }
 
-    /// Returns the synchroniser of the transposed picture, for [`Self::agreement_of_whole_picture`].
+    /// Returns the synchroniser of the transposed picture, for
+    /// [`Self::agreement_of_whole_picture`].
     pub(super) fn transposed(&self, fft: &mut Fft2) -> Self {
         let total = self.total.t().as_standard_layout().into_owned();
         Self::new(&[&total], Search::WholeFrame, fft).expect("there is a residual")
