@@ -7,7 +7,9 @@ use gst_video::{VideoFormat, VideoInfo};
 use image::RgbImage;
 use ndarray::Array2;
 
-use crate::{Noise, Result, colour::yuv_to_rgb};
+use cnnvideo::frame::luma::yuv_to_rgb;
+
+use crate::{Noise, Result};
 
 /// A frame in RGB or I420, with GStreamer's default strides.
 #[derive(Clone)]

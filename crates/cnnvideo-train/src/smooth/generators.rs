@@ -8,7 +8,10 @@ use std::f32::consts::TAU;
 use ndarray::Array2;
 use rand::{Rng, rngs::StdRng, seq::IndexedRandom};
 
-use super::{drawings::Half, textures::high_pass_of_period};
+use super::{
+    drawings::Half,
+    textures::{CUTS, high_pass_of_period},
+};
 
 /// Number of waves in band-pass noise.
 const WAVES: usize = 24;
@@ -53,22 +56,24 @@ impl Generator {
         }
     }
 
-    /// Returns a random texture of a half, of `side` x `side` pixels, without periods above
-    /// `period`, with mean 0 and standard deviation 1.
+    /// Returns a random texture of a half, of `side` x `side` pixels, with elements of at most
+    /// `period` and differences between them up to [`CUTS`] times the period; mean 0 and standard
+    /// deviation 1.
     pub(super) fn draw(half: Half, side: usize, period: f32, rng: &mut StdRng) -> Vec<f32> {
         let kind = Self::of(half).choose(rng).expect("each half has kinds");
-        kind.texture(side, period, rng)
+        let cut = CUTS.choose(rng).expect("there are cuts") * period;
+        kind.texture(side, period, cut, rng)
     }
 
-    /// Returns a texture of this kind.
-    fn texture(self, side: usize, period: f32, rng: &mut StdRng) -> Vec<f32> {
+    /// Returns a texture of this kind without periods above `cut`.
+    fn texture(self, side: usize, period: f32, cut: f32, rng: &mut StdRng) -> Vec<f32> {
         let distortion = Distortion::draw(side, period, rng);
         let elements = Elements::draw(rng);
         let plane = Array2::from_shape_fn((side, side), |(y, x)| {
             let [u, v] = distortion.map(x as f32, y as f32);
             self.value(&elements, u, v)
         });
-        high_pass_of_period(&plane, period).into_raw_vec_and_offset().0
+        high_pass_of_period(&plane, cut).into_raw_vec_and_offset().0
     }
 
     /// Returns the value at a position in periods.
@@ -274,7 +279,7 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(1);
         for kind in [Generator::TRAINING.as_slice(), &Generator::EVALUATION].concat() {
             for period in [4.0, 12.0] {
-                let texture = kind.texture(96, period, &mut rng);
+                let texture = kind.texture(96, period, period, &mut rng);
                 let plane = Array2::from_shape_vec((96, 96), texture).unwrap();
                 assert!(plane.mean().unwrap().abs() < 1e-3, "{kind:?}");
                 assert!((plane.std(0.0) - 1.0).abs() < 1e-3, "{kind:?}");

@@ -27,6 +27,10 @@ const FAINT_BARS_ONLY_SHARE: f64 = 0.35;
 const GENERATED_SHARE: f64 = 0.35;
 /// Share of the patches that come from photographs.
 const PHOTO_SHARE: f64 = 0.3;
+/// Share of the drawn patches whose scene is the structure of a photograph.
+const STRUCTURE_SHARE: f64 = 0.15;
+/// Range of the standard deviation of a texture, in 8-bit units.
+const CONTRAST: std::ops::Range<f32> = 4.0..45.0;
 /// Difference between neighbouring pixels of a drawing, in 8-bit units, that counts as an edge.
 const EDGE_STEP: f32 = 14.0;
 
@@ -97,6 +101,8 @@ impl PatchSource {
         let mut scene = if bars_only {
             // Leaves headroom so that the bars are not clipped.
             drawings::background(side, rng).iter().map(|rgb| rgb.map(|v| 60.0 + v * 0.53)).collect()
+        } else if !self.photos.is_empty() && rng.random_bool(STRUCTURE_SHARE) {
+            self.photos[rng.random_range(0..self.photos.len())].structure_patch(side, rng)
         } else {
             self.drawings.scene(side, 2.0 * scale, rng)
         };
@@ -118,7 +124,7 @@ impl PatchSource {
         }
         let target = scene.iter().map(|rgb| rgb_to_yuv(*rgb)).collect();
         let edges = edges(&scene, side);
-        for _ in 0..rng.random_range(if coarse_pattern || bars_only { 0 } else { 1 }..=2) {
+        for _ in 0..rng.random_range(if coarse_pattern || bars_only { 0 } else { 1 }..=3) {
             // Periods reach slightly beyond the scale, so that texture of exactly that scale is
             // removed reliably.
             let period = (scale * rng.random_range(0.3..1.08f32)).max(1.7);
@@ -129,7 +135,7 @@ impl PatchSource {
             } else {
                 self.textures.fine(side, period, rng)
             };
-            superimpose(&mut scene, &texture, rng.random_range(4.0..38.0), side, rng);
+            superimpose(&mut scene, &texture, rng.random_range(CONTRAST), side, rng);
         }
         if rng.random_bool(0.25) {
             let sigma = rng.random_range(1.0..8.0f32);
@@ -183,8 +189,9 @@ impl PatchSource {
 /// Adds a texture of standard deviation `std` to a scene, everywhere or within a random region,
 /// sometimes with a tint.
 fn superimpose(scene: &mut [[f32; 3]], texture: &[f32], std: f32, side: usize, rng: &mut StdRng) {
-    let tint: [f32; 3] = if rng.random_bool(0.3) {
-        std::array::from_fn(|_| rng.random_range(0.5..1.4))
+    let tint: [f32; 3] = if rng.random_bool(0.4) {
+        let low = if rng.random_bool(0.3) { -0.6 } else { 0.5 };
+        std::array::from_fn(|_| rng.random_range(low..1.4))
     } else {
         [1.0; 3]
     };

@@ -7,15 +7,15 @@ use image::{GrayImage, RgbImage};
 use ndarray::Array2;
 use rand::{Rng, rngs::StdRng};
 
-use super::{SmoothingOptions, patches::TrainingPatch, rtv};
+use super::{SmoothingOptions, drawings::RgbPixels, patches::TrainingPatch, rtv};
 use crate::{
     Error,
     data::{fnv1a, image_files},
 };
-use cnnvideo::frame::luma::rgb_to_yuv;
+use cnnvideo::frame::luma::{rgb_to_yuv, yuv_to_rgb};
 
 /// Scales at which the structure of photographs is computed; a hash of the file name selects one.
-const PHOTO_SCALES: [f32; 4] = [3.0, 6.0, 10.0, 16.0];
+const PHOTO_SCALES: [f32; 5] = [3.0, 6.0, 10.0, 16.0, 26.0];
 /// Ratio of the scale to `sigma` of relative total variation.
 const SCALE_OVER_SIGMA: f32 = 2.5;
 /// Smoothness weight of relative total variation.
@@ -87,6 +87,11 @@ impl StructurePhoto {
             return Err(Error::NoPhotos(options.photos.display().to_string()));
         }
         Ok(photos)
+    }
+
+    /// Draws the structure alone of a random patch of `side` x `side` pixels.
+    pub(super) fn structure_patch(&self, side: usize, rng: &mut StdRng) -> RgbPixels {
+        self.patch(side, rng).target.into_iter().map(yuv_to_rgb).collect()
     }
 
     /// Draws a random patch of `side` x `side` pixels.

@@ -9,6 +9,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::drawings::Half;
 use crate::{Error, data::image_files};
+use cnnvideo::smooth::texture_period;
 
 /// Ratio of the period to the standard deviation of the Gaussian that the high-pass subtracts. Of a
 /// wave of twice the period, an eighth of the amplitude is left.
@@ -25,16 +26,20 @@ const TILES: usize = 6;
 /// Quantisation of a tile's values: units for a standard deviation of 1.
 const STEPS: f32 = 32.0;
 
+/// Cuts of the high-pass relative to the nominal period of a texture. Elements of one period differ
+/// in size and brightness, which is energy above the period and part of the texture.
+pub(super) const CUTS: [f32; 3] = [1.0, 1.8, 3.0];
+
 /// High-pass filtered tiles of photographed textures, with mean 0 and standard deviation 1, by
-/// period (order of [`PERIODS`]).
+/// the nearest period above their spectral centroid (order of [`PERIODS`]).
 pub(super) struct Textures(Vec<Vec<Array2<i8>>>);
 
 impl Textures {
     /// Creates tiles from the photographs of one half below `folder`.
     ///
     /// # Errors
-    /// [`Error::File`] if a folder or image cannot be read, [`Error::NoPhotos`] if there are too
-    /// few photographs for all periods.
+    /// [`Error::File`] if a folder or image cannot be read, [`Error::NoPhotos`] if there is no
+    /// texture of a known period.
     pub(super) fn load(folder: &Path, half: Half, seed: u64) -> Result<Self, Error> {
         let mut files = image_files(folder)?;
         files.retain(|f| half.contains(f));
@@ -47,26 +52,31 @@ impl Textures {
                 f32::from(picture.get_pixel(x as u32, y as u32).0[0])
             });
             for i in 0..TILES {
-                let period = (i * 3 + rng.random_range(0..3)) % PERIODS.len();
-                let tile = high_pass(&random_tile(&plane, &mut rng), PERIODS[period] / HIGH_PASS);
-                let std = tile.std(0.0).max(1e-3);
-                tiles[period].push(tile.mapv(|v| (v / std * STEPS).round() as i8));
+                let period = PERIODS[(i * 3 + rng.random_range(0..3)) % PERIODS.len()];
+                let cut = period * CUTS[rng.random_range(0..CUTS.len())];
+                let tile = high_pass_of_period(&random_tile(&plane, &mut rng), cut);
+                let period = texture_period(&tile.view()).unwrap_or(f32::INFINITY);
+                if let Some(period) = PERIODS.iter().position(|p| period <= *p) {
+                    tiles[period].push(tile.mapv(|v| (v * STEPS).round() as i8));
+                }
             }
         }
-        if tiles.iter().any(Vec::is_empty) {
+        if tiles.iter().all(Vec::is_empty) {
             return Err(Error::NoPhotos(folder.display().to_string()));
         }
         Ok(Self(tiles))
     }
 
-    /// Returns a random texture of `side` x `side` pixels without periods above `period`, with mean
-    /// 0 and a standard deviation near 1.
+    /// Returns a random texture of `side` x `side` pixels whose period is at most `period`, with
+    /// mean 0 and a standard deviation near 1.
     pub(super) fn fine(&self, side: usize, period: f32, rng: &mut StdRng) -> Vec<f32> {
         if rng.random_bool(PATTERN_SHARE) {
             return pattern(side, period, rng);
         }
-        let nearest = PERIODS.iter().rposition(|p| *p <= period * 1.02).unwrap_or(0);
-        let tiles = &self.0[nearest];
+        let periods = self.0.iter().zip(PERIODS).take_while(|(_, p)| *p <= period * 1.02);
+        let Some((tiles, _)) = periods.filter(|(tiles, _)| !tiles.is_empty()).last() else {
+            return pattern(side, period, rng);
+        };
         let tile = &tiles[rng.random_range(0..tiles.len())];
         let (x0, y0) = (rng.random_range(0..SIDE), rng.random_range(0..SIDE));
         let (transpose, flip) = (rng.random::<bool>(), rng.random::<bool>());
@@ -115,11 +125,20 @@ pub(super) fn pattern(side: usize, period: f32, rng: &mut StdRng) -> Vec<f32> {
     values.into_iter().map(|v| (v - mean) / std).collect()
 }
 
-/// Resamples a tile of an image with random rotation and scale; mirrors the image beyond its edges.
+/// Returns a random smooth displacement of up to 12 pixels, as on curved surfaces.
+fn bend(rng: &mut StdRng) -> impl Fn(f32) -> f32 + use<> {
+    let length = rng.random_range(120.0..400.0f32);
+    let (amplitude, phase) = (rng.random_range(0.0..12.0f32), rng.random_range(0.0..TAU));
+    move |at| amplitude * (at / length * TAU + phase).sin()
+}
+
+/// Resamples a tile of an image with random rotation, scale and bending; mirrors the image beyond
+/// its edges.
 fn random_tile(plane: &Array2<f32>, rng: &mut StdRng) -> Array2<f32> {
     let (height, width) = plane.dim();
     let (sin, cos) = rng.random_range(0.0..TAU).sin_cos();
     let scale = rng.random_range(0.6..1.6f32);
+    let bends = [bend(rng), bend(rng)];
     let mirrored = |n: i32, size: usize| {
         let n = n.rem_euclid(2 * size as i32) as usize;
         if n < size { n } else { 2 * size - 1 - n }
@@ -127,6 +146,7 @@ fn random_tile(plane: &Array2<f32>, rng: &mut StdRng) -> Array2<f32> {
     Array2::from_shape_fn((SIDE, SIDE), |(y, x)| {
         let (x, y) =
             ((x as f32 - SIDE as f32 / 2.0) * scale, (y as f32 - SIDE as f32 / 2.0) * scale);
+        let (x, y) = (x + bends[0](y), y + bends[1](x));
         let (u, v) =
             (x * cos + y * sin + width as f32 / 2.0, y * cos - x * sin + height as f32 / 2.0);
         let (i, j) = (u.floor(), v.floor());

@@ -35,7 +35,7 @@ pub fn rgb_to_yuv(rgb: [f32; 3]) -> [f32; 3] {
 
 /// Returns R, G and B of Y, U and V. Colours outside the range of RGB give values below 0 or above
 /// 255.
-pub(crate) fn yuv_to_rgb([y, u, v]: [f32; 3]) -> [f32; 3] {
+pub fn yuv_to_rgb([y, u, v]: [f32; 3]) -> [f32; 3] {
     let (luma, u, v) = (1.164 * (y - 16.0), u - 128.0, v - 128.0);
     [luma + 1.596 * v, luma - 0.392 * u - 0.813 * v, luma + 2.017 * u]
 }

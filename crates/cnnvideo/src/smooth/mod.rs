@@ -7,6 +7,7 @@
 //! [`Smoother`] processes the pictures of a stream; [`wls`] is the solver alone, for any guide.
 
 pub(crate) mod io;
+mod period;
 mod smoother;
 mod strength;
 mod temporal;
@@ -15,6 +16,7 @@ pub mod wls;
 
 use cnnvideo_nn::{IoSpec, Signature};
 
+pub use period::texture_period;
 pub use smoother::{Error, Parameters, Smoother, built_in, from_file};
 
 /// Signature of the smoothing network.
