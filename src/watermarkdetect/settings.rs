@@ -32,9 +32,9 @@ pub(super) enum SearchKind {
     /// Also cropped, enlarged, reduced and letterboxed frames.
     #[enum_value(name = "Scale: also cropped, enlarged and letterboxed frames", nick = "scale")]
     Scale,
-    /// Also rotated frames.
+    /// Also rotated, stretched, mirrored and turned frames.
     #[default]
-    #[enum_value(name = "Full: also frames rotated by up to 16 degrees", nick = "full")]
+    #[enum_value(name = "Full: also rotated, stretched and mirrored frames", nick = "full")]
     Full,
 }
 
@@ -128,8 +128,8 @@ impl Settings {
             ParamSpecBoolean::builder("search-orientations")
                 .nick("Search orientations")
                 .blurb(
-                    "Whether search=full includes whole frames that were mirrored or turned by \
-                     multiples of 90 degrees",
+                    "Whether search=full includes frames that were mirrored or turned by more \
+                     than 45 degrees",
                 )
                 .default_value(default.search_orientations)
                 .mutable_ready()

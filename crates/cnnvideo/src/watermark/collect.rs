@@ -11,7 +11,7 @@ use crate::frame::{Picture, Sample, luma::luma_row, resample::Resampler};
 
 /// Frames of a group, whose residuals are summed: a quarter of [`HOP_FRAMES`](super::HOP_FRAMES),
 /// so that most groups belong to a single hop.
-const GROUP_FRAMES: u32 = 6;
+pub(super) const GROUP_FRAMES: u32 = 6;
 /// Steps per unit of stored residuals, whose magnitude is 3 at most.
 pub(super) const RESIDUAL_STEPS: f32 = 40.0;
 

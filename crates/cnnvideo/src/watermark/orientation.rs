@@ -6,7 +6,12 @@ use std::{fmt, sync::Arc};
 
 use ndarray::{Array2, ArrayView2, s};
 
-use super::collect::{ReceivedPicture, ResidualGroup, Window};
+use super::{
+    collect::{ReceivedPicture, ResidualGroup, Window},
+    geometry::Geometry,
+    search::Linear,
+    transforms::product,
+};
 
 /// How a picture was mirrored or turned by a multiple of 90 degrees after embedding.
 ///
@@ -58,6 +63,40 @@ impl Orientation {
     /// Returns whether the picture, after it is transposed back, is mirrored across and down.
     pub(super) fn mirrored(self) -> [bool; 2] {
         self.mirrored
+    }
+
+    /// Returns whether the picture was neither mirrored nor turned.
+    pub fn is_upright(self) -> bool {
+        self == Self::default()
+    }
+
+    /// Returns the nearest orientation of a geometry, and the geometry of the pictures after they
+    /// are turned back from it. `dim` is their number of rows and columns as received.
+    pub(super) fn split(geometry: &Geometry, dim: (usize, usize)) -> (Self, Geometry) {
+        let trace = |[[a, _], [_, d]]: &Linear| a + d;
+        let (orientation, matrix) = Self::all()
+            .map(|orientation| (orientation, product(&geometry.matrix, &orientation.matrix())))
+            .filter(|(_, [[a, b], [c, d]])| a * d - b * c > 0.0)
+            .max_by(|a, b| trace(&a.1).total_cmp(&trace(&b.1)))
+            .unwrap_or((Self::default(), geometry.matrix));
+        let centre = orientation.upright_point(geometry.centre, dim);
+        (orientation, Geometry { matrix, centre, ..*geometry })
+    }
+
+    /// Returns the linear map from the picture as it was before to the received one.
+    fn matrix(self) -> Linear {
+        let [across, down] = self.mirrored.map(|mirrored| if mirrored { -1.0 } else { 1.0 });
+        if self.transposed { [[0.0, down], [across, 0.0]] } else { [[across, 0.0], [0.0, down]] }
+    }
+
+    /// Returns the place of a point of a received picture of `dim` rows and columns before.
+    fn upright_point(self, [x, y]: [f64; 2], (rows, columns): (usize, usize)) -> [f64; 2] {
+        let (x, y, columns, rows) =
+            if self.transposed { (y, x, rows, columns) } else { (x, y, columns, rows) };
+        let [across, down] = self.mirrored;
+        let back =
+            |v: f64, count: usize, mirrored| if mirrored { count as f64 - 1.0 - v } else { v };
+        [back(x, columns, across), back(y, rows, down)]
     }
 
     /// Returns an array of a picture in this orientation as it was before.
@@ -129,5 +168,29 @@ mod tests {
             assert_eq!(orientation.upright(received.view()), upright, "{name}");
         }
         assert_eq!(Orientation::from_name("auto"), None);
+    }
+
+    #[test]
+    fn split_geometries_map_points_as_before() {
+        let (rows, columns) = (30, 50);
+        let picture = Array2::from_shape_fn((rows, columns), |(y, x)| (x, y));
+        for orientation in Orientation::all() {
+            // A map that first turns the picture back, then rotates it by a few degrees.
+            let turn = product(&[[0.9, 0.1], [-0.1, 0.9]], &invert(orientation.matrix()));
+            let geometry = Geometry { matrix: turn, centre: [25.0, 15.0], origin: [300.0, 100.0] };
+            let (found, upright) = Orientation::split(&geometry, (rows, columns));
+            assert_eq!(found, orientation);
+            let before = orientation.upright(picture.view());
+            for ((y, x), (received_x, received_y)) in before.indexed_iter() {
+                let a = geometry.apply([*received_x as f64, *received_y as f64]);
+                let b = upright.apply([x as f64, y as f64]);
+                assert!((a[0] - b[0]).abs() < 1e-9 && (a[1] - b[1]).abs() < 1e-9, "{orientation}");
+            }
+        }
+    }
+
+    /// Inverts the matrix of an orientation, which is orthogonal.
+    fn invert([[a, b], [c, d]]: Linear) -> Linear {
+        [[a, c], [b, d]]
     }
 }

@@ -2,6 +2,8 @@
 
 //! Decodes marks of version 2, whose carriers have signs that depend on the picture and the hop.
 
+mod without_pilot;
+
 use std::sync::OnceLock;
 
 use rayon::prelude::*;
@@ -76,6 +78,15 @@ pub(super) struct Named {
     pub tile_z: f64,
 }
 
+/// The hops that a window may show.
+struct Hops {
+    runs: Vec<Run>,
+    /// Places in the sequence at which the first run may be.
+    places: Vec<usize>,
+    /// Number of combinations of runs and places from which these were chosen.
+    alternatives: u32,
+}
+
 /// Correlations of the tiles with their bits in one run.
 struct RunEvidence<'a> {
     run: &'a Run,
@@ -110,7 +121,7 @@ impl Marks {
         window: &Window,
         geometry: &Geometry,
         fft: &mut Fft2,
-        mut accept: impl FnMut(Found) -> bool,
+        accept: impl FnMut(Found) -> bool,
     ) -> bool {
         let scores: Vec<_> = window
             .groups
@@ -119,6 +130,20 @@ impl Marks {
             .collect();
         let runs = self.hops.runs(&scores);
         let places: Vec<_> = self.hops.candidates(&runs).collect();
+        let alternatives = places.len() as u32;
+        self.decode_runs(key, window, geometry, Hops { runs, places, alternatives }, fft, accept)
+    }
+
+    /// Decodes a window at one geometry whose runs of hops are known, as [`Self::decode`] does.
+    fn decode_runs(
+        &self,
+        key: &Key,
+        window: &Window,
+        geometry: &Geometry,
+        Hops { runs, places, alternatives }: Hops,
+        fft: &mut Fft2,
+        mut accept: impl FnMut(Found) -> bool,
+    ) -> bool {
         let Some((demodulated, area)) = self.demodulate(window, &runs, geometry) else {
             return false;
         };
@@ -133,7 +158,7 @@ impl Marks {
             let mut try_places = |ranked: &[usize], evidence: &[RunEvidence<'_>]| {
                 ranked.iter().take(DECODED_PLACES).any(|place| {
                     let found = self.decode_place(key, *place, evidence, area);
-                    accept(Found { places: places.len() as u32, ..found })
+                    accept(Found { places: alternatives, ..found })
                 })
             };
             if try_places(&ranked, &evidence) {
@@ -198,7 +223,7 @@ impl Marks {
     ) -> Option<(Vec<Demodulated>, f32)> {
         let map = TileMap::new(geometry, window.groups.first()?.residual_sum.dim())?;
         let demodulated: Vec<_> = runs
-            .iter()
+            .par_iter()
             .map(|run| {
                 let pictures =
                     window.groups[run.groups.clone()].iter().flat_map(|group| &group.pictures);
@@ -243,16 +268,21 @@ impl Marks {
 
     /// Returns places by the energy of their soft bits, the highest first.
     fn ranked(&self, key: &Key, places: &[usize], evidence: &[RunEvidence<'_>]) -> Vec<usize> {
+        let energies = self.energies_of(key, places, evidence);
+        let mut ranked: Vec<_> = energies.into_iter().zip(places.iter().copied()).collect();
+        ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
+        ranked.into_iter().map(|(_, place)| place).collect()
+    }
+
+    /// Returns the energy of the soft bits at each place of the sequence.
+    fn energies_of(&self, key: &Key, places: &[usize], evidence: &[RunEvidence<'_>]) -> Vec<f32> {
         // Collected in order, so that threads make no difference.
-        let mut energies: Vec<_> = places
+        places
             .par_chunks(LANES)
             .flat_map_iter(|places| {
-                let energies = self.energies(key, places, evidence);
-                energies.into_iter().zip(places.iter().copied())
+                self.energies(key, places, evidence).into_iter().take(places.len())
             })
-            .collect();
-        energies.sort_by(|a, b| b.0.total_cmp(&a.0));
-        energies.into_iter().map(|(_, place)| place).collect()
+            .collect()
     }
 
     /// Returns the energy of the soft bits at each of up to [`LANES`] places of the sequence.

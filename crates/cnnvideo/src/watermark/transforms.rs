@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Search for transforms that are less likely than those of [`Search`](super::Search): any
+//! rotation, mirroring, and stretching along an axis. It goes from coarse to fine.
+//!
+//! The coarse search uses spectra at a lower resolution, in which a value is the maximum over many
+//! bins. Weak waves are lost there, so it finds less than the search for upright pictures.
+
+use std::sync::OnceLock;
+
+use super::{
+    geometry::Geometry,
+    pattern::Wave,
+    power::{POOLED_HEIGHT, POOLED_WIDTH},
+    search::{ANGLE_STEP, CoarseWave, Linear, PowerMaps, SCALE_STEP, similarity},
+    sync::Synchroniser,
+};
+
+/// Lowest and highest enlargement of rotated and mirrored pictures.
+const SCALES: (f64, f64) = (0.4, 2.9);
+/// Lowest and highest enlargement of stretched pictures.
+const STRETCHED_SCALES: (f64, f64) = (0.5, 2.0);
+/// Largest ratio of the enlargements along the two axes.
+const MAX_STRETCH: f64 = 1.5;
+/// Ratio of successive enlargements and stretches of the coarse search.
+const COARSE_STEP: f64 = 1.022;
+/// Step of the rotation of the coarse search in degrees.
+const COARSE_ANGLE: f64 = 1.3;
+/// Number of coarse transforms that are refined.
+const CANDIDATES: usize = 16;
+/// Steps of the fine search to each side.
+const FINE_STEPS: i32 = 4;
+
+/// A transform of the coarse search.
+struct Transform {
+    matrix: Linear,
+    is_stretched: bool,
+    /// Whether it mirrors the picture or turns it by more than 45 degrees.
+    changes_orientation: bool,
+}
+
+impl Synchroniser {
+    /// Returns the geometries of rotated, mirrored and stretched pictures, without shift, at which
+    /// the pilot waves stand out most, with the power of their peaks, the best first.
+    ///
+    /// The power does not tell a picture from one turned by 180 degrees: each geometry stands for
+    /// both. Without `orientations`, pictures are not mirrored, and rotated by up to 45 degrees.
+    pub(super) fn transformed_candidates(
+        &self,
+        waves: &[Wave],
+        orientations: bool,
+    ) -> Vec<(f32, Geometry)> {
+        let waves_and_maps: Vec<_> = waves.iter().map(CoarseWave::new).collect();
+        let maps = self.pooled_maps();
+        let transforms = transforms().iter().filter(|t| orientations || !t.changes_orientation);
+        let mut scores: Vec<_> =
+            transforms.map(|t| (maps.score(&waves_and_maps, &t.matrix), t)).collect();
+        scores.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let mut candidates: Vec<&Transform> = Vec::new();
+        for (_, transform) in scores {
+            if !candidates.iter().any(|other| are_near(&other.matrix, &transform.matrix)) {
+                candidates.push(transform);
+            }
+            if candidates.len() == CANDIDATES {
+                break;
+            }
+        }
+        let fine = candidates.into_iter().map(|transform| self.fine(&waves_and_maps, transform));
+        self.refined(waves, fine)
+    }
+
+    /// Returns the power maps at a low resolution.
+    fn pooled_maps(&self) -> PowerMaps<'_> {
+        let maps = [&self.sum_of_power, &self.power_of_sum]
+            .map(|power| power.pooled.as_slice().expect("own planes are contiguous"));
+        let count = (maps[0].len() + maps[1].len()) as f32;
+        let mean = maps.iter().copied().flatten().sum::<f32>() / count;
+        PowerMaps { maps, width: POOLED_WIDTH, height: POOLED_HEIGHT, mean }
+    }
+
+    /// Returns the best transform near one of the coarse search.
+    fn fine(&self, waves: &[CoarseWave], transform: &Transform) -> Linear {
+        let maps = self.fine_maps();
+        let steps = -FINE_STEPS..=FINE_STEPS;
+        let stretches = if transform.is_stretched { steps.clone() } else { 0..=0 };
+        let near = steps.clone().flat_map(|scale| {
+            let (steps, stretches) = (steps.clone(), stretches.clone());
+            steps.flat_map(move |angle| stretches.clone().map(move |s| (scale, angle, s)))
+        });
+        let near = near.map(|(scale, angle, stretch)| {
+            let change = similarity(SCALE_STEP.powi(scale), f64::from(angle) * ANGLE_STEP);
+            let half = SCALE_STEP.powi(stretch).sqrt();
+            product(&product(&[[half, 0.0], [0.0, 1.0 / half]], &change), &transform.matrix)
+        });
+        let scored = near.map(|matrix| (maps.score(waves, &matrix), matrix));
+        scored.max_by(|a, b| a.0.total_cmp(&b.0)).expect("there are steps").1
+    }
+}
+
+/// Returns the transforms of the coarse search, created once.
+fn transforms() -> &'static [Transform] {
+    static TRANSFORMS: OnceLock<Vec<Transform>> = OnceLock::new();
+    TRANSFORMS.get_or_init(|| rotations().chain(stretches()).collect())
+}
+
+/// Returns rotations of upright and of mirrored pictures.
+fn rotations() -> impl Iterator<Item = Transform> {
+    let angles = (90.0 / COARSE_ANGLE) as i32;
+    steps(SCALES).flat_map(move |scale| {
+        (-angles..=angles).flat_map(move |i| {
+            let angle = f64::from(i) * COARSE_ANGLE;
+            let upright = similarity(scale, angle);
+            [false, true].into_iter().map(move |mirrored| Transform {
+                matrix: if mirrored { product(&upright, &MIRROR) } else { upright },
+                is_stretched: false,
+                changes_orientation: mirrored || angle.abs() > 45.0,
+            })
+        })
+    })
+}
+
+/// Returns stretches of upright, mirrored and turned pictures.
+fn stretches() -> impl Iterator<Item = Transform> {
+    steps(STRETCHED_SCALES).flat_map(|scale| {
+        let stretches = steps((1.0 / MAX_STRETCH, MAX_STRETCH)).filter(|s| s.ln().abs() > 0.012);
+        stretches.flat_map(move |stretch| {
+            let half = stretch.sqrt();
+            let matrix = [[half / scale, 0.0], [0.0, 1.0 / (half * scale)]];
+            TURNS.iter().enumerate().map(move |(i, turn)| Transform {
+                matrix: product(&matrix, turn),
+                is_stretched: true,
+                changes_orientation: i > 0,
+            })
+        })
+    })
+}
+
+/// Returns the values of a range at the steps of the coarse search.
+fn steps((low, high): (f64, f64)) -> impl Iterator<Item = f64> {
+    let count = ((high / low).ln() / COARSE_STEP.ln()) as i32;
+    (0..=count).map(move |i| low * COARSE_STEP.powi(i))
+}
+
+/// Mirrors a picture across.
+const MIRROR: Linear = [[-1.0, 0.0], [0.0, 1.0]];
+/// Turns and mirrorings, one of each pair that differs by a turn of 180 degrees; upright first.
+const TURNS: [Linear; 4] =
+    [[[1.0, 0.0], [0.0, 1.0]], MIRROR, [[0.0, 1.0], [1.0, 0.0]], [[0.0, 1.0], [-1.0, 0.0]]];
+
+/// Returns the product of two linear maps.
+pub(super) fn product(a: &Linear, b: &Linear) -> Linear {
+    std::array::from_fn(|i| std::array::from_fn(|k| a[i][0] * b[0][k] + a[i][1] * b[1][k]))
+}
+
+/// Returns whether two maps, or one and the other turned by 180 degrees, are about the same.
+fn are_near(a: &Linear, b: &Linear) -> bool {
+    let values = || a.iter().flatten().zip(b.iter().flatten());
+    let norm = values().map(|(a, _)| a * a).sum::<f64>();
+    [1.0, -1.0].iter().any(|sign| {
+        values().map(|(a, b)| (a - sign * b) * (a - sign * b)).sum::<f64>() < 0.0009 * norm
+    })
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Decodes whole pictures whose pilot was removed.
+//!
+//! The pilot is the only part of a mark of version 2 that is the same in all pictures, so an
+//! attacker can estimate and subtract it. The carriers of described tiles remain. Without the pilot
+//! the detector knows neither geometry nor label, but whole pictures have a known geometry, and all
+//! places in the sequence of hops can be tried.
+
+use rayon::prelude::*;
+
+use super::{Found, Hops, Marks, RunEvidence};
+use crate::watermark::{
+    collect::{GROUP_FRAMES, Window},
+    embed::HOP_FRAMES,
+    geometry::Geometry,
+    hops::{Run, SEQUENCE},
+    key::Key,
+    pattern::HOPS,
+    plane::Fft2,
+    spectra::{CUTOFF_FREQUENCIES, Spectra},
+    tiles::Layer,
+};
+
+/// Number of groups in a hop.
+const HOP_GROUPS: usize = HOP_FRAMES as usize / GROUP_FRAMES as usize;
+/// Number of hypotheses, those with the most energy in the soft bits of one hop, that are decoded.
+const DECODED_HYPOTHESES: usize = 2;
+
+/// A hop that part of a window may show.
+struct Hypothesis {
+    energy: f32,
+    /// First group of the hop.
+    start: usize,
+    /// Place in the sequence.
+    place: usize,
+}
+
+impl Marks {
+    /// Decodes a window of whole pictures as [`Marks::decode`] does, but without the pilot.
+    ///
+    /// It compares the most recent complete hop of the window, for each alignment, with all places
+    /// of the sequence. The best are decoded with the whole window.
+    pub(in super::super) fn decode_without_pilot(
+        &self,
+        key: &Key,
+        window: &Window,
+        fft: &mut Fft2,
+        mut accept: impl FnMut(Found) -> bool,
+    ) -> bool {
+        let runs = runs_of_one_hop(window.groups.len());
+        let alternatives = (runs.len() * SEQUENCE / HOPS) as u32;
+        let hypotheses = self.hypotheses(key, window, &runs, fft);
+        hypotheses.into_iter().take(DECODED_HYPOTHESES).any(
+            |Hypothesis { start, place, .. }| {
+                let (runs, place) = self.runs_of_window(window.groups.len(), start, place);
+                let hops = Hops { runs, places: vec![place], alternatives };
+                self.decode_runs(key, window, &Geometry::IDENTITY, hops, fft, &mut accept)
+            },
+        )
+    }
+
+    /// Returns the places of the sequence for each run, by the energy of their soft bits, the
+    /// highest first.
+    fn hypotheses(
+        &self,
+        key: &Key,
+        window: &Window,
+        runs: &[Run],
+        fft: &mut Fft2,
+    ) -> Vec<Hypothesis> {
+        let geometry = &Geometry::IDENTITY;
+        let Some((demodulated, _)) = self.demodulate(window, runs, geometry) else {
+            return Vec::new();
+        };
+        let planes: Vec<_> = demodulated.iter().map(|d| &d.described).collect();
+        let filtered =
+            Spectra::new(&planes, geometry, &[], fft).filtered(CUTOFF_FREQUENCIES[0], fft);
+        let mut evidence: Vec<_> = runs.iter().map(RunEvidence::new).collect();
+        self.correlate(key, Layer::Described, &filtered, &demodulated, &mut evidence);
+        let of_run = |evidence: &RunEvidence<'_>| {
+            let run = std::slice::from_ref(evidence.run);
+            let places: Vec<_> = self.hops.candidates(run).collect();
+            let energies = self.energies_of(key, &places, std::slice::from_ref(evidence));
+            let start = evidence.run.groups.start;
+            let best = energies.into_iter().zip(places).max_by(|a, b| a.0.total_cmp(&b.0));
+            best.map(|(energy, place)| Hypothesis { energy, start, place })
+        };
+        let mut hypotheses: Vec<_> = evidence.par_iter().filter_map(of_run).collect();
+        hypotheses.sort_by(|a, b| b.energy.total_cmp(&a.energy));
+        hypotheses
+    }
+
+    /// Returns the runs of a window of `count` groups in which the group `start` begins the hop at
+    /// `place`, and the place of the first run.
+    fn runs_of_window(&self, count: usize, start: usize, place: usize) -> (Vec<Run>, usize) {
+        let before = start.div_ceil(HOP_GROUPS);
+        let first = (place + SEQUENCE - before) % SEQUENCE;
+        let begin = |step: usize| (start + step * HOP_GROUPS).saturating_sub(before * HOP_GROUPS);
+        let runs = (0..).map(|step| (step, begin(step)..begin(step + 1).min(count)));
+        let runs = runs.take_while(|(_, groups)| groups.start < count);
+        let runs =
+            runs.map(|(step, groups)| Run { groups, label: self.hops.label(first + step), step });
+        (runs.collect(), first)
+    }
+}
+
+/// Returns the most recent hop of a window of `count` groups for each alignment and label.
+fn runs_of_one_hop(count: usize) -> Vec<Run> {
+    let length = count.min(HOP_GROUPS);
+    let last = count - length;
+    let starts = last.saturating_sub(HOP_GROUPS - 1)..=last;
+    let labels = |start| (0..HOPS).map(move |label| (start, label));
+    let run = |(start, label)| Run { groups: start..start + length, label, step: 0 };
+    starts.flat_map(labels).map(run).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_cover_the_window() {
+        let marks = Marks::new(&Key::new([3; 32]), 0, &[]);
+        for (count, start) in [(8, 4), (8, 1), (12, 6), (3, 0), (5, 1)] {
+            let (runs, first) = marks.runs_of_window(count, start, 2);
+            let groups: Vec<_> = runs.iter().flat_map(|run| run.groups.clone()).collect();
+            assert_eq!(groups, (0..count).collect::<Vec<_>>());
+            let run = runs.iter().find(|run| run.groups.start == start).unwrap();
+            assert_eq!((first + run.step) % SEQUENCE, 2);
+            assert!(runs.iter().all(|run| run.label == marks.hops.label(first + run.step)));
+        }
+        assert_eq!(runs_of_one_hop(8).len(), 4 * HOPS);
+        assert_eq!(runs_of_one_hop(2), runs_of_one_hop(2));
+    }
+}
