@@ -102,9 +102,111 @@ pub(crate) enum Watermark {
         #[command(flatten)]
         progress: ProgressArguments,
     },
+    /// Write two variants of a video as HLS streams, whose segments carry different payloads
+    Variants(VariantsArguments),
+    /// Write the playlist of a receiver, which mixes both variants of `watermark variants`
+    Playlist(PlaylistArguments),
+    /// Find the receivers that a copy of `watermark variants` comes from; exit status 0 if there is
+    /// one, 3 if there is none
+    Trace(TraceArguments),
     /// Keys
     #[command(subcommand)]
     Key(KeyCommand),
+}
+
+/// Arguments of `watermark variants`.
+#[derive(Debug, Args)]
+pub(crate) struct VariantsArguments {
+    /// Video file
+    #[arg(value_name = "IN")]
+    pub(crate) input: PathBuf,
+    /// Folder to create
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// File with the secret key (cnnvideo watermark key new FILE creates one)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: PathBuf,
+    /// Number of the video, to tell it from others of the same key
+    #[arg(long, value_name = "N")]
+    pub(crate) asset: u32,
+    /// Length of a segment in seconds; it is rounded to multiples of 24 frames
+    #[arg(long, value_name = "SECONDS", default_value_t = 4.0, value_parser = segment_length)]
+    pub(crate) segment: f64,
+    /// Number of receivers who may mix their copies; more need more segments
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) colluders: u32,
+    /// Lowest PSNR of marked frames in dB; lower is more robust and more visible
+    #[arg(long, value_name = "DB")]
+    pub(crate) target_psnr: Option<f32>,
+    /// Quality of H.264, 0 to 50; a lower number is better and larger
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=50))]
+    pub(crate) crf: u32,
+    /// Threads of the element and of the encoder; by default one for each core
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) threads: Option<u32>,
+    #[command(flatten)]
+    pub(crate) progress: ProgressArguments,
+}
+
+/// Parses the length of a segment.
+fn segment_length(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (1.0..=60.0).contains(&seconds) => Ok(seconds),
+        _ => Err("it must be 1 to 60 seconds".into()),
+    }
+}
+
+/// Arguments of `watermark playlist`.
+#[derive(Debug, Args)]
+pub(crate) struct PlaylistArguments {
+    /// Folder of `watermark variants`
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// File with the secret key
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: PathBuf,
+    /// Number of the receiver
+    #[arg(long, value_name = "N")]
+    pub(crate) receiver: u32,
+    /// File to write; by default receiver-N.m3u8 in DIR
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// URL of DIR, for a playlist that is stored elsewhere
+    #[arg(long, value_name = "URL")]
+    pub(crate) base: Option<String>,
+    /// Replace the file if it exists
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+}
+
+/// Arguments of `watermark trace`.
+#[derive(Debug, Args)]
+pub(crate) struct TraceArguments {
+    /// Folder of `watermark variants`; variants.json is enough
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// The copy: one or more video files
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// File with the secret key
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: PathBuf,
+    /// Number of receivers, which have the numbers from 0 on
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) receivers: u32,
+    /// Probability of accusing any innocent receiver
+    #[arg(long, value_name = "P", default_value_t = 1e-3, value_parser = probability)]
+    pub(crate) false_accusations: f64,
+    #[command(flatten)]
+    pub(crate) progress: ProgressArguments,
+}
+
+/// Parses a probability.
+fn probability(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(probability) if probability > 0.0 && probability <= 0.5 => Ok(probability),
+        _ => Err("it must be above 0 and at most 0.5".into()),
+    }
 }
 
 /// Arguments of `watermark embed`.

@@ -259,13 +259,32 @@ impl Encoder {
         gst::ElementFactory::find(self.factory).is_some()
     }
 
-    /// Creates the element.
+    /// Creates the element. With `key_frame_interval`, one of that many frames is a key frame, and
+    /// no others are.
     ///
     /// # Errors
-    /// It lacks a property, as another version of it may.
-    pub(crate) fn build(&self, crf: u32, threads: u32) -> Result<gst::Element> {
-        let description = format!("{} {}", self.factory, (self.properties)(crf, threads));
-        Ok(gst::parse::launch(&description)?)
+    /// It lacks a property, as another version of it may, or cannot place its key frames.
+    pub(crate) fn build(
+        &self,
+        crf: u32,
+        threads: u32,
+        key_frame_interval: Option<u32>,
+    ) -> Result<gst::Element> {
+        let interval = match (key_frame_interval, self.factory) {
+            (None, _) => String::new(),
+            (Some(frames), "x264enc") => format!(
+                "key-int-max={frames} \
+                 option-string=\"keyint={frames}:min-keyint={frames}:scenecut=0:open-gop=0\""
+            ),
+            (Some(_), other) => {
+                return Err(failed!(
+                    "{other} cannot place its key frames: install the package \
+                     gstreamer1.0-plugins-ugly for x264enc"
+                ));
+            }
+        };
+        let properties = (self.properties)(crf, threads);
+        Ok(gst::parse::launch(&format!("{} {properties} {interval}", self.factory))?)
     }
 }
 

@@ -27,6 +27,7 @@ mod run;
 mod stop;
 mod studio;
 mod transcode;
+mod variants;
 mod watch;
 mod watermark;
 pub mod y4m;
@@ -129,6 +130,7 @@ fn run_filter(
         encoding: &transform.encoding,
         progress: transform.progress,
         read: Vec::new(),
+        key_frame_interval: None,
     };
     match transform.resume {
         true => chunks::resume(&job, stop),

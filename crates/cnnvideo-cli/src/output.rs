@@ -119,6 +119,11 @@ impl NewFolder {
         Ok(Self { temporary, path: path.to_owned() })
     }
 
+    /// Returns its temporary path.
+    pub(crate) fn path(&self) -> &Path {
+        self.temporary.path()
+    }
+
     /// Writes a file into the folder.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::{
-    args::{EmbedArguments, KeyCommand, ProgressArguments, Watermark},
+    args::{EmbedArguments, KeyCommand, ProgressArguments, ProgressMode, Watermark},
     chunks::resume,
     error::{Result, failed, usage},
     filter::Filter,
@@ -26,11 +26,12 @@ use crate::{
     run::{Next, Running},
     stop::Stop,
     transcode::{Job, transcode},
+    variants,
     watch::{Measure, watch},
 };
 
 /// Exit status if a file has no payload.
-const NOT_FOUND: u8 = 3;
+pub(crate) const NOT_FOUND: u8 = 3;
 
 /// Executes a subcommand.
 ///
@@ -52,6 +53,15 @@ pub(crate) fn watermark(command: &Watermark, stop: &Stop) -> Result<ExitCode> {
             }
             Ok(status)
         }
+        Watermark::Variants(arguments) => {
+            variants::make(arguments, stop)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Watermark::Playlist(arguments) => {
+            variants::write_playlist(arguments)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Watermark::Trace(arguments) => variants::trace(arguments, stop),
         Watermark::Key(KeyCommand::New { file, report }) => {
             new_key(file)?;
             if report.json {
@@ -83,6 +93,7 @@ fn embed(arguments: &EmbedArguments, stop: &Stop) -> Result<()> {
         encoding: &arguments.encoding,
         progress: arguments.progress,
         read: std::iter::once(key_file).chain(payload_file).cloned().collect(),
+        key_frame_interval: None,
     };
     match arguments.resume {
         true => resume(&job, stop),
@@ -90,9 +101,12 @@ fn embed(arguments: &EmbedArguments, stop: &Stop) -> Result<()> {
     }
 }
 
-/// Checks that a key can be read, before any work.
-fn check_key(file: &Path) -> Result<()> {
-    Key::from_file(file).map(drop).map_err(|err| match err {
+/// Reads a key, before any work.
+///
+/// # Errors
+/// It cannot be read, or is not a key.
+pub(crate) fn check_key(file: &Path) -> Result<Key> {
+    Key::from_file(file).map_err(|err| match err {
         KeyError::Read { .. } => {
             failed!("{err}: cnnvideo watermark key new FILE creates a key")
         }
@@ -101,7 +115,10 @@ fn check_key(file: &Path) -> Result<()> {
 }
 
 /// Returns a path as text, which properties need.
-fn text(path: &Path) -> Result<&str> {
+///
+/// # Errors
+/// It is not UTF-8.
+pub(crate) fn text(path: &Path) -> Result<&str> {
     path.to_str().ok_or_else(|| usage!("the name of {} is not UTF-8: rename it", path.display()))
 }
 
@@ -128,6 +145,38 @@ fn new_key(path: &Path) -> Result<()> {
         let _ = std::fs::remove_file(path);
         failed!("cannot write {shown}: {err}")
     })
+}
+
+/// A run of the detector over a file.
+pub(crate) struct Detector<'a> {
+    pub(crate) file: &'a Path,
+    /// Properties of the element.
+    pub(crate) settings: &'a [String],
+    pub(crate) mode: ProgressMode,
+}
+
+impl Detector<'_> {
+    /// Runs it to the end of the file, or until `measure` has enough. Returns the number of frames.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a signal arrives.
+    pub(crate) fn run(&self, measure: &mut impl Measure, stop: &Stop) -> Result<u64> {
+        let input = Input::of(self.file)?;
+        let pipeline = Running(gst::Pipeline::new());
+        let make = |factory: &str| gst::ElementFactory::make(factory).build();
+        let elements = [
+            make("queue")?,
+            make("videoconvert")?,
+            Filter::element("watermarkdetect", self.settings)?.build()?,
+            gst::ElementFactory::make("fakesink").property("sync", false).build()?,
+        ];
+        pipeline.0.add_many(&elements)?;
+        gst::Element::link_many(&elements)?;
+        add_input(&pipeline.0, &input, &elements[0], stop)?;
+        let pad = elements[2].static_pad("sink");
+        let pad = pad.ok_or_else(|| failed!("the detector has no input"))?;
+        watch(&pipeline, &pad, self.mode, &input.name(), measure, stop)
+    }
 }
 
 /// The payloads of a file.
@@ -164,23 +213,10 @@ fn detect(
     progress: ProgressArguments,
     stop: &Stop,
 ) -> Result<bool> {
-    let input = Input::of(file)?;
     let settings = [format!("key-file={}", text(key_file)?)];
-    let pipeline = Running(gst::Pipeline::new());
-    let make = |factory: &str| gst::ElementFactory::make(factory).build();
-    let elements = [
-        make("queue")?,
-        make("videoconvert")?,
-        Filter::element("watermarkdetect", &settings)?.build()?,
-        gst::ElementFactory::make("fakesink").property("sync", false).build()?,
-    ];
-    pipeline.0.add_many(&elements)?;
-    gst::Element::link_many(&elements)?;
-    add_input(&pipeline.0, &input, &elements[0], stop)?;
-    let pad = elements[2].static_pad("sink").ok_or_else(|| failed!("the detector has no input"))?;
     let mut found = Found { marks: Vec::new(), until_first: !all };
-    let mode = progress.progress;
-    let frames = watch(&pipeline, &pad, mode, &input.name(), &mut found, stop)?;
+    let detector = Detector { file, settings: &settings, mode: progress.progress };
+    let frames = detector.run(&mut found, stop)?;
     if progress.report.json {
         let marks: Vec<_> = found.marks.iter().map(mark_json).collect();
         print_line(json!({
@@ -214,6 +250,9 @@ fn mark_json(mark: &WatermarkMessage) -> Value {
         "bit_errors": report.bit_errors,
         "scale": report.scale,
         "angle": report.angle,
+        "orientation": report.orientation.name(),
+        "version": report.version.number(),
+        "described": report.described,
     })
 }
 
@@ -221,9 +260,13 @@ fn mark_text(mark: &WatermarkMessage) -> String {
     let report = &mark.report;
     let payload = report.payload.map(|payload| payload.to_string()).unwrap_or_default();
     let time = seconds(mark).map(|time| format!("at {time:.2} s, ")).unwrap_or_default();
+    let turned = match report.orientation.is_upright() {
+        true => String::new(),
+        false => format!(", orientation {}", report.orientation),
+    };
     format!(
         "payload {payload} ({time}probability of chance 1e{:.0}, epoch {}, scale {:.3}, angle \
-         {:.2})",
+         {:.2}{turned})",
         report.log10_p, report.epoch, report.scale, report.angle
     )
 }

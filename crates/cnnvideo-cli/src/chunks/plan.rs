@@ -247,6 +247,7 @@ impl ChunkPlan {
             threads: encoder_threads(threads),
             caps,
             fixed_headers: true,
+            key_frame_interval: None,
         })
     }
 

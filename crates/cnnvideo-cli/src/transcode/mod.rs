@@ -49,6 +49,8 @@ pub(crate) struct Job<'a> {
     pub(crate) progress: ProgressArguments,
     /// Other files that are read, and must not be the output.
     pub(crate) read: Vec<PathBuf>,
+    /// Number of frames from one key frame to the next; by default as the encoder decides.
+    pub(crate) key_frame_interval: Option<u32>,
 }
 
 impl Job<'_> {
@@ -102,12 +104,20 @@ impl Source {
     }
 }
 
+/// Does the work and prints the report.
+///
+/// # Errors
+/// As [`transcode_silently`].
+pub(crate) fn transcode(job: Job<'_>, stop: &Stop) -> Result<()> {
+    transcode_silently(&job, stop)?.print(&job)
+}
+
 /// Does the work.
 ///
 /// # Errors
 /// The input cannot be read, the output cannot be written or would lose properties of the input,
 /// an element fails, or a signal arrives. Then nothing is left under the name of the output.
-pub(crate) fn transcode(job: Job<'_>, stop: &Stop) -> Result<()> {
+pub(crate) fn transcode_silently(job: &Job<'_>, stop: &Stop) -> Result<Report> {
     let Files { input, output, overwrite } = job.files;
     let container = Container::of(output)?;
     let prints_json = job.progress.report.json || job.progress.progress == ProgressMode::Json;
@@ -117,28 +127,27 @@ pub(crate) fn transcode(job: Job<'_>, stop: &Stop) -> Result<()> {
     codec::check(job.encoding.quality.codec, job.encoding.quality.crf, container)?;
     let kind = Input::of(input)?;
     check_output(output, &job.read_files(), *overwrite)?;
-    let source = open(kind, container, &job, stop)?;
+    let source = open(kind, container, job, stop)?;
     let encoding = job.encoding;
-    let path = VideoPath::choose(
+    let mut path = VideoPath::choose(
         job.filter.clone(),
         source.caps()?,
         container,
         &encoding.quality,
         encoding.threads,
     )?;
+    path.key_frame_interval = job.key_frame_interval;
     let about = if is_standard(input) { "the video".into() } else { input.display().to_string() };
-    let work = Work { job: &job, container, path, about, stop };
-    let report = if is_standard(output) {
-        work.run(source, None)?
-    } else {
-        let mut report = None;
-        write_whole(output, |temporary| {
-            report = Some(work.run(source, Some(temporary))?);
-            Ok(())
-        })?;
-        report.ok_or_else(|| failed!("the work has no result"))?
-    };
-    report.print(&job)
+    let work = Work { job, container, path, about, stop };
+    if is_standard(output) {
+        return work.run(source, None);
+    }
+    let mut report = None;
+    write_whole(output, |temporary| {
+        report = Some(work.run(source, Some(temporary))?);
+        Ok(())
+    })?;
+    report.ok_or_else(|| failed!("the work has no result"))
 }
 
 /// Opens the input and plans its streams.

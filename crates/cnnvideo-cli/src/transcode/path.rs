@@ -35,6 +35,8 @@ pub(crate) struct VideoPath {
     pub(crate) caps: gst::Caps,
     /// Whether the headers of the encoded video must not depend on the number of threads.
     pub(crate) fixed_headers: bool,
+    /// Number of frames from one key frame to the next; by default as the encoder decides.
+    pub(crate) key_frame_interval: Option<u32>,
 }
 
 /// The ends of the elements in a pipeline.
@@ -82,6 +84,7 @@ impl VideoPath {
             threads: encoder_threads(threads),
             caps,
             fixed_headers: false,
+            key_frame_interval: None,
         })
     }
 
@@ -110,7 +113,7 @@ impl VideoPath {
                 true => 1,
                 false => self.threads,
             };
-            let element = encoder.build(crf, threads)?;
+            let element = encoder.build(crf, threads, self.key_frame_interval)?;
             if encoder.writes_hdr {
                 add_x265_options(&element, &self.caps);
             }

@@ -3,13 +3,14 @@
 //! Embeds and detects watermarks in video files, and measures their robustness and visibility.
 //!
 //! `cargo run --release -p cnnvideo-eval --bin watermark -- SUBCOMMAND --help`, with the
-//! subcommands `embed`, `detect`, `attack`, `copy`, `removal`, `collusion`, `chance`, `visible` and
-//! `residual`.
+//! subcommands `embed`, `detect`, `attack`, `copy`, `removal`, `collusion`, `patterns`, `chance`,
+//! `visible` and `residual`.
 
 mod attack;
 mod estimate;
 mod false_positives;
 mod forge;
+mod patterns;
 mod residual;
 mod visible;
 
@@ -85,6 +86,8 @@ enum Task {
     Removal(forge::Forge),
     /// Measures how often mixed copies name their receivers, and innocent ones.
     Collusion(forge::Forge),
+    /// Simulates how many segments of A/B variants find receivers who mix their copies.
+    Patterns(patterns::Simulation),
 }
 
 fn main() -> ExitCode {
@@ -101,6 +104,7 @@ fn main() -> ExitCode {
         Task::Copy(task) => forge::copy(&task),
         Task::Removal(task) => forge::removal(&task),
         Task::Collusion(task) => forge::collusion(&task),
+        Task::Patterns(task) => patterns::run(&task),
     })
 }
 
