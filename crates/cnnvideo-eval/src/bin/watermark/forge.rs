@@ -115,7 +115,7 @@ impl<'a> Bench<'a> {
 }
 
 /// Runs the detector on frames without a change of geometry.
-fn detect(frames: &[Array2<u8>], key: &Key, issued: &[Payload]) -> Result<Report> {
+fn detect(frames: &[Array2<u8>], key: &Key, issued: &[Payload], search: Search) -> Result<Report> {
     let mut collector = Collector::new(48);
     for frame in frames {
         let (height, width) = frame.dim();
@@ -123,7 +123,7 @@ fn detect(frames: &[Array2<u8>], key: &Key, issued: &[Payload]) -> Result<Report
         collector.push(&Picture::new(Format::GRAY8, width, height, &[Plane::new(luma, width)])?);
     }
     let mut decoder = Decoder::new(key.clone(), ONE_EPOCH).with_candidates(issued.to_vec());
-    Ok(decoder.decode(&collector.window(), Search::WholeFrame))
+    Ok(decoder.decode(&collector.window(), search))
 }
 
 /// Loads a clip as luma, scaled and cropped to the size of the task.
@@ -185,7 +185,7 @@ pub(crate) fn copy(task: &Forge) -> Result<()> {
             let marked = (bench.clips.iter())
                 .map(|clip| bench.mark(clip, &key, payload))
                 .collect::<Result<Vec<_>>>()?;
-            let report = detect(&marked[0][..HOP], &key, &[])?;
+            let report = detect(&marked[0][..HOP], &key, &[], Search::WholeFrame)?;
             control += u32::from(report.payload == Some(payload));
             let by_target = (0..marked.len())
                 .map(|target| copy_estimates(&mut bench, &marked, target, &key, payload))
@@ -200,7 +200,7 @@ pub(crate) fn copy(task: &Forge) -> Result<()> {
                 .iter()
                 .map(|(frame, amplitudes)| add(frame, amplitudes, estimate, psnr))
                 .collect();
-            let report = detect(&forged, key, &[])?;
+            let report = detect(&forged, key, &[], Search::Full)?;
             accepted[way] += u32::from(report.payload.is_some());
             least[way] = least[way].min(report.log10_p);
         }
@@ -277,7 +277,7 @@ pub(crate) fn removal(task: &Forge) -> Result<()> {
                         Removal::Project(side) => block_projection(frame, estimate, *side),
                     })
                     .collect();
-                let report = detect(&attacked, &key, &[])?;
+                let report = detect(&attacked, &key, &[], Search::Full)?;
                 let (read, psnr) = &mut rows[way * STRENGTHS.len() + i];
                 *read += u32::from(report.payload == Some(payload));
                 *psnr += luma_psnr(&attacked[0], &marked[target][0]);
@@ -337,7 +337,7 @@ pub(crate) fn collusion(task: &Forge) -> Result<()> {
                 .collect::<Result<Vec<_>>>()?;
             for ((_, mix), counts) in MIXES.iter().zip(&mut counts) {
                 let mixed: Vec<_> = (0..frames.len()).map(|i| mix.frame(&marked, i)).collect();
-                let report = detect(&mixed, &key, &issued)?;
+                let report = detect(&mixed, &key, &issued, Search::WholeFrame)?;
                 let named = report.named.iter().chain(&report.payload);
                 let (guilty, innocent): (Vec<_>, Vec<_>) =
                     named.partition(|payload| colluders.contains(payload));
