@@ -59,7 +59,8 @@ fn additional_measures_are_opt_in_and_leave_out_tiny_frames() {
     let run = |caps: &str, measures: &str| {
         let (a, b) = (source(3, caps), source(3, caps));
         let messages = run(&format!(
-            "{a} ! q.reference {b} ! videobalance brightness=0.05 ! q.sink \
+            "{a} ! q.reference {b} ! videoconvert ! videobalance brightness=0.05 ! videoconvert ! \
+             video/x-raw,{caps} ! q.sink \
              videoquality name=q {measures} ! fakesink"
         ));
         messages.unwrap().pop().unwrap()
