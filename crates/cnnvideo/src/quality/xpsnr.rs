@@ -8,8 +8,13 @@
 //! Signal-to-Noise Ratio (XPSNR) for Video Compression with Different Resolutions and Bit Depths",
 //! ITU Journal: ICT Discoveries 3(1), 2020.
 
+use std::ops::Range;
+
 use ndarray::{Array2, ArrayView2, s};
 use rayon::prelude::*;
+
+use super::gradient::sum_in_lanes;
+use crate::simd::vectorise;
 
 /// Samples of a frame of 3840x2160, the resolution of which the block size is 128.
 const UHD_SAMPLES: f64 = 3840.0 * 2160.0;
@@ -60,6 +65,8 @@ impl Xpsnr {
         if self.previous[0].dim() != luma.dim() {
             self.previous = [Array2::zeros(luma.dim()), Array2::zeros(luma.dim())];
         }
+        // Without a copy where rows are contiguous already.
+        let luma = &luma.as_standard_layout();
         let activity = Activity {
             luma: luma.view(),
             previous: self.previous.each_ref().map(|plane| plane.view()),
@@ -173,36 +180,53 @@ impl Activity<'_> {
             return 1.0;
         }
         let samples = ((y1 - y0) * (x1 - x0)) as f64;
-        let mut spatial = 0.0;
-        for y in (y0..y1).step_by(step) {
-            let row = (x0..x1).step_by(step).map(|x| match self.half_resolution {
-                true => self.high_pass_2x2(y, x),
-                false => self.high_pass(y, x),
-            });
-            spatial += f64::from(row.map(f32::abs).sum::<f32>());
-        }
-        let mut temporal = 0.0;
-        for y in (top..bottom).step_by(step) {
-            let row = (left..right).step_by(step).map(|x| self.change(y, x, step));
-            temporal += f64::from(row.map(f32::abs).sum::<f32>());
-        }
+        let rows = (y0..y1).step_by(step);
+        let spatial: f64 = rows.map(|y| f64::from(self.spatial(y, x0..x1))).sum();
+        let rows = (top..bottom).step_by(step);
+        let temporal: f64 = rows.map(|y| f64::from(self.temporal(y, left..right))).sum();
         let temporal = TEMPORAL_WEIGHT * temporal / ((bottom - top) * (right - left)) as f64;
         (spatial / samples + temporal).max(LOWEST_ACTIVITY)
     }
 
-    /// Returns the sum of the samples of luma at offsets from a row and column.
-    fn sum(&self, (y, x): (usize, usize), offsets: &[(isize, isize)]) -> f32 {
-        let at = |(dy, dx): &(isize, isize)| {
-            self.luma[[y.wrapping_add_signed(*dy), x.wrapping_add_signed(*dx)]]
-        };
-        offsets.iter().map(at).sum()
+    /// Returns the sum of the magnitudes of the high-pass filter in a part of a row, or of two rows
+    /// at half the resolution.
+    fn spatial(&self, y: usize, columns: Range<usize>) -> f32 {
+        if self.half_resolution {
+            return columns.step_by(2).map(|x| self.high_pass_2x2(y, x).abs()).sum();
+        }
+        let columns = columns.start - 1..columns.end + 1;
+        let [above, row, below] = [y - 1, y, y + 1].map(|y| &row(&self.luma, y)[columns.clone()]);
+        vectorise(
+            #[inline(always)]
+            || {
+                let windows = above.windows(3).zip(row.windows(3)).zip(below.windows(3));
+                sum_in_lanes(windows.map(|((a, b), c)| {
+                    let (sides, corners) = (b[0] + b[2] + a[1] + c[1], a[0] + a[2] + c[0] + c[2]);
+                    (12.0 * b[1] - 2.0 * sides - corners).abs()
+                }))
+            },
+        )
     }
 
-    /// Returns the response of the 3x3 high-pass filter.
-    fn high_pass(&self, y: usize, x: usize) -> f32 {
-        let sides = self.sum((y, x), &[(0, -1), (0, 1), (-1, 0), (1, 0)]);
-        let corners = self.sum((y, x), &[(-1, -1), (-1, 1), (1, -1), (1, 1)]);
-        12.0 * self.luma[[y, x]] - 2.0 * sides - corners
+    /// Returns the sum of the magnitudes of the changes since the previous pictures in a part of a
+    /// row, or of two rows at half the resolution.
+    fn temporal(&self, y: usize, columns: Range<usize>) -> f32 {
+        if self.half_resolution {
+            return columns.step_by(2).map(|x| self.change_2x2(y, x).abs()).sum();
+        }
+        let [previous, before] = &self.previous;
+        let [a, b, c] = [&self.luma, previous, before].map(|plane| &row(plane, y)[columns.clone()]);
+        let second = self.second_difference;
+        vectorise(
+            #[inline(always)]
+            || {
+                let changes = a.iter().zip(b).zip(c);
+                sum_in_lanes(changes.map(|((a, b), c)| {
+                    let change = if second { a - 2.0 * b + c } else { a - b };
+                    change.abs()
+                }))
+            },
+        )
     }
 
     /// Returns the response of the high-pass filter around 2x2 samples. Samples outside of the
@@ -222,20 +246,23 @@ impl Activity<'_> {
         response
     }
 
-    /// Returns the change of the `step` by `step` samples at a row and column since the previous
-    /// pictures.
-    fn change(&self, y: usize, x: usize, step: usize) -> f32 {
+    /// Returns the change of the 2x2 samples at a row and column since the previous pictures.
+    fn change_2x2(&self, y: usize, x: usize) -> f32 {
         let (height, width) = self.luma.dim();
-        let area = s![y..(y + step).min(height), x..(x + step).min(width)];
-        let sum = |plane: &ArrayView2<'_, f32>| -> f32 {
-            if step == 1 { plane[[y, x]] } else { plane.slice(area).sum() }
-        };
+        let area = s![y..(y + 2).min(height), x..(x + 2).min(width)];
         let [previous, before] = &self.previous;
+        let [now, previous, before] =
+            [&self.luma, previous, before].map(|plane| plane.slice(area).sum());
         match self.second_difference {
-            true => sum(&self.luma) - 2.0 * sum(previous) + sum(before),
-            false => sum(&self.luma) - sum(previous),
+            true => now - 2.0 * previous + before,
+            false => now - previous,
         }
     }
+}
+
+/// Returns row `y` of a plane whose rows are contiguous.
+fn row<'a>(plane: &ArrayView2<'a, f32>, y: usize) -> &'a [f32] {
+    plane.slice_move(s![y, ..]).to_slice().expect("planes are in standard layout")
 }
 
 /// High-pass filter around the 2x2 samples in its middle; the sum is 0.
