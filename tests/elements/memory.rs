@@ -263,14 +263,19 @@ fn region_masks_pass_unixfdsink() {
     let source: gst_app::AppSrc = sender.by_name("source").unwrap().downcast().unwrap();
     source.set_caps(Some(&info.to_caps().unwrap()));
     sender.set_state(gst::State::Playing).unwrap();
+    let frame = bytes(&info, 8.0, 1);
+    // The sink takes frames in file descriptors only.
+    let push = || source.push_buffer(in_files(&info, &frame, Layout::OneFd)).unwrap();
+    push();
+    // The sender prerolls.
+    sender.state(gst::ClockTime::from_seconds(20)).0.unwrap();
     let receiver =
         pipeline(&format!("unixfdsrc socket-path={path} ! appsink name=sink sync=false"));
     receiver.set_state(gst::State::Playing).unwrap();
     let sink: gst_app::AppSink = receiver.by_name("sink").unwrap().downcast().unwrap();
-    let frame = bytes(&info, 8.0, 1);
     // The first frames may come before the connection.
-    let received = (0..100).find_map(|number| {
-        source.push_buffer(buffer(frame.clone(), number)).unwrap();
+    let received = (1..100).find_map(|_| {
+        push();
         sink.try_pull_sample(gst::ClockTime::from_mseconds(200))
     });
     let received = received.expect("a frame").buffer_owned().unwrap();
