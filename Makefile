@@ -1,7 +1,7 @@
 # Each target runs a script of scripts/. `make demo` and `make test` install missing system packages
 # with apt; without apt they list them and stop.
 
-.PHONY: demo test test-instructions update-instructions build install deb test-cluster test-studio evaluate bench torch test-arm meson-test fuzz fuzz-repro soak
+.PHONY: demo test test-instructions update-instructions build install deb test-cluster test-studio evaluate bench torch test-arm test-debian13 meson-test fuzz fuzz-repro soak
 
 demo:
 	scripts/demo
@@ -53,6 +53,10 @@ torch:
 # Runs the tests of the 64-bit ARM kernels in QEMU.
 test-arm:
 	scripts/test-arm
+
+# Runs the tests of the elements with the GStreamer of Debian 13 (1.26), in a chroot; needs root.
+test-debian13:
+	scripts/test-debian13
 
 # Configures, builds, tests and installs with Meson.
 meson-test:

@@ -5,7 +5,8 @@
 use glib::{ParamSpec, ParamSpecBoxed, prelude::*};
 
 use crate::shared::{
-    FilterSettings, FrameSettings, ModelSettings, RegionFactors, controllable_float, get_value,
+    FilterSettings, FrameSettings, ModelSettings, RegionFactors, RoiTypes, controllable_float,
+    get_value,
 };
 use cnnvideo::deband::{MAX_THRESHOLD, Parameters};
 
@@ -91,6 +92,7 @@ impl FilterSettings for Settings {
         FrameSettings {
             parameters: Parameters { threshold: threshold.max(MIN_THRESHOLD), ..self.parameters },
             region_factors: RegionFactors::default(),
+            roi_types: RoiTypes::default(),
             passthrough: threshold == 0.0,
         }
     }

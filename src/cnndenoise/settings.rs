@@ -9,7 +9,8 @@ use gst::prelude::*;
 
 use super::noise_model;
 use crate::shared::{
-    FilterSettings, FrameSettings, ModelSettings, RegionFactors, controllable_float, get_value,
+    FilterSettings, FrameSettings, ModelSettings, RegionFactors, RoiTypes, controllable_float,
+    get_value,
 };
 use cnnvideo::denoise::{AssumedNoise, Parameters};
 
@@ -37,6 +38,8 @@ pub struct Settings {
     pub lookahead: u32,
     /// Factors on the strength by region of a region mask.
     pub region_factors: RegionFactors,
+    /// Types of the regions of interest that count where a frame has no region mask.
+    pub roi_types: RoiTypes,
 }
 
 impl Default for Settings {
@@ -51,6 +54,7 @@ impl Default for Settings {
             dither: true,
             lookahead: 0,
             region_factors: RegionFactors::default(),
+            roi_types: RoiTypes::default(),
         }
     }
 }
@@ -128,17 +132,18 @@ impl FilterSettings for Settings {
             controllable_float(
                 "foreground-strength",
                 "Foreground strength",
-                "Factor on strength inside the regions of a region mask",
+                "Factor on strength inside the regions of a region mask or of interest",
                 [0.0, 2.0],
                 default.region_factors.foreground,
             ),
             controllable_float(
                 "background-strength",
                 "Background strength",
-                "Factor on strength outside the regions of a region mask",
+                "Factor on strength outside the regions of a region mask or of interest",
                 [0.0, 2.0],
                 default.region_factors.background,
             ),
+            RoiTypes::property(),
             ParamSpecFloat::builder("estimated-noise-level")
                 .nick("Estimated noise level")
                 .blurb(
@@ -176,6 +181,7 @@ impl FilterSettings for Settings {
             "lookahead" => self.lookahead = get_value(value)?,
             "foreground-strength" => self.region_factors.foreground = get_value(value)?,
             "background-strength" => self.region_factors.background = get_value(value)?,
+            RoiTypes::PROPERTY => self.roi_types = get_value::<Option<String>>(value)?.into(),
             _ => self.model.set(name, value)?,
         }
         Ok(())
@@ -192,6 +198,7 @@ impl FilterSettings for Settings {
             "lookahead" => self.lookahead.to_value(),
             "foreground-strength" => self.region_factors.foreground.to_value(),
             "background-strength" => self.region_factors.background.to_value(),
+            RoiTypes::PROPERTY => self.roi_types.to_value(),
             _ => return self.model.get(name),
         })
     }
@@ -217,6 +224,7 @@ impl FilterSettings for Settings {
         FrameSettings {
             parameters,
             region_factors: self.region_factors,
+            roi_types: self.roi_types.clone(),
             passthrough: self.strength == 0.0,
         }
     }

@@ -6,7 +6,8 @@ use glib::{ParamSpec, ParamSpecBoolean, ParamSpecBoxed, prelude::*};
 use gst::prelude::*;
 
 use crate::shared::{
-    FilterSettings, FrameSettings, ModelSettings, RegionFactors, controllable_float, get_value,
+    FilterSettings, FrameSettings, ModelSettings, RegionFactors, RoiTypes, controllable_float,
+    get_value,
 };
 use cnnvideo::smooth::{MAX_SCALE, Parameters};
 
@@ -25,6 +26,8 @@ pub struct Settings {
     pub temporal: bool,
     /// Factors on the strength by region of a region mask.
     pub region_factors: RegionFactors,
+    /// Types of the regions of interest that count where a frame has no region mask.
+    pub roi_types: RoiTypes,
 }
 
 impl Default for Settings {
@@ -36,6 +39,7 @@ impl Default for Settings {
             structure: 0.5,
             temporal: true,
             region_factors: RegionFactors::default(),
+            roi_types: RoiTypes::default(),
         }
     }
 }
@@ -78,17 +82,18 @@ impl FilterSettings for Settings {
             controllable_float(
                 "foreground-strength",
                 "Foreground strength",
-                "Factor on the strength inside the regions of a region mask",
+                "Factor on the strength inside the regions of a region mask or of interest",
                 [0.0, 1.0],
                 default.region_factors.foreground,
             ),
             controllable_float(
                 "background-strength",
                 "Background strength",
-                "Factor on the strength outside the regions of a region mask",
+                "Factor on the strength outside the regions of a region mask or of interest",
                 [0.0, 1.0],
                 default.region_factors.background,
             ),
+            RoiTypes::property(),
             ParamSpecBoxed::builder::<gst::Structure>("stats")
                 .nick("Statistics")
                 .blurb(
@@ -109,6 +114,7 @@ impl FilterSettings for Settings {
             "temporal" => self.temporal = get_value(value)?,
             "foreground-strength" => self.region_factors.foreground = get_value(value)?,
             "background-strength" => self.region_factors.background = get_value(value)?,
+            RoiTypes::PROPERTY => self.roi_types = get_value::<Option<String>>(value)?.into(),
             _ => self.model.set(name, value)?,
         }
         Ok(())
@@ -122,6 +128,7 @@ impl FilterSettings for Settings {
             "temporal" => self.temporal.to_value(),
             "foreground-strength" => self.region_factors.foreground.to_value(),
             "background-strength" => self.region_factors.background.to_value(),
+            RoiTypes::PROPERTY => self.roi_types.to_value(),
             _ => return self.model.get(name),
         })
     }
@@ -140,6 +147,7 @@ impl FilterSettings for Settings {
         FrameSettings {
             parameters,
             region_factors: self.region_factors,
+            roi_types: self.roi_types.clone(),
             passthrough: self.strength == 0.0,
         }
     }

@@ -10,6 +10,7 @@ mod model;
 mod plane_memory;
 mod properties;
 mod region_mask;
+mod roi;
 mod timing;
 mod video;
 
@@ -29,6 +30,7 @@ pub use properties::{ModelPrecision, QualityPreset};
 pub(crate) use properties::{controllable_float, get_value};
 pub(crate) use region_mask::register as register_region_mask;
 pub use region_mask::{REGION_MASK_META, RegionMask};
+pub(crate) use roi::RoiTypes;
 pub(crate) use timing::Timing;
 pub(crate) use video::{
     FORMATS_8BIT, FORMATS_10BIT, SampleDepth, Scan, deeper, format_of, has_room_for_fields,

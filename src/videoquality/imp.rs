@@ -3,7 +3,10 @@
 //! GObject implementation of `videoquality`: an aggregator that pairs the frames of a tested stream
 //! with those of a reference by running time, compares them and posts messages.
 
-use std::sync::{LazyLock, Mutex, OnceLock};
+use std::{
+    path::Path,
+    sync::{LazyLock, Mutex, OnceLock},
+};
 
 use glib::subclass::prelude::*;
 use gst::{prelude::*, subclass::prelude::*};
@@ -11,14 +14,14 @@ use gst_base::{AggregatorPad, prelude::*, subclass::prelude::*};
 use gst_video::{VideoFormat, VideoInfo};
 
 use super::{
-    message::VideoQualityMessage,
+    log_file::LogFile,
     output,
     settings::{self, OutputKind, Settings},
     state::{PerStream, State},
     step::Step,
 };
 use crate::shared::{FORMATS_8BIT, lock};
-use cnnvideo::quality::{Comparison, Panel};
+use cnnvideo::quality::{Alignment, Comparison, Panel};
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
@@ -46,54 +49,6 @@ impl VideoQuality {
         let [reference, test] =
             [reference, test].map(|pad| pad.get().expect("pads are added on construction"));
         PerStream { reference, test }
-    }
-
-    /// Posts an error message with `reason`.
-    pub(super) fn post_error(&self, reason: &dyn std::fmt::Display) -> gst::FlowError {
-        gst::element_imp_error!(self, gst::StreamError::Format, ("Cannot compare: {reason}"));
-        gst::FlowError::Error
-    }
-
-    /// Posts a `video-quality` message with the measures of the last pair and the means.
-    pub(super) fn post_measures(&self, state: &State, summary: bool) {
-        let (Some((frame, running_time)), Some(mean)) = (state.last, state.running_mean.mean())
-        else {
-            return;
-        };
-        let message = VideoQualityMessage {
-            frame,
-            mean,
-            frames: state.running_mean.frames(),
-            unpaired_reference: state.unpaired.reference,
-            unpaired_test: state.unpaired.test,
-            summary,
-            running_time,
-        };
-        let obj = self.obj();
-        let _ =
-            obj.post_message(gst::message::Element::builder((&message).into()).src(&*obj).build());
-    }
-
-    /// Posts the summary message at the end of the stream, once.
-    pub(super) fn post_summary(&self, state: &mut State) {
-        if std::mem::replace(&mut state.summary_posted, true) {
-            return;
-        }
-        if state.running_mean.frames() == 0
-            && state.unpaired.test > 0
-            && !state.reference_eos_warned
-        {
-            gst::element_imp_warning!(
-                self,
-                gst::StreamError::Failed,
-                (
-                    "No frame was measured: none of the {} tested frames has the running time of a \
-                     reference frame",
-                    state.unpaired.test
-                )
-            );
-        }
-        self.post_measures(state, true);
     }
 
     /// Lets the source pad send caps for `output` if those of the tested stream or `output` have
@@ -225,8 +180,8 @@ impl ObjectImpl for VideoQuality {
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
-        let settings = *lock(&self.settings);
-        settings.get(pspec.name()).unwrap_or_else(|| pspec.default_value().clone())
+        let value = lock(&self.settings).get(pspec.name());
+        value.unwrap_or_else(|| pspec.default_value().clone())
     }
 }
 
@@ -262,7 +217,14 @@ impl AggregatorImpl for VideoQuality {
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         let comparison = Comparison::new(0)
             .map_err(|err| gst::error_msg!(gst::ResourceError::Failed, ("{}", err)))?;
-        *lock(&self.state) = State { comparison: Some(comparison), ..Default::default() };
+        let settings = lock(&self.settings).clone();
+        let log = settings.log_file.as_deref().map(LogFile::create).transpose().map_err(|err| {
+            let path = settings.log_file.as_deref().unwrap_or(Path::new("")).display();
+            gst::error_msg!(gst::ResourceError::OpenWrite, ("Cannot write log-file {path}: {err}"))
+        })?;
+        let alignment = Some(Alignment::new(settings.alignment_range as usize));
+        *lock(&self.state) =
+            State { comparison: Some(comparison), alignment, log, ..Default::default() };
         Ok(())
     }
 
@@ -273,15 +235,30 @@ impl AggregatorImpl for VideoQuality {
 
     fn flush(&self) -> Result<gst::FlowSuccess, gst::FlowError> {
         let mut state = lock(&self.state);
-        let State { mut comparison, panel, infos, test_caps, mut output, negotiated, .. } =
-            std::mem::take(&mut *state);
+        let range = lock(&self.settings).alignment_range as usize;
+        let old = std::mem::take(&mut *state);
+        let State { mut comparison, panel, infos, test_caps, mut output, negotiated, log, .. } =
+            old;
         if let Some(comparison) = &mut comparison {
             comparison.reset();
         }
         output.flush();
+        let alignment = Some(Alignment::new(range));
         // The caps stay valid.
-        *state =
-            State { comparison, panel, infos, test_caps, output, negotiated, ..Default::default() };
+        *state = State {
+            comparison,
+            panel,
+            infos,
+            test_caps,
+            output,
+            negotiated,
+            alignment,
+            log,
+            ..Default::default()
+        };
+        if let Some(Err(err)) = state.log.as_mut().map(LogFile::restart) {
+            self.end_log(&mut state, &err);
+        }
         Ok(gst::FlowSuccess::Ok)
     }
 
@@ -366,9 +343,9 @@ impl AggregatorImpl for VideoQuality {
     }
 
     fn aggregate(&self, timeout: bool) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let settings = *lock(&self.settings);
+        let settings = lock(&self.settings).clone();
         let mut state = lock(&self.state);
-        let step = self.step(&mut state, settings, timeout)?;
+        let step = self.step(&mut state, &settings, timeout)?;
         if matches!(step, Step::End) {
             self.negotiate_output(&mut state, settings.output)?;
         }

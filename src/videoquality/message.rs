@@ -2,7 +2,8 @@
 
 //! Conversion between [`VideoQualityMessage`] and the structure of the element message.
 
-use cnnvideo::quality::{MSE_RGB, MSE_YUV, Measures, psnr};
+use super::statistics;
+use cnnvideo::quality::{MSE_RGB, MSE_YUV, Measures, Pooled, XPSNR, psnr};
 
 /// Name of the message structure.
 const NAME: &str = "video-quality";
@@ -24,12 +25,18 @@ pub struct VideoQualityMessage {
     pub summary: bool,
     /// Running time of the last tested frame that had a partner.
     pub running_time: Option<gst::ClockTime>,
+    /// In the summary, the number of frames by which the tested stream is late (above 0) or early
+    /// (below 0) according to the content of the frames, see
+    /// [`Alignment::offset`](cnnvideo::quality::Alignment::offset).
+    pub frame_offset: Option<i64>,
+    /// In the summary, the statistics of the measures over all pairs; else empty.
+    pub statistics: Vec<Pooled>,
 }
 
 /// Error of the conversion from a structure, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a valid video-quality message: {0}")]
-pub struct InvalidQualityMessage(String);
+pub struct InvalidQualityMessage(pub(super) String);
 
 impl From<&VideoQualityMessage> for gst::Structure {
     fn from(message: &VideoQualityMessage) -> Self {
@@ -45,6 +52,12 @@ impl From<&VideoQualityMessage> for gst::Structure {
         }
         for (name, value) in message.mean.named() {
             structure.set(format!("mean-{name}"), value);
+        }
+        if let Some(offset) = message.frame_offset {
+            structure.set("frame-offset", offset);
+        }
+        for pooled in &message.statistics {
+            statistics::write(&mut structure, pooled);
         }
         structure
     }
@@ -70,6 +83,8 @@ impl TryFrom<&gst::StructureRef> for VideoQualityMessage {
             unpaired_test: count("unpaired-test")?,
             summary: structure.get("summary").map_err(wrong)?,
             running_time: gst::ClockTime::try_from(count("running-time")?).ok(),
+            frame_offset: structure.get_optional("frame-offset").map_err(wrong)?,
+            statistics: statistics::read(structure)?,
         })
     }
 }
@@ -95,6 +110,8 @@ fn measures(
         mse_total: required("mse")?,
         ssim: optional("ssim")?,
         ms_ssim: optional("ms-ssim")?,
+        xpsnr: [optional(XPSNR[0])?, optional(XPSNR[1])?, optional(XPSNR[2])?],
+        ssimulacra2: optional("ssimulacra2")?,
         gradient_laplacian: required("gradient-laplacian")?,
         gradient_sobel: required("gradient-sobel")?,
         histogram_chi_square: required("histogram-chi-square")?,
@@ -114,6 +131,7 @@ mod tests {
     use glib::prelude::*;
 
     use super::*;
+    use cnnvideo::quality::WorstFrame;
 
     #[test]
     fn messages_round_trip_through_structures() {
@@ -126,6 +144,13 @@ mod tests {
         };
         let mean = Measures { flicker: Some(0.5), iou: Some(0.75), mse_total: 3.0, ..frame };
         let running_time = Some(gst::ClockTime::from_mseconds(40));
+        let worst = WorstFrame { value: 30.5, number: 3, running_time: Some(120) };
+        let statistics = Pooled {
+            name: "psnr",
+            harmonic_mean: Some(40.0),
+            percentiles: [30.5, 31.0, 32.0, 40.0],
+            worst: vec![worst, WorstFrame { running_time: None, ..worst }],
+        };
         let message = VideoQualityMessage {
             frame,
             mean,
@@ -134,6 +159,8 @@ mod tests {
             unpaired_test: 2,
             summary: true,
             running_time,
+            frame_offset: Some(-2),
+            statistics: vec![statistics],
         };
         let structure = gst::Structure::from(&message);
         assert_eq!(VideoQualityMessage::try_from(structure.as_ref()), Ok(message));
@@ -141,6 +168,9 @@ mod tests {
             ("psnr", 3.0f64.to_send_value()),
             ("frames", "x".to_send_value()),
             ("mse", "x".to_send_value()),
+            ("p5-psnr", "x".to_send_value()),
+            ("worst-psnr", 3.0f64.to_send_value()),
+            ("frame-offset", 3.0f64.to_send_value()),
         ] {
             let mut structure = structure.clone();
             structure.set_value(name, wrong);

@@ -8,7 +8,7 @@
  * @short_description: measures a video against a reference
  *
  * videoquality compares the stream on the pad `sink` with the one on the pad `reference`. It posts
- * PSNR, SSIM and other measures as element messages and outputs the tested frames or a panel.
+ * PSNR, SSIM and other measures as element messages, writes them to a file, and outputs the tested frames or a panel.
  *
  * ## Example launch line
  * |[
@@ -21,15 +21,18 @@ use glib::prelude::*;
 mod compare;
 mod frame;
 mod imp;
+mod log_file;
 mod message;
 mod output;
 mod pairing;
+mod report;
 mod settings;
 mod state;
+mod statistics;
 mod step;
 
 pub use message::{InvalidQualityMessage, VideoQualityMessage};
-pub use settings::OutputKind;
+pub use settings::{ExtraMeasures, OutputKind};
 
 glib::wrapper! {
     /// Aggregator that measures the quality of a video against a reference.

@@ -2,10 +2,10 @@
 
 //! State of a running `videoquality`.
 
-use cnnvideo::quality::{Comparison, Measures, Panel, RunningMean};
+use cnnvideo::quality::{Alignment, Comparison, Measures, Panel, Pooling, RunningMean};
 use gst_video::VideoInfo;
 
-use super::{frame::Frame, output::Output, settings::OutputKind};
+use super::{frame::Frame, log_file::LogFile, output::Output, settings::OutputKind};
 
 /// A value for each of the compared streams.
 #[derive(Debug, Default, Clone)]
@@ -21,6 +21,10 @@ pub(super) struct State {
     pub(super) comparison: Option<Comparison>,
     pub(super) panel: Panel,
     pub(super) running_mean: RunningMean,
+    pub(super) pooling: Pooling,
+    pub(super) alignment: Option<Alignment>,
+    /// Log, `None` without a log file, after the end of the stream and after an error.
+    pub(super) log: Option<LogFile>,
     /// Measures and running time of the last pair.
     pub(super) last: Option<(Measures, Option<gst::ClockTime>)>,
     /// Number of frames without a partner.

@@ -75,7 +75,7 @@ impl VideoQuality {
     pub(super) fn step(
         &self,
         state: &mut State,
-        settings: Settings,
+        settings: &Settings,
         timeout: bool,
     ) -> Result<Step, gst::FlowError> {
         let pads = self.pads();
@@ -147,7 +147,7 @@ impl VideoQuality {
     fn pass_test(
         &self,
         state: &mut State,
-        settings: Settings,
+        settings: &Settings,
         test: Frame,
         measured: Option<Option<gst::Buffer>>,
     ) -> Result<Step, gst::FlowError> {

@@ -22,7 +22,11 @@ mod filters;
 mod key_memory;
 mod live;
 mod lookahead;
+#[cfg(target_os = "linux")]
+mod memory;
 mod plugin;
+mod plugin_cache;
+mod roi;
 mod ten_bit;
 mod videoquality;
 mod watermark;

@@ -7,7 +7,7 @@ use std::fmt::Display;
 use ndarray::Array2;
 
 use super::FramePace;
-use crate::shared::{FrameTimes, SampleDepth};
+use crate::shared::{FrameTimes, RoiTypes, SampleDepth};
 use cnnvideo::frame::{Field, Format, Picture, PictureMut, Regions, Sample};
 
 /// Algorithm that a filter element applies to the pictures of a stream.
@@ -95,11 +95,14 @@ pub struct FrameSettings<P> {
     pub parameters: P,
     /// Factors on the strength by region.
     pub region_factors: RegionFactors,
+    /// Types of the regions of interest that count where a frame has no region mask.
+    pub roi_types: RoiTypes,
     /// Whether the element passes frames through unchanged.
     pub passthrough: bool,
 }
 
-/// Factors on a filter's strength inside and outside of the regions of a region mask.
+/// Factors on a filter's strength inside and outside of the regions of a region mask, or of regions
+/// of interest.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RegionFactors {
     /// Factor inside regions.

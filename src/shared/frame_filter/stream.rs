@@ -15,7 +15,7 @@ use gst_base::prelude::*;
 use gst_video::{VideoFrameExt, VideoFrameRef, VideoInfo, VideoInterlaceMode, VideoMeta};
 
 use super::{
-    FrameProcessor, FrameSettings,
+    FrameProcessor, FrameSettings, RegionFactors,
     layout::{components_cover_planes, copy_frame, is_packed, scan_of, scan_of_input},
     pace::Pace,
 };
@@ -427,8 +427,12 @@ impl<P: FrameProcessor> Negotiated<P> {
         let mut output =
             view_scan_mut::<U>(outframe, self.format, scan).map_err(|err| err.to_string())?;
         let size = (inframe.width(), inframe.height());
-        let labels = RegionMask::of(inframe.buffer(), size).and_then(|mask| mask.labels(size));
-        let FrameSettings { parameters, region_factors, .. } = &self.settings;
+        let FrameSettings { parameters, region_factors, roi_types, .. } = &self.settings;
+        let labels = match RegionMask::of(inframe.buffer(), size) {
+            Some(mask) => mask.labels(size),
+            None if *region_factors == RegionFactors::default() => None,
+            None => roi_types.labels(inframe.buffer(), size),
+        };
         let regions = labels.as_ref().map(|labels| region_factors.regions(labels));
         let mut process =
             |input: &Picture<'_, T>, output: &mut PictureMut<'_, U>, regions, field| {

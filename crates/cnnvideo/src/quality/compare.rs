@@ -10,6 +10,8 @@ use super::{
     measures::Measures,
     mse::mse,
     ssim::ssim_and_ms_ssim,
+    ssimulacra2::{YuvMatrix, ssimulacra2},
+    xpsnr::Xpsnr,
 };
 use crate::{
     frame::{Colour, Picture, Sample, convert::convert_row, luma::luma_row},
@@ -32,6 +34,15 @@ pub enum Error {
     },
 }
 
+/// Measures that [`Comparison::measure`] leaves out unless they are asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Extra {
+    /// Frame rate of the stream in frames per second, for XPSNR.
+    pub xpsnr: Option<f64>,
+    /// Conversion to RGB of the reference and of the tested picture, for SSIMULACRA2.
+    pub ssimulacra2: Option<[YuvMatrix; 2]>,
+}
+
 /// Compares the pictures of one stream with those of a reference stream. Keeps the previous error,
 /// for the flicker measure.
 pub struct Comparison {
@@ -44,6 +55,7 @@ pub struct Comparison {
     previous_error: Array2<f32>,
     /// Whether `previous_error` belongs to the previous pair of the stream.
     has_previous: bool,
+    xpsnr: Xpsnr,
 }
 
 impl Comparison {
@@ -59,15 +71,22 @@ impl Comparison {
             planes: [empty(), empty()],
             previous_error: empty(),
             has_previous: false,
+            xpsnr: Xpsnr::default(),
         })
     }
 
     /// Discards the previous pair: the next one has no flicker measure.
     pub fn reset(&mut self) {
         self.has_previous = false;
+        self.xpsnr.reset();
     }
 
-    /// Computes all measures of a pair except `iou`.
+    /// Returns the luma of the last reference and tested picture.
+    pub fn luma(&self) -> [ArrayView2<'_, f32>; 2] {
+        self.luma.each_ref().map(|plane| plane.view())
+    }
+
+    /// Computes all measures of a pair except `iou` and those in [`Extra`].
     ///
     /// # Errors
     /// [`Error::Size`] if the pictures differ in size.
@@ -76,11 +95,57 @@ impl Comparison {
         reference: &Picture<'_, T>,
         test: &Picture<'_, T>,
     ) -> Result<Measures, Error> {
+        self.measure_with(reference, test, Extra::default())
+    }
+
+    /// As [`Self::measure`], with the measures of `extra`.
+    ///
+    /// # Errors
+    /// [`Error::Size`] if the pictures differ in size.
+    pub fn measure_with<T: Sample>(
+        &mut self,
+        reference: &Picture<'_, T>,
+        test: &Picture<'_, T>,
+        extra: Extra,
+    ) -> Result<Measures, Error> {
         if reference.size() != test.size() {
             return Err(Error::Size { reference: reference.size(), test: test.size() });
         }
         let threads = self.threads.clone();
-        Ok(threads.enter(|| self.measure_in_pool(reference, test)))
+        Ok(threads.enter(|| {
+            let mut measures = self.measure_in_pool(reference, test);
+            if let Some(frame_rate) = extra.xpsnr {
+                measures.xpsnr = self.xpsnr(reference, test, frame_rate);
+            }
+            let [a, b] = extra.ssimulacra2.unwrap_or([YuvMatrix::BT601; 2]);
+            if extra.ssimulacra2.is_some() {
+                measures.ssimulacra2 = ssimulacra2((reference, a), (test, b));
+            }
+            measures
+        }))
+    }
+
+    /// Returns the XPSNR of the components of YUV pictures, of luma where the colour models differ,
+    /// after [`Self::measure_in_pool`].
+    fn xpsnr<T: Sample>(
+        &mut self,
+        reference: &Picture<'_, T>,
+        test: &Picture<'_, T>,
+        frame_rate: f64,
+    ) -> [Option<f64>; 3] {
+        let [a, b] = self.luma.each_ref().map(|plane| plane.view());
+        let weights = self.xpsnr.weights(&a, frame_rate);
+        let mut xpsnr = [Some(weights.xpsnr(&a, &b)), None, None];
+        let Colour::Yuv { .. } = reference.colour else { return xpsnr };
+        if reference.colour == test.colour {
+            let [p, q] = &mut self.planes;
+            for (i, xpsnr) in xpsnr.iter_mut().enumerate().skip(1) {
+                copy_component(&reference.components[i], p);
+                copy_component(&test.components[i], q);
+                *xpsnr = Some(weights.xpsnr(&p.view(), &q.view()));
+            }
+        }
+        xpsnr
     }
 
     /// [`Comparison::measure`] on a thread of the pool.

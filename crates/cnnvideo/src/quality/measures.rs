@@ -13,6 +13,38 @@ pub const MSE_RGB: [&str; 3] = ["mse-r", "mse-g", "mse-b"];
 const PSNR_YUV: [&str; 3] = ["psnr-y", "psnr-u", "psnr-v"];
 /// Field names of the PSNR of R, G and B.
 const PSNR_RGB: [&str; 3] = ["psnr-r", "psnr-g", "psnr-b"];
+/// Field names of the XPSNR of Y, U and V.
+pub const XPSNR: [&str; 3] = ["xpsnr-y", "xpsnr-u", "xpsnr-v"];
+
+/// Names of all measures that [`Measures::named`] returns, in its order.
+pub const NAMES: [&str; 26] = [
+    "mse",
+    "mse-y",
+    "mse-u",
+    "mse-v",
+    "mse-r",
+    "mse-g",
+    "mse-b",
+    "psnr",
+    "psnr-y",
+    "psnr-u",
+    "psnr-v",
+    "psnr-r",
+    "psnr-g",
+    "psnr-b",
+    "ssim",
+    "ms-ssim",
+    "xpsnr-y",
+    "xpsnr-u",
+    "xpsnr-v",
+    "ssimulacra2",
+    "gradient-laplacian",
+    "gradient-sobel",
+    "histogram-chi-square",
+    "histogram-earth-movers",
+    "flicker",
+    "iou",
+];
 
 /// Measures of a pair of pictures, or their means over many pairs. Errors and differences are in
 /// 8-bit code values.
@@ -30,6 +62,12 @@ pub struct Measures {
     /// Multi-scale structural similarity of luma, see [`ms_ssim`](super::ms_ssim); `None` for
     /// pictures that are too small.
     pub ms_ssim: Option<f64>,
+    /// XPSNR of Y, U and V in dB, see [`Xpsnr`](super::Xpsnr); `None` where it was not asked for. Of
+    /// RGB pictures, that of luma.
+    pub xpsnr: [Option<f64>; 3],
+    /// SSIMULACRA2, see [`ssimulacra2`](super::ssimulacra2()); `None` where it was not asked for and
+    /// for pictures that are too small.
+    pub ssimulacra2: Option<f64>,
     /// Mean absolute difference of the Laplacian magnitudes of luma.
     pub gradient_laplacian: f64,
     /// Mean absolute difference of the Sobel gradient magnitudes of luma.
@@ -67,6 +105,10 @@ impl Measures {
             (psnr_names[2], c.map(psnr)),
             ("ssim", self.ssim),
             ("ms-ssim", self.ms_ssim),
+            (XPSNR[0], self.xpsnr[0]),
+            (XPSNR[1], self.xpsnr[1]),
+            (XPSNR[2], self.xpsnr[2]),
+            ("ssimulacra2", self.ssimulacra2),
             ("gradient-laplacian", Some(self.gradient_laplacian)),
             ("gradient-sobel", Some(self.gradient_sobel)),
             ("histogram-chi-square", Some(self.histogram_chi_square)),
@@ -78,13 +120,16 @@ impl Measures {
     }
 }
 
-/// RunningMean mean of measures. The mean PSNR is the PSNR of the mean square error.
+/// Running mean of measures. The mean PSNR is the PSNR of the mean square error, the mean XPSNR that
+/// of the mean of the root of the weighted square error, as in its paper.
 #[derive(Debug, Clone, Default)]
 pub struct RunningMean {
     frames: u64,
     sums: Measures,
     /// Number of pairs that have each optional measure, in the order of [`optional_measures`].
-    counts: [u64; 7],
+    counts: [u64; 8],
+    /// Sums of the roots of the weighted errors, `10^(-XPSNR / 20)`, and numbers of pairs.
+    xpsnr: [(f64, u64); 3],
 }
 
 impl RunningMean {
@@ -98,6 +143,12 @@ impl RunningMean {
         sums.gradient_sobel += measures.gradient_sobel;
         sums.histogram_chi_square += measures.histogram_chi_square;
         sums.histogram_earth_movers += measures.histogram_earth_movers;
+        for ((sum, count), xpsnr) in self.xpsnr.iter_mut().zip(measures.xpsnr) {
+            if let Some(xpsnr) = xpsnr {
+                *sum += 10f64.powf(-xpsnr / 20.0);
+                *count += 1;
+            }
+        }
         for (i, (sum, value)) in optional_measures(sums)
             .into_iter()
             .zip(optional_measures(&mut measures.clone()))
@@ -134,12 +185,62 @@ impl RunningMean {
         for (sum, count) in optional_measures(&mut mean).into_iter().zip(self.counts) {
             sum.iter_mut().for_each(|sum| *sum /= count as f64);
         }
+        mean.xpsnr = self
+            .xpsnr
+            .map(|(sum, count)| (count > 0).then(|| -20.0 * (sum / count as f64).log10()));
         Some(mean)
     }
 }
 
-/// Returns the optional measures: MSE of the three components, SSIM, MS-SSIM, flicker and IoU.
-fn optional_measures(measures: &mut Measures) -> [&mut Option<f64>; 7] {
-    let Measures { mse: [a, b, c], ssim, ms_ssim, flicker, iou, .. } = measures;
-    [a, b, c, ssim, ms_ssim, flicker, iou]
+/// Returns the optional measures whose means are those of their values: MSE of the three components,
+/// SSIM, MS-SSIM, SSIMULACRA2, flicker and IoU.
+fn optional_measures(measures: &mut Measures) -> [&mut Option<f64>; 8] {
+    let Measures { mse: [a, b, c], ssim, ms_ssim, ssimulacra2, flicker, iou, .. } = measures;
+    [a, b, c, ssim, ms_ssim, ssimulacra2, flicker, iou]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_measures_in_their_order() {
+        let all = |rgb| {
+            let some = Some(1.0);
+            let measures = Measures {
+                mse: [some; 3],
+                rgb,
+                ssim: some,
+                ms_ssim: some,
+                xpsnr: [some; 3],
+                ssimulacra2: some,
+                flicker: some,
+                iou: some,
+                ..Default::default()
+            };
+            measures.named().into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+        };
+        for rgb in [false, true] {
+            let other = if rgb { ["-y", "-u", "-v"] } else { ["-r", "-g", "-b"] };
+            let is_other = |name: &str| {
+                (name.starts_with("mse") || name.starts_with("psnr"))
+                    && other.iter().any(|end| name.ends_with(end))
+            };
+            let expected: Vec<_> = NAMES.into_iter().filter(|name| !is_other(name)).collect();
+            assert_eq!(all(rgb), expected);
+        }
+    }
+
+    #[test]
+    fn the_mean_xpsnr_is_that_of_the_mean_root() {
+        let mut running = RunningMean::default();
+        for xpsnr in [30.0, 50.0] {
+            let xpsnr = [Some(xpsnr), None, Some(f64::INFINITY)];
+            running.add(&Measures { xpsnr, ..Default::default() });
+        }
+        let [y, u, v] = running.mean().unwrap().xpsnr;
+        let roots = (10f64.powf(-1.5) + 10f64.powf(-2.5)) / 2.0;
+        assert!((y.unwrap() + 20.0 * roots.log10()).abs() < 1e-9);
+        assert_eq!((u, v), (None, Some(f64::INFINITY)));
+    }
 }
