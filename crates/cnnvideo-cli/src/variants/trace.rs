@@ -23,6 +23,9 @@ use crate::{
     watermark::{Detector, NOT_FOUND, check_key, text},
 };
 
+/// Largest window of the detector in frames.
+const MAX_WINDOW: u32 = 480;
+
 /// The variants that a copy shows.
 struct Copy {
     asset: u32,
@@ -78,6 +81,8 @@ pub(crate) fn trace(arguments: &TraceArguments, stop: &Stop) -> Result<ExitCode>
     let settings = [
         format!("key-file={}", text(key_file)?),
         format!("candidates-file={}", text(list.path())?),
+        // A longer window would mix the payloads of two segments.
+        format!("window={}", manifest.frames_per_segment.clamp(1, MAX_WINDOW)),
     ];
     let observed = vec![Observed::default(); manifest.segments];
     let mut copy = Copy { asset: manifest.asset, observed };

@@ -16,7 +16,7 @@ pub mod wls;
 
 use cnnvideo_nn::{IoSpec, Signature};
 
-pub use period::texture_period;
+pub use period::{PeriodMeter, texture_period};
 pub use smoother::{Error, Parameters, Smoother, built_in, from_file};
 
 /// Signature of the smoothing network.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Period of a texture, from its power spectrum.
+//! Period of a texture, from its power spectrum: [`texture_period`] of a texture alone,
+//! [`PeriodMeter`] of the textures in pictures.
 
 use std::{f32::consts::TAU, sync::Arc};
 
@@ -26,6 +27,112 @@ pub fn texture_period(texture: &ArrayView2<'_, f32>) -> Option<f32> {
         log_sum += f64::from(power) * f64::from(frequency.ln());
     });
     (power_sum > 1e-6).then(|| (-log_sum / power_sum).exp() as f32)
+}
+
+/// Number of bands of the radial spectrum in an octave.
+const BANDS_PER_OCTAVE: usize = 4;
+/// Number of octaves from [`MIN_WAVES`] to half a wave by pixel.
+const OCTAVES: usize = 5;
+/// Ratio of the highest band to the median one from which on a window has texture of one period.
+const MIN_PROMINENCE: f32 = 4.0;
+/// Least standard deviation, in 8-bit units, of a window with texture.
+const MIN_CONTRAST: f32 = 2.0;
+/// Share of the windows that must have texture.
+const MIN_SHARE: f32 = 0.05;
+
+/// Finds the dominant period of the textures in pictures.
+///
+/// In the power spectrum of a picture without texture, power falls with the square of the frequency
+/// or faster. A window has texture where one band exceeds that.
+pub struct PeriodMeter {
+    spectrum: WindowSpectrum,
+    /// Number of windows by the band that stands out.
+    counts: [f32; BANDS_PER_OCTAVE * OCTAVES],
+    /// Number of all windows.
+    windows: f32,
+}
+
+impl Default for PeriodMeter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl PeriodMeter {
+    /// Side of the windows in pixels.
+    pub const WINDOW: usize = WINDOW;
+
+    /// Creates a meter that has measured nothing.
+    pub fn new() -> Self {
+        Self {
+            spectrum: WindowSpectrum::new(),
+            counts: [0.0; BANDS_PER_OCTAVE * OCTAVES],
+            windows: 0.0,
+        }
+    }
+
+    /// Adds a window of [`Self::WINDOW`] rows and columns of luma in 8-bit units. Earlier windows
+    /// count less the more follow; after a thousand they hardly count.
+    ///
+    /// # Panics
+    /// If the window has another size.
+    pub fn add(&mut self, window: &ArrayView2<'_, f32>) {
+        const KEPT: f32 = 0.995;
+        assert_eq!(window.dim(), (WINDOW, WINDOW), "a window has a fixed size");
+        self.counts.iter_mut().for_each(|count| *count *= KEPT);
+        self.windows = self.windows * KEPT + 1.0;
+        if window.std(0.0) < MIN_CONTRAST {
+            return;
+        }
+        if let Some(band) = self.prominent_band(window) {
+            self.counts[band] += 1.0;
+        }
+    }
+
+    /// Returns the period in pixels that most windows with texture have; `None` if few have any.
+    pub fn dominant(&self) -> Option<f32> {
+        // Neighbouring bands count together, as a texture can lie between two.
+        let around = |band: usize| {
+            let near = band.saturating_sub(1)..(band + 2).min(self.counts.len());
+            self.counts[near].iter().sum::<f32>()
+        };
+        let best = (0..self.counts.len()).max_by(|a, b| around(*a).total_cmp(&around(*b)))?;
+        if around(best) < MIN_SHARE * self.windows.max(1.0) {
+            return None;
+        }
+        let near = best.saturating_sub(1)..(best + 2).min(self.counts.len());
+        let (mut sum, mut weights) = (0.0, 0.0);
+        for band in near {
+            sum += self.counts[band] * (band as f32 + 0.5);
+            weights += self.counts[band];
+        }
+        let frequency = MIN_WAVES * (sum / weights / BANDS_PER_OCTAVE as f32).exp2();
+        Some(WINDOW as f32 / frequency)
+    }
+
+    /// Returns the band whose power density, times the square of its frequency, stands out.
+    fn prominent_band(&self, window: &ArrayView2<'_, f32>) -> Option<usize> {
+        let mut bands = [(0.0f32, 0u32); BANDS_PER_OCTAVE * OCTAVES];
+        for ((v, u), value) in self.spectrum.transform(window).indexed_iter() {
+            let radius = waves(u).hypot(waves(v));
+            let band = ((radius / MIN_WAVES).log2() * BANDS_PER_OCTAVE as f32).floor();
+            if (0.0..bands.len() as f32).contains(&band) {
+                let (sum, count) = &mut bands[band as usize];
+                *sum += value.norm_sqr() * radius * radius;
+                *count += 1;
+            }
+        }
+        let densities = bands.map(|(sum, count)| sum / (count as f32).max(1.0));
+        let mut sorted = densities;
+        sorted.sort_by(f32::total_cmp);
+        let band = (0..densities.len()).max_by(|a, b| densities[*a].total_cmp(&densities[*b]))?;
+        (densities[band] > MIN_PROMINENCE * sorted[sorted.len() / 2]).then_some(band)
+    }
+}
+
+/// Returns the number of waves in a window of a row or column of its spectrum.
+fn waves(n: usize) -> f32 {
+    n.min(WINDOW - n) as f32
 }
 
 /// Power spectra of windows of a plane.
@@ -54,7 +161,6 @@ impl WindowSpectrum {
         for (y, x) in starts(height).flat_map(|y| starts(width).map(move |x| (y, x))) {
             let spectrum = self.transform(&plane.slice(s![y..y + WINDOW, x..x + WINDOW]));
             for ((v, u), value) in spectrum.indexed_iter() {
-                let waves = |n: usize| n.min(WINDOW - n) as f32;
                 let radius = waves(u).hypot(waves(v));
                 if (MIN_WAVES..=0.5 * WINDOW as f32).contains(&radius) {
                     visit(radius / WINDOW as f32, value.norm_sqr());
@@ -103,6 +209,40 @@ mod tests {
         let mixture = grating(4.0, 0.3) + grating(16.0, 1.0);
         let measured = texture_period(&mixture.view()).unwrap();
         assert!((measured / 8.0 - 1.0).abs() < 0.1, "{measured}");
+    }
+
+    #[test]
+    fn dominant_period_is_that_of_the_texture_over_structure() {
+        // Blurred edges, and texture in a third of the windows.
+        let structure = |x: f32| 60.0 * ((x - 64.0) / 9.0).tanh() + 110.0;
+        for period in [5.0f32, 9.0, 17.0] {
+            let mut meter = PeriodMeter::new();
+            for number in 0..12 {
+                let amplitude = if number % 3 == 0 { 12.0 } else { 0.0 };
+                let window = Array2::from_shape_fn((WINDOW, WINDOW), |(y, x)| {
+                    let (x, y) = (x as f32, y as f32);
+                    let wave = (TAU * (0.8 * x + 0.6 * y) / period).sin();
+                    structure(x + 3.0 * number as f32) + amplitude * wave
+                });
+                meter.add(&window.view());
+            }
+            let measured = meter.dominant().unwrap();
+            assert!((measured / period).log2().abs() < 0.2, "{period}: {measured}");
+        }
+    }
+
+    #[test]
+    fn pictures_without_texture_have_no_dominant_period() {
+        let mut meter = PeriodMeter::new();
+        assert_eq!(meter.dominant(), None);
+        for number in 0..10 {
+            let window = Array2::from_shape_fn((WINDOW, WINDOW), |(y, x)| {
+                let edge = ((x as f32 + 0.3 * y as f32 - 70.0 - number as f32) / 2.0).tanh();
+                128.0 + 50.0 * edge + 0.2 * y as f32
+            });
+            meter.add(&window.view());
+        }
+        assert_eq!(meter.dominant(), None);
     }
 
     #[test]
