@@ -7,7 +7,7 @@ use std::path::Path;
 use cnnvideo::{
     frame::{Format, Picture, Plane},
     segment::{
-        Seed, Seeds, SegmentNetworks, Segmenter, Shape,
+        RegionChanges, Seed, Seeds, SegmentNetworks, Segmenter, Shape,
         simulate::{Click, next_click},
     },
 };
@@ -58,8 +58,9 @@ pub(super) fn follow(
         let (width, height) = (image.width() as usize, image.height() as usize);
         let planes = [Plane::new(image.as_raw(), 3 * width)];
         let picture = Picture::new(Format::RGB, width, height, &planes)?;
-        let lost = segmenter.next_picture(&picture, &mut seeds)?;
+        let RegionChanges { lost, found } = segmenter.next_picture(&picture, &mut seeds)?;
         course.lost += lost.len();
+        course.found += found.len();
         lost.iter().for_each(|label| seeds.remove(*label));
         if number == 0 {
             for (label, truth) in (1u8..).zip(&truths) {
