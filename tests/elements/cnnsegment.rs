@@ -286,7 +286,9 @@ fn a_region_that_comes_back_is_reported() {
 fn a_flush_or_new_caps_end_the_search_for_a_region() {
     let flush = |h: &mut Harness| {
         h.push_event(gst::event::FlushStart::new());
-        h.push_event(gst::event::FlushStop::new(false));
+        h.push_event(gst::event::FlushStop::new(true));
+        let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+        h.push_event(gst::event::Segment::new(&segment));
     };
     let new_caps = |h: &mut Harness| {
         let other = info(VideoFormat::I420, 320, 200);

@@ -9,13 +9,14 @@ use image::imageops::{FilterType, resize};
 use ndarray::Array2;
 
 use super::scene::Scene;
-use cnnvideo_eval::{Result, frame::RawFrame, say_line};
+use cnnvideo_eval::{Result, frame::RawFrame, init, say_line};
 
 /// Width and height of the frames in pixels.
 const SIZE: [u32; 2] = [1920, 1080];
 
 /// Prints times of the frames of a scene, after the first one with a click on the first object.
 pub(super) fn measure(networks: &SegmentNetworks, scene: &Scene) -> Result<()> {
+    init()?;
     let mut segmenter = Segmenter::new(networks, 0)?;
     let mut seeds = Seeds::default();
     let mut labels = Array2::zeros((SIZE[1] as usize, SIZE[0] as usize));
