@@ -74,10 +74,10 @@ impl Template {
 
 /// Returns the rows and columns of the bounding box of a region; `None` if it is empty.
 fn bounds(probability: &Array2<f32>) -> Option<(Range<usize>, Range<usize>)> {
-    let (mut rows, mut columns) = (usize::MAX..0, usize::MAX..0);
-    for ((y, x), _) in probability.indexed_iter().filter(|(_, p)| **p > 0.5) {
-        rows = rows.start.min(y)..rows.end.max(y + 1);
-        columns = columns.start.min(x)..columns.end.max(x + 1);
-    }
-    (rows.start < rows.end).then_some((rows, columns))
+    let inside = probability.indexed_iter().filter(|(_, p)| **p > 0.5).map(|(at, _)| at);
+    inside.fold(None, |bounds: Option<(Range<usize>, Range<usize>)>, (y, x)| {
+        let (rows, columns) = bounds.unwrap_or((y..y + 1, x..x + 1));
+        let extended = |range: Range<usize>, at: usize| range.start.min(at)..range.end.max(at + 1);
+        Some((extended(rows, y), extended(columns, x)))
+    })
 }

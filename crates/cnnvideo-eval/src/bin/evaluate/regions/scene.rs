@@ -95,7 +95,7 @@ impl Scene {
             Kind::Cross => (crossing(draws), None),
         };
         // Hands and cameras shake.
-        let phases = [0.0; 4].map(|_| draws.between(0.0, 6.28));
+        let phases = [0.0; 4].map(|_| draws.between(0.0, std::f32::consts::TAU));
         for mover in &mut movers {
             for (i, pose) in mover.poses.iter_mut().enumerate() {
                 pose.centre[0] += 1.5 * (0.35 * i as f32 + phases[0]).sin();
