@@ -146,10 +146,13 @@ fn watch(pipeline: &gst::Pipeline, quit: &AtomicBool) -> Result<()> {
             gst::MessageView::Error(error) => return Err(error.error().message().into()),
             gst::MessageView::Element(element) => {
                 if let Some(Ok(told)) = element.structure().map(SegmentMessage::try_from) {
-                    let SegmentMessage { label, seeds, area, confidence, lost, .. } = told;
+                    let SegmentMessage { label, seeds, area, confidence, lost, found, .. } = told;
                     if lost {
                         println!("region {label} is lost");
                     } else {
+                        if found {
+                            println!("region {label} is back");
+                        }
                         println!(
                             "region {label}: {:.1}% of the frame, {seeds} seeds, confidence \
                              {confidence:.2}",

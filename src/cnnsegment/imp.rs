@@ -238,6 +238,7 @@ impl CnnSegment {
                 area: f64::from(event.area),
                 confidence: f64::from(event.confidence),
                 lost: event.lost,
+                found: event.found,
                 timestamp: times.timestamp,
                 stream_time: times.stream_time,
                 running_time: times.running_time,

@@ -17,9 +17,11 @@ pub struct SegmentMessage {
     pub area: f64,
     /// Confidence of the tracking, from 0 to 1.
     pub confidence: f64,
-    /// Whether the region has been lost: it left the frame, its confidence became too low, or the
-    /// scene changed.
+    /// Whether the region has been lost: it left the frame, was covered, its confidence became too
+    /// low, or the scene changed.
     pub lost: bool,
+    /// Whether the region, which was lost, is back.
+    pub found: bool,
     /// Presentation timestamp of the frame.
     pub timestamp: Option<gst::ClockTime>,
     /// Stream time of the frame.
@@ -46,6 +48,7 @@ impl From<&SegmentMessage> for gst::Structure {
             .field("area", message.area)
             .field("confidence", message.confidence)
             .field("lost", message.lost)
+            .field("found", message.found)
             .field("timestamp", time_field(message.timestamp))
             .field("stream-time", time_field(message.stream_time))
             .field("running-time", time_field(message.running_time))
@@ -75,6 +78,7 @@ impl TryFrom<&gst::StructureRef> for SegmentMessage {
             area: field(structure, "area")?,
             confidence: field(structure, "confidence")?,
             lost: field(structure, "lost")?,
+            found: field(structure, "found")?,
             timestamp: time("timestamp")?,
             stream_time: time("stream-time")?,
             running_time: time("running-time")?,
@@ -95,6 +99,7 @@ mod tests {
             area: 0.25,
             confidence: 0.75,
             lost: true,
+            found: false,
             timestamp: Some(gst::ClockTime::from_mseconds(40)),
             stream_time: None,
             running_time: Some(gst::ClockTime::ZERO),

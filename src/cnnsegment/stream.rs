@@ -47,6 +47,8 @@ pub(super) struct RegionEvent {
     pub confidence: f32,
     /// Whether the region has been lost.
     pub lost: bool,
+    /// Whether the region, which was lost, is back.
+    pub found: bool,
 }
 
 impl SegmentStream {
@@ -88,14 +90,16 @@ impl SegmentStream {
             self.segmenter.reset();
             self.report_lost(&labels, &mut events);
         }
-        if commands.is_empty() && !self.segmenter.has_regions() {
+        let is_idle = !self.segmenter.has_regions() && !self.segmenter.looks_for_regions();
+        if commands.is_empty() && is_idle {
             // There is nothing to track. Tracking must start anew, as it has not received this
             // frame.
             self.segmenter.reset();
         } else {
             let picture = view_frame::<u8>(frame, self.format)?;
-            let lost = self.segmenter.next_picture(&picture, &mut self.seeds)?;
-            self.report_lost(&lost, &mut events);
+            let changes = self.segmenter.next_picture(&picture, &mut self.seeds)?;
+            self.report_lost(&changes.lost, &mut events);
+            self.report_found(&changes.found, &mut events);
             let seeds_changed = !commands.is_empty();
             self.execute(commands)?;
             self.report_status(seeds_changed, &mut events);
@@ -140,8 +144,8 @@ impl SegmentStream {
                 }
                 Command::Undo => {
                     // The masks of the regions contain the effect of the seed, so they are dropped
-                    // and computed anew.
-                    self.segmenter.clear_regions();
+                    // and computed anew. Lost regions are still looked for.
+                    self.segmenter.clear_tracked_regions();
                     self.seeds.undo();
                 }
                 Command::Clear => {
@@ -159,10 +163,25 @@ impl SegmentStream {
         for label in labels {
             self.seeds.remove(*label);
             self.reported_confidence[usize::from(*label) - 1] = None;
-            events.push(RegionEvent { label: *label, area: 0.0, confidence: 0.0, lost: true });
+            events.push(RegionEvent {
+                label: *label,
+                area: 0.0,
+                confidence: 0.0,
+                lost: true,
+                found: false,
+            });
         }
         if !labels.is_empty() && !self.segmenter.has_regions() {
             self.seeds.clear();
+        }
+    }
+
+    /// Adds events about regions that are back.
+    fn report_found(&mut self, labels: &[u8], events: &mut Vec<RegionEvent>) {
+        let found = self.segmenter.status().filter(|status| labels.contains(&status.label));
+        for segment::RegionStatus { label, area, confidence } in found {
+            self.reported_confidence[usize::from(label) - 1] = Some(confidence);
+            events.push(RegionEvent { label, area, confidence, lost: false, found: true });
         }
     }
 
@@ -175,7 +194,7 @@ impl SegmentStream {
                 .is_none_or(|reported| (reported - confidence).abs() > MIN_CONFIDENCE_CHANGE);
             if seeds_changed || has_changed {
                 *reported = Some(confidence);
-                events.push(RegionEvent { label, area, confidence, lost: false });
+                events.push(RegionEvent { label, area, confidence, lost: false, found: false });
             }
         }
     }

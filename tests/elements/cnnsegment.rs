@@ -232,17 +232,75 @@ fn a_region_tracks_its_object_and_is_dropped_when_it_leaves() {
         gone += u32::from(mask(&out, &info).is_none());
     }
     assert!(gone >= 2, "the mask of the lost object remained for {} frames", 6 - gone);
-    let messages: Vec<_> = std::iter::from_fn(|| bus.pop())
+    let messages = messages(&bus);
+    let (first, last) = (messages.first().unwrap(), messages.last().unwrap());
+    assert!(!first.lost && first.seeds == 3 && (first.area - 0.118).abs() < 0.03, "{first:?}");
+    assert!(last.lost && last.label == 1, "{last:?}");
+}
+
+/// Returns the messages about regions that are on a bus.
+fn messages(bus: &gst::Bus) -> Vec<SegmentMessage> {
+    std::iter::from_fn(|| bus.pop())
         .filter_map(|message| match message.view() {
             gst::MessageView::Element(element) => {
                 SegmentMessage::try_from(element.structure()?).ok()
             }
             _ => None,
         })
-        .collect();
-    let (first, last) = (messages.first().unwrap(), messages.last().unwrap());
-    assert!(!first.lost && first.seeds == 3 && (first.area - 0.118).abs() < 0.03, "{first:?}");
-    assert!(last.lost && last.label == 1, "{last:?}");
+        .collect()
+}
+
+/// Tracks a disc that is away for ten frames; `meanwhile` runs in the middle. Returns the messages
+/// and whether there is a region in the end.
+fn while_it_is_away(meanwhile: impl Fn(&mut Harness)) -> (Vec<SegmentMessage>, bool) {
+    let info = info(VideoFormat::I420, 400, 240);
+    let mut h = harness("cnnsegment seeds=fg:200,120;bg:20,20;bg:380,220", &info);
+    let bus = gst::Bus::new();
+    element(&h).set_bus(Some(&bus));
+    let mut is_back = false;
+    for number in 0..32u64 {
+        if number == 14 {
+            meanwhile(&mut h);
+        }
+        let away = (8..18).contains(&number);
+        let centre = if away { [-500.0, 0.0] } else { [200.0 + number as f32, 120.0] };
+        let out = h.push_and_pull(buffer(scene(&info, centre, RADIUS), number)).unwrap();
+        let mask = mask(&out, &info);
+        is_back = mask.is_some_and(|mask| overlap(&mask, centre, RADIUS) > 0.75);
+    }
+    (messages(&bus), is_back)
+}
+
+#[test]
+fn a_region_that_comes_back_is_reported() {
+    let (messages, is_back) = while_it_is_away(|_| {});
+    let lost = messages.iter().position(|message| message.lost).unwrap();
+    let found = messages.iter().position(|message| message.found).unwrap();
+    assert!(lost < found && is_back, "{messages:?}");
+    let SegmentMessage { label, seeds, area, confidence, lost, .. } = messages[found];
+    assert!(label == 1 && seeds >= 1 && !lost && confidence > 0.5, "{:?}", messages[found]);
+    assert!((area - 0.118).abs() < 0.03, "{area}");
+}
+
+#[test]
+fn a_flush_or_new_caps_end_the_search_for_a_region() {
+    let flush = |h: &mut Harness| {
+        h.push_event(gst::event::FlushStart::new());
+        h.push_event(gst::event::FlushStop::new(true));
+        let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+        h.push_event(gst::event::Segment::new(&segment));
+    };
+    let new_caps = |h: &mut Harness| {
+        let other = info(VideoFormat::I420, 320, 200);
+        h.set_src_caps(other.to_caps().unwrap());
+        h.push_and_pull(buffer(scene(&other, [-500.0, 0.0], RADIUS), 14)).unwrap();
+        h.set_src_caps(info(VideoFormat::I420, 400, 240).to_caps().unwrap());
+    };
+    for (name, meanwhile) in [("flush", &flush as &dyn Fn(&mut Harness)), ("new caps", &new_caps)] {
+        let (messages, is_back) = while_it_is_away(meanwhile);
+        assert!(messages.iter().any(|message| message.lost), "{name}");
+        assert!(!is_back && messages.iter().all(|message| !message.found), "{name}: {messages:?}");
+    }
 }
 
 #[test]

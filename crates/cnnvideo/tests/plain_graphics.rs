@@ -173,7 +173,7 @@ fn regions_of_surfaces_follow_their_motion() {
             let object = drawing.object.slice(ndarray::s![.., ..200]).to_owned();
             let planes = [Plane::new(&window, 600)];
             let picture = Picture::new(Format::RGB, 200, height, &planes).unwrap();
-            let lost = segmenter.next_picture(&picture, &mut seeds).unwrap();
+            let lost = segmenter.next_picture(&picture, &mut seeds).unwrap().lost;
             assert!(lost.is_empty(), "{colours:?}, frame {number}");
             if number == 0 {
                 let parsed: ParsedSeeds = "fg:160,80".parse().unwrap();

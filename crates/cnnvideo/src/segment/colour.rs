@@ -52,6 +52,16 @@ impl ColourModel {
         self.histograms.iter_mut().flatten().chain(&mut self.totals).for_each(|v| *v *= factor);
     }
 
+    /// Returns how similar the colours inside are to those inside of another model, from 0 to 1
+    /// (coefficient of Bhattacharyya); 0 while either histogram is empty.
+    pub(super) fn similarity(&self, other: &Self) -> f32 {
+        let [a, b] = [self, other].map(|model| (&model.histograms[0], model.totals[0]));
+        if a.1 <= 0.0 || b.1 <= 0.0 {
+            return 0.0;
+        }
+        a.0.iter().zip(b.0).map(|(p, q)| (p * q).sqrt()).sum::<f32>() / (a.1 * b.1).sqrt()
+    }
+
     /// Returns the log-odds that a pixel of this colour `[y, u, v]` is inside, or 0 while either
     /// histogram is empty.
     pub fn log_odds(&self, colour: [f32; 3]) -> f32 {

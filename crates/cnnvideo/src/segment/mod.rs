@@ -19,6 +19,7 @@ mod grow;
 pub mod guidance;
 mod image;
 mod mask;
+mod memory;
 mod networks;
 mod plain;
 mod region;
@@ -54,7 +55,7 @@ pub use self::{
     region::RegionStatus,
     region_tree::RegionTree,
     seeds::{MAX_LABEL, Seed, Seeds, Shape},
-    segmenter::Segmenter,
+    segmenter::{RegionChanges, Segmenter},
     superpixel::Superpixels,
 };
 

@@ -4,12 +4,14 @@
 
 use ndarray::Array2;
 
-use super::{ColourModel, distance};
+use super::{ColourModel, Side, WorkingImage, distance};
 
 /// Confidence below which a region is lost.
 const MIN_CONFIDENCE: f32 = 0.3;
 /// Area, as a share of the picture, below which a region is lost.
 const MIN_AREA: f32 = 2e-4;
+/// Subsampling factor along each axis for histograms of the colours.
+const COLOUR_SUBSAMPLING: usize = 2;
 
 /// State of one region.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +36,17 @@ impl Region {
     /// Returns whether the region has become too small or its confidence too low.
     pub(super) fn is_lost(&self) -> bool {
         self.confidence < MIN_CONFIDENCE || self.area() < MIN_AREA
+    }
+
+    /// Returns the colours of the pixels inside of the region.
+    pub(super) fn inside_colours(&self, image: &WorkingImage) -> ColourModel {
+        let mut colours = ColourModel::default();
+        for (at, _) in self.probability.indexed_iter().filter(|(_, p)| **p > 0.5) {
+            if at.0 % COLOUR_SUBSAMPLING == 0 && at.1 % COLOUR_SUBSAMPLING == 0 {
+                colours.add(Side::Inside, image.at(at.0, at.1), 1.0);
+            }
+        }
+        colours
     }
 
     /// Returns the pixel `(y, x)` of the region that is farthest from its border; `None` if the

@@ -202,6 +202,11 @@ impl RegionSeeds {
     /// Returns the crop of the image around the region's current mask and its inside points; `None`
     /// if the region is smaller than 8 pixels or if the crop is about as large as the image.
     pub(super) fn crop(&self, probability: &Array2<f32>) -> Option<CropRect> {
+        Self::crop_around(probability, &self.points.inside)
+    }
+
+    /// Returns what [`Self::crop`] returns, for points `[x, y]` inside of the region.
+    pub(super) fn crop_around(probability: &Array2<f32>, inside: &[[f32; 2]]) -> Option<CropRect> {
         let (height, width) = probability.dim();
         let mut bounds = [f32::INFINITY, f32::INFINITY, f32::NEG_INFINITY, f32::NEG_INFINITY];
         let mut include = |x: f32, y: f32| {
@@ -211,7 +216,7 @@ impl RegionSeeds {
             .indexed_iter()
             .filter(|(_, p)| **p > 0.5)
             .for_each(|((y, x), _)| include(x as f32, y as f32));
-        self.points.inside.iter().for_each(|[x, y]| include(*x, *y));
+        inside.iter().for_each(|[x, y]| include(*x, *y));
         let [x0, y0, x1, y1] = bounds;
         if x1 - x0 < 8.0 || y1 - y0 < 8.0 {
             return None;

@@ -158,12 +158,12 @@ impl Tracker {
         warped: &mut Array2<f32>,
         window: &FlowWindow,
     ) {
-        let (height, width) = previous.dim();
         let (y0, x0) = (window.rows.start, window.columns.start);
         let (rows, columns) = warped.dim();
         let mut reached = Array2::from_elem(warped.dim(), false);
-        for y in 0..height {
-            for x in 0..width {
+        // The window surrounds the whole region.
+        for y in window.rows.clone() {
+            for x in window.columns.clone() {
                 if previous[[y, x]] <= 0.3 {
                     continue;
                 }
@@ -246,7 +246,7 @@ impl Tracker {
 
 /// Returns the mean over the square of `2 * radius + 1` pixels around each pixel; beyond the border
 /// the square is cut off.
-fn box_filter(map: &Array2<f32>, radius: usize) -> Array2<f32> {
+pub(super) fn box_filter(map: &Array2<f32>, radius: usize) -> Array2<f32> {
     let (height, width) = map.dim();
     let mut horizontal = Array2::zeros(map.dim());
     Zip::from(horizontal.rows_mut()).and(map.rows()).par_for_each(|mut to, from| {

@@ -7,6 +7,7 @@
 mod boundaries;
 mod demosaic;
 mod denoise;
+mod regions;
 mod report;
 mod scenes;
 mod segment;
@@ -45,6 +46,9 @@ enum Command {
     Report(report::ReportArguments),
     /// Measure how well a region of cnnsegment follows an object through a clip
     SegmentVideo(segment::SegmentVideoArguments),
+    /// Measure how regions of cnnsegment survive covers, turning and leaving, in scenes made from
+    /// photographs and in a clip
+    RegionsVideo(regions::RegionsVideoArguments),
     /// Measure PSNR and SSIM of cnnsmooth on images with texture over structure
     Smooth(smooth::SmoothArguments),
     /// Measure how well gradients predict annotated boundaries in photographs before and after
@@ -67,6 +71,7 @@ fn main() -> ExitCode {
         Command::Denoise(arguments) => denoise::run(&arguments),
         Command::Video(arguments) => video::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
+        Command::RegionsVideo(arguments) => regions::run(&arguments),
         Command::Scenes(arguments) => scenes::run(&arguments),
         Command::Segment(arguments) => segment::run(&arguments),
         Command::SegmentVideo(arguments) => segment::track(&arguments),

@@ -2,6 +2,7 @@
 
 //! Segments and tracks the regions of a video: the core of interactive segmentation.
 
+mod recovery;
 mod reprediction;
 mod update;
 
@@ -11,6 +12,7 @@ use super::{
     Error, RegionStatus, SegmentNetworks, WorkingImage,
     edges::EdgeDetector,
     mask,
+    memory::Memory,
     plain::PlainSurfaces,
     region::Region,
     region_predictor::RegionPredictor,
@@ -25,6 +27,16 @@ use crate::{
 
 /// Number of frames after which the network predicts tracked regions again.
 const REPREDICTION_INTERVAL: u32 = 6;
+
+/// Regions that a picture has ended or brought back.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RegionChanges {
+    /// Labels of regions that are lost.
+    pub lost: Vec<u8>,
+    /// Labels of lost regions that are back.
+    pub found: Vec<u8>,
+}
+
 /// Segments the pictures of a video into regions given by seeds, and tracks the regions.
 ///
 /// Call [`Segmenter::next_picture`] for every picture and [`Segmenter::update_regions`] when the
@@ -44,6 +56,9 @@ pub struct Segmenter {
     plain_surfaces: Option<PlainSurfaces>,
     /// Region of each label, that of label `n` at index `n - 1`.
     regions: Vec<Option<Region>>,
+    /// What is kept of the region of each label. Without a region, the region is lost and looked
+    /// for.
+    memories: Vec<Option<Memory>>,
     /// Latest output of the segmentation network, at the size of `image`.
     log_odds: Array2<f32>,
     tracker: Tracker,
@@ -71,6 +86,7 @@ impl Segmenter {
             partition_is_current: false,
             plain_surfaces: None,
             regions: vec![None; usize::from(MAX_LABEL)],
+            memories: vec![None; usize::from(MAX_LABEL)],
             log_odds: Array2::zeros((0, 0)),
             tracker: Tracker::default(),
             tracked_frames: 0,
@@ -78,10 +94,13 @@ impl Segmenter {
         })
     }
 
-    /// Processes the next picture: tracks the regions and moves the seeds with the motion.
+    /// Processes the next picture: tracks the regions, moves the seeds with the motion, and looks for
+    /// lost regions.
     ///
-    /// Returns the labels of lost regions. A region is lost if it has become too small, if its
-    /// confidence is below the threshold, or if the scene or the size of the picture has changed.
+    /// A region is lost if it has become too small, if its confidence is below the threshold, if its
+    /// colours are those of something else, or if the scene or the size of the picture has changed.
+    /// Unless the size has changed, it is looked for from then on; when it is back, its seeds join
+    /// `seeds` again. The caller removes the seeds of lost regions.
     ///
     /// # Errors
     /// Fails if the backend cannot run the segmentation network.
@@ -89,24 +108,33 @@ impl Segmenter {
         &mut self,
         picture: &Picture<'_, T>,
         seeds: &mut Seeds,
-    ) -> Result<Vec<u8>, Error> {
+    ) -> Result<RegionChanges, Error> {
         let previous_dim = self.image.dim();
         self.threads.enter(|| self.image.fill(picture));
         self.partition_is_current = false;
         self.plain_surfaces = None;
         let same_scene = self.tracker.advance(&self.image, &mut self.regions, seeds, &self.threads);
-        let is_tracked = same_scene && self.image.dim() == previous_dim;
-        let mut lost = Vec::new();
-        for (label, region) in (1u8..).zip(&mut self.regions) {
-            if region.take_if(|region| !is_tracked || region.is_lost()).is_some() {
-                lost.push(label);
+        let same_size = self.image.dim() == previous_dim;
+        let is_tracked = same_scene && same_size;
+        let mut changes = RegionChanges::default();
+        if !same_size {
+            self.memories.fill(None);
+        }
+        for (label, at) in (1u8..).zip(0..self.regions.len()) {
+            if self.regions[at].is_some() && (!is_tracked || self.is_lost(at)) {
+                self.regions[at] = None;
+                changes.lost.push(label);
             }
         }
         self.tracked_frames += 1;
         if is_tracked && self.tracked_frames.is_multiple_of(REPREDICTION_INTERVAL) {
             self.repredict(seeds)?;
         }
-        Ok(lost)
+        if is_tracked {
+            self.remember(seeds);
+            changes.found.extend(self.recover(seeds)?);
+        }
+        Ok(changes)
     }
 
     /// Drops all regions and makes tracking start anew, as the next picture does not continue the
@@ -129,9 +157,25 @@ impl Segmenter {
         &self.image
     }
 
-    /// Drops all regions.
+    /// Drops all regions, and looks for lost ones no more.
     pub fn clear_regions(&mut self) {
         self.regions.fill(None);
+        self.memories.fill(None);
+    }
+
+    /// Drops all regions that are not lost.
+    pub fn clear_tracked_regions(&mut self) {
+        for (region, memory) in self.regions.iter_mut().zip(&mut self.memories) {
+            if region.take().is_some() {
+                *memory = None;
+            }
+        }
+    }
+
+    /// Returns whether a region is lost and looked for.
+    pub fn looks_for_regions(&self) -> bool {
+        let mut both = self.regions.iter().zip(&self.memories);
+        both.any(|(region, memory)| region.is_none() && memory.is_some())
     }
 
     /// Returns whether there is any region.

@@ -9,6 +9,7 @@ use crate::segment::{
     Error, Superpixels, grow,
     guidance::{self, PixelBox},
     logistic,
+    memory::Memory,
     plain::{Decision, PlainSurfaces},
     region::Region,
     region_cut::{self, RegionEvidence},
@@ -56,11 +57,14 @@ impl Segmenter {
         let added = seeds.newest(added);
         for label in 1..=MAX_LABEL {
             let at = usize::from(label) - 1;
+            let previous = self.regions[at].take();
             if !seeds.has_position_for(label) {
-                self.regions[at] = None;
+                // Lost regions have no seeds.
+                if previous.is_some() {
+                    self.memories[at] = None;
+                }
                 continue;
             }
-            let previous = self.regions[at].take();
             let steps =
                 previous.as_ref().map_or(seeds.net_steps(label), |_| added.net_steps(label));
             let is_affected =
@@ -79,6 +83,8 @@ impl Segmenter {
             let surfaces =
                 self.plain_surfaces.get_or_insert_with(|| PlainSurfaces::find(&self.image));
             region.is_plain = surfaces.make_up(&region.probability);
+            let points = RegionSeeds::for_region(label, seeds, self.image.dim()).points;
+            self.memories[at] = Memory::new(&self.image, &region, points);
             self.regions[at] = Some(region);
         }
         Ok(())
