@@ -17,10 +17,17 @@ use cnnvideo::{
     smooth::{self, Error, Parameters, Smoother},
 };
 
+/// Report on the textures of a stream.
+#[derive(Default)]
+pub struct TextureReport {
+    /// Dominant period in pixels.
+    period: Option<f32>,
+}
+
 impl FrameProcessor for Smoother {
     type Model = Arc<dyn Network>;
     type Parameters = Parameters;
-    type Report = ();
+    type Report = TextureReport;
     type Error = Error;
 
     const VERB: &'static str = "smooth";
@@ -55,8 +62,9 @@ impl FrameProcessor for Smoother {
         parameters: &Parameters,
         regions: Option<Regions<'_>>,
         field: Field,
-    ) -> Result<(), Error> {
-        self.process(input, output, parameters, regions, field)
+    ) -> Result<TextureReport, Error> {
+        self.process(input, output, parameters, regions, field)?;
+        Ok(TextureReport { period: self.texture_period() })
     }
 }
 
@@ -92,6 +100,13 @@ impl FilterElement for Smooth {
 
     fn backend(network: &Arc<dyn Network>) -> String {
         network.backend()
+    }
+
+    fn add_report(
+        stats: gst::structure::Builder,
+        report: &TextureReport,
+    ) -> gst::structure::Builder {
+        stats.field("texture-period", report.period.map_or(0.0, f64::from))
     }
 }
 

@@ -4,8 +4,12 @@
 
 use std::path::{Path, PathBuf};
 
+use cnnvideo::{
+    frame::{Format, Picture, Plane},
+    smooth::PeriodMeter,
+};
 use gst::prelude::*;
-use gst_video::{VideoInfo, VideoInterlaceMode};
+use gst_video::{VideoInfo, VideoInterlaceMode, prelude::*};
 use serde_json::{Value, json};
 
 use crate::{
@@ -27,6 +31,8 @@ const FRAMES: u64 = 12;
 const TICK: gst::ClockTime = gst::ClockTime::from_mseconds(100);
 /// Noise sigma, in 8-bit units, below which denoising changes hardly anything.
 const LEAST_SIGMA: f64 = 1.0;
+/// Ratio of the suggested scale of `cnnsmooth` to the period of the texture.
+const SCALE_OVER_PERIOD: f32 = 1.1;
 /// Largest frame in pixels for which the larger network is suggested.
 const MAX_BALANCED: u32 = 1280 * 720;
 
@@ -40,11 +46,26 @@ pub(crate) fn info(file: &Path, as_json: bool, stop: &Stop) -> Result<()> {
     }
     let input = Input::of(file)?;
     let facts = Facts::read(file, &input, stop)?;
-    let noise = measure_noise(&input, facts.duration, stop)?;
+    let measured = measure(&input, facts.duration, stop)?;
     if as_json {
-        return print_line(facts.to_json(noise));
+        return print_line(facts.to_json(measured));
     }
-    print_line(facts.to_text(noise))
+    print_line(facts.to_text(measured))
+}
+
+/// What is measured in the frames.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Measured {
+    noise: Noise,
+    /// Dominant period of the textures in pixels, if there are any.
+    texture_period: Option<f32>,
+}
+
+impl Measured {
+    /// Returns the scale at which `cnnsmooth` removes the textures.
+    fn smooth_scale(&self) -> Option<f32> {
+        self.texture_period.map(|period| (SCALE_OVER_PERIOD * period).ceil())
+    }
 }
 
 /// Noise sigmas of luma and chroma in 8-bit units.
@@ -92,28 +113,35 @@ impl Facts {
         self.caps.structure(0).is_some_and(|caps| caps.has_field("mastering-display-info"))
     }
 
+    /// Returns a command on this file and another one, whose name ends in `suffix`.
+    fn command(&self, name: &str, suffix: &str) -> String {
+        let own = self.file.extension().and_then(|extension| extension.to_str());
+        let extension = match own.map(str::to_ascii_lowercase).as_deref() {
+            Some("mp4" | "m4v") => "mp4",
+            Some("mov") => "mov",
+            Some("webm") => "webm",
+            _ => "mkv",
+        };
+        let mut output = self.file.file_stem().unwrap_or_default().to_owned();
+        output.push(format!("-{suffix}.{extension}"));
+        let [input, output] = [self.file.as_os_str(), &output].map(|n| n.to_string_lossy());
+        format!("cnnvideo {name} {} {}", quoted(&input), quoted(&output))
+    }
+
     fn suggestion(&self, noise: Noise) -> Option<String> {
         (noise.luma.max(noise.chroma) >= LEAST_SIGMA).then(|| {
-            let own = self.file.extension().and_then(|extension| extension.to_str());
-            let extension = match own.map(str::to_ascii_lowercase).as_deref() {
-                Some("mp4" | "m4v") => "mp4",
-                Some("mov") => "mov",
-                Some("webm") => "webm",
-                _ => "mkv",
-            };
-            let mut output = self.file.file_stem().unwrap_or_default().to_owned();
-            output.push(format!("-denoised.{extension}"));
             let is_small = self.info.width() * self.info.height() <= MAX_BALANCED;
             let quality = if is_small { " --set quality=balanced" } else { "" };
-            format!(
-                "cnnvideo denoise {} {}{quality}",
-                quoted(&self.file.to_string_lossy()),
-                quoted(&output.to_string_lossy())
-            )
+            self.command("denoise", "denoised") + quality
         })
     }
 
-    fn to_json(&self, noise: Noise) -> Value {
+    fn smooth_command(&self, scale: f32) -> String {
+        format!("{} --set scale={scale}", self.command("smooth", "smoothed"))
+    }
+
+    fn to_json(&self, measured: Measured) -> Value {
+        let noise = measured.noise;
         let streams: Vec<_> =
             self.streams.iter().map(|(kind, name)| json!({"kind": kind, "type": name})).collect();
         json!({
@@ -132,10 +160,13 @@ impl Facts {
             "streams": streams,
             "noise_sigma": {"luma": noise.luma, "chroma": noise.chroma},
             "suggestion": self.suggestion(noise),
+            "texture_period": measured.texture_period,
+            "smooth_suggestion": measured.smooth_scale().map(|scale| self.smooth_command(scale)),
         })
     }
 
-    fn to_text(&self, noise: Noise) -> String {
+    fn to_text(&self, measured: Measured) -> String {
+        let noise = measured.noise;
         let info = &self.info;
         let rate = match self.rate() {
             Some(rate) => format!("{:.3} fps", f64::from(rate.numer()) / f64::from(rate.denom())),
@@ -177,7 +208,11 @@ impl Facts {
         ));
         match self.suggestion(noise) {
             Some(command) => lines.push(format!("suggest  {command}")),
-            None => lines.push("suggest  nothing: there is hardly any noise".to_owned()),
+            None => lines.push("suggest  no denoising: there is hardly any noise".to_owned()),
+        }
+        if let (Some(period), Some(scale)) = (measured.texture_period, measured.smooth_scale()) {
+            lines.push(format!("texture  of a period of {period:.1} pixels; to remove it:"));
+            lines.push(format!("         {}", self.smooth_command(scale)));
         }
         lines.join("\n")
     }
@@ -193,18 +228,23 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// Measures the noise with the estimator of `cnndenoise`: the median of some parts of the video.
-fn measure_noise(input: &Input, duration: Option<gst::ClockTime>, stop: &Stop) -> Result<Noise> {
+/// Measures the noise with the estimator of `cnndenoise`, as the median of some parts of the video,
+/// and the textures of the denoised frames.
+fn measure(input: &Input, duration: Option<gst::ClockTime>, stop: &Stop) -> Result<Measured> {
     let pipeline = Running(gst::Pipeline::new());
     let make = |factory: &str| gst::ElementFactory::make(factory).build();
     let convert = make("videoconvert")?;
     let denoise = make("cnndenoise")?;
-    let sink = gst_app::AppSink::builder().sync(false).max_buffers(1).build();
-    pipeline.0.add_many([&convert, &denoise, sink.upcast_ref()])?;
-    gst::Element::link_many([&convert, &denoise, sink.upcast_ref()])?;
+    let grey = make("videoconvert")?;
+    let caps = gst_video::VideoCapsBuilder::new().format(gst_video::VideoFormat::Gray8).build();
+    let sink = gst_app::AppSink::builder().sync(false).max_buffers(1).caps(&caps).build();
+    let elements = [&convert, &denoise, &grey, sink.upcast_ref()];
+    pipeline.0.add_many(elements)?;
+    gst::Element::link_many(elements)?;
     add_input(&pipeline.0, input, &convert, stop)?;
     pipeline.0.set_state(gst::State::Playing)?;
-    let mut readings = vec![read_part(&pipeline, &sink, &denoise, stop)?];
+    let mut textures = PeriodMeter::new();
+    let mut readings = vec![read_part(&pipeline, &sink, &denoise, &mut textures, stop)?];
     for part in PARTS {
         let Some(time) = duration.map(|duration| duration.nseconds() as f64 * part) else { break };
         let time = gst::ClockTime::from_nseconds(time as u64);
@@ -213,7 +253,7 @@ fn measure_noise(input: &Input, duration: Option<gst::ClockTime>, stop: &Stop) -
         if pipeline.0.seek_simple(flags, time).is_err() {
             break;
         }
-        readings.push(read_part(&pipeline, &sink, &denoise, stop)?);
+        readings.push(read_part(&pipeline, &sink, &denoise, &mut textures, stop)?);
     }
     let readings: Vec<Noise> = readings.into_iter().flatten().collect();
     if readings.is_empty() {
@@ -224,19 +264,37 @@ fn measure_noise(input: &Input, duration: Option<gst::ClockTime>, stop: &Stop) -
         values.sort_by(f64::total_cmp);
         values[values.len() / 2]
     };
-    Ok(Noise { luma: median(|noise| noise.luma), chroma: median(|noise| noise.chroma) })
+    let noise = Noise { luma: median(|noise| noise.luma), chroma: median(|noise| noise.chroma) };
+    Ok(Measured { noise, texture_period: textures.dominant() })
+}
+
+/// Adds a grey frame to a meter.
+fn add_textures(sample: &gst::Sample, textures: &mut PeriodMeter) -> Result<()> {
+    let info = sample.caps().and_then(|caps| VideoInfo::from_caps(caps).ok());
+    let (info, buffer) =
+        info.zip(sample.buffer()).ok_or_else(|| failed!("a frame has no caps or no memory"))?;
+    let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &info)?;
+    let data = frame.plane_data(0).map_err(|err| failed!("a frame cannot be read: {err}"))?;
+    let plane = Plane::new(data, frame.plane_stride()[0] as usize);
+    let size = (info.width() as usize, info.height() as usize);
+    let picture = Picture::new(Format::GRAY8, size.0, size.1, &[plane])
+        .map_err(|err| failed!("a frame cannot be read: {err}"))?;
+    textures.add_picture(&picture);
+    Ok(())
 }
 
 /// Lets some frames pass and returns the noise that the element has found in them; `None` if the
-/// video has ended.
+/// video has ended. Adds the textures of the last one.
 fn read_part(
     pipeline: &Running,
     sink: &gst_app::AppSink,
     denoise: &gst::Element,
+    textures: &mut PeriodMeter,
     stop: &Stop,
 ) -> Result<Option<Noise>> {
     let bus = pipeline.0.bus().ok_or_else(|| failed!("the pipeline has no bus"))?;
     let mut frames = 0;
+    let mut last = None;
     while frames < FRAMES {
         stop.check()?;
         if let Some(message) = bus.pop_filtered(&[gst::MessageType::Error])
@@ -244,11 +302,15 @@ fn read_part(
         {
             return Err(crate::explain::error(error, "the video", None));
         }
-        if sink.try_pull_sample(TICK).is_some() {
+        if let Some(sample) = sink.try_pull_sample(TICK) {
+            last = Some(sample);
             frames += 1;
         } else if sink.is_eos() {
             break;
         }
+    }
+    if let Some(sample) = last {
+        add_textures(&sample, textures)?;
     }
     let stats = filter_stats(denoise);
     let sigma = |name: &str| stats.get(name).and_then(Value::as_f64).unwrap_or(0.0);

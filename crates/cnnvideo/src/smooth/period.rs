@@ -8,6 +8,8 @@ use std::{f32::consts::TAU, sync::Arc};
 use ndarray::{Array2, ArrayView2, s};
 use rustfft::{Fft, FftPlanner, num_complex::Complex32};
 
+use crate::frame::{Picture, Sample, luma::luma_row};
+
 /// Side of the windows whose spectra are measured, in pixels.
 const WINDOW: usize = 128;
 /// Lowest spatial frequency that counts, in waves by window. A Hann window spreads the mean of the
@@ -59,9 +61,6 @@ impl Default for PeriodMeter {
 }
 
 impl PeriodMeter {
-    /// Side of the windows in pixels.
-    pub const WINDOW: usize = WINDOW;
-
     /// Creates a meter that has measured nothing.
     pub fn new() -> Self {
         Self {
@@ -71,14 +70,37 @@ impl PeriodMeter {
         }
     }
 
-    /// Adds a window of [`Self::WINDOW`] rows and columns of luma in 8-bit units. Earlier windows
-    /// count less the more follow; after a thousand they hardly count.
+    /// Returns the number of windows of a picture, none if it is smaller than 128x128 pixels.
+    pub fn windows<T: Sample>(picture: &Picture<'_, T>) -> usize {
+        let (width, height) = picture.size();
+        (width / WINDOW) * (height / WINDOW)
+    }
+
+    /// Adds all windows of a picture.
+    pub fn add_picture<T: Sample>(&mut self, picture: &Picture<'_, T>) {
+        (0..Self::windows(picture)).for_each(|number| self.add_window(picture, number));
+    }
+
+    /// Adds one window of a picture. Earlier windows count less the more follow; after a thousand
+    /// they hardly count.
     ///
     /// # Panics
-    /// If the window has another size.
-    pub fn add(&mut self, window: &ArrayView2<'_, f32>) {
+    /// If the picture has no window of this number.
+    pub fn add_window<T: Sample>(&mut self, picture: &Picture<'_, T>, number: usize) {
+        assert!(number < Self::windows(picture), "the picture has no window {number}");
+        let columns = picture.size().0 / WINDOW;
+        let (left, top) = (number % columns * WINDOW, number / columns * WINDOW);
+        let mut row = vec![0.0; picture.size().0];
+        let mut window = Array2::zeros((WINDOW, WINDOW));
+        for (y, mut to) in window.rows_mut().into_iter().enumerate() {
+            luma_row(picture, top + y, &mut row);
+            to.iter_mut().zip(&row[left..]).for_each(|(to, v)| *to = *v);
+        }
+        self.add(&window.view());
+    }
+
+    fn add(&mut self, window: &ArrayView2<'_, f32>) {
         const KEPT: f32 = 0.995;
-        assert_eq!(window.dim(), (WINDOW, WINDOW), "a window has a fixed size");
         self.counts.iter_mut().for_each(|count| *count *= KEPT);
         self.windows = self.windows * KEPT + 1.0;
         if window.std(0.0) < MIN_CONTRAST {

@@ -10,7 +10,7 @@ use std::{path::PathBuf, sync::Arc};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
 use super::{
-    SIGNATURE,
+    PeriodMeter, SIGNATURE,
     io::{CellMaps, GuideInput, GuideOutput},
     scale_control,
     strength::{fill_strength_map, scale_by_regions},
@@ -134,6 +134,27 @@ pub struct Smoother {
     /// One for the luma size and one for subsampled chroma, so that their buffers keep their sizes.
     solvers: [PlaneSolver; 2],
     buffers: Buffers,
+    texture: TextureScan,
+}
+
+/// Measures the textures of a stream, one window of each picture in turn: all windows would take
+/// longer than the smoothing.
+#[derive(Default)]
+struct TextureScan {
+    meter: PeriodMeter,
+    /// Number of the next window.
+    next: usize,
+}
+
+impl TextureScan {
+    fn add<T: Sample>(&mut self, picture: &Picture<'_, T>) {
+        let count = PeriodMeter::windows(picture);
+        if count > 0 {
+            // A step without common divisors, so that successive windows are far apart.
+            self.meter.add_window(picture, self.next.wrapping_mul(7919) % count);
+            self.next = self.next.wrapping_add(1);
+        }
+    }
 }
 
 /// Solver and its edge weights, for planes of one size.
@@ -169,7 +190,14 @@ impl Smoother {
             temporal: Default::default(),
             solvers: Default::default(),
             buffers: Buffers::default(),
+            texture: TextureScan::default(),
         })
+    }
+
+    /// Returns the dominant period of the textures in the latest pictures, in pixels; `None` if they
+    /// have little texture or are smaller than 128x128 pixels.
+    pub fn texture_period(&self) -> Option<f32> {
+        self.texture.meter.dominant()
     }
 
     /// Returns the backend and device that the network runs on.
@@ -214,6 +242,7 @@ impl Smoother {
             return Err(Error::Mismatch);
         }
         check_components(input)?;
+        self.texture.add(input);
         // Enters the thread pool once: entering it for each small loop would wake workers each
         // time.
         self.threads.clone().enter(|| {
