@@ -32,11 +32,11 @@ pub fn texture_period(texture: &ArrayView2<'_, f32>) -> Option<f32> {
 }
 
 /// Number of bands of the radial spectrum in an octave.
-const BANDS_PER_OCTAVE: usize = 4;
+const BANDS_PER_OCTAVE: usize = 2;
 /// Number of octaves from [`MIN_WAVES`] to half a wave by pixel.
 const OCTAVES: usize = 5;
-/// Ratio of the highest band to the median one from which on a window has texture of one period.
-const MIN_PROMINENCE: f32 = 4.0;
+/// Ratio of a band to those an octave below and above it from which on it is texture.
+const MIN_PROMINENCE: f32 = 3.0;
 /// Least standard deviation, in 8-bit units, of a window with texture.
 const MIN_CONTRAST: f32 = 2.0;
 /// Share of the windows that must have texture.
@@ -45,11 +45,13 @@ const MIN_SHARE: f32 = 0.05;
 /// Finds the dominant period of the textures in pictures.
 ///
 /// In the power spectrum of a picture without texture, power falls with the square of the frequency
-/// or faster. A window has texture where one band exceeds that.
+/// or faster. A window has texture where one band stands out of those an octave below and above.
+/// Periods from 2 to 32 pixels are found.
 pub struct PeriodMeter {
     spectrum: WindowSpectrum,
-    /// Number of windows by the band that stands out.
-    counts: [f32; BANDS_PER_OCTAVE * OCTAVES],
+    /// Number of windows by the band that stands out, and the sum of the logarithms of their
+    /// frequencies.
+    bands: [(f32, f32); BANDS_PER_OCTAVE * OCTAVES],
     /// Number of all windows.
     windows: f32,
 }
@@ -65,7 +67,7 @@ impl PeriodMeter {
     pub fn new() -> Self {
         Self {
             spectrum: WindowSpectrum::new(),
-            counts: [0.0; BANDS_PER_OCTAVE * OCTAVES],
+            bands: [(0.0, 0.0); BANDS_PER_OCTAVE * OCTAVES],
             windows: 0.0,
         }
     }
@@ -101,13 +103,18 @@ impl PeriodMeter {
 
     fn add(&mut self, window: &ArrayView2<'_, f32>) {
         const KEPT: f32 = 0.995;
-        self.counts.iter_mut().for_each(|count| *count *= KEPT);
+        for (count, sum) in &mut self.bands {
+            *count *= KEPT;
+            *sum *= KEPT;
+        }
         self.windows = self.windows * KEPT + 1.0;
         if window.std(0.0) < MIN_CONTRAST {
             return;
         }
-        if let Some(band) = self.prominent_band(window) {
-            self.counts[band] += 1.0;
+        if let Some((band, log_frequency)) = self.prominent_band(window) {
+            let (count, sum) = &mut self.bands[band];
+            *count += 1.0;
+            *sum += log_frequency;
         }
     }
 
@@ -115,40 +122,46 @@ impl PeriodMeter {
     pub fn dominant(&self) -> Option<f32> {
         // Neighbouring bands count together, as a texture can lie between two.
         let around = |band: usize| {
-            let near = band.saturating_sub(1)..(band + 2).min(self.counts.len());
-            self.counts[near].iter().sum::<f32>()
+            let near = &self.bands[band.saturating_sub(1)..(band + 2).min(self.bands.len())];
+            near.iter().fold((0.0, 0.0), |(n, sum), band| (n + band.0, sum + band.1))
         };
-        let best = (0..self.counts.len()).max_by(|a, b| around(*a).total_cmp(&around(*b)))?;
-        if around(best) < MIN_SHARE * self.windows.max(1.0) {
-            return None;
-        }
-        let near = best.saturating_sub(1)..(best + 2).min(self.counts.len());
-        let (mut sum, mut weights) = (0.0, 0.0);
-        for band in near {
-            sum += self.counts[band] * (band as f32 + 0.5);
-            weights += self.counts[band];
-        }
-        let frequency = MIN_WAVES * (sum / weights / BANDS_PER_OCTAVE as f32).exp2();
-        Some(WINDOW as f32 / frequency)
+        let (count, sum) = (0..self.bands.len()).map(around).max_by(|a, b| a.0.total_cmp(&b.0))?;
+        (count >= MIN_SHARE * self.windows.max(1.0)).then(|| (-sum / count).exp())
     }
 
-    /// Returns the band whose power density, times the square of its frequency, stands out.
-    fn prominent_band(&self, window: &ArrayView2<'_, f32>) -> Option<usize> {
-        let mut bands = [(0.0f32, 0u32); BANDS_PER_OCTAVE * OCTAVES];
+    /// Returns the band whose power density, times the square of its frequency, stands out most,
+    /// and the logarithm of the frequency in it in waves by pixel.
+    fn prominent_band(&self, window: &ArrayView2<'_, f32>) -> Option<(usize, f32)> {
+        #[derive(Default, Clone, Copy)]
+        struct Band {
+            power: f32,
+            count: f32,
+            log_sum: f32,
+        }
+        let mut bands = [Band::default(); BANDS_PER_OCTAVE * OCTAVES];
         for ((v, u), value) in self.spectrum.transform(window).indexed_iter() {
             let radius = waves(u).hypot(waves(v));
             let band = ((radius / MIN_WAVES).log2() * BANDS_PER_OCTAVE as f32).floor();
             if (0.0..bands.len() as f32).contains(&band) {
-                let (sum, count) = &mut bands[band as usize];
-                *sum += value.norm_sqr() * radius * radius;
-                *count += 1;
+                let band = &mut bands[band as usize];
+                let power = value.norm_sqr() * radius * radius;
+                band.power += power;
+                band.count += 1.0;
+                band.log_sum += power * (radius / WINDOW as f32).ln();
             }
         }
-        let densities = bands.map(|(sum, count)| sum / (count as f32).max(1.0));
-        let mut sorted = densities;
-        sorted.sort_by(f32::total_cmp);
-        let band = (0..densities.len()).max_by(|a, b| densities[*a].total_cmp(&densities[*b]))?;
-        (densities[band] > MIN_PROMINENCE * sorted[sorted.len() / 2]).then_some(band)
+        let densities = bands.map(|band| band.power / band.count.max(1.0));
+        let prominence = |band: usize| {
+            let above = densities.get(band + BANDS_PER_OCTAVE).copied().unwrap_or(0.0);
+            densities[band] / densities[band - BANDS_PER_OCTAVE].max(above).max(1e-3)
+        };
+        let band = (BANDS_PER_OCTAVE..densities.len())
+            .max_by(|a, b| prominence(*a).total_cmp(&prominence(*b)))?;
+        let near = &bands[band - 1..(band + 2).min(bands.len())];
+        let (power, sum) = near
+            .iter()
+            .fold((0.0, 0.0), |(power, sum), band| (power + band.power, sum + band.log_sum));
+        (prominence(band) > MIN_PROMINENCE).then(|| (band, sum / power))
     }
 }
 
@@ -236,7 +249,7 @@ mod tests {
     #[test]
     fn dominant_period_is_that_of_the_texture_over_structure() {
         // Blurred edges, and texture in a third of the windows.
-        let structure = |x: f32| 60.0 * ((x - 64.0) / 9.0).tanh() + 110.0;
+        let structure = |x: f32| 20.0 * ((x - 64.0) / 9.0).tanh() + 110.0;
         for period in [5.0f32, 9.0, 17.0] {
             let mut meter = PeriodMeter::new();
             for number in 0..12 {
