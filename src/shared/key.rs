@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The properties `key-file` and `key` that both watermark elements have.
+//! The properties `key-file`, `key` and `nonce` that both watermark elements have.
 
 use std::{
     fs::File,
@@ -23,26 +23,33 @@ use cnnvideo::{
 pub(crate) struct KeySettings {
     file: Option<PathBuf>,
     hex: Option<Zeroizing<String>>,
+    /// Name of the video, from which and the key that of the video is derived.
+    nonce: Option<String>,
 }
 
 impl KeySettings {
     /// Sets the field that belongs to the property `name`.
     ///
     /// # Errors
-    /// A value of another type, or a name that is neither `key-file` nor `key`.
+    /// A value of another type, or a name that is none of the three.
     pub(crate) fn set(&mut self, name: &str, value: &glib::Value) -> Result<(), String> {
         match name {
             "key-file" => self.file = get_value(value)?,
             "key" => self.hex = get_value::<Option<String>>(value)?.map(Into::into),
+            "nonce" => self.nonce = get_value(value)?,
             _ => return Err("unknown property".to_owned()),
         }
         Ok(())
     }
 
-    /// Returns the value of the property `name`, or `None` if it is not `key-file`: `key` is
-    /// write-only.
+    /// Returns the value of the property `name`, or `None` if it is neither `key-file` nor `nonce`:
+    /// `key` is write-only.
     pub(crate) fn get(&self, name: &str) -> Option<glib::Value> {
-        (name == "key-file").then(|| self.file.to_value())
+        match name {
+            "key-file" => Some(self.file.to_value()),
+            "nonce" => Some(self.nonce.to_value()),
+            _ => None,
+        }
     }
 
     /// Loads the key for an element. Posts a warning of the element if users other than the owner
@@ -63,6 +70,10 @@ impl KeySettings {
                 ));
             }
         };
+        let key = key.map(|key| match &self.nonce {
+            Some(nonce) => key.for_video(nonce),
+            None => key,
+        });
         key.map_err(|err| match &err {
             KeyError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 gst::error_msg!(gst::ResourceError::NotFound, ("{}", err))
@@ -89,6 +100,14 @@ impl KeySettings {
                      can read it in the process list",
                 )
                 .write_only()
+                .mutable_ready()
+                .build(),
+            ParamSpecString::builder("nonce")
+                .nick("Nonce")
+                .blurb(
+                    "Name of the video, such as its number: gives it a key of its own, derived \
+                     from the key and this text; embedder and detector need the same",
+                )
                 .mutable_ready()
                 .build(),
         ]

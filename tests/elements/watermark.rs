@@ -118,6 +118,20 @@ fn no_payload_is_reported_without_mark_or_with_another_key() {
 }
 
 #[test]
+fn a_mark_with_a_nonce_needs_it_to_be_read() {
+    let found = |embed: &str, detect: &str| {
+        let messages = messages(&format!(
+            "{SOURCE} ! watermarkembed key={KEY} payload={PAYLOAD} {embed} ! \
+             watermarkdetect key={KEY} search=none {detect} ! fakesink"
+        ));
+        payloads(&messages).into_iter().flatten().any(|payload| payload == PAYLOAD)
+    };
+    assert!(found("nonce=\"show 7\"", "nonce=\"show 7\""));
+    assert!(!found("nonce=\"show 7\"", "nonce=\"show 8\""));
+    assert!(!found("nonce=\"show 7\"", "") && !found("", "nonce=\"show 7\""));
+}
+
+#[test]
 fn the_payload_may_change_while_playing() {
     let info = info(VideoFormat::I420, 640, 360);
     let embed = format!("watermarkembed key={KEY} payload={PAYLOAD}");

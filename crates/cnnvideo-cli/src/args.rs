@@ -96,6 +96,9 @@ pub(crate) enum Watermark {
         /// File with the secret key
         #[arg(long, value_name = "FILE")]
         key_file: PathBuf,
+        /// Name of the video that was given to `watermark embed`
+        #[arg(long, value_name = "TEXT")]
+        nonce: Option<String>,
         /// Read each file to its end, for all its payloads, instead of up to the first one
         #[arg(long)]
         all: bool,
@@ -217,6 +220,9 @@ pub(crate) struct EmbedArguments {
     /// File with the secret key (cnnvideo watermark key new FILE creates one)
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: PathBuf,
+    /// Name of the video, which gives it a key of its own; `watermark detect` needs it, too
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) nonce: Option<String>,
     /// Payload, 16 hex digits
     #[arg(long, value_name = "HEX", required_unless_present = "payload_file")]
     pub(crate) payload: Option<Payload>,

@@ -43,11 +43,12 @@ pub(crate) fn watermark(command: &Watermark, stop: &Stop) -> Result<ExitCode> {
             embed(arguments, stop)?;
             Ok(ExitCode::SUCCESS)
         }
-        Watermark::Detect { files, key_file, all, progress } => {
+        Watermark::Detect { files, key_file, nonce, all, progress } => {
             let mut status = ExitCode::SUCCESS;
             check_key(key_file)?;
             for file in files {
-                if !detect(file, key_file, *all, *progress, stop)? {
+                let settings = key_settings(key_file, nonce.as_deref())?;
+                if !detect(file, &settings, *all, *progress, stop)? {
                     status = ExitCode::from(NOT_FOUND);
                 }
             }
@@ -80,7 +81,7 @@ pub(crate) fn watermark(command: &Watermark, stop: &Stop) -> Result<ExitCode> {
 fn embed(arguments: &EmbedArguments, stop: &Stop) -> Result<()> {
     let EmbedArguments { key_file, payload_file, .. } = arguments;
     check_key(key_file)?;
-    let mut settings = vec![format!("key-file={}", text(key_file)?)];
+    let mut settings = key_settings(key_file, arguments.nonce.as_deref())?;
     settings.extend(arguments.payload.map(|payload| format!("payload={payload}")));
     if let Some(file) = payload_file {
         settings.push(format!("payload-file={}", text(file)?));
@@ -112,6 +113,12 @@ pub(crate) fn check_key(file: &Path) -> Result<Key> {
         }
         KeyError::Format | KeyError::Zero => failed!("cannot use {}: {err}", file.display()),
     })
+}
+
+/// Returns the properties of the elements for a key.
+fn key_settings(key_file: &Path, nonce: Option<&str>) -> Result<Vec<String>> {
+    let file = format!("key-file={}", text(key_file)?);
+    Ok(std::iter::once(file).chain(nonce.map(|nonce| format!("nonce={nonce}"))).collect())
 }
 
 /// Returns a path as text, which properties need.
@@ -208,14 +215,13 @@ impl Measure for Found {
 /// Looks for payloads in a file and prints them. Returns whether there is one.
 fn detect(
     file: &Path,
-    key_file: &Path,
+    settings: &[String],
     all: bool,
     progress: ProgressArguments,
     stop: &Stop,
 ) -> Result<bool> {
-    let settings = [format!("key-file={}", text(key_file)?)];
     let mut found = Found { marks: Vec::new(), until_first: !all };
-    let detector = Detector { file, settings: &settings, mode: progress.progress };
+    let detector = Detector { file, settings, mode: progress.progress };
     let frames = detector.run(&mut found, stop)?;
     if progress.report.json {
         let marks: Vec<_> = found.marks.iter().map(mark_json).collect();

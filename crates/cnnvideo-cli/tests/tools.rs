@@ -83,6 +83,14 @@ fn watermarks_are_embedded_and_detected() {
     let text = folder.run(&["watermark", "detect", "out.mkv", "--key-file", "key"]).success();
     assert!(text.contains("out.mkv: payload 0123456789abcdef"), "{text}");
 
+    let named = [&embed[..], &["--nonce", "show 7", "--overwrite"]].concat();
+    folder.run(&named).success();
+    let run = folder.run(&["watermark", "detect", "out.mkv", "--key-file", "key"]);
+    assert_eq!(run.0.status.code(), Some(3), "{}", run.errors());
+    let detect = ["watermark", "detect", "out.mkv", "--key-file", "key", "--nonce", "show 7"];
+    folder.run(&detect).success();
+    folder.run(&[&embed[..], &["--overwrite"]].concat()).success();
+
     let both = ["watermark", "detect", "out.mkv", "in.mkv", "--key-file", "key", "--all", "--json"];
     let run = folder.run(&both);
     assert_eq!(run.0.status.code(), Some(3), "{}", run.errors());

@@ -82,6 +82,17 @@ impl Key {
         key
     }
 
+    /// Returns the key of one video, derived from this one and a text that names the video.
+    ///
+    /// Estimates of the mark of one video tell nothing about those of others.
+    pub fn for_video(&self, nonce: &str) -> Self {
+        let info = format!("cnnvideo watermark 2 video {nonce}").into_bytes();
+        Self::filled_by(|bytes| {
+            self.derive(&info, bytes);
+            clear_stack();
+        })
+    }
+
     /// Creates a key whose bytes `fill` writes where they stay.
     fn filled_by(fill: impl FnOnce(&mut [u8; KEY_LEN])) -> Self {
         let mut key = Self(Secret::zeros());
@@ -229,6 +240,16 @@ mod tests {
         }
         assert!(matches!(Key::from_hex(&"0".repeat(64)), Err(KeyError::Zero)));
         assert!(!format!("{:?}", Key::new(bytes)).contains('7'));
+    }
+
+    #[test]
+    fn keys_of_videos_depend_on_key_and_nonce() {
+        let (a, b) = (Key::new([1; 32]), Key::new([2; 32]));
+        let keys = [a.for_video("x"), a.for_video("y"), b.for_video("x"), a.for_video("")];
+        assert_eq!(keys[0], a.for_video("x"));
+        for (i, key) in keys.iter().enumerate() {
+            assert!(!keys[..i].contains(key) && *key != a);
+        }
     }
 
     #[test]
