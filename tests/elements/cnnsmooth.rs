@@ -3,6 +3,7 @@
 //! Tests of `cnnsmooth` in a test harness: removal of texture and preservation of structure.
 
 use crate::common::video::{FORMATS, buffer, components, harness, info, to_bytes, variance};
+use gst::prelude::*;
 use gst_video::{VideoFormat, VideoFrame, VideoFrameExt, VideoInfo};
 
 /// Creates a frame with the samples `value(component, x, y)`, where x and y are frame coordinates;
@@ -152,6 +153,29 @@ fn gradients_are_preserved() {
         let worst = errors.max().unwrap();
         assert!(worst <= allowed, "scale {scale}: maximum change of a gradient {worst}");
     }
+}
+
+#[test]
+fn the_dominant_texture_period_is_in_the_stats() {
+    let info = info(VideoFormat::I420, 256, 256);
+    let period_of = |period: f32| {
+        let mut h = harness("cnnsmooth", &info);
+        let wave = |x: usize, y: usize| {
+            let at = 0.8 * x as f32 + 0.6 * y as f32;
+            128.0 + 20.0 * (std::f32::consts::TAU * at / period).sin()
+        };
+        let input = frame(&info, |c, x, y| if c == 0 { wave(x, y) } else { 128.0 });
+        h.push_and_pull(buffer(input, 0)).unwrap();
+        let bin = h.element().unwrap().downcast::<gst::Bin>().unwrap();
+        let smooth = bin.children().into_iter().find(|e| e.has_property("stats")).unwrap();
+        let stats = smooth.property::<gst::Structure>("stats");
+        stats.get::<f64>("texture-period").unwrap()
+    };
+    for period in [5.0, 11.0] {
+        let measured = period_of(period);
+        assert!((measured / f64::from(period) - 1.0).abs() < 0.15, "{period}: {measured}");
+    }
+    assert_eq!(period_of(f32::INFINITY), 0.0);
 }
 
 /// Returns the sum of squared differences between successive frames, of the input and of the

@@ -137,23 +137,27 @@ pub struct Smoother {
     texture: TextureScan,
 }
 
-/// Measures the textures of a stream, one window of each picture in turn: all windows would take
-/// longer than the smoothing.
+/// Number of pictures of which one window is measured.
+const PICTURES_PER_WINDOW: usize = 8;
+
+/// Measures the textures of a stream, a window now and then: all windows of a picture would take
+/// longer than to smooth it.
 #[derive(Default)]
 struct TextureScan {
     meter: PeriodMeter,
-    /// Number of the next window.
-    next: usize,
+    /// Number of pictures so far.
+    pictures: usize,
 }
 
 impl TextureScan {
     fn add<T: Sample>(&mut self, picture: &Picture<'_, T>) {
         let count = PeriodMeter::windows(picture);
-        if count > 0 {
+        if count > 0 && self.pictures.is_multiple_of(PICTURES_PER_WINDOW) {
             // A step without common divisors, so that successive windows are far apart.
-            self.meter.add_window(picture, self.next.wrapping_mul(7919) % count);
-            self.next = self.next.wrapping_add(1);
+            let number = self.pictures / PICTURES_PER_WINDOW;
+            self.meter.add_window(picture, number.wrapping_mul(7919) % count);
         }
+        self.pictures = self.pictures.wrapping_add(1);
     }
 }
 
