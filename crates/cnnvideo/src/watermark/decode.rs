@@ -89,6 +89,8 @@ pub struct Decoder {
     last: Option<(Geometry, usize, u32)>,
     /// Orientation of the last watermark found.
     last_orientation: Orientation,
+    /// Number of windows without a mark since the last one with a mark.
+    missed: usize,
     /// Index of the pilot whose marks are next decoded without it.
     next_without_pilot: usize,
 }
@@ -113,6 +115,7 @@ impl Decoder {
             fft: Fft2::new(),
             last: None,
             last_orientation: Orientation::default(),
+            missed: 0,
             next_without_pilot: 0,
         }
     }
@@ -138,13 +141,12 @@ impl Decoder {
             Self::decode_transformed,
             Self::decode_without_pilot,
         ];
-        for stage in stages {
+        let found = stages.into_iter().any(|stage| {
             let found = stage(self, window, &synchroniser, search, &mut attempts);
             attempts.turn(window, Orientation::default());
-            if found {
-                break;
-            }
-        }
+            found
+        });
+        self.missed = if found { 0 } else { self.missed.wrapping_add(1) };
         attempts.report()
     }
 
@@ -217,7 +219,7 @@ impl Decoder {
         search: Search,
         attempts: &mut Attempts,
     ) -> bool {
-        if search != Search::Full {
+        if search != Search::Full || !self.is_turn_of(0) {
             return false;
         }
         let found = self.search_transforms(synchroniser);
@@ -237,7 +239,7 @@ impl Decoder {
         search: Search,
         attempts: &mut Attempts,
     ) -> bool {
-        if search != Search::Full {
+        if search != Search::Full || !self.is_turn_of(1) {
             return false;
         }
         let pilot = self.next_without_pilot;
@@ -254,6 +256,12 @@ impl Decoder {
             self.next_without_pilot = pilot;
         }
         found
+    }
+
+    /// Returns whether one of the two costly stages is due. Both are in the first window without a
+    /// mark; then they take turns, which halves the time of video that has none.
+    fn is_turn_of(&self, stage: usize) -> bool {
+        self.missed == 0 || self.missed % 2 == stage
     }
 
     /// Decodes a window without a geometry search at `trials` places in the sequence of hops of

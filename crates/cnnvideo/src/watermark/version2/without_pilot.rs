@@ -27,9 +27,14 @@ const HOP_GROUPS: usize = HOP_FRAMES as usize / GROUP_FRAMES as usize;
 /// Number of hypotheses, those with the most energy in the soft bits of one hop, that are decoded.
 const DECODED_HYPOTHESES: usize = 2;
 
+/// Energy of the best place, in standard deviations of all places of a run, below which it is not
+/// decoded. Windows without a mark reach about 5.
+const MIN_PROMINENCE: f32 = 6.0;
+
 /// A hop that part of a window may show.
 struct Hypothesis {
-    energy: f32,
+    /// Energy, in standard deviations above the mean of all places.
+    prominence: f32,
     /// First group of the hop.
     start: usize,
     /// Place in the sequence.
@@ -60,8 +65,8 @@ impl Marks {
         )
     }
 
-    /// Returns the places of the sequence for each run, by the energy of their soft bits, the
-    /// highest first.
+    /// Returns the place of the sequence for each run whose soft bits have the most energy, where it
+    /// stands out; the most prominent first.
     fn hypotheses(
         &self,
         key: &Key,
@@ -83,11 +88,18 @@ impl Marks {
             let places: Vec<_> = self.hops.candidates(run).collect();
             let energies = self.energies_of(key, &places, std::slice::from_ref(evidence));
             let start = evidence.run.groups.start;
+            let count = energies.len().max(1) as f32;
+            let mean = energies.iter().sum::<f32>() / count;
+            let variance = energies.iter().map(|v| (v - mean) * (v - mean)).sum::<f32>() / count;
             let best = energies.into_iter().zip(places).max_by(|a, b| a.0.total_cmp(&b.0));
-            best.map(|(energy, place)| Hypothesis { energy, start, place })
+            best.map(|(energy, place)| {
+                let prominence = (energy - mean) / variance.sqrt().max(f32::MIN_POSITIVE);
+                Hypothesis { prominence, start, place }
+            })
+            .filter(|hypothesis| hypothesis.prominence >= MIN_PROMINENCE)
         };
         let mut hypotheses: Vec<_> = evidence.par_iter().filter_map(of_run).collect();
-        hypotheses.sort_by(|a, b| b.energy.total_cmp(&a.energy));
+        hypotheses.sort_by(|a, b| b.prominence.total_cmp(&a.prominence));
         hypotheses
     }
 
