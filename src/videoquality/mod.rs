@@ -8,7 +8,8 @@
  * @short_description: measures a video against a reference
  *
  * videoquality compares the stream on the pad `sink` with the one on the pad `reference`. It posts
- * PSNR, SSIM and other measures as element messages, writes them to a file, and outputs the tested frames or a panel.
+ * PSNR, SSIM and other measures as element messages, writes them to a file, and outputs the tested
+ * frames or a panel.
  *
  * ## Example launch line
  * |[

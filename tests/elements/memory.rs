@@ -169,7 +169,11 @@ fn shared_memory_passes_frames_but_no_region_mask() {
     let frames: Vec<_> = (1..4).map(|seed| bytes(&info, 8.0, seed)).collect();
     let socket = Temporary::new("shm.socket");
     let sender = send(&info, &socket, &frames);
-    while !socket.0.exists() {
+    // Bounded, so that a sender that fails ends the test.
+    for _ in 0..3000 {
+        if socket.0.exists() {
+            break;
+        }
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     let receiver = pipeline(&format!(

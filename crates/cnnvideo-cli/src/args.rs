@@ -136,13 +136,15 @@ pub(crate) struct VariantsArguments {
     #[arg(long, value_name = "SECONDS", default_value_t = 4.0, value_parser = segment_length)]
     pub(crate) segment: f64,
     /// Number of receivers who may mix their copies; more need more segments
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) colluders: u32,
     /// Lowest PSNR of marked frames in dB; lower is more robust and more visible
     #[arg(long, value_name = "DB")]
     pub(crate) target_psnr: Option<f32>,
     /// Quality of H.264, 0 to 50; a lower number is better and larger
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=50))]
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=50))]
     pub(crate) crf: u32,
     /// Threads of the element and of the encoder; by default one for each core
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64))]

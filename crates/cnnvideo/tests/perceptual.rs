@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! XPSNR against that of FFmpeg's filter `xpsnr`, and SSIMULACRA2 against that of the Python package,
-//! on synthetic frames. `scripts/perceptual-reference` writes the values.
+//! XPSNR against that of FFmpeg's filter `xpsnr`, and SSIMULACRA2 against that of the Python
+//! package, on synthetic frames. `scripts/perceptual-reference` writes the values.
 
 use cnnvideo::{
     frame::{Format, Picture, Plane},

@@ -35,8 +35,8 @@ pub(crate) struct Analysis {
     pub(crate) cuts: Vec<u64>,
 }
 
-/// Decodes a video. `counts_packets` is whether each of its packets has a frame. `progress` makes the
-/// report of the progress of a count of frames.
+/// Decodes a video. `counts_packets` is whether each of its packets has a frame. `progress` makes
+/// the report of the progress of a count of frames.
 ///
 /// # Errors
 /// The video is damaged and `ignore_damage` is false, it has frames without or with equal

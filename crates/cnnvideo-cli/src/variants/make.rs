@@ -7,7 +7,7 @@ use std::{fs, path::Path};
 use cnnvideo::watermark::{HOP_FRAMES, SegmentMark, Variant};
 
 use super::{
-    manifest::{MANIFEST, Manifest},
+    manifest::{MANIFEST, MAX_SEGMENTS, Manifest},
     package::{Playlist, package},
 };
 use crate::{
@@ -22,8 +22,6 @@ use crate::{
     watermark::{check_key, text},
 };
 
-/// Most segments: a day of segments of a second.
-const MAX_SEGMENTS: u32 = 86_400;
 /// Frame rate that the length of segments is computed for if the video has none.
 const USUAL_RATE: f64 = 25.0;
 
@@ -90,7 +88,7 @@ fn embed(
     stop: &Stop,
 ) -> Result<()> {
     let list = folder.join("payloads");
-    let lines = (0..MAX_SEGMENTS).map(|segment| {
+    let lines = (0..MAX_SEGMENTS as u32).map(|segment| {
         let payload = SegmentMark { asset: arguments.asset, segment, variant }.payload();
         format!("{} {payload}\n", u64::from(segment) * u64::from(frames))
     });
@@ -134,5 +132,10 @@ fn checked(a: &Playlist, b: &Playlist) -> Result<usize> {
     if !a.segments().eq(b.segments()) || !a.tags().eq(b.tags()) {
         return Err(failed!("the variants have different segments; please report this"));
     }
-    Ok(a.segments().count())
+    match a.segments().count() {
+        count if count > MAX_SEGMENTS => {
+            Err(failed!("{count} segments are too many: set a larger --segment"))
+        }
+        count => Ok(count),
+    }
 }

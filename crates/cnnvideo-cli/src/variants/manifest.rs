@@ -16,7 +16,7 @@ pub(super) const PLAYLIST: &str = "index.m3u8";
 /// Version of the format.
 const FORMAT: u32 = 1;
 /// Largest number of segments: a day of segments of a second.
-const MAX_SEGMENTS: usize = 86_400;
+pub(super) const MAX_SEGMENTS: usize = 86_400;
 
 /// Description of the variants of a video.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -9,6 +9,7 @@ use gst::prelude::*;
 use super::manifest::PLAYLIST;
 use crate::{
     error::{Result, failed},
+    media::{demux::Kind, probe::Media},
     run::{Observer, Running, run},
     stop::Stop,
 };
@@ -162,8 +163,8 @@ fn branch(
 
 /// Returns whether a file has audio.
 fn has_audio(file: &Path, stop: &Stop) -> Result<bool> {
-    let media = crate::media::probe::Media::probe(file, stop)?;
-    Ok(media.streams.iter().any(|stream| stream.kind == crate::media::demux::Kind::Audio))
+    let media = Media::probe(file, stop)?;
+    Ok(media.streams.iter().any(|stream| stream.kind == Kind::Audio))
 }
 
 #[cfg(test)]

@@ -62,11 +62,11 @@ pub struct Measures {
     /// Multi-scale structural similarity of luma, see [`ms_ssim`](super::ms_ssim); `None` for
     /// pictures that are too small.
     pub ms_ssim: Option<f64>,
-    /// XPSNR of Y, U and V in dB, see [`Xpsnr`](super::Xpsnr); `None` where it was not asked for. Of
-    /// RGB pictures, that of luma.
+    /// XPSNR of Y, U and V in dB, see [`Xpsnr`](super::Xpsnr); `None` where it was not asked for.
+    /// Of RGB pictures, that of luma.
     pub xpsnr: [Option<f64>; 3],
-    /// SSIMULACRA2, see [`ssimulacra2`](super::ssimulacra2()); `None` where it was not asked for and
-    /// for pictures that are too small.
+    /// SSIMULACRA2, see [`ssimulacra2`](super::ssimulacra2()); `None` where it was not asked for
+    /// and for pictures that are too small.
     pub ssimulacra2: Option<f64>,
     /// Mean absolute difference of the Laplacian magnitudes of luma.
     pub gradient_laplacian: f64,
@@ -120,8 +120,8 @@ impl Measures {
     }
 }
 
-/// Running mean of measures. The mean PSNR is the PSNR of the mean square error, the mean XPSNR that
-/// of the mean of the root of the weighted square error, as in its paper.
+/// Running mean of measures. The mean PSNR is the PSNR of the mean square error, the mean XPSNR
+/// that of the mean of the root of the weighted square error, as in its paper.
 #[derive(Debug, Clone, Default)]
 pub struct RunningMean {
     frames: u64,
@@ -192,8 +192,8 @@ impl RunningMean {
     }
 }
 
-/// Returns the optional measures whose means are those of their values: MSE of the three components,
-/// SSIM, MS-SSIM, SSIMULACRA2, flicker and IoU.
+/// Returns the optional measures whose means are those of their values: MSE of the three
+/// components, SSIM, MS-SSIM, SSIMULACRA2, flicker and IoU.
 fn optional_measures(measures: &mut Measures) -> [&mut Option<f64>; 8] {
     let Measures { mse: [a, b, c], ssim, ms_ssim, ssimulacra2, flicker, iou, .. } = measures;
     [a, b, c, ssim, ms_ssim, ssimulacra2, flicker, iou]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Full-reference video quality measures: MSE, PSNR, XPSNR, SSIM, MS-SSIM, SSIMULACRA2, gradient and
-//! histogram differences, flicker and mask overlap.
+//! Full-reference video quality measures: MSE, PSNR, XPSNR, SSIM, MS-SSIM, SSIMULACRA2, gradient
+//! and histogram differences, flicker and mask overlap.
 //!
 //! [`Comparison`] computes all measures of a pair of pictures, [`RunningMean`] their means,
 //! [`Pooling`] percentiles and worst frames, and [`Panel`] draws them. [`Alignment`] tells which

@@ -5,8 +5,8 @@
 /// Values of a level above which every other one moves to the next level.
 const LEVEL_SIZE: usize = 8192;
 
-/// Quantiles of the values added so far: exact for the first 8192, then with an error of the rank of
-/// at most 0.1% up to some 10^8 values.
+/// Quantiles of the values added so far: exact for the first 8192, then with an error of the rank
+/// of at most 0.1% up to some 10^8 values.
 ///
 /// Karnin, Lang and Liberty, "Optimal Quantile Approximation in Streams", FOCS 2016, with levels of
 /// equal size and alternating instead of random choice, so that results repeat. Memory grows by

@@ -198,8 +198,8 @@ impl Smoother {
         })
     }
 
-    /// Returns the dominant period of the textures in the latest pictures, in pixels; `None` if they
-    /// have little texture or are smaller than 128x128 pixels.
+    /// Returns the dominant period of the textures in the latest pictures, in pixels; `None` if
+    /// they have little texture or are smaller than 128x128 pixels.
     pub fn texture_period(&self) -> Option<f32> {
         self.texture.meter.dominant()
     }

@@ -37,8 +37,8 @@ const DECODED_PILOTS: usize = 3;
 /// Agreement of a pilot with whole pictures, in standard deviations without a watermark, below
 /// which it is not decoded. Marks that can be read reach more than twice of it.
 const MIN_AGREEMENT_OF_WHOLE: f64 = 2.0;
-/// The same for pictures that were mirrored or turned. It is higher, as there are seven orientations
-/// to try.
+/// The same for pictures that were mirrored or turned. It is higher, as there are seven
+/// orientations to try.
 const MIN_AGREEMENT_OF_ORIENTATION: f64 = 4.0;
 /// Options of a [`Decoder`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -258,8 +258,8 @@ impl Decoder {
         found
     }
 
-    /// Returns whether one of the two costly stages is due. Both are in the first window without a
-    /// mark; then they take turns, which halves the time of video that has none.
+    /// Returns whether one of the two costly stages runs. Both run in the first window without a
+    /// mark. After it they alternate, which halves their time on video without a mark.
     fn is_turn_of(&self, stage: usize) -> bool {
         self.missed == 0 || self.missed % 2 == stage
     }

@@ -4,8 +4,8 @@
 //! multiplied.
 //!
 //! The sign is that of the difference between the luma of two blurred points near the tile. Key,
-//! key epoch and hop label choose the points. An attacker without the key cannot compute the signs of
-//! a picture, and a mark taken from one picture has unrelated signs in another. This is the
+//! key epoch and hop label choose the points. An attacker without the key cannot compute the signs
+//! of a picture, and a mark taken from one picture has unrelated signs in another. This is the
 //! countermeasure to the copy attack of Kutter, Voloshynovskiy and Herrigel, "The Watermark Copy
 //! Attack", Proceedings of SPIE 3971, 2000.
 

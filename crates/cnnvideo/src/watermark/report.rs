@@ -82,8 +82,8 @@ pub(super) struct Attempts {
     pub orientation: Orientation,
     /// Number of issued payloads.
     candidates: u32,
-    /// Number of decoded combinations of version, geometry, cutoff frequency, key epoch and place in
-    /// the sequence of hops.
+    /// Number of decoded combinations of version, geometry, cutoff frequency, key epoch and place
+    /// in the sequence of hops.
     count: u32,
     /// Report of the best attempt so far.
     best: Report,

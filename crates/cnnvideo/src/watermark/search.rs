@@ -104,8 +104,8 @@ impl Synchroniser {
         PowerMaps { maps, width: PLANE_WIDTH, height: PLANE_HEIGHT, mean: 1.0 }
     }
 
-    /// Returns the geometries of upright pictures, without shift, at which the pilot waves stand out
-    /// most, with the power of their peaks, the best first.
+    /// Returns the geometries of upright pictures, without shift, at which the pilot waves stand
+    /// out most, with the power of their peaks, the best first.
     pub(super) fn upright_candidates(
         &self,
         waves: &[Wave],

@@ -50,11 +50,10 @@ impl Synchroniser {
         waves: &[Wave],
         orientations: bool,
     ) -> Vec<(f32, Geometry)> {
-        let waves_and_maps: Vec<_> = waves.iter().map(CoarseWave::new).collect();
+        let coarse: Vec<_> = waves.iter().map(CoarseWave::new).collect();
         let maps = self.pooled_maps();
         let transforms = transforms().iter().filter(|t| orientations || !t.changes_orientation);
-        let mut scores: Vec<_> =
-            transforms.map(|t| (maps.score(&waves_and_maps, &t.matrix), t)).collect();
+        let mut scores: Vec<_> = transforms.map(|t| (maps.score(&coarse, &t.matrix), t)).collect();
         scores.sort_by(|a, b| b.0.total_cmp(&a.0));
         let mut candidates: Vec<&Transform> = Vec::new();
         for (_, transform) in scores {
@@ -65,7 +64,7 @@ impl Synchroniser {
                 break;
             }
         }
-        let fine = candidates.into_iter().map(|transform| self.fine(&waves_and_maps, transform));
+        let fine = candidates.into_iter().map(|transform| self.fine(&coarse, transform));
         self.refined(waves, fine)
     }
 

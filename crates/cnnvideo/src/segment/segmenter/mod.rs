@@ -94,13 +94,13 @@ impl Segmenter {
         })
     }
 
-    /// Processes the next picture: tracks the regions, moves the seeds with the motion, and looks for
-    /// lost regions.
+    /// Processes the next picture: tracks the regions, moves the seeds with the motion, and looks
+    /// for lost regions.
     ///
-    /// A region is lost if it has become too small, if its confidence is below the threshold, if its
-    /// colours are those of something else, or if the scene or the size of the picture has changed.
-    /// Unless the size has changed, it is looked for from then on; when it is back, its seeds join
-    /// `seeds` again. The caller removes the seeds of lost regions.
+    /// A region is lost if it has become too small, if its confidence is below the threshold, if
+    /// its colours are those of something else, or if the scene or the size of the picture has
+    /// changed. Unless the size has changed, it is looked for from then on; when it is back, its
+    /// seeds join `seeds` again. The caller removes the seeds of lost regions.
     ///
     /// # Errors
     /// Fails if the backend cannot run the segmentation network.

@@ -115,7 +115,8 @@ impl Segmenter {
         Ok(Some(label))
     }
 
-    /// Returns the index of the region to look for in this frame; they take turns.
+    /// Returns the index of the lost region to search for in this frame. Each frame searches for
+    /// one of them, in rotation.
     fn next_wanted(&self) -> Option<usize> {
         let is_wanted = |at: &usize| {
             let Some(memory) = &self.memories[*at] else { return false };

@@ -65,8 +65,8 @@ impl Marks {
         )
     }
 
-    /// Returns the place of the sequence for each run whose soft bits have the most energy, where it
-    /// stands out; the most prominent first.
+    /// Returns the place of the sequence for each run whose soft bits have the most energy, where
+    /// it stands out; the most prominent first.
     fn hypotheses(
         &self,
         key: &Key,
@@ -143,6 +143,9 @@ mod tests {
             assert!(runs.iter().all(|run| run.label == marks.hops.label(first + run.step)));
         }
         assert_eq!(runs_of_one_hop(8).len(), 4 * HOPS);
-        assert_eq!(runs_of_one_hop(2), runs_of_one_hop(2));
+        assert!(runs_of_one_hop(8).iter().all(|run| run.groups.len() == HOP_GROUPS));
+        // A short window is one run for each label.
+        let short = runs_of_one_hop(2);
+        assert!(short.len() == HOPS && short.iter().all(|run| run.groups == (0..2)));
     }
 }

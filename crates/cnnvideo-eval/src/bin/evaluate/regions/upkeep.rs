@@ -49,7 +49,8 @@ pub(super) fn measure(networks: &SegmentNetworks, scene: &Scene) -> Result<()> {
         let Some(longest) = times.last() else { continue };
         let mean = times.iter().sum::<f64>() / times.len() as f64;
         say_line!(
-            "1920x1080 {name}: {} frames, mean {mean:.1} ms, median {:.1} ms, longest {longest:.1} ms",
+            "1920x1080 {name}: {} frames, mean {mean:.1} ms, median {:.1} ms, \
+             longest {longest:.1} ms",
             times.len(),
             times[times.len() / 2]
         )?;
