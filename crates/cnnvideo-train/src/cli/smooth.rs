@@ -20,6 +20,9 @@ pub(super) struct SmoothArguments {
     /// Folder with photographs of textures
     #[arg(long)]
     textures: PathBuf,
+    /// Folders of textures that are held back from training, to measure on unfamiliar classes
+    #[arg(long, value_name = "CLASS", value_delimiter = ',')]
+    hold_back: Vec<String>,
     /// Folder with the photographs of BSDS500
     #[arg(long)]
     photos: PathBuf,
@@ -60,6 +63,7 @@ impl SmoothArguments {
             run: self.run.into_options(SIGNATURE, residual_unet(SIGNATURE.io, sizes)),
             drawings: self.drawings,
             textures: self.textures,
+            held_back: self.hold_back,
             photos: self.photos,
             boundaries: self.boundaries,
             solver_loss_share: self.solved.clamp(0.0, 1.0),

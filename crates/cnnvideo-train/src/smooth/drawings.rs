@@ -6,6 +6,7 @@ use std::path::Path;
 
 use image::{RgbaImage, imageops};
 use rand::{Rng, rngs::StdRng};
+use rayon::iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator};
 
 use crate::{
     Error,
@@ -57,7 +58,7 @@ impl Drawings {
         files.retain(|f| f.extension().is_some_and(|e| e == "png") && half.contains(f));
         let step = files.len().div_ceil(MAX_DRAWINGS).max(1);
         let drawings: Vec<_> =
-            files.iter().step_by(step).filter_map(|file| load_drawing(file)).collect();
+            files.par_iter().step_by(step).filter_map(|file| load_drawing(file)).collect();
         if drawings.is_empty() {
             return Err(Error::NoPhotos(folder.display().to_string()));
         }

@@ -27,6 +27,7 @@ use std::path::PathBuf;
 use image::GrayImage;
 use ndarray::Array2;
 use rand::{SeedableRng, rngs::StdRng};
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use tch::{Kind, Tensor};
 
 use self::{
@@ -72,6 +73,8 @@ pub struct SmoothingOptions {
     pub drawings: PathBuf,
     /// Folder with photographs of textures.
     pub textures: PathBuf,
+    /// Names of the folders in `textures` that are held back from training.
+    pub held_back: Vec<String>,
     /// Folder with the photographs of the BSDS500.
     pub photos: PathBuf,
     /// Folder with the boundaries that people annotated in them, as greyscale images (.png) of the
@@ -90,7 +93,8 @@ pub struct SmoothingOptions {
 pub fn train(options: &SmoothingOptions) -> Result<(), Error> {
     let device = torch::resolve_device(options.run.device)?;
     let drawings = Drawings::load(&options.drawings, Half::Training)?;
-    let textures = Textures::load(&options.textures, Half::Training, options.run.seed)?;
+    let textures =
+        Textures::load(&options.textures, Half::Training, &options.held_back, options.run.seed)?;
     println!("{} drawings", drawings.len());
     let mut photos = StructurePhoto::load_all(options)?;
     let validation_photos = photos.split_off(photos.len() - VALIDATION_COUNT.min(photos.len() / 2));
@@ -108,13 +112,13 @@ pub fn train(options: &SmoothingOptions) -> Result<(), Error> {
         let mut rng = StdRng::seed_from_u64(u64::MAX);
         let patches: Vec<_> =
             (0..VALIDATION_COUNT).map(|_| source.drawn_patch(scale, &mut rng)).collect();
-        validation.push((scale, source.batch(&patches, device)?));
+        validation.push((scale, source.batch(&patches)?.to_device(device)));
         let patches: Vec<_> = validation_photos
             .iter()
             .map(|photo| TrainingPatch { scale, ..photo.patch(options.run.patch_side, &mut rng) })
             .collect();
         if !patches.is_empty() {
-            validation.push((scale, source.batch(&patches, device)?));
+            validation.push((scale, source.batch(&patches)?.to_device(device)));
         }
     }
     let mut task =
@@ -132,7 +136,7 @@ struct SmoothingTask<'a> {
     quantiser: Option<Quantiser>,
 }
 
-impl TrainingTask<Vec<TrainingPatch>> for SmoothingTask<'_> {
+impl TrainingTask<PatchBatch> for SmoothingTask<'_> {
     fn prepare(&mut self, weights: &mut [Tensor], resumed: Option<&Model>) -> Result<(), Error> {
         let options = &self.options.run;
         if !options.quantise {
@@ -141,7 +145,7 @@ impl TrainingTask<Vec<TrainingPatch>> for SmoothingTask<'_> {
         let mut rng = StdRng::seed_from_u64(options.seed);
         let patches: Vec<_> =
             (0..4 * options.batch_size).map(|_| self.source.patch(&mut rng)).collect();
-        let batch = self.source.batch(&patches, weights[0].device())?;
+        let batch = self.source.batch(&patches)?.to_device(weights[0].device());
         let mut scales = vec![1.0 / 255.0; options.signature.io.picture];
         scales.resize(options.signature.io.input_channels(), 1.0 / 127.0);
         self.quantiser = Some(Quantiser::new_or_resumed(
@@ -159,10 +163,10 @@ impl TrainingTask<Vec<TrainingPatch>> for SmoothingTask<'_> {
         &self,
         weights: &[Tensor],
         kind: Kind,
-        patches: Vec<TrainingPatch>,
+        batch: PatchBatch,
         _: &mut StdRng,
     ) -> Result<Tensor, Error> {
-        let batch = self.source.batch(&patches, weights[0].device())?;
+        let batch = batch.to_device(weights[0].device());
         let (guide, edges) = self.predict(weights, &batch, kind)?;
         let error = (&guide - &batch.target) * self.guide_shares(&batch);
         let luma = gradient_aware_error(&error.narrow(1, 0, 4).f_pixel_shuffle(2)?);
@@ -293,28 +297,33 @@ impl SmoothingTask<'_> {
             let size = side * side;
             Array2::from_shape_fn((side, side), |(y, x)| values[i * size + y * side + x])
         };
-        let mut errors = Vec::with_capacity(count);
-        let [mut by_guide, mut by_chroma, mut by_edges] =
-            [pixel_count, 2 * cell_count, cell_count].map(|size| Vec::with_capacity(count * size));
-        for (i, scale) in batch.scales.iter().enumerate() {
-            if !batch.exact[i] {
-                by_guide.extend(std::iter::repeat_n(0.0, pixel_count));
-                by_chroma.extend(std::iter::repeat_n(0.0, 2 * cell_count));
-                by_edges.extend(std::iter::repeat_n(0.0, cell_count));
-                continue;
-            }
+        let (exact, scales) = (&batch.exact, &batch.scales);
+        let solve = |i: usize| {
             let prediction = Prediction {
                 guide: plane(&guides, i, side),
                 chroma: [plane(&chromas, 2 * i, side / 2), plane(&chromas, 2 * i + 1, side / 2)],
                 edges: plane(&edge_logits, i, side / 2),
             };
-            let (error, by) = solver_gradient::solve_with_gradient(
+            solver_gradient::solve_with_gradient(
                 &plane(&luma, i, side),
                 &prediction,
                 &plane(&target, i, side),
-                *scale,
+                scales[i],
                 &threads,
-            );
+            )
+        };
+        let solutions: Vec<_> =
+            (0..count).into_par_iter().map(|i| exact[i].then(|| solve(i))).collect();
+        let mut errors = Vec::with_capacity(count);
+        let [mut by_guide, mut by_chroma, mut by_edges] =
+            [pixel_count, 2 * cell_count, cell_count].map(|size| Vec::with_capacity(count * size));
+        for solution in solutions {
+            let Some((error, by)) = solution else {
+                by_guide.extend(std::iter::repeat_n(0.0, pixel_count));
+                by_chroma.extend(std::iter::repeat_n(0.0, 2 * cell_count));
+                by_edges.extend(std::iter::repeat_n(0.0, cell_count));
+                continue;
+            };
             errors.push(error);
             // The gradient of the logarithm: a relative improvement counts alike for large and
             // small errors.

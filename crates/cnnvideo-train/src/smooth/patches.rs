@@ -76,10 +76,25 @@ pub(super) struct PatchSource {
 }
 
 impl BatchSource for PatchSource {
-    type Batch = Vec<TrainingPatch>;
+    type Batch = PatchBatch;
 
-    fn draw(&self, rng: &mut StdRng) -> Result<Vec<TrainingPatch>, Error> {
-        Ok((0..self.count).map(|_| self.patch(rng)).collect())
+    fn draw(&self, rng: &mut StdRng) -> Result<PatchBatch, Error> {
+        let patches: Vec<_> = (0..self.count).map(|_| self.patch(rng)).collect();
+        self.batch(&patches)
+    }
+}
+
+impl PatchBatch {
+    /// Copies the tensors to `device`.
+    pub(super) fn to_device(&self, device: tch::Device) -> Self {
+        Self {
+            input: self.input.to_device(device),
+            planes: self.planes.to_device(device),
+            target: self.target.to_device(device),
+            edges: self.edges.to_device(device),
+            scales: self.scales.clone(),
+            exact: self.exact.clone(),
+        }
     }
 }
 
@@ -147,17 +162,11 @@ impl PatchSource {
         TrainingPatch { picture: scene, target, edges, scale, exact: true }
     }
 
-    /// Converts patches to tensors on `device`.
-    pub(super) fn batch(
-        &self,
-        patches: &[TrainingPatch],
-        device: tch::Device,
-    ) -> Result<PatchBatch, Error> {
+    /// Converts patches to tensors of the CPU.
+    pub(super) fn batch(&self, patches: &[TrainingPatch]) -> Result<PatchBatch, Error> {
         let side = self.side as i64;
         let count = patches.len() as i64;
-        let plane = |values: Vec<f32>| {
-            Tensor::from_slice(&values).view([count, 1, side, side]).to_device(device)
-        };
+        let plane = |values: Vec<f32>| Tensor::from_slice(&values).view([count, 1, side, side]);
         let all = |get: &dyn Fn(&TrainingPatch) -> Vec<f32>| {
             plane(patches.iter().flat_map(get).collect())
         };
@@ -173,7 +182,6 @@ impl PatchSource {
         let controls: Vec<f32> = patches.iter().map(|p| scale_control(p.scale)).collect();
         let controls = Tensor::from_slice(&controls)
             .view([count, 1, 1, 1])
-            .to_device(device)
             .f_expand([count, 1, side / 2, side / 2], false)?;
         Ok(PatchBatch {
             input: Tensor::f_cat(&[&planes, &controls], 1)?,

@@ -3,9 +3,12 @@
 //! Photographs with targets for structure (relative total variation) and edges (annotated
 //! boundaries).
 
+use std::path::{Path, PathBuf};
+
 use image::{GrayImage, RgbImage};
 use ndarray::Array2;
 use rand::{Rng, rngs::StdRng};
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use super::{SmoothingOptions, drawings::RgbPixels, patches::TrainingPatch, rtv};
 use crate::{
@@ -43,50 +46,48 @@ impl StructurePhoto {
     /// [`Error::File`] if a file cannot be read or sizes differ, [`Error::NoPhotos`] if no
     /// photograph has boundaries.
     pub(super) fn load_all(options: &SmoothingOptions) -> Result<Vec<Self>, Error> {
-        let mut photos = Vec::new();
-        for file in image_files(&options.photos)? {
-            let name = file.file_stem().expect("a listed file has a name");
+        let with_boundaries = image_files(&options.photos)?.into_iter().filter_map(|photo| {
+            let name = photo.file_stem().expect("a listed file has a name");
             let boundaries = options.boundaries.join(name).with_extension("png");
-            if !boundaries.exists() {
-                continue;
-            }
-            let open =
-                |file: &std::path::Path| image::open(file).map_err(|err| Error::file(file, err));
-            let (picture, boundaries) = (open(&file)?.into_rgb8(), open(&boundaries)?.into_luma8());
-            if picture.dimensions() != boundaries.dimensions() {
-                return Err(Error::file(&file, "its annotated boundaries have another size"));
-            }
-            let scale = PHOTO_SCALES[fnv1a(name.as_encoded_bytes()) as usize % PHOTO_SCALES.len()];
-            let pixel = |x: usize, y: usize| {
-                let (x, y) =
-                    ((x as u32).min(picture.width() - 1), (y as u32).min(picture.height() - 1));
-                picture.get_pixel(x, y).0.map(f32::from)
-            };
-            let (width, height) = (picture.width() as usize, picture.height() as usize);
-            let sigma = scale / SCALE_OVER_SIGMA;
-            let plane =
-                Array2::from_shape_fn((height, width), |(y, x)| rgb_to_yuv(pixel(x, y))[0] / 255.0);
-            let structure = rtv::structure(&plane, PHOTO_LAMBDA, sigma) * 255.0;
-            let chroma = [0, 1].map(|i| {
-                let plane =
-                    Array2::from_shape_fn((height.div_ceil(2), width.div_ceil(2)), |(y, x)| {
-                        let (x, y) = (2 * x, 2 * y);
-                        let all = [(x, y), (x + 1, y), (x, y + 1), (x + 1, y + 1)];
-                        all.map(|(x, y)| rgb_to_yuv(pixel(x, y))[1 + i]).iter().sum::<f32>()
-                            / 4.0
-                            / 255.0
-                    });
-                rtv::structure(&plane, PHOTO_LAMBDA, (sigma / 2.0).max(0.5)) * 255.0
-            });
-            photos.push(Self { picture, structure, chroma, boundaries, scale });
-            if photos.len() == MAX_PHOTOS {
-                break;
-            }
-        }
+            boundaries.exists().then_some((photo, boundaries))
+        });
+        let files: Vec<_> = with_boundaries.take(MAX_PHOTOS).collect();
+        let load = |(photo, boundaries): &(PathBuf, PathBuf)| Self::load(photo, boundaries);
+        let photos = files.par_iter().map(load).collect::<Result<Vec<_>, _>>()?;
         if photos.is_empty() {
             return Err(Error::NoPhotos(options.photos.display().to_string()));
         }
         Ok(photos)
+    }
+
+    /// Loads a photograph and its annotated boundaries, and computes its structure.
+    fn load(photo: &Path, boundaries: &Path) -> Result<Self, Error> {
+        let open = |file: &Path| image::open(file).map_err(|err| Error::file(file, err));
+        let (picture, boundaries) = (open(photo)?.into_rgb8(), open(boundaries)?.into_luma8());
+        if picture.dimensions() != boundaries.dimensions() {
+            return Err(Error::file(photo, "its annotated boundaries have another size"));
+        }
+        let name = photo.file_stem().expect("a listed file has a name");
+        let scale = PHOTO_SCALES[fnv1a(name.as_encoded_bytes()) as usize % PHOTO_SCALES.len()];
+        let pixel = |x: usize, y: usize| {
+            let (x, y) =
+                ((x as u32).min(picture.width() - 1), (y as u32).min(picture.height() - 1));
+            picture.get_pixel(x, y).0.map(f32::from)
+        };
+        let (width, height) = (picture.width() as usize, picture.height() as usize);
+        let sigma = scale / SCALE_OVER_SIGMA;
+        let plane =
+            Array2::from_shape_fn((height, width), |(y, x)| rgb_to_yuv(pixel(x, y))[0] / 255.0);
+        let structure = rtv::structure(&plane, PHOTO_LAMBDA, sigma) * 255.0;
+        let chroma = [0, 1].map(|i| {
+            let plane = Array2::from_shape_fn((height.div_ceil(2), width.div_ceil(2)), |(y, x)| {
+                let (x, y) = (2 * x, 2 * y);
+                let all = [(x, y), (x + 1, y), (x, y + 1), (x + 1, y + 1)];
+                all.map(|(x, y)| rgb_to_yuv(pixel(x, y))[1 + i]).iter().sum::<f32>() / 4.0 / 255.0
+            });
+            rtv::structure(&plane, PHOTO_LAMBDA, (sigma / 2.0).max(0.5)) * 255.0
+        });
+        Ok(Self { picture, structure, chroma, boundaries, scale })
     }
 
     /// Draws the structure alone of a random patch of `side` x `side` pixels.

@@ -48,7 +48,7 @@ pub fn write(
     count: usize,
 ) -> Result<(), Error> {
     let drawings = Drawings::load(drawings, half)?;
-    let textures = Textures::load(textures, half, 1)?;
+    let textures = Textures::load(textures, half, &[], 1)?;
     std::fs::create_dir_all(out).map_err(|err| Error::file(out, err))?;
     for number in 0..count {
         let mut rng = StdRng::seed_from_u64(number as u64);

@@ -35,14 +35,20 @@ pub(super) const CUTS: [f32; 3] = [1.0, 1.8, 3.0];
 pub(super) struct Textures(Vec<Vec<Array2<i8>>>);
 
 impl Textures {
-    /// Creates tiles from the photographs of one half below `folder`.
+    /// Creates tiles from the photographs of one half below `folder`. Skips folders with a name
+    /// in `held_back`.
     ///
     /// # Errors
     /// [`Error::File`] if a folder or image cannot be read, [`Error::NoPhotos`] if there is no
     /// texture of a known period.
-    pub(super) fn load(folder: &Path, half: Half, seed: u64) -> Result<Self, Error> {
+    pub(super) fn load(
+        folder: &Path,
+        half: Half,
+        held_back: &[String],
+        seed: u64,
+    ) -> Result<Self, Error> {
         let mut files = image_files(folder)?;
-        files.retain(|f| half.contains(f));
+        files.retain(|f| half.contains(f) && !held_back.iter().any(|class| is_of_class(f, class)));
         let mut rng = StdRng::seed_from_u64(seed);
         let mut tiles: Vec<Vec<_>> = PERIODS.map(|_| Vec::new()).into();
         for file in &files {
@@ -90,6 +96,11 @@ impl Textures {
             })
             .collect()
     }
+}
+
+/// Returns whether the folder of `file` has the name `class`.
+fn is_of_class(file: &Path, class: &str) -> bool {
+    file.parent().and_then(Path::file_name).is_some_and(|folder| folder == class)
 }
 
 /// Returns a regular pattern of one period: stripes, checks or dots, with soft or hard edges; mean
