@@ -56,7 +56,7 @@ fn whole(c: &mut Criterion) {
     for threads in [1, 2] {
         let network = built_in(Device::Cpu, Precision::Auto).expect("the built-in model is valid");
         let mut smoother = Smoother::new(network, threads).expect("threads");
-        let parameters = Parameters { scale: 8.0, strength: 1.0, structure: 0.5, temporal: true };
+        let parameters = Parameters::default();
         group.bench_function(format!("{threads} threads"), |b| {
             b.iter(|| {
                 let [y, u, v] = &mut memory;

@@ -155,8 +155,7 @@ mod tests {
                 let views =
                     planes.iter_mut().map(|(samples, stride)| PlaneMut::new(samples, *stride));
                 let mut output = PictureMut::new(format, width, height, views).unwrap();
-                let parameters =
-                    Parameters { scale: 4.0, strength: 1.0, structure: 0.5, temporal: true };
+                let parameters = Parameters { scale: 4.0, ..Parameters::default() };
                 smoother.process(&input, &mut output, &parameters, None, Field::First).unwrap();
                 planes
             });

@@ -24,6 +24,8 @@ pub struct Settings {
     pub structure: f32,
     /// Whether the guide is averaged with previous frames.
     pub temporal: bool,
+    /// Whether the strength depends on the density of texture.
+    pub adaptive: bool,
     /// Factors on the strength by region of a region mask.
     pub region_factors: RegionFactors,
     /// Types of the regions of interest that count where a frame has no region mask.
@@ -38,6 +40,7 @@ impl Default for Settings {
             strength: 1.0,
             structure: 0.5,
             temporal: true,
+            adaptive: false,
             region_factors: RegionFactors::default(),
             roi_types: RoiTypes::default(),
         }
@@ -79,6 +82,16 @@ impl FilterSettings for Settings {
                 .controllable()
                 .mutable_playing()
                 .build(),
+            ParamSpecBoolean::builder("adaptive")
+                .nick("Adaptive")
+                .blurb(
+                    "Vary the strength with the density of texture: full in dense texture and \
+                     noise, little at isolated detail such as eyes and letters",
+                )
+                .default_value(default.adaptive)
+                .controllable()
+                .mutable_playing()
+                .build(),
             controllable_float(
                 "foreground-strength",
                 "Foreground strength",
@@ -112,6 +125,7 @@ impl FilterSettings for Settings {
             "strength" => self.strength = get_value(value)?,
             "structure" => self.structure = get_value(value)?,
             "temporal" => self.temporal = get_value(value)?,
+            "adaptive" => self.adaptive = get_value(value)?,
             "foreground-strength" => self.region_factors.foreground = get_value(value)?,
             "background-strength" => self.region_factors.background = get_value(value)?,
             RoiTypes::PROPERTY => self.roi_types = get_value::<Option<String>>(value)?.into(),
@@ -126,6 +140,7 @@ impl FilterSettings for Settings {
             "strength" => self.strength.to_value(),
             "structure" => self.structure.to_value(),
             "temporal" => self.temporal.to_value(),
+            "adaptive" => self.adaptive.to_value(),
             "foreground-strength" => self.region_factors.foreground.to_value(),
             "background-strength" => self.region_factors.background.to_value(),
             RoiTypes::PROPERTY => self.roi_types.to_value(),
@@ -143,6 +158,7 @@ impl FilterSettings for Settings {
             strength: self.strength,
             structure: self.structure,
             temporal: self.temporal,
+            adaptive: self.adaptive,
         };
         FrameSettings {
             parameters,

@@ -6,6 +6,7 @@
 //! that texture guides an edge-preserving weighted least squares solver, which smooths the picture.
 //! [`Smoother`] processes the pictures of a stream; [`wls`] is the solver alone, for any guide.
 
+mod density;
 pub(crate) mod io;
 mod period;
 mod smoother;

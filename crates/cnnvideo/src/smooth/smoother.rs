@@ -11,6 +11,7 @@ use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
 use super::{
     PeriodMeter, SIGNATURE,
+    density::DensityMap,
     io::{CellMaps, GuideInput, GuideOutput},
     scale_control,
     strength::{fill_strength_map, scale_by_regions},
@@ -80,12 +81,15 @@ pub struct Parameters {
     /// Whether to average the guide with that of previous pictures where luma is unchanged. Reduces
     /// flicker.
     pub temporal: bool,
+    /// Whether the strength depends on the density of texture: full in dense texture and noise,
+    /// little at isolated detail such as eyes and letters.
+    pub adaptive: bool,
 }
 
 impl Default for Parameters {
     /// Removes texture up to 8 pixels.
     fn default() -> Self {
-        Self { scale: 8.0, strength: 1.0, structure: 0.5, temporal: true }
+        Self { scale: 8.0, strength: 1.0, structure: 0.5, temporal: true, adaptive: false }
     }
 }
 
@@ -174,6 +178,8 @@ struct Buffers {
     cells: CellMaps,
     /// Strength map at luma size, see [`fill_strength_map`].
     strength: Array2<u8>,
+    /// Density of the texture, for [`Parameters::adaptive`].
+    density: DensityMap,
     /// Guide at the size of 4:2:2 chroma.
     chroma_guide: Array2<f32>,
     /// Strength map at the size of subsampled chroma.
@@ -267,7 +273,7 @@ impl Smoother {
         field: Field,
     ) -> Result<(), Error> {
         let (width, height) = input.size();
-        let Buffers { cells, strength, .. } = &mut self.buffers;
+        let Buffers { cells, strength, density, .. } = &mut self.buffers;
         cells.resize((height, width));
         if strength.dim() != (height, width) {
             *strength = Array2::zeros((height, width));
@@ -294,6 +300,10 @@ impl Smoother {
             strength,
             &self.threads,
         );
+        if parameters.adaptive {
+            density.update(&cells.texture, parameters.scale, &self.threads);
+            density.scale(strength, &self.threads);
+        }
         Ok(())
     }
 
@@ -306,7 +316,7 @@ impl Smoother {
         field: Field,
     ) {
         let Self { threads, solvers: [luma_solver, chroma_solver], buffers, temporal, .. } = self;
-        let Buffers { cells, strength, chroma_guide, chroma_strength } = buffers;
+        let Buffers { cells, strength, chroma_guide, chroma_strength, .. } = buffers;
         let guide = &temporal[field.index()].guide;
         let lambda = lambda(parameters.scale);
         let sigma = DEFAULT_EDGE_SIGMA * EDGE_SIGMA_RANGE.powf(1.0 - 2.0 * parameters.structure);

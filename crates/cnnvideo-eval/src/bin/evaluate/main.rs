@@ -11,6 +11,7 @@ mod regions;
 mod report;
 mod scenes;
 mod segment;
+mod sheet;
 mod smooth;
 mod stability;
 mod video;
@@ -49,6 +50,8 @@ enum Command {
     /// Measure how regions of cnnsegment survive covers, turning and leaving, in scenes made from
     /// photographs and in a clip
     RegionsVideo(regions::RegionsVideoArguments),
+    /// Write a picture sheet: photographs before and after elements
+    Sheet(sheet::SheetArguments),
     /// Measure PSNR and SSIM of cnnsmooth on images with texture over structure
     Smooth(smooth::SmoothArguments),
     /// Measure how well gradients predict annotated boundaries in photographs before and after
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
         Command::Scenes(arguments) => scenes::run(&arguments),
         Command::Segment(arguments) => segment::run(&arguments),
         Command::SegmentVideo(arguments) => segment::track(&arguments),
+        Command::Sheet(arguments) => sheet::run(&arguments),
         Command::Smooth(arguments) => smooth::run(&arguments),
         Command::SmoothBoundaries(arguments) => boundaries::run(&arguments),
         Command::SmoothVideo(arguments) => stability::run(&arguments),
