@@ -456,9 +456,12 @@ impl BaseTransformImpl for CnnSegment {
             }
             let size = (stream.input_info.width(), stream.input_info.height());
             let labels = stream.labels.as_slice().expect("the labels are contiguous").to_vec();
-            RegionMask::new(size.0, size.1, labels)
-                .expect("the labels have the size of the frame")
-                .attach(buffer, size);
+            let mask = RegionMask::new(size.0, size.1, labels)
+                .expect("the labels have the size of the frame");
+            mask.attach(buffer, size);
+            if let Err(err) = mask.attach_segmentation(buffer, size) {
+                gst::warning!(CAT, imp = self, "No segmentation metadata: {err}");
+            }
         }
         drop(state);
         self.add_timing(start);

@@ -3,6 +3,7 @@
 //! Code that the elements share: pixel formats, model properties, region masks, statistics, and the
 //! implementation of elements that filter one frame at a time (`FrameFilter`).
 
+mod analytics;
 mod element;
 mod frame_filter;
 mod key;

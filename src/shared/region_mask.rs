@@ -7,6 +7,8 @@ use std::sync::Once;
 
 use ndarray::{Array2, ArrayView2};
 
+use super::analytics;
+
 /// Name of the custom meta.
 pub const REGION_MASK_META: &str = "cnn-region-mask";
 /// Largest accepted width and height of a mask, in pixels.
@@ -40,11 +42,40 @@ impl RegionMask {
         let fits =
             width > 0 && height > 0 && labels.len() as u64 == u64::from(width) * u64::from(height);
         fits.then(|| Self {
-            buffer: gst::Buffer::from_mut_slice(labels),
+            buffer: mask_buffer(width, height, labels),
             width,
             height,
             stride: width,
         })
+    }
+
+    /// Returns the labels of the regions of a frame, indexed `[[y, x]]`: of its region mask, or else
+    /// of its segmentation metadata. `None` if the buffer has neither. `size` is that of the frame
+    /// (width, height).
+    pub fn labels_of(buffer: &gst::BufferRef, size: (u32, u32)) -> Option<Array2<u8>> {
+        match Self::of(buffer, size) {
+            Some(mask) => mask.labels(size),
+            None => analytics::labels(buffer, size),
+        }
+    }
+
+    /// Attaches the mask as segmentation metadata, for elements of other plugins. Without effect
+    /// before GStreamer 1.26.
+    ///
+    /// # Errors
+    /// The analytics library refuses the mask.
+    pub fn attach_segmentation(
+        &self,
+        buffer: &mut gst::BufferRef,
+        frame: (u32, u32),
+    ) -> Result<(), glib::BoolError> {
+        analytics::attach(buffer, &self.buffer, self.last_label(), frame)
+    }
+
+    /// Returns the highest label.
+    fn last_label(&self) -> u8 {
+        let bytes = self.buffer.map_readable().expect("the mask's buffer was readable before");
+        bytes.iter().copied().max().expect("a mask has at least one pixel")
     }
 
     /// Attaches the mask to a buffer that holds a frame of size `frame` (width, height). It
@@ -56,13 +87,11 @@ impl RegionMask {
         }
         let mut meta = gst::meta::CustomMeta::add(buffer, REGION_MASK_META)
             .expect("the meta is registered and the buffer is writable");
-        let bytes = self.buffer.map_readable().expect("the mask's buffer was readable before");
-        let labels = bytes.iter().copied().max().expect("a mask has at least one pixel");
         let structure = meta.mut_structure();
         structure.set("width", self.width);
         structure.set("height", self.height);
         structure.set("stride", self.stride);
-        structure.set("labels", u32::from(labels));
+        structure.set("labels", u32::from(self.last_label()));
         structure.set("mask", self.buffer.clone());
         structure.set("frame-width", frame.0);
         structure.set("frame-height", frame.1);
@@ -117,6 +146,22 @@ impl RegionMask {
         }
         Some(labels)
     }
+}
+
+/// Returns a buffer with one byte per pixel and the video meta of such a frame.
+fn mask_buffer(width: u32, height: u32, labels: Vec<u8>) -> gst::Buffer {
+    let mut buffer = gst::Buffer::from_mut_slice(labels);
+    gst_video::VideoMeta::add_full(
+        buffer.get_mut().expect("a new buffer is not shared"),
+        gst_video::VideoFrameFlags::empty(),
+        gst_video::VideoFormat::Gray8,
+        width,
+        height,
+        &[0],
+        &[i32::try_from(width).expect("frames are smaller")],
+    )
+    .expect("the labels fill the frame");
+    buffer
 }
 
 /// Registers the custom meta with GStreamer. Later calls have no effect.

@@ -48,10 +48,8 @@ impl VideoQuality {
             let [reference, test] = comparison.luma();
             alignment.add(&reference, &test);
         }
-        let labels = [(reference, reference_info), (test, test_info)].map(|(buffer, info)| {
-            let size = (info.width(), info.height());
-            RegionMask::of(buffer, size)?.labels(size)
-        });
+        let labels = [(reference, reference_info), (test, test_info)]
+            .map(|(buffer, info)| RegionMask::labels_of(buffer, (info.width(), info.height())));
         if let [Some(a), Some(b)] = &labels {
             measures.iou = iou(&a.view(), &b.view());
         }

@@ -27,6 +27,7 @@ mod memory;
 mod plugin;
 mod plugin_cache;
 mod roi;
+mod segmentation_meta;
 mod ten_bit;
 mod videoquality;
 mod watermark;

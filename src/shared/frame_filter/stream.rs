@@ -428,10 +428,11 @@ impl<P: FrameProcessor> Negotiated<P> {
             view_scan_mut::<U>(outframe, self.format, scan).map_err(|err| err.to_string())?;
         let size = (inframe.width(), inframe.height());
         let FrameSettings { parameters, region_factors, roi_types, .. } = &self.settings;
-        let labels = match RegionMask::of(inframe.buffer(), size) {
-            Some(mask) => mask.labels(size),
-            None if *region_factors == RegionFactors::default() => None,
-            None => roi_types.labels(inframe.buffer(), size),
+        let labels = if *region_factors == RegionFactors::default() {
+            None
+        } else {
+            RegionMask::labels_of(inframe.buffer(), size)
+                .or_else(|| roi_types.labels(inframe.buffer(), size))
         };
         let regions = labels.as_ref().map(|labels| region_factors.regions(labels));
         let mut process =
