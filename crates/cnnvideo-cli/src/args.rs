@@ -382,12 +382,24 @@ pub(crate) struct CompareArguments {
     /// Video to measure, of the same size and times
     #[arg(value_name = "B")]
     pub(crate) test: PathBuf,
+    /// Additional measures, which take more time, separated by commas
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) measures: Vec<ExtraMeasure>,
     /// Write a page with curves over the frames and pictures of the worst ones into this folder,
     /// which must be new or empty
     #[arg(long = "report", value_name = "DIR")]
     pub(crate) folder: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) progress: ProgressArguments,
+}
+
+/// Additional measures of `compare`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExtraMeasure {
+    /// PSNR weighted by the activity of the reference.
+    Xpsnr,
+    /// Perceptual score, 100 for equal frames.
+    Ssimulacra2,
 }
 
 /// Input and output.

@@ -249,7 +249,11 @@ fn videos_are_compared() {
     let report = json(&folder.run(&["compare", "in.mkv", "out.mkv", "--json"]).success());
     assert_eq!((&report["equal"], &report["frames"]), (&false.into(), &24.into()));
     assert!(report["mean"]["psnr"].as_f64().unwrap() < 60.0);
-    assert!(folder.run(&["compare", "in.mkv", "out.mkv"]).success().contains("PSNR of Y"));
+    let text = folder.run(&["compare", "in.mkv", "out.mkv", "--measures", "xpsnr"]).success();
+    assert!(text.contains("\nXPSNR of Y ") && text.contains(" dB, in 5% of the frames"), "{text}");
+    assert!(report["mean"]["xpsnr-y"].is_null() && report["frame_offset"] == 0, "{report}");
+    let low = ["p1", "p5", "p10", "p50"].map(|name| report["percentiles"][name]["ssim"].as_f64());
+    assert!(low.is_sorted() && low[0].is_some() && low[3] <= Some(1.0), "{low:?}");
 
     write_reports(&folder);
 

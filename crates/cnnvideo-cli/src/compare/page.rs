@@ -134,11 +134,12 @@ impl Page<'_> {
 
     fn curves(&self, html: &mut String) {
         for (field, name, unit) in MEASURES {
-            if ![self.psnr, "ssim"].contains(&field) {
+            if ![self.psnr, "ssim", "xpsnr-y", "ssimulacra2"].contains(&field) {
                 continue;
             }
             let value = |frame: &FrameMeasures| frame.get(field).unwrap_or(f64::INFINITY);
             let values: Vec<_> = self.frames.iter().map(value).collect();
+            // Equal frames only, or not measured.
             if values.iter().all(|value| value.is_infinite()) {
                 continue;
             }

@@ -97,6 +97,8 @@ pub(crate) fn structure_to_json(structure: &gst::StructureRef) -> Value {
             if count == u64::MAX { Value::Null } else { json!(count) }
         } else if let Ok(count) = value.get::<u32>() {
             json!(count)
+        } else if let Ok(number) = value.get::<i64>() {
+            json!(number)
         } else if let Ok(structure) = value.get::<gst::Structure>() {
             structure_to_json(&structure)
         } else {
