@@ -59,6 +59,15 @@ impl Default for DecoderOptions {
     }
 }
 
+/// A window to decode, for the stages of the search.
+struct Query<'a> {
+    window: &'a Window,
+    /// Of the sums of the window's residuals.
+    synchroniser: &'a Synchroniser,
+    /// Geometries to search.
+    search: Search,
+}
+
 /// A pilot to search for, and what is needed to decode the marks that it belongs to.
 struct Pilot {
     version: Version,
@@ -133,6 +142,7 @@ impl Decoder {
         let Some(synchroniser) = Synchroniser::new(&residual_sums, search, &mut self.fft) else {
             return attempts.report();
         };
+        let query = Query { window, synchroniser: &synchroniser, search };
         let stages = [
             Self::decode_at_last,
             Self::decode_whole,
@@ -142,7 +152,7 @@ impl Decoder {
             Self::decode_without_pilot,
         ];
         let found = stages.into_iter().any(|stage| {
-            let found = stage(self, window, &synchroniser, search, &mut attempts);
+            let found = stage(self, &query, &mut attempts);
             attempts.turn(window, Orientation::default());
             found
         });
@@ -151,27 +161,15 @@ impl Decoder {
     }
 
     /// Decodes at the geometry of the last watermark found.
-    fn decode_at_last(
-        &mut self,
-        window: &Window,
-        _: &Synchroniser,
-        _: Search,
-        attempts: &mut Attempts,
-    ) -> bool {
+    fn decode_at_last(&mut self, query: &Query<'_>, attempts: &mut Attempts) -> bool {
         let Some((geometry, pilot, _)) = self.last else { return false };
-        attempts.turn(window, self.last_orientation);
+        attempts.turn(query.window, self.last_orientation);
         self.decode_at(geometry, pilot, attempts)
     }
 
     /// Decodes whole, upright pictures.
-    fn decode_whole(
-        &mut self,
-        _: &Window,
-        synchroniser: &Synchroniser,
-        _: Search,
-        attempts: &mut Attempts,
-    ) -> bool {
-        self.pilots_of_whole_picture(synchroniser).into_iter().any(|pilot| {
+    fn decode_whole(&mut self, query: &Query<'_>, attempts: &mut Attempts) -> bool {
+        self.pilots_of_whole_picture(query.synchroniser).into_iter().any(|pilot| {
             let upright = self.last_orientation == Orientation::default();
             let tried = upright
                 && self.last.is_some_and(|last| (last.0, last.1) == (Geometry::IDENTITY, pilot));
@@ -180,66 +178,42 @@ impl Decoder {
     }
 
     /// Decodes whole pictures that were mirrored or turned by multiples of 90 degrees.
-    fn decode_changed_orientations(
-        &mut self,
-        window: &Window,
-        synchroniser: &Synchroniser,
-        search: Search,
-        attempts: &mut Attempts,
-    ) -> bool {
-        if search != Search::Full || !self.options.orientations {
+    fn decode_changed_orientations(&mut self, query: &Query<'_>, attempts: &mut Attempts) -> bool {
+        if query.search != Search::Full || !self.options.orientations {
             return false;
         }
-        self.changed_orientations(synchroniser).into_iter().any(|(pilot, orientation)| {
-            attempts.turn(window, orientation);
+        self.changed_orientations(query.synchroniser).into_iter().any(|(pilot, orientation)| {
+            attempts.turn(query.window, orientation);
             self.decode_at(Geometry::IDENTITY, pilot, attempts)
         })
     }
 
     /// Decodes upright pictures at the geometries of a search.
-    fn decode_upright(
-        &mut self,
-        _: &Window,
-        synchroniser: &Synchroniser,
-        search: Search,
-        attempts: &mut Attempts,
-    ) -> bool {
-        if search == Search::WholeFrame {
+    fn decode_upright(&mut self, query: &Query<'_>, attempts: &mut Attempts) -> bool {
+        if query.search == Search::WholeFrame {
             return false;
         }
-        let found = self.search(synchroniser, search);
+        let found = self.search(query.synchroniser, query.search);
         found.into_iter().any(|(pilot, geometry)| self.decode_at(geometry, pilot, attempts))
     }
 
     /// Decodes pictures at the geometries of the search for less likely transforms.
-    fn decode_transformed(
-        &mut self,
-        window: &Window,
-        synchroniser: &Synchroniser,
-        search: Search,
-        attempts: &mut Attempts,
-    ) -> bool {
-        if search != Search::Full || !self.is_turn_of(0) {
+    fn decode_transformed(&mut self, query: &Query<'_>, attempts: &mut Attempts) -> bool {
+        if query.search != Search::Full || !self.is_turn_of(0) {
             return false;
         }
-        let found = self.search_transforms(synchroniser);
+        let found = self.search_transforms(query.synchroniser);
         found.into_iter().any(|(pilot, geometry)| {
-            let (orientation, geometry) = Orientation::split(&geometry, synchroniser.dim());
-            attempts.turn(window, orientation);
+            let (orientation, geometry) = Orientation::split(&geometry, query.synchroniser.dim());
+            attempts.turn(query.window, orientation);
             self.decode_at(geometry, pilot, attempts)
         })
     }
 
     /// Decodes whole pictures of version 2 as if the pilot had been removed, for one key epoch per
     /// call in turn.
-    fn decode_without_pilot(
-        &mut self,
-        window: &Window,
-        _: &Synchroniser,
-        search: Search,
-        attempts: &mut Attempts,
-    ) -> bool {
-        if search != Search::Full || !self.is_turn_of(1) {
+    fn decode_without_pilot(&mut self, query: &Query<'_>, attempts: &mut Attempts) -> bool {
+        if query.search != Search::Full || !self.is_turn_of(1) {
             return false;
         }
         let pilot = self.next_without_pilot;
@@ -248,7 +222,7 @@ impl Decoder {
         let epoch = pilots[pilot].epoch;
         let marks = pilots[pilot].marks(key, candidates);
         let limit = options.false_positive_rate.log10();
-        let found = marks.decode_without_pilot(key, window, fft, |found| {
+        let found = marks.decode_without_pilot(key, query.window, fft, |found| {
             attempts.add_version_2(found, epoch, &Geometry::IDENTITY, limit)
         });
         if found {
