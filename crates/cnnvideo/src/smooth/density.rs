@@ -78,14 +78,16 @@ impl DensityMap {
     /// Multiplies the strength map by the share of each block.
     pub(super) fn scale(&self, strength_map: &mut Array2<u8>, threads: &Threads) {
         threads.enter(|| {
-            strength_map.axis_iter_mut(Axis(0)).into_par_iter().enumerate().for_each(
-                |(y, mut row)| {
-                    let shares = self.shares.row(y / BLOCK);
-                    for (x, to) in row.iter_mut().enumerate() {
-                        *to = (f32::from(*to) * shares[x / BLOCK] + 0.5) as u8;
+            strength_map.axis_iter_mut(Axis(0)).into_par_iter().enumerate().for_each(|(y, row)| {
+                let row = row.into_slice().expect("rows of an owned array are contiguous");
+                for (block, share) in row.chunks_mut(BLOCK).zip(self.shares.row(y / BLOCK)) {
+                    if *share < 1.0 {
+                        block.iter_mut().for_each(|to| {
+                            *to = (f32::from(*to) * share + 0.5) as u8;
+                        });
                     }
-                },
-            );
+                }
+            });
         });
     }
 }
