@@ -1,7 +1,7 @@
 # Each target runs a script of scripts/. `make demo` and `make test` install missing system packages
 # with apt; without apt they list them and stop.
 
-.PHONY: demo test test-instructions update-instructions build install deb test-cluster test-studio evaluate bench torch test-arm test-debian13 meson-test fuzz fuzz-repro soak
+.PHONY: demo test test-instructions update-instructions build install deb test-cluster test-studio test-c2pa evaluate bench torch test-arm test-debian13 meson-test fuzz fuzz-repro soak
 
 demo:
 	scripts/demo
@@ -36,6 +36,10 @@ test-cluster:
 # Tests `cnnvideo studio` in headless Chromium.
 test-studio:
 	scripts/test-studio
+
+# Tests the feature c2pa of the command: content credentials.
+test-c2pa:
+	scripts/test-c2pa
 
 # Writes evaluation/index.html: the elements' results on photographs and a clip.
 # FULL=1 DATA=FOLDER also measures the figures of the README.

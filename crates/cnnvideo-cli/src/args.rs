@@ -112,6 +112,10 @@ pub(crate) enum Watermark {
     /// Find the receivers that a copy of `watermark variants` comes from; exit status 0 if there is
     /// one, 3 if there is none
     Trace(TraceArguments),
+    /// Content credentials (C2PA) that are found again by the watermark
+    #[cfg(feature = "c2pa")]
+    #[command(subcommand)]
+    Credential(crate::credential::CredentialCommand),
     /// Keys
     #[command(subcommand)]
     Key(KeyCommand),

@@ -13,6 +13,8 @@ mod chunks;
 mod codec;
 mod compare;
 mod container;
+#[cfg(feature = "c2pa")]
+mod credential;
 mod error;
 mod explain;
 mod filter;

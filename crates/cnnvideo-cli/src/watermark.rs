@@ -9,7 +9,7 @@ use std::{
     process::ExitCode,
 };
 
-use cnnvideo::watermark::{KEY_LEN, Key, KeyError};
+use cnnvideo::watermark::{KEY_LEN, Key, KeyError, Payload};
 use gst::prelude::*;
 use gstcnnvideo::watermarkdetect::WatermarkMessage;
 use rand::{TryRngCore, rngs::OsRng};
@@ -63,6 +63,8 @@ pub(crate) fn watermark(command: &Watermark, stop: &Stop) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Watermark::Trace(arguments) => variants::trace(arguments, stop),
+        #[cfg(feature = "c2pa")]
+        Watermark::Credential(command) => crate::credential::credential(command, stop),
         Watermark::Key(KeyCommand::New { file, report }) => {
             new_key(file)?;
             if report.json {
@@ -79,14 +81,12 @@ pub(crate) fn watermark(command: &Watermark, stop: &Stop) -> Result<ExitCode> {
 }
 
 fn embed(arguments: &EmbedArguments, stop: &Stop) -> Result<()> {
-    let EmbedArguments { key_file, payload_file, .. } = arguments;
+    let EmbedArguments { key_file, nonce, payload, payload_file, target_psnr, .. } = arguments;
     check_key(key_file)?;
-    let mut settings = key_settings(key_file, arguments.nonce.as_deref())?;
-    settings.extend(arguments.payload.map(|payload| format!("payload={payload}")));
+    let mut settings = embed_settings(key_file, nonce.as_deref(), *payload, *target_psnr)?;
     if let Some(file) = payload_file {
         settings.push(format!("payload-file={}", text(file)?));
     }
-    settings.extend(arguments.target_psnr.map(|psnr| format!("target-psnr={psnr}")));
     let job = Job {
         command: "watermark embed",
         files: &arguments.files,
@@ -100,6 +100,22 @@ fn embed(arguments: &EmbedArguments, stop: &Stop) -> Result<()> {
         true => resume(&job, stop),
         false => transcode(job, stop),
     }
+}
+
+/// Returns the properties of the element that embeds a payload.
+///
+/// # Errors
+/// The name of the key file is not UTF-8.
+pub(crate) fn embed_settings(
+    key_file: &Path,
+    nonce: Option<&str>,
+    payload: Option<Payload>,
+    target_psnr: Option<f32>,
+) -> Result<Vec<String>> {
+    let mut settings = key_settings(key_file, nonce)?;
+    settings.extend(payload.map(|payload| format!("payload={payload}")));
+    settings.extend(target_psnr.map(|psnr| format!("target-psnr={psnr}")));
+    Ok(settings)
 }
 
 /// Reads a key, before any work.
@@ -116,7 +132,10 @@ pub(crate) fn check_key(file: &Path) -> Result<Key> {
 }
 
 /// Returns the properties of the elements for a key.
-fn key_settings(key_file: &Path, nonce: Option<&str>) -> Result<Vec<String>> {
+///
+/// # Errors
+/// The name of the file is not UTF-8.
+pub(crate) fn key_settings(key_file: &Path, nonce: Option<&str>) -> Result<Vec<String>> {
     let file = format!("key-file={}", text(key_file)?);
     Ok(std::iter::once(file).chain(nonce.map(|nonce| format!("nonce={nonce}"))).collect())
 }
@@ -212,6 +231,20 @@ impl Measure for Found {
     }
 }
 
+/// Returns the payloads of a file, or the first one unless `all`, and the number of frames read.
+///
+/// # Errors
+/// As [`Detector::run`].
+pub(crate) fn read_marks(
+    detector: &Detector<'_>,
+    all: bool,
+    stop: &Stop,
+) -> Result<(Vec<WatermarkMessage>, u64)> {
+    let mut found = Found { marks: Vec::new(), until_first: !all };
+    let frames = detector.run(&mut found, stop)?;
+    Ok((found.marks, frames))
+}
+
 /// Looks for payloads in a file and prints them. Returns whether there is one.
 fn detect(
     file: &Path,
@@ -220,25 +253,24 @@ fn detect(
     progress: ProgressArguments,
     stop: &Stop,
 ) -> Result<bool> {
-    let mut found = Found { marks: Vec::new(), until_first: !all };
     let detector = Detector { file, settings, mode: progress.progress };
-    let frames = detector.run(&mut found, stop)?;
+    let (marks, frames) = read_marks(&detector, all, stop)?;
     if progress.report.json {
-        let marks: Vec<_> = found.marks.iter().map(mark_json).collect();
+        let marks_json: Vec<_> = marks.iter().map(mark_json).collect();
         print_line(json!({
             "file": file.to_string_lossy(),
             "found": !marks.is_empty(),
             "frames": frames,
-            "payloads": marks,
+            "payloads": marks_json,
         }))?;
-    } else if found.marks.is_empty() {
+    } else if marks.is_empty() {
         print_line(format_args!("{}: no watermark of this key", file.display()))?;
     } else {
-        for mark in &found.marks {
+        for mark in &marks {
             print_line(format_args!("{}: {}", file.display(), mark_text(mark)))?;
         }
     }
-    Ok(!found.marks.is_empty())
+    Ok(!marks.is_empty())
 }
 
 /// Returns the end of the window in which a payload was found, in seconds of the video.
@@ -246,7 +278,8 @@ fn seconds(mark: &WatermarkMessage) -> Option<f64> {
     mark.stream_time.map(|time| time.nseconds() as f64 / 1e9)
 }
 
-fn mark_json(mark: &WatermarkMessage) -> Value {
+/// Returns what was found, for programs.
+pub(crate) fn mark_json(mark: &WatermarkMessage) -> Value {
     let report = &mark.report;
     json!({
         "payload": report.payload.map(|payload| payload.to_string()),
@@ -262,7 +295,8 @@ fn mark_json(mark: &WatermarkMessage) -> Value {
     })
 }
 
-fn mark_text(mark: &WatermarkMessage) -> String {
+/// Returns what was found, for people.
+pub(crate) fn mark_text(mark: &WatermarkMessage) -> String {
     let report = &mark.report;
     let payload = report.payload.map(|payload| payload.to_string()).unwrap_or_default();
     let time = seconds(mark).map(|time| format!("at {time:.2} s, ")).unwrap_or_default();

@@ -6,18 +6,8 @@ mod common;
 
 use std::fs;
 
-use common::{Folder, decoded, launch, usual_clip, usual_clip_of};
+use common::{Folder, decoded, launch, textured_clip, usual_clip, usual_clip_of};
 use serde_json::Value;
-
-/// Writes a clip with texture that can hold a watermark.
-fn textured_clip(folder: &Folder, name: &str) {
-    launch(&format!(
-        "videotestsrc pattern=snow num-buffers=30 ! video/x-raw,width=160,height=90,framerate=25/1 \
-         ! videoscale method=bilinear ! video/x-raw,format=I420,width=640,height=360 ! \
-         avenc_ffv1 ! matroskamux ! filesink location={}",
-        folder.file(name).display()
-    ));
-}
 
 /// Parses the standard output of a run.
 fn json(text: &str) -> Value {
@@ -68,7 +58,7 @@ fn info_describes_a_file() {
 #[test]
 fn watermarks_are_embedded_and_detected() {
     let folder = Folder::new("watermark");
-    textured_clip(&folder, "in.mkv");
+    textured_clip(&folder.file("in.mkv"));
     folder.run(&["watermark", "key", "new", "key"]).success();
     let key = fs::read(folder.file("key")).unwrap();
     assert_eq!(key.len(), 32);

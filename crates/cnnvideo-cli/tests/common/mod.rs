@@ -175,6 +175,16 @@ pub(crate) fn noisy_scenes(path: &Path, frames: usize, scenes: usize) {
     finish(&pipeline);
 }
 
+/// Writes a clip with texture that can hold a watermark.
+pub(crate) fn textured_clip(path: &Path) {
+    launch(&format!(
+        "videotestsrc pattern=snow num-buffers=30 ! video/x-raw,width=160,height=90,framerate=25/1 \
+         ! videoscale method=bilinear ! video/x-raw,format=I420,width=640,height=360 ! \
+         avenc_ffv1 ! matroskamux ! filesink location={}",
+        path.display()
+    ));
+}
+
 /// Writes the usual clip: Matroska, H.264 with B frames, Opus.
 pub(crate) fn usual_clip(path: &Path) {
     usual_clip_of(path, 24);

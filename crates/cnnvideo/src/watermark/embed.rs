@@ -13,6 +13,7 @@ use super::{
     payload::Payload,
     plane::{canonical_scale, resample_plane},
     tile_weights::{TileSigns, TileWeights},
+    version::Version,
 };
 use crate::{
     frame::{Colour, PictureMut, Sample, luma::luma_row},
@@ -37,6 +38,16 @@ pub enum Security {
     /// Version 1 of the format: the same patterns for any picture, which survive a little more
     /// compression.
     Robust,
+}
+
+impl Security {
+    /// Returns the version of the marks.
+    pub fn version(self) -> Version {
+        match self {
+            Self::CopyResistant => Version::Two,
+            Self::Robust => Version::One,
+        }
+    }
 }
 
 /// Strength of an embedded watermark. The default is 45 dB with the perceptual mask.
