@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! `cnnvideo watermark credential sign`: marks a video, and signs a manifest that names the payload.
+//! `cnnvideo watermark credential sign`: marks a video, and signs a manifest with the payload.
 
 use std::{
     fs,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! A folder of manifests. The name of a file is the payload, and a hash of the manifest, which keeps
+//! A folder of manifests. The name of a file is the payload and a hash of the manifest, which keeps
 //! several manifests with one payload apart.
 
 use std::{
