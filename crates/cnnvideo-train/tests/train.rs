@@ -251,16 +251,22 @@ fn smoothing_network_trains_resumes_and_quantises() {
     });
 
     let mut run = run_options(&folder.0, smooth::SIGNATURE, Length::Steps(0));
-    let train = |run: &RunOptions| {
-        train::smooth::train(&SmoothingOptions {
-            run: run.clone(),
-            drawings: at("drawings"),
-            textures: at("textures"),
-            photos: at("photos"),
-            boundaries: at("boundaries"),
-            solver_loss_share: 0.3,
-        })
+    // Of the half of the textures that networks are trained on.
+    std::fs::create_dir(at("textures").join("damaged")).unwrap();
+    std::fs::write(at("textures/damaged/x.jpg"), b"no image").unwrap();
+    let options = |run: &RunOptions| SmoothingOptions {
+        run: run.clone(),
+        drawings: at("drawings"),
+        textures: at("textures"),
+        held_back: vec!["damaged".to_owned()],
+        photos: at("photos"),
+        boundaries: at("boundaries"),
+        solver_loss_share: 0.3,
     };
+    let everything = SmoothingOptions { held_back: Vec::new(), ..options(&run) };
+    let error = train::smooth::train(&everything).unwrap_err();
+    assert!(error.to_string().contains("damaged/x.jpg"), "{error}");
+    let train = |run: &RunOptions| train::smooth::train(&options(run));
     assert_learns(&mut run, [60, 240], train);
     assert_loads(&run.out, 16);
 
