@@ -3,8 +3,8 @@
 //! Regions as segmentation metadata of the analytics library of GStreamer
 //! (`GstAnalyticsSegmentationMtd`), which elements of other plugins read and write.
 //!
-//! The library has this metadata from GStreamer 1.26 on. The plugin also runs with 1.22, so it looks
-//! the functions up when it first needs them; without them, nothing is attached or found.
+//! The library has this metadata from GStreamer 1.26 on. The plugin also runs with 1.22, so it
+//! looks the functions up when it first needs them; without them, nothing is attached or found.
 
 use std::{
     ffi::{c_int, c_uint, c_void},

@@ -49,9 +49,9 @@ impl RegionMask {
         })
     }
 
-    /// Returns the labels of the regions of a frame, indexed `[[y, x]]`: of its region mask, or else
-    /// of its segmentation metadata. `None` if the buffer has neither. `size` is that of the frame
-    /// (width, height).
+    /// Returns the labels of the regions of a frame, indexed `[[y, x]]`: of its region mask, or
+    /// else of its segmentation metadata. `None` if the buffer has neither. `size` is that of the
+    /// frame (width, height).
     pub fn labels_of(buffer: &gst::BufferRef, size: (u32, u32)) -> Option<Array2<u8>> {
         match Self::of(buffer, size) {
             Some(mask) => mask.labels(size),

@@ -154,7 +154,7 @@ fn a_stripped_manifest_is_found_by_the_pixels() {
     let run = find(&folder, "out.mp4", &["--store", "store"]);
     assert!(run.success().contains("hard binding     valid"));
     assert!(!run.errors().contains("does not prove"), "{}", run.errors());
-    // The issuer of nobody.
+    // A trust anchor that did not issue the certificate of the signer.
     let anchors = ["--store", "store", "--trust-anchors", "expired.pem"];
     let run = find(&folder, "out.mp4", &anchors);
     assert!(String::from_utf8_lossy(&run.0.stdout).contains("NOT trusted"));
