@@ -10,14 +10,14 @@ use super::{
     key::Key,
     message::log10_chance,
     orientation::Orientation,
-    pattern::{Wave, pilot},
+    pattern::{Carriers, Wave, pilot},
     payload::Payload,
     plane::Fft2,
     report::{Attempts, Evidence, Report},
     search::Search,
     sync::Synchroniser,
     version::Version,
-    version1,
+    version1::SpectraByLabel,
     version2::{Found, Marks},
 };
 
@@ -32,6 +32,10 @@ const SHIFTED_TRANSFORMS: usize = 3;
 const MIN_AGREEMENT: f64 = 5.0;
 /// The same for less likely transforms.
 const MIN_AGREEMENT_OF_TRANSFORM: f64 = 6.0;
+/// Least agreement of the hops that the pilot shows with the sequence of version 2, in standard
+/// deviations of a group, at which a window is decoded. Most windows without a watermark stay below
+/// it; marks that could be read reached 4.6.
+const MIN_AGREEMENT_OF_HOPS: f32 = 3.0;
 /// Number of pilots, those that agree best, with which whole pictures are decoded.
 const DECODED_PILOTS: usize = 3;
 /// Agreement of a pilot with whole pictures, in standard deviations without a watermark, below
@@ -90,6 +94,8 @@ pub struct Decoder {
     key: Key,
     options: DecoderOptions,
     pilots: Vec<Pilot>,
+    /// Carriers of version 1, created when they are needed.
+    carriers: Option<Carriers>,
     /// Issued payloads.
     candidates: Vec<Payload>,
     fft: Fft2,
@@ -120,6 +126,7 @@ impl Decoder {
             key,
             options,
             pilots,
+            carriers: None,
             candidates: Vec::new(),
             fft: Fft2::new(),
             last: None,
@@ -232,10 +239,11 @@ impl Decoder {
         found
     }
 
-    /// Returns whether one of the two costly stages runs. Both run in the first window without a
-    /// mark. After it they alternate, which halves their time on video without a mark.
-    fn is_turn_of(&self, stage: usize) -> bool {
-        self.missed == 0 || self.missed % 2 == stage
+    /// Returns whether a costly stage runs, of those of an even or odd number. All run in the first
+    /// window without a mark. After it they alternate, which halves their time on video without a
+    /// mark.
+    fn is_turn_of(&self, parity: usize) -> bool {
+        self.missed == 0 || self.missed % 2 == parity
     }
 
     /// Decodes a window without a geometry search at `trials` places in the sequence of hops of
@@ -246,7 +254,7 @@ impl Decoder {
         let mut all = Vec::with_capacity(trials);
         for epoch in 0.. {
             let marks = Marks::new(&self.key, epoch, &[]);
-            let found = marks.trials(&self.key, window, trials - all.len(), &mut self.fft);
+            let found = marks.trials(&self.key, window, trials - all.len(), &self.fft);
             let is_empty = found.is_empty();
             all.extend(found.into_iter().map(|found| {
                 let Found { message, tile_z, .. } = found;
@@ -262,8 +270,8 @@ impl Decoder {
 
     /// Returns the pilots with which a whole picture is decoded, the best first.
     ///
-    /// If none agrees, it is that of version 1: its marks can be read without, if the geometry has
-    /// not changed.
+    /// If none agrees, it is that of version 1, for every other window: its marks can be read
+    /// without, if the geometry has not changed.
     fn pilots_of_whole_picture(&self, synchroniser: &Synchroniser) -> Vec<usize> {
         let agreements = self.pilots.iter().enumerate().map(|(i, pilot)| {
             (synchroniser.agreement_of_whole_picture(&pilot.waves, [false; 2]), i)
@@ -275,7 +283,7 @@ impl Decoder {
             .filter(|(agreement, _)| *agreement >= MIN_AGREEMENT_OF_WHOLE)
             .map(|(_, pilot)| pilot)
             .collect();
-        if decoded.is_empty() {
+        if decoded.is_empty() && self.is_turn_of(0) {
             decoded.extend(self.pilots.iter().position(|pilot| pilot.version == Version::One));
         }
         decoded
@@ -304,8 +312,9 @@ impl Decoder {
     /// Searches geometries of upright pictures; returns those to decode and their pilots, the best
     /// first.
     fn search(&mut self, synchroniser: &Synchroniser, search: Search) -> Vec<(usize, Geometry)> {
-        let mut candidates =
-            self.candidates_of_pilots(|waves| synchroniser.upright_candidates(waves, search));
+        let polar = synchroniser.polar_map();
+        let mut candidates = self
+            .candidates_of_pilots(|waves| synchroniser.upright_candidates(waves, polar, search));
         candidates.truncate(SHIFTED_GEOMETRIES);
         self.with_shift(synchroniser, candidates, MIN_AGREEMENT)
     }
@@ -313,8 +322,10 @@ impl Decoder {
     /// Searches geometries of rotated, mirrored and stretched pictures, as [`Self::search`] does.
     fn search_transforms(&mut self, synchroniser: &Synchroniser) -> Vec<(usize, Geometry)> {
         let orientations = self.options.orientations;
-        let mut candidates = self
-            .candidates_of_pilots(|waves| synchroniser.transformed_candidates(waves, orientations));
+        let polar = synchroniser.polar_map();
+        let mut candidates = self.candidates_of_pilots(|waves| {
+            synchroniser.transformed_candidates(waves, polar, orientations)
+        });
         candidates.truncate(SHIFTED_TRANSFORMS);
         let both = candidates.into_iter().flat_map(|(pilot, geometry)| {
             let turned =
@@ -369,7 +380,7 @@ impl Decoder {
     ///
     /// Updates the best report; returns whether it found a payload.
     fn decode_at(&mut self, geometry: Geometry, pilot: usize, attempts: &mut Attempts) -> bool {
-        let Self { key, options, pilots, candidates, fft, last, last_orientation, .. } = self;
+        let Self { key, options, pilots, carriers, candidates, fft, last, .. } = self;
         let (window, limit) = (&attempts.window.clone(), options.false_positive_rate.log10());
         let mut found_epoch = pilots[pilot].epoch;
         let waves = pilots[pilot].waves.clone();
@@ -377,22 +388,26 @@ impl Decoder {
             Version::One => {
                 let last = last.map(|(_, _, epoch)| epoch);
                 let others = (0..options.epoch_count).filter(|epoch| Some(*epoch) != last);
-                let epochs = last.into_iter().chain(others);
-                version1::decode(key, &waves, epochs, window, &geometry, fft, |epoch, message| {
+                let epochs: Vec<_> = last.into_iter().chain(others).collect();
+                let carriers = carriers.get_or_insert_with(|| Carriers::new(key));
+                let spectra = SpectraByLabel::new(&waves, window, &geometry, fft);
+                spectra.decode(key, carriers, &epochs, fft, |epoch, message| {
                     found_epoch = epoch;
                     attempts.add_version_1(message, epoch, &geometry, limit)
                 })
             }
             Version::Two => {
                 let marks = pilots[pilot].marks(key, candidates);
-                marks.decode(key, &waves, window, &geometry, fft, |found| {
-                    attempts.add_version_2(found, found_epoch, &geometry, limit)
-                })
+                let hops = marks.hops(&waves, window, &geometry);
+                hops.agreement >= MIN_AGREEMENT_OF_HOPS
+                    && marks.decode(key, window, &geometry, hops, fft, |found| {
+                        attempts.add_version_2(found, found_epoch, &geometry, limit)
+                    })
             }
         };
         if found {
             *last = Some((geometry, pilot, found_epoch));
-            *last_orientation = attempts.orientation;
+            self.last_orientation = attempts.orientation;
         }
         found
     }

@@ -11,6 +11,7 @@ use super::{
     geometry::Geometry,
     tiles::{TILE, TILE_COLUMNS, TILE_ROWS},
 };
+use crate::simd::vectorise;
 
 /// Part of a row of a received picture that lies in one tile.
 struct Span {
@@ -33,15 +34,39 @@ pub(super) struct TileMap {
 }
 
 /// Residuals of a run of pictures after demodulation.
+#[derive(Clone)]
 pub(super) struct Demodulated {
     /// Sum over the pictures for the carriers of described tiles.
     pub described: Array2<f32>,
     /// Sum for the carriers of flat tiles.
     pub flat: Array2<f32>,
-    /// Mean magnitude of the tiles' weights.
-    pub described_share: f32,
-    /// Mean squared weight of the described and of the flat tiles.
-    pub powers: [f32; 2],
+    /// Sum of the magnitudes of the tiles' weights.
+    weights: f32,
+    /// Sum of the squared weights of the described and of the flat tiles.
+    squares: [f32; 2],
+    /// Number of tiles, over all pictures.
+    count: usize,
+}
+
+impl Demodulated {
+    /// Returns the mean magnitude of the tiles' weights.
+    pub(super) fn described_share(&self) -> f32 {
+        self.weights / self.count.max(1) as f32
+    }
+
+    /// Returns the mean squared weight of the described and of the flat tiles.
+    pub(super) fn powers(&self) -> [f32; 2] {
+        self.squares.map(|square| square / self.count.max(1) as f32)
+    }
+
+    /// Adds other pictures of the same size.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.described += &other.described;
+        self.flat += &other.flat;
+        self.weights += other.weights;
+        self.squares.iter_mut().zip(other.squares).for_each(|(to, v)| *to += v);
+        self.count += other.count;
+    }
 }
 
 impl TileMap {
@@ -86,7 +111,7 @@ impl TileMap {
         description: &Description,
     ) -> Demodulated {
         let (mut described, mut flat) = (Array2::zeros(self.dim), Array2::zeros(self.dim));
-        let (mut sum, mut powers, mut count) = (0.0, [0.0; 2], 0);
+        let (mut sum, mut squares, mut count) = (0.0, [0.0; 2], 0);
         let mut weights = Vec::with_capacity(self.tiles.len());
         for picture in pictures {
             weights.clear();
@@ -94,8 +119,8 @@ impl TileMap {
             for weight in &weights {
                 let weight: f32 = f32::abs(*weight);
                 sum += weight;
-                powers[0] += weight * weight;
-                powers[1] += (1.0 - weight) * (1.0 - weight);
+                squares[0] += weight * weight;
+                squares[1] += (1.0 - weight) * (1.0 - weight);
             }
             count += weights.len();
             let rows = described.rows_mut().into_iter().zip(flat.rows_mut());
@@ -103,21 +128,13 @@ impl TileMap {
                 let described = described.into_slice().expect("own planes are contiguous");
                 let flat = flat.into_slice().expect("own planes are contiguous");
                 let residual = &picture.residual[y * self.dim.1..][..self.dim.1];
-                let mut start = 0;
-                for span in &self.spans[y] {
-                    let (range, weight) = (start..span.end as usize, weights[span.tile as usize]);
-                    start = range.end;
-                    add_scaled(&mut described[range.clone()], &residual[range.clone()], weight);
-                    let rest = 1.0 - weight.abs();
-                    if rest > 0.0 {
-                        add_scaled(&mut flat[range.clone()], &residual[range], rest);
-                    }
-                }
+                vectorise(
+                    #[inline(always)]
+                    || add_row(described, flat, residual, &self.spans[y], &weights),
+                );
             }
         }
-        let count = (count as f32).max(1.0);
-        let powers = powers.map(|power| power / count);
-        Demodulated { described, flat, described_share: sum / count, powers }
+        Demodulated { described, flat, weights: sum, squares, count }
     }
 
     /// Returns the weight of a tile in a picture.
@@ -150,7 +167,29 @@ fn locate(
     (index, [a * x + b * y + geometry.centre[0], c * x + d * y + geometry.centre[1]])
 }
 
+/// Adds a row of stored residuals, times the weights of the tiles, to those of the two layers.
+#[inline(always)]
+fn add_row(
+    described: &mut [f32],
+    flat: &mut [f32],
+    residual: &[i8],
+    spans: &[Span],
+    weights: &[f32],
+) {
+    let mut start = 0;
+    for span in spans {
+        let (range, weight) = (start..span.end as usize, weights[span.tile as usize]);
+        start = range.end;
+        add_scaled(&mut described[range.clone()], &residual[range.clone()], weight);
+        let rest = 1.0 - weight.abs();
+        if rest > 0.0 {
+            add_scaled(&mut flat[range.clone()], &residual[range], rest);
+        }
+    }
+}
+
 /// Adds stored residuals, times a weight, to `to`.
+#[inline(always)]
 fn add_scaled(to: &mut [f32], residual: &[i8], weight: f32) {
     let weight = weight / RESIDUAL_STEPS;
     to.iter_mut().zip(residual).for_each(|(to, v)| *to += weight * f32::from(*v));

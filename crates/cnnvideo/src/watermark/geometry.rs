@@ -6,6 +6,7 @@ use ndarray::{Array2, ArrayView2};
 use rustfft::num_complex::Complex32;
 
 use super::plane::{PLANE_HEIGHT, PLANE_WIDTH};
+use crate::simd::vectorise;
 
 /// Affine map from the canonical raster of a received picture to the canonical plane on which its
 /// watermark was made: `q = matrix (p - centre) + origin`. Coordinates are (x, y) in canonical
@@ -81,6 +82,9 @@ impl Geometry {
         picture: &ArrayView2<'_, f32>,
         mut write: impl FnMut(usize, f32),
     ) {
+        if *self == Self::IDENTITY {
+            return copy_to_plane(picture, write);
+        }
         let Some(inverse) = self.inverse() else { return };
         let (height, width) = picture.dim();
         let (right, bottom) = (width as f64 - 1.0, height as f64 - 1.0);
@@ -115,6 +119,14 @@ impl Geometry {
     }
 }
 
+/// As [`Geometry::resample_to_plane`], for the identity.
+fn copy_to_plane(picture: &ArrayView2<'_, f32>, mut write: impl FnMut(usize, f32)) {
+    for (y, row) in picture.rows().into_iter().enumerate() {
+        let to = y % PLANE_HEIGHT * PLANE_WIDTH;
+        row.iter().enumerate().for_each(|(x, v)| write(to + x % PLANE_WIDTH, *v));
+    }
+}
+
 /// Returns the complex amplitude of a single frequency in a plane, with its phase relative to
 /// `centre`. `frequency` is in cycles per canonical pixel.
 pub(super) fn wave_amplitude(
@@ -132,10 +144,15 @@ pub(super) fn wave_amplitude(
         let factor = phasor(frequency.1, y as f64 - centre[1]);
         let row = plane.row(y);
         let row = row.as_slice().expect("rows of the plane are contiguous");
-        for ((real, imaginary), v) in real.iter_mut().zip(&mut imaginary).zip(row) {
-            *real += factor.re * v;
-            *imaginary += factor.im * v;
-        }
+        vectorise(
+            #[inline(always)]
+            || {
+                for ((real, imaginary), v) in real.iter_mut().zip(&mut imaginary).zip(row) {
+                    *real += factor.re * v;
+                    *imaginary += factor.im * v;
+                }
+            },
+        );
     }
     let columns = real.iter().zip(&imaginary).enumerate();
     columns

@@ -25,6 +25,14 @@ pub(super) struct Run {
     pub step: usize,
 }
 
+/// Path through the sequence of hops.
+pub(super) struct Path {
+    pub runs: Vec<Run>,
+    /// Agreement of its labels with the groups, in standard deviations of a single group; less for
+    /// unlikely changes of the hop.
+    pub agreement: f32,
+}
+
 /// The labels and tile signs of a key and key epoch.
 pub(super) struct HopSequence {
     labels: Vec<u8>,
@@ -51,15 +59,19 @@ impl HopSequence {
 
     /// Returns the sign of a tile in a hop and layer, 1 or -1.
     pub(super) fn sign(&self, hop: usize, layer: usize, tile: usize) -> f32 {
-        let word = self.signs[layer][hop % SEQUENCE * WORDS + tile / 64];
-        if word >> (tile % 64) & 1 == 0 { 1.0 } else { -1.0 }
+        sign_in(self.word(hop, layer, tile), tile)
     }
 
-    /// Returns the runs of the most likely path through the hops.
+    /// Returns the word of signs, a set bit for a negative one, of the 64 tiles that contain a tile.
+    pub(super) fn word(&self, hop: usize, layer: usize, tile: usize) -> u64 {
+        self.signs[layer][hop % SEQUENCE * WORDS + tile / 64]
+    }
+
+    /// Returns the most likely path through the hops; `None` without groups.
     ///
     /// `scores` has, for each group, the agreement with each label in standard deviations.
-    pub(super) fn runs(&self, scores: &[[f32; HOPS]]) -> Vec<Run> {
-        let Some((first, rest)) = scores.split_first() else { return Vec::new() };
+    pub(super) fn most_likely_path(&self, scores: &[[f32; HOPS]]) -> Option<Path> {
+        let (first, rest) = scores.split_first()?;
         let mut totals: Vec<f32> = (0..SEQUENCE).map(|hop| first[self.label(hop)]).collect();
         let mut steps = Vec::with_capacity(rest.len());
         for scores in rest {
@@ -82,6 +94,7 @@ impl HopSequence {
         let mut hop = (0..SEQUENCE)
             .max_by(|a, b| totals[*a].total_cmp(&totals[*b]))
             .expect("the sequence has hops");
+        let agreement = totals[hop] / (scores.len() as f32).sqrt();
         let mut path = vec![0; scores.len()];
         for (i, taken) in steps.iter().enumerate().rev() {
             path[i + 1] = usize::from(taken[hop]);
@@ -99,7 +112,7 @@ impl HopSequence {
                 }
             }
         }
-        runs
+        Some(Path { runs, agreement })
     }
 
     /// Returns the hops at which the first of these runs may be.
@@ -107,6 +120,12 @@ impl HopSequence {
         (0..SEQUENCE)
             .filter(|first| runs.iter().all(|run| self.label(first + run.step) == run.label))
     }
+}
+
+/// Returns the sign of a tile in its word of signs.
+#[inline(always)]
+pub(super) fn sign_in(word: u64, tile: usize) -> f32 {
+    f32::from_bits(1f32.to_bits() | ((word >> (tile % 64)) as u32) << 31)
 }
 
 /// Returns the labels of all hops; successive ones differ, also from the last to the first.
@@ -140,7 +159,10 @@ mod tests {
                 },
             )
         };
-        let runs = hops.runs(&(0..10).map(score).collect::<Vec<_>>());
+        let path = hops.most_likely_path(&(0..10).map(score).collect::<Vec<_>>());
+        let Path { runs, agreement } = path.unwrap();
+        // Two changes of the hop after four groups cost one standard deviation each.
+        assert!((agreement - (10.0 * 4.0 - 2.0) / 10f32.sqrt()).abs() < 0.01);
         let groups: Vec<_> = runs.iter().map(|run| run.groups.clone()).collect();
         assert_eq!(groups, [0..4, 4..8, 8..10]);
         assert_eq!(runs.iter().map(|run| run.step).collect::<Vec<_>>(), [0, 1, 2]);

@@ -24,6 +24,7 @@ mod orientation;
 mod pattern;
 mod payload;
 mod plane;
+mod polar;
 mod power;
 mod report;
 mod residual;

@@ -184,7 +184,7 @@ fn picture_low_pass(scale: f64) -> impl Fn(f32, f32) -> f32 {
 /// of the carriers. The inverse transform then has this variance in each part.
 fn filter_carriers(
     fft: &mut Fft2,
-    plane: &mut [Complex32],
+    plane: &mut Vec<Complex32>,
     variance: f32,
     low_pass: impl Fn(f32, f32) -> f32,
 ) {

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use ndarray::{Array2, ArrayView2};
+use rayon::prelude::*;
 use rustfft::{Fft, FftPlanner, num_complex::Complex32};
 
 use crate::frame::interpolate::catmull_rom_weights;
@@ -26,14 +27,14 @@ pub(super) fn canonical_scale(width: usize, height: usize) -> f64 {
 }
 
 /// Two-dimensional FFT of planes stored by rows; spectra are stored by columns.
+#[derive(Clone)]
 pub(super) struct Fft2 {
     /// Forward and inverse transform of a row.
     rows: [Arc<dyn Fft<f32>>; 2],
     /// Forward and inverse transform of a column.
     columns: [Arc<dyn Fft<f32>>; 2],
-    /// The transposed plane.
+    /// Buffer for the transposed plane.
     transposed: Vec<Complex32>,
-    scratch: Vec<Complex32>,
 }
 
 impl Fft2 {
@@ -42,47 +43,53 @@ impl Fft2 {
         let mut planner = FftPlanner::new();
         let mut both = |n| [planner.plan_fft_forward(n), planner.plan_fft_inverse(n)];
         let (rows, columns) = (both(PLANE_WIDTH), both(PLANE_HEIGHT));
-        let scratch_len = rows.iter().chain(&columns).map(|f| f.get_inplace_scratch_len()).max();
-        let scratch_len = scratch_len.expect("there are four transforms");
-        let zero = Complex32::default();
-        Self {
-            rows,
-            columns,
-            transposed: vec![zero; PLANE_WIDTH * PLANE_HEIGHT],
-            scratch: vec![zero; scratch_len],
-        }
+        let transposed = vec![Complex32::default(); PLANE_WIDTH * PLANE_HEIGHT];
+        Self { rows, columns, transposed }
     }
 
-    /// Transforms `plane` in place to its spectrum.
-    pub(super) fn forward(&mut self, plane: &mut [Complex32]) {
-        self.rows[0].process_with_scratch(plane, &mut self.scratch);
-        transpose(plane, &mut self.transposed, PLANE_WIDTH);
-        plane.copy_from_slice(&self.transposed);
-        self.columns[0].process_with_scratch(plane, &mut self.scratch);
+    /// Replaces `plane` by its spectrum.
+    pub(super) fn forward(&mut self, plane: &mut Vec<Complex32>) {
+        transform_lines(&*self.rows[0], plane);
+        self.transpose(plane, PLANE_WIDTH);
+        transform_lines(&*self.columns[0], plane);
     }
 
-    /// Transforms a spectrum in place to its plane, multiplied by `PLANE_WIDTH * PLANE_HEIGHT`.
-    pub(super) fn inverse(&mut self, spectrum: &mut [Complex32]) {
-        self.columns[1].process_with_scratch(spectrum, &mut self.scratch);
-        transpose(spectrum, &mut self.transposed, PLANE_HEIGHT);
-        spectrum.copy_from_slice(&self.transposed);
-        self.rows[1].process_with_scratch(spectrum, &mut self.scratch);
+    /// Replaces a spectrum by its plane, multiplied by `PLANE_WIDTH * PLANE_HEIGHT`.
+    pub(super) fn inverse(&mut self, spectrum: &mut Vec<Complex32>) {
+        transform_lines(&*self.columns[1], spectrum);
+        self.transpose(spectrum, PLANE_HEIGHT);
+        transform_lines(&*self.rows[1], spectrum);
+    }
+
+    /// Transposes rows of `width` values.
+    fn transpose(&mut self, plane: &mut Vec<Complex32>, width: usize) {
+        transpose(plane, &mut self.transposed, width);
+        std::mem::swap(plane, &mut self.transposed);
     }
 }
 
+/// Transforms the rows or columns of a plane, on several threads.
+fn transform_lines(fft: &dyn Fft<f32>, plane: &mut [Complex32]) {
+    const LINES: usize = 32;
+    let scratch = || vec![Complex32::default(); fft.get_inplace_scratch_len()];
+    plane
+        .par_chunks_exact_mut(LINES * fft.len())
+        .for_each_init(scratch, |scratch, lines| fft.process_with_scratch(lines, scratch));
+}
+
 /// Transposes rows of `width` values, in blocks for the cache.
-fn transpose(from: &[Complex32], to: &mut [Complex32], width: usize) {
+pub(super) fn transpose<T: Copy + Send + Sync>(from: &[T], to: &mut [T], width: usize) {
     const BLOCK: usize = 16;
     let height = from.len() / width;
-    for y0 in (0..height).step_by(BLOCK) {
-        for x0 in (0..width).step_by(BLOCK) {
-            for y in y0..y0 + BLOCK {
-                for x in x0..x0 + BLOCK {
-                    to[x * height + y] = from[y * width + x];
+    to.par_chunks_exact_mut(BLOCK * height).enumerate().for_each(|(i, to)| {
+        for y0 in (0..height).step_by(BLOCK) {
+            for (x, to) in to.chunks_exact_mut(height).enumerate() {
+                for (y, to) in (y0..).zip(&mut to[y0..y0 + BLOCK]) {
+                    *to = from[y * width + i * BLOCK + x];
                 }
             }
         }
-    }
+    });
 }
 
 /// Returns the signed horizontal and vertical frequency, in cycles per canonical pixel, of an index

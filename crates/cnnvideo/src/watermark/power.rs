@@ -5,7 +5,7 @@
 use ndarray::Array2;
 use rustfft::num_complex::Complex32;
 
-use super::plane::{Fft2, PLANE_HEIGHT, PLANE_WIDTH, bin};
+use super::plane::{Fft2, PLANE_HEIGHT, PLANE_WIDTH, bin, transpose};
 use crate::frame::box_mean::box_mean;
 
 /// Radius, in bins, of the neighbourhood with whose mean power a bin is compared.
@@ -92,7 +92,7 @@ pub(super) fn peak(power: &Array2<f32>, bin: [f64; 2], radius: i32) -> Option<([
 /// A plane that is larger than the canonical plane, as one of a portrait picture, is folded at its
 /// period: that preserves the spectrum at the frequencies of the bins.
 pub(super) fn summed_power(planes: &[&Array2<f32>], fft: &mut Fft2) -> Array2<f32> {
-    let mut power = Array2::<f32>::zeros((PLANE_HEIGHT, PLANE_WIDTH));
+    let mut power = vec![0.0; PLANE_WIDTH * PLANE_HEIGHT];
     let mut bins = vec![Complex32::default(); PLANE_WIDTH * PLANE_HEIGHT];
     // One complex FFT transforms two real planes. Their summed power is symmetric, so it can be
     // read off the power at each frequency and its opposite.
@@ -102,9 +102,23 @@ pub(super) fn summed_power(planes: &[&Array2<f32>], fft: &mut Fft2) -> Array2<f3
             add_folded(plane, &mut bins, |to, v| if i == 0 { to.re += v } else { to.im += v });
         }
         fft.forward(&mut bins);
-        add_power(&bins, &mut power);
+        power.iter_mut().zip(&bins).for_each(|(to, v)| *to += v.norm_sqr());
     }
-    power
+    symmetric(&power)
+}
+
+/// Returns, by rows, the sum of a power spectrum by columns at each frequency and its opposite.
+pub(super) fn symmetric(power: &[f32]) -> Array2<f32> {
+    let mut both = vec![0.0; power.len()];
+    for (x, to) in both.chunks_exact_mut(PLANE_HEIGHT).enumerate() {
+        let x = x as i32;
+        for (y, to) in (0..).zip(to) {
+            *to = power[bin(x, y)] + power[bin(-x, -y)];
+        }
+    }
+    let mut rows = Array2::zeros((PLANE_HEIGHT, PLANE_WIDTH));
+    transpose(&both, rows.as_slice_mut().expect("own planes are contiguous"), PLANE_HEIGHT);
+    rows
 }
 
 /// Adds a plane, folded at the period of the canonical plane, to the samples of `to` by `add`.
@@ -116,14 +130,6 @@ pub(super) fn add_folded(
     for (y, row) in plane.rows().into_iter().enumerate() {
         let to = &mut to[y % PLANE_HEIGHT * PLANE_WIDTH..][..PLANE_WIDTH];
         row.iter().enumerate().for_each(|(x, v)| add(&mut to[x % PLANE_WIDTH], *v));
-    }
-}
-
-/// Adds the power of a spectrum at each frequency and its opposite.
-pub(super) fn add_power(spectrum: &[Complex32], power: &mut Array2<f32>) {
-    for ((y, x), to) in power.indexed_iter_mut() {
-        *to += spectrum[x * PLANE_HEIGHT + y].norm_sqr()
-            + spectrum[bin(-(x as i32), -(y as i32))].norm_sqr();
     }
 }
 

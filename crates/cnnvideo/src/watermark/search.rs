@@ -7,6 +7,7 @@ use super::{
     geometry::Geometry,
     pattern::Wave,
     plane::{PLANE_HEIGHT, PLANE_WIDTH},
+    polar::{PolarMap, Range, Similarity},
     sync::{RECEIVED_BAND, Synchroniser},
 };
 
@@ -18,8 +19,6 @@ const ROTATED_SCALES: (f64, f64) = (0.45, 2.25);
 pub(super) const SCALE_STEP: f64 = 1.006;
 /// Largest rotation of the search to each side, in degrees.
 const MAX_ANGLE: f64 = 16.0;
-/// Step of the rotation in degrees.
-pub(super) const ANGLE_STEP: f64 = 0.35;
 /// Number of coarse geometries that are refined.
 const CANDIDATES: usize = 48;
 /// Number of refined geometries whose shift is estimated.
@@ -42,9 +41,9 @@ pub(super) type Linear = [[f64; 2]; 2];
 /// What the search needs of a wave.
 pub(super) struct CoarseWave {
     /// Frequency in cycles per canonical pixel.
-    x: f32,
-    y: f32,
-    is_steady: bool,
+    pub x: f32,
+    pub y: f32,
+    pub is_steady: bool,
 }
 
 impl CoarseWave {
@@ -66,11 +65,20 @@ pub(super) struct PowerMaps<'a> {
 }
 
 impl PowerMaps<'_> {
+    /// Returns the power at the frequency of a map that is nearest to `(x, y)` cycles per canonical
+    /// pixel, each below 0.5.
+    pub(super) fn at(&self, map: usize, x: f32, y: f32) -> f32 {
+        // An offset instead of a rounding function, which is slow.
+        let nearest = |v: f32, period: usize| {
+            (v * period as f32 + period as f32 + 0.5) as usize & (period - 1)
+        };
+        self.maps[map][nearest(y, self.height) * self.width + nearest(x, self.width)]
+    }
+
     /// Returns the power at the waves above the mean, normalised by the number of waves.
     pub(super) fn score(&self, waves: &[CoarseWave], matrix: &Linear) -> f32 {
         let [[a, b], [c, d]] = matrix.map(|row| row.map(|v| v as f32));
         let band = [RECEIVED_BAND.0, RECEIVED_BAND.1].map(|limit| (limit * limit) as f32);
-        let (width, height) = (self.width as f32, self.height as f32);
         let (mut sum, mut count) = (0.0, 0);
         for wave in waves {
             let (x, y) = (a * wave.x + c * wave.y, b * wave.x + d * wave.y);
@@ -78,12 +86,7 @@ impl PowerMaps<'_> {
             if radius < band[0] || radius >= band[1] {
                 continue;
             }
-            // An offset instead of a rounding function, which is slow; frequencies are below 0.5.
-            let nearest = |v: f32, period: f32, size: usize| {
-                (v * period + period + 0.5) as usize & (size - 1)
-            };
-            let at = nearest(y, height, self.height) * self.width + nearest(x, width, self.width);
-            sum += self.maps[usize::from(wave.is_steady)][at] - self.mean;
+            sum += self.at(usize::from(wave.is_steady), x, y) - self.mean;
             count += 1;
         }
         if count == 0 { 0.0 } else { sum / (count as f32).sqrt() }
@@ -99,9 +102,14 @@ pub(super) fn similarity(scale: f64, degrees: f64) -> Linear {
 impl Synchroniser {
     /// Returns the power maps at the full resolution of the spectrum.
     pub(super) fn fine_maps(&self) -> PowerMaps<'_> {
-        let maps = [&self.sum_of_power, &self.power_of_sum]
+        let maps = [self.sum_of_power(), &self.power_of_sum]
             .map(|power| power.smoothed.as_slice().expect("own planes are contiguous"));
         PowerMaps { maps, width: PLANE_WIDTH, height: PLANE_HEIGHT, mean: 1.0 }
+    }
+
+    /// Returns the power maps on a log-polar grid, created once.
+    pub(super) fn polar_map(&self) -> &PolarMap {
+        self.polar.get_or_init(|| PolarMap::new(&self.fine_maps()))
     }
 
     /// Returns the geometries of upright pictures, without shift, at which the pilot waves stand
@@ -109,36 +117,15 @@ impl Synchroniser {
     pub(super) fn upright_candidates(
         &self,
         waves: &[Wave],
+        polar: &PolarMap,
         search: Search,
     ) -> Vec<(f32, Geometry)> {
         let coarse: Vec<_> = waves.iter().map(CoarseWave::new).collect();
-        let maps = self.fine_maps();
-        let mut scores = Vec::new();
-        let max_angle = (MAX_ANGLE / ANGLE_STEP) as i32;
-        let scales = ((SCALES.1 / SCALES.0).ln() / SCALE_STEP.ln()) as i32;
-        for i in 0..=scales {
-            let scale = SCALES.0 * SCALE_STEP.powi(i);
-            let rotated =
-                search == Search::Full && (ROTATED_SCALES.0..ROTATED_SCALES.1).contains(&scale);
-            let angles = if rotated { max_angle } else { 0 };
-            for j in -angles..=angles {
-                let angle = f64::from(j) * ANGLE_STEP;
-                scores.push((maps.score(&coarse, &similarity(scale, angle)), scale, angle));
-            }
-        }
-        scores.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let mut candidates: Vec<(f64, f64)> = Vec::new();
-        for (_, scale, angle) in scores {
-            let near =
-                |(s, a): &(f64, f64)| (s / scale).ln().abs() < 0.015 && (a - angle).abs() < 1.0;
-            if !candidates.iter().any(near) {
-                candidates.push((scale, angle));
-            }
-            if candidates.len() == CANDIDATES {
-                break;
-            }
-        }
-        self.refined(waves, candidates.into_iter().map(|(scale, angle)| similarity(scale, angle)))
+        let upright = Range { scales: SCALES, degrees: 0.0, mirrored: false };
+        let rotated = Range { scales: ROTATED_SCALES, degrees: MAX_ANGLE, mirrored: false };
+        let ranges = if search == Search::Full { vec![upright, rotated] } else { vec![upright] };
+        let found = polar.search(&coarse, &ranges, CANDIDATES);
+        self.refined(waves, found.iter().map(Similarity::matrix))
     }
 
     /// Refines geometries; returns the best with the power of their peaks, the best first.

@@ -5,6 +5,7 @@
 use std::sync::OnceLock;
 
 use ndarray::Array2;
+use rayon::prelude::*;
 use rustfft::num_complex::Complex32;
 
 use super::{
@@ -40,12 +41,10 @@ impl Spectra {
         planes: &[&Array2<f32>],
         geometry: &Geometry,
         notched: &[Wave],
-        fft: &mut Fft2,
+        fft: &Fft2,
     ) -> Self {
-        let mut power = Array2::<f32>::zeros((PLANE_WIDTH, PLANE_HEIGHT));
-        let mut pairs = Vec::new();
         // One complex FFT transforms two real planes.
-        for pair in planes.chunks(2) {
+        let transform = |fft: &mut Fft2, pair: &[&Array2<f32>]| {
             let mut bins = vec![Complex32::default(); PLANE_WIDTH * PLANE_HEIGHT];
             for (i, plane) in pair.iter().enumerate() {
                 geometry.resample_to_plane(&plane.view(), |at, v| {
@@ -54,8 +53,13 @@ impl Spectra {
             }
             fft.forward(&mut bins);
             notched.iter().for_each(|wave| notch(&mut bins, wave));
-            power.iter_mut().zip(&bins).for_each(|(to, v)| *to += v.norm_sqr());
-            pairs.push(bins);
+            bins
+        };
+        let pairs = planes.par_chunks(2).with_min_len(pairs_per_thread(planes.len()));
+        let pairs: Vec<_> = pairs.map_init(|| fft.clone(), transform).collect();
+        let mut power = Array2::<f32>::zeros((PLANE_WIDTH, PLANE_HEIGHT));
+        for bins in &pairs {
+            power.iter_mut().zip(bins).for_each(|(to, v)| *to += v.norm_sqr());
         }
         let mut rows = Array2::zeros(power.dim());
         let mut gains = Array2::zeros(power.dim());
@@ -68,21 +72,28 @@ impl Spectra {
     }
 
     /// Returns the samples of all planes, filtered for the carriers up to the frequency `cutoff`.
-    pub(super) fn filtered(&self, cutoff: f32, fft: &mut Fft2) -> Vec<Vec<f32>> {
-        let mut planes = Vec::with_capacity(self.count);
-        for bins in &self.pairs {
-            let filtered =
-                bins.iter().zip(&self.gains).zip(band()).map(|((v, gain), (radius, _))| {
-                    if *radius < cutoff { v * gain } else { Complex32::default() }
-                });
-            let mut plane: Vec<_> = filtered.collect();
+    pub(super) fn filtered(&self, cutoff: f32, fft: &Fft2) -> Vec<Vec<f32>> {
+        let gains = self.gains.iter().zip(band());
+        let gains: Vec<_> =
+            gains.map(|(gain, (radius, _))| if *radius < cutoff { *gain } else { 0.0 }).collect();
+        let filter = |fft: &mut Fft2, bins: &Vec<Complex32>| {
+            let mut plane: Vec<_> = bins.iter().zip(&gains).map(|(v, gain)| v * gain).collect();
             fft.inverse(&mut plane);
-            planes.push(plane.iter().map(|v| v.re).collect());
-            planes.push(plane.iter().map(|v| v.im).collect());
-        }
+            let real = plane.iter().map(|v| v.re).collect();
+            [real, plane.iter().map(|v| v.im).collect()]
+        };
+        let pairs = self.pairs.par_iter().with_min_len(pairs_per_thread(self.count));
+        let planes = pairs.map_init(|| fft.clone(), filter);
+        let mut planes: Vec<Vec<f32>> = planes.flatten_iter().collect();
         planes.truncate(self.count);
         planes
     }
+}
+
+/// Returns the number of pairs of `planes` planes that a thread transforms: few threads share the
+/// work, because each needs a buffer.
+fn pairs_per_thread(planes: usize) -> usize {
+    planes.div_ceil(2).div_ceil(rayon::current_num_threads())
 }
 
 /// Returns radial frequency and amplitude of the carriers in each bin, computed once.

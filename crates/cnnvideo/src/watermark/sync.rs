@@ -3,16 +3,18 @@
 //! Geometric synchronisation: estimates scale, rotation and shift of a received picture from the
 //! pilot.
 
-use std::f64::consts::TAU;
+use std::{f64::consts::TAU, sync::OnceLock};
 
 use ndarray::Array2;
+use rayon::prelude::*;
 use rustfft::num_complex::Complex32;
 
 use super::{
     geometry::{Geometry, wave_amplitude},
     pattern::{HOPS, Wave},
     plane::{Fft2, PLANE_HEIGHT, PLANE_WIDTH, bin},
-    power::{PowerSpectrum, add_folded, add_power, at_nearest, at_periodic, peak, summed_power},
+    polar::PolarMap,
+    power::{PowerSpectrum, add_folded, at_nearest, at_periodic, peak, summed_power, symmetric},
     search::{Linear, Search},
 };
 
@@ -30,26 +32,35 @@ pub(super) struct Synchroniser {
     spectrum: Vec<Complex32>,
     /// Power of the sum of all residuals, in which steady waves add up.
     pub(super) power_of_sum: PowerSpectrum,
-    /// Sum of the power of all groups of residuals, for waves whose sign depends on the hop.
-    pub(super) sum_of_power: PowerSpectrum,
+    /// Sum of the power of all groups of residuals, for waves whose sign depends on the hop; for a
+    /// search only.
+    sum_of_power: Option<PowerSpectrum>,
+    /// The power on a log-polar grid, created when it is needed.
+    pub(super) polar: OnceLock<PolarMap>,
 }
 
 impl Synchroniser {
     /// Computes the power spectra; returns `None` without residuals.
-    ///
-    /// The spectrum for the waves that depend on the hop is needed for a search only.
     pub(super) fn new(residuals: &[&Array2<f32>], search: Search, fft: &mut Fft2) -> Option<Self> {
         let mut total = Array2::zeros(residuals.first()?.dim());
         residuals.iter().for_each(|residual| total += *residual);
         let mut spectrum = vec![Complex32::default(); PLANE_WIDTH * PLANE_HEIGHT];
         add_folded(&total, &mut spectrum, |to, v| to.re += v);
         fft.forward(&mut spectrum);
-        let mut power = Array2::zeros((PLANE_HEIGHT, PLANE_WIDTH));
-        add_power(&spectrum, &mut power);
-        let power_of_sum = PowerSpectrum::new(power);
-        let residuals = if search == Search::WholeFrame { &[] } else { residuals };
-        let sum_of_power = PowerSpectrum::new(summed_power(residuals, fft));
-        Some(Self { total, spectrum, power_of_sum, sum_of_power })
+        let of_sum = symmetric(&spectrum.iter().map(Complex32::norm_sqr).collect::<Vec<_>>());
+        let searched = (search != Search::WholeFrame).then(|| summed_power(residuals, fft));
+        let (power_of_sum, sum_of_power) =
+            rayon::join(|| PowerSpectrum::new(of_sum), || searched.map(PowerSpectrum::new));
+        Some(Self { total, spectrum, power_of_sum, sum_of_power, polar: OnceLock::new() })
+    }
+
+    /// Returns the sum of the power of all groups.
+    ///
+    /// # Panics
+    ///
+    /// Panics without a search, for which it is not computed.
+    pub(super) fn sum_of_power(&self) -> &PowerSpectrum {
+        self.sum_of_power.as_ref().expect("only searches use the power of groups")
     }
 
     /// Returns the agreement of the waves' phases with those of a whole picture, in standard
@@ -98,7 +109,7 @@ impl Synchroniser {
 
     /// Returns the power spectrum in which a wave is evaluated.
     fn spectrum_for(&self, wave: &Wave) -> &PowerSpectrum {
-        if wave.is_steady() { &self.power_of_sum } else { &self.sum_of_power }
+        if wave.is_steady() { &self.power_of_sum } else { self.sum_of_power() }
     }
 
     /// Returns the position of a wave in the spectrum in bins, or `None` if its frequency is
@@ -165,7 +176,7 @@ impl Synchroniser {
         mut geometry: Geometry,
         fft: &mut Fft2,
     ) -> (f64, Geometry) {
-        let steady = waves.iter().filter(|wave| wave.is_steady());
+        let steady = waves.par_iter().filter(|wave| wave.is_steady());
         // Amplitude of each wave over that of the noise, with the wave's phase subtracted.
         let received: Vec<_> = steady
             .filter_map(|wave| Some((wave, self.bin_of(wave, &geometry)?)))

@@ -88,6 +88,7 @@ impl TileCarriers {
     }
 
     /// Returns the coded bits of a tile.
+    #[inline(always)]
     pub(super) fn bits_of(&self, tile: usize) -> &[u16; TILE_BITS] {
         &self.bits[tile]
     }

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! Search for transforms that are less likely than those of [`Search`](super::Search): any
-//! rotation, mirroring, and stretching along an axis. It goes from coarse to fine.
+//! rotation, mirroring, and stretching along an axis.
 //!
-//! The coarse search uses spectra at a lower resolution, in which a value is the maximum over many
-//! bins. Weak waves are lost there, so it finds less than the search for upright pictures.
+//! The search for stretches goes from coarse to fine. The coarse search uses spectra at a lower
+//! resolution, in which a value is the maximum over many bins. Weak waves are lost there.
 
 use std::sync::OnceLock;
 
 use super::{
     geometry::Geometry,
     pattern::Wave,
+    polar::{PolarMap, Range, Similarity},
     power::{POOLED_HEIGHT, POOLED_WIDTH},
-    search::{ANGLE_STEP, CoarseWave, Linear, PowerMaps, SCALE_STEP, similarity},
+    search::{CoarseWave, Linear, PowerMaps, SCALE_STEP, similarity},
     sync::Synchroniser,
 };
 
@@ -24,18 +25,19 @@ const STRETCHED_SCALES: (f64, f64) = (0.5, 2.0);
 const MAX_STRETCH: f64 = 1.5;
 /// Ratio of successive enlargements and stretches of the coarse search.
 const COARSE_STEP: f64 = 1.022;
-/// Step of the rotation of the coarse search in degrees.
-const COARSE_ANGLE: f64 = 1.3;
-/// Number of coarse transforms that are refined.
-const CANDIDATES: usize = 16;
+/// Number of rotated and mirrored pictures that are refined.
+const ROTATIONS: usize = 16;
+/// Number of stretches that are refined.
+const STRETCHES: usize = 8;
+/// Step of the rotation of the fine search in degrees.
+const ANGLE_STEP: f64 = 0.35;
 /// Steps of the fine search to each side.
 const FINE_STEPS: i32 = 4;
 
-/// A transform of the coarse search.
-struct Transform {
+/// A stretch of the coarse search.
+struct Stretch {
     matrix: Linear,
-    is_stretched: bool,
-    /// Whether it mirrors the picture or turns it by more than 45 degrees.
+    /// Whether it mirrors the picture or turns it by 90 degrees.
     changes_orientation: bool,
 }
 
@@ -48,88 +50,81 @@ impl Synchroniser {
     pub(super) fn transformed_candidates(
         &self,
         waves: &[Wave],
+        polar: &PolarMap,
         orientations: bool,
     ) -> Vec<(f32, Geometry)> {
         let coarse: Vec<_> = waves.iter().map(CoarseWave::new).collect();
+        let degrees = if orientations { 90.0 } else { 45.0 };
+        let upright = Range { scales: SCALES, degrees, mirrored: false };
+        let mirrored = Range { scales: SCALES, degrees, mirrored: true };
+        let ranges = if orientations { vec![upright, mirrored] } else { vec![upright] };
+        let rotations = polar.search(&coarse, &ranges, ROTATIONS);
+        let stretches = self.stretches(&coarse, orientations);
+        self.refined(waves, rotations.iter().map(Similarity::matrix).chain(stretches))
+    }
+
+    /// Returns the stretches at which the pilot waves stand out most.
+    fn stretches(&self, waves: &[CoarseWave], orientations: bool) -> Vec<Linear> {
         let maps = self.pooled_maps();
-        let transforms = transforms().iter().filter(|t| orientations || !t.changes_orientation);
-        let mut scores: Vec<_> = transforms.map(|t| (maps.score(&coarse, &t.matrix), t)).collect();
+        let stretches = stretches().iter().filter(|s| orientations || !s.changes_orientation);
+        let mut scores: Vec<_> = stretches.map(|s| (maps.score(waves, &s.matrix), s)).collect();
         scores.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let mut candidates: Vec<&Transform> = Vec::new();
-        for (_, transform) in scores {
-            if !candidates.iter().any(|other| are_near(&other.matrix, &transform.matrix)) {
-                candidates.push(transform);
+        let mut candidates: Vec<&Linear> = Vec::new();
+        for (_, Stretch { matrix, .. }) in scores {
+            if !candidates.iter().any(|other| are_near(other, matrix)) {
+                candidates.push(matrix);
             }
-            if candidates.len() == CANDIDATES {
+            if candidates.len() == STRETCHES {
                 break;
             }
         }
-        let fine = candidates.into_iter().map(|transform| self.fine(&coarse, transform));
-        self.refined(waves, fine)
+        candidates.into_iter().map(|matrix| self.fine(waves, matrix)).collect()
     }
 
     /// Returns the power maps at a low resolution.
     fn pooled_maps(&self) -> PowerMaps<'_> {
-        let maps = [&self.sum_of_power, &self.power_of_sum]
+        let maps = [self.sum_of_power(), &self.power_of_sum]
             .map(|power| power.pooled.as_slice().expect("own planes are contiguous"));
         let count = (maps[0].len() + maps[1].len()) as f32;
         let mean = maps.iter().copied().flatten().sum::<f32>() / count;
         PowerMaps { maps, width: POOLED_WIDTH, height: POOLED_HEIGHT, mean }
     }
 
-    /// Returns the best transform near one of the coarse search.
-    fn fine(&self, waves: &[CoarseWave], transform: &Transform) -> Linear {
+    /// Returns the best transform near a stretch of the coarse search.
+    fn fine(&self, waves: &[CoarseWave], matrix: &Linear) -> Linear {
         let maps = self.fine_maps();
-        let steps = -FINE_STEPS..=FINE_STEPS;
-        let stretches = if transform.is_stretched { steps.clone() } else { 0..=0 };
-        let near = steps.clone().flat_map(|scale| {
-            let (steps, stretches) = (steps.clone(), stretches.clone());
-            steps.flat_map(move |angle| stretches.clone().map(move |s| (scale, angle, s)))
+        let steps = || -FINE_STEPS..=FINE_STEPS;
+        let near = steps().flat_map(|scale| {
+            steps().flat_map(move |angle| steps().map(move |stretch| (scale, angle, stretch)))
         });
         let near = near.map(|(scale, angle, stretch)| {
             let change = similarity(SCALE_STEP.powi(scale), f64::from(angle) * ANGLE_STEP);
             let half = SCALE_STEP.powi(stretch).sqrt();
-            product(&product(&[[half, 0.0], [0.0, 1.0 / half]], &change), &transform.matrix)
+            product(&product(&[[half, 0.0], [0.0, 1.0 / half]], &change), matrix)
         });
         let scored = near.map(|matrix| (maps.score(waves, &matrix), matrix));
         scored.max_by(|a, b| a.0.total_cmp(&b.0)).expect("there are steps").1
     }
 }
 
-/// Returns the transforms of the coarse search, created once.
-fn transforms() -> &'static [Transform] {
-    static TRANSFORMS: OnceLock<Vec<Transform>> = OnceLock::new();
-    TRANSFORMS.get_or_init(|| rotations().chain(stretches()).collect())
-}
-
-/// Returns rotations of upright and of mirrored pictures.
-fn rotations() -> impl Iterator<Item = Transform> {
-    let angles = (90.0 / COARSE_ANGLE) as i32;
-    steps(SCALES).flat_map(move |scale| {
-        (-angles..=angles).flat_map(move |i| {
-            let angle = f64::from(i) * COARSE_ANGLE;
-            let upright = similarity(scale, angle);
-            [false, true].into_iter().map(move |mirrored| Transform {
-                matrix: if mirrored { product(&upright, &MIRROR) } else { upright },
-                is_stretched: false,
-                changes_orientation: mirrored || angle.abs() > 45.0,
-            })
-        })
+/// Returns the stretches of upright, mirrored and turned pictures, created once.
+fn stretches() -> &'static [Stretch] {
+    static STRETCHES: OnceLock<Vec<Stretch>> = OnceLock::new();
+    STRETCHES.get_or_init(|| {
+        let scales = steps(STRETCHED_SCALES);
+        scales.flat_map(stretches_at).collect()
     })
 }
 
-/// Returns stretches of upright, mirrored and turned pictures.
-fn stretches() -> impl Iterator<Item = Transform> {
-    steps(STRETCHED_SCALES).flat_map(|scale| {
-        let stretches = steps((1.0 / MAX_STRETCH, MAX_STRETCH)).filter(|s| s.ln().abs() > 0.012);
-        stretches.flat_map(move |stretch| {
-            let half = stretch.sqrt();
-            let matrix = [[half / scale, 0.0], [0.0, 1.0 / (half * scale)]];
-            TURNS.iter().enumerate().map(move |(i, turn)| Transform {
-                matrix: product(&matrix, turn),
-                is_stretched: true,
-                changes_orientation: i > 0,
-            })
+/// Returns the stretches at an enlargement.
+fn stretches_at(scale: f64) -> impl Iterator<Item = Stretch> {
+    let stretches = steps((1.0 / MAX_STRETCH, MAX_STRETCH)).filter(|s| s.ln().abs() > 0.012);
+    stretches.flat_map(move |stretch| {
+        let half = stretch.sqrt();
+        let matrix = [[half / scale, 0.0], [0.0, 1.0 / (half * scale)]];
+        TURNS.iter().enumerate().map(move |(i, turn)| Stretch {
+            matrix: product(&matrix, turn),
+            changes_orientation: i > 0,
         })
     })
 }
@@ -141,7 +136,7 @@ fn steps((low, high): (f64, f64)) -> impl Iterator<Item = f64> {
 }
 
 /// Mirrors a picture across.
-const MIRROR: Linear = [[-1.0, 0.0], [0.0, 1.0]];
+pub(super) const MIRROR: Linear = [[-1.0, 0.0], [0.0, 1.0]];
 /// Turns and mirrorings, one of each pair that differs by a turn of 180 degrees; upright first.
 const TURNS: [Linear; 4] =
     [[[1.0, 0.0], [0.0, 1.0]], MIRROR, [[0.0, 1.0], [1.0, 0.0]], [[0.0, 1.0], [-1.0, 0.0]]];

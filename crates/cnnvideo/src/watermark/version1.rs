@@ -2,6 +2,8 @@
 
 //! Decodes marks of version 1, whose carriers are the same for any picture.
 
+use rayon::prelude::*;
+
 use super::{
     collect::Window,
     convolutional_code::CODED_BITS,
@@ -15,37 +17,52 @@ use super::{
     version::Version,
 };
 
-/// Decodes a window at one geometry, at each cutoff frequency and for each of `epochs`, until
-/// `accept` returns true for a message. Returns whether it did.
-pub(super) fn decode(
-    key: &Key,
-    waves: &[Wave],
-    epochs: impl Iterator<Item = u32> + Clone,
-    window: &Window,
-    geometry: &Geometry,
-    fft: &mut Fft2,
-    mut accept: impl FnMut(u32, BestMessage) -> bool,
-) -> bool {
-    let carriers = Carriers::new(key);
-    let mut sums: [Option<ndarray::Array2<f32>>; HOPS] = Default::default();
-    for group in &window.groups {
-        let label = best_label(&label_scores(waves, &group.residual_sum, geometry));
-        match &mut sums[label] {
-            Some(sum) => *sum += &group.residual_sum,
-            none => *none = Some(group.residual_sum.clone()),
-        }
-    }
-    let (labels, planes): (Vec<_>, Vec<_>) =
-        sums.iter().enumerate().filter_map(|(label, sum)| Some((label, sum.as_ref()?))).unzip();
-    let spectra = Spectra::new(&planes, geometry, waves, fft);
-    CUTOFF_FREQUENCIES.into_iter().any(|cutoff| {
-        let planes = spectra.filtered(cutoff, fft);
-        epochs.clone().any(|epoch| {
-            let mut soft = [0.0; CODED_BITS];
-            for (label, plane) in labels.iter().zip(&planes) {
-                carriers.correlate(key, epoch, *label, plane, &mut soft);
+/// Spectra of the residuals of a window at one geometry, summed by the hop label that the pilot
+/// shows.
+pub(super) struct SpectraByLabel {
+    labels: Vec<usize>,
+    spectra: Spectra,
+}
+
+impl SpectraByLabel {
+    /// Computes the spectra.
+    pub(super) fn new(waves: &[Wave], window: &Window, geometry: &Geometry, fft: &Fft2) -> Self {
+        let mut sums: [Option<ndarray::Array2<f32>>; HOPS] = Default::default();
+        for group in &window.groups {
+            let label = best_label(&label_scores(waves, &group.residual_sum, geometry));
+            match &mut sums[label] {
+                Some(sum) => *sum += &group.residual_sum,
+                none => *none = Some(group.residual_sum.clone()),
             }
-            accept(epoch, BestMessage::new(&soft, key, Version::One, epoch))
+        }
+        let (labels, planes): (Vec<_>, Vec<_>) =
+            sums.iter().enumerate().filter_map(|(label, sum)| Some((label, sum.as_ref()?))).unzip();
+        Self { labels, spectra: Spectra::new(&planes, geometry, waves, fft) }
+    }
+
+    /// Decodes at each cutoff frequency and for each of `epochs`, until `accept` returns true for a
+    /// message. Returns whether it did.
+    pub(super) fn decode(
+        &self,
+        key: &Key,
+        carriers: &Carriers,
+        epochs: &[u32],
+        fft: &Fft2,
+        mut accept: impl FnMut(u32, BestMessage) -> bool,
+    ) -> bool {
+        CUTOFF_FREQUENCIES.into_iter().any(|cutoff| {
+            let planes = self.spectra.filtered(cutoff, fft);
+            let decode = |epoch: &u32| {
+                let mut soft = [0.0; CODED_BITS];
+                for (label, plane) in self.labels.iter().zip(&planes) {
+                    carriers.correlate(key, *epoch, *label, plane, &mut soft);
+                }
+                (*epoch, BestMessage::new(&soft, key, Version::One, *epoch))
+            };
+            epochs.chunks(rayon::current_num_threads()).any(|epochs| {
+                let decoded: Vec<_> = epochs.par_iter().map(decode).collect();
+                decoded.into_iter().any(|(epoch, message)| accept(epoch, message))
+            })
         })
-    })
+    }
 }

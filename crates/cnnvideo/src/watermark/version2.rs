@@ -4,18 +4,18 @@
 
 mod without_pilot;
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 
 use super::{
     candidates::{CodedCandidates, NamedCandidate},
-    collect::Window,
+    collect::{ResidualGroup, Window},
     convolutional_code::CODED_BITS,
     demodulate::{Demodulated, TileMap},
     describe::Description,
     geometry::Geometry,
-    hops::{HopSequence, Run, SEQUENCE},
+    hops::{HopSequence, Path, Run, SEQUENCE, sign_in},
     key::Key,
     message::{BestMessage, correlation},
     pattern::{HOPS, Wave},
@@ -79,7 +79,10 @@ pub(super) struct Named {
 }
 
 /// The hops that a window may show.
-struct Hops {
+pub(super) struct Hops {
+    /// Agreement of the pilot with the runs, in standard deviations of a group; 0 if it was not
+    /// examined.
+    pub agreement: f32,
     runs: Vec<Run>,
     /// Places in the sequence at which the first run may be.
     places: Vec<usize>,
@@ -112,36 +115,27 @@ impl Marks {
         }
     }
 
+    /// Returns the hops that the pilot shows in a window at one geometry.
+    pub(super) fn hops(&self, waves: &[Wave], window: &Window, geometry: &Geometry) -> Hops {
+        let scores =
+            |group: &Arc<ResidualGroup>| label_scores(waves, &group.residual_sum, geometry);
+        let scores: Vec<_> = window.groups.par_iter().map(scores).collect();
+        let path = self.hops.most_likely_path(&scores);
+        let Path { runs, agreement } = path.unwrap_or(Path { runs: Vec::new(), agreement: 0.0 });
+        let places: Vec<_> = self.hops.candidates(&runs).collect();
+        let alternatives = places.len() as u32;
+        Hops { agreement, runs, places, alternatives }
+    }
+
     /// Decodes a window at one geometry, in several ways, until `accept` returns true for a
     /// message. Returns whether it did.
     pub(super) fn decode(
         &self,
         key: &Key,
-        waves: &[Wave],
         window: &Window,
         geometry: &Geometry,
-        fft: &mut Fft2,
-        accept: impl FnMut(Found) -> bool,
-    ) -> bool {
-        let scores: Vec<_> = window
-            .groups
-            .iter()
-            .map(|group| label_scores(waves, &group.residual_sum, geometry))
-            .collect();
-        let runs = self.hops.runs(&scores);
-        let places: Vec<_> = self.hops.candidates(&runs).collect();
-        let alternatives = places.len() as u32;
-        self.decode_runs(key, window, geometry, Hops { runs, places, alternatives }, fft, accept)
-    }
-
-    /// Decodes a window at one geometry whose runs of hops are known, as [`Self::decode`] does.
-    fn decode_runs(
-        &self,
-        key: &Key,
-        window: &Window,
-        geometry: &Geometry,
-        Hops { runs, places, alternatives }: Hops,
-        fft: &mut Fft2,
+        Hops { runs, places, alternatives, .. }: Hops,
+        fft: &Fft2,
         mut accept: impl FnMut(Found) -> bool,
     ) -> bool {
         let Some((demodulated, area)) = self.demodulate(window, &runs, geometry) else {
@@ -190,7 +184,7 @@ impl Marks {
         key: &Key,
         window: &Window,
         count: usize,
-        fft: &mut Fft2,
+        fft: &Fft2,
     ) -> Vec<Found> {
         let groups = window.groups.len();
         let run =
@@ -230,7 +224,7 @@ impl Marks {
                 map.demodulate(pictures, &self.descriptions[run.label])
             })
             .collect();
-        let area = demodulated.iter().map(|d| d.described_share).sum::<f32>()
+        let area = demodulated.iter().map(Demodulated::described_share).sum::<f32>()
             / demodulated.len().max(1) as f32;
         Some((demodulated, area))
     }
@@ -248,16 +242,16 @@ impl Marks {
         demodulated: &[Demodulated],
         evidence: &mut [RunEvidence<'_>],
     ) {
-        let runs = evidence.iter_mut().zip(planes).zip(demodulated);
-        for ((RunEvidence { run, tiles }, plane), demodulated) in runs {
+        let runs = evidence.par_iter_mut().zip(planes).zip(demodulated);
+        runs.for_each(|((RunEvidence { run, tiles }, plane), demodulated)| {
             let all = self.carriers(key, layer, run.label).correlate(plane);
             let energy = |values: &[f32; TILE_BITS]| values.iter().map(|v| v * v).sum::<f32>();
             let least = LEAST_TILE_ENERGY * all.iter().map(energy).fold(0.0, f32::max);
-            let power = demodulated.powers[layer as usize];
+            let power = demodulated.powers()[layer as usize];
             let covered = all.iter().enumerate().filter(|(_, values)| energy(values) > least);
             tiles[layer as usize] =
                 covered.map(|(tile, values)| (tile, values.map(|v| power * v))).collect();
-        }
+        });
     }
 
     /// Returns the carriers of a layer and hop label.
@@ -294,12 +288,13 @@ impl Marks {
         for RunEvidence { run, tiles } in evidence {
             for (layer, tiles) in LAYERS.into_iter().zip(tiles).filter(|(_, t)| !t.is_empty()) {
                 let carriers = self.carriers(key, layer, run.label);
-                for (tile, values) in tiles {
-                    let mut signs = [0.0; LANES];
-                    for (sign, place) in signs.iter_mut().zip(places) {
-                        *sign = self.hops.sign(place + run.step, layer as usize, *tile);
+                // Tiles of one word of signs at a time.
+                for tiles in tiles.chunk_by(|(a, _), (b, _)| a / 64 == b / 64) {
+                    let mut words = [0; LANES];
+                    for (word, place) in words.iter_mut().zip(places) {
+                        *word = self.hops.word(place + run.step, layer as usize, tiles[0].0);
                     }
-                    add_signed(&mut soft, carriers.bits_of(*tile), values, &signs);
+                    add_signed(&mut soft, carriers, tiles, &words);
                 }
             }
         }
@@ -387,19 +382,22 @@ impl Marks {
     }
 }
 
-/// Adds the values of a tile, with its sign in each lane, to the soft values of its bits.
+/// Adds the values of tiles, with their signs in each lane, to the soft values of their bits.
 fn add_signed(
     soft: &mut [[f32; LANES]; CODED_BITS],
-    bits: &[u16; TILE_BITS],
-    values: &[f32; TILE_BITS],
-    signs: &[f32; LANES],
+    carriers: &TileCarriers,
+    tiles: &[(usize, [f32; TILE_BITS])],
+    words: &[u64; LANES],
 ) {
     vectorise(
         #[inline(always)]
         || {
-            for (bit, value) in bits.iter().zip(values) {
-                let row = &mut soft[usize::from(*bit)];
-                row.iter_mut().zip(signs).for_each(|(to, sign)| *to += value * sign);
+            for (tile, values) in tiles {
+                let signs = words.map(|word| sign_in(word, *tile));
+                for (bit, value) in carriers.bits_of(*tile).iter().zip(values) {
+                    let row = &mut soft[usize::from(*bit)];
+                    row.iter_mut().zip(signs).for_each(|(to, sign)| *to += value * sign);
+                }
             }
         },
     );

@@ -7,11 +7,14 @@
 //! the detector knows neither geometry nor label, but whole pictures have a known geometry, and all
 //! places in the sequence of hops can be tried.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use rayon::prelude::*;
 
 use super::{Found, Hops, Marks, RunEvidence};
 use crate::watermark::{
     collect::{GROUP_FRAMES, Window},
+    demodulate::{Demodulated, TileMap},
     embed::HOP_FRAMES,
     geometry::Geometry,
     hops::{Run, SEQUENCE},
@@ -50,7 +53,7 @@ impl Marks {
         &self,
         key: &Key,
         window: &Window,
-        fft: &mut Fft2,
+        fft: &Fft2,
         mut accept: impl FnMut(Found) -> bool,
     ) -> bool {
         let runs = runs_of_one_hop(window.groups.len());
@@ -59,25 +62,17 @@ impl Marks {
         hypotheses.into_iter().take(DECODED_HYPOTHESES).any(
             |Hypothesis { start, place, .. }| {
                 let (runs, place) = self.runs_of_window(window.groups.len(), start, place);
-                let hops = Hops { runs, places: vec![place], alternatives };
-                self.decode_runs(key, window, &Geometry::IDENTITY, hops, fft, &mut accept)
+                let hops = Hops { agreement: 0.0, runs, places: vec![place], alternatives };
+                self.decode(key, window, &Geometry::IDENTITY, hops, fft, &mut accept)
             },
         )
     }
 
     /// Returns the place of the sequence for each run whose soft bits have the most energy, where
     /// it stands out; the most prominent first.
-    fn hypotheses(
-        &self,
-        key: &Key,
-        window: &Window,
-        runs: &[Run],
-        fft: &mut Fft2,
-    ) -> Vec<Hypothesis> {
+    fn hypotheses(&self, key: &Key, window: &Window, runs: &[Run], fft: &Fft2) -> Vec<Hypothesis> {
         let geometry = &Geometry::IDENTITY;
-        let Some((demodulated, _)) = self.demodulate(window, runs, geometry) else {
-            return Vec::new();
-        };
+        let demodulated = self.demodulate_overlapping(window, runs);
         let planes: Vec<_> = demodulated.iter().map(|d| &d.described).collect();
         let filtered =
             Spectra::new(&planes, geometry, &[], fft).filtered(CUTOFF_FREQUENCIES[0], fft);
@@ -101,6 +96,29 @@ impl Marks {
         let mut hypotheses: Vec<_> = evidence.par_iter().filter_map(of_run).collect();
         hypotheses.sort_by(|a, b| b.prominence.total_cmp(&a.prominence));
         hypotheses
+    }
+
+    /// Demodulates whole pictures of runs that overlap: each group once for a label.
+    fn demodulate_overlapping(&self, window: &Window, runs: &[Run]) -> Vec<Demodulated> {
+        let Some(first) = window.groups.first() else { return Vec::new() };
+        let map = TileMap::new(&Geometry::IDENTITY, first.residual_sum.dim())
+            .expect("the identity can be inverted");
+        let groups: BTreeSet<_> = runs
+            .iter()
+            .flat_map(|run| run.groups.clone().map(|group| (run.label, group)))
+            .collect();
+        let demodulate = |(label, group): (usize, usize)| {
+            let pictures = window.groups[group].pictures.iter();
+            ((label, group), map.demodulate(pictures, &self.descriptions[label]))
+        };
+        let groups: BTreeMap<_, _> = groups.into_par_iter().map(demodulate).collect();
+        let sum = |run: &Run| {
+            let mut groups = run.groups.clone().map(|group| &groups[&(run.label, group)]);
+            let mut sum = groups.next().expect("runs have groups").clone();
+            groups.for_each(|group| sum.add(group));
+            sum
+        };
+        runs.par_iter().map(sum).collect()
     }
 
     /// Returns the runs of a window of `count` groups in which the group `start` begins the hop at
