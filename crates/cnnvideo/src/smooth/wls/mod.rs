@@ -136,7 +136,6 @@ fn lambda_fraction(iteration: u32) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use nalgebra::{DMatrix, DVector};
     use ndarray::Array2;
     use rand::{Rng, SeedableRng, rngs::StdRng};
 
@@ -174,6 +173,23 @@ mod tests {
         result
     }
 
+    /// Solves a strictly diagonally dominant system by the Gauss-Seidel method.
+    fn solve(a: &Array2<f64>, f: &[f32]) -> Vec<f64> {
+        let mut x: Vec<_> = f.iter().map(|v| f64::from(*v)).collect();
+        loop {
+            let mut change = 0.0f64;
+            for (i, row) in a.rows().into_iter().enumerate() {
+                let others: f64 = (0..f.len()).filter(|k| *k != i).map(|k| row[k] * x[k]).sum();
+                let value = (f64::from(f[i]) - others) / row[i];
+                change = change.max((value - x[i]).abs());
+                x[i] = value;
+            }
+            if change < 1e-9 {
+                return x;
+            }
+        }
+    }
+
     /// Reference: solves each line as a dense system in double precision.
     fn dense(
         plane: &Array2<f32>,
@@ -183,7 +199,7 @@ mod tests {
     ) -> Array2<f32> {
         let line = |f: Vec<f32>, g: Vec<f32>, strength: Vec<u8>, lambda: f32| -> Vec<f32> {
             let n = f.len();
-            let mut a = DMatrix::<f64>::identity(n, n);
+            let mut a = Array2::<f64>::eye(n);
             for i in 1..n {
                 // The approximation of the exponential, see `weights::EXP_ORDER`.
                 let weight = (1.0 - f64::from((g[i] - g[i - 1]).abs()) / (16.0 * f64::from(SIGMA)))
@@ -192,12 +208,11 @@ mod tests {
                 for (row, other) in [(i, i - 1), (i - 1, i)] {
                     let coupling =
                         f64::from(lambda) * (f64::from(strength[row]) / 255.0).powi(2) * weight;
-                    a[(row, row)] += coupling;
-                    a[(row, other)] -= coupling;
+                    a[[row, row]] += coupling;
+                    a[[row, other]] -= coupling;
                 }
             }
-            let f = DVector::from_iterator(n, f.into_iter().map(f64::from));
-            a.lu().solve(&f).unwrap().iter().map(|v| *v as f32).collect()
+            solve(&a, &f).into_iter().map(|v| v as f32).collect()
         };
         let mut plane = plane.clone();
         for iteration in 1..=ITERATIONS {
