@@ -18,6 +18,8 @@ use gst_video::VideoMeta;
 use libloading::Library;
 use ndarray::{Array2, ArrayView2, ShapeBuilder, s};
 
+use super::region_mask::nearest;
+
 /// Name of the library file.
 const LIBRARY: &str = if cfg!(target_os = "macos") {
     "libgstanalytics-1.0.0.dylib"
@@ -210,8 +212,9 @@ fn place(
     }
     // Returns the place in the mask of a place in the frame.
     let source = |at: usize, position: i32, size: u32, own: usize| {
-        let offset = u64::try_from(at as i64 - i64::from(position)).ok()?;
-        (offset < u64::from(size)).then(|| (offset * own as u64 / u64::from(size)) as usize)
+        let offset = usize::try_from(at as i64 - i64::from(position)).ok()?;
+        let size = size as usize;
+        (offset < size).then(|| nearest(offset, size, own))
     };
     let (width, height) = (frame.0 as usize, frame.1 as usize);
     let columns: Vec<_> = (0..width).map(|x| source(x, position[0], size[0], own_width)).collect();

@@ -137,15 +137,21 @@ impl RegionMask {
         if (width, height) == (self.width, self.height) {
             return Some(own.to_owned());
         }
-        let at = |i: usize, own: u32, to: u32| (2 * i + 1) * own as usize / (2 * to as usize);
-        let columns: Vec<_> = (0..width as usize).map(|x| at(x, self.width, width)).collect();
-        let mut labels = Array2::zeros((height as usize, width as usize));
+        let (width, height) = (width as usize, height as usize);
+        let columns: Vec<_> = (0..width).map(|x| nearest(x, width, own.ncols())).collect();
+        let mut labels = Array2::zeros((height, width));
         for (y, mut row) in labels.rows_mut().into_iter().enumerate() {
-            let from = own.row(at(y, self.height, height));
+            let from = own.row(nearest(y, height, own.nrows()));
             row.iter_mut().zip(&columns).for_each(|(to, x)| *to = from[*x]);
         }
         Some(labels)
     }
+}
+
+/// Returns the index of the sample, of `count`, that is nearest to the sample `index` of a line of
+/// `size` samples.
+pub(super) fn nearest(index: usize, size: usize, count: usize) -> usize {
+    (2 * index + 1) * count / (2 * size)
 }
 
 /// Returns a buffer with one byte per pixel and the video meta of such a frame.
