@@ -2,15 +2,13 @@
 
 //! Runs the program with y4m on its standard streams.
 
-mod common;
-
 use std::{
     fs::{self, File},
     io::{Read, Write},
     process::Stdio,
 };
 
-use common::{Folder, Run, packets};
+use crate::common::{Folder, Run, packets};
 
 const CHROMA: [(&str, usize); 9] = [
     ("420jpeg", 12),

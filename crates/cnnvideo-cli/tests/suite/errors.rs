@@ -2,8 +2,6 @@
 
 //! Whatever goes wrong, the program says what to do, and leaves nothing under the final name.
 
-mod common;
-
 use std::{
     fs::{self, File},
     path::Path,
@@ -12,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use common::{Folder, Run, launch, packets, usual_clip};
+use crate::common::{Folder, Run, launch, packets, usual_clip};
 
 #[test]
 fn wrong_inputs_are_refused() {

@@ -2,11 +2,9 @@
 
 //! Runs `info`, `watermark` and `compare`.
 
-mod common;
-
 use std::fs;
 
-use common::{Folder, decoded, launch, textured_clip, usual_clip, usual_clip_of};
+use crate::common::{Folder, decoded, launch, textured_clip, usual_clip, usual_clip_of};
 use serde_json::Value;
 
 /// Parses the standard output of a run.

@@ -2,11 +2,9 @@
 
 //! Runs `watermark variants`, `playlist` and `trace`: A/B variants as HLS streams of GStreamer.
 
-mod common;
-
 use std::{fs, path::Path};
 
-use common::{Folder, launch};
+use crate::common::{Folder, launch};
 use gst::prelude::*;
 use serde_json::Value;
 
@@ -53,7 +51,7 @@ fn played_frames(playlist: &Path) -> u64 {
         counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         gst::PadProbeReturn::Ok
     });
-    common::finish(&pipeline);
+    crate::common::finish(&pipeline);
     count.load(std::sync::atomic::Ordering::Relaxed)
 }
 
@@ -97,7 +95,7 @@ fn a_leaked_copy_names_its_receiver() {
 #[test]
 fn wrong_folders_and_values_are_explained() {
     let folder = Folder::new("variants-errors");
-    common::usual_clip(&folder.file("in.mkv"));
+    crate::common::usual_clip(&folder.file("in.mkv"));
     folder.run(&["watermark", "key", "new", "key"]).success();
     let key = ["--key-file", "key"];
     let run = |arguments: &[&str]| folder.run(&[&["watermark"], arguments, &key].concat());

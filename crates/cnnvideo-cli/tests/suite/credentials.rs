@@ -2,14 +2,12 @@
 
 //! Runs `watermark credential sign` and `find`: manifests of C2PA that are found by the payload.
 
-mod common;
-
 use std::{
     fs,
     process::{Command, Stdio},
 };
 
-use common::{Folder, Run, launch, textured_clip};
+use crate::common::{Folder, Run, launch, textured_clip};
 use serde_json::Value;
 
 const PAYLOAD: &str = "0123456789abcdef";

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Helpers of the tests: clips, the packets in files, and runs of the program. No test program uses
-//! all of them.
-#![allow(dead_code)]
+//! Helpers of the tests: clips, the packets in files, and runs of the program.
 
-#[path = "../../../../tests/common/temporary.rs"]
+pub(crate) mod server;
+#[path = "../../../../../tests/common/temporary.rs"]
 mod temporary;
 
 use std::{

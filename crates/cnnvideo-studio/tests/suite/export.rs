@@ -2,14 +2,12 @@
 
 //! The exported pipeline gives the pixels that the page has shown.
 
-mod common;
-
 use std::{path::Path, process::Command};
 
 use gst::prelude::*;
 use serde_json::{Value, json};
 
-use common::{Running, make_clip, run};
+use crate::common::{Running, make_clip, run};
 
 /// Returns the words of a shell line, as the shell reads them.
 fn words(line: &str) -> Vec<String> {

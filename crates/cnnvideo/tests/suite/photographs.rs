@@ -2,9 +2,6 @@
 
 //! Tests of the shipped networks and the noise estimator on photographs with known noise.
 
-#[path = "../../../tests/common/random.rs"]
-mod random;
-
 use cnnvideo::{
     denoise::{BitDepth, Denoiser, Networks, NoiseEstimator, NoiseSigmas, Parameters, Quality},
     frame::{Colour, Field, Format, Picture, PictureMut, Plane, PlaneMut, Sample},
@@ -13,7 +10,8 @@ use cnnvideo::{
 };
 use ndarray::Array2;
 use rand::{SeedableRng, rngs::StdRng};
-use random::normal;
+
+use crate::random::normal;
 
 struct Photograph {
     name: &'static str,

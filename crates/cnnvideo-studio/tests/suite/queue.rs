@@ -2,13 +2,11 @@
 
 //! The queue of files, with a program that stands in for `cnnvideo`.
 
-mod common;
-
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Instant};
 
 use serde_json::{Value, json};
 
-use common::{PATIENCE, Running};
+use crate::common::{PATIENCE, Running};
 
 /// Reports half of the work. Then it waits for the end if the output is called slow, fails if it is
 /// called bad, and else succeeds.

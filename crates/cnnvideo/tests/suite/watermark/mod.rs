@@ -3,7 +3,7 @@
 //! Tests of the watermark library: the payload is decoded after changes of the geometry, and in the
 //! face of attacks; nothing is decoded without it.
 
-#[path = "../../../../tests/common/temporary.rs"]
+#[path = "../../../../../tests/common/temporary.rs"]
 mod temporary;
 
 mod geometry;

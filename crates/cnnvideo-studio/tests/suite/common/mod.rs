@@ -2,7 +2,7 @@
 
 //! A studio on a free port, and plain clients for it.
 
-#![allow(unreachable_pub, dead_code, reason = "each test program uses a part of this")]
+#![allow(unreachable_pub)]
 
 pub mod http;
 pub mod socket;

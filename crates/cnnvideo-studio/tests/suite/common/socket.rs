@@ -33,7 +33,6 @@ pub struct Picture {
     pub header: Value,
     pub before: Vec<u8>,
     pub after: Vec<u8>,
-    pub regions: Vec<u8>,
 }
 
 impl Running {
@@ -187,8 +186,8 @@ impl Picture {
             rest = after;
             part.to_vec()
         };
-        let (before, after, regions) = (part(0), part(1), part(2));
-        Self { header, before, after, regions }
+        let (before, after) = (part(0), part(1));
+        Self { header, before, after }
     }
 
     /// Returns the RGB values behind the chain.

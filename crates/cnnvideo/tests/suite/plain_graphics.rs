@@ -2,9 +2,6 @@
 
 //! Tests of the segmentation of drawings: surfaces of one colour with clean or noisy pixels.
 
-#[path = "../../../tests/common/random.rs"]
-mod random;
-
 use cnnvideo::{
     frame::{Format, Picture, Plane},
     nn::{Device, Precision},
@@ -12,7 +9,8 @@ use cnnvideo::{
 };
 use ndarray::Array2;
 use rand::{SeedableRng, rngs::StdRng};
-use random::normal;
+
+use crate::random::normal;
 
 /// RGB picture, and whether each pixel belongs to the object in it.
 #[derive(Clone)]

@@ -2,15 +2,13 @@
 
 //! Starts and ends `cnnvideo studio`.
 
-mod common;
-
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     process::{Command, Stdio},
 };
 
-use common::Folder;
+use crate::common::Folder;
 
 #[test]
 fn the_studio_prints_its_address_and_ends_by_a_signal() {
