@@ -62,7 +62,7 @@ impl HopSequence {
         sign_in(self.word(hop, layer, tile), tile)
     }
 
-    /// Returns the word of signs, a set bit for a negative one, of the 64 tiles that contain a tile.
+    /// Returns the signs of the 64 tiles around a tile, a set bit for a negative one.
     pub(super) fn word(&self, hop: usize, layer: usize, tile: usize) -> u64 {
         self.signs[layer][hop % SEQUENCE * WORDS + tile / 64]
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Search for enlargement and rotation on a log-polar grid of the spectrum, as in the Fourier-Mellin
-//! transform.
+//! Search for enlargement and rotation on a log-polar grid of the spectrum, as in the
+//! Fourier-Mellin transform.
 //!
 //! Enlarging or rotating a picture shifts its spectrum on such a grid. The power at a wave under
 //! successive rotations is therefore a contiguous run of samples.
