@@ -59,7 +59,7 @@ fn watermark(c: &mut Criterion) {
         b.iter(|| collector.push(&view));
     });
 
-    // The picture moves, so that the noise of the frames is independent.
+    // The picture moves by 5 and 3 pixels a frame, so that the noise of the frames is independent.
     let (left, top) = (width / 8, height / 8);
     for i in 0..48 {
         let moved = &picture[(top + 3 * i % 64) * width + left + 5 * i..];

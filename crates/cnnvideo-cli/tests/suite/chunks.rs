@@ -9,8 +9,9 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{Folder, decoded, packets, times, vfr_clip};
 use serde_json::Value;
+
+use crate::common::{self, Folder, decoded, packets, times, vfr_clip};
 
 /// Writes a clip of variable frame rate with sound and B frames.
 fn clip(folder: &Folder, frames: u64) {
@@ -64,7 +65,7 @@ fn codecs_with_reordered_frames_are_joined() {
     let folder = Folder::new("chunks-codecs");
     clip(&folder, 60);
     let before = packets(&folder.file("in.mkv"));
-    let presented = |packets: &[crate::common::Packet]| -> Vec<_> {
+    let presented = |packets: &[common::Packet]| -> Vec<_> {
         times(packets).into_iter().map(|(pts, _)| pts).collect()
     };
     for (codec, output) in [("h264", "a.mp4"), ("h265", "b.mkv"), ("vp9", "c.webm")] {
@@ -88,7 +89,7 @@ fn chunks_that_begin_at_cuts_are_those_of_an_undivided_run() {
     let folder = Folder::new("chunks-cuts");
     let location = folder.file("in.mkv");
     // Scenes with noise of their own.
-    crate::common::noisy_scenes(&location, 24, 3);
+    common::noisy_scenes(&location, 24, 3);
     let undivided = plan(&folder, &["--chunk-frames", "1000"]);
     assert_eq!(undivided["chunks"].as_array().unwrap().len(), 1);
     let shots: Vec<_> = undivided["shots"].as_array().unwrap().iter().collect();
@@ -107,7 +108,7 @@ fn chunks_that_begin_at_cuts_are_those_of_an_undivided_run() {
 #[test]
 fn chunks_at_forced_borders_are_close_to_an_undivided_run() {
     let folder = Folder::new("chunks-forced");
-    crate::common::noisy_scenes(&folder.file("in.mkv"), 96, 2);
+    common::noisy_scenes(&folder.file("in.mkv"), 96, 2);
     let divided = plan(&folder, &["--chunk-frames", "48", "--warm-up", "30"]);
     assert_eq!(divided["shots"], serde_json::json!([0, 96]), "{divided}");
     let extra: Vec<_> = divided["chunks"]
@@ -204,7 +205,7 @@ fn finished_chunks_are_kept_and_faulty_ones_named() {
 fn inputs_come_from_servers() {
     let folder = Folder::new("chunks-url");
     clip(&folder, 40);
-    let url = crate::common::server::serve(&folder.file("in.mkv"));
+    let url = common::server::serve(&folder.file("in.mkv"));
     let options = ["--chunk-frames", "16", "--filter", "identity", "--codec", "ffv1"];
     folder.run(&[&["plan", &url, "--out", "plan.json"], &options[..]].concat()).success();
     for number in ["1", "0"] {
@@ -251,7 +252,7 @@ fn y4m_files_are_divided() {
 fn damage_is_left_out_of_all_chunks() {
     let folder = Folder::new("chunks-damage");
     let location = folder.file("in.webm");
-    crate::common::launch(&format!(
+    common::launch(&format!(
         "videotestsrc num-buffers=60 ! video/x-raw,width=96,height=64,framerate=25/1,format=I420 ! \
          vp9enc keyframe-max-dist=15 ! webmmux ! filesink location={}",
         location.display()

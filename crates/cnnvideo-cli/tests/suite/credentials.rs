@@ -7,8 +7,9 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::common::{Folder, Run, launch, textured_clip};
 use serde_json::Value;
+
+use crate::common::{Folder, Run, launch, textured_clip};
 
 const PAYLOAD: &str = "0123456789abcdef";
 

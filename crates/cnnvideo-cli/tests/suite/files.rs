@@ -4,10 +4,12 @@
 
 use std::fs;
 
-use crate::common::{
-    Folder, decoded, decoded_caps, launch, packets, times, usual_clip, usual_clip_of, vfr_clip,
-};
 use gst::prelude::*;
+
+use crate::common::{
+    self, Folder, decoded, decoded_caps, launch, packets, times, usual_clip, usual_clip_of,
+    vfr_clip,
+};
 
 #[test]
 fn times_and_sound_are_kept() {
@@ -33,7 +35,7 @@ fn times_and_sound_are_kept() {
     folder.run(&["denoise", "in.mkv", "out.mp4"]).success();
     let after = packets(&folder.file("out.mp4"));
     // MP4 stores durations in the order of decoding.
-    let presented = |packets: &[crate::common::Packet]| -> Vec<_> {
+    let presented = |packets: &[common::Packet]| -> Vec<_> {
         times(packets).into_iter().map(|(pts, _)| pts).collect()
     };
     assert_eq!(presented(&after["video_0"]), presented(&before["video_0"]));
@@ -44,9 +46,8 @@ fn times_and_sound_are_kept() {
         folder.run(&["denoise", "in.mkv", "out.mp4", "--codec", "h264"]).success();
         assert_eq!(decoded(&folder.file("out.mp4")).len() as u64, frames);
     }
-    let data = |packets: &[crate::common::Packet]| -> Vec<_> {
-        packets.iter().map(|packet| packet.2).collect()
-    };
+    let data =
+        |packets: &[common::Packet]| -> Vec<_> { packets.iter().map(|packet| packet.2).collect() };
     assert_eq!(data(&after["audio_0"]), data(&before["audio_0"]));
 }
 
@@ -169,7 +170,7 @@ fn subtitles_and_chapters_are_kept() {
     edition.get_mut().unwrap().append_sub_entry(chapter);
     toc.get_mut().unwrap().append_entry(edition);
     setter.set_toc(Some(&toc));
-    crate::common::finish(&pipeline);
+    common::finish(&pipeline);
 
     folder.run(&["denoise", "in.mkv", "out.mkv"]).success();
     let (before, after) = (packets(&folder.file("in.mkv")), packets(&folder.file("out.mkv")));
@@ -177,7 +178,7 @@ fn subtitles_and_chapters_are_kept() {
     assert_eq!(after["subtitle_0"], before["subtitle_0"]);
     assert_eq!(after["audio_1"], before["audio_1"]);
     // The last packet of FLAC gets the duration of the others.
-    let content = |packets: &[crate::common::Packet]| -> Vec<_> {
+    let content = |packets: &[common::Packet]| -> Vec<_> {
         packets.iter().map(|(pts, _, hash)| (*pts, *hash)).collect()
     };
     assert_eq!(content(&after["audio_0"]), content(&before["audio_0"]));
@@ -264,8 +265,8 @@ fn names_may_be_any_bytes() {
         let mut output = std::ffi::OsString::from("out-");
         output.push(name);
         let denoise = folder.command(&["denoise", "--json"]).args([name, &output]).output();
-        crate::common::Run(denoise.unwrap()).success();
+        common::Run(denoise.unwrap()).success();
         let info = folder.command(&["info", "--json"]).arg(&output).output();
-        crate::common::Run(info.unwrap()).success();
+        common::Run(info.unwrap()).success();
     }
 }

@@ -4,8 +4,9 @@
 
 use std::fs;
 
-use crate::common::{Folder, decoded, launch, textured_clip, usual_clip, usual_clip_of};
 use serde_json::Value;
+
+use crate::common::{Folder, decoded, launch, textured_clip, usual_clip, usual_clip_of};
 
 /// Parses the standard output of a run.
 fn json(text: &str) -> Value {

@@ -4,9 +4,10 @@
 
 use std::{fs, path::Path};
 
-use crate::common::{Folder, launch};
 use gst::prelude::*;
 use serde_json::Value;
+
+use crate::common::{self, Folder, launch};
 
 /// Segments of the clip.
 const SEGMENTS: usize = 32;
@@ -51,7 +52,7 @@ fn played_frames(playlist: &Path) -> u64 {
         counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         gst::PadProbeReturn::Ok
     });
-    crate::common::finish(&pipeline);
+    common::finish(&pipeline);
     count.load(std::sync::atomic::Ordering::Relaxed)
 }
 
@@ -95,7 +96,7 @@ fn a_leaked_copy_names_its_receiver() {
 #[test]
 fn wrong_folders_and_values_are_explained() {
     let folder = Folder::new("variants-errors");
-    crate::common::usual_clip(&folder.file("in.mkv"));
+    common::usual_clip(&folder.file("in.mkv"));
     folder.run(&["watermark", "key", "new", "key"]).success();
     let key = ["--key-file", "key"];
     let run = |arguments: &[&str]| folder.run(&[&["watermark"], arguments, &key].concat());

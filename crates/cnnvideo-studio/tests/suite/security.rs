@@ -6,7 +6,7 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::common::{Running, socket::Message};
+use crate::common::{self, Running, socket::Message};
 
 /// Checks that the server still works.
 fn assert_alive(studio: &Running) {
@@ -219,7 +219,7 @@ fn fifty_connections_do_not_take_the_server_down() {
     // The places are free again once the server has noticed.
     let start = std::time::Instant::now();
     while matches!(studio.page().unwrap().next(), Message::Closed) {
-        assert!(start.elapsed() < crate::common::PATIENCE, "no place becomes free");
+        assert!(start.elapsed() < common::PATIENCE, "no place becomes free");
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
 }

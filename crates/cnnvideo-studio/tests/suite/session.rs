@@ -6,7 +6,7 @@ use std::{fs, path::Path, time::Duration};
 
 use serde_json::json;
 
-use crate::common::{Running, make_clip, socket::Message};
+use crate::common::{self, Running, make_clip, socket::Message};
 
 #[test]
 fn a_file_opens_plays_steps_and_seeks() {
@@ -22,8 +22,7 @@ fn a_file_opens_plays_steps_and_seeks() {
     assert_eq!((&first.header["seconds"], &first.header["revision"]), (&json!(0.0), &json!(7)));
     assert!(first.before.starts_with(b"\x89PNG") && first.after.starts_with(b"\x89PNG"));
 
-    let time =
-        |picture: &crate::common::socket::Picture| picture.header["seconds"].as_f64().unwrap();
+    let time = |picture: &common::socket::Picture| picture.header["seconds"].as_f64().unwrap();
     page.send(&json!({"type": "step", "frames": 1}));
     assert_eq!(time(&page.lossless()), 0.04);
     page.send(&json!({"type": "step", "frames": -1}));

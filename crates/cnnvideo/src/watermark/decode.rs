@@ -32,10 +32,6 @@ const SHIFTED_TRANSFORMS: usize = 3;
 const MIN_AGREEMENT: f64 = 5.0;
 /// The same for less likely transforms.
 const MIN_AGREEMENT_OF_TRANSFORM: f64 = 6.0;
-/// Least agreement of the hops that the pilot shows with the sequence of version 2, in standard
-/// deviations of a group, at which a window is decoded. Most windows without a watermark stay below
-/// it; marks that could be read reached 4.6.
-const MIN_AGREEMENT_OF_HOPS: f32 = 3.0;
 /// Number of pilots, those that agree best, with which whole pictures are decoded.
 const DECODED_PILOTS: usize = 3;
 /// Agreement of a pilot with whole pictures, in standard deviations without a watermark, below
@@ -312,6 +308,7 @@ impl Decoder {
     /// Searches geometries of upright pictures; returns those to decode and their pilots, the best
     /// first.
     fn search(&mut self, synchroniser: &Synchroniser, search: Search) -> Vec<(usize, Geometry)> {
+        // Created before several threads use it.
         let polar = synchroniser.polar_map();
         let mut candidates = self
             .candidates_of_pilots(|waves| synchroniser.upright_candidates(waves, polar, search));
@@ -322,6 +319,7 @@ impl Decoder {
     /// Searches geometries of rotated, mirrored and stretched pictures, as [`Self::search`] does.
     fn search_transforms(&mut self, synchroniser: &Synchroniser) -> Vec<(usize, Geometry)> {
         let orientations = self.options.orientations;
+        // Created before several threads use it.
         let polar = synchroniser.polar_map();
         let mut candidates = self.candidates_of_pilots(|waves| {
             synchroniser.transformed_candidates(waves, polar, orientations)
@@ -398,11 +396,11 @@ impl Decoder {
             }
             Version::Two => {
                 let marks = pilots[pilot].marks(key, candidates);
-                let hops = marks.hops(&waves, window, &geometry);
-                hops.agreement >= MIN_AGREEMENT_OF_HOPS
-                    && marks.decode(key, window, &geometry, hops, fft, |found| {
+                marks.hops(&waves, window, &geometry).is_some_and(|hops| {
+                    marks.decode(key, window, &geometry, hops, fft, |found| {
                         attempts.add_version_2(found, found_epoch, &geometry, limit)
                     })
+                })
             }
         };
         if found {

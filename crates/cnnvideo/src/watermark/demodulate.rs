@@ -34,7 +34,6 @@ pub(super) struct TileMap {
 }
 
 /// Residuals of a run of pictures after demodulation.
-#[derive(Clone)]
 pub(super) struct Demodulated {
     /// Sum over the pictures for the carriers of described tiles.
     pub described: Array2<f32>,

@@ -5,7 +5,7 @@
 use ndarray::{Array2, ArrayView2};
 use rustfft::num_complex::Complex32;
 
-use super::plane::{PLANE_HEIGHT, PLANE_WIDTH};
+use super::plane::{PLANE_HEIGHT, PLANE_WIDTH, fold};
 use crate::simd::vectorise;
 
 /// Affine map from the canonical raster of a received picture to the canonical plane on which its
@@ -83,7 +83,7 @@ impl Geometry {
         mut write: impl FnMut(usize, f32),
     ) {
         if *self == Self::IDENTITY {
-            return copy_to_plane(picture, write);
+            return fold(picture, write);
         }
         let Some(inverse) = self.inverse() else { return };
         let (height, width) = picture.dim();
@@ -116,14 +116,6 @@ impl Geometry {
                 );
             }
         }
-    }
-}
-
-/// As [`Geometry::resample_to_plane`], for the identity.
-fn copy_to_plane(picture: &ArrayView2<'_, f32>, mut write: impl FnMut(usize, f32)) {
-    for (y, row) in picture.rows().into_iter().enumerate() {
-        let to = y % PLANE_HEIGHT * PLANE_WIDTH;
-        row.iter().enumerate().for_each(|(x, v)| write(to + x % PLANE_WIDTH, *v));
     }
 }
 

@@ -106,6 +106,16 @@ pub(super) fn bin(cycles_x: i32, cycles_y: i32) -> usize {
         + cycles_y.rem_euclid(PLANE_HEIGHT as i32) as usize
 }
 
+/// Folds a picture, which may be larger than the plane, at the period of the plane.
+///
+/// `write` gets the index of a sample of the plane and the value to add there.
+pub(super) fn fold(picture: &ArrayView2<'_, f32>, mut write: impl FnMut(usize, f32)) {
+    for (y, row) in picture.rows().into_iter().enumerate() {
+        let to = y % PLANE_HEIGHT * PLANE_WIDTH;
+        row.iter().enumerate().for_each(|(x, v)| write(to + x % PLANE_WIDTH, *v));
+    }
+}
+
 /// Resamples the periodic plane to a picture of `width` by `height` by Catmull-Rom interpolation;
 /// stores each value as `convert` returns it.
 pub(super) fn resample_plane<T: Clone + Default>(

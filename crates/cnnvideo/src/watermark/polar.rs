@@ -11,7 +11,7 @@ use std::f64::consts::PI;
 use rayon::prelude::*;
 
 use super::{
-    search::{CoarseWave, Linear, PowerMaps, SCALE_STEP, similarity},
+    search::{CoarseWave, Linear, PowerMaps, SCALE_STEP, distinct, similarity},
     sync::RECEIVED_BAND,
     transforms::{MIRROR, product},
 };
@@ -21,7 +21,7 @@ use crate::simd::vectorise;
 const ROTATIONS: usize = 512;
 /// Samples of the grid per step of the search, along both axes.
 const FINER: usize = 2;
-/// Steps per unit of the stored power.
+/// Steps per unit of the stored power: the limit of a bin's relative power, 8, fits in a byte.
 const POWER_STEPS: f32 = 31.0;
 
 /// Power on a log-polar grid, of the waves that depend on the hop and of the steady ones.
@@ -132,16 +132,7 @@ impl PolarMap {
             all.truncate(kept);
         }
         all.sort_by(by_score);
-        let mut found: Vec<Similarity> = Vec::new();
-        for similarity in all {
-            if !found.iter().any(|other| other.is_near(&similarity)) {
-                found.push(similarity);
-            }
-            if found.len() == count {
-                break;
-            }
-        }
-        found
+        distinct(all, count, Similarity::is_near)
     }
 
     /// Adds those of a range whose score is not below that of the next rotations.

@@ -5,7 +5,7 @@
 use ndarray::Array2;
 use rustfft::num_complex::Complex32;
 
-use super::plane::{Fft2, PLANE_HEIGHT, PLANE_WIDTH, bin, transpose};
+use super::plane::{Fft2, PLANE_HEIGHT, PLANE_WIDTH, bin, fold, transpose};
 use crate::frame::box_mean::box_mean;
 
 /// Radius, in bins, of the neighbourhood with whose mean power a bin is compared.
@@ -99,7 +99,7 @@ pub(super) fn summed_power(planes: &[&Array2<f32>], fft: &mut Fft2) -> Array2<f3
     for pair in planes.chunks(2) {
         bins.fill(Complex32::default());
         for (i, plane) in pair.iter().enumerate() {
-            add_folded(plane, &mut bins, |to, v| if i == 0 { to.re += v } else { to.im += v });
+            fold(&plane.view(), |at, v| if i == 0 { bins[at].re += v } else { bins[at].im += v });
         }
         fft.forward(&mut bins);
         power.iter_mut().zip(&bins).for_each(|(to, v)| *to += v.norm_sqr());
@@ -119,18 +119,6 @@ pub(super) fn symmetric(power: &[f32]) -> Array2<f32> {
     let mut rows = Array2::zeros((PLANE_HEIGHT, PLANE_WIDTH));
     transpose(&both, rows.as_slice_mut().expect("own planes are contiguous"), PLANE_HEIGHT);
     rows
-}
-
-/// Adds a plane, folded at the period of the canonical plane, to the samples of `to` by `add`.
-pub(super) fn add_folded(
-    plane: &Array2<f32>,
-    to: &mut [Complex32],
-    mut add: impl FnMut(&mut Complex32, f32),
-) {
-    for (y, row) in plane.rows().into_iter().enumerate() {
-        let to = &mut to[y % PLANE_HEIGHT * PLANE_WIDTH..][..PLANE_WIDTH];
-        row.iter().enumerate().for_each(|(x, v)| add(&mut to[x % PLANE_WIDTH], *v));
-    }
 }
 
 /// Returns the value of a periodic plane at the integer position nearest to `(x, y)`.

@@ -93,6 +93,24 @@ impl PowerMaps<'_> {
     }
 }
 
+/// Returns the first `count` candidates, the best first, that are not near a better one.
+pub(super) fn distinct<T>(
+    candidates: impl IntoIterator<Item = T>,
+    count: usize,
+    are_near: impl Fn(&T, &T) -> bool,
+) -> Vec<T> {
+    let mut found: Vec<T> = Vec::with_capacity(count);
+    for candidate in candidates {
+        if found.len() == count {
+            break;
+        }
+        if !found.iter().any(|other| are_near(other, &candidate)) {
+            found.push(candidate);
+        }
+    }
+    found
+}
+
 /// Returns the linear map of an enlargement and a clockwise rotation.
 pub(super) fn similarity(scale: f64, degrees: f64) -> Linear {
     let (sin, cos) = degrees.to_radians().sin_cos();

@@ -12,9 +12,9 @@ use rustfft::num_complex::Complex32;
 use super::{
     geometry::{Geometry, wave_amplitude},
     pattern::{HOPS, Wave},
-    plane::{Fft2, PLANE_HEIGHT, PLANE_WIDTH, bin},
+    plane::{Fft2, PLANE_HEIGHT, PLANE_WIDTH, bin, fold},
     polar::PolarMap,
-    power::{PowerSpectrum, add_folded, at_nearest, at_periodic, peak, summed_power, symmetric},
+    power::{PowerSpectrum, at_nearest, at_periodic, peak, summed_power, symmetric},
     search::{Linear, Search},
 };
 
@@ -45,7 +45,7 @@ impl Synchroniser {
         let mut total = Array2::zeros(residuals.first()?.dim());
         residuals.iter().for_each(|residual| total += *residual);
         let mut spectrum = vec![Complex32::default(); PLANE_WIDTH * PLANE_HEIGHT];
-        add_folded(&total, &mut spectrum, |to, v| to.re += v);
+        fold(&total.view(), |at, v| spectrum[at].re += v);
         fft.forward(&mut spectrum);
         let of_sum = symmetric(&spectrum.iter().map(Complex32::norm_sqr).collect::<Vec<_>>());
         let searched = (search != Search::WholeFrame).then(|| summed_power(residuals, fft));

@@ -13,7 +13,7 @@ use super::{
     pattern::Wave,
     polar::{PolarMap, Range, Similarity},
     power::{POOLED_HEIGHT, POOLED_WIDTH},
-    search::{CoarseWave, Linear, PowerMaps, SCALE_STEP, similarity},
+    search::{CoarseWave, Linear, PowerMaps, SCALE_STEP, distinct, similarity},
     sync::Synchroniser,
 };
 
@@ -69,15 +69,8 @@ impl Synchroniser {
         let stretches = stretches().iter().filter(|s| orientations || !s.changes_orientation);
         let mut scores: Vec<_> = stretches.map(|s| (maps.score(waves, &s.matrix), s)).collect();
         scores.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let mut candidates: Vec<&Linear> = Vec::new();
-        for (_, Stretch { matrix, .. }) in scores {
-            if !candidates.iter().any(|other| are_near(other, matrix)) {
-                candidates.push(matrix);
-            }
-            if candidates.len() == STRETCHES {
-                break;
-            }
-        }
+        let matrices = scores.into_iter().map(|(_, stretch)| &stretch.matrix);
+        let candidates = distinct(matrices, STRETCHES, |a, b| are_near(a, b));
         candidates.into_iter().map(|matrix| self.fine(waves, matrix)).collect()
     }
 

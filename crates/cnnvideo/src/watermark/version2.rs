@@ -28,6 +28,10 @@ use super::{
 };
 use crate::simd::vectorise;
 
+/// Least agreement of the hops that the pilot shows with the sequence of version 2, in standard
+/// deviations of a group, at which a window is decoded. Most windows without a watermark stay below
+/// it; marks that could be read reached 4.6.
+const MIN_AGREEMENT_OF_HOPS: f32 = 3.0;
 /// Number of places in the sequence of hops, those with the most energy in the soft bits, whose
 /// message is decoded.
 const DECODED_PLACES: usize = 3;
@@ -80,9 +84,6 @@ pub(super) struct Named {
 
 /// The hops that a window may show.
 pub(super) struct Hops {
-    /// Agreement of the pilot with the runs, in standard deviations of a group; 0 if it was not
-    /// examined.
-    pub agreement: f32,
     runs: Vec<Run>,
     /// Places in the sequence at which the first run may be.
     places: Vec<usize>,
@@ -115,16 +116,24 @@ impl Marks {
         }
     }
 
-    /// Returns the hops that the pilot shows in a window at one geometry.
-    pub(super) fn hops(&self, waves: &[Wave], window: &Window, geometry: &Geometry) -> Hops {
+    /// Returns the hops that the pilot shows in a window at one geometry; `None` if they do not
+    /// agree with the sequence.
+    pub(super) fn hops(
+        &self,
+        waves: &[Wave],
+        window: &Window,
+        geometry: &Geometry,
+    ) -> Option<Hops> {
         let scores =
             |group: &Arc<ResidualGroup>| label_scores(waves, &group.residual_sum, geometry);
         let scores: Vec<_> = window.groups.par_iter().map(scores).collect();
-        let path = self.hops.most_likely_path(&scores);
-        let Path { runs, agreement } = path.unwrap_or(Path { runs: Vec::new(), agreement: 0.0 });
+        let Path { runs, agreement } = self.hops.most_likely_path(&scores)?;
+        if agreement < MIN_AGREEMENT_OF_HOPS {
+            return None;
+        }
         let places: Vec<_> = self.hops.candidates(&runs).collect();
         let alternatives = places.len() as u32;
-        Hops { agreement, runs, places, alternatives }
+        Some(Hops { runs, places, alternatives })
     }
 
     /// Decodes a window at one geometry, in several ways, until `accept` returns true for a
@@ -134,7 +143,7 @@ impl Marks {
         key: &Key,
         window: &Window,
         geometry: &Geometry,
-        Hops { runs, places, alternatives, .. }: Hops,
+        Hops { runs, places, alternatives }: Hops,
         fft: &Fft2,
         mut accept: impl FnMut(Found) -> bool,
     ) -> bool {

@@ -254,16 +254,22 @@ pub(crate) fn times(packets: &[Packet]) -> Vec<(Option<gst::ClockTime>, Option<g
     times
 }
 
-/// Returns the times of the decoded frames of a file in the video, and the hashes of their samples.
-pub(crate) fn decoded(path: &Path) -> Vec<(Option<gst::ClockTime>, u64)> {
+/// Starts a pipeline that decodes the video of a file; returns it with its sink.
+fn decode(path: &Path) -> (gst::Pipeline, gst_app::AppSink) {
     gst::init().unwrap();
     let text = format!(
         "filesrc location={} ! decodebin name=d d. ! video/x-raw ! appsink name=s sync=false",
         path.display()
     );
     let pipeline: gst::Pipeline = gst::parse::launch(&text).unwrap().downcast().unwrap();
-    let sink: gst_app::AppSink = pipeline.by_name("s").unwrap().downcast().unwrap();
+    let sink = pipeline.by_name("s").unwrap().downcast().unwrap();
     pipeline.set_state(gst::State::Playing).unwrap();
+    (pipeline, sink)
+}
+
+/// Returns the times of the decoded frames of a file in the video, and the hashes of their samples.
+pub(crate) fn decoded(path: &Path) -> Vec<(Option<gst::ClockTime>, u64)> {
+    let (pipeline, sink) = decode(path);
     let mut frames = Vec::new();
     while let Some(sample) = sink.try_pull_sample(gst::ClockTime::from_seconds(20)) {
         let segment = sample.segment().unwrap().downcast_ref::<gst::ClockTime>().unwrap();
@@ -287,14 +293,7 @@ pub(crate) fn decoded(path: &Path) -> Vec<(Option<gst::ClockTime>, u64)> {
 
 /// Returns the caps of the decoded video of a file.
 pub(crate) fn decoded_caps(path: &Path) -> gst::Caps {
-    gst::init().unwrap();
-    let text = format!(
-        "filesrc location={} ! decodebin name=d d. ! video/x-raw ! appsink name=s sync=false",
-        path.display()
-    );
-    let pipeline: gst::Pipeline = gst::parse::launch(&text).unwrap().downcast().unwrap();
-    let sink: gst_app::AppSink = pipeline.by_name("s").unwrap().downcast().unwrap();
-    pipeline.set_state(gst::State::Playing).unwrap();
+    let (pipeline, sink) = decode(path);
     let sample = sink.try_pull_sample(gst::ClockTime::from_seconds(20)).unwrap();
     pipeline.set_state(gst::State::Null).unwrap();
     sample.caps_owned().unwrap()

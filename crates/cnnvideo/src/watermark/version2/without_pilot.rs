@@ -7,8 +7,6 @@
 //! the detector knows neither geometry nor label, but whole pictures have a known geometry, and all
 //! places in the sequence of hops can be tried.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use rayon::prelude::*;
 
 use super::{Found, Hops, Marks, RunEvidence};
@@ -62,7 +60,7 @@ impl Marks {
         hypotheses.into_iter().take(DECODED_HYPOTHESES).any(
             |Hypothesis { start, place, .. }| {
                 let (runs, place) = self.runs_of_window(window.groups.len(), start, place);
-                let hops = Hops { agreement: 0.0, runs, places: vec![place], alternatives };
+                let hops = Hops { runs, places: vec![place], alternatives };
                 self.decode(key, window, &Geometry::IDENTITY, hops, fft, &mut accept)
             },
         )
@@ -98,27 +96,30 @@ impl Marks {
         hypotheses
     }
 
-    /// Demodulates whole pictures of runs that overlap: each group once for a label.
+    /// Demodulates whole pictures of runs that overlap, by label: each group once for a label.
     fn demodulate_overlapping(&self, window: &Window, runs: &[Run]) -> Vec<Demodulated> {
         let Some(first) = window.groups.first() else { return Vec::new() };
         let map = TileMap::new(&Geometry::IDENTITY, first.residual_sum.dim())
             .expect("the identity can be inverted");
-        let groups: BTreeSet<_> = runs
-            .iter()
-            .flat_map(|run| run.groups.clone().map(|group| (run.label, group)))
-            .collect();
-        let demodulate = |(label, group): (usize, usize)| {
-            let pictures = window.groups[group].pictures.iter();
-            ((label, group), map.demodulate(pictures, &self.descriptions[label]))
-        };
-        let groups: BTreeMap<_, _> = groups.into_par_iter().map(demodulate).collect();
-        let sum = |run: &Run| {
-            let mut groups = run.groups.clone().map(|group| &groups[&(run.label, group)]);
-            let mut sum = groups.next().expect("runs have groups").clone();
-            groups.for_each(|group| sum.add(group));
-            sum
-        };
-        runs.par_iter().map(sum).collect()
+        runs.par_chunk_by(|a, b| a.label == b.label)
+            .flat_map_iter(|runs| self.demodulate_label(&map, window, runs))
+            .collect()
+    }
+
+    /// Demodulates runs of one label.
+    fn demodulate_label(&self, map: &TileMap, window: &Window, runs: &[Run]) -> Vec<Demodulated> {
+        let description = &self.descriptions[runs[0].label];
+        let mut sums: Vec<_> =
+            runs.iter().map(|_| map.demodulate(std::iter::empty(), description)).collect();
+        for (i, group) in window.groups.iter().enumerate() {
+            if !runs.iter().any(|run| run.groups.contains(&i)) {
+                continue;
+            }
+            let demodulated = map.demodulate(group.pictures.iter(), description);
+            let sums = sums.iter_mut().zip(runs).filter(|(_, run)| run.groups.contains(&i));
+            sums.for_each(|(sum, _)| sum.add(&demodulated));
+        }
+        sums
     }
 
     /// Returns the runs of a window of `count` groups in which the group `start` begins the hop at
@@ -135,14 +136,13 @@ impl Marks {
     }
 }
 
-/// Returns the most recent hop of a window of `count` groups for each alignment and label.
+/// Returns the most recent hop of a window of `count` groups for each label and alignment.
 fn runs_of_one_hop(count: usize) -> Vec<Run> {
     let length = count.min(HOP_GROUPS);
     let last = count - length;
     let starts = last.saturating_sub(HOP_GROUPS - 1)..=last;
-    let labels = |start| (0..HOPS).map(move |label| (start, label));
-    let run = |(start, label)| Run { groups: start..start + length, label, step: 0 };
-    starts.flat_map(labels).map(run).collect()
+    let run = move |label, start| Run { groups: start..start + length, label, step: 0 };
+    (0..HOPS).flat_map(|label| starts.clone().map(move |start| run(label, start))).collect()
 }
 
 #[cfg(test)]
