@@ -29,8 +29,7 @@ pub(super) struct Region {
 impl Region {
     /// Returns the area as a share of the picture.
     pub(super) fn area(&self) -> f32 {
-        self.probability.iter().filter(|p| **p > 0.5).count() as f32
-            / self.probability.len().max(1) as f32
+        area_of(&self.probability)
     }
 
     /// Returns whether the region has become too small or its confidence too low.
@@ -55,6 +54,11 @@ impl Region {
         let mask = self.probability.mapv(|p| p > 0.5);
         distance::interior_point(&mask.view()).map(|(pixel, _)| pixel)
     }
+}
+
+/// Returns the area of the region with a probability map, as a share of the picture.
+pub(super) fn area_of(probability: &Array2<f32>) -> f32 {
+    probability.iter().filter(|p| **p > 0.5).count() as f32 / probability.len().max(1) as f32
 }
 
 /// Size and confidence of a tracked region.

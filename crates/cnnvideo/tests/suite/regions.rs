@@ -114,18 +114,15 @@ fn cover() -> Layer {
 /// Frames in which the cover of [`covered`] is over the object.
 const COVERED: std::ops::Range<usize> = 8..18;
 
-/// Tracks an object that something covers suddenly for ten frames. Returns the run and the last
-/// intersection over union.
-fn covered(range: std::ops::Range<usize>) -> (Run, f32) {
+/// Tracks an object at places for each frame, with a cover in front of it if there is one. Returns the
+/// run and the intersection over union in the last frame.
+fn tracked(frames: impl IntoIterator<Item = ([f32; 2], Option<[f32; 2]>)>) -> (Run, f32) {
     let (background, object, cover) = (photograph("chelsea"), object(), cover());
     let mut run = Run::new();
     let mut last = 0.0;
-    for number in 0..range.end + 20 {
-        let middle = [150.0 + number as f32, 100.0];
+    for (number, (middle, cover_middle)) in frames.into_iter().enumerate() {
         let mut layers = vec![(&object, middle)];
-        if range.contains(&number) {
-            layers.push((&cover, middle));
-        }
+        layers.extend(cover_middle.map(|middle| (&cover, middle)));
         let (frame, masks) = draw(&background, &layers);
         let mut labels = run.push(&frame);
         if number == 0 {
@@ -136,6 +133,14 @@ fn covered(range: std::ops::Range<usize>) -> (Run, f32) {
         last = iou(&labels, 1, &masks[0]);
     }
     (run, last)
+}
+
+/// Tracks an object that something covers suddenly for ten frames, then for 20 frames more.
+fn covered(range: std::ops::Range<usize>) -> (Run, f32) {
+    tracked((0..range.end + 20).map(|number| {
+        let middle = [150.0 + number as f32, 100.0];
+        (middle, range.contains(&number).then_some(middle))
+    }))
 }
 
 #[test]
@@ -154,6 +159,25 @@ fn a_covered_region_is_lost_and_comes_back() {
 fn a_region_comes_back_that_is_covered_from_the_second_frame_on() {
     let (run, last) = covered(1..11);
     assert!(run.found.len() == 1 && last > 0.75, "{:?}, {last}", run.found);
+}
+
+#[test]
+fn a_region_that_is_uncovered_slowly_comes_back_as_a_whole() {
+    let (run, last) = tracked((0..60).map(|number| {
+        let cover = [-90.0 + 8.0 * number as f32, 100.0];
+        ([130.0 + 0.5 * number as f32, 100.0], Some(cover))
+    }));
+    assert!(run.found.len() == 1 && last > 0.85, "{:?}, {last}", run.found);
+}
+
+#[test]
+fn a_region_that_leaves_comes_back_as_a_whole() {
+    let (run, last) = tracked((0..72).map(|number| {
+        // To the right, out of the picture, and back.
+        let way = 6.0 * (36.0 - (number as f32 - 36.0).abs());
+        ([160.0 + way, 100.0], None)
+    }));
+    assert!(run.found.len() == 1 && last > 0.85, "{:?}, {last}", run.found);
 }
 
 #[test]

@@ -10,7 +10,12 @@ use ndarray::Array2;
 
 pub(super) use self::search::{Match, SearchImage};
 use self::template::Template;
-use super::{ColourModel, WorkingImage, image::bilinear, region::Region, region_seeds::SeedPoints};
+use super::{
+    ColourModel, WorkingImage,
+    image::bilinear,
+    region::{Region, area_of},
+    region_seeds::SeedPoints,
+};
 use crate::nn::Threads;
 
 /// Score that a region is expected to reach when it shows again, before any was measured.
@@ -28,6 +33,10 @@ const AREA_DECAY: f32 = 0.97;
 const DIMINISHED: f32 = 0.8;
 /// Share of the full area below which a region is covered.
 const COVERED: f32 = 0.1;
+/// Frames after a lost region was found in which better sightings replace it.
+const RECOVERY_FRAMES: u64 = 24;
+/// Least difference of the scores of a better sighting and of the best one before.
+const MIN_SCORE_RISE: f32 = 0.01;
 /// Largest number of seeds inside, and of seeds outside, that come back with a region.
 const MAX_POINTS: usize = 16;
 
@@ -61,7 +70,18 @@ pub(super) struct Memory {
     /// Best score of the rest of the picture.
     distractor_score: f32,
     /// Number of the frame before which the network is not asked again.
-    pub asks_from: u32,
+    pub asks_from: u64,
+    /// When the region was found again, if it was lost.
+    recovery: Option<Recovery>,
+}
+
+/// When and how well a lost region was found.
+#[derive(Debug, Clone, Copy)]
+struct Recovery {
+    /// Number of the frame.
+    frame: u64,
+    /// Best score of a sighting in this frame and since.
+    score: f32,
 }
 
 /// Place at which a region may show again.
@@ -101,6 +121,7 @@ impl Memory {
             typical_score: DEFAULT_TYPICAL_SCORE,
             distractor_score: 0.0,
             asks_from: 0,
+            recovery: None,
         })
     }
 
@@ -152,9 +173,29 @@ impl Memory {
         self.colours.similarity(colours).max(self.first_colours.similarity(colours))
     }
 
-    /// Takes the area of the region where it was sighted, as a share of the picture, for full.
-    pub(super) fn rebase_area(&mut self, area: f32) {
-        self.full_area = area;
+    /// Notes that the region shows at a sighting in the frame with the number `frame`; `was_lost`
+    /// if there was no region before. From then on the whole snapshot, also its parts outside of
+    /// the picture, counts as the full area.
+    pub(super) fn note_found(&mut self, sighting: &Sighting, frame: u64, was_lost: bool) {
+        let score = sighting.score();
+        if was_lost {
+            self.recovery = Some(Recovery { frame, score });
+        } else if let Some(recovery) = &mut self.recovery {
+            recovery.score = recovery.score.max(score);
+        }
+        let snapshot = area_of(&self.snapshot(sighting.is_latest).probability);
+        self.full_area = snapshot * sighting.place.scale * sighting.place.scale;
+    }
+
+    /// Returns whether the region was found shortly before the frame with the number `frame`. It
+    /// may then be partly covered still, or have pieces of what covers it.
+    pub(super) fn is_recovering(&self, frame: u64) -> bool {
+        self.recovery.is_some_and(|recovery| frame < recovery.frame + RECOVERY_FRAMES)
+    }
+
+    /// Returns whether the region shows better at a sighting than when it was found.
+    pub(super) fn shows_better(&self, sighting: &Sighting) -> bool {
+        self.recovery.is_none_or(|recovery| sighting.score() > recovery.score + MIN_SCORE_RISE)
     }
 
     /// Returns the log-odds that a pixel of a colour `[y, u, v]` is inside, by the colours of both

@@ -64,6 +64,8 @@ pub struct Segmenter {
     tracker: Tracker,
     /// Pictures since the latest [`Segmenter::update_regions`].
     tracked_frames: u32,
+    /// Number of the current picture.
+    frame: u64,
     threads: Threads,
 }
 
@@ -90,6 +92,7 @@ impl Segmenter {
             log_odds: Array2::zeros((0, 0)),
             tracker: Tracker::default(),
             tracked_frames: 0,
+            frame: 0,
             threads,
         })
     }
@@ -127,6 +130,7 @@ impl Segmenter {
             }
         }
         self.tracked_frames += 1;
+        self.frame += 1;
         if is_tracked && self.tracked_frames.is_multiple_of(REPREDICTION_INTERVAL) {
             self.repredict(seeds)?;
         }

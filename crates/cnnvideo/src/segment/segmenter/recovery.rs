@@ -30,16 +30,16 @@ const COLOUR_INTERVAL: u32 = 3;
 const MIN_SIMILARITY: f32 = 0.5;
 /// Sizes, relative to the snapshot, at which regions are looked for in turns.
 const SCALES: [f32; 6] = [0.87, 1.15, 0.76, 1.32, 0.66, 1.5];
-/// Frames from one search for the rest of a partly covered region to the next.
+/// Frames from one search for a tracked region, of which a part may be covered, to the next.
 const PARTIAL_INTERVAL: u32 = 3;
 /// Frames for which the network is not asked again after it has not recognised a region.
-const ASKING_INTERVAL: u32 = 4;
+const ASKING_INTERVAL: u64 = 4;
 /// How much the score of a sighting may lie below the least one if the network and the colours
 /// agree better.
 const UNSURE_SLACK: f32 = 0.2;
 /// Least share of a partly covered region at the place where the whole region was sighted.
 const MIN_COMMON: f32 = 0.6;
-/// Least growth of a partly covered region that replaces it.
+/// Least growth of a partly covered region that replaces it, unless it was found shortly before.
 const MIN_GROWTH: f32 = 1.05;
 /// Weight of the log-odds of the snapshot, relative to those of the network.
 const SNAPSHOT_WEIGHT: f32 = 0.3;
@@ -81,7 +81,10 @@ impl Segmenter {
         }
         for ((label, region), memory) in (1u8..).zip(&self.regions).zip(&mut self.memories) {
             let (Some(region), Some(memory)) = (region, memory) else { continue };
-            if !memory.note_area(region.area()) || region.confidence < MIN_SNAPSHOT_CONFIDENCE {
+            if memory.is_recovering(self.frame)
+                || !memory.note_area(region.area())
+                || region.confidence < MIN_SNAPSHOT_CONFIDENCE
+            {
                 continue;
             }
             let mut seeds = RegionSeeds::for_region(label, seeds, self.image.dim());
@@ -90,8 +93,8 @@ impl Segmenter {
         }
     }
 
-    /// Looks for a lost or partly covered region: for one of them in each frame. Returns the label
-    /// of a lost region that is back.
+    /// Looks for a lost region or for a tracked one that may be partly covered: for one of them in
+    /// each frame. Returns the label of a lost region that is back.
     ///
     /// # Errors
     /// Fails if the backend cannot run the segmentation network.
@@ -115,13 +118,15 @@ impl Segmenter {
         Ok(Some(label))
     }
 
-    /// Returns the index of the lost region to search for in this frame. Each frame searches for
-    /// one of them, in rotation.
+    /// Returns the index of the region to search for in this frame. Each frame searches for one of
+    /// them, in rotation.
     fn next_wanted(&self) -> Option<usize> {
         let is_wanted = |at: &usize| {
             let Some(memory) = &self.memories[*at] else { return false };
             let Some(region) = &self.regions[*at] else { return true };
-            self.tracked_frames % PARTIAL_INTERVAL == 1 && memory.is_diminished(region.area())
+            let may_be_partial =
+                memory.is_recovering(self.frame) || memory.is_diminished(region.area());
+            may_be_partial && self.tracked_frames % PARTIAL_INTERVAL == 1
         };
         let wanted: Vec<usize> = (0..self.regions.len()).filter(is_wanted).collect();
         let turn = self.tracked_frames as usize % wanted.len().max(1);
@@ -138,19 +143,23 @@ impl Segmenter {
         let turn = SCALES[self.tracked_frames as usize % SCALES.len()];
         let first = memory.look(&search, [1.0, turn], &self.threads);
         let is_promising = first.score() >= memory.least_score() - UNSURE_SLACK;
-        if !is_promising || self.tracked_frames < memory.asks_from {
+        if !is_promising || self.frame < memory.asks_from {
             return Ok(None);
         }
         let others = SCALES.into_iter().filter(|scale| *scale != turn);
         let rest = memory.look(&search, others, &self.threads);
         let sighting = if rest.score() > first.score() { rest } else { first };
+        let was_lost = self.regions[at].is_none();
+        if let Some(region) = &self.regions[at]
+            && !memory.is_diminished(region.area())
+            && !memory.shows_better(&sighting)
+        {
+            return Ok(None);
+        }
         let found = self.confirm(at, memory, &sighting)?;
         match found {
-            Some(_) => {
-                let probability = memory.probability_at(&sighting);
-                memory.rebase_area(Region { probability, ..Region::default() }.area());
-            }
-            None => memory.asks_from = self.tracked_frames + ASKING_INTERVAL,
+            Some(_) => memory.note_found(&sighting, self.frame, was_lost),
+            None => memory.asks_from = self.frame + ASKING_INTERVAL,
         }
         Ok(found)
     }
@@ -179,8 +188,11 @@ impl Segmenter {
             is_plain: memory.is_plain,
         };
         let points = memory.points_at(sighting);
-        // The rest of a partly covered region is next to what shows of it.
-        if self.regions[at].as_ref().is_some_and(|region| common(region, &found) < MIN_COMMON) {
+        // The rest of a partly covered region is next to what shows of it. A region that was found
+        // shortly before may be at the wrong place.
+        let may_move = memory.is_recovering(self.frame) && memory.shows_better(sighting);
+        let is_elsewhere = |region| common(region, &found) < MIN_COMMON;
+        if !may_move && self.regions[at].as_ref().is_some_and(is_elsewhere) {
             return Ok(None);
         }
         let agrees = if memory.is_plain {
@@ -197,7 +209,7 @@ impl Segmenter {
         let is_back = agrees
             && !found.is_lost()
             && !memory.is_covered(found.area())
-            && found.area() > MIN_GROWTH * area;
+            && (memory.is_recovering(self.frame) || found.area() > MIN_GROWTH * area);
         Ok(is_back.then_some((found, points)))
     }
 
