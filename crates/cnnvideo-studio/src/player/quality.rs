@@ -182,27 +182,37 @@ impl Work {
     fn reference_frame(&mut self, at: &Frame) -> Result<Frame> {
         let decoder = self.reference.as_ref().ok_or_else(no_frame)?;
         let (time, frame) = (at.time(), duration(at));
+        if self.held.is_none() {
+            // A pipeline that has no frame yet does not seek.
+            self.held = next_frame(decoder)?;
+        }
         let ahead = |held: &Frame| time.saturating_sub(held.time()) <= frame * LEFT_OUT;
         let near =
             self.held.as_ref().is_some_and(|held| held.time() <= time + frame / 2 && ahead(held));
-        // A decoder starts at 0. Where it has ended, nothing is held.
-        let is_at_start = self.held.is_none() && time.is_zero();
-        if !near && !is_at_start {
+        if !near {
             decoder.seek(time)?;
-            self.held = None;
+            self.held = next_frame(decoder)?;
         }
-        for _ in 0..WAITS {
-            match &self.held {
-                Some(held) if held.time() + frame / 2 >= time => return Ok(held.clone()),
-                _ => match decoder.next(WAIT)? {
-                    Next::Frame(frame) => self.held = Some(frame),
-                    Next::Wait => (),
-                    Next::End => break,
-                },
+        while let Some(held) = &self.held {
+            if held.time() + frame / 2 >= time {
+                return Ok(held.clone());
             }
+            self.held = next_frame(decoder)?;
         }
         Err(no_frame())
     }
+}
+
+/// Waits for the next frame of a reference; returns `None` at its end.
+fn next_frame(decoder: &Decoder) -> Result<Option<Frame>> {
+    for _ in 0..WAITS {
+        match decoder.next(WAIT)? {
+            Next::Frame(frame) => return Ok(Some(frame)),
+            Next::Wait => (),
+            Next::End => return Ok(None),
+        }
+    }
+    Err(Problem::new("the reference is decoded too slowly", "choose another reference"))
 }
 
 fn no_frame() -> Problem {
@@ -229,4 +239,61 @@ fn bars(picture: &Picture<'_, u8>) -> Vec<f64> {
     let Some(luma) = picture.components.first() else { return Vec::new() };
     let histogram = Histogram::from_plane(&luma.mapv(f32::from).view());
     histogram.frequencies().chunks(BAR).map(|bar| bar.iter().sum()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use gst::prelude::*;
+
+    use super::*;
+
+    /// Writes a clip of 64x48 and 25 frames a second.
+    fn make_clip(path: &Path, frames: u32) {
+        let pipeline = gst::parse::launch(&format!(
+            "videotestsrc num-buffers={frames} ! video/x-raw,width=64,height=48,framerate=25/1 \
+             ! jpegenc ! matroskamux ! filesink location={}",
+            path.display()
+        ))
+        .unwrap();
+        pipeline.set_state(gst::State::Playing).unwrap();
+        let types = [gst::MessageType::Eos, gst::MessageType::Error];
+        let end =
+            pipeline.bus().unwrap().timed_pop_filtered(gst::ClockTime::from_seconds(30), &types);
+        assert_eq!(end.map(|message| message.type_()), Some(gst::MessageType::Eos));
+        pipeline.set_state(gst::State::Null).unwrap();
+    }
+
+    fn frame_at(time: gst::ClockTime) -> Frame {
+        let mut buffer = gst::Buffer::new();
+        buffer.make_mut().set_pts(time);
+        let caps = gst::Caps::builder("video/x-raw").field("framerate", gst::Fraction::new(25, 1));
+        Frame { buffer, caps: caps.build() }
+    }
+
+    #[test]
+    fn a_reference_gives_frames_as_soon_as_it_is_open() {
+        gst::init().unwrap();
+        let folder = std::env::temp_dir().join(format!("studio-quality-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("clip.mkv");
+        make_clip(&path, 100);
+        let access = Access::new(&[folder.clone()]).unwrap();
+        let source = Source::File { path: path.to_str().unwrap().to_owned() };
+        for milliseconds in [0, 200, 3200] {
+            let time = gst::ClockTime::from_mseconds(milliseconds);
+            let mut work = Work::new().unwrap();
+            work.reference = Some(Decoder::open(&source, &access).unwrap());
+            let frame = work.reference_frame(&frame_at(time)).unwrap();
+            assert_eq!(frame.time(), time);
+            // Back again, after its end.
+            while work.held.is_some() {
+                work.held = next_frame(work.reference.as_ref().unwrap()).unwrap();
+            }
+            let frame = work.reference_frame(&frame_at(time)).unwrap();
+            assert_eq!(frame.time(), time);
+        }
+        let _ = fs::remove_dir_all(folder);
+    }
 }
