@@ -279,7 +279,7 @@ mod tests {
         fs::create_dir_all(&folder).unwrap();
         let path = folder.join("clip.mkv");
         make_clip(&path, 100);
-        let access = Access::new(&[folder.clone()]).unwrap();
+        let access = Access::new(std::slice::from_ref(&folder)).unwrap();
         let source = Source::File { path: path.to_str().unwrap().to_owned() };
         for milliseconds in [0, 200, 3200] {
             let time = gst::ClockTime::from_mseconds(milliseconds);
