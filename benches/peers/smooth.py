@@ -54,6 +54,27 @@ def relative_total_variation(picture, lam, sigma, iterations=4):
     return result * 255
 
 
+def iterative_least_squares(picture, lam, power, iterations=4, epsilon=1e-4):
+    """Iterative least squares: Liu et al. 2020, equations 10 to 14."""
+    source = picture.astype(np.float64) / 255
+    height, width, _ = source.shape
+    across = np.abs(np.exp(2j * np.pi * np.fft.fftfreq(width)) - 1)[None, :] ** 2
+    down = np.abs(np.exp(2j * np.pi * np.fft.fftfreq(height)) - 1)[:, None] ** 2
+    c = power * epsilon ** (power / 2 - 1)
+    denominator = (1 + 0.5 * c * lam * (across + down))[..., None]
+    spectrum = np.fft.fft2(source, axes=(0, 1))
+    result = source
+    for _ in range(iterations):
+        divergence = 0
+        for axis in (0, 1):
+            step = np.roll(result, -1, axis) - result
+            auxiliary = c * step - power * step * (step * step + epsilon) ** (power / 2 - 1)
+            divergence = divergence + np.roll(auxiliary, 1, axis) - auxiliary
+        target = spectrum + 0.5 * lam * np.fft.fft2(divergence, axes=(0, 1))
+        result = np.fft.ifft2(target / denominator, axes=(0, 1)).real
+    return result * 255
+
+
 def settings():
     """Yields name, parameters and filter of every setting; filters take scale and image."""
     for weight in (1, 3, 10):
@@ -80,6 +101,15 @@ def settings():
             yield "relative total variation", (lam, ratio), lambda s, x, a=lam, b=ratio: (
                 relative_total_variation(x, a, max(b * s, 0.5))
             )
+    for weight in (0.005, 0.02, 0.08):
+        for power in (0.8, 1.0):
+            yield "iterative least squares", (weight, power), lambda s, x, a=weight, b=power: (
+                iterative_least_squares(x, a * s * s, b)
+            )
+    for colour in (40, 80):
+        yield "rolling guidance", (colour,), lambda s, x, a=colour: (
+            FILTERS.rollingGuidanceFilter(x, -1, a, s, numOfIter=4)
+        )
 
 
 def main():
