@@ -55,7 +55,7 @@ def relative_total_variation(picture, lam, sigma, iterations=4):
 
 
 def iterative_least_squares(picture, lam, power, iterations=4, epsilon=1e-4):
-    """Iterative least squares: Liu et al. 2020, equations 10 to 14."""
+    """Liu et al., "Real-time Image Smoothing via Iterative Least Squares", 2020."""
     source = picture.astype(np.float64) / 255
     height, width, _ = source.shape
     across = np.abs(np.exp(2j * np.pi * np.fft.fftfreq(width)) - 1)[None, :] ** 2

@@ -114,8 +114,8 @@ fn cover() -> Layer {
 /// Frames in which the cover of [`covered`] is over the object.
 const COVERED: std::ops::Range<usize> = 8..18;
 
-/// Tracks an object at places for each frame, with a cover in front of it if there is one. Returns the
-/// run and the intersection over union in the last frame.
+/// Tracks an object. For each frame, `frames` gives the middle of the object and of a cover in front
+/// of it, if there is one. Returns the run and the intersection over union in the last frame.
 fn tracked(frames: impl IntoIterator<Item = ([f32; 2], Option<[f32; 2]>)>) -> (Run, f32) {
     let (background, object, cover) = (photograph("chelsea"), object(), cover());
     let mut run = Run::new();
@@ -135,7 +135,7 @@ fn tracked(frames: impl IntoIterator<Item = ([f32; 2], Option<[f32; 2]>)>) -> (R
     (run, last)
 }
 
-/// Tracks an object that something covers suddenly for ten frames, then for 20 frames more.
+/// Tracks an object that a cover hides at once in the frames of `range`, until 20 frames later.
 fn covered(range: std::ops::Range<usize>) -> (Run, f32) {
     tracked((0..range.end + 20).map(|number| {
         let middle = [150.0 + number as f32, 100.0];

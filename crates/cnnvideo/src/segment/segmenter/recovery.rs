@@ -139,17 +139,21 @@ impl Segmenter {
         at: usize,
         memory: &mut Memory,
     ) -> Result<Option<(Region, SeedPoints)>, Error> {
+        if self.frame < memory.asks_from {
+            return Ok(None);
+        }
         let search = SearchImage::new(&self.image, self.taken_by_others(at).as_ref());
         let turn = SCALES[self.tracked_frames as usize % SCALES.len()];
         let first = memory.look(&search, [1.0, turn], &self.threads);
         let is_promising = first.score() >= memory.least_score() - UNSURE_SLACK;
-        if !is_promising || self.frame < memory.asks_from {
+        if !is_promising {
             return Ok(None);
         }
         let others = SCALES.into_iter().filter(|scale| *scale != turn);
         let rest = memory.look(&search, others, &self.threads);
         let sighting = if rest.score() > first.score() { rest } else { first };
         let was_lost = self.regions[at].is_none();
+        // A tracked region is replaced if much of it is missing or if the sighting is a better one.
         if let Some(region) = &self.regions[at]
             && !memory.is_diminished(region.area())
             && !memory.shows_better(&sighting)
