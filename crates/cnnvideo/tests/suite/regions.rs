@@ -114,8 +114,8 @@ fn cover() -> Layer {
 /// Frames in which the cover of [`covered`] is over the object.
 const COVERED: std::ops::Range<usize> = 8..18;
 
-/// Tracks an object. For each frame, `frames` gives the middle of the object and of a cover in front
-/// of it, if there is one. Returns the run and the intersection over union in the last frame.
+/// Tracks an object. For each frame, `frames` gives the middle of the object and of a cover in
+/// front of it, if there is one. Returns the run and the intersection over union in the last frame.
 fn tracked(frames: impl IntoIterator<Item = ([f32; 2], Option<[f32; 2]>)>) -> (Run, f32) {
     let (background, object, cover) = (photograph("chelsea"), object(), cover());
     let mut run = Run::new();
