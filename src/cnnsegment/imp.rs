@@ -3,12 +3,9 @@
 //! Implementation of the `cnnsegment` element: a transform that segments and tracks regions and
 //! outputs them as a meta, an overlay, a mask or an alpha channel.
 
-use std::{
-    sync::{
-        LazyLock, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Instant,
+use std::sync::{
+    LazyLock, Mutex,
+    atomic::{AtomicBool, Ordering},
 };
 
 use glib::subclass::{Signal, prelude::*};
@@ -17,27 +14,20 @@ use gst_base::{
     prelude::*,
     subclass::{BaseTransformMode, prelude::*},
 };
-use gst_video::{NavigationEvent, VideoFormat, VideoFrameExt, VideoFrameRef, VideoInfo};
+use gst_video::{NavigationEvent, VideoInfo};
 
 use super::{
-    SegmentOutput, alpha, buffers, caps,
-    commands::{Command, CommandQueue, ToShare},
-    message::SegmentMessage,
-    overlay,
+    buffers, caps,
+    commands::CommandQueue,
     settings::{self, Settings},
     signals,
-    stream::{RegionEvent, SegmentStream},
+    state::{SegmentState, SegmentStatistics, load_networks},
+    stream::SegmentStream,
 };
-use crate::shared::{
-    FrameTimes, ModelSettings, QualityPreset, RegionMask, Timing, format_of, is_discontinuity,
-    lock, map_frame, map_frame_mut, view_frame, view_frame_mut,
-};
-use cnnvideo::{
-    frame::Format,
-    segment::{self, SegmentNetworks, Segmenter, Shape, seeds::ParsedSeeds},
-};
+use crate::shared::{QualityPreset, format_of, is_discontinuity, lock};
+use cnnvideo::segment::{self, Segmenter};
 
-static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
         "cnnsegment",
         gst::DebugColorFlags::empty(),
@@ -48,131 +38,21 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 /// Implementation of the element.
 #[derive(Debug, Default)]
 pub struct CnnSegment {
-    settings: Mutex<Settings>,
+    pub(super) settings: Mutex<Settings>,
     /// User input for the next frame. Locked only to queue or take it, never while a frame is
     /// processed, so that user interface threads do not wait.
-    queue: Mutex<CommandQueue>,
-    statistics: Mutex<SegmentStatistics>,
+    pub(super) queue: Mutex<CommandQueue>,
+    pub(super) statistics: Mutex<SegmentStatistics>,
     /// Locked by the streaming thread while it processes a frame, and by state changes while that
     /// thread is stopped.
-    state: Mutex<SegmentState>,
+    pub(super) state: Mutex<SegmentState>,
     /// Whether the next frame does not continue the previous one, so that regions must be dropped.
-    discontinuity: AtomicBool,
+    pub(super) discontinuity: AtomicBool,
     /// Whether the element has been started, so that it has used the property `seeds`.
-    started: AtomicBool,
-}
-
-/// Statistics that the streaming thread shares with other threads.
-#[derive(Debug, Default)]
-struct SegmentStatistics {
-    timing: Timing,
-    backend: String,
-    /// Number of regions in the latest frame.
-    regions: u32,
-}
-
-impl SegmentStatistics {
-    /// Returns the value of the property `stats`.
-    fn to_structure(&self) -> gst::Structure {
-        gst::Structure::builder("cnnsegment-stats")
-            .field("frames", self.timing.frames())
-            .field("mean-ms", self.timing.mean_ms())
-            .field("p99-ms", self.timing.p99_ms())
-            .field("backend", &self.backend)
-            .field("regions", self.regions)
-            .build()
-    }
-}
-
-/// State between start and stop.
-#[derive(Default)]
-struct SegmentState {
-    networks: Option<SegmentNetworks>,
-    stream: Option<SegmentStream>,
-}
-
-impl std::fmt::Debug for SegmentState {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SegmentState").finish_non_exhaustive()
-    }
+    pub(super) started: AtomicBool,
 }
 
 impl CnnSegment {
-    /// Loads the networks that the settings ask for.
-    ///
-    /// # Errors
-    /// Fails if the device is unknown or not available, or if the model file cannot be used.
-    fn load(settings: &ModelSettings) -> Result<SegmentNetworks, segment::Error> {
-        let device = settings.device.parse()?;
-        let precision = settings.precision.into();
-        match &settings.model_file {
-            Some(path) => SegmentNetworks::from_file(path.clone(), device, precision),
-            None => Ok(SegmentNetworks::built_in(device, precision)?),
-        }
-    }
-
-    /// Queues a seed for the next frame and returns whether it was accepted
-    /// ([`CommandQueue::add_seed`]).
-    pub(super) fn add_seed(
-        &self,
-        label: u32,
-        shape: impl FnOnce(&ToShare<'_>) -> Option<Shape>,
-    ) -> bool {
-        lock(&self.queue).add_seed(label, shape)
-    }
-
-    /// Queues a command for the next frame.
-    pub(super) fn queue_command(&self, command: Command) {
-        lock(&self.queue).push(command);
-    }
-
-    /// Sets the property `seeds`. A started element replaces all seeds at the next frame; if the
-    /// value cannot be parsed, it posts a warning, and seeds and property stay.
-    fn set_seeds(&self, value: &glib::Value) {
-        let text = value.get::<Option<String>>().ok().flatten();
-        // Before the start there may be no bus to post to; start() parses the value and reports
-        // errors.
-        if !self.started.load(Ordering::Acquire) {
-            lock(&self.settings).seeds = text;
-            return;
-        }
-        match text.as_deref().unwrap_or_default().parse::<ParsedSeeds>() {
-            Ok(seeds) => {
-                lock(&self.settings).seeds = text;
-                self.queue_command(Command::Replace(seeds));
-            }
-            Err(err) => {
-                gst::element_imp_warning!(
-                    self,
-                    gst::LibraryError::Settings,
-                    ("Cannot parse the property seeds, keeping the previous seeds: {err}")
-                );
-            }
-        }
-    }
-
-    /// Replaces all queued commands by the seeds of the property, which apply at every start.
-    /// Commands queued before the start had no frame to apply to.
-    ///
-    /// # Errors
-    /// Fails if the value of the property cannot be parsed.
-    fn queue_initial_seeds(&self) -> Result<(), gst::ErrorMessage> {
-        // Held while the property is read, so that a new value is either read here or queued after.
-        let mut queue = lock(&self.queue);
-        queue.reset();
-        let text = lock(&self.settings).seeds.clone();
-        if let Some(text) = text {
-            let seeds = text.parse().map_err(|err| {
-                gst::error_msg!(
-                    gst::LibraryError::Settings,
-                    ("Cannot parse the property seeds: {}", err)
-                )
-            })?;
-            queue.push(Command::Replace(seeds));
-        }
-        Ok(())
-    }
-
     /// Loads the networks and queues the seeds of the property.
     ///
     /// # Errors
@@ -188,7 +68,7 @@ impl CnnSegment {
                 settings.model.quality
             );
         }
-        let networks = Self::load(&settings.model).map_err(|err| match &err {
+        let networks = load_networks(&settings.model).map_err(|err| match &err {
             segment::Error::Network(err) => settings.model.load_error(err),
             err => gst::error_msg!(gst::ResourceError::Settings, ("Cannot use the model: {}", err)),
         })?;
@@ -197,71 +77,6 @@ impl CnnSegment {
             SegmentStatistics { backend: networks.backend(), ..Default::default() };
         *lock(&self.state) = SegmentState { networks: Some(networks), stream: None };
         self.queue_initial_seeds()
-    }
-
-    /// Tracks the regions into a new frame, executes the queued commands and posts messages. Fills
-    /// `stream.labels` and returns whether there are any regions.
-    ///
-    /// # Errors
-    /// Fails if the frame has an unexpected layout or a network cannot be run.
-    fn process_frame(
-        &self,
-        stream: &mut SegmentStream,
-        frame: &VideoFrameRef<&gst::BufferRef>,
-    ) -> Result<bool, segment::Error> {
-        let commands = lock(&self.queue).take();
-        let buffer = frame.buffer();
-        let continues = stream.continuity.continues(self.running_time(buffer), buffer.duration());
-        let is_discontinuity = self.discontinuity.swap(false, Ordering::AcqRel) || !continues;
-        let events = stream.process_frame(frame, commands, is_discontinuity)?;
-        let regions = stream.region_count();
-        lock(&self.statistics).regions = regions as u32;
-        self.post_events(&events, stream.seed_count(), frame.buffer());
-        Ok(regions > 0)
-    }
-
-    /// Returns the running time of a buffer on the sink pad, `None` where unknown.
-    fn running_time(&self, buffer: &gst::BufferRef) -> Option<gst::ClockTime> {
-        let segment = self.obj().segment().downcast::<gst::ClockTime>().ok()?;
-        segment.to_running_time(buffer.pts())
-    }
-
-    /// Posts an element message on the bus for each event. `seeds` is the number of all seeds,
-    /// `buffer` the frame that the events belong to.
-    fn post_events(&self, events: &[RegionEvent], seeds: usize, buffer: &gst::BufferRef) {
-        let obj = self.obj();
-        let times = FrameTimes::of(obj.upcast_ref(), buffer);
-        for event in events {
-            let message = SegmentMessage {
-                label: u32::from(event.label),
-                seeds: seeds as u32,
-                area: f64::from(event.area),
-                confidence: f64::from(event.confidence),
-                lost: event.lost,
-                found: event.found,
-                timestamp: times.timestamp,
-                stream_time: times.stream_time,
-                running_time: times.running_time,
-            };
-            // Fails only without a bus, and then there is no receiver.
-            let _ = obj
-                .post_message(gst::message::Element::builder((&message).into()).src(&*obj).build());
-        }
-    }
-
-    /// Posts an error message and returns the flow error for the streaming thread.
-    fn failed(&self, reason: &dyn std::fmt::Display) -> gst::FlowError {
-        gst::element_imp_error!(
-            self,
-            gst::StreamError::Failed,
-            ("Cannot segment a frame: {reason}")
-        );
-        gst::FlowError::Error
-    }
-
-    /// Adds the time since `start` to the statistics.
-    fn add_timing(&self, start: Instant) {
-        lock(&self.statistics).timing.frame_processed(start.elapsed());
     }
 }
 
@@ -438,34 +253,7 @@ impl BaseTransformImpl for CnnSegment {
         &self,
         buffer: &mut gst::BufferRef,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let start = Instant::now();
-        let output = lock(&self.settings).output;
-        let mut state = lock(&self.state);
-        let stream = state.stream.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
-        let has_regions = {
-            let frame = map_frame(buffer, &stream.input_info).map_err(|err| self.failed(&err))?;
-            self.process_frame(stream, &frame).map_err(|err| self.failed(&err))?
-        };
-        if has_regions {
-            if output == SegmentOutput::Overlay {
-                let mut frame =
-                    map_frame_mut(buffer, &stream.input_info).map_err(|err| self.failed(&err))?;
-                let mut picture =
-                    view_frame_mut(&mut frame, stream.format).map_err(|err| self.failed(&err))?;
-                overlay::draw(&mut picture, &stream.labels.view());
-            }
-            let size = (stream.input_info.width(), stream.input_info.height());
-            let labels = stream.labels.as_slice().expect("the labels are contiguous").to_vec();
-            let mask = RegionMask::new(size.0, size.1, labels)
-                .expect("the labels have the size of the frame");
-            mask.attach(buffer, size);
-            if let Err(err) = mask.attach_segmentation(buffer, size) {
-                gst::warning!(CAT, imp = self, "No segmentation metadata: {err}");
-            }
-        }
-        drop(state);
-        self.add_timing(start);
-        Ok(gst::FlowSuccess::Ok)
+        self.process_in_place(buffer).map(|()| gst::FlowSuccess::Ok)
     }
 
     fn transform(
@@ -473,30 +261,6 @@ impl BaseTransformImpl for CnnSegment {
         inbuf: &gst::Buffer,
         outbuf: &mut gst::BufferRef,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let start = Instant::now();
-        let mut state = lock(&self.state);
-        let stream = state.stream.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
-        let input = map_frame(inbuf, &stream.input_info).map_err(|err| self.failed(&err))?;
-        self.process_frame(stream, &input).map_err(|err| self.failed(&err))?;
-        let mut output =
-            map_frame_mut(outbuf, &stream.output_info).map_err(|err| self.failed(&err))?;
-        let labels = stream.labels.view();
-        if stream.output_info.format() == VideoFormat::Gray8 {
-            let mut mask =
-                view_frame_mut(&mut output, Format::GRAY8).map_err(|err| self.failed(&err))?;
-            ndarray::Zip::from(&mut mask.components[0])
-                .and(labels)
-                .for_each(|to, label| *to = alpha::mask_value(*label));
-        } else {
-            let layout = alpha::layout_with_alpha(stream.output_info.format())
-                .ok_or(gst::FlowError::NotNegotiated)?;
-            let picture = view_frame(&input, stream.format).map_err(|err| self.failed(&err))?;
-            alpha::write_frame(&picture, &labels, &mut output, layout)
-                .map_err(|err| self.failed(&err))?;
-        }
-        drop(output);
-        drop(state);
-        self.add_timing(start);
-        Ok(gst::FlowSuccess::Ok)
+        self.process_to(inbuf, outbuf).map(|()| gst::FlowSuccess::Ok)
     }
 }

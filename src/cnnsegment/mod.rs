@@ -22,11 +22,14 @@ mod alpha;
 mod buffers;
 mod caps;
 mod commands;
+mod frames;
 mod imp;
 mod message;
 mod overlay;
+mod seeds;
 mod settings;
 mod signals;
+mod state;
 mod stream;
 
 pub use message::{InvalidSegmentMessage, SegmentMessage};
