@@ -21,9 +21,29 @@ use crate::shared::{
 };
 use cnnvideo::{frame::Format, segment};
 
+/// Events of a frame that are to be posted.
+struct FrameEvents {
+    events: Vec<RegionEvent>,
+    /// Number of seeds of all regions and of the background.
+    seeds: usize,
+}
+
+/// Reason why a frame could not be processed.
+enum FrameError {
+    /// There are no caps yet, or the output has another format than expected.
+    NotNegotiated,
+    /// A frame cannot be mapped, segmented or written.
+    Failed(String),
+}
+
+/// Converts an error into the reason why a frame could not be processed.
+fn failed(err: impl std::fmt::Display) -> FrameError {
+    FrameError::Failed(err.to_string())
+}
+
 impl CnnSegment {
     /// Segments a frame in place: attaches the mask of the regions, and draws them if the output is
-    /// an overlay.
+    /// an overlay. Posts messages about regions.
     ///
     /// # Errors
     /// Fails if there are no caps yet. Posts an element error if the frame cannot be mapped or
@@ -33,25 +53,12 @@ impl CnnSegment {
         buffer: &mut gst::BufferRef,
     ) -> Result<(), gst::FlowError> {
         let start = Instant::now();
-        let output = lock(&self.settings).output;
-        let mut state = lock(&self.state);
-        let stream = state.stream.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
-        let has_regions = {
-            let frame = map_frame(buffer, &stream.input_info).map_err(|err| self.failed(&err))?;
-            self.process_frame(stream, &frame).map_err(|err| self.failed(&err))?
-        };
-        if has_regions {
-            if output == SegmentOutput::Overlay {
-                self.draw_overlay(stream, buffer)?;
-            }
-            self.attach_mask(stream, buffer);
-        }
-        drop(state);
-        self.add_timing(start);
-        Ok(())
+        let result = self.segment_in_place(buffer);
+        self.finish_frame(result, buffer, start)
     }
 
-    /// Segments a frame, and writes it with an alpha channel or its mask to another buffer.
+    /// Segments a frame, and writes it with an alpha channel or its mask to another buffer. Posts
+    /// messages about regions.
     ///
     /// # Errors
     /// Fails if there are no caps yet, or if the output has another format than expected. Posts an
@@ -62,18 +69,42 @@ impl CnnSegment {
         outbuf: &mut gst::BufferRef,
     ) -> Result<(), gst::FlowError> {
         let start = Instant::now();
-        let mut state = lock(&self.state);
-        let stream = state.stream.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
-        let input = map_frame(inbuf, &stream.input_info).map_err(|err| self.failed(&err))?;
-        self.process_frame(stream, &input).map_err(|err| self.failed(&err))?;
-        self.write_output(stream, &input, outbuf)?;
-        drop(state);
-        self.add_timing(start);
-        Ok(())
+        let result = self.segment_to(inbuf, outbuf);
+        self.finish_frame(result, inbuf, start)
     }
 
-    /// Tracks the regions into a new frame, executes the queued commands and posts messages. Fills
-    /// `stream.labels` and returns whether there are any regions.
+    fn segment_in_place(&self, buffer: &mut gst::BufferRef) -> Result<FrameEvents, FrameError> {
+        let output = lock(&self.settings).output;
+        let mut state = lock(&self.state);
+        let stream = state.stream.as_mut().ok_or(FrameError::NotNegotiated)?;
+        let events = {
+            let frame = map_frame(buffer, &stream.input_info).map_err(failed)?;
+            self.process_frame(stream, &frame).map_err(failed)?
+        };
+        if stream.region_count() > 0 {
+            if output == SegmentOutput::Overlay {
+                draw_overlay(stream, buffer)?;
+            }
+            self.attach_mask(stream, buffer);
+        }
+        Ok(events)
+    }
+
+    fn segment_to(
+        &self,
+        inbuf: &gst::BufferRef,
+        outbuf: &mut gst::BufferRef,
+    ) -> Result<FrameEvents, FrameError> {
+        let mut state = lock(&self.state);
+        let stream = state.stream.as_mut().ok_or(FrameError::NotNegotiated)?;
+        let input = map_frame(inbuf, &stream.input_info).map_err(failed)?;
+        let events = self.process_frame(stream, &input).map_err(failed)?;
+        write_output(stream, &input, outbuf)?;
+        Ok(events)
+    }
+
+    /// Tracks the regions into a new frame and executes the queued commands. Fills `stream.labels`
+    /// and returns the events to post.
     ///
     /// # Errors
     /// Fails if the frame has an unexpected layout or a network cannot be run.
@@ -81,33 +112,40 @@ impl CnnSegment {
         &self,
         stream: &mut SegmentStream,
         frame: &VideoFrameRef<&gst::BufferRef>,
-    ) -> Result<bool, segment::Error> {
+    ) -> Result<FrameEvents, segment::Error> {
         let commands = lock(&self.queue).take();
         let buffer = frame.buffer();
         let continues = stream.continuity.continues(self.running_time(buffer), buffer.duration());
         let is_discontinuity = self.discontinuity.swap(false, Ordering::AcqRel) || !continues;
         let events = stream.process_frame(frame, commands, is_discontinuity)?;
-        let regions = stream.region_count();
-        lock(&self.statistics).regions = regions as u32;
-        self.post_events(&events, stream.seed_count(), frame.buffer());
-        Ok(regions > 0)
+        lock(&self.statistics).regions = stream.region_count() as u32;
+        Ok(FrameEvents { events, seeds: stream.seed_count() })
     }
 
-    /// Draws the regions into a frame.
-    ///
-    /// # Errors
-    /// Posts an element error if the frame cannot be mapped.
-    fn draw_overlay(
+    /// Posts the messages of a frame or its error, and adds its time to the statistics. The state
+    /// must not be locked: a handler on the bus may use the element.
+    fn finish_frame(
         &self,
-        stream: &SegmentStream,
-        buffer: &mut gst::BufferRef,
+        result: Result<FrameEvents, FrameError>,
+        buffer: &gst::BufferRef,
+        start: Instant,
     ) -> Result<(), gst::FlowError> {
-        let mut frame =
-            map_frame_mut(buffer, &stream.input_info).map_err(|err| self.failed(&err))?;
-        let mut picture =
-            view_frame_mut(&mut frame, stream.format).map_err(|err| self.failed(&err))?;
-        overlay::draw(&mut picture, &stream.labels.view());
-        Ok(())
+        match result {
+            Ok(events) => {
+                self.post_events(&events, buffer);
+                lock(&self.statistics).timing.frame_processed(start.elapsed());
+                Ok(())
+            }
+            Err(FrameError::NotNegotiated) => Err(gst::FlowError::NotNegotiated),
+            Err(FrameError::Failed(reason)) => {
+                gst::element_imp_error!(
+                    self,
+                    gst::StreamError::Failed,
+                    ("Cannot segment a frame: {reason}")
+                );
+                Err(gst::FlowError::Error)
+            }
+        }
     }
 
     /// Attaches the mask of the regions to a frame, also as segmentation metadata.
@@ -122,49 +160,20 @@ impl CnnSegment {
         }
     }
 
-    /// Writes the mask of the regions, or the frame with an alpha channel, as the caps demand.
-    ///
-    /// # Errors
-    /// Fails if the output has another format than expected. Posts an element error if the buffer
-    /// cannot be mapped or written.
-    fn write_output(
-        &self,
-        stream: &SegmentStream,
-        input: &VideoFrameRef<&gst::BufferRef>,
-        outbuf: &mut gst::BufferRef,
-    ) -> Result<(), gst::FlowError> {
-        let mut output =
-            map_frame_mut(outbuf, &stream.output_info).map_err(|err| self.failed(&err))?;
-        let labels = stream.labels.view();
-        if stream.output_info.format() == VideoFormat::Gray8 {
-            let mut mask =
-                view_frame_mut(&mut output, Format::GRAY8).map_err(|err| self.failed(&err))?;
-            ndarray::Zip::from(&mut mask.components[0])
-                .and(labels)
-                .for_each(|to, label| *to = alpha::mask_value(*label));
-            return Ok(());
-        }
-        let layout = alpha::layout_with_alpha(stream.output_info.format())
-            .ok_or(gst::FlowError::NotNegotiated)?;
-        let picture = view_frame(input, stream.format).map_err(|err| self.failed(&err))?;
-        alpha::write_frame(&picture, &labels, &mut output, layout).map_err(|err| self.failed(&err))
-    }
-
     /// Returns the running time of a buffer on the sink pad, `None` where unknown.
     fn running_time(&self, buffer: &gst::BufferRef) -> Option<gst::ClockTime> {
         let segment = self.obj().segment().downcast::<gst::ClockTime>().ok()?;
         segment.to_running_time(buffer.pts())
     }
 
-    /// Posts an element message on the bus for each event. `seeds` is the number of all seeds,
-    /// `buffer` the frame that the events belong to.
-    fn post_events(&self, events: &[RegionEvent], seeds: usize, buffer: &gst::BufferRef) {
+    /// Posts an element message on the bus for each event of the frame `buffer`.
+    fn post_events(&self, FrameEvents { events, seeds }: &FrameEvents, buffer: &gst::BufferRef) {
         let obj = self.obj();
         let times = FrameTimes::of(obj.upcast_ref(), buffer);
         for event in events {
             let message = SegmentMessage {
                 label: u32::from(event.label),
-                seeds: seeds as u32,
+                seeds: *seeds as u32,
                 area: f64::from(event.area),
                 confidence: f64::from(event.confidence),
                 lost: event.lost,
@@ -178,19 +187,33 @@ impl CnnSegment {
                 .post_message(gst::message::Element::builder((&message).into()).src(&*obj).build());
         }
     }
+}
 
-    /// Posts an error message and returns the flow error for the streaming thread.
-    fn failed(&self, reason: &dyn std::fmt::Display) -> gst::FlowError {
-        gst::element_imp_error!(
-            self,
-            gst::StreamError::Failed,
-            ("Cannot segment a frame: {reason}")
-        );
-        gst::FlowError::Error
-    }
+/// Draws the regions into a frame.
+fn draw_overlay(stream: &SegmentStream, buffer: &mut gst::BufferRef) -> Result<(), FrameError> {
+    let mut frame = map_frame_mut(buffer, &stream.input_info).map_err(failed)?;
+    let mut picture = view_frame_mut(&mut frame, stream.format).map_err(failed)?;
+    overlay::draw(&mut picture, &stream.labels.view());
+    Ok(())
+}
 
-    /// Adds the time since `start` to the statistics.
-    fn add_timing(&self, start: Instant) {
-        lock(&self.statistics).timing.frame_processed(start.elapsed());
+/// Writes the mask of the regions, or the frame with an alpha channel, as the caps demand.
+fn write_output(
+    stream: &SegmentStream,
+    input: &VideoFrameRef<&gst::BufferRef>,
+    outbuf: &mut gst::BufferRef,
+) -> Result<(), FrameError> {
+    let mut output = map_frame_mut(outbuf, &stream.output_info).map_err(failed)?;
+    let labels = stream.labels.view();
+    if stream.output_info.format() == VideoFormat::Gray8 {
+        let mut mask = view_frame_mut(&mut output, Format::GRAY8).map_err(failed)?;
+        ndarray::Zip::from(&mut mask.components[0])
+            .and(labels)
+            .for_each(|to, label| *to = alpha::mask_value(*label));
+        return Ok(());
     }
+    let layout =
+        alpha::layout_with_alpha(stream.output_info.format()).ok_or(FrameError::NotNegotiated)?;
+    let picture = view_frame(input, stream.format).map_err(failed)?;
+    alpha::write_frame(&picture, &labels, &mut output, layout).map_err(failed)
 }

@@ -102,11 +102,13 @@ impl ObjectImpl for CnnSegment {
         if pspec.name() == "seeds" {
             return self.set_seeds(value);
         }
-        let before = lock(&self.settings).output;
-        if let Err(err) = lock(&self.settings).set(pspec.name(), value) {
+        let mut settings = lock(&self.settings);
+        let before = settings.output;
+        if let Err(err) = settings.set(pspec.name(), value) {
             gst::error!(CAT, imp = self, "Cannot set {}: {err}", pspec.name());
         }
-        let after = lock(&self.settings).output;
+        let after = settings.output;
+        drop(settings);
         if before != after && !(before.in_place() && after.in_place()) {
             self.obj().reconfigure_src();
             // The formats and the layouts of rows that the element accepts change too.
