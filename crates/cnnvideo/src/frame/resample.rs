@@ -2,7 +2,10 @@
 
 //! Resampling of pictures: area averaging when reducing, linear interpolation when enlarging.
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayViewMut2, Axis};
+use rayon::prelude::*;
+
+use crate::simd::vectorise;
 
 /// Resampling filter along one axis.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +35,32 @@ impl AxisFilter {
     }
 }
 
+/// Rows that one band works with.
+#[derive(Debug, Default)]
+struct BandRows {
+    /// A source row.
+    source: Vec<f32>,
+    /// Number of this row.
+    number: Option<usize>,
+    /// Weighted sum of source rows.
+    sum: Vec<f32>,
+}
+
+impl BandRows {
+    /// Adds a source row, times `weight`, to the sum. Neighbouring output rows may share a source
+    /// row, which is then read once.
+    fn add(&mut self, y: usize, weight: f32, read_row: &impl Fn(usize, &mut [f32])) {
+        if self.number.replace(y) != Some(y) {
+            read_row(y, &mut self.source);
+        }
+        let Self { source, sum, .. } = self;
+        vectorise(
+            #[inline(always)]
+            || sum.iter_mut().zip(&*source).for_each(|(sum, v)| *sum += weight * v),
+        );
+    }
+}
+
 /// Resampler; keeps its filters while size and scale stay the same.
 #[derive(Debug, Default)]
 pub(crate) struct Resampler {
@@ -39,39 +68,93 @@ pub(crate) struct Resampler {
     scale: [f64; 2],
     x: AxisFilter,
     y: AxisFilter,
-    /// One source row.
-    row: Vec<f32>,
+    bands: Vec<BandRows>,
 }
 
 impl Resampler {
     /// Resamples a picture of `(width, height)` by `scale` (horizontal, vertical) into `to`, which
-    /// it resizes. `add(y, row, weight)` adds row `y` of the picture, times `weight`, to `row`.
+    /// it resizes. `read_row` fills a row of the picture. More than one of the `bands`, horizontal
+    /// parts of `to`, are computed in parallel, on the threads of the current pool; their number
+    /// does not change the result.
     pub(crate) fn resample(
         &mut self,
         (width, height): (usize, usize),
         scale: [f64; 2],
         to: &mut Array2<f32>,
-        mut add: impl FnMut(usize, &mut [f32], f32),
+        bands: usize,
+        read_row: impl Fn(usize, &mut [f32]) + Sync,
     ) {
         if self.size != (width, height) || self.scale != scale {
             (self.x, self.y) =
                 (AxisFilter::new(width, scale[0]), AxisFilter::new(height, scale[1]));
             (self.size, self.scale) = ((width, height), scale);
-            self.row = vec![0.0; width];
+            self.bands.clear();
         }
+        self.bands.resize_with(bands.max(1), || BandRows {
+            source: vec![0.0; width],
+            number: None,
+            sum: vec![0.0; width],
+        });
         let dim = (self.y.taps.len(), self.x.taps.len());
         if to.dim() != dim {
             *to = Array2::zeros(dim);
         }
-        for ((first, weights), mut to) in self.y.taps.iter().zip(to.rows_mut()) {
-            let row = &mut self.row;
-            row.fill(0.0);
-            for (y, weight) in (*first..).zip(weights) {
-                add(y, row, *weight);
-            }
-            for ((first, weights), to) in self.x.taps.iter().zip(&mut to) {
-                *to = row[*first..].iter().zip(weights).map(|(v, w)| v * w).sum();
+        let Self { x, y, bands, .. } = self;
+        let length = dim.0.div_ceil(bands.len());
+        let parts = to.axis_chunks_iter_mut(Axis(0), length);
+        let filters = y.taps.chunks(length);
+        if let [band] = &mut bands[..] {
+            parts.zip(filters).for_each(|(to, y)| resample_band(band, x, y, to, &read_row));
+        } else {
+            let parts = parts.into_par_iter().zip(filters.collect::<Vec<_>>()).zip(bands);
+            parts.for_each(|((to, y), band)| resample_band(band, x, y, to, &read_row));
+        }
+    }
+}
+
+/// Resamples the rows `to`, which have the vertical filters `y`.
+fn resample_band(
+    band: &mut BandRows,
+    x: &AxisFilter,
+    y: &[(usize, Vec<f32>)],
+    mut to: ArrayViewMut2<'_, f32>,
+    read_row: &impl Fn(usize, &mut [f32]),
+) {
+    // The row that is left from the previous picture has its contents.
+    band.number = None;
+    for ((first, weights), mut to) in y.iter().zip(to.rows_mut()) {
+        band.sum.fill(0.0);
+        for (y, weight) in (*first..).zip(weights) {
+            band.add(y, *weight, read_row);
+        }
+        for ((first, weights), to) in x.taps.iter().zip(&mut to) {
+            *to = band.sum[*first..].iter().zip(weights).map(|(v, w)| v * w).sum();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn number_of_bands_does_not_change_the_result() {
+        let picture = Array2::from_shape_fn((97, 61), |(y, x)| ((y * 31 + x * 17) % 251) as f32);
+        let resample = |scale: [f64; 2], bands: usize| {
+            let mut to = Array2::zeros((0, 0));
+            Resampler::default().resample((61, 97), scale, &mut to, bands, |y, row| {
+                row.iter_mut().zip(picture.row(y)).for_each(|(to, v)| *to = *v);
+            });
+            to
+        };
+        for scale in [[0.31, 0.27], [1.7, 0.5], [0.02, 0.01]] {
+            let one = resample(scale, 1);
+            for bands in [2, 5, 300] {
+                assert_eq!(one, resample(scale, bands), "{scale:?}, {bands}");
             }
         }
+        let reduced = resample([0.5, 0.5], 3);
+        let mean = 0.25 * picture.slice(ndarray::s![2..4, 4..6]).sum();
+        assert!((reduced[[1, 2]] - mean).abs() < 1e-3);
     }
 }

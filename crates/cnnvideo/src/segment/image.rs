@@ -21,39 +21,7 @@ const NEUTRAL_CHROMA: f32 = 128.0;
 #[derive(Default)]
 pub struct WorkingImage {
     planes: [Array2<f32>; 3],
-    downscalers: [Downscaler; 3],
-}
-
-/// Downscales one plane by area averaging, with buffers that are reused from picture to picture.
-#[derive(Default)]
-struct Downscaler {
-    resampler: Resampler,
-    row: Vec<f32>,
-}
-
-impl Downscaler {
-    /// Scales a plane from the size `from` to the size `to`, both (width, height), into `plane`.
-    /// `read_row` fills a row of the source plane.
-    fn scale(
-        &mut self,
-        from: (usize, usize),
-        to: (usize, usize),
-        plane: &mut Array2<f32>,
-        read_row: impl Fn(usize, &mut [f32]),
-    ) {
-        let Self { resampler, row } = self;
-        row.resize(from.0, 0.0);
-        let scale = [to.0 as f64 / from.0 as f64, to.1 as f64 / from.1 as f64];
-        let mut last = None;
-        resampler.resample(from, scale, plane, |y, sum, weight| {
-            // Neighbouring output rows may share a source row.
-            if last != Some(y) {
-                read_row(y, row);
-                last = Some(y);
-            }
-            sum.iter_mut().zip(&*row).for_each(|(sum, v)| *sum += weight * v);
-        });
-    }
+    resamplers: [Resampler; 3],
 }
 
 impl WorkingImage {
@@ -63,20 +31,28 @@ impl WorkingImage {
         let scale = (MAX_SIDE as f64 / size.0.max(size.1) as f64).min(1.0);
         let scaled = |n: usize| ((n as f64 * scale).round() as usize).max(1);
         let to = (scaled(size.0), scaled(size.1));
-        let ([y, u, v], [for_y, for_u, for_v]) = (&mut self.planes, &mut self.downscalers);
-        let chroma = |i: usize, downscaler: &mut Downscaler, plane: &mut Array2<f32>| match picture
+        let ([y, u, v], [for_y, for_u, for_v]) = (&mut self.planes, &mut self.resamplers);
+        let downscale = |from: (usize, usize),
+                         resampler: &mut Resampler,
+                         plane: &mut Array2<f32>,
+                         read_row: &(dyn Fn(usize, &mut [f32]) + Sync)| {
+            let scale = [to.0 as f64 / from.0 as f64, to.1 as f64 / from.1 as f64];
+            resampler.resample(from, scale, plane, rayon::current_num_threads(), read_row);
+        };
+        let chroma = |i: usize, resampler: &mut Resampler, plane: &mut Array2<f32>| match picture
             .colour
         {
             Colour::Gray => *plane = Array2::from_elem((to.1, to.0), NEUTRAL_CHROMA),
             Colour::Yuv { .. } => {
                 let component = &picture.components[1 + i];
                 let (height, width) = component.dim();
-                downscaler
-                    .scale((width, height), to, plane, |y, row| convert_row(component.row(y), row));
+                downscale((width, height), resampler, plane, &|y, row| {
+                    convert_row(component.row(y), row);
+                });
             }
             Colour::Rgb => {
                 let [r, g, b] = [0, 1, 2].map(|i| &picture.components[i]);
-                downscaler.scale(size, to, plane, |y, row| {
+                downscale(size, resampler, plane, &|y, row| {
                     let pixels = r.row(y).into_iter().zip(g.row(y)).zip(b.row(y));
                     for (to, ((r, g), b)) in row.iter_mut().zip(pixels) {
                         *to = rgb_to_chroma([r.code_value(), g.code_value(), b.code_value()])[i];
@@ -85,7 +61,7 @@ impl WorkingImage {
             }
         };
         rayon::join(
-            || for_y.scale(size, to, y, |y, row| luma_row(picture, y, row)),
+            || downscale(size, for_y, y, &|y, row| luma_row(picture, y, row)),
             || rayon::join(|| chroma(0, for_u, u), || chroma(1, for_v, v)),
         );
     }

@@ -67,8 +67,6 @@ pub struct Collector {
     residual_filter: ResidualFilter,
     /// The current picture at canonical size, then its residual.
     canonical: Array2<f32>,
-    /// Luma of one row of the picture.
-    luma: Vec<f32>,
     /// Complete groups, the oldest first.
     groups: VecDeque<Arc<ResidualGroup>>,
     /// Group that is still being filled.
@@ -84,7 +82,6 @@ impl Collector {
             resampler: Resampler::default(),
             residual_filter: ResidualFilter::default(),
             canonical: Array2::zeros((0, 0)),
-            luma: Vec::new(),
             groups: VecDeque::new(),
             partial_group: None,
         }
@@ -102,22 +99,11 @@ impl Collector {
         if self.size != size {
             self.reset();
             self.size = size;
-            self.luma = vec![0.0; size.0];
         }
-        let luma = &mut self.luma;
-        let mut last_row = None;
-        self.resampler.resample(
-            size,
-            [canonical_scale(size.0, size.1); 2],
-            &mut self.canonical,
-            |y, row, weight| {
-                if last_row != Some(y) {
-                    luma_row(picture, y, luma);
-                    last_row = Some(y);
-                }
-                row.iter_mut().zip(&*luma).for_each(|(to, v)| *to += weight * v);
-            },
-        );
+        let scale = [canonical_scale(size.0, size.1); 2];
+        self.resampler.resample(size, scale, &mut self.canonical, 1, |y, row| {
+            luma_row(picture, y, row);
+        });
         let luma = BlurredLuma::of_canonical(&self.canonical);
         self.residual_filter.run(&mut self.canonical);
         let residual = self.canonical.iter().map(|v| (v * RESIDUAL_STEPS).round() as i8);

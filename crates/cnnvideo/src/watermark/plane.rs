@@ -199,9 +199,8 @@ mod tests {
                 (width, height),
                 [canonical_scale(width, height); 2],
                 &mut canonical,
-                |y, to, weight| {
-                    to.iter_mut().zip(picture.row(y)).for_each(|(to, v)| *to += weight * v)
-                },
+                1,
+                |y, row| row.iter_mut().zip(picture.row(y)).for_each(|(to, v)| *to = *v),
             );
             let (rows, columns) = canonical.dim();
             assert!(
