@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use ndarray::{Array2, Zip, s};
+use rayon::prelude::*;
 
 use super::{
     Seeds, Side, WorkingImage,
@@ -111,13 +112,18 @@ impl Tracker {
     /// Returns the mean absolute difference, in code values, to the motion-compensated previous
     /// picture.
     fn mean_difference(&self, luma: &Array2<f32>) -> f32 {
-        let (mut sum, mut count) = (0.0, 0.0);
-        for y in (0..luma.nrows()).step_by(SUBSAMPLING) {
-            for x in (0..luma.ncols()).step_by(SUBSAMPLING) {
-                sum += (luma[[y, x]] - self.compensated_luma(y, x)).abs();
-                count += 1.0;
-            }
-        }
+        let differences: Vec<_> = (0..luma.nrows())
+            .into_par_iter()
+            .step_by(SUBSAMPLING)
+            .map(|y| {
+                let columns = (0..luma.ncols()).step_by(SUBSAMPLING);
+                let differences =
+                    columns.map(|x| (luma[[y, x]] - self.compensated_luma(y, x)).abs());
+                [differences.sum::<f32>(), luma.ncols().div_ceil(SUBSAMPLING) as f32]
+            })
+            .collect();
+        // Added up in order, so that the threads do not change the result.
+        let [sum, count] = [0, 1].map(|i| differences.iter().map(|row| row[i]).sum::<f32>());
         sum / f32::max(count, 1.0)
     }
 
@@ -290,16 +296,22 @@ fn enclosing_window(a: FlowWindow, b: FlowWindow) -> FlowWindow {
 /// region is empty.
 fn window_of(probability: &Array2<f32>) -> Option<FlowWindow> {
     let (height, width) = probability.dim();
-    let touches_region = |line: ndarray::ArrayView1<'_, f32>| line.iter().any(|p| *p > 0.02);
-    let extended_range = |lines: &mut dyn Iterator<Item = bool>, length: usize| {
-        let lines: Vec<bool> = lines.collect();
-        let first = lines.iter().position(|touches| *touches)?;
-        let last = lines.iter().rposition(|touches| *touches)?;
-        Some(first.saturating_sub(MAX_MOTION)..(last + MAX_MOTION + 1).min(length))
+    let touches_region = |p: &f32| *p > 0.02;
+    let mut rows = vec![false; height];
+    let mut columns = vec![false; width];
+    // Row by row, as columns are far apart in memory.
+    for (row_touches, row) in rows.iter_mut().zip(probability.rows()) {
+        *row_touches = row.iter().any(touches_region);
+        if *row_touches {
+            columns.iter_mut().zip(row).for_each(|(to, p)| *to |= touches_region(p));
+        }
+    }
+    let extended_range = |touches: &[bool]| {
+        let first = touches.iter().position(|touches| *touches)?;
+        let last = touches.iter().rposition(|touches| *touches)?;
+        Some(first.saturating_sub(MAX_MOTION)..(last + MAX_MOTION + 1).min(touches.len()))
     };
-    let rows = extended_range(&mut probability.rows().into_iter().map(touches_region), height)?;
-    let part = probability.slice(s![rows.clone(), ..]);
-    let columns = extended_range(&mut part.columns().into_iter().map(touches_region), width)?;
+    let (rows, columns) = (extended_range(&rows)?, extended_range(&columns)?);
     Some(FlowWindow { rows, columns })
 }
 

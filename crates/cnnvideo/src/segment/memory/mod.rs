@@ -100,8 +100,8 @@ impl Sighting {
 }
 
 impl Snapshot {
-    fn new(image: &WorkingImage, region: &Region, points: SeedPoints) -> Option<Self> {
-        let template = Template::new(image, &region.probability)?;
+    fn new(image: &SearchImage, region: &Region, points: SeedPoints) -> Option<Self> {
+        let template = Template::new(&image.areas, &region.probability)?;
         Some(Self { template, probability: region.probability.clone(), points })
     }
 }
@@ -110,7 +110,7 @@ impl Memory {
     /// Keeps a region that has just been selected; `None` if it is too small to be found again.
     /// `points` are its seeds.
     pub(super) fn new(image: &WorkingImage, region: &Region, points: SeedPoints) -> Option<Self> {
-        let first = Snapshot::new(image, region, points)?;
+        let first = Snapshot::new(&SearchImage::new(image, None), region, points)?;
         Some(Self {
             latest: first.clone(),
             first,
@@ -152,8 +152,9 @@ impl Memory {
         points: SeedPoints,
         threads: &Threads,
     ) {
-        let Some(next) = Snapshot::new(image, region, points) else { return };
-        let scores = SearchImage::new(image, None).scores(&self.latest.template, 1.0, threads);
+        let image = SearchImage::new(image, None);
+        let Some(next) = Snapshot::new(&image, region, points) else { return };
+        let scores = image.scores(&self.latest.template, 1.0, threads);
         let reach = 0.5 * self.latest.template.side();
         let is_near =
             |at: [f32; 2]| (0..2).all(|axis| (at[axis] - next.template.origin[axis]).abs() < reach);

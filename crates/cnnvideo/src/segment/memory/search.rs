@@ -31,7 +31,7 @@ pub(in crate::segment) struct Match {
 
 /// A picture in which templates are searched.
 pub(in crate::segment) struct SearchImage {
-    areas: SummedAreas<3>,
+    pub(super) areas: SummedAreas<3>,
     size: [f32; 2],
     /// Share of each square that other regions take, if there are any.
     taken: Option<SummedAreas<1>>,
@@ -52,7 +52,7 @@ impl SearchImage {
     pub(super) fn scores(&self, template: &Template, scale: f32, threads: &Threads) -> Scores {
         let cell = template.cell * scale;
         let step = cell / OVERSAMPLING as f32;
-        let grid = self.grid(cell, step);
+        let grid = threads.enter(|| self.grid(cell, step));
         // Places start so far outside that the least share of the template is in the picture.
         let margin = |cells: usize| (cells as f32 * (1.0 - MIN_VISIBLE)) as usize * OVERSAMPLING;
         let margins = [margin(template.dim.0), margin(template.dim.1)];
@@ -84,7 +84,7 @@ impl SearchImage {
         let dim = (count(1), count(0));
         let mut grid = [0; 3].map(|_| Array2::zeros(dim));
         let [luma, u, v] = &mut grid;
-        Zip::indexed(luma).and(u).and(v).for_each(|(y, x), luma, u, v| {
+        Zip::indexed(luma).and(u).and(v).par_for_each(|(y, x), luma, u, v| {
             let at = [x as f32 * step, y as f32 * step];
             let taken = self.taken.as_ref().and_then(|taken| taken.mean(at, cell));
             // A square of another region, or outside of the picture, is like no cell.

@@ -7,7 +7,6 @@ use std::ops::Range;
 use ndarray::Array2;
 
 use super::coarse::SummedAreas;
-use crate::segment::WorkingImage;
 
 /// Number of cells along the longer side of a region.
 const CELLS: f32 = 14.0;
@@ -43,15 +42,15 @@ pub(super) struct Template {
 }
 
 impl Template {
-    /// Returns the template of a region; `None` if the region is too small or too thin.
-    pub(super) fn new(image: &WorkingImage, probability: &Array2<f32>) -> Option<Self> {
+    /// Returns the template of a region in a picture with the summed areas `colours`; `None` if the
+    /// region is too small or too thin.
+    pub(super) fn new(colours: &SummedAreas<3>, probability: &Array2<f32>) -> Option<Self> {
         let (rows, columns) = bounds(probability)?;
         let cell = (rows.len().max(columns.len()) as f32 / CELLS).max(MIN_CELL);
         let count = |range: &Range<usize>| ((range.len() as f32 / cell).ceil() as usize).max(1);
         let dim = (count(&rows), count(&columns));
         let origin = [columns.start as f32, rows.start as f32];
         let areas = SummedAreas::of_map(probability, 255.0);
-        let colours = SummedAreas::of_image(image);
         let mut cells = Vec::new();
         for row in 0..dim.0 {
             for column in 0..dim.1 {

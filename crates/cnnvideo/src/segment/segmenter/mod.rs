@@ -112,8 +112,17 @@ impl Segmenter {
         picture: &Picture<'_, T>,
         seeds: &mut Seeds,
     ) -> Result<RegionChanges, Error> {
+        let threads = self.threads.clone();
+        threads.enter(|| self.process(picture, seeds))
+    }
+
+    fn process<T: Sample>(
+        &mut self,
+        picture: &Picture<'_, T>,
+        seeds: &mut Seeds,
+    ) -> Result<RegionChanges, Error> {
         let previous_dim = self.image.dim();
-        self.threads.enter(|| self.image.fill(picture));
+        self.image.fill(picture);
         self.partition_is_current = false;
         self.plain_surfaces = None;
         let same_scene = self.tracker.advance(&self.image, &mut self.regions, seeds, &self.threads);
