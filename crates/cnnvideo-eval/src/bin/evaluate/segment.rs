@@ -61,12 +61,17 @@ pub(crate) struct SegmentVideoArguments {
     pictures: Option<PathBuf>,
 }
 
+/// Returns the networks: with a model file, or else the built-in ones.
+pub(crate) fn networks(model: Option<&Path>) -> Result<SegmentNetworks> {
+    Ok(match model {
+        Some(path) => SegmentNetworks::from_file(path.to_owned(), Device::Cpu, Precision::Auto)?,
+        None => SegmentNetworks::built_in(Device::Cpu, Precision::Auto)?,
+    })
+}
+
 /// Measures how well a region follows an object through a clip.
 pub(crate) fn track(arguments: &SegmentVideoArguments) -> Result<()> {
-    let networks = match &arguments.model {
-        Some(path) => SegmentNetworks::from_file(path.clone(), Device::Cpu, Precision::Auto)?,
-        None => SegmentNetworks::built_in(Device::Cpu, Precision::Auto)?,
-    };
+    let networks = networks(arguments.model.as_deref())?;
     let mut segmenter = Segmenter::new(&networks, 0)?;
     let mut seeds = Seeds::default();
     let (mut ious, mut times) = (Vec::new(), Vec::new());
@@ -128,10 +133,7 @@ struct Case {
 
 /// Measures how many clicks the objects of a data set need.
 pub(crate) fn run(arguments: &SegmentArguments) -> Result<()> {
-    let mut networks = match &arguments.model {
-        Some(path) => SegmentNetworks::from_file(path.clone(), Device::Cpu, Precision::Auto)?,
-        None => SegmentNetworks::built_in(Device::Cpu, Precision::Auto)?,
-    };
+    let mut networks = networks(arguments.model.as_deref())?;
     if arguments.without_network {
         networks.region = None;
     }

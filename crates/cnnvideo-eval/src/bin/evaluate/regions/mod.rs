@@ -13,10 +13,7 @@ mod upkeep;
 
 use std::path::{Path, PathBuf};
 
-use cnnvideo::{
-    nn::{Device, Precision},
-    segment::SegmentNetworks,
-};
+use cnnvideo::segment::SegmentNetworks;
 
 use self::{
     clip::Clip,
@@ -24,6 +21,7 @@ use self::{
     material::Material,
     scene::{AFTER, Kind, Scene},
 };
+use crate::segment::networks;
 use cnnvideo_eval::{Result, output::create_folder, say_line};
 
 /// Least intersection over union of a region that is back.
@@ -43,6 +41,9 @@ pub(crate) struct RegionsVideoArguments {
     /// Folder with `frames` and `masks` of a clip, which is measured too
     #[arg(long)]
     clip: Option<PathBuf>,
+    /// Model file to use instead of the built-in model
+    #[arg(long)]
+    model: Option<PathBuf>,
     /// Seed of the scenes. Odd seeds draw from every other photograph, even ones from the others
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -86,7 +87,7 @@ struct Figures {
 
 /// Measures all kinds of scenes and the clip, and prints a table.
 pub(crate) fn run(arguments: &RegionsVideoArguments) -> Result<()> {
-    let networks = SegmentNetworks::built_in(Device::Cpu, Precision::Auto)?;
+    let networks = networks(arguments.model.as_deref())?;
     let material = Material::load(&arguments.objects, &arguments.backgrounds, arguments.seed)?;
     if arguments.upkeep {
         let mut draws = material.draws(arguments.seed, 0);
