@@ -20,6 +20,7 @@ pub mod guidance;
 mod image;
 mod mask;
 mod memory;
+mod motion;
 mod networks;
 mod plain;
 mod region;

@@ -11,6 +11,7 @@ use super::{
     Seeds, Side, WorkingImage,
     flow::{Flow, FlowWindow, LumaPyramid, compensated_value, motion_compensate},
     logistic, logit,
+    motion::{AffineMotion, PicturePair},
     region::Region,
 };
 use crate::nn::Threads;
@@ -21,6 +22,14 @@ const SCENE_CUT_DIFFERENCE: f32 = 30.0;
 /// Motion-compensated difference, in code values, at which a pixel contributes half to the
 /// confidence of its region.
 const HALF_CONFIDENCE_DIFFERENCE: f32 = 22.0;
+/// Least probability, and least difference from 1, of a pixel at the uncertain border of a region.
+const MIN_UNCERTAIN: f32 = 0.02;
+/// Probability above which the flow of a pixel counts as that of the region.
+const MIN_CERTAIN: f32 = 0.7;
+/// Distances, in pixels, between the pixels to whose flow the motion of the background and that of
+/// a region are fitted.
+const BACKGROUND_SAMPLE_DISTANCE: usize = 8;
+const REGION_SAMPLE_DISTANCE: usize = 4;
 /// Weight of the colour log-odds of pixels at the uncertain border of a region.
 const COLOUR_WEIGHT: f32 = 0.05;
 /// Largest magnitude of the colour log-odds; larger ones are clamped.
@@ -92,8 +101,10 @@ impl Tracker {
             });
             same_scene = self.mean_difference(luma) <= SCENE_CUT_DIFFERENCE;
             if same_scene {
+                let background = self.background_motion(regions);
+                let regions = regions.iter_mut().flatten();
                 threads.enter(|| {
-                    regions.iter_mut().flatten().for_each(|region| self.move_region(image, region))
+                    regions.for_each(|region| self.move_region(image, region, background.as_ref()));
                 });
                 let (height, width) = luma.dim();
                 self.move_seeds(seeds, width, height);
@@ -127,24 +138,65 @@ impl Tracker {
         sum / f32::max(count, 1.0)
     }
 
+    /// Returns the motion of what is outside of all regions; `None` if that is too little.
+    fn background_motion(&self, regions: &[Option<Region>]) -> Option<AffineMotion> {
+        let is_background = |at: (usize, usize)| {
+            regions.iter().flatten().all(|region| region.probability[at] <= MIN_UNCERTAIN)
+        };
+        AffineMotion::fit(
+            &self.backward_flow,
+            self.luma.dim(),
+            BACKGROUND_SAMPLE_DISTANCE,
+            is_background,
+        )
+    }
+
+    /// Returns the log-odds that the pixels of `window` move with a region and not with the
+    /// background, by which the uncertain border of the region is corrected: the flow is blurred
+    /// there. `None` if one of the motions is unknown.
+    fn motion_evidence(
+        &self,
+        luma: &Array2<f32>,
+        region: &Region,
+        background: Option<&AffineMotion>,
+        window: &FlowWindow,
+    ) -> Option<Array2<f32>> {
+        let is_region = |at: (usize, usize)| region.probability[at] > MIN_CERTAIN;
+        let motion = AffineMotion::fit(
+            &self.backward_flow,
+            self.luma.dim(),
+            REGION_SAMPLE_DISTANCE,
+            is_region,
+        )?;
+        let pair = PicturePair { current: luma, previous: &self.luma, flow: &self.backward_flow };
+        Some(pair.motion_evidence(&motion, background?, window))
+    }
+
     /// Moves one region to the current picture and updates its confidence and colours.
-    fn move_region(&self, image: &WorkingImage, region: &mut Region) {
+    fn move_region(
+        &self,
+        image: &WorkingImage,
+        region: &mut Region,
+        background: Option<&AffineMotion>,
+    ) {
         let Some(window) = window_of(&region.probability) else {
             return region.probability.fill(0.0);
         };
         let (y0, x0) = (window.rows.start, window.columns.start);
         let mut warped = motion_compensate(&region.probability, &self.backward_flow, &window);
         self.remove_disoccluded(&region.probability, &mut warped, &window);
-        // Blurring makes the border uncertain, so that the colours can move it.
+        // Blurring makes the border uncertain, so that colours and motion can move it.
         let mut blurred = box_filter(&warped, 1);
+        let evidence = self.motion_evidence(&image.planes()[0], region, background, &window);
         let colours = &region.colours;
         Zip::indexed(blurred.rows_mut()).par_for_each(|y, mut row| {
             for (x, p) in row.iter_mut().enumerate() {
-                if (0.02..0.98).contains(p) {
+                if (MIN_UNCERTAIN..1.0 - MIN_UNCERTAIN).contains(p) {
+                    let motion = evidence.as_ref().map_or(0.0, |evidence| evidence[[y, x]]);
                     let colour = colours
                         .log_odds(image.at(y0 + y, x0 + x))
                         .clamp(-MAX_COLOUR_LOG_ODDS, MAX_COLOUR_LOG_ODDS);
-                    *p = logistic(logit(*p) + COLOUR_WEIGHT * colour);
+                    *p = logistic(logit(*p) + COLOUR_WEIGHT * colour + motion);
                 }
             }
         });
@@ -296,7 +348,7 @@ fn enclosing_window(a: FlowWindow, b: FlowWindow) -> FlowWindow {
 /// region is empty.
 fn window_of(probability: &Array2<f32>) -> Option<FlowWindow> {
     let (height, width) = probability.dim();
-    let touches_region = |p: &f32| *p > 0.02;
+    let touches_region = |p: &f32| *p > MIN_UNCERTAIN;
     let mut rows = vec![false; height];
     let mut columns = vec![false; width];
     // Row by row, as columns are far apart in memory.

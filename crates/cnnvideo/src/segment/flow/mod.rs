@@ -140,6 +140,17 @@ impl Flow {
         self.blocks.iter_mut().flatten().for_each(|d| *d *= 2.0);
     }
 
+    /// Creates the flow of a picture of size `(height, width)` from the displacement of each pixel
+    /// `[x, y]`.
+    #[cfg(test)]
+    pub(super) fn from_fn(
+        (height, width): (usize, usize),
+        displacement: impl Fn([f32; 2]) -> [f32; 2],
+    ) -> Self {
+        let block = |(y, x)| displacement([2.0 * x as f32 + 0.5, 2.0 * y as f32 + 0.5]);
+        Self { blocks: Array2::from_shape_fn((height / 2, width / 2), block) }
+    }
+
     /// Returns the displacement `[x, y]` of a pixel, in pixels.
     #[inline(always)]
     pub fn displacement(&self, y: usize, x: usize) -> [f32; 2] {
