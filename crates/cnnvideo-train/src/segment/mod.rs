@@ -9,6 +9,7 @@
 
 mod regions;
 mod session;
+mod tracking;
 
 use std::path::PathBuf;
 
@@ -146,8 +147,8 @@ impl TrainingTask<(Vec<RegionSample>, Vec<ClickSession>)> for SegmentationTask<'
         loss(&logits, &truth)
     }
 
-    /// Returns the mean intersection over union in percent, after some numbers of clicks and from
-    /// extreme points.
+    /// Returns the mean intersection over union in percent, after some numbers of clicks, from
+    /// extreme points and from masks of tracked regions.
     fn validate(&self, weights: &[Tensor]) -> Result<Vec<(String, f64)>, Error> {
         let side = self.options.run.patch_side;
         let mut rng = StdRng::seed_from_u64(7);
@@ -167,24 +168,22 @@ impl TrainingTask<(Vec<RegionSample>, Vec<ClickSession>)> for SegmentationTask<'
                 }
             }
         }
-        let mut by_extreme_points = 0.0;
-        for samples in self.validation.chunks(16) {
-            let pictures = self.pictures(samples, weights[0].device())?;
-            let start = |sample: &RegionSample| {
-                let mut session = ClickSession::empty(side);
-                session.inside = sample.extreme_points(&mut rng);
-                session.set_bounds(sample.bounds(), side);
-                session
-            };
-            let mut sessions: Vec<_> = samples.iter().map(start).collect();
-            self.predict_regions(weights, &pictures, &mut sessions)?;
-            let all = samples
-                .iter()
-                .zip(&sessions)
-                .map(|(sample, session)| intersection_over_union(sample, session));
-            by_extreme_points += 100.0 * all.sum::<f64>() / VALIDATION_COUNT as f64;
-        }
-        Ok(results.into_iter().chain([("extremes".to_owned(), by_extreme_points)]).collect())
+        let extremes = |sample: &RegionSample, rng: &mut StdRng| {
+            let mut session = ClickSession::empty(side);
+            session.inside = sample.extreme_points(rng);
+            session.set_bounds(sample.bounds(), side);
+            session
+        };
+        let tracked = |sample: &RegionSample, rng: &mut StdRng| {
+            let mut session = ClickSession::empty(side);
+            session.track(sample, rng);
+            session
+        };
+        let extremes = self.validate_starts(weights, |sample| extremes(sample, &mut rng))?;
+        let mut rng = StdRng::seed_from_u64(8);
+        let tracked = self.validate_starts(weights, |sample| tracked(sample, &mut rng))?;
+        let starts = [("extremes".to_owned(), extremes), ("tracked".to_owned(), tracked)];
+        Ok(results.into_iter().chain(starts).collect())
     }
 
     /// Returns validation images, true regions and the predictions after three clicks.
@@ -214,6 +213,26 @@ impl TrainingTask<(Vec<RegionSample>, Vec<ClickSession>)> for SegmentationTask<'
 }
 
 impl SegmentationTask<'_> {
+    /// Returns the mean intersection over union in percent of predictions from a kind of start.
+    fn validate_starts(
+        &self,
+        weights: &[Tensor],
+        mut start: impl FnMut(&RegionSample) -> ClickSession,
+    ) -> Result<f64, Error> {
+        let mut sum = 0.0;
+        for samples in self.validation.chunks(16) {
+            let pictures = self.pictures(samples, weights[0].device())?;
+            let mut sessions: Vec<_> = samples.iter().map(&mut start).collect();
+            self.predict_regions(weights, &pictures, &mut sessions)?;
+            let all = samples
+                .iter()
+                .zip(&sessions)
+                .map(|(sample, session)| intersection_over_union(sample, session));
+            sum += all.sum::<f64>();
+        }
+        Ok(100.0 * sum / VALIDATION_COUNT as f64)
+    }
+
     /// Returns the picture channels of the network's input.
     fn pictures(&self, samples: &[RegionSample], device: Device) -> Result<Tensor, Error> {
         let side = self.options.run.patch_side as i64;

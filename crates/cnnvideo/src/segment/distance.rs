@@ -142,7 +142,7 @@ pub fn connected_components(inside: &ArrayView2<'_, bool>) -> (Array2<u32>, Vec<
 /// Returns the pixel `(y, x)` of a mask that is farthest from its border, and its squared distance
 /// to the nearest pixel outside; `None` if the mask is empty. Of several such pixels it returns the
 /// first in raster order.
-pub(super) fn interior_point(mask: &ArrayView2<'_, bool>) -> Option<((usize, usize), f32)> {
+pub fn interior_point(mask: &ArrayView2<'_, bool>) -> Option<((usize, usize), f32)> {
     let distances = squared_distance_transform(mask);
     let best = distances
         .indexed_iter()
