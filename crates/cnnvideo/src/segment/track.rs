@@ -151,15 +151,17 @@ impl Tracker {
         )
     }
 
-    /// Returns the log-odds that the pixels of `window` move with a region and not with the
-    /// background, by which the uncertain border of the region is corrected: the flow is blurred
-    /// there. `None` if one of the motions is unknown.
+    /// Returns the log-odds that pixels move with a region and not with the background, by which
+    /// the uncertain border of the region is corrected: the flow is blurred there. `None` if one of
+    /// the motions is unknown. `moved` is the motion-compensated probability of the region from the
+    /// pixel `origin` `(y, x)` on.
     fn motion_evidence(
         &self,
         luma: &Array2<f32>,
         region: &Region,
         background: Option<&AffineMotion>,
-        window: &FlowWindow,
+        moved: &Array2<f32>,
+        origin: (usize, usize),
     ) -> Option<Array2<f32>> {
         let is_region = |at: (usize, usize)| region.probability[at] > MIN_CERTAIN;
         let motion = AffineMotion::fit(
@@ -169,7 +171,7 @@ impl Tracker {
             is_region,
         )?;
         let pair = PicturePair { current: luma, previous: &self.luma, flow: &self.backward_flow };
-        Some(pair.motion_evidence(&motion, background?, window))
+        Some(pair.motion_evidence(&motion, background?, moved, origin))
     }
 
     /// Moves one region to the current picture and updates its confidence and colours.
@@ -187,7 +189,8 @@ impl Tracker {
         self.remove_disoccluded(&region.probability, &mut warped, &window);
         // Blurring makes the border uncertain, so that colours and motion can move it.
         let mut blurred = box_filter(&warped, 1);
-        let evidence = self.motion_evidence(&image.planes()[0], region, background, &window);
+        let luma = &image.planes()[0];
+        let evidence = self.motion_evidence(luma, region, background, &blurred, (y0, x0));
         let colours = &region.colours;
         Zip::indexed(blurred.rows_mut()).par_for_each(|y, mut row| {
             for (x, p) in row.iter_mut().enumerate() {

@@ -15,7 +15,7 @@ const SCALE_DECAY: f32 = 0.7;
 const MIN_SAMPLES: usize = 30;
 /// Variance of the positions of samples, in squared pixels, at which they determine half of the
 /// change of the motion with the position; keeps the fit of thin parts stable.
-const POSITION_VARIANCE: f32 = 0.1;
+const POSITION_VARIANCE: f64 = 0.1;
 
 /// Affine displacement of pixels from a picture to the previous one.
 #[derive(Debug, Clone, Copy)]
@@ -73,30 +73,65 @@ impl AffineMotion {
     /// Returns the least-squares fit to samples that are weighted by their difference from this
     /// motion.
     fn refit(&self, samples: &[Sample], scale: f32) -> Self {
-        let weight = |[position, displacement]: &Sample| {
+        let mut moments = Moments::default();
+        for sample @ [position, displacement] in samples {
             let expected = self.at(*position);
             let [x, y] = [0, 1].map(|i| (displacement[i] - expected[i]) / scale);
-            1.0 / (1.0 + x * x + y * y).powi(2)
-        };
-        let weights: Vec<f32> = samples.iter().map(weight).collect();
-        let total = weights.iter().sum::<f32>().max(f32::MIN_POSITIVE);
-        let mean = |value: &dyn Fn(&Sample) -> f32| {
-            samples.iter().zip(&weights).map(|(sample, w)| w * value(sample)).sum::<f32>() / total
-        };
-        let centre = [0, 1].map(|axis| mean(&|[p, _]| p[axis]));
-        let displacement = [0, 1].map(|i| mean(&|[_, d]| d[i]));
-        let covariance = |value: &dyn Fn(&Sample) -> f32, axis: usize| {
-            mean(&|sample| value(sample) * (sample[0][axis] - centre[axis]))
-        };
-        let xy = covariance(&|[p, _]| p[0] - centre[0], 1);
-        let [xx, yy] = [0, 1]
-            .map(|axis| covariance(&|[p, _]| p[axis] - centre[axis], axis) + POSITION_VARIANCE);
+            moments.add(sample, 1.0 / (1.0 + x * x + y * y).powi(2));
+        }
+        moments.fit()
+    }
+}
+
+/// Weighted sums over samples.
+#[derive(Default)]
+struct Moments {
+    weight: f64,
+    position: [f64; 2],
+    displacement: [f64; 2],
+    /// Products of positions: x with x, x with y, y with y.
+    squares: [f64; 3],
+    /// Products of each component of the displacement with x and with y.
+    products: [[f64; 2]; 2],
+}
+
+impl Moments {
+    fn add(&mut self, [position, displacement]: &Sample, weight: f32) {
+        let weight = f64::from(weight);
+        let [x, y] = position.map(f64::from);
+        self.weight += weight;
+        self.position[0] += weight * x;
+        self.position[1] += weight * y;
+        self.squares[0] += weight * x * x;
+        self.squares[1] += weight * x * y;
+        self.squares[2] += weight * y * y;
+        for (i, d) in displacement.map(f64::from).into_iter().enumerate() {
+            self.displacement[i] += weight * d;
+            self.products[i][0] += weight * d * x;
+            self.products[i][1] += weight * d * y;
+        }
+    }
+
+    /// Returns the weighted least-squares fit.
+    fn fit(&self) -> AffineMotion {
+        let total = self.weight.max(f64::MIN_POSITIVE);
+        let centre = self.position.map(|sum| sum / total);
+        let displacement = self.displacement.map(|sum| sum / total);
+        let [xx, xy, yy] = [(0, 0), (0, 1), (1, 1)].map(|(i, j)| {
+            let variance = if i == j { POSITION_VARIANCE } else { 0.0 };
+            self.squares[i + j] / total - centre[i] * centre[j] + variance
+        });
         let determinant = xx * yy - xy * xy;
         let gradient = [0, 1].map(|i| {
-            let [x, y] = [0, 1].map(|axis| covariance(&|[_, d]| d[i] - displacement[i], axis));
+            let [x, y] =
+                [0, 1].map(|axis| self.products[i][axis] / total - displacement[i] * centre[axis]);
             [(yy * x - xy * y) / determinant, (xx * y - xy * x) / determinant]
         });
-        Self { centre, displacement, gradient }
+        AffineMotion {
+            centre: centre.map(|v| v as f32),
+            displacement: displacement.map(|v| v as f32),
+            gradient: gradient.map(|row| row.map(|v| v as f32)),
+        }
     }
 }
 

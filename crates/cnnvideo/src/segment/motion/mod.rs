@@ -8,11 +8,7 @@ mod affine;
 use ndarray::{Array2, Zip};
 
 pub(super) use self::affine::AffineMotion;
-use super::{
-    flow::{Flow, FlowWindow},
-    image::bilinear,
-    track::box_filter,
-};
+use super::{flow::Flow, image::bilinear, track::box_filter};
 
 /// Least difference, in pixels, of the flow of a pixel from the motion of the background at which
 /// the pixel may move with the region.
@@ -22,6 +18,9 @@ const MIN_DIFFERENCE: f32 = 0.7;
 const MAX_DIFFERENCE: f32 = 2.0;
 /// Radius, in pixels, over which the errors of the two motions are averaged.
 const RADIUS: usize = 2;
+/// Least difference of the mean probability, over the same radius, from 0 and 1 around pixels whose
+/// probability differs from them by 0.02.
+const MIN_MEAN: f32 = 5e-4;
 /// Error, in code values, that is added to both, so that noise is no evidence.
 const NOISE_ERROR: f32 = 3.0;
 /// Weight of evidence for the region. It is low, as parts of a background at other distances do not
@@ -38,21 +37,28 @@ pub(super) struct PicturePair<'a> {
 }
 
 impl PicturePair<'_> {
-    /// Returns the log-odds that the pixels of `window` move with a region and not with the
-    /// background; 0 where both motions predict the picture equally well, as where they agree or
-    /// the picture is plain.
+    /// Returns the log-odds that pixels move with a region and not with the background; 0 where
+    /// both motions predict the picture equally well, as where they agree or the picture is plain.
+    ///
+    /// `probability` is that of the region from the pixel `origin` `(y, x)` on. Only the evidence
+    /// of pixels that are neither certainly inside nor certainly outside is computed.
     pub(super) fn motion_evidence(
         &self,
         region: &AffineMotion,
         background: &AffineMotion,
-        window: &FlowWindow,
+        probability: &Array2<f32>,
+        origin: (usize, usize),
     ) -> Array2<f32> {
-        let dim = (window.rows.len(), window.columns.len());
-        let [mut by_region, mut by_background] = [0; 2].map(|_| Array2::zeros(dim));
-        let errors = Zip::indexed(&mut by_region).and(&mut by_background);
-        errors.par_for_each(|(y, x), by_region, by_background| {
-            let at = (y + window.rows.start, x + window.columns.start);
-            [*by_region, *by_background] = self.errors(at, region, background).unwrap_or_default();
+        let [mut by_region, mut by_background] = [0; 2].map(|_| Array2::zeros(probability.dim()));
+        // Around uncertain pixels the mean probability is neither 0 nor 1.
+        let mean = box_filter(probability, RADIUS);
+        let errors = Zip::indexed(&mut by_region).and(&mut by_background).and(&mean);
+        errors.par_for_each(|(y, x), by_region, by_background, mean| {
+            if (MIN_MEAN..1.0 - MIN_MEAN).contains(mean) {
+                let at = (y + origin.0, x + origin.1);
+                [*by_region, *by_background] =
+                    self.errors(at, region, background).unwrap_or_default();
+            }
         });
         let [by_region, by_background] = [by_region, by_background].map(|e| box_filter(&e, RADIUS));
         Zip::from(&by_region).and(&by_background).map_collect(|by_region, by_background| {
@@ -129,7 +135,8 @@ mod tests {
             displacements.map(|motion| AffineMotion::fit(&flow(motion), DIM, 4, |_| true).unwrap());
         let pair =
             PicturePair { current: &current, previous: &previous, flow: &flow(displacements[0]) };
-        let evidence = pair.motion_evidence(&region, &background, &FlowWindow::whole(DIM));
+        let evidence =
+            pair.motion_evidence(&region, &background, &Array2::from_elem(DIM, 0.5), (0, 0));
         let mean = |rows: std::ops::Range<usize>, columns: std::ops::Range<usize>| {
             evidence.slice(ndarray::s![rows, columns]).mean().unwrap()
         };
