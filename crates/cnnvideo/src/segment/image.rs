@@ -101,6 +101,14 @@ pub(super) fn bilinear(map: &Array2<f32>, x: f32, y: f32) -> f32 {
     above + fy * (below - above)
 }
 
+/// Interpolates a map bilinearly at `(x, y)`; `None` outside of it.
+#[inline(always)]
+pub(super) fn bilinear_inside(map: &Array2<f32>, x: f32, y: f32) -> Option<f32> {
+    let (height, width) = map.dim();
+    let is_inside = x >= -0.5 && y >= -0.5 && x <= width as f32 - 0.5 && y <= height as f32 - 0.5;
+    is_inside.then(|| bilinear(map, x, y))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

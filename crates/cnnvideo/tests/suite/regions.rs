@@ -239,3 +239,23 @@ fn two_regions_cross() {
     }
     assert!(last.iter().all(|iou| *iou > 0.7), "{last:?}");
 }
+
+#[test]
+fn a_region_stays_on_an_object_that_only_motion_tells_from_the_background() {
+    // Fur over fur.
+    let background = photograph("chelsea");
+    let layer = Layer { photograph: imageops::flip_horizontal(&background), radii: [34.0, 42.0] };
+    let mut run = Run::new();
+    let mut last = 0.0;
+    for number in 0..37 {
+        let middle = [230.0 - 3.0 * number as f32, 70.0 + 1.2 * number as f32];
+        let (frame, masks) = draw(&background, &[(&layer, middle)]);
+        let mut labels = run.push(&frame);
+        if number == 0 {
+            run.select(1, middle, &layer);
+            labels = run.labels(labels.dim());
+        }
+        last = iou(&labels, 1, &masks[0]);
+    }
+    assert!(last > 0.75 && run.lost.is_empty(), "{last}, {:?}", run.lost);
+}

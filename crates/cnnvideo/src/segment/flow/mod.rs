@@ -15,7 +15,7 @@ use ndarray::{Array2, Axis, Zip};
 use rayon::prelude::*;
 
 use self::patch::{PATCH_SIDE, Patch, PatchMatch};
-use super::image::bilinear;
+use super::image::bilinear_inside;
 use crate::{
     frame::{OddSize, Pyramid},
     nn::Threads,
@@ -280,11 +280,8 @@ pub fn motion_compensate(previous: &Array2<f32>, flow: &Flow, window: &FlowWindo
 /// one, 0 if the pixel comes from outside of the picture.
 #[inline(always)]
 pub(super) fn compensated_value(previous: &Array2<f32>, flow: &Flow, y: usize, x: usize) -> f32 {
-    let (height, width) = previous.dim();
     let [dx, dy] = flow.displacement(y, x);
-    let (u, v) = (x as f32 + dx, y as f32 + dy);
-    let within = u >= -0.5 && v >= -0.5 && u <= width as f32 - 0.5 && v <= height as f32 - 0.5;
-    if within { bilinear(previous, u, v) } else { 0.0 }
+    bilinear_inside(previous, x as f32 + dx, y as f32 + dy).unwrap_or(0.0)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ mod affine;
 use ndarray::{Array2, Zip};
 
 pub(super) use self::affine::AffineMotion;
-use super::{flow::Flow, image::bilinear, track::box_filter};
+use super::{flow::Flow, image::bilinear_inside, track::box_filter};
 
 /// Least difference, in pixels, of the flow of a pixel from the motion of the background at which
 /// the pixel may move with the region.
@@ -18,8 +18,8 @@ const MIN_DIFFERENCE: f32 = 0.7;
 const MAX_DIFFERENCE: f32 = 2.0;
 /// Radius, in pixels, over which the errors of the two motions are averaged.
 const RADIUS: usize = 2;
-/// Least difference of the mean probability, over the same radius, from 0 and 1 around pixels whose
-/// probability differs from them by 0.02.
+/// Least difference from 0 and 1 of the mean probability, over the same radius, around a pixel whose
+/// probability differs from them by 0.02 or more.
 const MIN_MEAN: f32 = 5e-4;
 /// Error, in code values, that is added to both, so that noise is no evidence.
 const NOISE_ERROR: f32 = 3.0;
@@ -29,10 +29,13 @@ const INSIDE_WEIGHT: f32 = 0.3;
 /// Weight of evidence for the background.
 const OUTSIDE_WEIGHT: f32 = 1.0;
 
-/// Luma of two pictures and the flow from the current one to the previous one.
+/// Two successive pictures.
 pub(super) struct PicturePair<'a> {
+    /// Luma of the current picture.
     pub current: &'a Array2<f32>,
+    /// Luma of the previous picture.
     pub previous: &'a Array2<f32>,
+    /// Flow from the current picture to the previous one.
     pub flow: &'a Flow,
 }
 
@@ -91,11 +94,8 @@ impl PicturePair<'_> {
     /// Returns the absolute difference, in code values, of a pixel and the pixel of the previous
     /// picture at a displacement `[x, y]`; `None` if that lies outside of the picture.
     fn error(&self, (y, x): (usize, usize), [dx, dy]: [f32; 2]) -> Option<f32> {
-        let (height, width) = self.previous.dim();
-        let (u, v) = (x as f32 + dx, y as f32 + dy);
-        let is_inside =
-            u >= -0.5 && v >= -0.5 && u <= width as f32 - 0.5 && v <= height as f32 - 0.5;
-        is_inside.then(|| (self.current[[y, x]] - bilinear(self.previous, u, v)).abs())
+        let predicted = bilinear_inside(self.previous, x as f32 + dx, y as f32 + dy)?;
+        Some((self.current[[y, x]] - predicted).abs())
     }
 }
 
