@@ -18,8 +18,8 @@ const MIN_DIFFERENCE: f32 = 0.7;
 const MAX_DIFFERENCE: f32 = 2.0;
 /// Radius, in pixels, over which the errors of the two motions are averaged.
 const RADIUS: usize = 2;
-/// Least difference from 0 and 1 of the mean probability, over the same radius, around a pixel whose
-/// probability differs from them by 0.02 or more.
+/// Least difference from 0 and 1 of the mean probability, over the same radius, around a pixel
+/// whose probability differs from them by 0.02 or more.
 const MIN_MEAN: f32 = 5e-4;
 /// Error, in code values, that is added to both, so that noise is no evidence.
 const NOISE_ERROR: f32 = 3.0;
