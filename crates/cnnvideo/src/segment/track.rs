@@ -23,7 +23,7 @@ const SCENE_CUT_DIFFERENCE: f32 = 30.0;
 /// confidence of its region.
 const HALF_CONFIDENCE_DIFFERENCE: f32 = 22.0;
 /// Least probability, and least difference from 1, of a pixel at the uncertain border of a region.
-const MIN_UNCERTAIN: f32 = 0.02;
+pub(super) const MIN_UNCERTAIN: f32 = 0.02;
 /// Probability above which the flow of a pixel counts as that of the region.
 const MIN_CERTAIN: f32 = 0.7;
 /// Distances, in pixels, between the pixels to whose flow the motion of the background and that of
@@ -123,19 +123,17 @@ impl Tracker {
     /// Returns the mean absolute difference, in code values, to the motion-compensated previous
     /// picture.
     fn mean_difference(&self, luma: &Array2<f32>) -> f32 {
-        let differences: Vec<_> = (0..luma.nrows())
+        let rows: Vec<f32> = (0..luma.nrows())
             .into_par_iter()
             .step_by(SUBSAMPLING)
             .map(|y| {
                 let columns = (0..luma.ncols()).step_by(SUBSAMPLING);
-                let differences =
-                    columns.map(|x| (luma[[y, x]] - self.compensated_luma(y, x)).abs());
-                [differences.sum::<f32>(), luma.ncols().div_ceil(SUBSAMPLING) as f32]
+                columns.map(|x| (luma[[y, x]] - self.compensated_luma(y, x)).abs()).sum()
             })
             .collect();
+        let count = rows.len() * luma.ncols().div_ceil(SUBSAMPLING);
         // Added up in order, so that the threads do not change the result.
-        let [sum, count] = [0, 1].map(|i| differences.iter().map(|row| row[i]).sum::<f32>());
-        sum / f32::max(count, 1.0)
+        rows.iter().sum::<f32>() / count.max(1) as f32
     }
 
     /// Returns the motion of what is outside of all regions; `None` if that is too little.
@@ -163,6 +161,7 @@ impl Tracker {
         moved: &Array2<f32>,
         origin: (usize, usize),
     ) -> Option<Array2<f32>> {
+        let background = background?;
         let is_region = |at: (usize, usize)| region.probability[at] > MIN_CERTAIN;
         let motion = AffineMotion::fit(
             &self.backward_flow,
@@ -171,7 +170,7 @@ impl Tracker {
             is_region,
         )?;
         let pair = PicturePair { current: luma, previous: &self.luma, flow: &self.backward_flow };
-        Some(pair.motion_evidence(&motion, background?, moved, origin))
+        Some(pair.motion_evidence(&motion, background, moved, origin))
     }
 
     /// Moves one region to the current picture and updates its confidence and colours.

@@ -8,7 +8,11 @@ mod affine;
 use ndarray::{Array2, Zip};
 
 pub(super) use self::affine::AffineMotion;
-use super::{flow::Flow, image::bilinear_inside, track::box_filter};
+use super::{
+    flow::Flow,
+    image::bilinear_inside,
+    track::{MIN_UNCERTAIN, box_filter},
+};
 
 /// Least difference, in pixels, of the flow of a pixel from the motion of the background at which
 /// the pixel may move with the region.
@@ -18,9 +22,9 @@ const MIN_DIFFERENCE: f32 = 0.7;
 const MAX_DIFFERENCE: f32 = 2.0;
 /// Radius, in pixels, over which the errors of the two motions are averaged.
 const RADIUS: usize = 2;
-/// Least difference from 0 and 1 of the mean probability, over the same radius, around a pixel
-/// whose probability differs from them by 0.02 or more.
-const MIN_MEAN: f32 = 5e-4;
+/// Least difference from 0 and 1 of the mean probability, over the same radius, around an uncertain
+/// pixel, less a margin for rounding.
+const MIN_MEAN: f32 = 0.5 * MIN_UNCERTAIN / ((2 * RADIUS + 1) * (2 * RADIUS + 1)) as f32;
 /// Error, in code values, that is added to both, so that noise is no evidence.
 const NOISE_ERROR: f32 = 3.0;
 /// Weight of evidence for the region. It is low, as parts of a background at other distances do not

@@ -116,6 +116,10 @@ impl Segmenter {
         threads.enter(|| self.process(picture, seeds))
     }
 
+    /// Does the work of [`Segmenter::next_picture`] on the threads.
+    ///
+    /// # Errors
+    /// As there.
     fn process<T: Sample>(
         &mut self,
         picture: &Picture<'_, T>,
